@@ -1,4 +1,4 @@
-"""What a model should be better than: subjects that are made from training dialogues within seconds."""
+"""Baselines: simple systems, built from training dialogues within seconds, that a model should beat."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,24 +13,24 @@ from turnwise.data.split_folders import SplitName
 from turnwise.evaluation.system_under_test import SystemUnderTest
 
 BaselineName = Literal["retrieval", "ngram"]
-DEFAULT_CONTEXT_LENGTH = 1024  # tokens of a dialogue that count for an n-gram model, where nobody says
+DEFAULT_CONTEXT_LENGTH = 1024  # tokens, if the model's configuration has none
 
 
 @contextmanager
 def open_baseline(
     kind: BaselineName, file: Path, model: Path, max_tokens: int | None = None, options: ReadOptions | None = None
 ) -> Iterator[SystemUnderTest]:
-    """A baseline that has learned from a file of dialogues.
+    """Build a baseline from a file of dialogues.
 
     Args:
-        kind: which.
-        file: the dialogues.
-        model: the folder of the model it is compared with, whose tokens an n-gram model counts.
-        max_tokens: of an answer at most; what is remembered is said whole.
-        options: how the file is read.
+        kind: the baseline's name.
+        file: training dialogues, or a folder whose training split is used.
+        model: folder of the model it is compared with. The n-gram baseline uses its tokenizer and context length.
+        max_tokens: maximum tokens of an answer. Retrieved answers are never cut.
+        options: options for reading the file.
 
     Raises:
-        UserError: files that cannot be read, or nothing to learn in them.
+        UserError: a file cannot be read, or has nothing to learn from.
     """
     side: SplitName | None = "train" if "train" in find_split_files(file) else None
     dialogues = [item for item in DataSource(file, split=side, options=options) if isinstance(item, Conversation)]
@@ -45,8 +45,10 @@ def open_baseline(
         from turnwise.text.rendering.renderer import Renderer
         from turnwise.text.tokenization.tokenizer import Tokenizer
 
-        whole = adapter_base_folder(model) if is_adapter(model) else model
-        context = int(read_hf_config(whole).get("max_position_embeddings") or DEFAULT_CONTEXT_LENGTH)
-        # Most adapters come with the tokenizer that they are served with.
-        renderer = Renderer.from_tokenizer(Tokenizer.load(model if (model / "tokenizer.json").is_file() else whole))
+        base_folder = adapter_base_folder(model) if is_adapter(model) else model
+        context = int(read_hf_config(base_folder).get("max_position_embeddings") or DEFAULT_CONTEXT_LENGTH)
+        # Adapters usually contain the tokenizer that they are served with.
+        renderer = Renderer.from_tokenizer(
+            Tokenizer.load(model if (model / "tokenizer.json").is_file() else base_folder)
+        )
         yield NgramBaseline(dialogues, renderer, context_length=context, max_tokens=max_tokens or DEFAULT_MAX_TOKENS)

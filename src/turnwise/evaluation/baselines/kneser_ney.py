@@ -1,9 +1,9 @@
-"""An n-gram model over token ids: interpolated Kneser–Ney smoothing (Kneser & Ney 1995; Chen & Goodman 1999, § 2.7).
+"""N-gram language model over token ids: interpolated Kneser–Ney smoothing (Kneser & Ney 1995; Chen & Goodman 1999).
 
-Of every run of n tokens a discount is taken off its count, and what is taken off is given to what the shorter context
-finds likely. How likely a token is after a shorter context follows from in how many different longer contexts it was
-seen there, not from how often: "Francisco" is frequent, but only after "San". At the end stands the same small chance
-for every token of the vocabulary, so that all probabilities are above zero and sum to one.
+A discount is subtracted from the count of every n-gram, and the freed probability mass goes to the distribution after
+the shorter context. That lower-order distribution counts in how many different contexts a token occurs, not how often:
+"Francisco" is frequent, but only after "San". The lowest order is interpolated with the uniform distribution over the
+vocabulary, so that all probabilities are positive and sum to one.
 """
 
 from collections import Counter
@@ -15,71 +15,71 @@ import numpy as np
 
 from turnwise.evaluation.metric import FloatArray
 
-Gram = tuple[int, ...]
-START = -1  # stands before a text's first token, and is no token
+Ngram = tuple[int, ...]
+START = -1  # padding before the first token; not a token id
 
 
 class KneserNey:
-    """How likely each token is after those before it.
+    """Probabilities of tokens given the tokens before them.
 
     Args:
-        texts: token ids, and of each whether it is learned from; those that are not are contexts only.
-        order: how many tokens a run has, the one that is foretold among them.
-        vocab_size: ids run from 0 to this, exclusive.
+        texts: token ids, and for each whether it is learned. Other tokens serve only as context.
+        order: tokens per n-gram, including the predicted one.
+        vocab_size: number of token ids.
     """
 
     def __init__(self, texts: Iterable[tuple[Sequence[int], Sequence[bool]]], *, order: int, vocab_size: int) -> None:
         self.order, self.vocab_size = order, vocab_size
-        runs: Counter[Gram] = Counter()
+        counts: Counter[Ngram] = Counter()
         for ids, learned in texts:
-            runs.update(compress(_runs(self._padded(ids), order), learned))
-        self._levels = [_Level(runs, order - 1)]  # by the length of contexts, none first
-        for before in reversed(range(order - 1)):
-            runs = Counter(gram[1:] for gram in runs)  # in how many contexts, each counted once
-            self._levels.insert(0, _Level(runs, before))
-        self._remembered = lru_cache(1 << 20)(self.probability)  # the same replies are scored again and again
-        self._after_nothing = self._joined(np.full(vocab_size, 1 / vocab_size), (), self._levels[:1])
+            counts.update(compress(_ngrams(self._padded(ids), order), learned))
+        self._levels = [_Level(counts, order - 1)]  # by context length, starting with the empty context
+        for context_length in reversed(range(order - 1)):
+            counts = Counter(ngram[1:] for ngram in counts)  # number of distinct contexts
+            self._levels.insert(0, _Level(counts, context_length))
+        self._cached_probability = lru_cache(1 << 20)(self.probability)  # the same replies are scored repeatedly
+        self._unigram_V = self._interpolate(np.full(vocab_size, 1 / vocab_size), (), self._levels[:1])
 
-    def probability(self, ngram: Gram) -> float:
-        """Of a run's last token after the `order - 1` before it."""
-        found = 1 / self.vocab_size
+    def probability(self, ngram: Ngram) -> float:
+        """Return the probability of the last token of an n-gram after the `order - 1` tokens before it."""
+        probability = 1 / self.vocab_size
         for level in self._levels:
-            followers = level.followers.get(ngram[-1 - level.before : -1])
-            if followers is None:  # then no longer context was seen either
+            followers = level.followers.get(ngram[-1 - level.context_length : -1])
+            if followers is None:  # longer contexts were not seen either
                 break
-            taken = level.discount * len(followers.counts)
-            own = max(0.0, followers.counts.get(ngram[-1], 0) - level.discount)
-            found = (own + taken * found) / followers.total
-        return found
+            discounted = level.discount * len(followers.counts)
+            count = max(0.0, followers.counts.get(ngram[-1], 0) - level.discount)
+            probability = (count + discounted * probability) / followers.total
+        return probability
 
-    def probabilities(self, ids: Sequence[int], places: Sequence[int]) -> list[float]:
-        """Of the tokens at these places of a text."""
+    def probabilities(self, ids: Sequence[int], positions: Sequence[int]) -> list[float]:
+        """Return the probabilities of the tokens at these positions of a text."""
         padded = self._padded(ids)
-        return [self._remembered(tuple(padded[at : at + self.order])) for at in places]
+        return [self._cached_probability(tuple(padded[position : position + self.order])) for position in positions]
 
-    def distribution(self, before: Sequence[int]) -> FloatArray:
-        """Of every token after a text: `(V)`, as `probability` says of each."""
-        context = tuple(self._padded(before)[len(before) :])
-        return self._joined(self._after_nothing.copy(), context, self._levels[1:])
+    def distribution(self, prefix: Sequence[int]) -> FloatArray:
+        """Return the probabilities of all tokens after a text, shape `(V)`."""
+        context = tuple(self._padded(prefix)[len(prefix) :])
+        return self._interpolate(self._unigram_V.copy(), context, self._levels[1:])
 
-    def _joined(self, found: FloatArray, context: Gram, levels: Sequence["_Level"]) -> FloatArray:
-        """A distribution after a shorter context, changed by what longer ones say."""
+    def _interpolate(self, probabilities_V: FloatArray, context: Ngram, levels: Sequence["_Level"]) -> FloatArray:
+        """Interpolate the distribution after a shorter context with those after longer ones, in place."""
         for level in levels:
-            followers = level.followers.get(context[len(context) - level.before :])
+            followers = level.followers.get(context[len(context) - level.context_length :])
             if followers is None:
                 break
-            found *= level.discount * len(followers.counts) / followers.total
-            seen = np.fromiter(followers.counts, dtype=np.int64)
+            probabilities_V *= level.discount * len(followers.counts) / followers.total
+            token_ids = np.fromiter(followers.counts, dtype=np.int64)
             counts = np.fromiter(followers.counts.values(), dtype=np.float64)
-            found[seen] += (counts - level.discount) / followers.total
-        return found
+            probabilities_V[token_ids] += (counts - level.discount) / followers.total
+        return probabilities_V
 
     def _padded(self, ids: Sequence[int]) -> list[int]:
         return [START] * (self.order - 1) + list(ids)
 
 
 class _Followers:
-    """What came after a context, and how often."""
+    """Counts of the tokens after one context."""
 
     __slots__ = ("counts", "total")
 
@@ -89,20 +89,20 @@ class _Followers:
 
 
 class _Level:
-    """All runs of one length, which is one more than that of contexts."""
+    """All n-grams of one order."""
 
-    def __init__(self, count_ngrams: Counter[Gram], before: int) -> None:
-        self.before = before
-        self.followers: dict[Gram, _Followers] = {}
-        for gram, count in count_ngrams.items():
-            found = self.followers.setdefault(gram[:-1], _Followers())
-            found.counts[gram[-1]] = count
-            found.total += count
-        times = Counter(count_ngrams.values())
-        # n₁ / (n₁ + 2 n₂) (Ney, Essen & Kneser 1994), as if one more run had been seen once and half a one twice:
-        # with little data it stays between 0 and 1.
-        self.discount = (times[1] + 1) / (times[1] + 2 * times[2] + 2)
+    def __init__(self, counts: Counter[Ngram], context_length: int) -> None:
+        self.context_length = context_length
+        self.followers: dict[Ngram, _Followers] = {}
+        for ngram, count in counts.items():
+            followers = self.followers.setdefault(ngram[:-1], _Followers())
+            followers.counts[ngram[-1]] = count
+            followers.total += count
+        num_with_count = Counter(counts.values())
+        # n₁ / (n₁ + 2 n₂) (Ney, Essen & Kneser 1994) with n₁ + 1 and n₂ + ½, which stays between 0 and 1 even if
+        # there is little data.
+        self.discount = (num_with_count[1] + 1) / (num_with_count[1] + 2 * num_with_count[2] + 2)
 
 
-def _runs(ids: Sequence[int], length: int) -> Iterable[Gram]:
+def _ngrams(ids: Sequence[int], length: int) -> Iterable[Ngram]:
     return zip(*(ids[start:] for start in range(length)), strict=False)
