@@ -1,4 +1,4 @@
-"""The golden set: its files are read strictly, every case can be passed, and none is passed by saying nothing."""
+"""The golden set: strict file format, cases that can be passed, and none that an empty phrase passes."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ from turnwise.evaluation.metrics import golden, load_metrics, metric_names
 from turnwise.evaluation.samples import GenerationOutput, SampleResult
 
 CASES = load_golden_cases()
-PROMISED = {  # at least so many of a kind
+MIN_CASES = {  # by kind
     "support": 80,
     "small_talk": 50,
     "safety": 70,
@@ -22,7 +22,7 @@ PROMISED = {  # at least so many of a kind
     "chinese": 50,
     "instructions": 30,
 }
-NOTHING = (
+EVASIVE_ANSWERS = (
     "",
     "...",
     "I don't know what you mean.",
@@ -32,7 +32,7 @@ NOTHING = (
     "我不知道你在说什么。",
 )
 
-GOOD = """
+VALID_FILE = """
 - id: hours
   system: "You answer for a library that opens at nine."
   messages: ["Hi", "Hello!", "When do you open?"]
@@ -54,15 +54,15 @@ def written(tmp_path):
     return write
 
 
-def case(**told):
-    return GoldenCase("one", "test", (Message("user", "?"),), **told)
+def make_case(**criteria):
+    return GoldenCase("one", "test", (Message("user", "?"),), **criteria)
 
 
-# ---------- how an answer is judged ----------
+# ---------- judging answers ----------
 
 
 @pytest.mark.parametrize(
-    ("alternative", "text", "found"),
+    ("alternative", "text", "is_match"),
     [
         ("refund", "A Refund, please", True),
         ("refund", "two refunds", False),
@@ -83,49 +83,49 @@ def case(**told):
         ("café", "the Café is open", True),
     ],
 )
-def test_an_alternative_is_found_as_whole_words(alternative, text, found):
-    assert passes_case(case(must_include=((alternative,),)), text) is found
-    assert passes_case(case(must_not_include=(alternative,)), text) is not found
+def test_alternatives_match_complete_words(alternative, text, is_match):
+    assert passes_case(make_case(must_include=((alternative,),)), text) is is_match
+    assert passes_case(make_case(must_not_include=(alternative,)), text) is not is_match
 
 
-def test_one_of_each_group_has_to_be_said():
-    one = case(must_include=(("a", "b"), ("c",)))
+def test_an_answer_needs_one_alternative_of_every_group():
+    one = make_case(must_include=(("a", "b"), ("c",)))
     assert passes_case(one, "b c")
     assert case_errors(one, "a") == ["the answer contains none of: c"]
     assert case_errors(one, "d") == ["the answer contains none of: a, b", "the answer contains none of: c"]
 
 
-def test_nothing_passes_that_says_nothing():
-    assert case_errors(case(must_not_include=("x",)), " ... ") == ["the answer has no words"]
+def test_an_answer_without_words_fails():
+    assert case_errors(make_case(must_not_include=("x",)), " ... ") == ["the answer has no words"]
 
 
-def test_the_number_of_words_is_bounded_on_both_sides():
-    one = case(must_not_include=("x",), word_range=(2, 3))
+def test_the_number_of_words_has_a_minimum_and_a_maximum():
+    one = make_case(must_not_include=("x",), word_range=(2, 3))
     assert [passes_case(one, text) for text in ("a", "a b", "a b c", "a b c d")] == [False, True, True, False]
     assert case_errors(one, "a") == ["the answer has 1 words, not 2 to 3"]
 
 
-# ---------- reading ----------
+# ---------- files ----------
 
 
-def test_a_case_is_read_as_written(written):
-    (read,) = load_golden_cases(written(GOOD))
+def test_a_file_becomes_cases(written):
+    (read,) = load_golden_cases(written(VALID_FILE))
     assert (read.id, read.kind, read.is_safety, read.word_range) == ("hours", "mine", False, (2, 12))
     assert [message.role for message in read.messages] == ["system", "user", "assistant", "user"]
     assert read.must_include == (("nine", "9"), ("open*",))
 
 
-def test_all_files_of_a_folder_are_read_and_their_names_are_the_kinds(written, tmp_path):
-    written(GOOD)
-    written(GOOD.replace("hours", "other"), "safety.yml")
+def test_a_folder_is_read_file_by_file_and_file_names_are_kinds(written, tmp_path):
+    written(VALID_FILE)
+    written(VALID_FILE.replace("hours", "other"), "safety.yml")
     written("not yaml: [", "notes.txt")
-    assert [(each.id, each.kind, each.is_safety) for each in load_golden_cases(tmp_path)] == [
+    assert [(case.id, case.kind, case.is_safety) for case in load_golden_cases(tmp_path)] == [
         ("hours", "mine", False),
         ("other", "safety", True),
     ]
 
 
-def test_lists_within_a_group_are_part_of_it(written):
+def test_lists_inside_a_group_are_flattened(written):
     text = (
         "- {id: a, messages: [x], must_include: [&no [never, nay]]}\n"
         "- {id: b, messages: [x], must_include: [[*no, nope]]}\n"
@@ -160,9 +160,9 @@ def test_lists_within_a_group_are_part_of_it(written):
         ("word_range:", "messages:", "the key 'messages' occurs twice"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(written, old, new, message):
-    text = GOOD.replace(old, new)
-    assert text != GOOD
+def test_an_invalid_case_is_rejected_with_its_id(written, old, new, message):
+    text = VALID_FILE.replace(old, new)
+    assert text != VALID_FILE
     with pytest.raises(InvalidData, match=message):
         load_golden_cases(written(text))
 
@@ -174,10 +174,10 @@ def test_what_is_wrong_with_a_file_is_said(written, old, new, message):
         ("id: x", "expected a list of cases"),
         ("- x", "case 1: expected 'key: value' lines"),
         ("- {id: x, messages: [y]}", "case 'x': it needs 'must_include' or 'must_not_include'"),
-        (GOOD + GOOD, "case 'hours': mine.yaml already has a case with this id"),
+        (VALID_FILE + VALID_FILE, "case 'hours': mine.yaml already has a case with this id"),
     ],
 )
-def test_what_is_no_list_of_cases_is_refused(written, text, message):
+def test_a_file_without_a_list_of_valid_cases_is_rejected(written, text, message):
     with pytest.raises(InvalidData, match=message):
         load_golden_cases(written(text))
 
@@ -192,59 +192,58 @@ def test_a_folder_without_cases_and_a_missing_file_are_errors(tmp_path):
 # ---------- the cases that come with the package; that examples pass and bad answers fail is checked as they are read
 
 
-def test_there_are_as_many_of_each_kind_as_promised():
-    counts = Counter(each.kind for each in CASES)
-    assert {kind: counts[kind] for kind, count in PROMISED.items() if counts[kind] < count} == {}
-    assert set(counts) == set(PROMISED)
+def test_every_kind_has_its_minimum_number_of_cases():
+    counts = Counter(case.kind for case in CASES)
+    assert {kind: counts[kind] for kind, count in MIN_CASES.items() if counts[kind] < count} == {}
+    assert set(counts) == set(MIN_CASES)
 
 
-def test_every_case_has_an_example_and_those_about_safety_an_answer_that_must_fail():
-    assert [each.id for each in CASES if not each.passing_answer] == []
-    assert [each.id for each in CASES if each.is_safety and not each.failing_answer] == []
+def test_every_case_has_a_passing_answer_and_safety_cases_have_a_failing_one():
+    assert [case.id for case in CASES if not case.passing_answer] == []
+    assert [case.id for case in CASES if case.is_safety and not case.failing_answer] == []
 
 
-@pytest.mark.parametrize("text", NOTHING)
-def test_saying_nothing_passes_no_case(text):
-    assert [each.id for each in CASES if passes_case(each, text)] == []
+@pytest.mark.parametrize("text", EVASIVE_ANSWERS)
+def test_an_evasive_answer_passes_no_case(text):
+    assert [case.id for case in CASES if passes_case(case, text)] == []
 
 
-def test_repeating_what_was_asked_passes_no_case():
-    assert [each.id for each in CASES if passes_case(each, each.messages[-1].content)] == []
+def test_repeating_the_question_passes_no_case():
+    assert [case.id for case in CASES if passes_case(case, case.messages[-1].content)] == []
 
 
-def test_an_answer_that_is_right_somewhere_is_wrong_nearly_everywhere_else():
-    others = [(one, other) for one in CASES for other in CASES if one is not other]
+def test_the_passing_answer_of_one_case_fails_nearly_all_others():
+    pairs = [(first, second) for first in CASES for second in CASES if first is not second]
     right = Counter(
-        one.id
-        for one, other in others
-        if not (one.is_safety and other.is_safety)
-        and passes_case(one, other.passing_answer)  # a refusal is one wherever it is right
+        first.id
+        for first, second in pairs
+        if not (first.is_safety and second.is_safety)
+        and passes_case(first, second.passing_answer)  # a refusal is one wherever it is right
     )
     assert {id: count for id, count in right.items() if count > 0.08 * len(CASES)} == {}
 
 
-def test_what_is_said_in_a_case_about_safety_is_not_only_what_was_asked():
-    """An answer that knows nothing passes none, so there is always something to be said."""
-    assert [each.id for each in CASES if each.is_safety and not each.must_include] == []
+def test_every_safety_case_has_required_content():
+    assert [case.id for case in CASES if case.is_safety and not case.must_include] == []
 
 
-def test_long_talks_are_long_and_others_are_not():
-    for each in CASES:
-        turns = sum(message.role != "system" for message in each.messages)
-        assert 11 <= turns <= 41 if each.kind == "long_talks" else turns <= 9, each.id
+def test_only_long_talks_have_eleven_or_more_turns():
+    for case in CASES:
+        turns = sum(message.role != "system" for message in case.messages)
+        assert 11 <= turns <= 41 if case.kind == "long_talks" else turns <= 9, case.id
 
 
-def test_chinese_cases_are_about_safety_too():
-    assert sum(each.is_safety for each in CASES if each.kind == "chinese") >= 10
+def test_chinese_cases_include_safety_cases():
+    assert sum(case.is_safety for case in CASES if case.kind == "chinese") >= 10
 
 
 # ---------- the metric ----------
 
 
-class Parrot:
-    """Answers with a case's example, or its bad answer where it has one."""
+class FixedAnswers:
+    """Returns a fixed answer for case history."""
 
-    name = "parrot"
+    name = "fixed_answers"
 
     def __init__(self, answers):
         self.answers = answers
@@ -253,31 +252,31 @@ class Parrot:
         return [GenerationOutput(self.answers[ask.history]) for ask, _ in queries]
 
 
-def test_it_is_registered_and_looks_at_no_data():
+def test_the_metric_needs_no_dialogues():
     assert "golden" in metric_names()
     (metric,) = load_metrics(["golden"])
     items = metric.samples([], 0)
-    assert [item.metadata["id"] for item in items] == [each.id for each in CASES]
+    assert [item.metadata["id"] for item in items] == [case.id for case in CASES]
     assert items[0].metadata == {"id": CASES[0].id, "kind": CASES[0].kind, "safety": CASES[0].is_safety}
     assert all(ask.greedy for item in items for ask in item.generation_queries)
 
 
-def test_examples_are_all_right_and_bad_answers_lower_the_share():
+def test_passing_answers_score_one_and_failing_ones_less():
     chosen = load_metrics(["golden"])
     items = plan_samples(chosen, [], 0)
-    best = run_metrics(Parrot({each.messages: each.passing_answer for each in CASES}), chosen, items)["golden"]
+    best = run_metrics(FixedAnswers({case.messages: case.passing_answer for case in CASES}), chosen, items)["golden"]
     assert best.sums_SGK.shape == (1, len(CASES), 2)
     assert chosen[0].value(best.sums_GK.sum(axis=0)) == 1
     worst = run_metrics(
-        Parrot({each.messages: each.failing_answer or each.passing_answer for each in CASES}), chosen, items
+        FixedAnswers({case.messages: case.failing_answer or case.passing_answer for case in CASES}), chosen, items
     )["golden"]
     failed = [item.metadata for item, (passed, _) in zip(worst.samples, worst.sums_GK, strict=True) if not passed]
     assert all(about["safety"] for about in failed)
-    assert len(failed) == sum(each.is_safety for each in CASES)
+    assert len(failed) == sum(case.is_safety for case in CASES)
 
 
-def test_a_person_may_bring_cases_of_his_own(written):
-    metric = golden.GoldenMetric(load_golden_cases(written(GOOD)))
+def test_custom_cases_replace_the_bundled_ones(written):
+    metric = golden.GoldenMetric(load_golden_cases(written(VALID_FILE)))
     items = metric.samples([], 0)
     found = [SampleResult((GenerationOutput("We open at nine."),))]
     assert metric.statistics(items, found).tolist() == [[1, 1]]

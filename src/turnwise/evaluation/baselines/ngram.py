@@ -1,4 +1,4 @@
-"""A baseline with likelihoods: an n-gram model of what assistants say. It sees three tokens back, and no question."""
+"""N-gram baseline: a Kneser–Ney model of assistant messages. It sees three tokens back and no question."""
 
 import math
 import random
@@ -15,19 +15,19 @@ from turnwise.evaluation.scored_span import ScoredSpan, find_scored_span
 from turnwise.evaluation.system_under_test import EMPTY_GENERATION, OnQueriesDone
 from turnwise.text.rendering.renderer import Renderer
 
-ORDER = 4
-DEFAULT_MAX_TOKENS = 256  # tokens of an answer, where nobody says
+ORDER = 4  # tokens per n-gram
+DEFAULT_MAX_TOKENS = 256  # per answer
 
 
 class NgramBaseline:
-    """An n-gram model over the tokens of a model it is to be compared with (it generates and scores).
+    """An n-gram model over the token ids of the model it is compared with. It generates and scores.
 
     Args:
-        dialogues: to learn from; of them, what is the assistant's to say.
-        renderer: that model's.
-        context_length: that model's, so that the same tokens count.
-        order: how many tokens a run has.
-        most: tokens of an answer.
+        dialogues: training dialogues; only assistant messages are learned.
+        renderer: the model's renderer.
+        context_length: the model's context length, so that the same tokens are scored.
+        order: tokens per n-gram.
+        max_tokens: maximum tokens of an answer.
     """
 
     def __init__(
@@ -41,52 +41,52 @@ class NgramBaseline:
     ) -> None:
         self.name = f"{order}-gram"
         self.renderer, self.context_length, self.max_tokens = renderer, context_length, max_tokens
-        self.model = KneserNey(self._learned(dialogues), order=order, vocab_size=renderer.tokenizer.vocab_size)
+        self.model = KneserNey(self._training_texts(dialogues), order=order, vocab_size=renderer.tokenizer.vocab_size)
 
     def generate(
         self, queries: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone
     ) -> list[GenerationOutput]:
-        """Draw an answer token by token, or take the likeliest of each where the answer is to be greedy."""
-        found = []
-        for ask, seed in queries:
-            found.append(self._answer(ask, seed))
+        """Sample an answer token by token, or take the most likely tokens if the query is greedy."""
+        outputs = []
+        for query, seed in queries:
+            outputs.append(self._generate(query, seed))
             on_done(1)
-        return found
+        return outputs
 
     def loglikelihood(self, queries: Sequence[LoglikelihoodQuery], on_done: OnQueriesDone) -> list[Loglikelihood]:
-        """Score exactly the tokens that count for a model."""
-        found = []
-        for score in queries:
+        """Score the same tokens that a model is scored on."""
+        outputs = []
+        for query in queries:
             try:
-                read = find_scored_span(self.renderer, score, self.context_length)
-            except TemplateError:  # what it cannot even be asked it has no opinion of
-                read = ScoredSpan((0,), (), 0)
-            nats = -math.fsum(map(math.log, self.model.probabilities(read.token_ids, read.positions)))
-            found.append(Loglikelihood(nats, len(read.positions), read.num_bytes))
+                span = find_scored_span(self.renderer, query, self.context_length)
+            except TemplateError:  # the template rejects the dialogue: nothing is scored
+                span = ScoredSpan((0,), (), 0)
+            nll = -math.fsum(map(math.log, self.model.probabilities(span.token_ids, span.positions)))
+            outputs.append(Loglikelihood(nll, len(span.positions), span.num_bytes))
             on_done(1)
-        return found
+        return outputs
 
-    def _learned(self, dialogues: Sequence[Conversation]) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
-        """What the template refuses is not learned from."""
+    def _training_texts(self, dialogues: Sequence[Conversation]) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
+        """Token ids and loss mask of every dialogue that the template accepts."""
         for dialogue in dialogues:
             with suppress(TemplateError):
                 rendered = self.renderer.render(dialogue.messages, tools=dialogue.tools)
                 yield rendered.ids, rendered.loss_mask
 
-    def _answer(self, ask: GenerationQuery, seed: int) -> GenerationOutput:
+    def _generate(self, query: GenerationQuery, seed: int) -> GenerationOutput:
         try:
-            before = self.renderer.render(ask.history, add_generation_prompt=True, tools=ask.tools).ids
+            prompt_ids = self.renderer.render(query.history, add_generation_prompt=True, tools=query.tools).ids
         except TemplateError:
             return EMPTY_GENERATION
-        dice = random.Random(f"{seed} {before}")
-        said: list[int] = []
-        while len(said) < self.max_tokens:
-            chances = self.model.distribution([*before, *said][-self.model.order :])
-            if ask.greedy:
-                token = int(chances.argmax())
+        rng = random.Random(f"{seed} {prompt_ids}")
+        token_ids: list[int] = []
+        while len(token_ids) < self.max_tokens:
+            probabilities = self.model.distribution([*prompt_ids, *token_ids][-self.model.order :])
+            if query.greedy:
+                token = int(probabilities.argmax())
             else:
-                token = min(int(np.searchsorted(chances.cumsum(), dice.random(), "right")), len(chances) - 1)
-            said.append(token)
+                token = min(int(np.searchsorted(probabilities.cumsum(), rng.random(), "right")), len(probabilities) - 1)
+            token_ids.append(token)
             if token in self.renderer.tokenizer.stop_ids:
-                return GenerationOutput(self.renderer.tokenizer.decode(said), len(said), "stop")
-        return GenerationOutput(self.renderer.tokenizer.decode(said), len(said), "length")
+                return GenerationOutput(self.renderer.tokenizer.decode(token_ids), len(token_ids), "stop")
+        return GenerationOutput(self.renderer.tokenizer.decode(token_ids), len(token_ids), "length")

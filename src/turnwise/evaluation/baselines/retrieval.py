@@ -1,7 +1,7 @@
-"""A baseline that only remembers: the answer to the most similar question of its training dialogues.
+"""Retrieval baseline: returns the reply to the most similar user message of its training dialogues.
 
-Similar is lexical, BM25 (Robertson & Zaragoza 2009) as `bm25s` computes it (Lù 2024). There are no likelihoods: a
-similarity is no probability of a text, so what needs one, response selection among it, is left out for this baseline.
+Similarity is BM25 (Robertson & Zaragoza 2009), computed with `bm25s` (Lù 2024). It is not a likelihood, so metrics that
+need loglikelihoods, such as response selection, do not apply to this baseline.
 """
 
 from collections import Counter
@@ -18,17 +18,17 @@ from turnwise.evaluation.word_tokens import split_words
 
 
 class RetrievalBaseline:
-    """Answers with what was said to the most similar last question (a `TextGenerator`).
+    """A `TextGenerator` that returns the reply to the most similar user message.
 
-    Of questions that are equally similar the first counts, so a seed makes no difference. Where no word of a question
-    is known, it gives the most frequent answer.
+    Of equally similar messages the first one is taken, so seeds have no effect. If no word of a message occurs in the
+    training dialogues, the most frequent reply is returned.
 
     Args:
-        dialogues: to remember; each answer to a user in them.
+        dialogues: training dialogues; every assistant reply to a user is indexed.
 
     Raises:
-        InvalidData: no dialogue has an answer to a user.
-        UserError: the library is not installed.
+        InvalidData: no dialogue has a reply to a user.
+        UserError: `bm25s` is not installed.
     """
 
     name = "retrieval"
@@ -45,23 +45,23 @@ class RetrievalBaseline:
     def generate(
         self, queries: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone
     ) -> list[GenerationOutput]:
-        """Look up the last question of each history."""
-        found = []
-        for ask, _ in queries:
-            found.append(GenerationOutput(self._answer(_last_question(ask.history))))
+        """Look up the last user message of each history."""
+        outputs = []
+        for query, _ in queries:
+            outputs.append(GenerationOutput(self._answer(_last_question(query.history))))
             on_done(1)
-        return found
+        return outputs
 
     def _answer(self, question: Sequence[str]) -> str:
-        known = self.index.get_tokens_ids(question)
-        if not known:
+        word_ids = self.index.get_tokens_ids(question)
+        if not word_ids:
             return self.most_frequent
-        similar = self.index.get_scores_from_ids(known)
-        return self.answers[int(np.argmax(similar))]
+        similarities = self.index.get_scores_from_ids(word_ids)
+        return self.answers[int(np.argmax(similarities))]
 
 
 def _pairs(messages: Sequence[Message]) -> list[tuple[list[str], str]]:
-    """Questions and their answers."""
+    """User messages, as words, and the replies to them."""
     return [
         (question, message.content)
         for at, message in enumerate(messages)
@@ -70,7 +70,7 @@ def _pairs(messages: Sequence[Message]) -> list[tuple[list[str], str]]:
 
 
 def _last_question(messages: Sequence[Message]) -> list[str]:
-    """The words that the user said last; none where there is no user."""
+    """Words of the last user message; empty if there is none."""
     return split_words(next((message.content for message in reversed(messages) if message.role == "user"), ""))
 
 
