@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
+from turnwise.chat.choice_requests import split_choices
 from turnwise.chat.choice_stream import ChoiceStream
 from turnwise.chat.context_fitting import fit_to_context
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
 from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import DeltaAccumulator, collect_embedding, collect_response
-from turnwise.chat.request_builder import RequestBuilder, split_choices
+from turnwise.chat.request_builder import RequestBuilder
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.chat.token_inspector import RendererTokenInspector
 from turnwise.chat.tool_calling import ToolCallReader
