@@ -1,7 +1,7 @@
-"""Train = evaluate = serve: a dialogue has one sequence of ids, whoever reads it.
+"""Training, evaluation and serving use the same token ids for a dialogue.
 
-A template that differs between training and serving is the field's most common silent bug. Here each of the three paths
-is intercepted at the last moment: what an objective learns from, what reaches the decoder, what the engine is asked.
+A chat template that differs between training and serving is a common bug that raises no error. The tests compare the
+ids at the end of each path: the training example of an objective, the input of the decoder, the request of the engine.
 """
 
 import asyncio
@@ -32,29 +32,31 @@ CHATML = (
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>' + '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-WITH_A_BEGINNING = (
+WITH_BOS_TOKEN = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '<|im_end|>' + message['content'] + eos_token }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_end|>' }}{% endif %}"
 )
-TEMPLATES = {"our own": None, "ChatML": CHATML, "with a beginning": WITH_A_BEGINNING, "none": FALLBACK_CHAT_TEMPLATE}
+TEMPLATES = {"own": None, "ChatML": CHATML, "with BOS token": WITH_BOS_TOKEN, "none": FALLBACK_CHAT_TEMPLATE}
 
 
-def talk(*contents, system=None):
+def dialogue(*contents, system=None):
     roles = ["user", "assistant"] * len(contents)
-    said = [Message(role, content) for role, content in zip(roles, contents, strict=False)]
-    return Conversation(((Message("system", system),) if system else ()) + tuple(said))  # type: ignore[arg-type]
+    messages = [Message(role, content) for role, content in zip(roles, contents, strict=False)]
+    return Conversation(((Message("system", system),) if system else ()) + tuple(messages))  # type: ignore[arg-type]
 
 
 DIALOGUES = {
-    "one turn": talk("Hello!", "How can I help you?"),
-    "a system message and three turns": talk(
+    "one turn": dialogue("Hello!", "How can I help you?"),
+    "a system message and three turns": dialogue(
         "The lamp is broken.", "Which one?", "The one in the kitchen.", "I will order one.", "Thanks", "It's 19.99 €",
         system="You are kind.",
     ),
-    "many scripts": talk("你好,包裹还没有到。", "今天天气很好 🚚", "Ça va ?", "Где 👨‍👩‍👧‍👦? ありがとう"),
-    "white space": talk("  two lines\n\nand a tab\t", "def f(x):\n    return x + 1"),
-    "special tokens spelled out": talk("What is <|end|>?", "It ends a turn: <|end|><|user|>.", "<|im_start|>", "No."),
+    "many scripts": dialogue("你好,包裹还没有到。", "今天天气很好 🚚", "Ça va ?", "Где 👨‍👩‍👧‍👦? ありがとう"),
+    "white space": dialogue("  two lines\n\nand a tab\t", "def f(x):\n    return x + 1"),
+    "special tokens spelled out": dialogue(
+        "What is <|end|>?", "It ends a turn: <|end|><|user|>.", "<|im_start|>", "No.",
+    ),
 }  # fmt: skip
 WEATHER = Tool.from_function(
     {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
@@ -76,16 +78,18 @@ HERMES = (
     "{{ '\", \"arguments\": ' + call.function.arguments | tojson + '}\n</tool_call>' }}{% endfor %}"
     "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-paths = pytest.mark.parametrize("conversation", DIALOGUES.values(), ids=DIALOGUES)
+each_dialogue = pytest.mark.parametrize("conversation", DIALOGUES.values(), ids=DIALOGUES)
 
 
 @pytest.fixture(scope="module", params=TEMPLATES.values(), ids=TEMPLATES)
 def renderer(request, tokenizer):
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
-    named = {**tokenizer.special_tokens_map, "bos_token": "<|begin|>"}
+    special_tokens_map = {**tokenizer.special_tokens_map, "bos_token": "<|begin|>"}
     return Renderer.from_tokenizer(
-        Tokenizer(backend, special_tokens_map=named, chat_template=request.param or tokenizer.chat_template)
+        Tokenizer(
+            backend, special_tokens_map=special_tokens_map, chat_template=request.param or tokenizer.chat_template
+        )
     )
 
 
@@ -95,16 +99,16 @@ def model(tokenizer, tiny_config, one_thread):
 
 
 @pytest.fixture
-def reached(model):
-    """The rows that reach the decoder."""
+def decoder_inputs(model):
+    """The rows of ids that the decoder computes."""
     rows = []
     hook = model.register_forward_pre_hook(lambda module, args: rows.extend(args[0].tolist()))
     yield rows
     hook.remove()
 
 
-class Asked:
-    """A generator that only notes what it was asked for."""
+class RecordingEngine:
+    """An engine that records its requests and answers nothing."""
 
     context_length, is_encoder_decoder, is_healthy = 400, False, True
 
@@ -126,73 +130,75 @@ class Asked:
         pass
 
 
-class Roomy(Asked):
-    """Definitions of tools take many of the tiny tokenizer's tokens."""
+class LongContextEngine(RecordingEngine):
+    """Has space for tool definitions, which take many tokens of the tiny tokenizer."""
 
     context_length = 4000
 
 
-def trained(name, conversation, renderer, length=400):
+def training_example(name, conversation, renderer, length=400):
     (example,) = OBJECTIVES.parse_plugin(name).examples(conversation, ExampleContext(renderer, length))
     return example
 
 
-def served(messages, renderer):
-    service = EngineChatService("tiny", 0, "fp", renderer, Asked())
+def served_prompt(messages, renderer):
+    service = EngineChatService("tiny", 0, "fp", renderer, RecordingEngine())
     asyncio.run(service.reply(ChatRequest(tuple(messages))))
     return list(service.engine.requests[0].prompt_ids)
 
 
-@paths
-def test_both_objectives_learn_from_what_the_renderer_says(conversation, renderer):
+@each_dialogue
+def test_both_objectives_train_on_the_rendered_ids(conversation, renderer):
     rendered = renderer.render(conversation.messages)
-    assert trained("clm", conversation, renderer).ids.tolist() == rendered.ids
-    example = trained("sft", conversation, renderer)
+    assert training_example("clm", conversation, renderer).ids.tolist() == rendered.ids
+    example = training_example("sft", conversation, renderer)
     assert example.ids.tolist() == rendered.ids
     assert example.target_mask.tolist() == [*rendered.loss_mask[1:], False]
     batch = collate([[example]], pad_id=renderer.tokenizer.pad_token_id)
     assert batch.ids_BT[0].tolist() == rendered.ids
 
 
-@paths
-def test_every_prompt_served_is_where_training_stood_before_that_reply(conversation, renderer):
-    example = trained("sft", conversation, renderer)
-    ids, counts = example.ids.tolist(), [False, *example.target_mask.tolist()[:-1]]
+@each_dialogue
+def test_a_served_prompt_is_the_prefix_of_the_training_example_before_the_reply(conversation, renderer):
+    example = training_example("sft", conversation, renderer)
+    ids, loss_mask = example.ids.tolist(), [False, *example.target_mask.tolist()[:-1]]
     for turn, message in enumerate(conversation.messages):
         if message.role != "assistant":
             continue
-        prompt = served(conversation.messages[:turn], renderer)
+        prompt = served_prompt(conversation.messages[:turn], renderer)
         assert prompt == renderer.render(conversation.messages[:turn], add_generation_prompt=True).ids
         assert prompt == ids[: len(prompt)]
-        assert counts[len(prompt)], "the first token to generate is the first that was learned"
-        assert not counts[len(prompt) - 1]
-        learned = ids[len(prompt) : counts.index(False, len(prompt)) if False in counts[len(prompt) :] else None]
-        assert renderer.tokenizer.decode(learned).strip() == renderer.tokenizer.decode(
+        assert loss_mask[len(prompt)], "the first token to generate is the first trained token"
+        assert not loss_mask[len(prompt) - 1]
+        trained_ids = ids[
+            len(prompt) : loss_mask.index(False, len(prompt)) if False in loss_mask[len(prompt) :] else None
+        ]
+        assert renderer.tokenizer.decode(trained_ids).strip() == renderer.tokenizer.decode(
             renderer.tokenizer.encode(message.content)
         ).strip()  # fmt: skip
-        assert learned[-1] in renderer.tokenizer.special_ids, "ending the turn is learned, too"
+        assert trained_ids[-1] in renderer.tokenizer.special_ids, "the end-of-turn token is trained"
 
 
-@paths
-def test_perplexity_reads_what_was_trained_on(conversation, renderer, model, reached):
+@each_dialogue
+def test_perplexity_uses_the_ids_of_the_training_example(conversation, renderer, model, decoder_inputs):
     measure_perplexity(model, renderer, [conversation])
-    assert reached == [trained("sft", conversation, renderer).ids.tolist()]
+    assert decoder_inputs == [training_example("sft", conversation, renderer).ids.tolist()]
 
 
-class Told(Asked):
-    """Likewise, and nothing is surprising."""
+class ScoringEngine(RecordingEngine):
+    """Records its requests and returns the log-probability 0 for every prompt token."""
 
     def submit(self, request, on_event):
         self.requests.append(request)
-        told = (TokenLogprobs(0.0),) * (len(request.prompt_ids) - max(1, request.prompt_logprobs_start))
-        on_event(PromptEvent(told, finish_reason="stop"))
+        logprobs = (TokenLogprobs(0.0),) * (len(request.prompt_ids) - max(1, request.prompt_logprobs_start))
+        on_event(PromptEvent(logprobs, finish_reason="stop"))
         return self
 
 
 @pytest.fixture
-def evaluated(renderer):
-    """A model as `turnwise evaluate` opens it, whose engine only notes what it was asked for."""
-    service = EngineChatService("tiny", 0, "fp", renderer, Told())
+def model_under_test(renderer):
+    """A model as `turnwise evaluate` opens it, with an engine that records its requests."""
+    service = EngineChatService("tiny", 0, "fp", renderer, ScoringEngine())
 
     def make_request(history, sampling, tools):
         return service.build_request(ChatRequest(history, sampling=sampling, tools=ToolOptions(tools)))
@@ -200,63 +206,68 @@ def evaluated(renderer):
     return DecoderUnderTest("tiny", service.engine, renderer, make_request, {}, "fp", ResponseCache(None))
 
 
-def quiet(_):
-    """Nobody looks at the progress."""
+def ignore_progress(_):
+    """A progress callback that does nothing."""
 
 
-@paths
-def test_evaluation_asks_what_is_served(conversation, renderer, evaluated):
+@each_dialogue
+def test_evaluation_generates_from_the_served_prompt(conversation, renderer, model_under_test):
     history = conversation.messages[:-1]
-    evaluated.generate([(GenerationQuery(history), 0)], quiet)
-    (request,) = evaluated.engine.requests
-    assert list(request.prompt_ids) == served(history, renderer)
+    model_under_test.generate([(GenerationQuery(history), 0)], ignore_progress)
+    (request,) = model_under_test.engine.requests
+    assert list(request.prompt_ids) == served_prompt(history, renderer)
 
 
-@paths
-def test_evaluation_scores_what_was_trained_on(conversation, renderer, evaluated):
-    example = trained("sft", conversation, renderer)
-    learned = [at for at, counts in enumerate([False, *example.target_mask.tolist()[:-1]]) if counts]
-    replies = [at for at, message in enumerate(conversation.messages) if message.role == "assistant"]
-    found = evaluated.loglikelihood([LoglikelihoodQuery(conversation.messages[: at + 1]) for at in replies], quiet)
-    assert sum(one.num_tokens for one in found) == len(learned)
-    for request in evaluated.engine.requests:
+@each_dialogue
+def test_evaluation_scores_the_trained_tokens(conversation, renderer, model_under_test):
+    example = training_example("sft", conversation, renderer)
+    trained_positions = [i for i, is_target in enumerate([False, *example.target_mask.tolist()[:-1]]) if is_target]
+    replies = [i for i, message in enumerate(conversation.messages) if message.role == "assistant"]
+    results = model_under_test.loglikelihood(
+        [LoglikelihoodQuery(conversation.messages[: i + 1]) for i in replies], ignore_progress
+    )
+    assert sum(result.num_tokens for result in results) == len(trained_positions)
+    for request in model_under_test.engine.requests:
         assert list(request.prompt_ids) == example.ids.tolist()[: len(request.prompt_ids)]
-        assert request.prompt_logprobs_start in learned
-    assert len(request.prompt_ids) == learned[-1] + 1
+        assert request.prompt_logprobs_start in trained_positions
+    assert len(request.prompt_ids) == trained_positions[-1] + 1
 
 
-@pytest.fixture(scope="module", params=[*TEMPLATES.values(), HERMES], ids=[*TEMPLATES, "that writes calls"])
-def calling(request, tokenizer):
-    """Templates that know no tools, and one that does."""
+@pytest.fixture(scope="module", params=[*TEMPLATES.values(), HERMES], ids=[*TEMPLATES, "with tool calls"])
+def tool_renderer(request, tokenizer):
+    """Renderers with chat templates that ignore tools, and one that renders them."""
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
-    named = {**tokenizer.special_tokens_map, "bos_token": "<|begin|>"}
+    special_tokens_map = {**tokenizer.special_tokens_map, "bos_token": "<|begin|>"}
     return Renderer.from_tokenizer(
-        Tokenizer(backend, special_tokens_map=named, chat_template=request.param or tokenizer.chat_template)
+        Tokenizer(
+            backend, special_tokens_map=special_tokens_map, chat_template=request.param or tokenizer.chat_template
+        )
     )
 
 
-def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(calling):
-    service = EngineChatService("tiny", 0, "fp", calling, Roomy())
-    example = trained("sft", CALLS, calling, 4000)
-    ids, learned = example.ids.tolist(), [False, *example.target_mask.tolist()[:-1]]
+def test_a_tool_call_is_trained_after_its_served_prompt(tool_renderer):
+    service = EngineChatService("tiny", 0, "fp", tool_renderer, LongContextEngine())
+    example = training_example("sft", CALLS, tool_renderer, 4000)
+    ids, loss_mask = example.ids.tolist(), [False, *example.target_mask.tolist()[:-1]]
     for turn, expected in ((1, '"name": "get_weather", "arguments": {"city": "Rome"}'), (3, "No, it is sunny.")):
         asyncio.run(service.reply(ChatRequest(CALLS.messages[:turn], tools=ToolOptions(CALLS.tools))))
         prompt = list(service.engine.requests[-1].prompt_ids)
         assert prompt == ids[: len(prompt)]
-        assert learned[len(prompt)]
-        assert not learned[len(prompt) - 1]
-        end = learned.index(False, len(prompt)) if False in learned[len(prompt) :] else len(ids)
-        assert ids[end - 1] in calling.tokenizer.special_ids, "ending the turn is learned, too"
-        assert expected in calling.tokenizer.decode(ids[len(prompt) : end])
+        assert loss_mask[len(prompt)]
+        assert not loss_mask[len(prompt) - 1]
+        end = loss_mask.index(False, len(prompt)) if False in loss_mask[len(prompt) :] else len(ids)
+        assert ids[end - 1] in tool_renderer.tokenizer.special_ids, "the end-of-turn token is trained"
+        assert expected in tool_renderer.tokenizer.decode(ids[len(prompt) : end])
 
 
-def test_a_tool_call_is_scored_as_it_is_learned(calling):
-    example = trained("sft", CALLS, calling, 4000)
-    learned = [at for at, counts in enumerate([False, *example.target_mask.tolist()[:-1]]) if counts]
-    read = [
-        find_scored_span(calling, LoglikelihoodQuery(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)
+def test_the_scored_tokens_of_a_tool_call_are_the_trained_ones(tool_renderer):
+    example = training_example("sft", CALLS, tool_renderer, 4000)
+    trained_positions = [i for i, is_target in enumerate([False, *example.target_mask.tolist()[:-1]]) if is_target]
+    spans = [
+        find_scored_span(tool_renderer, LoglikelihoodQuery(CALLS.messages[: i + 1], CALLS.tools), 10_000)
+        for i in (1, 3)
     ]
-    assert [place for each in read for place in each.positions] == learned
-    assert all(each.token_ids == tuple(example.ids.tolist()[: len(each.token_ids)]) for each in read)
-    assert all(each.num_bytes > 0 for each in read)
+    assert [position for span in spans for position in span.positions] == trained_positions
+    assert all(span.token_ids == tuple(example.ids.tolist()[: len(span.token_ids)]) for span in spans)
+    assert all(span.num_bytes > 0 for span in spans)

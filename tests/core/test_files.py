@@ -1,4 +1,4 @@
-"""Files are whole or not there."""
+"""Files and folders are written completely or not at all."""
 
 import errno
 
@@ -54,7 +54,7 @@ def test_a_failure_inside_leaves_the_old_folder_and_nothing_else(tmp_path, error
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_folder_that_exists_is_replaced_whole(tmp_path):
+def test_an_existing_folder_is_replaced_completely(tmp_path):
     target = tmp_path / "model"
     for content in ("old", "new"):
         with atomic_directory(target) as folder:

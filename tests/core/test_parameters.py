@@ -1,4 +1,4 @@
-"""Generation parameters are declared once, checked everywhere, and say what is wrong."""
+"""Generation parameters are validated, and error messages state the bounds."""
 
 import math
 
@@ -11,17 +11,17 @@ from turnwise.core.parameter_spec import MAX_STRING
 from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
 
 
-def test_built_in_values_are_in_bounds():
+def test_default_values_are_valid():
     assert GenerationParams() == GenerationParams(**{name: spec.default for name, spec in PARAMETER_SPECS.items()})
 
 
 @pytest.mark.parametrize("name", PARAMETER_SPECS)
-def test_every_parameter_has_help_that_ends_like_a_sentence(name):
+def test_every_description_is_a_sentence(name):
     assert PARAMETER_SPECS[name].description.endswith(".")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "message"),
     [
         ("temperature", -0.1, "between 0 and 2"),
         ("temperature", 2.1, "between 0 and 2"),
@@ -42,32 +42,32 @@ def test_every_parameter_has_help_that_ends_like_a_sentence(name):
         ("bad_words", ["a", "a" * (MAX_STRING + 1)], "up to 4,096 characters"),
     ],
 )
-def test_what_is_out_of_bounds_is_refused_with_the_bound(name, value, says):
-    with pytest.raises(InvalidParameter, match=says) as error:
+def test_a_value_out_of_bounds_is_rejected_with_its_bound(name, value, message):
+    with pytest.raises(InvalidParameter, match=message) as error:
         GenerationParams(**{name: value})
     assert error.value.param == name
     assert len(str(error.value)) < 200
 
 
-def test_an_unknown_name_is_refused_with_the_nearest_one():
+def test_an_unknown_name_is_rejected_with_a_suggestion():
     with pytest.raises(InvalidParameter, match="did you mean 'temperature'"):
         GenerationParams.resolve({"temprature": 1})
 
 
-def test_what_is_asked_wins_over_a_models_own_and_null_means_not_asked():
+def test_request_values_override_model_defaults_unless_null():
     params = GenerationParams.resolve({"temperature": 0.2, "top_p": None}, {"temperature": 0.7, "top_p": 0.9})
     assert (params.temperature, params.top_p) == (0.2, 0.9)
 
 
-def test_a_models_other_settings_are_not_ours_to_judge():
+def test_unknown_settings_of_a_model_are_ignored():
     assert GenerationParams.resolve({}, {"eos_token_id": 2, "temperature": 0.5}).temperature == 0.5
 
 
 @given(st.floats(0, 2))
-def test_any_temperature_in_bounds_is_kept_exactly(value):
+def test_a_valid_temperature_is_stored_unchanged(value):
     assert GenerationParams(temperature=value).temperature == value
 
 
-def test_one_stop_string_or_several():
+def test_stop_accepts_a_string_or_a_list():
     assert GenerationParams(stop="end").stop == ("end",)
     assert GenerationParams(stop=["a", "b"]).stop == ("a", "b")

@@ -1,11 +1,11 @@
-"""Four clients use one conversation at once and are killed: every acknowledged message must be there afterwards.
+"""Durability test: four clients share one conversation and are killed; no acknowledged message may be lost.
 
     python tests/store/never_lost.py 10000 [SEED]
 
-Each run forks processes that share one SQLite file: two tabs, a phone and a terminal. They send, edit, retry, stop,
-disconnect and switch branches in random order, and report through a pipe what was acknowledged; all are killed with
-SIGKILL at a random moment. Then the file is opened again: every reported message must be reachable from its branch's
-first message, with its text, and SQLite's integrity check must pass. Every third run goes through the chat service.
+Each run forks four client processes that share one SQLite file. They send, edit, retry, stop, disconnect and switch
+branches in random order, and report acknowledged branches through a pipe. All are killed with SIGKILL at a random
+moment. Then the file is opened again: every reported branch must exist with its texts, and SQLite's integrity check
+must pass. In every third run the requests go through the chat service.
 """
 
 import asyncio
@@ -26,94 +26,97 @@ from turnwise.core.stored_conversations import ConversationStore
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService
 
-CLIENTS = 4
-LONGEST_RUN = 0.04  # seconds from the start of the clients to their end
+NUM_CLIENTS = 4
+MAX_RUN_SECONDS = 0.04  # from the start of the clients to SIGKILL
 
 
 class Client:
-    """One tab: what it shows may be behind what is stored."""
+    """A client of the conversation; the messages that it shows may be older than the stored ones."""
 
     def __init__(
-        self, store: ConversationStore, conversation_id: str, name: str, chance: random.Random, pipe: int
+        self, store: ConversationStore, conversation_id: str, name: str, rng: random.Random, pipe: int
     ) -> None:
-        self.store, self.id, self.name, self.chance, self.pipe = store, conversation_id, name, chance, pipe
-        self.screen: list[Message] = []
-        self.count = 0
+        self.store, self.id, self.name, self.rng, self.pipe = store, conversation_id, name, rng, pipe
+        self.shown: list[Message] = []
+        self.num_texts = 0
 
     def acknowledge(self, texts: list[str]) -> None:
-        """Report a branch whose messages are stored: one line, written at once."""
+        """Report a stored branch as one line, in a single write."""
         os.write(self.pipe, ("\x1f".join(texts) + "\n").encode())
 
-    def text(self) -> str:
-        self.count += 1
-        return f"{self.name}{self.count}"
+    def new_text(self) -> str:
+        """A text that is unique in the conversation."""
+        self.num_texts += 1
+        return f"{self.name}{self.num_texts}"
 
     def next_messages(self) -> list[Message]:
-        """What the client sends now: a new message, an edit, or the last question once more."""
-        if self.chance.random() < 0.3:  # reload
-            self.screen = [stored.message for stored in self.store.get(self.id).messages]
-        answered = len(self.screen) - len(self.screen) % 2
-        messages, act = self.screen[:answered], self.chance.random()
-        if messages and act < 0.2:
-            return messages[:-1]  # answer again
-        if messages and act < 0.4:
-            messages = messages[: 2 * self.chance.randrange(len(messages) // 2)]  # edit
-        if act > 0.95:
+        """The messages of the next request: a new message, an edit, or a retry."""
+        if self.rng.random() < 0.3:  # reload
+            self.shown = [stored.message for stored in self.store.get(self.id).messages]
+        num_answered = len(self.shown) - len(self.shown) % 2
+        messages, action = self.shown[:num_answered], self.rng.random()
+        if messages and action < 0.2:
+            return messages[:-1]  # retry
+        if messages and action < 0.4:
+            messages = messages[: 2 * self.rng.randrange(len(messages) // 2)]  # edit
+        if action > 0.95:  # switch branches
             tree = self.store.get(self.id).tree
             if tree:
-                self.store.select_branch(self.id, self.chance.choice(tree).id)
-        return [*messages, Message("user", self.text())]
+                self.store.select_branch(self.id, self.rng.choice(tree).id)
+        return [*messages, Message("user", self.new_text())]
 
-    def act(self) -> None:
-        """One request straight to the store, as the recorder does it."""
+    def request_store(self) -> None:
+        """Make one request with direct calls of the store, as `ConversationRecorder` does."""
         messages = self.next_messages()
         ids = self.store.ensure_branch(self.id, messages)
         self.acknowledge([message.content for message in messages])
-        self.screen = messages
-        if self.chance.random() < 0.2:
+        self.shown = messages
+        if self.rng.random() < 0.2:
             return  # stopped before the first token
-        written = self.text()
-        (answer,) = self.store.append(
-            self.id, [Message("assistant", written)], {"finish": "in_progress"}, parent_id=ids[-1]
+        response = self.new_text()
+        (response_id,) = self.store.append(
+            self.id, [Message("assistant", response)], {"finish": "in_progress"}, parent_id=ids[-1]
         )
-        if self.chance.random() < 0.8:
-            self.store.update_message(answer, content=Message("assistant", written + " done"), meta={"finish": "stop"})
-            self.screen = [*messages, Message("assistant", written + " done")]
-            self.acknowledge([message.content for message in self.screen])
+        if self.rng.random() < 0.8:
+            self.store.update_message(
+                response_id, content=Message("assistant", response + " done"), meta={"finish": "stop"}
+            )
+            self.shown = [*messages, Message("assistant", response + " done")]
+            self.acknowledge([message.content for message in self.shown])
 
-    async def chat(self) -> None:
-        """One request through the chat service; some clients leave in the middle of the answer."""
-        written, patience = self.text(), self.chance.choice((0, 1, 9, 9, 9))
+    async def request_service(self) -> None:
+        """Make one request through the chat service; some clients disconnect during the response."""
+        response, max_deltas = self.new_text(), self.rng.choice((0, 1, 9, 9, 9))
         messages = self.next_messages()
-        service = ScriptedChatService([written, " done"], store=self.store)
-        heard = 0
+        service = ScriptedChatService([response, " done"], store=self.store)
+        num_deltas = 0
         async with aclosing(service.stream(ChatRequest(tuple(messages), conversation_id=self.id))) as deltas:
             async for delta in deltas:
-                if not heard:
+                if not num_deltas:
                     self.acknowledge([message.content for message in messages])
-                    self.screen = messages
+                    self.shown = messages
                 if delta.usage is not None:
-                    self.screen = [*messages, Message("assistant", written + " done")]
-                    self.acknowledge([message.content for message in self.screen])
-                if heard >= patience:
+                    self.shown = [*messages, Message("assistant", response + " done")]
+                    self.acknowledge([message.content for message in self.shown])
+                if num_deltas >= max_deltas:
                     break
-                heard += 1
+                num_deltas += 1
 
     def run(self, through_service: bool) -> None:
-        """Act until killed."""
+        """Make requests until the process is killed."""
         while True:
             with suppress(TurnwiseError):
                 if through_service:
-                    asyncio.run(self.chat())
+                    asyncio.run(self.request_service())
                 else:
-                    self.act()
+                    self.request_store()
 
 
 def check(path: Path, conversation_id: str, acknowledged: list[list[str]]) -> None:
-    """Raise AssertionError where something is lost."""
-    with sqlite3.connect(path) as raw:
-        assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    raw.close()
+    """Raise `AssertionError` if an acknowledged branch is lost."""
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
     store = open_store(f"sqlite:///{path}")
     tree = {stored.id: stored for stored in store.get(conversation_id).tree}
     branches = set()
@@ -127,49 +130,56 @@ def check(path: Path, conversation_id: str, acknowledged: list[list[str]]) -> No
         assert len(texts) == len(set(texts)), "a branch repeats a message"
         branches.add(tuple(reversed(texts)))
     store.close()
-    lost = [texts for texts in acknowledged if tuple(texts) not in branches and not _grew(texts, branches)]
+    lost = [
+        texts for texts in acknowledged if tuple(texts) not in branches and not _has_longer_responses(texts, branches)
+    ]
     assert not lost, f"lost: {lost[0]}"
 
 
-def _grew(texts: list[str], branches: set[tuple[str, ...]]) -> bool:
-    """Whether a branch has these messages, with answers that somebody saw while they were written."""
+def _has_longer_responses(texts: list[str], branches: set[tuple[str, ...]]) -> bool:
+    """Whether a branch has these messages, with responses that have grown since a client saw them."""
     return any(
         len(branch) == len(texts)
-        and all(b == t if i % 2 == 0 else b.startswith(t) for i, (b, t) in enumerate(zip(branch, texts, strict=True)))
+        and all(
+            stored == text if i % 2 == 0 else stored.startswith(text)
+            for i, (stored, text) in enumerate(zip(branch, texts, strict=True))
+        )
         for branch in branches
     )
 
 
-def one_run(folder: Path, seed: int) -> int:
-    """One conversation, four clients, one violent end; how many branches were acknowledged."""
-    chance = random.Random(seed)
+def run_clients(folder: Path, seed: int) -> int:
+    """Run and kill the clients of one conversation. Returns the number of acknowledged branches."""
+    rng = random.Random(seed)
     path = folder / f"{seed}.db"
     store = open_store(f"sqlite:///{path}")
     conversation_id = store.create(title="t", model="m").id
     store.close()
     acknowledged: list[list[str]] = []
-    for round_number in range(chance.choice((1, 1, 2))):  # the second time they go on with what the first left
+    for round_number in range(rng.choice((1, 1, 2))):  # a second round continues with the stored conversation
         pipes, children = [], []
-        for number in range(CLIENTS):
-            ours, theirs = os.pipe()
+        for number in range(NUM_CLIENTS):
+            read_end, write_end = os.pipe()
             child = os.fork()
             if child == 0:
-                os.close(ours)
+                os.close(read_end)
                 with suppress(BaseException):
-                    own = random.Random(f"{seed} {number} {round_number}")
+                    client_rng = random.Random(f"{seed} {number} {round_number}")
                     name = f"{'abcd'[number]}{round_number}."
-                    Client(open_store(f"sqlite:///{path}"), conversation_id, name, own, theirs).run(seed % 3 == 0)
+                    Client(open_store(f"sqlite:///{path}"), conversation_id, name, client_rng, write_end).run(
+                        seed % 3 == 0
+                    )
                 os._exit(1)
-            os.close(theirs)
-            pipes.append(ours)
+            os.close(write_end)
+            pipes.append(read_end)
             children.append(child)
-        time.sleep(chance.random() * LONGEST_RUN)
-        chance.shuffle(children)
+        time.sleep(rng.random() * MAX_RUN_SECONDS)
+        rng.shuffle(children)
         for child in children:
             os.kill(child, signal.SIGKILL)
         for child in children:
             _, status = os.waitpid(child, 0)
-            assert os.WIFSIGNALED(status), "a client failed by itself"
+            assert os.WIFSIGNALED(status), "a client ended with an error"
         for pipe in pipes:
             with os.fdopen(pipe) as lines:
                 acknowledged += [line[:-1].split("\x1f") for line in lines if line.endswith("\n")]
@@ -180,12 +190,12 @@ def one_run(folder: Path, seed: int) -> int:
 
 
 def main(runs: int, seed: int = 0) -> None:
-    """So many runs; prints what was checked."""
+    """Do `runs` runs and print a summary."""
     memory = Path("/dev/shm")
-    began = time.monotonic()
+    start = time.monotonic()
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        branches = sum(one_run(Path(folder), number) for number in range(seed, seed + runs))
-    print(f"{runs} runs, {branches} acknowledged branches, none lost, {time.monotonic() - began:.0f} s")
+        branches = sum(run_clients(Path(folder), number) for number in range(seed, seed + runs))
+    print(f"{runs} runs, {branches} acknowledged branches, none lost, {time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":

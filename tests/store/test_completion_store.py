@@ -1,4 +1,4 @@
-"""Stored completions and feedback, on a real file."""
+"""Stored completions and their feedback, in a SQLite file."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from turnwise.store import open_store
 
 @pytest.fixture
 def store(tmp_path):
-    opened = open_store(f"sqlite:///{tmp_path / 'kept.db'}")
+    opened = open_store(f"sqlite:///{tmp_path / 'completions.db'}")
     yield opened
     opened.close()
 
@@ -23,70 +23,73 @@ def completion(number, model="a", **metadata):
 
 
 @pytest.fixture
-def five(store):
+def five_completions(store):
     for number in range(5):
         store.completions.add(completion(number, model="ab"[number % 2], parity=str(number % 2), all="yes"))
     return store.completions
 
 
-def listed(completions, **more):
-    asked = {"limit": 10, "after": None, "order": "asc", "model": None, "metadata": {}} | more
-    found, has_more = completions.list(**asked)
-    return [int(kept.id.split("-")[1]) for kept in found], has_more
+def list_ids(completions, **filters):
+    """The numbers of the listed completions, and whether there are more."""
+    arguments = {"limit": 10, "after": None, "order": "asc", "model": None, "metadata": {}} | filters
+    page, has_more = completions.list(**arguments)
+    return [int(stored.id.split("-")[1]) for stored in page], has_more
 
 
-def test_what_was_kept_comes_back_and_survives_the_process(store, tmp_path):
+def test_a_stored_completion_can_be_read_after_reopening(store, tmp_path):
     store.completions.add(completion(1, a="b"))
     store.close()
-    again = open_store(f"sqlite:///{tmp_path / 'kept.db'}")
-    assert again.completions.get("chatcmpl-1") == completion(1, a="b")
-    again.close()
+    reopened = open_store(f"sqlite:///{tmp_path / 'completions.db'}")
+    assert reopened.completions.get("chatcmpl-1") == completion(1, a="b")
+    reopened.close()
 
 
-def test_lists_go_by_time_in_pages(five):
-    assert listed(five) == ([0, 1, 2, 3, 4], False)
-    assert listed(five, order="desc") == ([4, 3, 2, 1, 0], False)
-    assert listed(five, limit=2) == ([0, 1], True)
-    assert listed(five, limit=2, after="chatcmpl-1") == ([2, 3], True)
-    assert listed(five, limit=2, after="chatcmpl-2", order="desc") == ([1, 0], False)
+def test_lists_are_ordered_by_time_and_paginated(five_completions):
+    assert list_ids(five_completions) == ([0, 1, 2, 3, 4], False)
+    assert list_ids(five_completions, order="desc") == ([4, 3, 2, 1, 0], False)
+    assert list_ids(five_completions, limit=2) == ([0, 1], True)
+    assert list_ids(five_completions, limit=2, after="chatcmpl-1") == ([2, 3], True)
+    assert list_ids(five_completions, limit=2, after="chatcmpl-2", order="desc") == ([1, 0], False)
 
 
-def test_lists_are_narrowed_by_model_and_metadata(five):
-    assert listed(five, model="b") == ([1, 3], False)
-    assert listed(five, metadata={"parity": "0"}) == ([0, 2, 4], False)
-    assert listed(five, metadata={"parity": "0", "all": "yes"}, model="a", limit=1) == ([0], True)
-    assert listed(five, metadata={"parity": "' OR 1=1 --"}) == ([], False)
-    assert listed(five, metadata={"nothing": "0"}) == ([], False)
+def test_lists_are_filtered_by_model_and_metadata(five_completions):
+    assert list_ids(five_completions, model="b") == ([1, 3], False)
+    assert list_ids(five_completions, metadata={"parity": "0"}) == ([0, 2, 4], False)
+    assert list_ids(five_completions, metadata={"parity": "0", "all": "yes"}, model="a", limit=1) == ([0], True)
+    assert list_ids(five_completions, metadata={"parity": "' OR 1=1 --"}) == ([], False)
+    assert list_ids(five_completions, metadata={"nothing": "0"}) == ([], False)
 
 
-def test_metadata_can_be_replaced(five):
-    assert five.update_metadata("chatcmpl-3", {"new": "1"}).metadata == {"new": "1"}
-    assert listed(five, metadata={"new": "1"}) == ([3], False)
+def test_metadata_can_be_replaced(five_completions):
+    assert five_completions.update_metadata("chatcmpl-3", {"new": "1"}).metadata == {"new": "1"}
+    assert list_ids(five_completions, metadata={"new": "1"}) == ([3], False)
 
 
-def test_feedback_belongs_to_its_completion_and_goes_with_it(five):
-    first = five.add_feedback("chatcmpl-1", index=0, rating=1, correction=None, comment=None, user="me")
-    second = five.add_feedback("chatcmpl-1", index=0, rating=-1, correction="better", comment="too long", user=None)
-    assert five.list_feedback("chatcmpl-1") == (first, second)
-    assert five.list_feedback("chatcmpl-2") == ()
-    five.delete("chatcmpl-1")
-    for refused in (five.get, five.delete, five.list_feedback):
+def test_feedback_is_deleted_with_its_completion(five_completions):
+    first = five_completions.add_feedback("chatcmpl-1", index=0, rating=1, correction=None, comment=None, user="me")
+    second = five_completions.add_feedback(
+        "chatcmpl-1", index=0, rating=-1, correction="better", comment="too long", user=None
+    )
+    assert five_completions.list_feedback("chatcmpl-1") == (first, second)
+    assert five_completions.list_feedback("chatcmpl-2") == ()
+    five_completions.delete("chatcmpl-1")
+    for method in (five_completions.get, five_completions.delete, five_completions.list_feedback):
         with pytest.raises(NotFound, match="no stored completion 'chatcmpl-1'"):
-            refused("chatcmpl-1")
+            method("chatcmpl-1")
 
 
-def test_what_does_not_exist_is_said(five):
+def test_an_unknown_completion_raises_not_found(five_completions):
     with pytest.raises(NotFound):
-        listed(five, after="chatcmpl-9")
+        list_ids(five_completions, after="chatcmpl-9")
     with pytest.raises(NotFound):
-        five.update_metadata("chatcmpl-9", {})
+        five_completions.update_metadata("chatcmpl-9", {})
     with pytest.raises(NotFound):
-        five.add_feedback("chatcmpl-9", index=0, rating=1, correction=None, comment=None, user=None)
+        five_completions.add_feedback("chatcmpl-9", index=0, rating=1, correction=None, comment=None, user=None)
 
 
-def test_an_id_is_kept_once_and_nothing_is_half_done(five):
+def test_a_duplicate_id_or_invalid_text_changes_nothing(five_completions):
     with pytest.raises(SaveFailed, match="Nothing was changed"):
-        five.add(completion(1))
+        five_completions.add(completion(1))
     with pytest.raises(InvalidData, match="surrogate"):
-        five.add(completion(7, a="\ud800"))
-    assert listed(five)[0] == [0, 1, 2, 3, 4]
+        five_completions.add(completion(7, a="\ud800"))
+    assert list_ids(five_completions)[0] == [0, 1, 2, 3, 4]
