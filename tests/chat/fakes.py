@@ -1,4 +1,4 @@
-"""A generator that says what it is told to, and hands its thread to nobody."""
+"""A fake engine that answers with scripted events, in the thread of the caller."""
 
 import asyncio
 
@@ -6,16 +6,16 @@ from turnwise.core.errors import TurnwiseError
 from turnwise.core.inference import ErrorEvent, FinishEvent, TokenEvent
 
 
-class FakeTicket:
+class FakeHandle:
     def __init__(self):
-        self.cancelled = 0
+        self.num_cancels = 0
 
     def cancel(self):
-        self.cancelled += 1
+        self.num_cancels += 1
 
 
-class FakeGenerator:
-    """Answers every request with `events`; keeps requests and tickets."""
+class FakeEngine:
+    """Answers every request with `events`. Records the requests and their handles."""
 
     is_encoder_decoder = False
     is_healthy = True
@@ -23,24 +23,24 @@ class FakeGenerator:
     def __init__(self, events=(), context_length=200):
         self.events = list(events)
         self.context_length = context_length
-        self.requests, self.tickets = [], []
+        self.requests, self.handles = [], []
 
-    def max_new_tokens(self, prompt):
-        return self.context_length - prompt
+    def max_new_tokens(self, prompt_length):
+        return self.context_length - prompt_length
 
     def submit(self, request, on_event):
         self.requests.append(request)
-        self.tickets.append(FakeTicket())
+        self.handles.append(FakeHandle())
         for event in self.events:
             on_event(event)
-        return self.tickets[-1]
+        return self.handles[-1]
 
     def close(self):
         pass
 
 
-def saying(ids, finish="stop", error=None):
-    """The events of an answer."""
+def answer_events(ids, finish="stop", error=None):
+    """The events of an answer with these tokens."""
     last = FinishEvent(finish) if error is None else ErrorEvent(TurnwiseError(error))
     return [*(TokenEvent(id) for id in ids), last]
 
@@ -49,14 +49,14 @@ async def _collect(stream):
     return [delta async for delta in stream]
 
 
-def stream(service, turn):
-    """The deltas of an answer."""
-    return asyncio.run(_collect(service.stream(turn)))
+def stream(service, request):
+    """The deltas of a response."""
+    return asyncio.run(_collect(service.stream(request)))
 
 
-def reply(service, turn):
-    return asyncio.run(service.reply(turn))
+def reply(service, request):
+    return asyncio.run(service.reply(request))
 
 
-def text(deltas):
+def joined_text(deltas):
     return "".join(delta.text for delta in deltas)

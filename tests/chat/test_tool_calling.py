@@ -1,4 +1,4 @@
-"""Tools in a turn: what comes out of an answer that calls, piece by piece and whole, and how it ends."""
+"""Tool calls in responses: text and calls, finish reasons, constraints, storage and rejected requests."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
-from fakes import FakeGenerator, reply, saying, stream, text
+from fakes import FakeEngine, answer_events, joined_text, reply, stream
 
 from turnwise.chat.service import EngineChatService
 from turnwise.chat.tool_calling import merge_tool_call_deltas
@@ -26,7 +26,7 @@ WEATHER = Tool("get_weather", schema=SCHEMA, definition={"type": "function", "fu
 NOTE = Tool("note", kind="custom", definition={"type": "function", "function": {"name": "note"}})
 HELLO = (Message("user", "Hello"),)
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome 🚚"}}\n</tool_call>'
-NOTED = '<tool_call>\n{"name": "note", "arguments": {"input": "a\\nb"}}\n</tool_call>'
+NOTE_CALL = '<tool_call>\n{"name": "note", "arguments": {"input": "a\\nb"}}\n</tool_call>'
 
 
 def tool_request(choice=ToolChoice("auto"), **fields):
@@ -36,59 +36,65 @@ def tool_request(choice=ToolChoice("auto"), **fields):
 
 @pytest.fixture
 def says(tokenizer):
-    """`says(text)`: a service that says it, one token at a time."""
+    """`says(text)`: a service that answers with the text, one token per event."""
 
     def says(text, finish="stop", *, store=None, logprobs=False):
-        events = saying(tokenizer.encode(text), finish)
+        events = answer_events(tokenizer.encode(text), finish)
         if logprobs:
             events = [
                 event if event.finish_reason else replace(event, logprobs=TokenLogprobs(-1.0)) for event in events
             ]
         return EngineChatService(
-            "tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(events, 4000), store=store
+            "tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeEngine(events, 4000), store=store
         )
 
     return says
 
 
-def calls_of(deltas):
-    return merge_tool_call_deltas(piece for delta in deltas for piece in delta.tool_calls)
+def merge_calls(deltas):
+    return merge_tool_call_deltas(call_delta for delta in deltas for call_delta in delta.tool_calls)
 
 
-def test_text_and_calls_come_apart(says):
-    deltas = stream(says(f"I look.\n{CALL}\n{NOTED}"), tool_request())
-    assert text(deltas) == "I look."
-    one, other = calls_of(deltas)
-    assert (one.name, one.kind, json.loads(one.arguments)) == ("get_weather", "function", {"city": "Rome 🚚"})
-    assert (other.name, other.kind, other.arguments) == ("note", "custom", "a\nb")
-    assert one.id != other.id
-    assert one.id.startswith("call_")
-    pieces = [piece for delta in deltas for piece in delta.tool_calls]
-    assert [(p.index, p.arguments) for p in pieces if p.name] == [(0, ""), (1, "")]
-    assert all(piece.id is None for piece in pieces if not piece.name)
-    assert len(pieces) > 6, "arguments come as they are written"
+def test_text_and_tool_calls_are_separated(says):
+    deltas = stream(says(f"I look.\n{CALL}\n{NOTE_CALL}"), tool_request())
+    assert joined_text(deltas) == "I look."
+    weather, note = merge_calls(deltas)
+    assert (weather.name, weather.kind, json.loads(weather.arguments)) == (
+        "get_weather",
+        "function",
+        {"city": "Rome 🚚"},
+    )
+    assert (note.name, note.kind, note.arguments) == ("note", "custom", "a\nb")
+    assert weather.id != note.id
+    assert weather.id.startswith("call_")
+    call_deltas = [call_delta for delta in deltas for call_delta in delta.tool_calls]
+    assert [(delta.index, delta.arguments) for delta in call_deltas if delta.name] == [(0, ""), (1, "")]
+    assert all(delta.id is None for delta in call_deltas if not delta.name)
+    assert len(call_deltas) > 6, "arguments are streamed"
     assert deltas[-1].finish_reason == "tool_calls"
 
 
-def test_the_whole_answer_is_the_stream(says):
-    whole = reply(says(f"I look.\n{CALL}\n{NOTED}"), tool_request()).choices[0]
-    deltas = stream(says(f"I look.\n{CALL}\n{NOTED}"), tool_request())
-    assert whole.text == text(deltas)
-    assert [(c.name, c.arguments) for c in whole.tool_calls] == [(c.name, c.arguments) for c in calls_of(deltas)]
-    assert whole.finish_reason == "tool_calls"
+def test_the_reply_equals_the_stream(says):
+    choice = reply(says(f"I look.\n{CALL}\n{NOTE_CALL}"), tool_request()).choices[0]
+    deltas = stream(says(f"I look.\n{CALL}\n{NOTE_CALL}"), tool_request())
+    assert choice.text == joined_text(deltas)
+    assert [(call.name, call.arguments) for call in choice.tool_calls] == [
+        (call.name, call.arguments) for call in merge_calls(deltas)
+    ]
+    assert choice.finish_reason == "tool_calls"
 
 
-def test_an_answer_without_a_call_ends_as_ever(says):
+def test_an_answer_without_a_tool_call_finishes_with_stop(says):
     answer = reply(says("No need."), tool_request()).choices[0]
     assert (answer.text, answer.tool_calls, answer.finish_reason) == ("No need.", (), "stop")
 
 
-def test_what_only_began_like_a_marker_is_said_in_the_end(says):
+def test_a_partial_marker_at_the_end_is_text(says):
     assert reply(says("a\n<tool_ca"), tool_request()).text == "a\n<tool_ca"
 
 
 @pytest.mark.parametrize("cut", range(0, len(CALL), 3))
-def test_the_limit_inside_a_call_leaves_a_part_of_it(says, cut):
+def test_a_tool_call_cut_by_the_token_limit_is_returned_partially(says, cut):
     answer = reply(says("So\n" + CALL[:cut], "length"), tool_request()).choices[0]
     assert answer.finish_reason == "length"
     assert answer.text == ("So" if cut >= len("<tool_call>") else "So\n" + CALL[:cut])
@@ -97,31 +103,31 @@ def test_the_limit_inside_a_call_leaves_a_part_of_it(says, cut):
         assert '{"city": "Rome 🚚"}'.startswith(call.arguments.removesuffix("\ufffd"))
 
 
-def test_without_tools_or_with_none_to_choose_all_is_said(says):
-    for plain in (ChatRequest(HELLO), tool_request(choice=ToolChoice("none"))):
-        answer = reply(says(CALL), plain).choices[0]
+def test_without_callable_tools_all_output_is_text(says):
+    for request in (ChatRequest(HELLO), tool_request(choice=ToolChoice("none"))):
+        answer = reply(says(CALL), request).choices[0]
         assert (answer.text, answer.tool_calls, answer.finish_reason) == (CALL, (), "stop")
 
 
-def test_with_none_to_choose_the_model_is_not_told_of_tools(says):
+def test_with_tool_choice_none_the_prompt_has_no_tools(says):
     service = says("x")
     reply(service, tool_request(choice=ToolChoice("none")))
     reply(service, ChatRequest(HELLO))
     reply(service, tool_request())
-    none, plain, told = service.engine.requests
-    assert none.prompt_ids == plain.prompt_ids
-    assert none.constraints == ()
-    assert len(told.prompt_ids) > len(plain.prompt_ids)
-    assert len(told.constraints) == 1
+    none_request, plain_request, with_tools = service.engine.requests
+    assert none_request.prompt_ids == plain_request.prompt_ids
+    assert none_request.constraints == ()
+    assert len(with_tools.prompt_ids) > len(plain_request.prompt_ids)
+    assert len(with_tools.constraints) == 1
 
 
-def test_allowed_tools_are_fewer_and_the_prompt_is_the_same(says, tokenizer):
+def test_allowed_tools_restrict_the_calls_and_not_the_prompt(says, tokenizer):
     service = says("x")
     reply(service, tool_request())
     reply(service, tool_request(choice=ToolChoice("required", ("note",))))
-    all, some = service.engine.requests
-    assert all.prompt_ids == some.prompt_ids
-    state = some.constraints[0].start()
+    all_allowed, one_allowed = service.engine.requests
+    assert all_allowed.prompt_ids == one_allowed.prompt_ids
+    state = one_allowed.constraints[0].start()
     for id in tokenizer.encode('<tool_call>\n{"name": "'):
         assert state.token_mask()[id]
         state.accept(id)
@@ -131,77 +137,81 @@ def test_allowed_tools_are_fewer_and_the_prompt_is_the_same(says, tokenizer):
 # Stop strings and log-probabilities
 
 
-def test_stop_strings_end_what_is_said_and_leave_calls_alone(says):
+def test_stop_strings_apply_to_the_text_and_not_to_tool_calls(says):
     service = says(f"I look. Now\n{CALL}")
     answer = reply(service, tool_request(sampling={"stop": ["Now"]})).choices[0]
     assert (answer.text, answer.tool_calls, answer.finish_reason) == ("I look. ", (), "stop")
-    assert service.engine.tickets[0].cancelled
+    assert service.engine.handles[0].num_cancels
     answer = reply(
         says(f"I look.\n{CALL}"), tool_request(sampling={"stop": ["Rome", "look.\n<", "<tool_call>"]})
     ).choices[0]
     assert (answer.text, len(answer.tool_calls), answer.finish_reason) == ("I look.", 1, "tool_calls")
 
 
-def test_log_probabilities_are_those_of_what_is_said(says):
-    for said, kept in ((f"I look. {CALL}", "I look. "), (CALL, ""), ("I look.", "I look.")):
-        for answer in (
-            reply(says(said, logprobs=True), tool_request()).choices[0].logprobs,
-            [one for delta in stream(says(said, logprobs=True), tool_request()) for one in delta.logprobs],
+def test_log_probabilities_cover_the_text_and_not_the_tool_calls(says):
+    for output, visible in ((f"I look. {CALL}", "I look. "), (CALL, ""), ("I look.", "I look.")):
+        for logprobs in (
+            reply(says(output, logprobs=True), tool_request()).choices[0].logprobs,
+            [entry for delta in stream(says(output, logprobs=True), tool_request()) for entry in delta.logprobs],
         ):
-            assert b"".join(one.token.bytes for one in answer).decode() == kept
+            assert b"".join(entry.token.bytes for entry in logprobs).decode() == visible
 
 
-# Memory and messages
+# Stored conversations
 
 
-def test_a_conversation_keeps_calls_and_goes_on(says):
+def test_a_stored_conversation_continues_after_a_tool_call(says):
     store = open_store("sqlite:///:memory:")
-    kept = store.create(title="", model="tiny").id
-    answer = reply(says(CALL, store=store), tool_request(conversation_id=kept)).choices[0]
-    said = Message("assistant", "", tool_calls=answer.tool_calls)
-    assert [stored.message for stored in store.get(kept).messages] == [*HELLO, said]
-    ids = [stored.id for stored in store.get(kept).messages]
+    conversation_id = store.create(title="", model="tiny").id
+    answer = reply(says(CALL, store=store), tool_request(conversation_id=conversation_id)).choices[0]
+    call_message = Message("assistant", "", tool_calls=answer.tool_calls)
+    assert [stored.message for stored in store.get(conversation_id).messages] == [*HELLO, call_message]
+    ids = [stored.id for stored in store.get(conversation_id).messages]
     result = Message("tool", "sunny", tool_call_id=answer.tool_calls[0].id)
-    going_on = ChatRequest((*HELLO, said, result), conversation_id=kept, tools=ToolOptions((WEATHER,)))
-    reply(says("It is sunny.", store=store), going_on)
-    assert [stored.message for stored in store.get(kept).messages] == [
-        *HELLO, said, result, Message("assistant", "It is sunny.")
+    following = ChatRequest(
+        (*HELLO, call_message, result), conversation_id=conversation_id, tools=ToolOptions((WEATHER,))
+    )
+    reply(says("It is sunny.", store=store), following)
+    assert [stored.message for stored in store.get(conversation_id).messages] == [
+        *HELLO, call_message, result, Message("assistant", "It is sunny.")
     ]  # fmt: skip
-    assert [stored.id for stored in store.get(kept).messages][:2] == ids, "added to, not written anew"
-    other = Message("assistant", "", tool_calls=(ToolCall(answer.tool_calls[0].id, "get_weather", '{"city": "Bern"}'),))
+    assert [stored.id for stored in store.get(conversation_id).messages][:2] == ids, "stored messages keep their ids"
+    edited = Message(
+        "assistant", "", tool_calls=(ToolCall(answer.tool_calls[0].id, "get_weather", '{"city": "Bern"}'),)
+    )
     reply(
         says("Rain.", store=store),
-        ChatRequest((*HELLO, other, result), conversation_id=kept, tools=ToolOptions((WEATHER,))),
+        ChatRequest((*HELLO, edited, result), conversation_id=conversation_id, tools=ToolOptions((WEATHER,))),
     )
-    assert [stored.message for stored in store.get(kept).messages][1] == other
+    assert [stored.message for stored in store.get(conversation_id).messages][1] == edited
     store.close()
 
 
-def test_who_leaves_inside_a_call_finds_its_beginning(tokenizer):
+def test_a_tool_call_interrupted_by_a_disconnect_is_stored_partially(tokenizer):
     store = open_store("sqlite:///:memory:")
-    kept = store.create(title="", model="tiny").id
-    generator = FakeGenerator([TokenEvent(id) for id in tokenizer.encode(CALL[:60])], 4000)  # and no end
-    service = EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
+    conversation_id = store.create(title="", model="tiny").id
+    engine = FakeEngine([TokenEvent(id) for id in tokenizer.encode(CALL[:60])], 4000)  # without a last event
+    service = EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), engine, store=store)
 
-    async def leave():
-        async with aclosing(service.stream(tool_request(conversation_id=kept))) as deltas:
+    async def disconnect():
+        async with aclosing(service.stream(tool_request(conversation_id=conversation_id))) as deltas:
             async for delta in deltas:
                 if delta.tool_calls and not delta.tool_calls[0].name:
                     return
 
-    asyncio.run(leave())
-    assert generator.tickets[0].cancelled
-    [call] = store.get(kept).messages[1].message.tool_calls
+    asyncio.run(disconnect())
+    assert engine.handles[0].num_cancels
+    [call] = store.get(conversation_id).messages[1].message.tool_calls
     assert call.name == "get_weather"
     assert call.arguments
     store.close()
 
 
-# Refusals
+# Rejected requests
 
 
 @pytest.mark.parametrize(
-    ("more", "param"),
+    ("fields", "param"),
     [
         ({"sampling": {"ignore_eos": True}}, "ignore_eos"),
         ({"sampling": {"min_tokens": 3}}, "min_tokens"),
@@ -216,13 +226,13 @@ def test_who_leaves_inside_a_call_finds_its_beginning(tokenizer):
         ),
     ],
 )
-def test_what_does_not_go_with_tools_is_refused(says, more, param):
+def test_fields_that_contradict_tools_are_rejected(says, fields, param):
     with pytest.raises(InvalidParameter) as error:
-        reply(says("x"), ChatRequest(**{"messages": HELLO, "tools": ToolOptions((WEATHER,)), **more}))
+        reply(says("x"), ChatRequest(**{"messages": HELLO, "tools": ToolOptions((WEATHER,)), **fields}))
     assert error.value.param == param
 
 
-def test_half_a_surrogate_pair_in_a_call_is_refused(says):
+def test_an_unpaired_surrogate_in_a_tool_call_is_rejected(says):
     call = ToolCall("c", "f", '{"a": "\ud800"}')
     with pytest.raises(InvalidData, match="valid Unicode"):
         reply(says("x"), ChatRequest((*HELLO, Message("assistant", "", tool_calls=(call,)))))
@@ -238,14 +248,16 @@ MISTRAL = """\
 """
 
 
-def test_a_marker_that_is_never_shown_is_read_all_the_same(corpus):
+def test_a_marker_that_is_a_special_token_is_recognized(corpus):
     tokenizer = train_bpe(corpus, vocab_size=512)
     tokenizer.backend.add_special_tokens(["[TOOL_CALLS]"])
     tokenizer = Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, MISTRAL)
-    said = 'I look. 🚚[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Rome"}}]'
-    ids = tokenizer.encode(said, allow_special=True)
+    output = 'I look. 🚚[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Rome"}}]'
+    ids = tokenizer.encode(output, allow_special=True)
     assert tokenizer.token_to_id("[TOOL_CALLS]") in ids
-    service = EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(saying(ids), 4000))
+    service = EngineChatService(
+        "tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeEngine(answer_events(ids), 4000)
+    )
     answer = reply(service, tool_request()).choices[0]
     assert (answer.text, answer.finish_reason) == ("I look. 🚚", "tool_calls")
     assert [(call.name, call.arguments) for call in answer.tool_calls] == [("get_weather", '{"city": "Rome"}')]
@@ -253,4 +265,4 @@ def test_a_marker_that_is_never_shown_is_read_all_the_same(corpus):
     for id in ids:
         assert state.token_mask()[id]
         state.accept(id)
-    assert reply(service, tool_request(choice=ToolChoice("none"))).text == said.replace("[TOOL_CALLS]", "")
+    assert reply(service, tool_request(choice=ToolChoice("none"))).text == output.replace("[TOOL_CALLS]", "")
