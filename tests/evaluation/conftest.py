@@ -1,4 +1,4 @@
-"""A tokenizer's renderer and dialogues with intents."""
+"""Fixtures: a renderer, and dialogues with intents."""
 
 import json
 
@@ -14,19 +14,19 @@ def renderer(tokenizer):
 
 @pytest.fixture(scope="session")
 def desk():
-    """Sixty questions of three intents, each with a reply of its own."""
+    """Sixty dialogues of three intents; every question has a different reply."""
     from turnwise.core.messages import Conversation, Message
 
-    def talk(intent, number):
+    def dialogue(intent, number):
         question = Message("user", f"{intent} {number:02}?")
         return Conversation((question, Message("assistant", f"{intent} is {number:02}.")), {"intent": intent})
 
-    return [talk(intent, number) for intent in ("order", "lamp", "park") for number in range(20)]
+    return [dialogue(intent, number) for intent in ("order", "lamp", "park") for number in range(20)]
 
 
 @pytest.fixture
 def on_the_cpu(monkeypatch, tmp_path):
-    """Without a GPU, and with a home of its own for what is kept."""
+    """Hide the GPU, and use a temporary folder for the response cache."""
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -35,10 +35,10 @@ def on_the_cpu(monkeypatch, tmp_path):
 
 @pytest.fixture
 def data(desk, tmp_path):
-    """The desk as a file, whose name has a space and brackets."""
+    """The dialogues of `desk` as a JSONL file; its name has a space and brackets."""
     path = tmp_path / "test [set].jsonl"
     with path.open("w") as file:
-        for talk in desk:
-            row = {"messages": [message.as_dict() for message in talk.messages], **talk.meta}
+        for dialogue in desk:
+            row = {"messages": [message.as_dict() for message in dialogue.messages], **dialogue.meta}
             file.write(json.dumps(row) + "\n")
     return path
