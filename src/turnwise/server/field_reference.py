@@ -4,51 +4,26 @@ python -m turnwise.server.field_reference > docs/http.md
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from turnwise.core.parameter_spec import MAX_LOGIT_BIAS_ENTRIES, MAX_STRING, ParameterSpec
-from turnwise.server.responses.response_fields import INPUT_TOKENS_UNSUPPORTED, RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED
 from turnwise.server.responses.response_request import InputTokensRequest, ResponseRequest
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
-from turnwise.server.schema.completion_request import (
-    COMPLETION_SAMPLING_FIELDS,
-    COMPLETION_UNSUPPORTED_FIELDS,
-    MAX_PROMPTS,
-    CompletionRequest,
-)
+from turnwise.server.schema.completion_request import MAX_PROMPTS, CompletionRequest
 from turnwise.server.schema.embedding_bodies import EmbeddingRequest
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.json_parser import MAX_JSON_NODES, MAX_VALUES
-from turnwise.server.schema.sampling_parameters import BEST_OF_SPEC, CHAT_SAMPLING_FIELDS, N_SPEC, PRIORITY_SPEC
-from turnwise.server.schema.unsupported_fields import CHAT_UNSUPPORTED_FIELDS, UnsupportedField
+from turnwise.server.schema.request_field import Extension, Parameter, RequestBody, find_metadata
+from turnwise.server.schema.unsupported_fields import UnsupportedField
 
-# Fields that are in no published API.
-EXTENSION_FIELDS = frozenset({
-    "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
-    "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of",
-    "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice",
-    "chat_template_kwargs", "scenario", "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
-    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy", "sampling_preset",
-})  # fmt: skip
-
-# Published for /v1/completions, or for chat completions but not for responses.
-COMPLETIONS_API_FIELDS = frozenset({"best_of", "echo"})
-CHAT_API_FIELDS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "seed", "stop"})
-
-Specs = Mapping[str, ParameterSpec]
-ROUTES: dict[str, tuple[type[BaseModel], Specs, Mapping[str, UnsupportedField]]] = {
-    "/v1/chat/completions": (ChatCompletionRequest, CHAT_SAMPLING_FIELDS, CHAT_UNSUPPORTED_FIELDS),
-    "/v1/responses": (ResponseRequest, RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED),
-    "/v1/responses/input_tokens": (InputTokensRequest, {}, INPUT_TOKENS_UNSUPPORTED),
-    "/v1/completions": (CompletionRequest, COMPLETION_SAMPLING_FIELDS, COMPLETION_UNSUPPORTED_FIELDS),
-    "/v1/embeddings": (EmbeddingRequest, {}, {}),
-}
-_EXTENSIONS_OF: Mapping[type[BaseModel], frozenset[str]] = {
-    CompletionRequest: EXTENSION_FIELDS - COMPLETIONS_API_FIELDS,
-    ResponseRequest: EXTENSION_FIELDS | CHAT_API_FIELDS,
+BODIES: dict[str, type[RequestBody]] = {
+    "/v1/chat/completions": ChatCompletionRequest,
+    "/v1/responses": ResponseRequest,
+    "/v1/responses/input_tokens": InputTokensRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/embeddings": EmbeddingRequest,
 }
 _COLUMNS = ("| field | support | values |", "| --- | --- | --- |")
 
@@ -78,25 +53,27 @@ All limits are the published ones or wider, except:
 
 def render_markdown() -> str:
     """The Markdown text of the page."""
-    sections = [PAGE_HEADER]
-    for route, (model, specs, unsupported) in ROUTES.items():
-        fields = model.model_json_schema()["properties"]
-        extension_names = _EXTENSIONS_OF.get(model, EXTENSION_FIELDS)
-        published = [name for name in sorted(fields) if name not in extension_names]
-        extensions = [name for name in sorted(fields) if name in extension_names]
-        sections.append(f"## `POST {route}`\n")
-        for title, names in (("Published fields", published), ("Extensions", extensions)):
-            if names:
-                rows = [_row(name, fields[name], specs, unsupported) for name in names]
-                sections += [f"### {title}\n", "\n".join([*_COLUMNS, *rows]) + "\n"]
+    return "\n".join([PAGE_HEADER, *(render_route(route, body_model) for route, body_model in BODIES.items())])
+
+
+def render_route(route: str, body_model: type[RequestBody]) -> str:
+    """The section of a route: one table of its published fields and one of its extensions."""
+    fields, schemas = body_model.model_fields, body_model.model_json_schema()["properties"]
+    extensions = [name for name in sorted(fields) if find_metadata(fields[name], Extension) is not None]
+    published = [name for name in sorted(fields) if name not in extensions]
+    sections = [f"## `POST {route}`\n"]
+    for title, names in (("Published fields", published), ("Extensions", extensions)):
+        if names:
+            rows = [_row(name, fields[name], schemas[name]) for name in names]
+            sections += [f"### {title}\n", "\n".join([*_COLUMNS, *rows]) + "\n"]
     return "\n".join(sections)
 
 
-def _row(name: str, schema: dict[str, Any], specs: Specs, unsupported: Mapping[str, UnsupportedField]) -> str:
-    if name in unsupported:
-        return _unsupported_row(unsupported[name])
-    spec = {"n": N_SPEC, "best_of": BEST_OF_SPEC, "priority": PRIORITY_SPEC, **specs}.get(name)
-    values = _bounds(spec) if spec is not None else _json_types(schema)
+def _row(name: str, field: FieldInfo, schema: dict[str, Any]) -> str:
+    if (unsupported := find_metadata(field, UnsupportedField)) is not None:
+        return _unsupported_row(unsupported)
+    parameter = find_metadata(field, Parameter)
+    values = _json_types(schema) if parameter is None else _bounds(parameter.spec)
     return f"| `{name}` | {schema.get('description', 'Supported.')} | {values} |"
 
 

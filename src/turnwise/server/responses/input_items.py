@@ -81,7 +81,8 @@ def _read_message(entry: JsonObject, path: str) -> JsonObject:
         return _message_body(role, [("output_text" if role == "assistant" else "input_text", content)])
     if not isinstance(content, list) or not content:
         raise invalid_field(f"{path}.content", "must be a string, or a list of text parts that is not empty")
-    return _message_body(role, [_read_part(part, role, f"{path}.content[{i}]") for i, part in enumerate(content)])
+    parts = [_read_content_part(entry, role, f"{path}.content[{i}]") for i, entry in enumerate(content)]
+    return _message_body(role, parts)
 
 
 def _message_body(role: str, parts: list[tuple[str, str]]) -> JsonObject:
@@ -99,11 +100,11 @@ def _text_key(part_type: str) -> str:
     return "refusal" if part_type == "refusal" else "text"
 
 
-def _read_part(part: Any, role: str, path: str) -> tuple[str, str]:
+def _read_content_part(content_part: Any, role: str, path: str) -> tuple[str, str]:
     """Type and text of a part. Other fields of assistant parts come from our responses and are ignored."""
-    if not isinstance(part, dict):
+    if not isinstance(content_part, dict):
         raise invalid_field(path, 'must be an object like {"type": "input_text", "text": …}')
-    part_type = part.get("type")
+    part_type = content_part.get("type")
     allowed_types = tuple(_CONTENT) if role == "assistant" else ("input_text",)
     if part_type not in allowed_types:
         raise InvalidParameter(
@@ -112,7 +113,7 @@ def _read_part(part: Any, role: str, path: str) -> tuple[str, str]:
         )  # fmt: skip
     key = _text_key(part_type)
     known_fields = {"type", key} | ({"annotations", "logprobs", "parsed"} if part_type == "output_text" else set())
-    fields = read_object(part, path, known_fields | {"prompt_cache_breakpoint"})
+    fields = read_object(content_part, path, known_fields | {"prompt_cache_breakpoint"})
     if "prompt_cache_breakpoint" in fields:
         check_cache_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
     if not isinstance(fields.get(key), str):
@@ -148,8 +149,8 @@ def _output_reader(item_type: str) -> Callable[[JsonObject, str], JsonObject]:
         _check_neutral(entry, path)
         output = entry.get("output")
         if isinstance(output, list):
-            output = [{"type": "input_text", "text": _read_part(part, "user", f"{path}.output[{i}]")[1]}
-                      for i, part in enumerate(output)]  # fmt: skip
+            parts = [_read_content_part(entry, "user", f"{path}.output[{i}]") for i, entry in enumerate(output)]
+            output = [{"type": "input_text", "text": text} for _, text in parts]
         elif not isinstance(output, str):
             raise invalid_field(f"{path}.output", "must be a string or a list of text parts")
         return {

@@ -84,4 +84,6 @@ class _MessageBuilder:
 
 
 def _text(parts: Iterable[Mapping[str, Any]]) -> str:
-    return "\n".join(part["refusal"] if part["type"] == "refusal" else part["text"] for part in parts)
+    return "\n".join(
+        content_part["refusal"] if content_part["type"] == "refusal" else content_part["text"] for content_part in parts
+    )

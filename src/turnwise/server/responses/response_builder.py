@@ -23,7 +23,7 @@ from turnwise.server.responses.response_object import (
     ResponseErrorBody,
     ResponseUsageBody,
 )
-from turnwise.server.schema.context_fields import ContextBody
+from turnwise.server.schema.response_extensions import ResponseExtensions
 
 ResponseEvent = dict[str, Any]  # without the sequence number, which `EventEncoder` adds
 
@@ -51,7 +51,7 @@ class ResponseBuilder:
             events += self._end(delta.finish_reason)
         if delta.usage is not None:
             self.response.usage = ResponseUsageBody.of(delta.usage)
-            self.response.context = ContextBody.of(delta.context)
+            self.response = self.response.with_extensions(ResponseExtensions.of(delta))
             events.append(_event(f"response.{self.response.status}", response=self.response.dump()))
         return events
 
@@ -76,9 +76,9 @@ class ResponseBuilder:
                 self._item_event("response.content_part.added", content_index=0, part=OutputText().model_dump())
             )
             self._message().content.append(OutputText())
-        part = self._message().content[0]
-        part.text += text
-        part.logprobs += logprobs
+        content_part = self._message().content[0]
+        content_part.text += text
+        content_part.logprobs += logprobs
         content = _dump(logprobs)
         return [*events, self._item_event("response.output_text.delta", content_index=0, delta=text, logprobs=content)]
 
@@ -116,12 +116,15 @@ class ResponseBuilder:
         item.status = status
         events = []
         if isinstance(item, MessageItem):
-            part = item.content[0]
+            content_part = item.content[0]
             events = [
                 self._item_event(
-                    "response.output_text.done", content_index=0, text=part.text, logprobs=_dump(part.logprobs)
+                    "response.output_text.done",
+                    content_index=0,
+                    text=content_part.text,
+                    logprobs=_dump(content_part.logprobs),
                 ),
-                self._item_event("response.content_part.done", content_index=0, part=part.model_dump()),
+                self._item_event("response.content_part.done", content_index=0, part=content_part.model_dump()),
             ]
         elif isinstance(item, CustomToolCallItem):
             events = [self._item_event("response.custom_tool_call_input.done", input=item.input)]

@@ -1,13 +1,10 @@
 """Request fields of the Responses API: `text`, `reasoning`, `include`, `truncation`, and unsupported fields."""
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from turnwise.core.chat_request import ResponseFormat
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameter_spec import ParameterSpec
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.error_responses import truncate
 from turnwise.server.schema.common_fields import ReasoningEffort, Verbosity
@@ -24,15 +21,14 @@ INCLUDABLE_VALUES = (
 )  # fmt: skip
 TRUNCATION_POLICIES = {"auto": "drop_oldest", "disabled": "refuse"}  # context policies by the value of `truncation`
 
-RESPONSE_SAMPLING: Mapping[str, ParameterSpec] = {
-    **{name: spec for name, spec in PARAMETER_SPECS.items() if name not in ("max_tokens", "logprobs", "top_logprobs")},
-    "max_output_tokens": dataclasses.replace(PARAMETER_SPECS["max_tokens"], name="max_output_tokens"),
-    "top_logprobs": dataclasses.replace(
-        PARAMETER_SPECS["top_logprobs"],
-        description="Number of most likely tokens to return at every position. Above 0, log-probabilities are "
-        f"returned, as with 'include': [\"{INCLUDE_LOGPROBS}\"].",
-    ),
-}  # fmt: skip
+# The published parameters besides those that `response_request.py` declares. The others are extensions.
+RESPONSE_PUBLISHED_PARAMETERS = frozenset({"temperature", "top_p"})
+MAX_OUTPUT_TOKENS_SPEC = replace(PARAMETER_SPECS["max_tokens"], name="max_output_tokens")
+TOP_LOGPROBS_SPEC = replace(
+    PARAMETER_SPECS["top_logprobs"],
+    description="Number of most likely tokens to return at every position. Above 0, log-probabilities are returned, as "
+    f"with 'include': [\"{INCLUDE_LOGPROBS}\"].",
+)
 
 RESPONSE_UNSUPPORTED: dict[str, UnsupportedField] = {
     field.name: field
@@ -83,6 +79,11 @@ REASONING_SCHEMA: dict[str, Any] = {
     "properties": {"effort": {"enum": [*get_args(ReasoningEffort), None]}, "context": {"enum": ["auto", None]},
                    "mode": {"enum": ["standard", None]}},
 }  # fmt: skip
+TRUNCATION_SCHEMA: dict[str, Any] = {
+    "enum": [*TRUNCATION_POLICIES, None],
+    "description": "If the input does not fit the context: 'auto' drops the oldest messages, 'disabled' rejects the "
+    "request. Default: the context policy of the server.",
+}
 INCLUDE_SCHEMA: dict[str, Any] = {
     "type": "array",
     "items": {"enum": list(INCLUDABLE_VALUES)},

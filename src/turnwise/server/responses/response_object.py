@@ -14,7 +14,7 @@ from turnwise.server.error_responses import error_body
 from turnwise.server.responses.output_items import OutputItem
 from turnwise.server.responses.response_fields import TRUNCATION_POLICIES
 from turnwise.server.responses.response_request import ResponseRequest
-from turnwise.server.schema.context_fields import ContextBody, with_context
+from turnwise.server.schema.response_extensions import ResponseExtensions
 
 ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
@@ -83,12 +83,7 @@ class InputTokensBody(BaseModel):
     input_tokens: int
 
 
-class ResponseBody(BaseModel):
-    """A response, with the settings that it was generated with.
-
-    `context` is an extension, present only if a context policy dropped something.
-    """
-
+class _PublishedResponse(BaseModel):
     id: str
     object: Literal["response"] = "response"
     created_at: int
@@ -119,11 +114,10 @@ class ResponseBody(BaseModel):
     usage: ResponseUsageBody | None = None
     user: str | None
     metadata: dict[str, str]
-    context: ContextBody | None = None
 
-    def dump(self) -> dict[str, Any]:
-        """Return JSON without an absent context."""
-        return with_context(self.model_dump(), self.context)
+
+class ResponseBody(ResponseExtensions, _PublishedResponse):
+    """A response, with the settings that it was generated with."""
 
 
 def new_response(

@@ -26,8 +26,8 @@ from turnwise.server.schema.chat_completion_response import (
     ChunkChoice,
 )
 from turnwise.server.schema.chat_logprobs import ChoiceLogprobs
-from turnwise.server.schema.context_fields import ContextBody, with_context
 from turnwise.server.schema.request_body import read_body_with_json
+from turnwise.server.schema.response_extensions import ResponseExtensions
 from turnwise.server.schema.response_tool_calls import PublishedFinishReason, published_finish_reason
 from turnwise.server.schema.usage import UsageBody
 from turnwise.server.served_models import ServedModels
@@ -100,11 +100,10 @@ class _ChunkEncoder:
     def __init__(self, header: ChatCompletionHeader, body: ChatCompletionRequest) -> None:
         self._shared = header.model_dump()
         self._include_usage, self._is_padded = body.include_usage, body.include_obfuscation
-        self._excluded_fields = None if body.include_usage else {"usage"}
         self._legacy = body.tool_config.legacy
         self._started: set[int] = set()  # indexes of the choices that have sent their role
         self._usage: Usage | None = None
-        self._context: ContextBody | None = None
+        self._extensions = ResponseExtensions()
 
     async def events(self, deltas: PrefetchedStream[ChatDelta]) -> AsyncGenerator[bytes, None]:
         """Yield the chunks of every choice, the usage if it is included, and `[DONE]`; or an error event at the end."""
@@ -131,11 +130,12 @@ class _ChunkEncoder:
             yield self._chunk(delta.index, ChoiceDelta(content=delta.text), logprobs=logprobs)
         for call in delta.tool_calls:
             yield self._chunk(delta.index, ChoiceDelta.from_tool_call(call, legacy=self._legacy))
-        self._usage, self._context = delta.usage or self._usage, ContextBody.of(delta.context)
+        self._usage, self._extensions = delta.usage or self._usage, ResponseExtensions.of(delta)
         if delta.finish_reason is not None:
-            context = None if self._include_usage else self._context  # sent in the last chunk, which has the usage
+            # With `include_usage`, the extensions are in the last chunk, which has the usage.
+            extensions = ResponseExtensions() if self._include_usage else self._extensions
             finish_reason = published_finish_reason(delta.finish_reason, legacy=self._legacy)
-            yield self._chunk(delta.index, ChoiceDelta(), finish_reason, context=context)
+            yield self._chunk(delta.index, ChoiceDelta(), finish_reason, extensions=extensions)
 
     def _chunk(
         self,
@@ -143,14 +143,14 @@ class _ChunkEncoder:
         delta: ChoiceDelta,
         finish_reason: PublishedFinishReason | None = None,
         logprobs: ChoiceLogprobs | None = None,
-        context: ContextBody | None = None,
+        extensions: ResponseExtensions = ResponseExtensions(),
     ) -> bytes:
         choice = ChunkChoice(index=index, delta=delta, finish_reason=finish_reason, logprobs=logprobs)
-        chunk = ChatCompletionChunk(**self._shared, choices=[choice], context=context)
-        content = chunk.model_dump(exclude=self._excluded_fields)
-        content["choices"][0]["delta"] = delta.model_dump(exclude_none=True)
-        return format_event(with_context(content, context), padded=self._is_padded)
+        content = ChatCompletionChunk(**self._shared, choices=[choice], **dict(extensions)).dump()
+        if not self._include_usage:
+            del content["usage"]
+        return format_event(content, padded=self._is_padded)
 
     def _usage_chunk(self, usage: Usage) -> bytes:
-        chunk = ChatCompletionChunk(**self._shared, choices=[], usage=UsageBody.of(usage), context=self._context)
-        return format_event(with_context(chunk.model_dump(), self._context), padded=self._is_padded)
+        chunk = ChatCompletionChunk(**self._shared, choices=[], usage=UsageBody.of(usage), **dict(self._extensions))
+        return format_event(chunk.dump(), padded=self._is_padded)

@@ -89,20 +89,21 @@ class _PromptEncoder:
         first_token = service.tokens.decode_token(ids[0]) if request.output.prompt_output == "logprobs" else None
         return cls(request.output.n, text, first_token)
 
-    def encode(self, index: int, part: ChatDelta | ChatChoice) -> CompletionChoice:
-        """Encode a delta of the choice `index`, or the whole choice."""
+    def encode(self, index: int, output: ChatDelta | ChatChoice) -> CompletionChoice:
+        """Encode a delta of the choice `index`, or the complete choice."""
         is_first = index not in self._started
         self._started.add(index)
         has_prompt_logprobs = self._first_token is not None
         # With the log-probabilities of the prompt, the token that ended the text is listed too. Evaluation harnesses
         # score a text by requesting one more token, and drop the last entry, whatever it is.
-        stop_token = (part.stop_token_logprobs,) if has_prompt_logprobs and part.stop_token_logprobs is not None else ()
-        prompt_logprobs = part.prompt_logprobs if has_prompt_logprobs else ()
+        stop_token = output.stop_token_logprobs if has_prompt_logprobs else None
+        prompt_logprobs = output.prompt_logprobs if has_prompt_logprobs else ()
         logprobs = self._logprobs_builders[index].add(
-            (*prompt_logprobs, *part.logprobs, *stop_token), self._first_token if is_first else None
+            (*prompt_logprobs, *output.logprobs, *([] if stop_token is None else [stop_token])),
+            self._first_token if is_first else None,
         )
-        text = (self._echo if is_first else "") + part.text
-        return CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason=part.finish_reason)
+        text = (self._echo if is_first else "") + output.text
+        return CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason=output.finish_reason)
 
 
 def _completion(

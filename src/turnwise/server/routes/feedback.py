@@ -9,8 +9,8 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, Feedback
 from turnwise.server.openapi import json_request_body
-from turnwise.server.schema.common_fields import RequestBody
 from turnwise.server.schema.request_body import read_body
+from turnwise.server.schema.request_field import RequestBody
 from turnwise.server.served_models import ServedModels
 
 MAX_FEEDBACK_CHARS = 100_000  # of a correction or a comment

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from turnwise.core.parameter_spec import ParameterSpec
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.schema.model_body import ModelBody
-from turnwise.server.schema.sampling_parameters import JSON_TYPES
+from turnwise.server.schema.request_field import JSON_TYPES
 from turnwise.server.served_models import ServedModels
 
 

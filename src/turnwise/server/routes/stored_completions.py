@@ -8,10 +8,10 @@ from pydantic import BaseModel, BeforeValidator, WithJsonSchema
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, SortOrder, StoredCompletion
 from turnwise.server.openapi import json_request_body
-from turnwise.server.schema.common_fields import RequestBody
 from turnwise.server.schema.list_page import ListPage, PageLimit
 from turnwise.server.schema.metadata import METADATA_SCHEMA, metadata_filter, read_metadata
 from turnwise.server.schema.request_body import read_body
+from turnwise.server.schema.request_field import RequestBody
 from turnwise.server.served_models import ServedModels
 
 PATH = "/v1/chat/completions"

@@ -1,45 +1,53 @@
 """Body of `POST /v1/chat/completions`, and its conversion to a `ChatRequest`."""
 
+from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictStr, WithJsonSchema, create_model
+from pydantic import Field, StrictBool, StrictStr, create_model
 
-from turnwise.core.chat_request import ChatRequest, ContextOptions, OutputOptions, SchedulingOptions
+from turnwise.core.chat_request import ChatRequest, ResponseFormat
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.core.sampling_presets import SamplingPreset
+from turnwise.core.tools import Tool
 from turnwise.server.schema.chat_messages import MESSAGES_SCHEMA, read_messages
 from turnwise.server.schema.common_fields import (
-    ChatTemplateKwargs,
+    BestOf,
+    ChatTemplateFields,
     CompletionFields,
-    PromptCacheKey,
+    PromptCacheFields,
     ReasoningEffort,
     ServedModelName,
     Verbosity,
-    template_variables,
 )
-from turnwise.server.schema.context_fields import CONTEXT_POLICY_SCHEMA, read_context_policy
+from turnwise.server.schema.context_fields import ContextFields
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.metadata import METADATA_SCHEMA, read_metadata
 from turnwise.server.schema.prediction import PREDICTION_SCHEMA, read_prediction
-from turnwise.server.schema.response_format import (
-    GUIDED_SCHEMAS,
-    RESPONSE_FORMAT_SCHEMA,
-    guided_fields,
-    read_response_format,
-    resolve_format,
+from turnwise.server.schema.request_field import EXTENSION, Parameter, Reader, Target, build_chat_request
+from turnwise.server.schema.response_format import RESPONSE_FORMAT_SCHEMA, GuidedFields, read_response_format
+from turnwise.server.schema.sampling_parameters import PUBLISHED_PARAMETERS, sampling_fields
+from turnwise.server.schema.tool_choice import (
+    ParsedToolChoice,
+    ToolConfig,
+    read_function_call,
+    read_tool_choice,
+    resolve_tool_config,
 )
-from turnwise.server.schema.sampling_parameters import CHAT_SAMPLING_FIELDS, resolve_best_of, sampling_fields
-from turnwise.server.schema.tool_choice import ToolConfig, read_function_call, read_tool_choice, resolve_tool_config
 from turnwise.server.schema.tool_definitions import read_functions, read_tools
 from turnwise.server.schema.tool_json_schemas import TOOL_SCHEMAS
 from turnwise.server.schema.unsupported_fields import CHAT_UNSUPPORTED_FIELDS, unsupported_fields
 
+_MAX_TOKENS_SPEC = PARAMETER_SPECS["max_tokens"]
+_MAX_COMPLETION_TOKENS_SPEC = replace(_MAX_TOKENS_SPEC, name="max_completion_tokens")
 
-class _ChatCompletionRequest(CompletionFields):
-    messages: Annotated[Any, BeforeValidator(read_messages), WithJsonSchema(MESSAGES_SCHEMA)]
+
+class _ChatCompletionRequest(GuidedFields, ContextFields, ChatTemplateFields, PromptCacheFields, CompletionFields):
+    messages: Annotated[
+        tuple[Message, ...], Reader(read_messages, MESSAGES_SCHEMA), Target("messages")
+    ]  # fmt: skip
     model: ServedModelName
     user: Annotated[
         StrictStr | None,
@@ -54,17 +62,24 @@ class _ChatCompletionRequest(CompletionFields):
     store: Annotated[
         StrictBool | None, Field(description="Store the completion; GET /v1/chat/completions lists it.")
     ] = None
-    metadata: Annotated[Any, BeforeValidator(read_metadata), WithJsonSchema(METADATA_SCHEMA)] = None
+    metadata: Annotated[dict[str, str] | None, Reader(read_metadata, METADATA_SCHEMA)] = None
     conversation_id: Annotated[
         StrictStr | None,
         Field(min_length=1, max_length=100, description="Store messages and answer in this conversation."),
+        EXTENSION,
+        Target("conversation_id"),
     ] = None
     continue_final_message: Annotated[
-        StrictBool | None, Field(description="Continue the last message, which must be from the assistant.")
+        StrictBool | None,
+        Field(description="Continue the last message, which must be from the assistant."),
+        EXTENSION,
+        Target("context.continue_final_message"),
     ] = None
     echo: Annotated[
         StrictBool | None,
         Field(description="With 'continue_final_message': the answer starts with the message that it continues."),
+        EXTENSION,
+        Target("output.echo"),
     ] = None
     sampling_preset: Annotated[
         SamplingPreset | None,
@@ -72,19 +87,22 @@ class _ChatCompletionRequest(CompletionFields):
             description="Defaults for parameters that neither the request nor the model sets: 'api' has the published "
             "defaults, 'chat' those of the chat page (GET /v1/models lists them)."
         ),
+        EXTENSION,
+        Target("preset"),
     ] = None
-    context_policy: Annotated[Any, BeforeValidator(read_context_policy), WithJsonSchema(CONTEXT_POLICY_SCHEMA)] = None
-    prediction: Annotated[Any, BeforeValidator(read_prediction), WithJsonSchema(PREDICTION_SCHEMA)] = None
-    prompt_cache_key: PromptCacheKey = None
-    response_format: Annotated[
-        Any, BeforeValidator(read_response_format), WithJsonSchema(RESPONSE_FORMAT_SCHEMA)
+    max_tokens: Annotated[int | None, Parameter(_MAX_TOKENS_SPEC), Target("sampling.max_tokens")] = None
+    max_completion_tokens: Annotated[
+        int | None, Parameter(_MAX_COMPLETION_TOKENS_SPEC), Target("sampling.max_tokens")
+    ] = None
+    best_of: Annotated[BestOf, EXTENSION] = None
+    prediction: Annotated[
+        str | None, Reader(read_prediction, PREDICTION_SCHEMA), Target("output.prediction")
     ] = None  # fmt: skip
-    tools: Annotated[Any, BeforeValidator(read_tools), WithJsonSchema(TOOL_SCHEMAS["tools"])] = None
-    tool_choice: Annotated[Any, BeforeValidator(read_tool_choice), WithJsonSchema(TOOL_SCHEMAS["tool_choice"])] = None
-    functions: Annotated[Any, BeforeValidator(read_functions), WithJsonSchema(TOOL_SCHEMAS["functions"])] = None
-    function_call: Annotated[
-        Any, BeforeValidator(read_function_call), WithJsonSchema(TOOL_SCHEMAS["function_call"])
-    ] = None  # fmt: skip
+    response_format: Annotated[ResponseFormat | None, Reader(read_response_format, RESPONSE_FORMAT_SCHEMA)] = None
+    tools: Annotated[tuple[Tool, ...] | None, Reader(read_tools, TOOL_SCHEMAS["tools"])] = None
+    tool_choice: Annotated[ParsedToolChoice | None, Reader(read_tool_choice, TOOL_SCHEMAS["tool_choice"])] = None
+    functions: Annotated[tuple[Tool, ...] | None, Reader(read_functions, TOOL_SCHEMAS["functions"])] = None
+    function_call: Annotated[ParsedToolChoice | None, Reader(read_function_call, TOOL_SCHEMAS["function_call"])] = None
     parallel_tool_calls: Annotated[
         StrictBool | None, Field(description="Allow several calls in one answer. Default: true.")
     ] = None
@@ -92,34 +110,20 @@ class _ChatCompletionRequest(CompletionFields):
         ReasoningEffort | None, Field(description="Reasoning effort, if the chat template supports it.")
     ] = None
     verbosity: Annotated[Verbosity | None, Field(description="Verbosity, if the chat template supports it.")] = None
-    chat_template_kwargs: ChatTemplateKwargs = None
 
     def to_chat_request(self) -> ChatRequest:
         """Convert to a request of the chat service. Raises `InvalidParameter` if fields contradict each other."""
         self.check_stream_options()
-        messages: tuple[Message, ...] = self.messages
-        self._check_continuation(messages)
-        return ChatRequest(
-            messages,
-            self._sampling_parameters(),
-            self.conversation_id,
-            preset=self.sampling_preset or "api",
-            output=OutputOptions(
-                n=self.n or 1,
-                best_of=resolve_best_of(self.best_of, self.n, bool(self.stream)),
-                format=resolve_format([self.response_format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
-                echo=bool(self.echo),
-                prediction=self.prediction,
-            ),
-            tools=self.tool_config.options,
-            context=ContextOptions(
-                policy=self.context_policy,
-                chat_template_kwargs=template_variables(
-                    self.chat_template_kwargs, self.reasoning_effort, self.verbosity
-                ),
-                continue_final_message=bool(self.continue_final_message),
-            ),
-            scheduling=SchedulingOptions(prompt_cache_key=self.prompt_cache_key or "", priority=self.priority or 0),
+        self._check_continuation()
+        self._check_token_limits()
+        self.check_best_of()
+        return build_chat_request(
+            self,
+            {
+                "output.format": self.resolve_format(self.response_format),
+                "tools": self.tool_config.options,
+                "context.chat_template_kwargs": self.template_variables(self.reasoning_effort, self.verbosity),
+            },
         )
 
     @cached_property
@@ -129,34 +133,30 @@ class _ChatCompletionRequest(CompletionFields):
             self.tools, self.tool_choice, self.parallel_tool_calls, self.functions, self.function_call
         )
 
-    def _check_continuation(self, messages: tuple[Message, ...]) -> None:
-        if self.continue_final_message and messages[-1].role != "assistant":
+    def _check_continuation(self) -> None:
+        last_role = self.messages[-1].role
+        if self.continue_final_message and last_role != "assistant":
             raise InvalidParameter(
                 "continue_final_message",
-                "'continue_final_message' needs the last message to be from the assistant, not the "
-                f"{messages[-1].role}.",
+                f"'continue_final_message' needs the last message to be from the assistant, not the {last_role}.",
             )
         if self.echo and not self.continue_final_message:
             raise InvalidParameter("echo", "'echo' is only allowed together with 'continue_final_message': true.")
 
-    def _sampling_parameters(self) -> dict[str, Any]:
-        """The generation parameters that are set. Both names of the token limit are one parameter."""
-        values = {name: value for name in CHAT_SAMPLING_FIELDS if (value := getattr(self, name)) is not None}
-        limit = values.pop("max_completion_tokens", None)
-        if limit is not None and values.setdefault("max_tokens", limit) != limit:
+    def _check_token_limits(self) -> None:
+        """Both names of the token limit are one parameter."""
+        if None not in (limits := {self.max_tokens, self.max_completion_tokens}) and len(limits) > 1:
             raise InvalidParameter(
                 "max_tokens",
-                f"'max_tokens' ({values['max_tokens']}) and 'max_completion_tokens' ({limit}) differ; send one.",
+                f"'max_tokens' ({self.max_tokens}) and 'max_completion_tokens' ({self.max_completion_tokens}) differ; "
+                "send one.",
             )
-        assert values.keys() <= PARAMETER_SPECS.keys()
-        return values
 
 
 ChatCompletionRequest: type[_ChatCompletionRequest] = create_model(
     "ChatCompletionRequest",
     __base__=_ChatCompletionRequest,
     __doc__="A chat completion request.",
-    **sampling_fields(CHAT_SAMPLING_FIELDS),
+    **sampling_fields(published=PUBLISHED_PARAMETERS, without=("max_tokens",)),
     **unsupported_fields(CHAT_UNSUPPORTED_FIELDS),
-    **guided_fields(),
 )

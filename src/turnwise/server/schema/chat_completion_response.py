@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from turnwise.core.chat_response import ChatChoice, ChatResponse
 from turnwise.core.tools import ToolCallDelta
 from turnwise.server.schema.chat_logprobs import ChoiceLogprobs
-from turnwise.server.schema.context_fields import ContextBody, with_context
+from turnwise.server.schema.response_extensions import ResponseExtensions
 from turnwise.server.schema.response_tool_calls import (
     FunctionCallBody,
     PublishedFinishReason,
@@ -79,25 +79,25 @@ class ChatCompletionHeader(BaseModel):
     metadata: dict[str, str] | None = None
 
 
-class ChatCompletion(ChatCompletionHeader):
-    """A chat completion. `context` is an extension, present only if a context policy dropped something."""
-
+class _PublishedChatCompletion(ChatCompletionHeader):
     object: Literal["chat.completion"] = "chat.completion"
     choices: list[ChatCompletionChoice]
     usage: UsageBody
-    context: ContextBody | None = None
+
+
+class ChatCompletion(ResponseExtensions, _PublishedChatCompletion):
+    """A chat completion."""
 
     @classmethod
     def of(cls, header: ChatCompletionHeader, response: ChatResponse, *, legacy: bool) -> "ChatCompletion":
         """Convert a response of the chat service."""
         choices = [ChatCompletionChoice.of(i, choice, legacy=legacy) for i, choice in enumerate(response.choices)]
-        usage, context = UsageBody.of(response.usage), ContextBody.of(response.context)
-        return cls(**header.model_dump(), choices=choices, usage=usage, context=context)
+        usage, extensions = UsageBody.of(response.usage), ResponseExtensions.of(response)
+        return cls(**header.model_dump(), choices=choices, usage=usage, **dict(extensions))
 
     def dump(self) -> dict[str, Any]:
-        """Return JSON without absent calls and context."""
-        content = self.model_dump() | {"choices": [choice.dump() for choice in self.choices]}
-        return with_context(content, self.context)
+        """Return JSON without absent calls and extensions."""
+        return super().dump() | {"choices": [choice.dump() for choice in self.choices]}
 
 
 class ChoiceDelta(BaseModel):
@@ -124,10 +124,19 @@ class ChunkChoice(BaseModel):
     logprobs: ChoiceLogprobs | None = None
 
 
-class ChatCompletionChunk(ChatCompletionHeader):
-    """A stream chunk. The last one has `context`, and `usage` if `include_usage` is set."""
-
+class _PublishedChunk(ChatCompletionHeader):
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     choices: list[ChunkChoice]
     usage: UsageBody | None = None
-    context: ContextBody | None = None
+
+
+class ChatCompletionChunk(ResponseExtensions, _PublishedChunk):
+    """A stream chunk. The last one has the extensions, and `usage` if `include_usage` is set."""
+
+    def dump(self) -> dict[str, Any]:
+        """Return JSON without absent extensions, and without absent fields of the deltas."""
+        deltas = [choice.delta.model_dump(exclude_none=True) for choice in self.choices]
+        content = super().dump()
+        for choice, delta in zip(content["choices"], deltas, strict=True):
+            choice["delta"] = delta
+        return content

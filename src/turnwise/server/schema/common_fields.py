@@ -1,19 +1,13 @@
 """Request fields that several routes have."""
 
-from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, WithJsonSchema
+from pydantic import Field, StrictBool, StrictStr
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.core.parameter_spec import ParameterSpec
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
-from turnwise.server.schema.sampling_parameters import (
-    BEST_OF_SPEC,
-    N_SPEC,
-    PRIORITY_SPEC,
-    check_parameter,
-    parameter_json_schema,
-)
+from turnwise.server.schema.request_field import EXTENSION, Parameter, RequestBody, Target
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Verbosity = Literal["low", "medium", "high"]
@@ -22,25 +16,56 @@ ServedModelName = Annotated[StrictStr, Field(description="A served model, or 'la
 LoggedUser = Annotated[
     StrictStr | None, Field(max_length=MAX_IDENTIFIER_CHARS, description="Id of the end user; written to the log.")
 ]
-PromptCacheKey = Annotated[
-    StrictStr | None,
-    Field(
-        max_length=MAX_IDENTIFIER_CHARS,
-        description="Share the prompt cache only with requests that send the same key.",
-    ),
-]
-ChatTemplateKwargs = Annotated[
-    dict[StrictStr, Any] | None, Field(description="Additional variables for the model's chat template.")
-]
-Priority = Annotated[
-    Any, BeforeValidator(partial(check_parameter, PRIORITY_SPEC)), WithJsonSchema(parameter_json_schema(PRIORITY_SPEC))
-]
+
+# Parameters of the server; the engine does not know them.
+N_SPEC = ParameterSpec("n", int, 1, "Number of choices to generate.", minimum=1, maximum=128, neutral=1)
+BEST_OF_SPEC = ParameterSpec(
+    "best_of", int, 1,
+    "Number of choices to generate; the 'n' with the highest average log-probability per token are returned.",
+    minimum=1, maximum=128, neutral=1,
+)  # fmt: skip
+PRIORITY_SPEC = ParameterSpec(
+    "priority", int, 0, "Priority among the requests of one API key; the lowest number runs first.",
+    minimum=-100, maximum=100, neutral=0,
+)  # fmt: skip
+
+BestOf = Annotated[int | None, Parameter(BEST_OF_SPEC), Target("output.best_of")]
 
 
-class RequestBody(BaseModel):
-    """Base class of request bodies. Unknown fields are errors."""
+class SchedulingFields(RequestBody):
+    """Order of requests."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    priority: Annotated[int | None, Parameter(PRIORITY_SPEC), EXTENSION, Target("scheduling.priority")] = None
+
+
+class PromptCacheFields(RequestBody):
+    """Use of the prompt cache."""
+
+    prompt_cache_key: Annotated[
+        StrictStr | None,
+        Field(
+            max_length=MAX_IDENTIFIER_CHARS,
+            description="Share the prompt cache only with requests that send the same key.",
+        ),
+        Target("scheduling.prompt_cache_key"),
+    ] = None
+
+
+class ChatTemplateFields(RequestBody):
+    """Variables of the chat template."""
+
+    chat_template_kwargs: Annotated[
+        dict[StrictStr, Any] | None, Field(description="Additional variables for the model's chat template."), EXTENSION
+    ] = None
+
+    def template_variables(self, effort: str | None, verbosity: str | None) -> dict[str, Any]:
+        """Return the variables for the chat template: `chat_template_kwargs`, `reasoning_effort` and `verbosity`.
+
+        The published defaults of the last two are left out, because most templates do not know these variables.
+        """
+        published = (("reasoning_effort", effort, "none"), ("verbosity", verbosity, "medium"))
+        variables = {name: value for name, value, default in published if value not in (None, default)}
+        return dict(self.chat_template_kwargs or {}) | variables
 
 
 class StreamOptions(RequestBody):
@@ -52,26 +77,33 @@ class StreamOptions(RequestBody):
     ] = None
 
 
-class CompletionFields(RequestBody):
+class CompletionFields(SchedulingFields):
     """Optional fields of chat completions and completions."""
 
     stream: Annotated[
         StrictBool | None, Field(description="Send the answer as server-sent events while it is generated.")
     ] = None
     stream_options: Annotated[StreamOptions | None, Field(description="Only with 'stream'.")] = None
-    n: Annotated[
-        Any, BeforeValidator(partial(check_parameter, N_SPEC)), WithJsonSchema(parameter_json_schema(N_SPEC))
-    ] = None
-    best_of: Annotated[
-        Any, BeforeValidator(partial(check_parameter, BEST_OF_SPEC)),
-        WithJsonSchema(parameter_json_schema(BEST_OF_SPEC)),
-    ] = None  # fmt: skip
-    priority: Priority = None
+    n: Annotated[int | None, Parameter(N_SPEC), Target("output.n")] = None
+    best_of: BestOf = None
 
     def check_stream_options(self) -> None:
         """Raise `InvalidParameter` if there are `stream_options` without `stream`."""
         if self.stream_options is not None and not self.stream:
             raise stream_options_error()
+
+    def check_best_of(self) -> None:
+        """Raise `InvalidParameter` if `best_of` contradicts `n` or `stream`."""
+        best_of, n = self.best_of, self.n or 1
+        if best_of is None:
+            return
+        if best_of < n:
+            raise InvalidParameter("best_of", f"'best_of' ({best_of}) must not be less than 'n' ({n}).")
+        if self.stream and best_of > n:
+            raise InvalidParameter(
+                "best_of", "'best_of' cannot be streamed: the best choices are known only when all are complete. "
+                "Leave 'stream' out.", code="unsupported_value",
+            )  # fmt: skip
 
     @property
     def include_usage(self) -> bool:
@@ -87,12 +119,3 @@ class CompletionFields(RequestBody):
 def stream_options_error() -> InvalidParameter:
     """Return the error for `stream_options` without `stream`."""
     return InvalidParameter("stream_options", "'stream_options' is only allowed together with 'stream': true.")
-
-
-def template_variables(kwargs: dict[str, Any] | None, effort: str | None, verbosity: str | None) -> dict[str, Any]:
-    """Return the variables for the chat template: `chat_template_kwargs`, `reasoning_effort` and `verbosity`.
-
-    The published defaults of the last two are left out, because most templates do not know these variables.
-    """
-    published = (("reasoning_effort", effort, "none"), ("verbosity", verbosity, "medium"))
-    return dict(kwargs or {}) | {name: value for name, value, default in published if value not in (None, default)}

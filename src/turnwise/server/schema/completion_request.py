@@ -1,22 +1,24 @@
 """Body of `POST /v1/completions`, and its conversion to one `ChatRequest` per prompt."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema, create_model
+from pydantic import Field, StrictBool, create_model
 
-from turnwise.core.chat_request import ChatRequest, OutputOptions, SchedulingOptions
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.parameter_spec import ParameterSpec
-from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.schema.common_fields import CompletionFields, LoggedUser, ServedModelName
 from turnwise.server.schema.json_object import invalid_field
-from turnwise.server.schema.response_format import GUIDED_SCHEMAS, guided_fields, resolve_format
-from turnwise.server.schema.sampling_parameters import resolve_best_of, sampling_fields
+from turnwise.server.schema.request_field import Parameter, Reader, build_chat_request
+from turnwise.server.schema.response_format import GuidedFields
+from turnwise.server.schema.sampling_parameters import PUBLISHED_PARAMETERS, sampling_fields
 from turnwise.server.schema.unsupported_fields import UnsupportedField, unsupported_fields
 
 MAX_PROMPTS = 2048  # the published limit for the inputs of embeddings
 Prompt = str | tuple[int, ...]
 
 DEFAULT_MAX_TOKENS = 16  # as published
+# These differ from the parameters of chat completions.
 MAX_TOKENS_SPEC = ParameterSpec(
     "max_tokens", int, DEFAULT_MAX_TOKENS, "Maximum number of tokens to generate; 0 is allowed with 'echo'.", minimum=0,
     nullable=True,
@@ -26,11 +28,7 @@ LOGPROBS_SPEC = ParameterSpec(
     "Return the log-probability of every token, and of this number of the most likely tokens at its position.",
     minimum=0, maximum=5, nullable=True,
 )  # fmt: skip
-_RENAMED_SPECS = {"max_tokens": MAX_TOKENS_SPEC, "logprobs": LOGPROBS_SPEC}  # they differ from chat completions
-COMPLETION_SAMPLING_FIELDS = {
-    name: spec for name, spec in PARAMETER_SPECS.items() if name not in ("top_logprobs", *_RENAMED_SPECS)
-} | _RENAMED_SPECS
-COMPLETION_UNSUPPORTED_FIELDS = {
+UNSUPPORTED_FIELDS = {
     "suffix": UnsupportedField("suffix", ("",), "the models here continue a text and cannot fill in the middle"),
 }
 
@@ -72,11 +70,11 @@ PROMPTS_SCHEMA = prompt_list_schema(
 )
 
 
-class _CompletionRequest(CompletionFields):
-    prompt: Annotated[
-        Any, Field(validate_default=True), BeforeValidator(read_prompts), WithJsonSchema(PROMPTS_SCHEMA)
-    ] = None
+class _CompletionRequest(GuidedFields, CompletionFields):
+    prompt: Annotated[tuple[Prompt, ...], Reader(read_prompts, PROMPTS_SCHEMA)] = ("",)
     model: ServedModelName
+    max_tokens: Annotated[int | None, Parameter(MAX_TOKENS_SPEC)] = None
+    logprobs: Annotated[int | None, Parameter(LOGPROBS_SPEC)] = None
     echo: Annotated[StrictBool | None, Field(description="Return the prompt before its continuation.")] = None
     user: LoggedUser = None
 
@@ -86,39 +84,30 @@ class _CompletionRequest(CompletionFields):
         Raises `InvalidParameter` if fields contradict each other.
         """
         self.check_stream_options()
-        sampling = {name: value for name in COMPLETION_SAMPLING_FIELDS if (value := getattr(self, name)) is not None}
-        max_tokens = sampling.pop("max_tokens", DEFAULT_MAX_TOKENS)
+        max_tokens = DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens
         if max_tokens == 0 and not self.echo:
             raise invalid_field("max_tokens", "can only be 0 together with 'echo': true, which returns the prompt")
-        top_logprobs = sampling.pop("logprobs", None)
-        if max_tokens:
-            sampling["max_tokens"] = max_tokens
-        if top_logprobs is not None:
-            sampling |= {"logprobs": True, "top_logprobs": top_logprobs}
-        best_of = resolve_best_of(self.best_of, self.n, bool(self.stream))
-        if len(self.prompt) * max(best_of, self.n or 1) > MAX_PROMPTS:
+        self.check_best_of()
+        if len(self.prompt) * max(self.best_of or 1, self.n or 1) > MAX_PROMPTS:
             raise invalid_field("n", f"times the number of prompts is more than {MAX_PROMPTS} choices")
-        format = resolve_format([getattr(self, name) for name in GUIDED_SCHEMAS])
-        needs_prompt_logprobs = max_tokens == 0 or (self.echo and top_logprobs is not None)
-        output = OutputOptions(
-            n=self.n or 1,
-            best_of=best_of,
-            format=format,
-            prompt_output="logprobs" if needs_prompt_logprobs else "nothing",
-            prompt_only=max_tokens == 0,
-        )
-        scheduling = SchedulingOptions(priority=self.priority or 0)
-        return [
-            ChatRequest(sampling=sampling, prompt=prompt, output=output, scheduling=scheduling)
-            for prompt in self.prompt
-        ]
+        needs_prompt_logprobs = max_tokens == 0 or (self.echo and self.logprobs is not None)
+        computed: dict[str, Any] = {
+            "output.format": self.resolve_format(),
+            "output.prompt_output": "logprobs" if needs_prompt_logprobs else "nothing",
+            "output.prompt_only": max_tokens == 0,
+        }
+        if max_tokens:
+            computed["sampling.max_tokens"] = max_tokens
+        if self.logprobs is not None:
+            computed |= {"sampling.logprobs": True, "sampling.top_logprobs": self.logprobs}
+        chat_request = build_chat_request(self, computed)
+        return [replace(chat_request, prompt=prompt) for prompt in self.prompt]
 
 
 CompletionRequest: type[_CompletionRequest] = create_model(
     "CompletionRequest",
     __base__=_CompletionRequest,
     __doc__="A text completion request.",
-    **sampling_fields(COMPLETION_SAMPLING_FIELDS),
-    **unsupported_fields(COMPLETION_UNSUPPORTED_FIELDS),
-    **guided_fields(),
+    **sampling_fields(published=PUBLISHED_PARAMETERS, without=("max_tokens", "logprobs", "top_logprobs")),
+    **unsupported_fields(UNSUPPORTED_FIELDS),
 )

@@ -39,24 +39,24 @@ def read_content(value: Any, path: str, *, allow_refusals: bool = False) -> str:
         raise missing_field(path)
     if not isinstance(value, list) or not value:
         raise invalid_field(path, "must be a string, or a list of text parts that is not empty", "invalid_type")
-    return "\n".join(_read_part(part, f"{path}[{i}]", allow_refusals) for i, part in enumerate(value))
+    return "\n".join(_read_content_part(entry, f"{path}[{i}]", allow_refusals) for i, entry in enumerate(value))
 
 
-def _read_part(part: Any, path: str, allow_refusals: bool) -> str:
-    if allow_refusals and isinstance(part, dict) and part.get("type") == "refusal":
-        return _read_string(read_object(part, path, ("type", "refusal")), "refusal", path)
-    return read_text_part(part, path)
+def _read_content_part(content_part: Any, path: str, allow_refusals: bool) -> str:
+    if allow_refusals and isinstance(content_part, dict) and content_part.get("type") == "refusal":
+        return _read_string(read_object(content_part, path, ("type", "refusal")), "refusal", path)
+    return read_text_part(content_part, path)
 
 
-def read_text_part(part: Any, path: str) -> str:
+def read_text_part(content_part: Any, path: str) -> str:
     """Return the text of a text part. Raises `InvalidParameter`."""
-    if not isinstance(part, dict):
+    if not isinstance(content_part, dict):
         raise invalid_field(path, 'must be an object like {"type": "text", "text": …}', "invalid_type")
-    part_type = part.get("type")
+    part_type = content_part.get("type")
     if part_type != "text":
         requirement = f"must be 'text', not {truncate(repr(part_type))}: the models here read text only"
         raise invalid_field(f"{path}.type", requirement, "unsupported_value")
-    fields = read_object(part, path, ("type", "text", "prompt_cache_breakpoint"))
+    fields = read_object(content_part, path, ("type", "text", "prompt_cache_breakpoint"))
     if "prompt_cache_breakpoint" in fields:
         check_cache_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
     return _read_string(fields, "text", path)

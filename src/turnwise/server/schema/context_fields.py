@@ -1,15 +1,16 @@
-"""Context policies: the request field `context_policy` and the response field `context`."""
+"""Context policies: the request field `context_policy` and the response field `context`, both extensions."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel
 
 from turnwise.chat.context_policies import CONTEXT_POLICIES
 from turnwise.core.chat_response import ContextReport, ConversationSummary
 from turnwise.core.errors import InvalidParameter
+from turnwise.server.schema.request_field import EXTENSION, Reader, RequestBody, Target
 
 FIELD = "context_policy"
-CONTEXT_POLICY_SCHEMA: dict[str, Any] = {
+_SCHEMA: dict[str, Any] = {
     "enum": sorted(CONTEXT_POLICIES.names()),
     "description": "What to do if the messages do not fit the model's context. Default: the policy of the server.",
 }
@@ -24,6 +25,14 @@ def read_context_policy(value: Any) -> str | None:
         raise InvalidParameter(FIELD, f"'{FIELD}' must be one of {names}.", code="invalid_type")
     CONTEXT_POLICIES.load(value)
     return value
+
+
+class ContextFields(RequestBody):
+    """Use of the context."""
+
+    context_policy: Annotated[
+        str | None, Reader(read_context_policy, _SCHEMA), EXTENSION, Target("context.policy")
+    ] = None  # fmt: skip
 
 
 class SummaryBody(BaseModel):
@@ -61,10 +70,3 @@ class ContextBody(BaseModel):
             policy=report.policy, dropped_messages=report.dropped_messages, summary=summary,
             dropped_tokens=report.dropped_tokens or None,
         )  # fmt: skip
-
-
-def with_context(body: dict[str, Any], context: ContextBody | None) -> dict[str, Any]:
-    """Set the field `context` of a response body, without its nulls. The field is absent if nothing was dropped."""
-    if context is None:
-        return {name: value for name, value in body.items() if name != "context"}
-    return body | {"context": context.model_dump(exclude_none=True)}

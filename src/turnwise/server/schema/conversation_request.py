@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, StrictStr, model_validator
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.server.schema.common_fields import RequestBody
+from turnwise.server.schema.request_field import RequestBody
 
 
 def _one_line(value: Any) -> Any:

@@ -2,22 +2,25 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, Field
 
-from turnwise.server.schema.common_fields import LoggedUser, RequestBody, ServedModelName
-from turnwise.server.schema.completion_request import MAX_PROMPTS, prompt_list_schema, read_prompt_list
+from turnwise.server.schema.common_fields import LoggedUser, ServedModelName
+from turnwise.server.schema.completion_request import MAX_PROMPTS, Prompt, prompt_list_schema, read_prompt_list
+from turnwise.server.schema.request_field import Reader, RequestBody
 
 _INPUT_SCHEMA = prompt_list_schema(
     f"A text or its token ids, or a list of up to {MAX_PROMPTS} of either.", {"type": "string", "minLength": 1}
 )
 
 
+def _read_input(value: Any) -> tuple[Prompt, ...]:
+    return read_prompt_list(value, "input")
+
+
 class EmbeddingRequest(RequestBody):
     """Texts, or their token ids, to embed."""
 
-    input: Annotated[
-        Any, BeforeValidator(lambda value: read_prompt_list(value, "input")), WithJsonSchema(_INPUT_SCHEMA)
-    ]
+    input: Annotated[tuple[Prompt, ...], Reader(_read_input, _INPUT_SCHEMA)]
     model: ServedModelName
     encoding_format: Annotated[
         Literal["float", "base64"] | None, Field(description="Numbers, or little-endian float32 values as base64.")

@@ -1,6 +1,5 @@
 """The field `metadata`: up to 16 pairs of short strings."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -18,7 +17,7 @@ METADATA_SCHEMA: dict[str, Any] = {
 }
 
 
-def read_metadata(metadata: Any) -> Mapping[str, str] | None:
+def read_metadata(metadata: Any) -> dict[str, str] | None:
     """Return the pairs; None for null. Raises `InvalidParameter`, which names the pair."""
     if metadata is None:
         return None

@@ -30,4 +30,4 @@ def read_prediction(value: Any) -> str | None:
         return content
     if not isinstance(content, list):
         raise invalid_field("prediction.content", "must be a string or a list of text parts")
-    return "".join(read_text_part(part, f"prediction.content[{i}]") for i, part in enumerate(content))
+    return "".join(read_text_part(entry, f"prediction.content[{i}]") for i, entry in enumerate(content))

@@ -4,12 +4,11 @@ import re
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
-
 from turnwise.core.chat_request import ResponseFormat
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.error_responses import truncate
 from turnwise.server.schema.json_object import invalid_field, read_object
+from turnwise.server.schema.request_field import EXTENSION, Reader, RequestBody
 
 RESPONSE_FORMAT_TYPES = ("text", "json_object", "json_schema")
 MAX_CHOICES = 1000
@@ -42,17 +41,18 @@ RESPONSE_FORMAT_SCHEMA: dict[str, Any] = {
     ],
 }  # fmt: skip
 
-GUIDED_SCHEMAS: dict[str, dict[str, Any]] = {
-    "guided_regex": {"type": "string", "description": "A regular expression that the whole answer matches."},
-    "guided_choice": {
-        "type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_CHOICES,
-        "description": "The answer is one of these strings.",
-    },
-    "guided_grammar": {
-        "type": "string",
-        "description": "A context-free grammar that the answer follows, in Lark's notation (as llguidance reads it).",
-    },
-}  # fmt: skip
+_REGEX_SCHEMA = {"type": "string", "description": "A regular expression that the whole answer matches."}
+_CHOICE_SCHEMA = {
+    "type": "array",
+    "items": {"type": "string"},
+    "minItems": 1,
+    "maxItems": MAX_CHOICES,
+    "description": "The answer is one of these strings.",
+}
+_GRAMMAR_SCHEMA = {
+    "type": "string",
+    "description": "A context-free grammar that the answer follows, in Lark's notation (as llguidance reads it).",
+}
 
 
 def read_response_format(value: Any) -> ResponseFormat | None:
@@ -110,12 +110,22 @@ def read_guided(name: str, value: Any) -> ResponseFormat | None:
     return ResponseFormat("choice", tuple(value), name)
 
 
-def guided_fields() -> dict[str, Any]:
-    """Return the extensions as fields for pydantic's `create_model`."""
-    return {
-        name: (Annotated[Any, BeforeValidator(partial(read_guided, name)), WithJsonSchema(schema)], None)
-        for name, schema in GUIDED_SCHEMAS.items()
-    }
+class GuidedFields(RequestBody):
+    """Formats besides those of `response_format`."""
+
+    guided_regex: Annotated[
+        ResponseFormat | None, Reader(partial(read_guided, "guided_regex"), _REGEX_SCHEMA), EXTENSION
+    ] = None
+    guided_choice: Annotated[
+        ResponseFormat | None, Reader(partial(read_guided, "guided_choice"), _CHOICE_SCHEMA), EXTENSION
+    ] = None
+    guided_grammar: Annotated[
+        ResponseFormat | None, Reader(partial(read_guided, "guided_grammar"), _GRAMMAR_SCHEMA), EXTENSION
+    ] = None
+
+    def resolve_format(self, published_format: ResponseFormat | None = None) -> ResponseFormat | None:
+        """Return the only format that is set. Raises `InvalidParameter` if several are."""
+        return resolve_format([published_format, self.guided_regex, self.guided_choice, self.guided_grammar])
 
 
 def resolve_format(formats: list[ResponseFormat | None]) -> ResponseFormat | None:

@@ -2,14 +2,20 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, FailFast, Field, StrictBool, StrictStr, WithJsonSchema, model_validator
+from pydantic import BaseModel, FailFast, Field, StrictBool, StrictStr, model_validator
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.core.messages import Message
 from turnwise.server.schema.chat_messages import MESSAGES_SCHEMA, read_messages
-from turnwise.server.schema.common_fields import RequestBody
+from turnwise.server.schema.request_field import Reader, RequestBody
 from turnwise.server.served_models import LATEST
 
 MAX_TOKEN_IDS = 1_000_000
+
+
+def _read_messages(value: Any) -> tuple[Message, ...] | None:
+    """The messages; None for null and for an empty list, as if the field were absent."""
+    return read_messages(value) if value else None
 
 
 class TokenizeRequest(RequestBody):
@@ -17,9 +23,7 @@ class TokenizeRequest(RequestBody):
 
     model: StrictStr = LATEST
     prompt: Annotated[StrictStr | None, Field(description="A text; no chat template is applied.")] = None
-    messages: Annotated[
-        Any, BeforeValidator(lambda value: value and read_messages(value)), WithJsonSchema(MESSAGES_SCHEMA)
-    ] = None
+    messages: Annotated[tuple[Message, ...] | None, Reader(_read_messages, MESSAGES_SCHEMA)] = None
     add_generation_prompt: Annotated[
         StrictBool, Field(description="End with the start of the assistant's message, as for an answer.")
     ] = True

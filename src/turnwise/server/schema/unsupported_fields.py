@@ -1,4 +1,4 @@
-"""Published request fields that the server does not support.
+"""Request fields that the server does not support.
 
 They are accepted with values that have no effect, and rejected with any other value. No field is silently ignored.
 """
@@ -8,24 +8,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.server.schema.request_field import EXTENSION
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class UnsupportedField:
-    """A published field that is not supported.
+    """A field that is not supported; metadata of the field of a request body.
 
     Attributes:
         name: name of the field.
         neutral_values: values that have no effect and are accepted. Null is always accepted.
         reason: why other values are rejected, as a clause for the error message.
+        is_extension: True if no published API has the field.
     """
 
     name: str
     neutral_values: tuple[Any, ...]
     reason: str
+    is_extension: bool = False
 
     def check(self, value: Any) -> Any:
         """Return `value` if it has no effect. Raises `InvalidParameter` for any other value."""
@@ -38,15 +42,19 @@ class UnsupportedField:
             code="unsupported_value",
         )
 
-    def as_pydantic_field(self) -> tuple[Any, None]:
-        """Return annotation and default for pydantic's `create_model`."""
-        schema = {"enum": [*self.neutral_values, None], "description": f"Not supported: {self.reason}."}
-        return (Annotated[Any, BeforeValidator(self.check), WithJsonSchema(schema)], None)
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.check, core_schema.any_schema())
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"enum": [*self.neutral_values, None], "description": f"Not supported: {self.reason}."}
 
 
 def unsupported_fields(fields: Mapping[str, UnsupportedField]) -> dict[str, Any]:
-    """Return the fields of a request model for pydantic's `create_model`."""
-    return {name: field.as_pydantic_field() for name, field in fields.items()}
+    """Return the fields of a request body for pydantic's `create_model`."""
+    return {
+        name: (Annotated[Any, field, EXTENSION] if field.is_extension else Annotated[Any, field], None)
+        for name, field in fields.items()
+    }
 
 
 def _is_equal(left: Any, right: Any) -> bool:
@@ -67,7 +75,7 @@ CHAT_UNSUPPORTED_FIELDS: dict[str, UnsupportedField] = {
         UnsupportedField("prompt_cache_retention", ("in_memory", "in-memory"), _CACHE),
         UnsupportedField("service_tier", ("auto", "default"), "there is one service tier"),
         UnsupportedField("web_search_options", (), "this server has no web search"),
-        UnsupportedField("scenario", (), "this server has no scenarios"),
-        UnsupportedField("knowledge", (), "this server has no document retrieval"),
+        UnsupportedField("scenario", (), "this server has no scenarios", is_extension=True),
+        UnsupportedField("knowledge", (), "this server has no document retrieval", is_extension=True),
     )
 }

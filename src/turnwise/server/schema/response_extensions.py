@@ -1,0 +1,36 @@
+"""Response fields that no published API has. A field without a value is absent."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from turnwise.core.chat_response import ChatDelta, ChatResponse
+from turnwise.server.schema.context_fields import ContextBody
+
+
+class ResponseExtensions(BaseModel):
+    """Extensions of completions, of the last chunk of a stream, and of responses.
+
+    Attributes:
+        context: present only if a context policy dropped something.
+    """
+
+    context: ContextBody | None = None
+
+    @classmethod
+    def of(cls, response: ChatDelta | ChatResponse) -> "ResponseExtensions":
+        """Convert the reports of the chat service."""
+        return ResponseExtensions(context=ContextBody.of(response.context))
+
+    def with_extensions(self, extensions: "ResponseExtensions") -> Self:
+        """Return a copy with other extensions."""
+        return self.model_copy(update=dict(extensions))
+
+    def dump(self) -> dict[str, Any]:
+        """Return JSON; the extensions are at the end, without nulls."""
+        content = self.model_dump()
+        for name in ResponseExtensions.model_fields:
+            del content[name]
+            if (extension := getattr(self, name)) is not None:
+                content[name] = extension.model_dump(exclude_none=True)
+        return content
