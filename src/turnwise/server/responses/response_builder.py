@@ -23,7 +23,7 @@ from turnwise.server.responses.response_object import (
     ResponseErrorBody,
     ResponseUsageBody,
 )
-from turnwise.server.schema.response_extensions import ResponseExtensions
+from turnwise.server.schema.response_extensions import collect_extensions
 
 ResponseEvent = dict[str, Any]  # without the sequence number, which `EventEncoder` adds
 
@@ -51,7 +51,7 @@ class ResponseBuilder:
             events += self._end(delta.finish_reason)
         if delta.usage is not None:
             self.response.usage = ResponseUsageBody.of(delta.usage)
-            self.response = self.response.with_extensions(ResponseExtensions.of(delta))
+            self.response = self.response.with_extensions(collect_extensions(delta))
             events.append(_event(f"response.{self.response.status}", response=self.response.dump()))
         return events
 

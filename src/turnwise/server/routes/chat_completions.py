@@ -27,7 +27,7 @@ from turnwise.server.schema.chat_completion_response import (
 )
 from turnwise.server.schema.chat_logprobs import ChoiceLogprobs
 from turnwise.server.schema.request_body import read_body_with_json
-from turnwise.server.schema.response_extensions import ResponseExtensions
+from turnwise.server.schema.response_extensions import ResponseExtensions, collect_extensions
 from turnwise.server.schema.response_tool_calls import PublishedFinishReason, published_finish_reason
 from turnwise.server.schema.usage import UsageBody
 from turnwise.server.served_models import ServedModels
@@ -130,7 +130,7 @@ class _ChunkEncoder:
             yield self._chunk(delta.index, ChoiceDelta(content=delta.text), logprobs=logprobs)
         for call in delta.tool_calls:
             yield self._chunk(delta.index, ChoiceDelta.from_tool_call(call, legacy=self._legacy))
-        self._usage, self._extensions = delta.usage or self._usage, ResponseExtensions.of(delta)
+        self._usage, self._extensions = delta.usage or self._usage, collect_extensions(delta)
         if delta.finish_reason is not None:
             # With `include_usage`, the extensions are in the last chunk, which has the usage.
             extensions = ResponseExtensions() if self._include_usage else self._extensions

@@ -51,7 +51,7 @@ def _tokenize(service: ChatService, body: TokenizeRequest) -> bytes:
     if body.prompt is not None:
         ids = service.tokens.encode_text(body.prompt, MAX_TOKEN_IDS)
     else:
-        ids = service.tokens.encode_messages(body.messages, body.add_generation_prompt, MAX_TOKEN_IDS)
+        ids = service.tokens.encode_messages(body.messages or (), body.add_generation_prompt, MAX_TOKEN_IDS)
     head = {"model": service.name, "count": len(ids), "max_model_len": service.context_length}
     pieces = [json.dumps(head)[:-1], ', "tokens": [', *_json_entries(ids), '], "token_strs": [']
     pieces += [*_json_entries(service.tokens.token_texts(ids)), "]}"]

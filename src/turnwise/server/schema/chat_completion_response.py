@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from turnwise.core.chat_response import ChatChoice, ChatResponse
 from turnwise.core.tools import ToolCallDelta
 from turnwise.server.schema.chat_logprobs import ChoiceLogprobs
-from turnwise.server.schema.response_extensions import ResponseExtensions
+from turnwise.server.schema.response_extensions import ResponseExtensions, collect_extensions
 from turnwise.server.schema.response_tool_calls import (
     FunctionCallBody,
     PublishedFinishReason,
@@ -92,7 +92,7 @@ class ChatCompletion(ResponseExtensions, _PublishedChatCompletion):
     def of(cls, header: ChatCompletionHeader, response: ChatResponse, *, legacy: bool) -> "ChatCompletion":
         """Convert a response of the chat service."""
         choices = [ChatCompletionChoice.of(i, choice, legacy=legacy) for i, choice in enumerate(response.choices)]
-        usage, extensions = UsageBody.of(response.usage), ResponseExtensions.of(response)
+        usage, extensions = UsageBody.of(response.usage), collect_extensions(response)
         return cls(**header.model_dump(), choices=choices, usage=usage, **dict(extensions))
 
     def dump(self) -> dict[str, Any]:

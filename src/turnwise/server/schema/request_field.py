@@ -2,11 +2,11 @@
 
 A field is declared once, as an attribute of a class of request fields:
 
-    class SchedulingFields(RequestBody):
-        priority: Annotated[int | None, Parameter(PRIORITY_SPEC), EXTENSION, Target("scheduling.priority")] = None
+    class CompletionFields(RequestBody):
+        best_of: Annotated[int | None, Parameter(BEST_OF_SPEC), EXTENSION, Target("output.best_of")] = None
 
-The annotation has the type, the bounds and the description, and the metadata that this module defines. The routes of a
-field are those whose body inherits the class. The JSON schema, the OpenAPI document, the reference page
+The annotation has the type, the bounds and the description (of a `ParameterSpec` or of pydantic's `Field`), and the
+metadata that this module defines. The routes of a field are those whose body inherits the class. The JSON schema, the OpenAPI document, the reference page
 (`server/field_reference.py`), the errors for invalid values and the value in the chat request follow from the
 declaration.
 """
@@ -85,7 +85,7 @@ class Target:
     """Metadata of a field whose value becomes an attribute of the chat request.
 
     Attributes:
-        path: path of the attribute in `core.chat_request.ChatRequest`, such as `scheduling.priority`. Under
+        path: path of the attribute in `core.chat_request.ChatRequest`, such as `output.n`. Under
             `sampling`, the name of a generation parameter.
     """
 
@@ -118,7 +118,7 @@ def build_chat_request(body: RequestBody, computed: Mapping[str, Any]) -> ChatRe
         if target is not None and value is not None:
             values[target.path] = value
     attributes: dict[str, Any] = {}
-    options: dict[str, dict[str, Any]] = {}  # such as {"scheduling": {"priority": 1}}
+    options: dict[str, dict[str, Any]] = {}  # such as {"output": {"n": 2}}
     for path, value in (values | dict(computed)).items():
         group, _, name = path.rpartition(".")
         (options.setdefault(group, {}) if group else attributes)[name] = value

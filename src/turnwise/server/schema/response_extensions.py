@@ -1,26 +1,19 @@
 """Response fields that no published API has. A field without a value is absent."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from turnwise.core.chat_response import ChatDelta, ChatResponse
 from turnwise.server.schema.context_fields import ContextBody
 
 
 class ResponseExtensions(BaseModel):
-    """Extensions of completions, of the last chunk of a stream, and of responses.
+    """Extensions of completions, of the last chunk of a stream, and of responses."""
 
-    Attributes:
-        context: present only if a context policy dropped something.
-    """
-
-    context: ContextBody | None = None
-
-    @classmethod
-    def of(cls, response: ChatDelta | ChatResponse) -> "ResponseExtensions":
-        """Convert the reports of the chat service."""
-        return ResponseExtensions(context=ContextBody.of(response.context))
+    context: Annotated[
+        ContextBody | None, Field(description="An extension; present only if a context policy dropped something.")
+    ] = None
 
     def with_extensions(self, extensions: "ResponseExtensions") -> Self:
         """Return a copy with other extensions."""
@@ -34,3 +27,8 @@ class ResponseExtensions(BaseModel):
             if (extension := getattr(self, name)) is not None:
                 content[name] = extension.model_dump(exclude_none=True)
         return content
+
+
+def collect_extensions(response: ChatDelta | ChatResponse) -> ResponseExtensions:
+    """Convert the reports of the chat service."""
+    return ResponseExtensions(context=ContextBody.of(response.context))
