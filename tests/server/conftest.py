@@ -1,4 +1,4 @@
-"""A real server on a real socket, in a thread."""
+"""A server in a thread, on a real socket."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def store():
 
 @pytest.fixture
 def chat(services, store):
-    """What the server at `url` answers with, fresh for every test."""
+    """The chat service behind `url`; a new one for every test."""
     services.clear()
     services["scripted"] = ScriptedChatService(store=store)
     return services["scripted"]

@@ -1,8 +1,8 @@
-"""Bounds of the published interface, as facts: what a server that claims to speak it has to accept.
+"""Bounds of the published API, which a compatible server has to accept.
 
 Source: the documentation in the types of the official Python client, version 3.54.0 (`openai.types`), and the published
-OpenAPI description (github.com/openai/openai-openapi, `openapi.yaml`) where the client says nothing. "at" are values on
-the bound, which are accepted; "beyond" are values outside, which are refused with a 400.
+OpenAPI description (github.com/openai/openai-openapi, `openapi.yaml`) where the client says nothing. Values
+`at` a bound are accepted; values `beyond` it are rejected with status 400.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Bound:
 
     Attributes:
         route: the route.
-        field: its name.
-        at: bodies' fields with a value on the bound.
-        beyond: the same with a value outside of it.
-        difference: part of the sentence in `docs/http.md` that says how this server differs; empty where it does not.
+        field: name of the field.
+        at: request fields with a value on the bound.
+        beyond: request fields with a value outside of the bound.
+        difference: excerpt of the sentence in `docs/http.md` that documents a difference of this server; empty if none.
     """
 
     route: str
@@ -29,18 +29,18 @@ class Bound:
 
 
 def values(name: str, *bounds: Any, **more: Any) -> tuple[dict[str, Any], ...]:
-    """One body for each value of a field, with the fields that it needs beside it."""
+    """Return the request fields for every value of a field, together with further fields."""
     return tuple({name: bound, **more} for bound in bounds)
 
 
 def tools(count: int, name: str = "f") -> list[dict[str, Any]]:
-    """So many functions; the first has this name."""
+    """Return `count` functions; the first is called `name`."""
     names = [name, *(f"f{number}" for number in range(1, count))]
     return [{"type": "function", "function": {"name": each}} for each in names]
 
 
 def schema(name: str) -> dict[str, Any]:
-    """A response format whose schema has this name."""
+    """Return a response format whose schema is called `name`."""
     return {"type": "json_schema", "json_schema": {"name": name, "schema": {"type": "object", "properties": {}}}}
 
 
@@ -49,7 +49,7 @@ LONG = "x" * 5000
 
 
 def sampling(route: str) -> list[Bound]:
-    """What both older interfaces share."""
+    """Return the bounds that chat completions and completions share."""
     return [
         Bound(route, "temperature", values("temperature", 0, 2), values("temperature", -0.01, 2.01)),
         Bound(route, "top_p", values("top_p", 0, 1), values("top_p", -0.01, 1.01)),

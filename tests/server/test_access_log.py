@@ -1,4 +1,4 @@
-"""Request ids, and logs that programs can read; never with what was said."""
+"""Request ids and JSON logs. Logs never contain the text of a request or an answer."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ BODY = {"model": "latest", "messages": [{"role": "user", "content": "my secret w
 
 @pytest.fixture
 def lines(caplog):
-    """Everything logged so far as the JSON lines that `--log-format json` writes."""
+    """Return all log records so far, as `--log-format json` writes them."""
     caplog.set_level(logging.INFO, logger="turnwise")
 
     def read():
@@ -28,25 +28,25 @@ def lines(caplog):
 
 
 @pytest.mark.parametrize("path", ["/health", "/", "/assets/app.js", "/nothing", "/v1/models/none"])
-def test_every_answer_has_a_request_id(url, path):
+def test_every_response_has_a_request_id(url, path):
     ids = [httpx.get(url + path).headers["x-request-id"] for _ in range(2)]
     assert all(re.fullmatch(r"req_[0-9a-f]{24}", id) for id in ids)
     assert ids[0] != ids[1]
 
 
-def test_refusals_have_one_too(url):
+def test_a_rejected_request_has_a_request_id(url):
     answer = httpx.post(f"{url}/v1/models", headers={"origin": "http://evil.example", "x-request-id": "mine-1"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (403, "mine-1")
 
 
 @pytest.mark.parametrize("said", ["", "a b", "x" * 129, "<script>", "a,b", "ü"])
-def test_an_id_that_could_do_harm_is_replaced(url, said):
+def test_an_unsafe_request_id_is_replaced(url, said):
     answer = httpx.get(f"{url}/health", headers={"x-request-id": said.encode()})
     assert answer.headers["x-request-id"].startswith("req_")
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_completion_is_one_object_with_what_it_cost(url, lines, stream):
+def test_a_completion_is_logged_as_one_object_with_its_token_counts(url, lines, stream):
     body = {**BODY, "stream": stream, "user": "u-7\n"}
     httpx.post(f"{url}/v1/chat/completions?q=secret", json=body, headers={"x-request-id": "r-1"})
     [line] = lines()
@@ -60,13 +60,13 @@ def test_a_completion_is_one_object_with_what_it_cost(url, lines, stream):
     assert "secret" not in json.dumps(line)
 
 
-def test_an_error_is_logged_by_its_code(url, lines):
+def test_an_error_is_logged_with_its_code(url, lines):
     httpx.post(f"{url}/v1/chat/completions", json={**BODY, "model": "none"})
     [line] = lines()
     assert (line["status"], line["error"], line["model"], line["finish"]) == (404, "model_not_found", None, None)
 
 
-def test_the_key_is_logged_by_name(lines, tmp_path):
+def test_the_api_key_is_logged_by_its_name(lines, tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
     key = keys.create("Ada's laptop".replace("'", ""))
     with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)) as url:
@@ -76,7 +76,7 @@ def test_the_key_is_logged_by_name(lines, tmp_path):
     assert key not in json.dumps(lines())
 
 
-def test_other_records_have_a_message_and_one_line():
+def test_a_record_without_fields_is_one_line_with_its_message():
     record = logging.LogRecord("turnwise.server", logging.ERROR, "", 0, "two\nlines %s", ("here",), None)
     written = make_formatter("json").format(record)
     assert "\n" not in written

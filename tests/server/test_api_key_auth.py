@@ -1,4 +1,4 @@
-"""API keys at the door: who comes in, how soon a change is noticed, how often one may come."""
+"""API keys: authentication, changes of the key file while the server runs, and rate limits."""
 
 import time
 
@@ -27,7 +27,7 @@ def keys(tmp_path):
 
 @pytest.fixture
 def locked(keys):
-    """A server with one key: its address and the key."""
+    """URL and key of a server with one key."""
     key = keys.create("me")
     store = open_store("sqlite:///:memory:")
     with serve_in_thread(
@@ -64,7 +64,7 @@ def eventually(condition, seconds=5.0):
         ("GET", "/nothing"),
     ],
 )
-def test_without_a_key_nothing_behind_the_door_answers(locked, method, path):
+def test_every_api_route_requires_the_key(locked, method, path):
     url, key = locked
     wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
     keys = (wrong, key[:VISIBLE_LENGTH], f"{key} {key}", "ü")
@@ -78,25 +78,25 @@ def test_without_a_key_nothing_behind_the_door_answers(locked, method, path):
         assert key[VISIBLE_LENGTH:-1] not in answer.text
 
 
-def test_the_error_says_whether_a_key_is_missing_or_wrong(locked):
+def test_the_error_distinguishes_a_missing_from_a_wrong_key(locked):
     url, _ = locked
     assert "is missing" in httpx.get(f"{url}/v1/models").json()["error"]["message"]
     assert "is wrong" in httpx.get(f"{url}/v1/models", headers=bearer("tw-x")).json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/assets/app.js", "/health", "/ready"])
-def test_the_page_and_what_a_supervisor_asks_stay_open(locked, path):
+def test_pages_and_health_checks_need_no_key(locked, path):
     assert httpx.get(locked[0] + path).status_code == 200
 
 
-def test_with_a_key_everything_answers(locked):
+def test_every_route_answers_with_the_key(locked):
     url, key = locked
     for path in ("/v1/models", "/v1/conversations", "/metrics"):
         assert httpx.get(url + path, headers=bearer(key)).status_code == 200
     assert httpx.get(f"{url}/v1/models", headers={"authorization": f"bearer   {key}"}).status_code == 200
 
 
-def test_the_official_client_comes_in_with_a_key_and_raises_without(locked):
+def test_the_official_client_raises_without_a_key(locked):
     url, key = locked
     with openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
         answer = client.chat.completions.create(model="scripted", messages=HELLO)
@@ -109,7 +109,7 @@ def test_the_official_client_comes_in_with_a_key_and_raises_without(locked):
     assert refused.value.code == "invalid_api_key"
 
 
-def test_a_running_server_notices_new_and_revoked_keys(keys):
+def test_a_running_server_reads_new_and_revoked_keys(keys):
     with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)) as url:
         status = lambda **headers: httpx.get(f"{url}/v1/models", headers=headers).status_code  # noqa: E731
         assert status() == 200, "there is no key yet"
@@ -125,7 +125,7 @@ def test_a_running_server_notices_new_and_revoked_keys(keys):
         assert status() == 401, "revoking the last key does not open the door"
 
 
-def test_a_key_may_be_required_before_there_is_one(keys):
+def test_a_key_can_be_required_before_any_exists(keys):
     app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys, require_key=True)
     with serve_in_thread(app) as url:
         assert httpx.get(f"{url}/v1/models").status_code == 401
@@ -133,17 +133,17 @@ def test_a_key_may_be_required_before_there_is_one(keys):
         assert eventually(lambda: httpx.get(f"{url}/v1/models", headers=bearer(key)).status_code == 200, seconds=2)
 
 
-def test_with_a_key_a_proxy_may_use_any_name(locked):
-    """A page that points its own name at this machine has no key, so the name need not be ours."""
+def test_a_request_with_a_key_may_have_any_host(locked):
+    """DNS rebinding is no risk here: a page that points its name at this machine has no key."""
     url, key = locked
     proxied = {"host": "chat.example", "origin": "https://chat.example", **bearer(key)}
-    assert httpx.get(f"{url}/v1/models", headers=bearer(key)).status_code == 200  # the keys have been read
+    assert httpx.get(f"{url}/v1/models", headers=bearer(key)).status_code == 200  # reads the keys
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=proxied).status_code == 200
     foreign = {**proxied, "origin": "https://evil.example"}
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=foreign).status_code == 403
 
 
-def test_last_use_is_noted(locked, keys):
+def test_the_last_use_of_a_key_is_recorded(locked, keys):
     url, key = locked
     assert keys.list()[0].last_used is None
     httpx.get(f"{url}/v1/models", headers=bearer("tw-wrong"))
@@ -152,7 +152,7 @@ def test_last_use_is_noted(locked, keys):
     assert keys.list()[0].last_used >= keys.list()[0].created
 
 
-def test_a_file_of_keys_that_cannot_be_read_opens_nothing_and_is_logged(keys, locked, caplog):
+def test_an_unreadable_key_file_rejects_every_request_and_is_logged(keys, locked, caplog):
     url, _ = locked
     keys._path.write_bytes(b"no database at all" * 100)
 
@@ -165,11 +165,11 @@ def test_a_file_of_keys_that_cannot_be_read_opens_nothing_and_is_logged(keys, lo
     assert f"Could not read the API keys: {keys._path} cannot be used for keys" in caplog.text
 
 
-# Rate
+# Rate limits
 
 
 @pytest.mark.anyio
-async def test_a_rate_allows_a_minutes_worth_and_then_what_refills():
+async def test_a_token_bucket_allows_one_minute_of_requests_and_then_refills():
     now = 0.0
     key = ApiKey("shop", "tw-12345678", b"", created=0.0, requests_per_minute=3)
     auth = ApiKeyAuth(None, clock=lambda: now)
@@ -192,13 +192,13 @@ async def test_a_rate_allows_a_minutes_worth_and_then_what_refills():
         auth._take_token(key)
 
 
-def test_a_bucket_never_gives_more_than_its_rate_over_time():
+def test_a_token_bucket_never_exceeds_its_rate():
     bucket = TokenBucket(60, 0.0)
-    taken = sum(bucket.take(step / 100) == 0 for step in range(12_000))  # two minutes, a hundred tries a second
+    taken = sum(bucket.take(step / 100) == 0 for step in range(12_000))  # two minutes, 100 requests per second
     assert 178 <= taken <= 180
 
 
-def test_over_the_rate_is_a_429_that_says_when_to_come_back(keys):
+def test_a_request_over_the_rate_is_a_429_with_retry_after(keys):
     slow, free = keys.create("slow", requests_per_minute=2), keys.create("free")
     with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)) as url:
         answers = [httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=bearer(slow)) for _ in range(3)]
@@ -214,7 +214,7 @@ def test_over_the_rate_is_a_429_that_says_when_to_come_back(keys):
 
 
 @pytest.mark.anyio
-async def test_a_use_that_cannot_be_noted_turns_nobody_away(keys, caplog):
+async def test_a_failure_to_record_the_use_of_a_key_rejects_no_request(keys, caplog):
     class Full(SqliteKeyStore):
         def record_use(self, prefix, when):
             raise SaveFailed("disk is full")

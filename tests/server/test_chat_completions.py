@@ -1,4 +1,4 @@
-"""The fields that shape an answer, with a real model, through the official client: each does exactly what it says."""
+"""Fields that change the answer, with a real model and the official client."""
 
 import json
 import math
@@ -97,12 +97,12 @@ def streamed(client, answers, **fields):
         },
     ),
 )
-def test_the_stream_is_the_answer(client, answers, fields):
+def test_a_stream_has_the_same_content_as_the_response(client, answers, fields):
     whole = ask(client, n=answers, **fields)
     texts, finishes, logprobs, usage = streamed(client, answers, **fields)
     assert texts == [choice.message.content for choice in whole.choices]
     assert finishes == [choice.finish_reason for choice in whole.choices]
-    counts = ("prompt_tokens", "completion_tokens", "total_tokens")  # the second finds what the first has read
+    counts = ("prompt_tokens", "completion_tokens", "total_tokens")  # `cached_tokens` differ: the second request uses the prefix cache
     assert [getattr(usage, name) for name in counts] == [getattr(whole.usage, name) for name in counts]
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     for choice, entries in zip(whole.choices, logprobs, strict=True):
@@ -113,10 +113,10 @@ def test_the_stream_is_the_answer(client, answers, fields):
             assert b"".join(bytes(e.bytes or []) for e in entries).decode(errors="replace") == choice.message.content
 
 
-# Several answers
+# Several choices
 
 
-def test_n_answers_are_different_and_the_first_is_the_one_of_a_single_request(client):
+def test_n_choices_differ_and_the_first_equals_that_of_a_single_request(client):
     several = ask(client, n=5, seed=7, temperature=1.5).choices
     assert [choice.index for choice in several] == [0, 1, 2, 3, 4]
     assert len({choice.message.content for choice in several}) > 1
@@ -126,7 +126,7 @@ def test_n_answers_are_different_and_the_first_is_the_one_of_a_single_request(cl
     ]
 
 
-def test_usage_counts_the_prompt_once_and_all_answers(client):
+def test_usage_counts_the_prompt_once_and_all_choices(client):
     usage = ask(client, n=3, temperature=0, logprobs=True)
     written = sum(len(choice.logprobs.content) for choice in usage.choices)
     assert usage.usage.completion_tokens == written
@@ -134,14 +134,14 @@ def test_usage_counts_the_prompt_once_and_all_answers(client):
 
 
 @pytest.mark.parametrize("n", [0, 129, 1.5])
-def test_n_has_bounds(client, n):
+def test_n_out_of_bounds_is_rejected(client, n):
     assert refused(client, n=n)[0] == "n"
 
 
 # Log-probabilities
 
 
-def test_log_probabilities_are_of_the_tokens_and_the_greedy_one_is_on_top(client):
+def test_the_greedy_token_has_the_largest_logprob(client):
     choice = ask(client, temperature=0, logprobs=True, top_logprobs=5).choices[0]
     assert "".join(tokens(choice)) == choice.message.content
     for entry in choice.logprobs.content:
@@ -153,14 +153,14 @@ def test_log_probabilities_are_of_the_tokens_and_the_greedy_one_is_on_top(client
         assert bytes(entry.bytes).decode() == entry.token
 
 
-def test_parts_of_a_character_are_reported_as_bytes(client):
+def test_tokens_that_are_incomplete_characters_have_bytes(client):
     choice = ask(client, temperature=0, logprobs=True, guided_regex="好🚚").choices[0]
     assert choice.message.content == "好🚚"
     assert b"".join(bytes(entry.bytes) for entry in choice.logprobs.content).decode() == "好🚚"
     assert len(choice.logprobs.content) > 2
 
 
-def test_top_logprobs_needs_logprobs(client):
+def test_top_logprobs_requires_logprobs(client):
     assert refused(client, top_logprobs=3) == ("top_logprobs", "'top_logprobs' needs 'logprobs': true.")
 
 
@@ -173,7 +173,7 @@ def first(client, **fields):
 
 
 @pytest.mark.parametrize("bias", [-3, 0.5, 2])
-def test_logit_bias_shifts_by_exactly_what_is_asked(client, tokenizer, bias):
+def test_logit_bias_shifts_the_logit_by_its_value(client, tokenizer, bias):
     plain = first(client)
     one, other = list(plain)[:2]
     [id] = tokenizer.encode(one)
@@ -182,8 +182,8 @@ def test_logit_bias_shifts_by_exactly_what_is_asked(client, tokenizer, bias):
 
 
 @pytest.mark.parametrize(("name", "times"), [("presence_penalty", 1), ("frequency_penalty", 3)])
-def test_penalties_shift_what_was_said_by_exactly_what_is_asked(client, name, times):
-    """The answer is forced to say a token three times; then the next token's distribution is looked at."""
+def test_penalties_shift_the_logit_of_generated_tokens(client, name, times):
+    """A regex forces one token three times; the distribution of the fourth token is compared."""
 
     def fourth(**fields):
         choice = ask(client, temperature=0, logprobs=True, top_logprobs=20, guided_regex="777[78]", **fields)
@@ -195,15 +195,15 @@ def test_penalties_shift_what_was_said_by_exactly_what_is_asked(client, name, ti
     assert shift == pytest.approx(-0.25 * times, abs=1e-4)
 
 
-def test_a_token_the_model_does_not_have_is_refused(client):
+def test_token_ids_out_of_the_vocabulary_are_rejected(client):
     assert refused(client, logit_bias={"999999": 1})[0] == "logit_bias"
     assert refused(client, stop_token_ids=[999999])[0] == "stop_token_ids"
 
 
-# Lengths and ends
+# Lengths and stop conditions
 
 
-def test_ignore_eos_goes_on_to_the_limit_and_min_tokens_to_the_minimum(client):
+def test_ignore_eos_continues_to_the_limit_and_min_tokens_to_the_minimum(client):
     plain = ask(client, temperature=0, max_tokens=80)
     assert plain.choices[0].finish_reason == "stop"
     assert ask(client, temperature=0, max_tokens=80, ignore_eos=True).usage.completion_tokens == 80
@@ -211,21 +211,21 @@ def test_ignore_eos_goes_on_to_the_limit_and_min_tokens_to_the_minimum(client):
     assert longer.usage.completion_tokens >= plain.usage.completion_tokens + 5
 
 
-def test_a_stop_token_ends_the_answer_and_is_not_in_it(client, tokenizer):
+def test_a_stop_token_ends_the_answer_and_is_excluded(client, tokenizer):
     text = ask(client, temperature=0).choices[0].message.content
     ids = tokenizer.encode(text)
     short = ask(client, temperature=0, stop_token_ids=[ids[4]]).choices[0]
     assert (short.message.content, short.finish_reason) == (tokenizer.decode(ids[: ids.index(ids[4])]), "stop")
 
 
-def test_more_tokens_at_least_than_at_most_is_refused(client):
+def test_min_tokens_above_max_tokens_is_rejected(client):
     assert refused(client, min_tokens=50)[0] == "min_tokens"
 
 
 # Formats
 
 
-def test_a_json_object_comes_out_at_any_temperature(client):
+def test_the_json_object_format_is_enforced_at_temperature_2(client):
     for seed in range(5):
         choice = ask(client, response_format={"type": "json_object"}, temperature=2, seed=seed, max_tokens=600).choices[
             0
@@ -236,7 +236,7 @@ def test_a_json_object_comes_out_at_any_temperature(client):
             assert choice.finish_reason == "length"
 
 
-def test_parse_gives_an_object_of_the_class(client):
+def test_parse_returns_an_object_of_the_class(client):
     import pydantic
 
     class Mood(pydantic.BaseModel):
@@ -247,12 +247,12 @@ def test_parse_gives_an_object_of_the_class(client):
     assert isinstance(parsed.choices[0].message.parsed, Mood)
 
 
-def test_the_limit_reached_inside_a_format_is_said(client):
+def test_the_finish_reason_is_length_if_the_limit_cuts_a_format_off(client):
     format = {"type": "json_schema", "json_schema": {"name": "long", "schema": {"type": "string", "minLength": 500}}}
     assert ask(client, response_format=format, max_tokens=5).choices[0].finish_reason == "length"
 
 
-def test_the_guided_extensions(client):
+def test_guided_choice_regex_and_grammar_are_enforced(client):
     assert ask(client, guided_choice=["red", "green"]).choices[0].message.content in ("red", "green")
     assert re.fullmatch(r"[0-9]{3}-[a-f]{2}", ask(client, guided_regex="[0-9]{3}-[a-f]{2}").choices[0].message.content)
     said = ask(client, guided_grammar='start: "<" /[a-z]{1,4}/ ">"').choices[0].message.content
@@ -300,13 +300,13 @@ def test_the_guided_extensions(client):
         ({"repetition_penalty": 0}, "repetition_penalty", "greater than 0"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param, says):
+def test_an_invalid_field_is_rejected_with_its_name(client, fields, param, says):
     found, message = refused(client, **fields)
     assert found == param
     assert says in message
 
 
-def test_what_contradicts_itself_on_the_way_is_the_requests_fault(client):
+def test_constraints_that_contradict_each_other_during_generation_are_a_400(client):
     with pytest.raises(openai.BadRequestError, match="contradict each other"):
         ask(client, guided_choice=["abc"], bad_words=["abc"])
 
@@ -347,7 +347,7 @@ schemas = st.recursive(
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(schema=schemas, seed=st.integers(0, 1000))
-def test_what_comes_out_of_any_schema_is_valid_at_temperature_2(client, schema, seed):
+def test_answers_are_valid_against_any_schema_at_temperature_2(client, schema, seed):
     format = {"type": "json_schema", "json_schema": {"name": "any", "schema": schema, "strict": True}}
     choice = ask(client, response_format=format, temperature=2, seed=seed, max_tokens=900).choices[0]
     assert choice.finish_reason == "stop"

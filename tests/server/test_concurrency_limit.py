@@ -1,4 +1,4 @@
-"""How much a server takes on: completions at once, per key and in all, and how long one may take."""
+"""Limits of a server: concurrent completions in total and per key, time, and body size."""
 
 import json
 import socket
@@ -33,7 +33,7 @@ def eventually(condition, seconds=5.0):
 
 @pytest.fixture
 def serving():
-    """Start a server around a scripted chat; all of them end with the test."""
+    """Start a server with a scripted chat service; it stops at the end of the test."""
     with ExitStack() as stack:
 
         def start(chat, **settings):
@@ -45,7 +45,7 @@ def serving():
 
 @pytest.fixture
 def talking():
-    """Begin a stream that goes on until the test ends it."""
+    """Start a stream that runs until the end of the test."""
     pieces = []
     with ExitStack() as stack:
 
@@ -54,7 +54,7 @@ def talking():
                 httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}, **settings)
             )
             assert answer.status_code == 200
-            pieces.append(answer.iter_raw())  # an iterator that is dropped closes the answer
+            pieces.append(answer.iter_raw())  # a garbage-collected iterator would close the response
             next(pieces[-1])
             return answer
 
@@ -65,10 +65,10 @@ def post(url, **settings):
     return httpx.post(f"{url}/v1/chat/completions", json=BODY, timeout=20, **settings)
 
 
-# Places
+# Concurrent requests
 
 
-def test_a_full_queue_is_a_429_that_may_be_tried_again(serving, talking):
+def test_a_full_queue_is_a_429_with_retry_after(serving, talking):
     url, limiter = serving(ScriptedChatService(endless, delay=0.02), limits=ServerLimits(max_concurrent_requests=2))
     first = talking(url)
     talking(url)
@@ -82,7 +82,7 @@ def test_a_full_queue_is_a_429_that_may_be_tried_again(serving, talking):
     talking(url)
 
 
-def test_the_official_client_comes_again_until_there_is_room(serving, talking):
+def test_the_official_client_retries_until_a_slot_is_free(serving, talking):
     chat = ScriptedChatService(lambda turn: endless(turn) if len(chat.requests) == 1 else ["Hello."], delay=0.02)
     url, _ = serving(chat, limits=ServerLimits(max_concurrent_requests=1))
     first = talking(url)
@@ -94,7 +94,7 @@ def test_the_official_client_comes_again_until_there_is_room(serving, talking):
         assert patient.chat.completions.create(**BODY).choices[0].message.content == "Hello."
 
 
-def test_every_way_to_end_gives_its_place_back(serving):
+def test_a_slot_is_released_however_the_request_ends(serving):
     chat = ScriptedChatService()
     url, limiter = serving(chat, limits=ServerLimits(max_concurrent_requests=1))
     assert post(url).status_code == 200
@@ -106,7 +106,7 @@ def test_every_way_to_end_gives_its_place_back(serving):
     assert eventually(lambda: limiter.num_active == 0)
 
 
-def test_a_key_has_no_more_at_once_than_it_allows(serving, talking, tmp_path):
+def test_the_concurrent_requests_of_a_key_are_limited(serving, talking, tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
     narrow, wide = (
         {"Authorization": f"Bearer {key}"} for key in (keys.create("a", max_concurrent=1), keys.create("b"))
@@ -125,10 +125,10 @@ def test_a_key_has_no_more_at_once_than_it_allows(serving, talking, tmp_path):
     talking(url, headers=narrow)
 
 
-# Time
+# Timeouts
 
 
-def test_an_answer_that_takes_too_long_is_a_408(serving):
+def test_a_response_over_the_time_limit_is_a_408(serving):
     chat = ScriptedChatService(endless, delay=0.02)
     url, limiter = serving(chat, limits=ServerLimits(request_timeout=0.3))
     answer = post(url)
@@ -141,7 +141,7 @@ def test_an_answer_that_takes_too_long_is_a_408(serving):
     assert (chat.num_cancelled, limiter.num_active) == (1, 0)
 
 
-def test_a_stream_that_takes_too_long_ends_with_an_error_event(serving):
+def test_a_stream_over_the_time_limit_ends_with_an_error_event(serving):
     chat = ScriptedChatService(endless, delay=0.02)
     url, limiter = serving(chat, limits=ServerLimits(request_timeout=0.3))
     answer = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True})
@@ -159,18 +159,18 @@ def test_a_stream_that_takes_too_long_ends_with_an_error_event(serving):
         list(client.chat.completions.create(**BODY, stream=True))
 
 
-def test_a_stream_that_has_not_begun_in_time_still_gets_its_408(serving):
+def test_a_stream_without_a_first_event_within_the_time_limit_is_a_408(serving):
     url, _ = serving(ScriptedChatService(endless, delay=30), limits=ServerLimits(request_timeout=0.2))
     assert httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).status_code == 408
 
 
-def test_an_answer_in_time_is_whole(serving):
+def test_a_response_within_the_time_limit_is_complete(serving):
     url, _ = serving(ScriptedChatService(delay=0.01), limits=ServerLimits(request_timeout=5))
     assert post(url).json()["choices"][0]["message"]["content"] == "Hello, you."
 
 
 @pytest.mark.slow
-def test_a_reader_that_stops_reading_frees_its_place_in_time(serving, monkeypatch):
+def test_a_client_that_stops_reading_releases_its_slot_at_the_time_limit(serving, monkeypatch):
     monkeypatch.setattr(concurrency_limit, "ERROR_SEND_TIMEOUT_SECONDS", 0.2)
     chat = ScriptedChatService(lambda turn: ("x" * 10_000 for _ in range(5_000)))
     url, limiter = serving(chat, limits=ServerLimits(request_timeout=0.5))
@@ -187,7 +187,7 @@ def test_a_reader_that_stops_reading_frees_its_place_in_time(serving, monkeypatc
         assert chat.num_chunks < 5_000
 
 
-def test_a_request_that_never_arrives_frees_its_place_in_time(serving, monkeypatch):
+def test_an_incomplete_request_releases_its_slot_at_the_time_limit(serving, monkeypatch):
     monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.2)
     url, limiter = serving(ScriptedChatService())
     host, port = url.removeprefix("http://").split(":")
@@ -199,7 +199,7 @@ def test_a_request_that_never_arrives_frees_its_place_in_time(serving, monkeypat
     assert eventually(lambda: limiter.num_active == 0)
 
 
-def test_the_limit_of_a_body_is_a_setting(serving):
+def test_the_maximum_body_size_is_configurable(serving):
     url, _ = serving(ScriptedChatService(), body_limit=2000)
     large = {**BODY, "messages": [{"role": "user", "content": "x" * 2000}]}
     answer = httpx.post(f"{url}/v1/chat/completions", json=large)

@@ -1,4 +1,4 @@
-"""Connections of clients that send or read slowly, wait for long, or speak an unusual HTTP/1.1; over real sockets."""
+"""Slow and idle clients, and unusual HTTP/1.1 requests, over real sockets."""
 
 import http.client
 import json
@@ -45,7 +45,7 @@ def endless(turn):
 
 @pytest.fixture
 def serving():
-    """`serving(chat, app settings…)` with `connection=` settings of the connections: address and application."""
+    """Start a server: `serving(chat, connection=ConnectionSettings, **app_options)` returns its URL and the application."""
     with ExitStack() as stack:
 
         def start(chat, connection=(), **settings):
@@ -71,7 +71,7 @@ def head(method, path, *headers):
 
 
 def raw(url, request):
-    """Everything that the server sends on one connection until it closes it."""
+    """Return all bytes that the server sends until it closes the connection."""
     with closing(dial(url)) as connection:
         connection.sendall(request)
         answer = b""
@@ -94,7 +94,7 @@ def is_closed(connection):
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_a_body_that_is_sent_drop_by_drop_holds_a_connection_for_a_limited_time(serving, monkeypatch, method, path):
+def test_the_time_to_receive_a_body_is_limited(serving, monkeypatch, method, path):
     monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr("turnwise.server.h11_protocol.ERROR_SEND_TIMEOUT_SECONDS", 0.5)
     url, _ = serving(ScriptedChatService(store=open_store("sqlite:///:memory:")))
@@ -114,7 +114,7 @@ def test_a_body_that_is_sent_drop_by_drop_holds_a_connection_for_a_limited_time(
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/conversations", "/v1/feedback", "/tokenize"])
-def test_a_slow_client_reads_why(serving, monkeypatch, path):
+def test_a_slow_client_receives_an_error(serving, monkeypatch, path):
     monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.3)
     url, _ = serving(ScriptedChatService(store=open_store("sqlite:///:memory:")))
     answer = raw(url, head("POST", path, "Content-Type: application/json", "Content-Length: 100"))
@@ -124,7 +124,7 @@ def test_a_slow_client_reads_why(serving, monkeypatch, path):
 
 
 @pytest.mark.parametrize("start", [b"", b"G", b"GET /health HTTP/1.1\r\nHost: local"])
-def test_a_request_that_never_comes_as_far_as_its_headers(serving, monkeypatch, start):
+def test_the_time_to_receive_the_headers_is_limited(serving, monkeypatch, start):
     monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr("turnwise.server.h11_protocol.ERROR_SEND_TIMEOUT_SECONDS", 0.2)
     url, _ = serving(ScriptedChatService(), {"keep_alive": 0.4})
@@ -133,11 +133,11 @@ def test_a_request_that_never_comes_as_far_as_its_headers(serving, monkeypatch, 
         assert eventually(lambda: is_closed(connection))
 
 
-# Clients that wait
+# Idle clients
 
 
 def idle_connection(serving, seconds):
-    """A connection that has had an answer, to a server that keeps idle ones for so long."""
+    """Return a connection with one complete response; the server closes idle connections after `seconds`."""
     url, _ = serving(ScriptedChatService(), {"keep_alive": seconds})
     connection = dial(url)
     connection.sendall(head("GET", "/health"))
@@ -145,18 +145,18 @@ def idle_connection(serving, seconds):
     return closing(connection)
 
 
-def test_an_idle_connection_is_closed_after_the_time_that_is_set(serving):
+def test_an_idle_connection_is_closed_after_the_configured_time(serving):
     with idle_connection(serving, 0.2) as connection:
         assert eventually(lambda: is_closed(connection))
 
 
-def test_an_idle_connection_is_kept_until_then(serving):
+def test_an_idle_connection_stays_open_until_the_configured_time(serving):
     with idle_connection(serving, 30.0) as connection:
         time.sleep(0.7)
         assert not is_closed(connection)
 
 
-def test_it_is_longer_than_clients_and_proxies_keep_theirs():
+def test_the_default_keep_alive_is_longer_than_that_of_clients_and_proxies():
     from turnwise.server.uvicorn_server import uvicorn_config
 
     assert uvicorn_config(create_app({"scripted": ScriptedChatService()}, default="scripted")).timeout_keep_alive >= 90
@@ -166,7 +166,7 @@ def test_it_is_longer_than_clients_and_proxies_keep_theirs():
 
 
 @pytest.mark.parametrize("read_on", [False, True])
-def test_a_client_that_does_not_read_is_disconnected_and_cancelled(serving, read_on):
+def test_a_client_that_does_not_read_is_disconnected_and_its_request_cancelled(serving, read_on):
     chat = ScriptedChatService(endless, delay=0.001)
     url, app = serving(chat, {"send_timeout": 1.0})
     request = json.dumps({**BODY, "stream": True}).encode()
@@ -179,14 +179,14 @@ def test_a_client_that_does_not_read_is_disconnected_and_cancelled(serving, read
 
         def is_cancelled():
             if read_on:
-                stalled.recv(10)  # ten bytes now and then are not reading
+                stalled.recv(10)  # ten bytes now and then do not count as reading
             return chat.num_cancelled
 
         assert eventually(is_cancelled, 30)
         assert eventually(lambda: app.state.limiter.num_active == 0)
 
 
-def test_others_do_not_notice_those_that_do_not_read(serving):
+def test_clients_that_do_not_read_do_not_slow_others_down(serving):
     chat = ScriptedChatService(lambda turn: endless(turn) if len(chat.requests) <= 40 else ["Hello."], delay=0.01)
     url, _ = serving(chat)
     request = json.dumps({**BODY, "stream": True}).encode()
@@ -201,14 +201,14 @@ def test_others_do_not_notice_those_that_do_not_read(serving):
             )
         assert eventually(lambda: len(chat.requests) == 40)
         produced = -1
-        while produced != chat.num_chunks:  # until all of them are waited for
+        while produced != chat.num_chunks:  # until the server waits for all of them
             produced = chat.num_chunks
             time.sleep(0.5)
         answer = httpx.post(f"{url}/v1/chat/completions", json=BODY, timeout=10)
         assert answer.json()["choices"][0]["message"]["content"] == "Hello."
 
 
-def test_a_slow_reader_that_reads_gets_all_of_it(serving):
+def test_a_slow_reader_receives_the_complete_stream(serving):
     chat = ScriptedChatService(["word " * 20_000] * 20)
     url, _ = serving(chat, {"send_timeout": 1.0})
     with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}, timeout=20) as answer:
@@ -220,11 +220,11 @@ def test_a_slow_reader_that_reads_gets_all_of_it(serving):
     assert chat.num_cancelled == 0
 
 
-# Streams that are silent for long
+# Streams with long pauses
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
-def test_a_stream_begins_while_its_first_token_is_waited_for(serving, path):
+def test_a_stream_starts_before_its_first_token(serving, path):
     url, _ = serving(ScriptedChatService(["Hello"], delay=0.7), sse_keep_alive=0.2)
     body = BODY if "chat" in path else {"model": "scripted", "prompt": "Hello"}
     with httpx.stream("POST", url + path, json={**body, "stream": True}) as answer:
@@ -236,14 +236,14 @@ def test_a_stream_begins_while_its_first_token_is_waited_for(serving, path):
     assert text.endswith("data: [DONE]\n\n")
 
 
-def test_comments_between_tokens(serving):
+def test_a_stream_sends_comments_between_slow_tokens(serving):
     url, _ = serving(ScriptedChatService(lambda turn: iter(["Hello", "you"]), delay=0.5), sse_keep_alive=0.15)
     lines = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).text.split("\n\n")
     hello, you = (next(i for i, line in enumerate(lines) if word in line) for word in ("Hello", "you"))
     assert ": keep-alive" in lines[hello:you]
 
 
-def test_the_official_client_does_not_see_them(serving):
+def test_the_official_client_ignores_the_comments(serving):
     url, _ = serving(ScriptedChatService(["Hello", " you"], delay=0.5), sse_keep_alive=0.1)
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         chunks = list(client.chat.completions.create(**BODY, stream=True))
@@ -251,7 +251,7 @@ def test_the_official_client_does_not_see_them(serving):
 
 
 @pytest.mark.parametrize(("delay", "status"), [(0.0, 503), (0.6, 200)])
-def test_an_error_has_its_own_status_until_the_stream_has_begun(serving, delay, status):
+def test_an_error_has_its_own_status_until_the_stream_has_started(serving, delay, status):
     class Failing(ScriptedChatService):
         async def stream(self, turn):
             import asyncio
@@ -268,7 +268,7 @@ def test_an_error_has_its_own_status_until_the_stream_has_begun(serving, delay, 
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
-def test_a_client_that_leaves_before_the_first_token_cancels(serving, path):
+def test_a_disconnect_before_the_first_token_cancels_the_request(serving, path):
     chat = ScriptedChatService(endless, delay=5.0)
     url, app = serving(chat, sse_keep_alive=0.1)
     body = BODY if "chat" in path else {"model": "scripted", "prompt": "Hello"}
@@ -278,7 +278,7 @@ def test_a_client_that_leaves_before_the_first_token_cancels(serving, path):
     assert eventually(lambda: app.state.limiter.num_active == 0)
 
 
-def test_a_whole_answer_has_no_comments(serving):
+def test_a_response_without_streaming_has_no_comments(serving):
     url, _ = serving(ScriptedChatService(["Hello"], delay=0.5), sse_keep_alive=0.1)
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY).json()["choices"][0]["message"]["content"] == "Hello"
 
@@ -287,7 +287,7 @@ def test_a_whole_answer_has_no_comments(serving):
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/health", "/ready", "/v1/models", "/v1/models/scripted", "/metrics"])
-def test_head_is_get_without_a_body(url, path):
+def test_head_returns_the_headers_of_get(url, path):
     with httpx.Client(base_url=url) as client:
         got, headed = client.get(path), client.head(path)
         assert client.get("/health").status_code == 200, "the connection goes on"
@@ -297,17 +297,17 @@ def test_head_is_get_without_a_body(url, path):
         assert headed.headers["content-length"] == got.headers["content-length"]
 
 
-def test_head_of_what_is_not_there(url):
+def test_head_of_an_unknown_path_is_a_404(url):
     assert httpx.head(f"{url}/nothing").status_code == 404
     assert httpx.head(f"{url}/v1/completions").status_code == 405
 
 
-def test_head_is_counted_as_head(url):
+def test_head_is_counted_with_its_own_method(url):
     httpx.head(f"{url}/health")
     assert 'turnwise_requests_total{method="HEAD",route="/health",status="200"}' in httpx.get(f"{url}/metrics").text
 
 
-def test_a_target_may_be_a_whole_url(url):
+def test_the_request_target_may_be_an_absolute_url(url):
     host = url.removeprefix("http://")
     for target in (f"{url}/v1/models?x=1", f"HTTP://{host}/v1/models"):
         answer = raw(url, head("GET", target, "Connection: close"))
@@ -316,12 +316,12 @@ def test_a_target_may_be_a_whole_url(url):
     assert raw(url, head("GET", url, "Connection: close")).startswith(b"HTTP/1.1 200 ")
 
 
-def test_the_host_of_such_a_target_counts(url):
+def test_the_host_of_an_absolute_url_is_checked(url):
     answer = raw(url, head("GET", "http://evil.example/v1/conversations", "Connection: close"))
     assert answer.startswith(b"HTTP/1.1 403 ")
 
 
-def test_a_request_with_two_lengths_is_the_last_on_its_connection(url):
+def test_a_request_with_two_lengths_closes_the_connection(url):
     body = json.dumps(BODY).encode()
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     answer = raw(
@@ -335,7 +335,7 @@ def test_a_request_with_two_lengths_is_the_last_on_its_connection(url):
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/conversations", "/tokenize"])
 @pytest.mark.parametrize("coding", ["gzip", "br", "gzip, identity"])
-def test_an_encoded_body_is_refused_and_told_what_is_accepted(url, path, coding):
+def test_a_compressed_body_is_rejected_with_the_accepted_encoding(url, path, coding):
     answer = httpx.post(url + path, json=BODY, headers={"content-encoding": coding})
     assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_content_encoding")
     assert answer.headers["accept-encoding"] == "identity"
@@ -347,16 +347,16 @@ def test_an_encoded_body_is_refused_and_told_what_is_accepted(url, path, coding)
     )
 
 
-def test_identity_is_no_encoding(url):
+def test_the_content_encoding_identity_is_accepted(url):
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"content-encoding": "identity"}).is_success
 
 
-def test_a_trailing_slash_of_the_models(url):
+def test_a_trailing_slash_lists_the_models(url):
     assert httpx.get(f"{url}/v1/models/").json() == httpx.get(f"{url}/v1/models").json()
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/conversations", "/tokenize"])
-def test_a_client_that_leaves_while_it_sends_is_no_mistake_of_ours(url, path, caplog):
+def test_a_disconnect_while_sending_the_body_is_not_a_server_error(url, path, caplog):
     with closing(dial(url)) as connection:
         connection.sendall(head("POST", path, "Content-Type: application/json", "Content-Length: 100") + b"{")
         time.sleep(0.1)
@@ -365,7 +365,7 @@ def test_a_client_that_leaves_while_it_sends_is_no_mistake_of_ours(url, path, ca
     assert "Unexpected" not in caplog.text
 
 
-def test_the_refusal_of_a_host_says_what_helps(url):
+def test_the_error_for_a_host_names_the_option_that_allows_it(url):
     connection = http.client.HTTPConnection(url.removeprefix("http://"))
     connection.request("GET", "/v1/models", headers={"Host": "chat.example"})
     message = json.loads(connection.getresponse().read())["error"]["message"]

@@ -1,4 +1,4 @@
-"""A prompt that is too long is recognised by the clients that tell errors apart by their published words."""
+"""Clients that compare error messages recognise the error for a prompt that is too long."""
 
 import httpx
 import pytest
@@ -29,7 +29,7 @@ def url():
         ("/v1/embeddings", {"input": ["a", [5] * 3000]}, "input"),
     ],
 )
-def test_every_route_says_it_in_the_published_words(url, path, fields, param):
+def test_every_route_sends_the_published_message(url, path, fields, param):
     answer = httpx.post(url + path, json={"model": "box", **fields}, timeout=60)
     error = answer.json()["error"]
     assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
@@ -37,7 +37,7 @@ def test_every_route_says_it_in_the_published_words(url, path, fields, param):
     message = error["message"]
     assert message.startswith("This model's maximum context length is 1024 tokens. However, you")  # litellm
     assert f"reduce the length of the {param}" in message  # pydantic-ai
-    assert "context_length_exceeded" in message  # LangChain looks into str(error), which is the message alone
+    assert "context_length_exceeded" in message  # LangChain searches str(error), which is only the message
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,5 @@ def test_every_route_says_it_in_the_published_words(url, path, fields, param):
          "However, your input resulted in 12 tokens. Please reduce the length of the input."),
     ],
 )  # fmt: skip
-def test_the_words(error, words):
+def test_the_message_contains_the_phrase_that_clients_search_for(error, words):
     assert f"This model's maximum context length is 10 tokens. {words}" in str(error)

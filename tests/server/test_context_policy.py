@@ -1,4 +1,4 @@
-"""Context policies over HTTP: chosen by a field, told in the answer, and nothing that official clients stumble over."""
+"""Context policies over HTTP: the field `context_policy` and the report in the response."""
 
 import json
 
@@ -41,24 +41,24 @@ def create(client, **fields):
     return client.chat.completions.create(model="scripted", messages=HELLO, **fields)
 
 
-def test_a_whole_answer_says_what_was_done(client, report):
+def test_a_response_has_the_report_of_the_policy(client, report):
     assert create(client).model_extra["context"] == TOLD[report]
 
 
-def test_a_kept_completion_says_it_too(client, report):
+def test_a_stored_completion_has_the_report(client, report):
     id = create(client, store=True).id
     assert client.chat.completions.retrieve(id).model_extra["context"] == TOLD[report]
 
 
 @pytest.mark.parametrize("usage", [False, True])
-def test_a_stream_says_it_in_its_last_chunk(client, report, usage):
+def test_the_last_chunk_of_a_stream_has_the_report(client, report, usage):
     *chunks, last = create(client, stream=True, stream_options={"include_usage": usage})
     assert last.model_extra["context"] == TOLD[report]
     assert not any("context" in chunk.model_extra for chunk in chunks)
     assert (last.usage is not None) == usage
 
 
-def test_where_nothing_was_done_nothing_is_said(client, chat):
+def test_a_response_without_dropped_messages_has_no_report(client, chat):
     assert "context" not in create(client).model_extra
     assert not any("context" in chunk.model_extra for chunk in create(client, stream=True))
 
@@ -68,17 +68,17 @@ def test_where_nothing_was_done_nothing_is_said(client, chat):
                                ("drop_old", "invalid_parameter", "did you mean 'drop_oldest'"),
                                (3, "invalid_type", "must be one of drop_oldest, refuse, sliding_window, summarise")],
 )  # fmt: skip
-def test_an_unknown_policy_is_refused(client, chat, said, code, part):
+def test_an_unknown_policy_is_rejected(client, chat, said, code, part):
     with pytest.raises(openai.BadRequestError, match=part) as refused:
         create(client, extra_body={"context_policy": said})
     assert (refused.value.body["param"], refused.value.body["code"]) == ("context_policy", code)
     assert chat.requests == []
 
 
-# Pins
+# Pinned messages
 
 
-def test_a_pin_reaches_the_turn_and_the_store(client, chat, store, url):
+def test_a_pinned_message_reaches_the_chat_service_and_the_store(client, chat, store, url):
     id = store.create(title="t", model="scripted").id
     messages = [
         {"role": "user", "content": "I am Ada.", "pinned": True},
@@ -91,13 +91,13 @@ def test_a_pin_reaches_the_turn_and_the_store(client, chat, store, url):
 
 
 @pytest.mark.parametrize("pinned", ["yes", 1, []])
-def test_a_pin_is_true_or_false(client, chat, pinned):
+def test_pinned_must_be_a_boolean(client, chat, pinned):
     with pytest.raises(openai.BadRequestError, match=r"'messages\[0\].pinned' must be true or false") as refused:
         client.chat.completions.create(model="scripted", messages=[{**HELLO[0], "pinned": pinned}])
     assert refused.value.body["param"] == "messages[0].pinned"
 
 
-# With the model in the box
+# With the bundled model
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ LONG = [
 ]  # fmt: skip
 
 
-def test_a_long_talk_is_answered_by_a_real_model(boxed):
+def test_a_real_model_answers_a_conversation_longer_than_its_context(boxed):
     answer = boxed.chat.completions.create(model="box", messages=LONG, max_tokens=20, temperature=0)
     dropped = answer.model_extra["context"]["dropped_messages"]
     assert 0 < dropped < 120
@@ -129,13 +129,13 @@ def test_a_long_talk_is_answered_by_a_real_model(boxed):
     assert short.usage.prompt_tokens == answer.usage.prompt_tokens
 
 
-def test_a_request_may_insist_on_all_or_nothing(boxed):
+def test_the_policy_refuse_rejects_a_conversation_that_does_not_fit(boxed):
     with pytest.raises(openai.BadRequestError) as refused:
         boxed.chat.completions.create(model="box", messages=LONG, extra_body={"context_policy": "refuse"})
     assert refused.value.code == "context_length_exceeded"
 
 
-def test_a_summary_is_written_once_and_counted(boxed):
+def test_a_summary_is_generated_once_and_counted_in_the_usage(boxed):
     def ask(**more):
         answer = boxed.chat.completions.create(
             model="box", messages=LONG, max_tokens=5, temperature=0, extra_body={"context_policy": "summarise"}, **more

@@ -1,4 +1,4 @@
-"""The routes over the store."""
+"""The routes of stored conversations."""
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ def client(url):
         yield made
 
 
-def test_the_life_of_a_conversation(client, store):
+def test_a_conversation_is_created_continued_renamed_and_deleted(client, store):
     made = client.post("/v1/conversations", json={"title": "  Where\n is my order? "}).json()
     assert (made["object"], made["title"], made["model"]) == ("conversation", "Where is my order?", "scripted")
     assert "messages" not in made
@@ -37,7 +37,7 @@ def test_the_life_of_a_conversation(client, store):
     assert store.list() == []
 
 
-def test_the_list_is_bounded_by_limit(client, store):
+def test_the_list_has_at_most_limit_conversations(client, store):
     ids = [store.create(title=str(i), model="scripted").id for i in range(3)]
     page = client.get("/v1/conversations?limit=2").json()
     assert [c["id"] for c in page["data"]] == ids[:0:-1]
@@ -49,14 +49,14 @@ def test_the_list_is_bounded_by_limit(client, store):
     assert client.get("/v1/conversations?after=conv_nowhere").status_code == 404
 
 
-def test_the_list_can_be_searched(client, store):
+def test_the_list_is_filtered_by_a_query(client, store):
     ids = [store.create(title=title, model="scripted").id for title in ("Tea & cakes", "Lamps")]
     store.append(ids[1], [Message("user", "Is the TEA ready?")])
     assert [c["id"] for c in client.get("/v1/conversations", params={"query": "tea"}).json()["data"]] == ids[::-1]
     assert [c["id"] for c in client.get("/v1/conversations", params={"query": "& c"}).json()["data"]] == ids[:1]
 
 
-def test_branches_are_listed_and_can_be_shown(client, store):
+def test_branches_are_listed_and_selected_by_the_head(client, store):
     path = f"/v1/conversations/{store.create(title='t', model='scripted').id}"
     for text in ("one", "two"):
         client.post("/v1/chat/completions", json={
@@ -81,12 +81,12 @@ def test_branches_are_listed_and_can_be_shown(client, store):
     assert "'title' or a 'head'" in refused.json()["error"]["message"]
 
 
-def test_a_conversation_for_a_model_that_is_not_served_is_refused(client, store):
+def test_a_conversation_with_an_unknown_model_is_rejected(client, store):
     assert client.post("/v1/conversations", json={"model": "other"}).json()["error"]["code"] == "model_not_found"
     assert store.list() == []
 
 
-def test_a_broken_store_is_an_explained_500(client, store):
+def test_a_store_failure_is_a_500_with_a_message(client, store):
     id = store.create(title="t", model="m").id
     store.append(id, [Message("user", "x")])
     store.close()

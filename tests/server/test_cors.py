@@ -1,4 +1,4 @@
-"""Pages of other origins: none by default, those that were named when they were named."""
+"""CORS: only configured origins may use the API."""
 
 import httpx
 import pytest
@@ -23,7 +23,7 @@ def url(tmp_path):
         yield address
 
 
-def test_a_named_origin_may_ask_and_read(url):
+def test_a_configured_origin_may_send_requests_and_read_responses(url):
     for origin in (FRIEND, OTHER):
         answer = httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"origin": origin})
         assert answer.status_code == 200
@@ -33,7 +33,7 @@ def test_a_named_origin_may_ask_and_read(url):
         assert "access-control-allow-credentials" not in answer.headers
 
 
-def test_it_may_read_errors_too(url, tmp_path):
+def test_a_configured_origin_may_read_errors(url, tmp_path):
     assert httpx.get(f"{url}/nothing", headers={"origin": FRIEND}).headers["access-control-allow-origin"] == FRIEND
     SqliteKeyStore(tmp_path / "keys.db").create("me")
     with serve_in_thread(
@@ -47,7 +47,7 @@ def test_it_may_read_errors_too(url, tmp_path):
         assert asked.status_code == 204, "a browser asks in advance without a key"
 
 
-def test_a_question_in_advance_is_answered(url):
+def test_a_preflight_request_is_answered(url):
     headers = {
         "origin": FRIEND,
         "access-control-request-method": "PATCH",
@@ -67,7 +67,7 @@ def test_a_question_in_advance_is_answered(url):
     "origin", ["https://evil.example", "https://app.example.evil.example", "http://app.example", "null",
                "https://app.example:444", "HTTPS://APP.EXAMPLE"],
 )  # fmt: skip
-def test_any_other_origin_stays_outside(url, origin):
+def test_an_origin_that_is_not_configured_is_rejected(url, origin):
     asked = httpx.options(
         f"{url}/v1/chat/completions", headers={"origin": origin, "access-control-request-method": "POST"}
     )
@@ -89,7 +89,7 @@ def test_any_other_origin_stays_outside(url, origin):
         ("http://[::1]:3000", "http://[::1]:3000"),
     ],
 )
-def test_origins_are_read_as_browsers_send_them(said, meant):
+def test_an_origin_is_normalised_to_the_form_that_browsers_send(said, meant):
     assert parse_origin(said) == meant
 
 
@@ -97,6 +97,6 @@ def test_origins_are_read_as_browsers_send_them(said, meant):
     "said", ["", "*", "https://*.example.org", "example.org", "https://example.org/path", "ftp://example.org",
              "https://me@example.org", "null", "https://example.org:x", "https://[", "https://example.org?x"],
 )  # fmt: skip
-def test_what_is_no_origin_is_refused(said):
+def test_a_value_that_is_not_an_origin_is_rejected(said):
     with pytest.raises(InvalidParameter, match="is not an origin; write it as"):
         parse_origin(said)

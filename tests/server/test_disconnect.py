@@ -1,4 +1,4 @@
-"""Clients that leave, that read slowly, and answers that fail on the way."""
+"""Disconnects, slow readers, and failures during generation."""
 
 import json
 import logging
@@ -14,14 +14,14 @@ from turnwise.core.errors import Unavailable
 from turnwise.server.app import create_app
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
-pytestmark = pytest.mark.slow  # waits, as the clients it plays do
+pytestmark = pytest.mark.slow  # blocks, as a real client does
 
 BODY = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 STEP = 0.05
 
 
 def eventually(condition, seconds=5.0):
-    """Whether `condition()` comes true in time."""
+    """Return whether `condition()` becomes true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -36,7 +36,7 @@ def endless(turn):
 
 
 def request(host, *, stream):
-    """The request as bytes, for tests that hold the socket themselves."""
+    """Return a request as bytes, for tests that use a socket."""
     content = json.dumps({**BODY, "stream": stream})
     head = ("POST /v1/chat/completions HTTP/1.1", f"Host: {host}", "Content-Type: application/json",
             f"Content-Length: {len(content)}")  # fmt: skip
@@ -45,14 +45,14 @@ def request(host, *, stream):
 
 @pytest.fixture
 def serving():
-    """Start a server around a scripted chat; all of them end with the test."""
+    """Start a server with a scripted chat service; it stops at the end of the test."""
     from contextlib import ExitStack
 
     with ExitStack() as stack:
         yield lambda chat: stack.enter_context(serve_in_thread(create_app({"scripted": chat}, default="scripted")))
 
 
-def test_a_client_that_leaves_a_stream_cancels_within_a_step(serving):
+def test_a_disconnect_cancels_a_stream_within_one_step(serving):
     chat = ScriptedChatService(endless, delay=STEP)
     url = serving(chat)
     with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}) as answer:
@@ -66,7 +66,7 @@ def test_a_client_that_leaves_a_stream_cancels_within_a_step(serving):
     assert chat.num_chunks <= made + 2, "nothing goes on in the background"
 
 
-def test_the_official_client_closing_its_stream_cancels(serving):
+def test_closing_a_stream_of_the_official_client_cancels_the_request(serving):
     chat = ScriptedChatService(endless, delay=STEP)
     with openai.OpenAI(base_url=f"{serving(chat)}/v1", api_key="none", max_retries=0) as client:
         stream = client.chat.completions.create(**BODY, stream=True)
@@ -77,7 +77,7 @@ def test_the_official_client_closing_its_stream_cancels(serving):
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("delay", [STEP, 30.0], ids=["between chunks", "before the first word"])
-def test_a_client_that_leaves_without_reading_cancels(serving, stream, delay):
+def test_a_disconnect_before_the_response_cancels_the_request(serving, stream, delay):
     chat = ScriptedChatService(endless, delay=delay)
     url = serving(chat)
     host, port = url.removeprefix("http://").split(":")
@@ -88,7 +88,7 @@ def test_a_client_that_leaves_without_reading_cancels(serving, stream, delay):
     assert eventually(lambda: chat.num_cancelled == 1, seconds=2)
 
 
-def test_a_finished_answer_is_not_cancelled(serving):
+def test_a_complete_response_is_not_cancelled(serving):
     chat = ScriptedChatService()
     url = serving(chat)
     for stream in (True, False):
@@ -97,7 +97,7 @@ def test_a_finished_answer_is_not_cancelled(serving):
     assert chat.num_cancelled == 0
 
 
-def test_a_slow_reader_holds_back_its_own_answer_only(serving):
+def test_a_slow_reader_delays_only_its_own_stream(serving):
     chat = ScriptedChatService(lambda turn: ("x" * 10_000 for _ in range(5_000)))
     url = serving(chat)
     host, port = url.removeprefix("http://").split(":")
@@ -113,7 +113,7 @@ def test_a_slow_reader_holds_back_its_own_answer_only(serving):
     assert eventually(lambda: chat.num_cancelled == 1)
 
 
-def test_a_reader_that_catches_up_gets_everything(serving):
+def test_a_reader_that_catches_up_receives_the_complete_stream(serving):
     url = serving(ScriptedChatService(lambda turn: ("x" * 1000 for _ in range(500))))
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
         text = ""
@@ -131,7 +131,7 @@ def test_a_reader_that_catches_up_gets_everything(serving):
         (KeyError("my secret words"), "Internal server error.", "internal_error"),
     ],
 )
-def test_a_failure_on_the_way_is_an_error_event(serving, caplog, failure, message, code):
+def test_a_failure_during_a_stream_is_an_error_event(serving, caplog, failure, message, code):
     chat = ScriptedChatService(fail_after=2, failure=failure)
     answer = httpx.post(f"{serving(chat)}/v1/chat/completions", json={**BODY, "stream": True})
     assert answer.status_code == 200
@@ -143,7 +143,7 @@ def test_a_failure_on_the_way_is_an_error_event(serving, caplog, failure, messag
     assert "my secret words" not in answer.text + caplog.text
 
 
-def test_the_official_client_raises_on_a_failure_on_the_way(serving):
+def test_the_official_client_raises_on_a_failure_during_a_stream(serving):
     chat = ScriptedChatService(fail_after=1, failure=Unavailable("Gone."))
     with (
         openai.OpenAI(base_url=f"{serving(chat)}/v1", api_key="none", max_retries=0) as client,
@@ -153,7 +153,7 @@ def test_the_official_client_raises_on_a_failure_on_the_way(serving):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_failure_before_the_first_word_has_its_status(serving, caplog, stream):
+def test_a_failure_before_the_first_token_has_its_status(serving, caplog, stream):
     chat = ScriptedChatService(fail_after=0, failure=RuntimeError("my secret words"))
     with caplog.at_level(logging.DEBUG):
         answer = httpx.post(f"{serving(chat)}/v1/chat/completions", json={**BODY, "stream": stream})
@@ -168,7 +168,7 @@ def test_a_failure_before_the_first_word_has_its_status(serving, caplog, stream)
 
 
 @pytest.mark.parametrize(("finish", "status"), [("error", 500), ("cancelled", 503)])
-def test_an_answer_that_the_engine_broke_off_is_an_error(serving, finish, status):
+def test_a_completion_that_the_engine_ended_is_an_error(serving, finish, status):
     url = serving(ScriptedChatService(finish=finish))
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY).status_code == status
     streamed = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).text
@@ -176,12 +176,12 @@ def test_an_answer_that_the_engine_broke_off_is_an_error(serving, finish, status
     assert "[DONE]" not in streamed
 
 
-def test_length_is_said_as_length(serving):
+def test_the_finish_reason_length_is_sent(serving):
     url = serving(ScriptedChatService(finish="length"))
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY).json()["choices"][0]["finish_reason"] == "length"
 
 
-def test_a_burst_of_leavers_leaves_nothing_behind(serving):
+def test_many_disconnects_at_once_leave_no_request_running(serving):
     chat = ScriptedChatService(endless, delay=0.01)
     url = serving(chat)
 

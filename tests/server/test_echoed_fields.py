@@ -1,7 +1,7 @@
-"""What the server sends, it accepts back: answers of every shape, put into the history by clients of every habit.
+"""The server accepts its own messages as input, in the shapes in which client libraries send them back.
 
-Habits seen in: openai-python's and openai-node's streaming helpers, LangChain's `merge_dicts`, hand-written loops of
-agents (public reports of "Unknown parameter: 'messages[1].tool_calls[0].index'").
+Shapes as in: openai-python's and openai-node's streaming helpers, LangChain's `merge_dicts`, hand-written agent
+loops (public reports of "Unknown parameter: 'messages[1].tool_calls[0].index'").
 """
 
 import itertools
@@ -45,7 +45,7 @@ def chunks_of(client, body):
     return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
 
 
-# Accumulators: from a stream's chunks to the message of one choice.
+# Accumulators: functions from the chunks of a stream to the message of one choice.
 
 
 def deltas(chunks, index):
@@ -53,12 +53,12 @@ def deltas(chunks, index):
 
 
 def merged(chunks, index):
-    """LangChain's: dictionaries merged key by key, `index` kept in the calls."""
+    """As LangChain: merge the deltas key by key; tool calls keep `index`."""
     return merge_dicts({}, *(choice["delta"] for choice in deltas(chunks, index)))
 
 
 def merged_choices(chunks, index):
-    """The whole choice is merged and its fields are put beside the delta's."""
+    """Merge the deltas, and add the fields of the choices to the message."""
     message = {}
     for choice in deltas(chunks, index):
         beside = {name: value for name, value in choice.items() if name != "delta" and value is not None}
@@ -67,7 +67,7 @@ def merged_choices(chunks, index):
 
 
 def by_hand(chunks, index):
-    """Every field from the start, empty where nothing came; one shape for both kinds of calls."""
+    """Start with all fields empty; use one shape for both kinds of calls."""
     message = {
         "role": "assistant", "content": "", "refusal": None, "audio": None, "annotations": [], "function_call": None,
         "tool_calls": [], "reasoning_content": "", "logprobs": None, "finish_reason": None, "name": None,
@@ -95,7 +95,7 @@ def by_hand(chunks, index):
 
 
 def by_official_client(chunks, index):
-    """The Python client's own typed chunks, dumped with every field that they have."""
+    """Merge the typed deltas of the official Python client, dumped with all fields."""
     message = {}
     for chunk in chunks:
         for choice in openai.types.chat.ChatCompletionChunk.construct(**chunk).choices:
@@ -112,7 +112,7 @@ def as_sent(answer, index):
 
 
 def as_dumped(answer, index):
-    """The Python client's typed message with every field."""
+    """Return the typed message of the official Python client, dumped with all fields."""
     return openai.types.chat.ChatCompletion.construct(**answer).choices[index].message.model_dump(warnings=False)
 
 
@@ -143,7 +143,7 @@ def accepted(client, services, message, script):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_client_may_send_back_what_it_got(url, services, chat, name):
+def test_messages_of_responses_and_streams_are_accepted_as_input(url, services, chat, name):
     script, finish = SCRIPTS[name]
     services["scripted"] = ScriptedChatService(script, finish=finish or "stop")
     body = {"model": "scripted", "messages": HELLO}
@@ -156,7 +156,7 @@ def test_a_client_may_send_back_what_it_got(url, services, chat, name):
             accepted(client, services, take(client.post("/v1/chat/completions", json=body).json(), index), script)
 
 
-def test_stored_messages_are_accepted_as_they_are_listed(url, services, chat, store):
+def test_stored_messages_are_accepted_as_input(url, services, chat, store):
     services["scripted"] = ScriptedChatService(["I look.", F], store=store)
     conversation = store.create(title="t", model="scripted").id
     body = {"model": "scripted", "messages": HELLO, "tools": TOOLS}
@@ -184,7 +184,7 @@ def test_stored_messages_are_accepted_as_they_are_listed(url, services, chat, st
         ({"content": "Yes", "id": "msg_1", "annotations": [], "audio": None}, "Yes"),
     ],
 )
-def test_a_message_of_the_assistant_in_any_published_form(url, chat, message, text):
+def test_every_published_form_of_an_assistant_message_is_accepted(url, chat, message, text):
     messages = [*HELLO, {"role": "assistant", **message}, *HELLO]
     answer = httpx.post(f"{url}/v1/chat/completions", json={"model": "scripted", "messages": messages})
     assert answer.status_code == 200, answer.text
@@ -192,7 +192,7 @@ def test_a_message_of_the_assistant_in_any_published_form(url, chat, message, te
 
 
 def test_null_counts_as_absent_in_every_object(url, chat):
-    """Clients in typed languages have one type for all messages and send every field of it."""
+    """Clients in typed languages have one type for all messages and send all of its fields."""
     fields = dict.fromkeys(
         ("name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio", "annotations", "pinned", "id")
     )
@@ -234,7 +234,7 @@ def box():
 
 
 @pytest.mark.parametrize("accumulate", ACCUMULATORS)
-def test_log_probabilities_may_stay_with_the_message(box, accumulate):
+def test_a_message_with_logprobs_is_accepted_as_input(box, accumulate):
     body = {"model": "box", "messages": HELLO, "max_tokens": 4, "logprobs": True, "top_logprobs": 1, "seed": 1}
     with httpx.Client(base_url=box, timeout=60) as client:
         message = accumulate(chunks_of(client, body), 0)

@@ -36,7 +36,7 @@ def similarity(one, other):
     return sum(a * b for a, b in zip(one, other, strict=True))
 
 
-def test_vectors_have_length_one_and_similar_texts_are_near(client):
+def test_embeddings_have_length_one_and_similar_texts_are_close(client):
     answer = client.embeddings.create(model="box", input=TEXTS)
     vectors = [entry.embedding for entry in answer.data]
     assert [entry.index for entry in answer.data] == [0, 1, 2, 3]
@@ -46,7 +46,7 @@ def test_vectors_have_length_one_and_similar_texts_are_near(client):
     assert near > similarity(vectors[0], vectors[3])
 
 
-def test_a_text_has_the_same_vector_alone_and_in_a_crowd_and_by_its_ids(client, service):
+def test_the_embedding_of_a_text_does_not_depend_on_the_batch_or_the_form_of_the_input(client, service):
     together = client.embeddings.create(model="box", input=TEXTS * 20)
     for number in (0, 41, 79):
         alone = client.embeddings.create(model="box", input=TEXTS[number % 4])
@@ -57,15 +57,15 @@ def test_a_text_has_the_same_vector_alone_and_in_a_crowd_and_by_its_ids(client, 
     assert by_ids.usage.prompt_tokens == by_ids.usage.total_tokens == len(ids)
 
 
-def test_both_encodings_say_the_same(url):
-    """The official client asks for base64; others for numbers."""
+def test_both_encodings_have_the_same_values(url):
+    """The official client requests base64; other clients request numbers."""
     ask = {"model": "box", "input": "Hello"}
     numbers = httpx.post(f"{url}/embeddings", json=ask).json()["data"][0]["embedding"]
     packed = httpx.post(f"{url}/embeddings", json={**ask, "encoding_format": "base64"}).json()["data"][0]["embedding"]
     assert struct.unpack(f"<{len(numbers)}f", base64.b64decode(packed)) == pytest.approx(numbers)
 
 
-def test_the_models_own_size_may_be_named(client):
+def test_dimensions_may_be_the_size_of_the_model(client):
     vector = client.embeddings.create(model="box", input="Hello", dimensions=256).data[0].embedding
     assert len(vector) == 256
 
@@ -84,13 +84,13 @@ def test_the_models_own_size_may_be_named(client):
         ({"input": "a b c " * 2000}, "input"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param):
+def test_an_invalid_field_is_rejected_with_its_name(client, fields, param):
     with pytest.raises(openai.BadRequestError) as error:
         client.embeddings.create(**{"model": "box", "input": "Hello", **fields})
     assert error.value.body["param"] == param
 
 
-def test_the_published_number_of_inputs_is_embedded(client):
+def test_the_published_maximum_number_of_inputs_is_accepted(client):
     """LangChain sends 1000 chunks at once, Vercel's provider 2048."""
     answer = client.embeddings.create(model="box", input=[f"a {number % 7}" for number in range(2048)])
     assert [entry.index for entry in answer.data] == list(range(2048))

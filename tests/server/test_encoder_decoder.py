@@ -1,4 +1,4 @@
-"""An encoder–decoder model behind the same API: it reads, answers, searches and refuses what it cannot do."""
+"""An encoder–decoder model behind the same API."""
 
 import openai
 import pytest
@@ -38,7 +38,7 @@ def ask(client, **fields):
     return client.chat.completions.create(**asked, extra_body=ours)
 
 
-def test_it_answers_whole_and_in_a_stream_the_same(client):
+def test_a_stream_has_the_same_content_as_the_response(client):
     whole = ask(client, seed=5, logprobs=True)
     assert whole.usage.completion_tokens == len(whole.choices[0].logprobs.content) > 0
     assert whole.usage.prompt_tokens > 5
@@ -46,14 +46,14 @@ def test_it_answers_whole_and_in_a_stream_the_same(client):
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
 
 
-def test_it_keeps_to_a_grammar_and_searches(client):
+def test_grammars_and_beam_search_work(client):
     assert ask(client, guided_choice=["yes", "no"], max_tokens=30).choices[0].message.content in ("yes", "no")
     found = ask(client, num_beams=4, n=2)
     assert found.choices[0].message.content != found.choices[1].message.content
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "summarise"])
-def test_it_reads_long_talks_by_a_policy_and_the_answer_takes_none_of_that_room(client, policy):
+def test_a_context_policy_shortens_the_encoder_input_only(client, policy):
     said = [{"role": role, "content": f"{role} {i}"} for i in range(40) for role in ("user", "assistant")]
     answer = client.chat.completions.create(
         model="t5", messages=[*said, *HELLO], max_tokens=90, seed=1, extra_body={"context_policy": policy}
@@ -63,7 +63,7 @@ def test_it_reads_long_talks_by_a_policy_and_the_answer_takes_none_of_that_room(
         assert answer.usage.prompt_tokens > 96 - 90
 
 
-def test_it_refuses_what_it_cannot_do(client):
+def test_unsupported_fields_are_rejected(client):
     talk = [*HELLO, {"role": "assistant", "content": "I am"}]
     with pytest.raises(openai.BadRequestError, match="cannot continue a message"):
         client.chat.completions.create(model="t5", messages=talk, extra_body={"continue_final_message": True})

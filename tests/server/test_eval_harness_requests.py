@@ -1,7 +1,7 @@
-"""What evaluation harnesses ask of `/v1/completions`, as they send it, and what they read in the answers.
+"""Requests of evaluation harnesses to `/v1/completions`, and what they read in the responses.
 
-The requests are those of lm-evaluation-harness 0.4.13 (`local-completions`, `local-chat-completions`): every text is
-scored with `echo` and one token more, whose place, the last one, is then left out.
+The requests are those of lm-evaluation-harness 0.4.13 (`local-completions`, `local-chat-completions`). It scores a text
+with `echo` and one more token, and drops the last position, which is that token.
 """
 
 import httpx
@@ -14,7 +14,7 @@ from turnwise.models.checkpoint import load
 from turnwise.server.app import create_app
 from turnwise.testing import serve_in_thread
 
-QUESTION = [3, 479, 306, 272, 903, 316, 1124, 525, 36, 1, 4]  # the capital of France, in the box's own template
+QUESTION = [3, 479, 306, 272, 903, 316, 1124, 525, 36, 1, 4]  # the capital of France, in the chat template of the bundled model
 HELLO = [3, 800, 1, 4]
 ENDED = [56, 74, 670, 316, 568, 19]  # "Seven of them.", after which the model ends its turn
 PROMPTS = [[*QUESTION, 50, 383, 87, 331], [*QUESTION, 49, 3638], [*HELLO, *ENDED]]
@@ -35,7 +35,7 @@ def post():
 
 @pytest.fixture(scope="module")
 def logprobs():
-    """Of each token but the first, with whether it is the likeliest: by one plain forward pass."""
+    """Return logprobs and greedy flags of all tokens but the first, from one forward pass."""
     decoder = load(resolve_model_folder(None), dtype=torch.float32).decoder
 
     def of(ids):
@@ -51,7 +51,7 @@ def scoring(prompt):
 
 
 def read(answer, contexts):
-    """What the harness makes of an answer."""
+    """Return what the harness computes from a response."""
     found = []
     for choice, context in zip(sorted(answer["choices"], key=lambda choice: choice["index"]), contexts, strict=True):
         told = choice["logprobs"]["token_logprobs"][context:-1]
@@ -67,7 +67,7 @@ def expected(logprobs, prompt, context):
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_ids_are_scored_also_where_the_model_would_end(post, logprobs, together):
+def test_token_ids_are_scored_past_an_end_token(post, logprobs, together):
     if together:
         found = read(post("completions", **scoring(PROMPTS)), CONTEXTS)
     else:
@@ -76,12 +76,12 @@ def test_ids_are_scored_also_where_the_model_would_end(post, logprobs, together)
     assert found == [expected(logprobs, ids, context) for ids, context in zip(PROMPTS, CONTEXTS, strict=True)]
 
 
-def test_every_token_that_was_read_or_drawn_has_a_place(post):
+def test_every_prompt_token_and_generated_token_has_a_position(post):
     for prompt, choice in zip(PROMPTS, post("completions", **scoring(PROMPTS))["choices"], strict=True):
         assert {len(each) for each in choice["logprobs"].values()} == {len(prompt) + 1}
     assert choice["finish_reason"] == "stop"
     assert choice["logprobs"]["tokens"][-1] == "<|end|>"
-    assert choice["text"].endswith("Seven of them.")  # of which the end is no part
+    assert choice["text"].endswith("Seven of them.")  # without the end token
 
 
 def test_strings_are_scored(post, logprobs):
@@ -92,7 +92,7 @@ def test_strings_are_scored(post, logprobs):
 
 
 @pytest.mark.parametrize("prompt", [[HELLO, QUESTION], "Hello", ["Hello", "What is your name?"]])
-def test_answers_come_by_index_and_end_at_a_stop_string(post, prompt):
+def test_choices_are_in_order_and_end_at_a_stop_string(post, prompt):
     fields = {"max_tokens": 32, "temperature": 0.0, "stop": ["\n", "<|end|>"], "seed": 1234}
     choices = post("completions", prompt=prompt, **fields)["choices"]
     assert [choice["index"] for choice in choices] == list(range(1 if isinstance(prompt, str) else 2))
@@ -100,7 +100,7 @@ def test_answers_come_by_index_and_end_at_a_stop_string(post, prompt):
 
 
 @pytest.mark.parametrize("stop", [["\n"], []])
-def test_chats_are_answered(post, stop):
+def test_chat_requests_are_answered(post, stop):
     messages = [{"role": "user", "content": "Hello! How are you?"}]
     fields = {"max_tokens": 32, "temperature": 0.0, "stop": stop, "seed": 1234}
     (choice,) = post("chat/completions", messages=messages, **fields)["choices"]

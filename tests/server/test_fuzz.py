@@ -1,4 +1,4 @@
-"""Requests made from the service's own description, and bodies that are anything but: no mistake of the server's."""
+"""Requests generated from the OpenAPI document, and malformed bodies. None may cause a server error."""
 
 import json
 import random
@@ -36,7 +36,7 @@ def described(url):
 
 
 def sound(response):
-    """Never a mistake of the server's; every refusal in the published shape."""
+    """Assert that a response is not a server error, and that an error has the published shape."""
     assert response.status_code < 500, response.text
     if response.status_code >= 400:
         error = response.json()["error"]
@@ -45,7 +45,7 @@ def sound(response):
         assert response.status_code != 422
 
 
-def test_requests_from_the_description(described):
+def test_requests_generated_from_the_openapi_document_cause_no_server_error(described):
     tried = 0
     for found in described.get_all_operations():
         operation = found.ok()
@@ -54,7 +54,7 @@ def test_requests_from_the_description(described):
         @given(case=operation.as_strategy())
         def requests(case):
             if isinstance(case.body, dict) and "messages" in case.body and case.path == "/v1/chat/completions":
-                # An answer as long as the context would take the test too long.
+                # An answer as long as the context would take too much time.
                 case.body |= {"max_tokens": 3, "n": 1}
                 case.body.pop("max_completion_tokens", None)
             sound(case.call(timeout=60))
@@ -97,7 +97,7 @@ FIELDS = {
         "truncation",
     ],
 }  # fmt: skip
-# Items of the input, and objects in other fields, are read by code of their own.
+# Items of the input and objects in other fields have separate parsers.
 ITEMS = [
     {"role": "user", "content": None}, {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]},
     {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"id": "msg_1"},
@@ -108,7 +108,7 @@ ITEMS = [
 
 
 def mutated(rng, path):
-    """A body that was right until something happened to it."""
+    """Return a valid body with random changes."""
     body = json.loads(json.dumps(OK[path]))
     if path == "/v1/responses" and rng.random() < 0.5:
         body["input"] = [change(rng, item) for item in rng.choices(ITEMS, k=rng.randint(1, 4))]
@@ -125,12 +125,12 @@ def mutated(rng, path):
 
 
 def change(rng, item):
-    """The item as it is, or with a field of it replaced."""
+    """Return an item, with or without a random change."""
     return item if rng.random() < 0.5 else item | {rng.choice([*item, "role", "content", "status"]): rng.choice(WORDS)}
 
 
 @pytest.mark.parametrize("path", OK)
-def test_thousands_of_malformed_bodies(url, path):
+def test_thousands_of_malformed_bodies_cause_no_server_error(url, path):
     rng = random.Random(1)
     with httpx.Client(base_url=url, timeout=60, headers={"content-type": "application/json"}) as client:
         for _ in range(3000):

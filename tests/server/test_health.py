@@ -1,9 +1,9 @@
-"""`/health` says that the process runs, `/ready` that requests are answered."""
+"""`/health`: the process runs. `/ready`: requests are answered."""
 
 import httpx
 
 
-def test_a_server_whose_engine_has_stopped_is_alive_and_not_ready(url, chat):
+def test_a_server_with_a_stopped_engine_is_healthy_and_not_ready(url, chat):
     assert httpx.get(f"{url}/ready").status_code == 200
     chat.is_healthy = False
     assert httpx.get(f"{url}/health").status_code == 200

@@ -1,4 +1,4 @@
-"""A second real client: LangChain's adapter, which builds its requests and reads its answers in its own way."""
+"""LangChain's adapter as a client."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ def chat(url):
     )
 
 
-def test_an_answer_its_usage_and_how_it_ended(chat):
+def test_a_response_has_text_usage_and_finish_reason(chat):
     answer = chat.invoke(JOKE)
     assert answer.content
     assert answer.usage_metadata["total_tokens"] == (
@@ -44,19 +44,19 @@ def test_an_answer_its_usage_and_how_it_ended(chat):
     assert answer.response_metadata["finish_reason"] == "stop"
 
 
-def test_a_stream_adds_up_to_the_answer(chat):
+def test_a_stream_adds_up_to_the_response(chat):
     pieces = list(chat.stream(JOKE))
     assert len(pieces) > 3
     assert "".join(piece.content for piece in pieces) == chat.invoke(JOKE).content
 
 
-def test_many_at_once(chat):
+def test_a_batch_of_requests(chat):
     alone = [chat.invoke(text).content for text in ("Hello!", "Who are you?", "I am tired")]
     assert [answer.content for answer in chat.batch(["Hello!", "Who are you?", "I am tired"])] == alone
     assert asyncio.run(chat.ainvoke("Hello!")).content == alone[0]
 
 
-def test_a_tool_is_called_and_its_answer_read(chat):
+def test_a_tool_is_called_and_its_result_is_read(chat):
     bound = chat.bind_tools([Weather], tool_choice="Weather")
     question = [("human", "What is the weather in Rome?")]
     answer = bound.invoke(question)
@@ -86,11 +86,11 @@ def test_embeddings(url):
     assert embeddings.embed_query("Hello") == one
 
 
-def test_texts_go_on_with_the_older_interface(url):
+def test_text_completions(url):
     assert langchain_openai.OpenAI(model="box", base_url=url, api_key="-", max_tokens=5).invoke("The capital of")
 
 
-def test_errors_are_told(url):
+def test_an_error_is_raised_with_its_message(url):
     wrong = langchain_openai.ChatOpenAI(model="none", base_url=url, api_key="-", max_retries=0)
     with pytest.raises(Exception, match="not served here"):
         wrong.invoke("Hello")

@@ -1,4 +1,4 @@
-"""Every way of asking wrongly gets the one error shape, a fitting status and a sentence; never a 422, never a 500."""
+"""Malformed requests are rejected in the published error shape, with the right status and a sentence; never 422 or 500."""
 
 import json
 
@@ -9,7 +9,7 @@ from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
-pytestmark = pytest.mark.slow  # waits, as the clients it plays do
+pytestmark = pytest.mark.slow  # blocks, as a real client does
 
 LONG = "x" * 100_000
 OK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
@@ -23,7 +23,7 @@ def said(**message):
     return {**OK, "messages": [message]}
 
 
-# what is sent, status, code, param, part of the sentence
+# body, status, code, param, excerpt of the message
 BODIES = [
     (b"", 400, "invalid_json", None, "not valid JSON"),
     (b"{", 400, "invalid_json", None, "line 1, column 2"),
@@ -139,7 +139,7 @@ def address():
     BODIES,
     ids=[f"{i}-{row[2]}-{str(row[3])[:30]}" for i, row in enumerate(BODIES)],
 )
-def test_a_malformed_body(address, body, status, code, param, sentence):
+def test_a_malformed_body_is_rejected(address, body, status, code, param, sentence):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = httpx.post(
         f"{address}/v1/chat/completions", content=content, headers={"content-type": "application/json"}, timeout=20
@@ -148,7 +148,7 @@ def test_a_malformed_body(address, body, status, code, param, sentence):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_error_before_the_first_word_has_its_status_also_in_a_stream(address, stream):
+def test_an_error_before_the_first_token_has_its_status_also_with_stream(address, stream):
     answer = httpx.post(f"{address}/v1/chat/completions", json=but(stream=stream, conversation_id="conv_no"))
     assert_error(answer, 404, "not_found", None, "no conversation")
 
@@ -163,18 +163,18 @@ def test_an_error_before_the_first_word_has_its_status_also_in_a_stream(address,
         "multipart/form-data",
     ],
 )
-def test_another_content_type_is_415(address, kind):
+def test_a_content_type_other_than_json_is_a_415(address, kind):
     headers = {} if kind is None else {"content-type": kind}
     answer = httpx.post(f"{address}/v1/chat/completions", content=json.dumps(OK).encode(), headers=headers)
     assert_error(answer, 415, "unsupported_media_type", None, "application/json")
 
 
-def test_a_charset_of_utf_8_is_fine(address):
+def test_the_charset_utf_8_is_accepted(address):
     headers = {"content-type": "Application/JSON; charset=UTF-8"}
     assert httpx.post(f"{address}/v1/chat/completions", content=json.dumps(OK), headers=headers).status_code == 200
 
 
-def test_a_large_body_is_413_and_the_server_lives_on(address):
+def test_a_large_body_is_a_413_and_the_server_continues(address):
     body = json.dumps(said(role="user", content="x" * (5 * 2**20)))
     for _ in range(3):
         answer = httpx.post(
@@ -184,7 +184,7 @@ def test_a_large_body_is_413_and_the_server_lives_on(address):
     assert httpx.post(f"{address}/v1/chat/completions", json=OK).status_code == 200
 
 
-def test_a_body_that_never_ends_is_cut_off(address):
+def test_an_endless_body_is_cut_off(address):
     sent = 0
 
     def endless():
@@ -197,7 +197,7 @@ def test_a_body_that_never_ends_is_cut_off(address):
     try:
         answer = httpx.post(f"{address}/v1/chat/completions", content=endless(), headers=headers)
     except httpx.TransportError:
-        pass  # the connection was closed while we still wrote
+        pass  # the server closed the connection while the client was sending
     else:
         assert answer.status_code == 413
     assert sent < 100 * 2**20
@@ -223,7 +223,7 @@ def test_a_body_that_never_ends_is_cut_off(address):
         ("GET", "/v1/conversations?limit=many", 400, "invalid_parameter"),
     ],
 )
-def test_other_routes_have_the_same_error_shape(address, method, path, status, code):
+def test_errors_of_other_routes_have_the_same_shape(address, method, path, status, code):
     answer = httpx.request(method, address + path)
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["code"] == code
@@ -233,7 +233,7 @@ def test_other_routes_have_the_same_error_shape(address, method, path, status, c
         assert answer.headers["allow"]
 
 
-def test_the_bodies_of_conversations_are_checked_too(address):
+def test_bodies_of_conversations_are_validated(address):
     made = httpx.post(f"{address}/v1/conversations", json={}).json()
     for body, param in (({"titel": "x"}, "titel"), ({"title": "  "}, "title"), ({"title": "x" * 201}, "title")):
         answer = httpx.patch(f"{address}/v1/conversations/{made['id']}", json=body)

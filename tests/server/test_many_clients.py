@@ -1,4 +1,4 @@
-"""A crowd at once, some of whom leave and some of whom read slowly: all others get the answers they would get alone."""
+"""Many clients at once, of which some disconnect and some read slowly: the others get the same answers as alone."""
 
 import asyncio
 import gc
@@ -57,7 +57,7 @@ async def crowd(url):
 
 
 def resident():
-    """Megabytes of memory that this process holds."""
+    """Return the resident memory of this process in megabytes."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
@@ -71,10 +71,10 @@ def at_rest(engine):
     return True
 
 
-def test_nobody_notices_the_others(service, url):
+def test_answers_do_not_depend_on_other_clients(service, url):
     alone = openai.OpenAI(base_url=url, api_key="-", max_retries=0)
     expected = [alone.chat.completions.create(**asked(n)).choices[0].message.content for n in range(CLIENTS)]
-    asyncio.run(crowd(url))  # what is made once for all, such as caches, is made here
+    asyncio.run(crowd(url))  # fills caches and other things that are created once
     threads, memory = threading.active_count(), resident()
     for _ in range(2):
         answers = asyncio.run(crowd(url))
@@ -82,11 +82,11 @@ def test_nobody_notices_the_others(service, url):
             if number % 3 != 1:
                 assert answer == expected[number], f"client {number}"
         assert at_rest(service.engine)
-    assert threading.active_count() <= threads + 40  # the pool for blocking calls has its own, fixed size
+    assert threading.active_count() <= threads + 40  # the thread pool for blocking calls has a fixed size
     assert resident() < memory + 40, "a crowd of 64 leaves no megabytes behind"
 
 
-def test_a_cancelled_crowd_leaves_the_server_as_it_was(service, url):
+def test_cancelled_requests_leave_no_memory_or_threads_behind(service, url):
     async def all_leave():
         async with openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0) as client:
             await asyncio.gather(*(read(client, n, leave=True) for n in range(CLIENTS)))

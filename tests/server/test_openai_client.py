@@ -1,4 +1,4 @@
-"""The official client talks to the server and notices no difference."""
+"""The official client works with the server."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ def client(url):
         yield made
 
 
-def test_a_whole_answer(client, chat):
+def test_a_response_has_all_published_fields(client, chat):
     answer = client.chat.completions.create(model="scripted", messages=HELLO)
     assert answer.id.startswith("chatcmpl-")
     assert answer.object == "chat.completion"
@@ -37,7 +37,7 @@ def test_a_whole_answer(client, chat):
     assert turn.sampling == {}
 
 
-def test_a_stream_says_the_same_as_a_whole_answer(client):
+def test_a_stream_has_the_same_content_as_the_response(client):
     chunks = list(client.chat.completions.create(model="latest", messages=HELLO, stream=True))
     assert chunks[0].choices[0].delta.role == "assistant"
     assert [c.choices[0].delta.content for c in chunks[1:-1]] == ["Hello", ", ", "you", "."]
@@ -47,7 +47,7 @@ def test_a_stream_says_the_same_as_a_whole_answer(client):
     assert all(c.usage is None for c in chunks)
 
 
-def test_usage_comes_in_a_last_chunk_without_choices(client):
+def test_the_last_chunk_has_the_usage_and_no_choices(client):
     chunks = list(
         client.chat.completions.create(
             model="scripted", messages=HELLO, stream=True, stream_options={"include_usage": True}
@@ -59,7 +59,7 @@ def test_usage_comes_in_a_last_chunk_without_choices(client):
     assert chunks[-2].choices[0].finish_reason == "stop"
 
 
-def test_many_at_once_from_the_async_client(url):
+def test_many_concurrent_requests_of_the_async_client(url):
     async def talk():
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
 
@@ -76,7 +76,7 @@ def test_many_at_once_from_the_async_client(url):
     assert asyncio.run(talk()) == ["Hello, you."] * 20
 
 
-def test_sampling_reaches_the_turn_by_our_names(client, chat):
+def test_sampling_parameters_reach_the_chat_service(client, chat):
     client.chat.completions.create(
         model="scripted", messages=HELLO, max_completion_tokens=7, temperature=0, top_p=0.5, seed=3, stop="\n",
         user="ada", extra_body={"top_k": 4},
@@ -86,7 +86,7 @@ def test_sampling_reaches_the_turn_by_our_names(client, chat):
     }  # fmt: skip
 
 
-def test_an_answer_can_be_sent_back_as_a_message(client, chat):
+def test_the_message_of_a_response_is_accepted_as_input(client, chat):
     answer = client.chat.completions.create(model="scripted", messages=HELLO).choices[0].message
     client.chat.completions.create(model="scripted", messages=[*HELLO, answer, *HELLO])
     client.chat.completions.create(model="scripted", messages=[*HELLO, answer.model_dump(), *HELLO])
@@ -94,7 +94,7 @@ def test_an_answer_can_be_sent_back_as_a_message(client, chat):
     assert chat.requests[1].messages == chat.requests[2].messages == expected
 
 
-def test_text_parts_roles_and_names(client, chat):
+def test_text_parts_roles_and_names_reach_the_chat_service(client, chat):
     parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
     client.chat.completions.create(
         model="scripted",
@@ -109,7 +109,7 @@ def test_text_parts_roles_and_names(client, chat):
 
 
 @pytest.mark.parametrize("alias", ["latest", "stable"])
-def test_models(client, alias):
+def test_models_are_found_by_name_and_alias(client, alias):
     assert [model.id for model in client.models.list()] == ["scripted"]
     card = client.models.retrieve(alias)
     assert (card.id, card.owned_by, card.max_model_len) == ("scripted", "turnwise", 2048)
@@ -117,7 +117,7 @@ def test_models(client, alias):
         client.models.retrieve("nope")
 
 
-def test_errors_are_the_classes_the_client_knows(client):
+def test_errors_raise_the_exception_classes_of_the_client(client):
     with pytest.raises(openai.NotFoundError) as missing:
         client.chat.completions.create(model="gpt-4", messages=HELLO)
     assert (missing.value.code, missing.value.param, missing.value.type) == (
@@ -127,7 +127,7 @@ def test_errors_are_the_classes_the_client_knows(client):
         client.chat.completions.create(model="scripted", messages=HELLO, temperature=2.5)
 
 
-def test_the_raw_stream_is_what_is_published(url):
+def test_the_raw_stream_has_the_published_form(url):
     import httpx
 
     body = {"model": "scripted", "messages": HELLO, "stream": True, "stream_options": {"include_usage": True}}
@@ -142,7 +142,7 @@ def test_the_raw_stream_is_what_is_published(url):
     assert '"choices":[]' in events[-3]
 
 
-def test_chunks_may_be_filled_up_so_that_lengths_tell_nothing(url, client):
+def test_obfuscation_pads_the_chunks(url, client):
     ask = {"model": "scripted", "messages": HELLO, "stream": True}
     padded = {**ask, "stream_options": {"include_obfuscation": True, "include_usage": True}}
     with httpx.stream("POST", f"{url}/v1/chat/completions", json=padded) as answer:

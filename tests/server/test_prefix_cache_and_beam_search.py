@@ -1,4 +1,4 @@
-"""The cache and the search seen from outside: true counts, scopes that share nothing, the same answers."""
+"""Prefix cache and beam search over HTTP: token counts, isolation of cache scopes, unchanged answers."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,7 +40,7 @@ def cached(answer):
     return answer.usage.prompt_tokens_details.cached_tokens
 
 
-def test_the_next_turn_finds_what_was_read_and_the_metrics_count_it(server):
+def test_the_next_exchange_uses_the_prefix_cache_and_the_metrics_count_it(server):
     client, key = client_of(server), "the next turn"
     first = client.chat.completions.create(**ASKED, prompt_cache_key=key)
     said = {"role": "assistant", "content": first.choices[0].message.content}
@@ -56,7 +56,7 @@ def test_the_next_turn_finds_what_was_read_and_the_metrics_count_it(server):
     assert samples["turnwise_prompt_tokens_total"] == first.usage.prompt_tokens + second.usage.prompt_tokens
 
 
-def test_a_repeated_question_is_answered_the_same_from_the_cache_and_in_a_stream(server):
+def test_the_cache_and_streaming_do_not_change_an_answer(server):
     client = client_of(server)
     fields = ASKED | {"temperature": 1, "seed": 3, "prompt_cache_key": "repeated"}
     fresh, again = (client.chat.completions.create(**fields) for _ in range(2))
@@ -68,7 +68,7 @@ def test_a_repeated_question_is_answered_the_same_from_the_cache_and_in_a_stream
     assert cached(chunks[-1]) == cached(again)
 
 
-def test_an_answer_is_the_same_amid_thirty_one_others(server):
+def test_thirty_one_concurrent_requests_do_not_change_an_answer(server):
     client = client_of(server)
     asked = ASKED | {"temperature": 1, "seed": 11, "max_tokens": 30}
     alone = client.chat.completions.create(**asked, prompt_cache_key="alone")
@@ -91,7 +91,7 @@ def test_an_answer_is_the_same_amid_thirty_one_others(server):
             waiting.result()
 
 
-def test_nobody_learns_from_the_cache_what_another_has_asked(server):
+def test_cache_scopes_share_no_prefixes(server):
     ann, bob = client_of(server, 0), client_of(server, 1)
     ann.chat.completions.create(**ASKED, prompt_cache_key="theirs")
     assert cached(bob.chat.completions.create(**ASKED, prompt_cache_key="theirs")) == 0
@@ -99,7 +99,7 @@ def test_nobody_learns_from_the_cache_what_another_has_asked(server):
     assert cached(ann.chat.completions.create(**ASKED, prompt_cache_key="theirs")) > 0
 
 
-def test_several_answers_read_their_prompt_once(server):
+def test_the_choices_of_a_request_share_one_prefill(server):
     answer = client_of(server).chat.completions.create(**ASKED | {"temperature": 1}, n=4, prompt_cache_key="several")
     assert cached(answer) == 0
     assert answer.usage.prompt_tokens < 60
@@ -117,7 +117,7 @@ def texts(answer):
     return [choice.message.content for choice in answer.choices]
 
 
-def test_a_search_gives_its_answers_best_first_and_every_time_the_same(server):
+def test_beam_search_returns_the_best_choice_first_and_is_deterministic(server):
     one, three = search(server), search(server, n=3, logprobs=True, length_penalty=0)
     assert texts(search(server)) == texts(one)
     assert len(set(texts(three))) == 3
@@ -125,7 +125,7 @@ def test_a_search_gives_its_answers_best_first_and_every_time_the_same(server):
     assert sums == sorted(sums, reverse=True)
 
 
-def test_a_search_streams_what_is_certain_and_in_the_end_the_same(server):
+def test_a_beam_search_stream_has_the_same_content_as_the_response(server):
     whole = search(server, n=2)
     pieces = ["", ""]
     chunks = list(search(server, n=2, stream=True))
@@ -135,7 +135,7 @@ def test_a_search_streams_what_is_certain_and_in_the_end_the_same(server):
     assert {chunk.choices[0].finish_reason for chunk in chunks} >= {choice.finish_reason for choice in whole.choices}
 
 
-def test_a_search_ends_its_answers_at_stop_strings(server):
+def test_beam_search_ends_choices_at_stop_strings(server):
     (text,) = texts(search(server))
     word, blank, _ = text.partition(" ")
     assert blank
@@ -146,13 +146,13 @@ def test_a_search_ends_its_answers_at_stop_strings(server):
     assert stopped.usage.completion_tokens < 12
 
 
-def test_a_search_keeps_to_a_grammar(server):
+def test_beam_search_follows_a_grammar(server):
     found = search(server, n=2, guided_choice=["yes, at once", "no, never"], max_tokens=40)
     assert set(texts(found)) <= {"no, never", "yes, at once"}
     assert {choice.finish_reason for choice in found.choices} == {"stop"}
 
 
-def test_an_echoed_answer_begins_with_the_message_that_it_goes_on_with(server):
+def test_an_echoed_answer_starts_with_the_continued_message(server):
     talk = [*QUESTION, {"role": "assistant", "content": "Your parcel"}]
     fields = ASKED | {"messages": talk}
     ours = {"continue_final_message": True}
@@ -164,7 +164,7 @@ def test_an_echoed_answer_begins_with_the_message_that_it_goes_on_with(server):
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == texts(echoed)[0]
 
 
-def test_what_a_search_cannot_do_is_refused_and_harms_nobody(server):
+def test_unsupported_fields_of_a_search_are_rejected_without_affecting_others(server):
     client = client_of(server)
     for ours in ({"penalty_alpha": 0.6, "top_k": 4}, {"penalty_alpha": 0.6, "top_k": 4, "best_of": 2}):
         with pytest.raises(openai.BadRequestError, match="penalty_alpha"):
@@ -178,7 +178,7 @@ def test_what_a_search_cannot_do_is_refused_and_harms_nobody(server):
     assert read.choices[0].logprobs == read.choices[1].logprobs
 
 
-def test_a_prediction_of_any_length_is_taken(server):
+def test_a_prediction_may_have_any_length(server):
     asked = ASKED | {"prediction": {"type": "content", "content": "word " * 200_000}}
     answer = client_of(server).chat.completions.create(**asked, timeout=20)
     assert (

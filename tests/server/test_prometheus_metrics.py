@@ -1,4 +1,4 @@
-"""What is counted, and under which labels."""
+"""Prometheus metrics and their labels."""
 
 import httpx
 import openai
@@ -35,7 +35,7 @@ def url(chat):
 
 
 def scrape(url, **settings):
-    """Every sample by its name and labels, as Prometheus reads it."""
+    """Return all samples by name and labels."""
     answer = httpx.get(f"{url}/metrics", **settings)
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {
@@ -49,8 +49,8 @@ def of(samples, name, **labels):
     return samples.get((f"turnwise_{name}", *sorted(labels.items())), 0)
 
 
-def test_a_summary_counts_as_tokens_but_not_as_speed(url, chat):
-    """The time per token is the answer's: its tokens come after its first one, the summary's before."""
+def test_a_summary_counts_as_tokens_but_not_in_the_time_per_token(url, chat):
+    """The time per output token excludes the summary, which is generated before the first token of the answer."""
     summary = ConversationSummary("Lamps.", 3, Usage(90, 1000))
     chat._context, chat._delay = ContextReport("summarise", 4, summary), 0.05
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
@@ -61,7 +61,7 @@ def test_a_summary_counts_as_tokens_but_not_as_speed(url, chat):
     assert of(seen, "output_token_seconds_sum", model="scripted") > 0.02
 
 
-def test_completions_tokens_and_times_are_counted_by_model(url):
+def test_completions_tokens_and_times_are_labelled_by_model(url):
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
         client.chat.completions.create(**BODY)
         list(client.chat.completions.create(**BODY, stream=True))
@@ -77,7 +77,7 @@ def test_completions_tokens_and_times_are_counted_by_model(url):
     )
 
 
-def test_requests_are_counted_by_the_template_of_their_route(url):
+def test_requests_are_labelled_by_route_template(url):
     for path in ("/v1/conversations/a", "/v1/conversations/b", "/v1/models/x/y", "/secret/1", "/secret/2",
                  "/assets/app.js", "/assets/none", "/docs", "/openapi.json"):  # fmt: skip
         httpx.get(url + path)
@@ -103,12 +103,12 @@ def test_requests_are_counted_by_the_template_of_their_route(url):
     assert of(seen, "rejected_total", reason="origin_not_allowed") == 1
 
 
-def test_names_that_are_not_served_become_no_label(url):
+def test_unknown_model_names_are_not_used_as_labels(url):
     httpx.post(f"{url}/v1/chat/completions", json={**BODY, "model": "made-up"})
     assert "made-up" not in httpx.get(f"{url}/metrics").text
 
 
-def test_running_and_waiting_and_cancelled(url, chat):
+def test_running_waiting_and_cancelled_requests_are_counted(url, chat):
     chat._script, chat._delay = endless, 0.01
     streams = [httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}) for _ in range(3)]
     pieces = [stream.__enter__().iter_raw() for stream in streams]
@@ -131,7 +131,7 @@ def test_running_and_waiting_and_cancelled(url, chat):
     ("failure", "finish"), [(RuntimeError("x"), "error"), (InvalidData("refused"), None)], ids=["broken", "refused"]
 )
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_broke_is_an_error_and_what_was_refused_is_no_completion(url, chat, failure, finish, stream):
+def test_failures_are_counted_as_errors_and_rejected_requests_not_as_completions(url, chat, failure, finish, stream):
     chat._fail_after, chat._failure = 0, failure
     httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": stream})
     seen = scrape(url)
@@ -139,7 +139,7 @@ def test_what_broke_is_an_error_and_what_was_refused_is_no_completion(url, chat,
     assert ended == ({finish} if finish else set())
 
 
-def test_a_timeout_is_counted_as_one(chat):
+def test_a_timeout_is_counted_as_timeout(chat):
     chat._script, chat._delay = endless, 0.01
     with serve_in_thread(
         create_app({"scripted": chat}, default="scripted", limits=ServerLimits(request_timeout=0.1))
@@ -165,7 +165,7 @@ def test_rejections_are_counted_by_reason(chat, tmp_path):
     assert ("turnwise_rejected_total", ("reason", "server_busy")) in seen, "a series is there before its first increase"
 
 
-def test_two_applications_count_apart():
+def test_two_applications_have_separate_metrics():
     with (
         serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as one,
         serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as two,

@@ -1,4 +1,4 @@
-"""Every bound of ours is the published one, or wider, or stands in `docs/http.md` as a difference."""
+"""Every bound of a field is the published one or wider, or `docs/http.md` documents the difference."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_values_on_a_published_bound_are_accepted(post, bound):
 
 
 @pytest.mark.parametrize("bound", CASES)
-def test_values_beyond_a_bound_are_refused_by_name(post, bound):
+def test_values_beyond_a_bound_are_rejected_with_the_name_of_the_field(post, bound):
     for fields in bound.beyond:
         error = post(bound.route, fields).json()["error"]
         assert bound.field in error["param"]

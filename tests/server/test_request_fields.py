@@ -1,4 +1,4 @@
-"""Every published request field is honoured or refused; the table of the client library is the witness."""
+"""Every request field that the official client library declares is supported or rejected."""
 
 import json
 from operator import attrgetter
@@ -28,7 +28,7 @@ F = {"name": "f", "parameters": {"type": "object"}}
 TOOLS = [{"type": "function", "function": F}]
 OK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 
-# For every field that is not honoured: values that ask for something, one of them of every type a client may send.
+# Values with an effect for every unsupported field, in every type that a client may send.
 ASKING = {
     "audio": [{"voice": "alloy", "format": "wav"}, {}],
     "modalities": [["text", "audio"], ["audio"], []],
@@ -48,14 +48,14 @@ def post(url):
         yield lambda **fields: client.post("/v1/chat/completions", json={**OK, **fields})
 
 
-def test_the_tables_cover_what_is_published_and_nothing_else():
+def test_the_fields_are_the_published_ones_and_the_extensions():
     assert len(PUBLISHED) == 37
     assert EXTENSION_FIELDS.isdisjoint(PUBLISHED)
     assert ChatCompletionRequest.model_fields.keys() == PUBLISHED | EXTENSION_FIELDS
     assert ASKING.keys() == CHAT_UNSUPPORTED_FIELDS.keys()
 
 
-def test_every_generation_parameter_is_a_field_with_its_own_bounds_and_help():
+def test_every_generation_parameter_is_a_field_with_its_bounds_and_description():
     schema = ChatCompletionRequest.model_json_schema()["properties"]
     for name, spec in PARAMETER_SPECS.items():
         assert schema[name]["description"] == spec.description
@@ -63,7 +63,7 @@ def test_every_generation_parameter_is_a_field_with_its_own_bounds_and_help():
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ASKING.items() for value in values])
-def test_an_unsupported_field_is_refused_by_name_with_a_reason(post, chat, name, value):
+def test_an_unsupported_field_is_rejected_with_its_name_and_a_reason(post, chat, name, value):
     answer = post(**{name: value})
     assert answer.status_code == 400
     error = answer.json()["error"]
@@ -76,12 +76,12 @@ def test_an_unsupported_field_is_refused_by_name_with_a_reason(post, chat, name,
     ("name", "value"),
     [(name, value) for name, field in CHAT_UNSUPPORTED_FIELDS.items() for value in (*field.neutral_values, None)],
 )
-def test_a_value_that_asks_for_nothing_passes_and_changes_nothing(post, chat, name, value):
+def test_a_neutral_value_of_an_unsupported_field_is_accepted_without_effect(post, chat, name, value):
     assert post(**{name: value}).status_code == 200
     assert chat.requests[0].sampling == {}
 
 
-def test_null_counts_as_not_said_for_every_optional_field(post, chat):
+def test_null_is_the_same_as_an_absent_field(post, chat):
     answer = post(**dict.fromkeys((PUBLISHED | EXTENSION_FIELDS) - {"model", "messages"}))
     assert answer.status_code == 200, answer.text
     assert chat.requests[0].sampling == {}
@@ -98,8 +98,8 @@ CHAT_SAMPLING_FIELDS = {
 CHECKED = {"stop": ("a", "b"), "logit_bias": ((5, -100.0),), "bad_words": ("x",), "stop_token_ids": (7,)}
 
 
-def test_every_honoured_field_has_an_effect(post, chat, store):
-    """The sampling fields reach the turn; each of the others is seen to do what it says."""
+def test_every_supported_field_has_an_effect(post, chat, store):
+    """Generation parameters reach the chat request; the effect of every other field is checked separately."""
     assert CHAT_SAMPLING_FIELDS.keys() == PARAMETER_SPECS.keys()
     for name, value in CHAT_SAMPLING_FIELDS.items():
         chat.requests.clear()
@@ -176,13 +176,13 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
 
 
 @pytest.mark.parametrize("fields", [{"conversation_id": "conv_1"}, {"store": True}])
-def test_what_needs_a_store_is_refused_without_one(post, chat, fields):
+def test_fields_that_need_a_store_are_rejected_without_one(post, chat, fields):
     chat.store = None
     error = post(**fields).json()["error"]
     assert (error["param"], error["code"]) == (*fields, "unsupported_value")
 
 
-def test_the_service_describes_itself(url):
+def test_the_openapi_document_describes_the_request_bodies(url):
     document = httpx.get(f"{url}/openapi.json").json()
     text = json.dumps(document)
     assert "422" not in text
@@ -199,7 +199,7 @@ def test_the_service_describes_itself(url):
     }
 
 
-def test_the_parameters_are_served_for_the_page(url):
+def test_the_generation_parameters_are_listed(url):
     served = {entry["name"]: entry for entry in httpx.get(f"{url}/v1/parameters").json()["data"]}
     assert served.keys() == PARAMETER_SPECS.keys()
     assert served["top_p"] == {
@@ -209,13 +209,13 @@ def test_the_parameters_are_served_for_the_page(url):
     }  # fmt: skip
 
 
-def test_literal_roles_of_the_library_are_all_judged():
-    """A role that the published interface gains must be decided upon here."""
+def test_all_roles_of_the_client_library_are_covered():
+    """A new published role has to be added here."""
     roles = {get_args(get_type_hints(kind)["role"])[0] for kind in get_args(published.ChatCompletionMessageParam)}
     assert roles == {"system", "developer", "user", "assistant", "tool", "function"}
 
 
-def test_a_server_may_let_unknown_fields_pass_and_says_which(services, chat):
+def test_ignored_unknown_fields_are_listed_in_a_header(services, chat):
     app = create_app(services, default="scripted", ignore_unknown=True)
     with serve_in_thread(app) as url, httpx.Client(base_url=url) as client:
         answer = client.post("/v1/chat/completions", json={**OK, "tempo": 1, "größe": 2, "temperature": 0.5})
@@ -230,7 +230,7 @@ def test_a_server_may_let_unknown_fields_pass_and_says_which(services, chat):
         assert refused.json()["error"]["param"] == "scenario"
 
 
-def test_unknown_fields_pass_at_every_depth_of_a_server_that_ignores_them(services, chat):
+def test_unknown_fields_can_be_ignored_at_every_depth(services, chat):
     x = {"x": 1}
     body = {
         "model": "scripted",

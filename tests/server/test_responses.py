@@ -1,4 +1,4 @@
-"""`/v1/responses` through the official client: every object and event is one of the client's own published types."""
+"""`/v1/responses` with the official client. Every object and event is validated with the published types of the client."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ def client(url):
 
 
 def answers(services, store, *script, **more):
-    """Let the server answer with this script; the chat service that does."""
+    """Set the script that the server answers with; returns the chat service."""
     services["scripted"] = ScriptedChatService(script, store=store, **more)
     return services["scripted"]
 
@@ -40,7 +40,7 @@ def create(url, **fields):
 
 
 def events(url, **fields):
-    """The events of a stream, each checked against its published type."""
+    """Return the events of a stream, validated with their published types."""
     body = {"model": "scripted", "input": "Hello there", "stream": True, **fields}
     response = httpx.post(f"{url}/v1/responses", json=body)
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -65,7 +65,7 @@ def refused(url, **fields):
     return response.json()["error"]
 
 
-def test_a_response(client, chat):
+def test_a_response_has_all_published_fields(client, chat):
     response = client.responses.create(model="latest", input="Hello there", instructions="Be kind.", temperature=0.5)
     assert response.id.startswith("resp_")
     assert (response.object, response.status, response.model) == ("response", "completed", "scripted")
@@ -84,7 +84,7 @@ def test_a_response(client, chat):
     assert turn.sampling == {"temperature": 0.5}
 
 
-def test_the_settings_are_sent_back(url, services, store):
+def test_the_settings_of_the_request_are_returned(url, services, store):
     answers(services, store, "x", defaults={"top_p": 0.75})
     sent = {
         "instructions": "Be kind.", "max_output_tokens": 9, "max_tool_calls": 3, "metadata": {"a": "b"},
@@ -110,7 +110,7 @@ def test_the_settings_are_sent_back(url, services, store):
     assert bare["text"] == {"format": {"type": "text"}, "verbosity": "medium"}
 
 
-def test_a_null_counts_as_absent(url):
+def test_null_is_the_same_as_an_absent_field(url):
     published = openai.types.responses.response_create_params.ResponseCreateParamsStreaming.__annotations__
     nulls = {name: None for name in published if name not in ("model", "input")}
     assert len(nulls) > 30
@@ -181,7 +181,7 @@ def test_the_token_limit_makes_a_response_incomplete(url, services, store):
     assert types(events(url, tools=[TOOL]))[-1] == "incomplete"
 
 
-def test_a_model_that_fails(url, services, store):
+def test_a_failure_of_the_model_fails_the_response(url, services, store):
     answers(services, store, "One", "two", fail_after=1, failure=RuntimeError("secret"))
     found = events(url)
     assert types(found)[-1] == "failed"
@@ -193,7 +193,7 @@ def test_a_model_that_fails(url, services, store):
     assert response.status_code == 500, "an error before the first piece has its own status"
 
 
-def test_the_client_accumulates_a_stream(client, services, store):
+def test_the_stream_helper_of_the_client_accumulates_the_response(client, services, store):
     answers(services, store, "Hi ", "you", ToolCall("call_1", "weather", '{"city": "Rome"}'))
     with client.responses.stream(model="scripted", input="x", tools=[TOOL | {"strict": True}]) as stream:
         kinds = [event.type for event in stream]
@@ -203,7 +203,7 @@ def test_the_client_accumulates_a_stream(client, services, store):
     assert final.output[1].arguments == '{"city": "Rome"}'
 
 
-def test_the_async_client(url):
+def test_the_async_client_works(url):
     async def talk():
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as client:
             whole = await client.responses.create(model="scripted", input="x")
@@ -254,13 +254,13 @@ def test_obfuscation_pads_the_deltas(url):
         ({"tools": [TOOL], "tool_choice": {"type": "file_search"}}, "tool_choice.type"),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(url, fields, param):
+def test_an_unsupported_field_is_rejected_with_its_name(url, fields, param):
     error = refused(url, **fields)
     assert error["param"] == param
     assert param.split(".")[-1].split("[")[0] in error["message"]
 
 
-def test_tools_and_choices_reach_the_model(url, chat):
+def test_tools_and_tool_choice_reach_the_chat_service(url, chat):
     lark = {"type": "grammar", "syntax": "lark", "definition": 'start: "x"'}
     tools = [TOOL | {"name": "n" * 128, "description": "d"}, {"type": "custom", "name": "note", "format": lark}]
     choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "custom", "name": "note"}]}
@@ -276,14 +276,14 @@ def test_tools_and_choices_reach_the_model(url, chat):
     assert error["param"] == "tools[0].format.syntax"
 
 
-def test_truncation_chooses_the_context_policy(url, chat):
+def test_truncation_sets_the_context_policy(url, chat):
     for truncation in ("auto", "disabled", None):
         assert create(url, truncation=truncation)["truncation"] == (truncation or "disabled")
     assert [turn.context.policy for turn in chat.requests] == ["drop_oldest", "refuse", None]
     assert create(url, context_policy="summarise")["truncation"] == "auto"
 
 
-def test_log_probabilities_are_asked_for_by_include(url, chat):
+def test_include_requests_logprobs(url, chat):
     create(url, include=["message.output_text.logprobs"], top_logprobs=3)
     create(url, top_logprobs=2)
     create(url, include=["reasoning.encrypted_content"])

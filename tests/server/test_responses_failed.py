@@ -1,4 +1,4 @@
-"""Streams of responses that the server ends: a time limit, a stop. The last event is the published one."""
+"""Streams of responses that a time limit or the end of the server stops. They end with the published event."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ def endless(turn):
 
 
 def events(url):
-    """The events of a stream over a real socket, each checked against its published type."""
+    """Return the events of a stream over a real socket, validated with their published types."""
     answer = httpx.post(f"{url}/v1/responses", json={**BODY, "stream": True}, timeout=20)
     assert answer.status_code == 200
     found = []
     for block in answer.text.removesuffix("\n\n").split("\n\n"):
         if block.startswith(":"):
-            continue  # a comment that keeps the connection alive
+            continue  # a keep-alive comment
         name, data = block.split("\n")
         found.append(json.loads(data.removeprefix("data: ")))
         EVENT.validate_python(found[-1])
@@ -51,7 +51,7 @@ def assert_failed(found, text):
     assert item["content"][0]["text"] == written != ""
 
 
-def test_a_stream_that_takes_too_long():
+def test_a_stream_over_the_time_limit_fails():
     chat = ScriptedChatService(endless, delay=0.02)
     app = create_app({"scripted": chat}, default="scripted", limits=ServerLimits(request_timeout=0.3))
     with serve_in_thread(app) as url:
@@ -66,7 +66,7 @@ def test_a_stream_that_takes_too_long():
         assert (whole.status_code, whole.json()["error"]["code"]) == (408, "timeout"), "without a stream: its status"
 
 
-def test_a_stream_while_the_server_stops():
+def test_a_stream_fails_if_the_server_stops():
     def stopped(turn):
         yield "One "
         app.state.limiter.stop()
@@ -86,8 +86,8 @@ def test_a_stream_while_the_server_stops():
     ],
     ids=["input", "unavailable", "unexpected"],
 )
-def test_the_published_code_of_a_failure(error, code):
-    """Where the first token takes longer than the keep-alive interval, every error arrives in the stream."""
+def test_a_failure_has_a_published_code(error, code):
+    """If the first token takes longer than the keep-alive interval, errors are sent in the stream."""
     chat = ScriptedChatService(endless, delay=0.2, fail_after=1, failure=error)
     with serve_in_thread(create_app({"scripted": chat}, default="scripted", sse_keep_alive=0.05)) as url:
         found = events(url)
@@ -95,8 +95,8 @@ def test_the_published_code_of_a_failure(error, code):
     assert "secret" not in json.dumps(found)
 
 
-def test_a_response_is_not_failed_after_its_end():
-    """The time limit passes while the finished stream is closed: the last event stays the last."""
+def test_a_complete_response_does_not_fail_afterwards():
+    """The time limit expires while the complete stream is closed; no further event is sent."""
 
     class Slow(ScriptedChatService):
         async def stream(self, turn):

@@ -1,4 +1,4 @@
-"""The input of a response: what every item says to the model, and what is refused, by its path."""
+"""Input items of a response: the messages that they become, and the errors with their paths."""
 
 import httpx
 import openai
@@ -29,7 +29,7 @@ def refused(url, items, **fields):
     return response.json()["error"]
 
 
-def test_messages_of_every_role_and_form(url, chat):
+def test_messages_of_every_role_and_form_are_read(url, chat):
     parts = [{"type": "input_text", "text": "one"}, {"type": "input_text", "text": "two"}]
     items = [
         {"role": "system", "content": "s"},
@@ -44,7 +44,7 @@ def test_messages_of_every_role_and_form(url, chat):
     )  # fmt: skip
 
 
-def test_calls_and_their_outputs(url, chat):
+def test_calls_and_their_outputs_are_read(url, chat):
     second = CALL | {"call_id": "call_2", "id": "fc_2", "status": "completed"}
     custom = {"type": "custom_tool_call", "call_id": "call_3", "name": "note", "input": "ciao"}
     items = [
@@ -63,13 +63,13 @@ def test_calls_and_their_outputs(url, chat):
     )
 
 
-def test_reasoning_of_another_server_is_not_shown(url, chat):
+def test_reasoning_of_another_server_is_not_shown_to_the_model(url, chat):
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA", "status": None}
     assert read(url, chat, [HELLO, reasoning, CALL, OUTPUT])[1].tool_calls[0].id == "call_1"
 
 
-def test_everything_that_was_sent_is_accepted_back(url, services, store):
-    """The loop of a client that keeps the history itself, with objects of the official client and with plain JSON."""
+def test_output_items_are_accepted_as_input(url, services, store):
+    """A client that keeps the history itself sends output items as objects of the official client or as JSON."""
     calls = [ToolCall("call_1", "weather", '{"city": "Rome"}'), ToolCall("call_2", "note", "ciao", "custom")]
     chat = services["scripted"] = ScriptedChatService(["Let me see.", *calls], store=store)
     tools = [{"type": "function", "name": "weather"}, {"type": "custom", "name": "note"}]
@@ -119,10 +119,10 @@ def test_everything_that_was_sent_is_accepted_back(url, services, store):
         ([HELLO | {"status": "lost"}], "input[0].status"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_path(url, items, param):
+def test_an_invalid_item_is_rejected_with_its_path(url, items, param):
     assert refused(url, items)["param"] == param
 
 
-def test_a_missing_input(url):
+def test_a_missing_input_is_rejected(url):
     assert refused(url, None)["param"] == "input"
     assert refused(url, None, instructions="Say hello.")["param"] == "input"

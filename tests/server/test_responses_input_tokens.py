@@ -1,4 +1,4 @@
-"""`/v1/responses/input_tokens`: what the model would read for a response."""
+"""`/v1/responses/input_tokens`: the number of prompt tokens of a response."""
 
 import httpx
 import openai
@@ -47,14 +47,14 @@ def client(url):
     ],
     ids=["text", "instructions", "tools", "truncation"],
 )
-def test_the_count_is_that_of_the_response(client, fields):
+def test_the_count_equals_the_usage_of_the_response(client, fields):
     counted = client.responses.input_tokens.count(model="box", **fields)
     response = client.responses.create(model="box", max_output_tokens=4, **fields)
     assert counted.object == "response.input_tokens"
     assert counted.input_tokens == response.usage.input_tokens
 
 
-def test_the_stored_conversation_is_counted(client):
+def test_the_stored_conversation_is_included(client):
     first = client.responses.create(model="box", input="Hello", max_output_tokens=8)
     fields = {"model": "box", "input": "And then?", "previous_response_id": first.id}
     counted = client.responses.input_tokens.count(**fields).input_tokens
@@ -75,14 +75,14 @@ def test_the_stored_conversation_is_counted(client):
         ({"input": "Hello", "tool_choice": "required"}, "tool_choice", None),
     ],
 )
-def test_what_a_response_would_be_refused_for(url, fields, param, code):
+def test_a_request_that_responses_reject_is_rejected(url, fields, param, code):
     answer = httpx.post(f"{url}/v1/responses/input_tokens", json=fields)
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, param)
     assert code in (None, error["code"])
 
 
-def test_a_key_counts_its_own_conversations_only(chat, tmp_path):
+def test_a_key_cannot_count_the_conversations_of_another(chat, tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
     mine, theirs = keys.create("a"), keys.create("b")
     with (

@@ -1,4 +1,4 @@
-"""Responses of a real model: the same service as chat completions, with its limits, metrics and guarantees."""
+"""Responses of a real model."""
 
 import json
 import time
@@ -31,7 +31,7 @@ def client(url):
         yield made
 
 
-def test_the_answer_is_that_of_chat_completions(client):
+def test_the_answer_equals_that_of_chat_completions(client):
     asked = {"model": "box", "temperature": 0}
     messages = [{"role": "system", "content": "You are Turnwise."}, {"role": "user", "content": "Tell me a joke"}]
     chat = client.chat.completions.create(messages=messages, max_tokens=40, **asked)
@@ -46,7 +46,7 @@ def test_the_answer_is_that_of_chat_completions(client):
     assert events[-1].response.usage.input_tokens_details.cached_tokens > 0, "the prompt was read before"
 
 
-def test_log_probabilities(client):
+def test_logprobs_equal_those_of_chat_completions(client):
     asked = {"model": "box", "temperature": 0, "max_output_tokens": 8}
     events = list(client.responses.create(input="Hello", include=[LOGPROBS], top_logprobs=2, stream=True, **asked))
     [message] = events[-1].response.output
@@ -68,7 +68,7 @@ class Weather(pydantic.BaseModel):
     days: int = pydantic.Field(ge=1, le=7)
 
 
-def test_structured_output(client):
+def test_structured_output_is_enforced(client):
     parsed = client.responses.parse(model="box", input="Rome, 3 days", text_format=Weather)
     assert parsed.output_parsed == Weather.model_validate_json(parsed.output_text)
     loose = client.responses.create(
@@ -101,7 +101,7 @@ def test_a_tool_is_called_and_answered_through_the_store(client):
     assert second.output[0].type == "message"
 
 
-def test_an_input_that_does_not_fit(client):
+def test_an_input_longer_than_the_context_is_rejected(client):
     long = "word " * 9000
     with pytest.raises(openai.BadRequestError) as error:
         client.responses.create(model="box", input=long, truncation="disabled")
@@ -112,12 +112,12 @@ def test_an_input_that_does_not_fit(client):
     assert fitted.to_dict()["context"]["dropped_messages"] > 0
 
 
-def test_responses_are_counted_and_limited():
+def test_responses_are_counted_and_limited_like_completions():
     slow = ScriptedChatService(["x"] * 1000, delay=0.02)
     with serve_in_thread(create_app({"s": slow}, default="s", limits=ServerLimits(max_concurrent_requests=1))) as url:
         body = {"model": "s", "input": "Hi", "stream": True}
         with httpx.stream("POST", f"{url}/v1/responses", json=body, timeout=30) as stream:
-            lines = stream.iter_lines()  # kept: the connection closes with it
+            lines = stream.iter_lines()  # a garbage-collected response would close the connection
             next(lines)
             refused = httpx.post(f"{url}/v1/responses", json=body)
             assert (refused.status_code, refused.json()["error"]["code"]) == (429, "server_busy")

@@ -1,4 +1,4 @@
-"""Stored responses: continued, referred to, read and deleted; each by the key that made it only."""
+"""Stored responses: continue, refer to, get and delete them, with access only for the key that created them."""
 
 import httpx
 import openai
@@ -25,7 +25,7 @@ def client(url):
         yield made
 
 
-def test_a_conversation_goes_on_by_the_id_of_its_last_response(client, services, store):
+def test_a_conversation_continues_by_the_id_of_its_last_response(client, services, store):
     chat = services["scripted"] = ScriptedChatService(lambda turn: [f"Answer {len(turn.messages)}"], store=store)
     first = client.responses.create(model="scripted", input="One", instructions="Be kind.")
     second = client.responses.create(model="scripted", input="Two", previous_response_id=first.id)
@@ -57,8 +57,8 @@ def test_tool_outputs_answer_the_previous_response(client, services, store, stre
     assert error.value.param == "input"
 
 
-def test_items_are_referred_to_by_their_ids(client, services, store):
-    """The Vercel AI SDK does so by default."""
+def test_items_can_be_referenced_by_their_ids(client, services, store):
+    """The Vercel AI SDK does this by default."""
     chat = services["scripted"] = ScriptedChatService(["Let me see.", CALL], store=store)
     first = client.responses.create(model="scripted", input="Weather?", tools=TOOLS)
     [asked] = client.responses.input_items.list(first.id)
@@ -72,7 +72,7 @@ def test_items_are_referred_to_by_their_ids(client, services, store):
         assert error.value.param == "input[0].id"
 
 
-def test_a_stored_response_is_the_one_that_was_sent(client):
+def test_a_stored_response_equals_the_one_that_was_sent(client):
     sent = client.responses.create(model="scripted", input="Hi", metadata={"a": "b"})
     assert client.responses.retrieve(sent.id).to_dict() == sent.to_dict()
     streamed = list(client.responses.create(model="scripted", input="Hi", stream=True))[-1].response
@@ -88,7 +88,7 @@ def test_a_stored_response_is_the_one_that_was_sent(client):
         assert (found.status_code, found.json()["error"]["param"]) == (400, param)
 
 
-def test_input_items_are_listed_newest_first_and_by_page(client):
+def test_input_items_are_listed_newest_first_in_pages(client):
     texts = [{"role": "user", "content": str(number)} for number in range(5)]
     made = client.responses.create(model="scripted", input=[*texts, {"role": "assistant", "content": "a"}])
     raw = httpx.get(f"{client.base_url}responses/{made.id}/input_items").json()
@@ -104,7 +104,7 @@ def test_input_items_are_listed_newest_first_and_by_page(client):
     assert listed(order="asc", limit=2) == ["0", "1", "2", "3", "4", "a"], "the client asks for all pages"
 
 
-def test_what_is_not_stored_cannot_be_found(client):
+def test_a_response_that_is_not_stored_is_not_found(client):
     made = client.responses.create(model="scripted", input="Hi", store=False)
     assert made.to_dict()["store"] is False
     with pytest.raises(openai.NotFoundError):
@@ -114,7 +114,7 @@ def test_what_is_not_stored_cannot_be_found(client):
     assert (error.value.param, error.value.code) == ("previous_response_id", "previous_response_not_found")
 
 
-def test_a_deleted_response_is_gone_and_ends_what_continues_it(client):
+def test_a_deleted_response_is_not_found_and_cannot_be_continued(client):
     first = client.responses.create(model="scripted", input="One")
     second = client.responses.create(model="scripted", input="Two", previous_response_id=first.id)
     client.responses.delete(first.id)
@@ -126,8 +126,8 @@ def test_a_deleted_response_is_gone_and_ends_what_continues_it(client):
         client.responses.create(model="scripted", input="Three", previous_response_id=second.id)
 
 
-def test_a_response_that_cannot_be_stored_fails(client, store):
-    """Nothing is sent as completed that could not be stored."""
+def test_a_response_fails_if_it_cannot_be_stored(client, store):
+    """No response is sent as completed before it is stored."""
     store.close()
     *events, last = client.responses.create(model="scripted", input="Hi", stream=True)
     assert last.type == "response.failed"
@@ -139,7 +139,7 @@ def test_a_response_that_cannot_be_stored_fails(client, store):
         client.responses.create(model="scripted", input="Hi")
 
 
-def test_only_background_responses_could_be_cancelled(client):
+def test_cancelling_a_response_is_rejected(client):
     made = client.responses.create(model="scripted", input="Hi")
     with pytest.raises(openai.BadRequestError, match="background"):
         client.responses.cancel(made.id)
@@ -147,7 +147,7 @@ def test_only_background_responses_could_be_cancelled(client):
         client.responses.cancel("resp_none")
 
 
-def test_a_server_without_a_store(services, url, client):
+def test_a_server_without_a_store_rejects_fields_that_need_one(services, url, client):
     services["scripted"] = ScriptedChatService()
     assert client.responses.create(model="scripted", input="Hi").to_dict()["store"] is False
     for fields in ({"store": True}, {"previous_response_id": "resp_1"}):
@@ -156,7 +156,7 @@ def test_a_server_without_a_store(services, url, client):
         assert error.value.param in fields
 
 
-def test_the_store_keeps_responses_across_processes(tmp_path):
+def test_stored_responses_survive_a_restart(tmp_path):
     made = [StoredResponse(f"resp_{i}", "ada", i, f"resp_{i - 1}" if i else None, ({"id": f"in{i}"},), {"output": []})
             for i in range(3)]  # fmt: skip
     store = open_store(f"sqlite:///{tmp_path / 'kept.db'}")
@@ -169,7 +169,7 @@ def test_the_store_keeps_responses_across_processes(tmp_path):
     store.close()
 
 
-def test_a_response_belongs_to_the_key_that_made_it(tmp_path, store):
+def test_a_response_is_visible_only_to_the_key_that_created_it(tmp_path, store):
     keys = SqliteKeyStore(tmp_path / "keys.db")
     with serve_in_thread(
         create_app({"scripted": ScriptedChatService(store=store)}, default="scripted", keys=keys)

@@ -1,4 +1,4 @@
-"""What keeps other sites, other machines and curious logs away."""
+"""Protection against other origins and DNS rebinding, security headers, and logs without content."""
 
 import logging
 
@@ -15,7 +15,7 @@ BODY = {"model": "scripted", "messages": [{"role": "user", "content": "my secret
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost.evil.example"]
 )
-def test_posts_from_other_origins_are_refused(url, chat, origin):
+def test_posts_from_other_origins_are_rejected(url, chat, origin):
     for method, path in (
         ("POST", "/v1/chat/completions"),
         ("POST", "/v1/conversations"),
@@ -27,14 +27,14 @@ def test_posts_from_other_origins_are_refused(url, chat, origin):
     assert chat.requests == []
 
 
-def test_the_own_page_and_programs_without_an_origin_may_post(url):
+def test_requests_of_the_page_and_without_an_origin_are_accepted(url):
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"origin": url}).status_code == 200
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "[", ""])
-def test_a_name_pointed_at_this_machine_is_refused(url, host):
-    """DNS rebinding: the page's origin equals the host, and both are the attacker's."""
+def test_a_foreign_host_name_is_rejected(url, host):
+    """DNS rebinding: the origin of the page equals the host, and both belong to the attacker."""
     answer = httpx.get(f"{url}/v1/conversations", headers={"host": host, "origin": f"http://{host}"})
     assert answer.status_code == 403
     assert answer.json()["error"]["code"] == "host_not_allowed"
@@ -43,11 +43,11 @@ def test_a_name_pointed_at_this_machine_is_refused(url, host):
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "LOCALHOST", "[::1]:80", "127.0.0.1", "chat.localhost"]
 )
-def test_loopback_names_are_fine(url, host):
+def test_loopback_names_are_accepted(url, host):
     assert httpx.get(f"{url}/health", headers={"host": host}).status_code == 200
 
 
-def test_a_proxy_on_this_machine_may_be_allowed():
+def test_the_host_of_a_proxy_can_be_allowed():
     chat = ScriptedChatService()
     with serve_in_thread(create_app({"scripted": chat}, default="scripted", allowed_hosts=["chat.example"])) as url:
         headers = {"host": "chat.example", "origin": "https://chat.example"}
@@ -55,7 +55,7 @@ def test_a_proxy_on_this_machine_may_be_allowed():
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/assets/style.css", "/v1/models", "/nothing"])
-def test_every_answer_carries_the_security_headers(url, path):
+def test_every_response_has_the_security_headers(url, path):
     headers = httpx.get(url + path).headers
     assert headers["content-security-policy"].startswith("default-src 'self'")
     assert "unsafe" not in headers["content-security-policy"]
@@ -63,14 +63,14 @@ def test_every_answer_carries_the_security_headers(url, path):
     assert "access-control-allow-origin" not in headers
 
 
-def test_nothing_is_allowed_across_origins(url):
+def test_no_origin_is_allowed_by_default(url):
     headers = {"origin": "https://evil.example", "access-control-request-method": "POST"}
     answer = httpx.options(f"{url}/v1/chat/completions", headers=headers)
     assert answer.status_code == 405
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_one_line_per_request_without_content(url, caplog):
+def test_a_request_is_logged_in_one_line_without_its_content(url, caplog):
     with caplog.at_level(logging.INFO, logger="turnwise.access"):
         httpx.post(f"{url}/v1/chat/completions?key=secret-key", json=BODY)
         httpx.get(f"{url}/v1/models/a%0d%0aforged line")
@@ -80,7 +80,7 @@ def test_one_line_per_request_without_content(url, caplog):
     assert "secret" not in " ".join(lines)
 
 
-def test_health_ready_and_a_missing_model(url, chat, services):
+def test_the_server_is_not_ready_without_its_model(url, chat, services):
     assert httpx.get(f"{url}/health").json()["status"] == "ok"
     assert httpx.get(f"{url}/ready").json() == {"status": "ready", "models": ["scripted"]}
     services.clear()
@@ -89,12 +89,12 @@ def test_health_ready_and_a_missing_model(url, chat, services):
     assert httpx.get(f"{url}/health").status_code == 200
 
 
-def test_the_default_must_be_served():
+def test_the_default_model_must_be_served():
     with pytest.raises(ModelNotFound, match="Served models: scripted"):
         create_app({"scripted": ScriptedChatService()}, default="other")
 
 
-def test_without_the_page_the_api_stays():
+def test_the_api_works_without_the_page():
     with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", web=False)) as url:
         assert httpx.get(url).status_code == 404
         assert httpx.get(f"{url}/docs").status_code == 200
@@ -104,7 +104,7 @@ def test_without_the_page_the_api_stays():
         assert answer.json()["error"]["message"] == "This server does not store conversations."
 
 
-def test_the_pages_load_nothing_from_elsewhere(url):
+def test_the_pages_load_nothing_from_other_hosts(url):
     from turnwise.server.routes.pages import WEB
 
     for file in WEB.rglob("*.*"):

@@ -1,4 +1,4 @@
-"""Stored completions and feedback, through the official client where it knows them."""
+"""Stored completions and feedback, with the official client where it supports them."""
 
 import time
 
@@ -26,7 +26,7 @@ def complete(client, **fields):
     return client.chat.completions.create(model="scripted", messages=HELLO, **fields)
 
 
-def test_a_stored_completion_is_the_one_that_was_sent(client):
+def test_a_stored_completion_equals_the_one_that_was_sent(client):
     sent = complete(client, store=True, metadata={"topic": "hello"}, temperature=0.5)
     kept = client.chat.completions.retrieve(sent.id)
     assert kept.choices == sent.choices
@@ -35,7 +35,7 @@ def test_a_stored_completion_is_the_one_that_was_sent(client):
     assert kept.temperature == 0.5
 
 
-def test_a_streamed_one_is_stored_as_the_whole_answer(client):
+def test_a_streamed_completion_is_stored_complete(client):
     text, id = "", ""
     for chunk in complete(client, store=True, stream=True):
         id = chunk.id
@@ -44,9 +44,9 @@ def test_a_streamed_one_is_stored_as_the_whole_answer(client):
     assert (kept.choices[0].message.content, kept.choices[0].finish_reason) == (text, "stop")
 
 
-def test_nothing_is_stored_unasked_nor_half(client, chat):
+def test_a_completion_is_stored_only_on_request_and_only_if_complete(client, chat):
     complete(client)
-    chat._delay = 0.3  # so that the client has left before the end
+    chat._delay = 0.3  # so that the client disconnects before the end
     stream = complete(client, store=True, stream=True)
     next(iter(stream))
     stream.close()
@@ -55,14 +55,14 @@ def test_nothing_is_stored_unasked_nor_half(client, chat):
     assert list(client.chat.completions.list()) == []
 
 
-def test_listing_pages_and_narrows(client):
+def test_the_list_is_paginated_and_filtered(client):
     ids = [complete(client, store=True, metadata={"odd": str(i % 2)}).id for i in range(5)]
-    assert [kept.id for kept in client.chat.completions.list(limit=2)] == ids  # the client follows the pages
+    assert [kept.id for kept in client.chat.completions.list(limit=2)] == ids  # the client requests further pages
     assert [kept.id for kept in client.chat.completions.list(order="desc", metadata={"odd": "1"})] == [ids[3], ids[1]]
     assert list(client.chat.completions.list(model="other")) == []
 
 
-def test_metadata_is_replaced_and_a_completion_deleted(client):
+def test_metadata_is_updated_and_a_completion_is_deleted(client):
     id = complete(client, store=True).id
     assert client.chat.completions.update(id, metadata={"a": "b"}).metadata == {"a": "b"}
     assert client.chat.completions.delete(id).deleted
@@ -70,7 +70,7 @@ def test_metadata_is_replaced_and_a_completion_deleted(client):
         client.chat.completions.retrieve(id)
 
 
-def test_its_messages_are_listed(client):
+def test_the_messages_of_a_completion_are_listed(client):
     id = complete(client, store=True).id
     messages = list(client.chat.completions.messages.list(id))
     assert [(message.role, message.content) for message in messages] == [("system", "Be kind."), ("user", "Hello")]
@@ -81,13 +81,13 @@ def test_its_messages_are_listed(client):
     "metadata",
     [{str(i): "x" for i in range(17)}, {"k" * 65: "v"}, {"": "v"}, {"k": "v" * 513}, {"k": 3}, ["a"], "a"],
 )
-def test_metadata_has_bounds(post, metadata):
+def test_metadata_out_of_bounds_is_rejected(post, metadata):
     answer = post("/v1/chat/completions", model="scripted", messages=HELLO, metadata=metadata)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"].startswith("metadata")
 
 
-def test_feedback_is_kept_with_its_completion(client, post, url):
+def test_feedback_is_stored_with_its_completion(client, post, url):
     id = complete(client, store=True, n=2).id
     first = post("/v1/feedback", completion_id=id, rating="down", correction="Hi!", comment="stiff", index=1).json()
     post("/v1/feedback", completion_id=id, rating="up", user="me")
@@ -110,13 +110,13 @@ def test_feedback_is_kept_with_its_completion(client, post, url):
         ({"rating": "up", "completion_id": "nobody"}, 404, None),
     ],
 )
-def test_feedback_that_says_nothing_or_is_about_nothing_is_refused(client, post, body, status, param):
+def test_invalid_feedback_is_rejected(client, post, body, status, param):
     answer = post("/v1/feedback", **{"completion_id": complete(client, store=True).id, **body})
     assert answer.status_code == status
     assert answer.json()["error"]["param"] == param
 
 
-def test_a_store_that_fails_is_an_error_and_no_silent_loss(client, chat, monkeypatch):
+def test_a_store_failure_is_an_error(client, chat, monkeypatch):
     def full(self, completion):
         raise SaveFailed("The disk is full. Nothing was changed.")
 

@@ -1,4 +1,4 @@
-"""`/v1/completions` with a real model, through the official client: texts gone on with, scored and sent back."""
+"""`/v1/completions` with a real model and the official client."""
 
 import asyncio
 
@@ -37,7 +37,7 @@ def ask(client, prompt=CAPITAL, **fields):
     return client.completions.create(**{"model": "box", "prompt": prompt, "max_tokens": 8, "temperature": 0, **fields})
 
 
-def test_a_text_goes_on_without_a_chat_template(client, service):
+def test_a_text_is_continued_without_a_chat_template(client, service):
     answer = ask(client)
     assert answer.object == "text_completion"
     assert answer.choices[0].text.startswith(" ")
@@ -47,7 +47,7 @@ def test_a_text_goes_on_without_a_chat_template(client, service):
     assert ask(client, ids).choices[0].text == answer.choices[0].text
 
 
-def test_sixteen_tokens_where_nobody_says(client):
+def test_the_default_limit_is_sixteen_tokens(client):
     answer = client.completions.create(model="box", prompt="Hello", extra_body={"ignore_eos": True})
     assert answer.usage.completion_tokens == 16
 
@@ -61,7 +61,7 @@ def test_sixteen_tokens_where_nobody_says(client):
         optional={"logprobs": st.integers(0, 5), "stop": st.sampled_from(["e", " a", "\n"])},
     ),
 )  # fmt: skip
-def test_the_stream_is_the_answer(client, prompts, fields):
+def test_a_stream_has_the_same_content_as_the_response(client, prompts, fields):
     whole = ask(client, prompts, **fields)
     assert [choice.index for choice in whole.choices] == list(range(len(prompts) * fields["n"]))
     texts, tokens, ends = {}, {}, {}
@@ -87,8 +87,8 @@ def test_the_stream_is_the_answer(client, prompts, fields):
         assert found == tokens.get(choice.index)
 
 
-def test_a_prompt_is_scored_as_it_was_generated(client, service):
-    """What greedy decoding reported of its own answer is what reading it again reports."""
+def test_the_logprobs_of_an_echoed_prompt_equal_those_of_its_generation(client, service):
+    """The logprobs of a greedy answer equal those of the same text as a prompt."""
     written = ask(client, logprobs=1)
     read = ask(client, CAPITAL + written.choices[0].text, echo=True, logprobs=1, max_tokens=0)
     (choice,) = read.choices
@@ -105,12 +105,12 @@ def test_a_prompt_is_scored_as_it_was_generated(client, service):
         assert choice.text[offset:].startswith(token)
 
 
-def test_offsets_count_whole_characters(client):
+def test_text_offsets_count_characters(client):
     (choice,) = ask(client, "你好 🚚 ok", echo=True, logprobs=0, max_tokens=0).choices
     assert choice.logprobs.text_offset[-1] == len("你好 🚚")
 
 
-def test_the_best_are_the_likeliest_by_token(client):
+def test_best_of_returns_the_choices_with_the_highest_mean_logprob(client):
     fields = {"temperature": 1.2, "seed": 5, "logprobs": 0, "extra_body": {"top_p": 1}}
     every = ask(client, n=6, **fields)
     means = [sum(c.logprobs.token_logprobs) / len(c.logprobs.tokens) for c in every.choices]
@@ -121,7 +121,7 @@ def test_the_best_are_the_likeliest_by_token(client):
     assert ask(client, best_of=3, temperature=1).choices[0].logprobs is None
 
 
-def test_a_chat_has_a_best_answer_too(client):
+def test_best_of_works_with_chat_completions(client):
     fields = {"messages": [{"role": "user", "content": "Tell me a joke"}], "temperature": 1.0, "seed": 3}
     every = client.chat.completions.create(model="box", n=4, logprobs=True, **fields)
     means = [sum(e.logprob for e in c.logprobs.content) / len(c.logprobs.content) for c in every.choices]
@@ -129,7 +129,7 @@ def test_a_chat_has_a_best_answer_too(client):
     assert best.choices[0].message.content == every.choices[means.index(max(means))].message.content
 
 
-def test_a_grammar_holds_here_too(client):
+def test_a_grammar_is_enforced(client):
     answer = ask(client, extra_body={"guided_regex": " [A-Z]{3}[0-9]"}, temperature=2)
     assert answer.choices[0].text[1:4].isupper()
 
@@ -156,13 +156,13 @@ def test_a_grammar_holds_here_too(client):
         ({"prompt": "a " * 1000, "max_tokens": 500}, "prompt"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param):
+def test_an_invalid_field_is_rejected_with_its_name(client, fields, param):
     with pytest.raises(openai.BadRequestError) as error:
         ask(client, **fields)
     assert error.value.body["param"] == param
 
 
-def test_leaving_a_stream_of_many_frees_all_slots(url, service):
+def test_a_disconnect_cancels_all_prompts_of_a_stream(url, service):
     async def leave():
         async with openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0) as client:
             stream = await client.completions.create(
@@ -182,7 +182,7 @@ def test_leaving_a_stream_of_many_frees_all_slots(url, service):
 
 
 @pytest.mark.parametrize("prompt", ["", None, [""]])
-def test_without_a_prompt_a_new_document_begins(url, service, prompt):
+def test_an_absent_prompt_starts_a_new_document(url, service, prompt):
     eos = service.renderer.tokenizer.eos_token_id
     body = {"model": "box", "max_tokens": 8, "temperature": 0}
     texts = [
@@ -192,7 +192,7 @@ def test_without_a_prompt_a_new_document_begins(url, service, prompt):
     assert texts[0] == texts[1] == texts[2]
 
 
-def test_more_prompts_than_run_at_once_are_answered_in_order(client):
+def test_more_prompts_than_slots_are_answered_in_order(client):
     prompts = [f"{number} and" for number in range(70)]
     answer = client.completions.create(model="box", prompt=prompts, max_tokens=1, echo=True, temperature=0)
     assert [choice.text.startswith(prompt) for choice, prompt in zip(answer.choices, prompts, strict=True)]
@@ -204,13 +204,13 @@ def test_more_prompts_than_run_at_once_are_answered_in_order(client):
     assert list(pieces.values()) == [choice.text for choice in answer.choices]
 
 
-def test_a_top_p_of_zero_leaves_the_likeliest_token(client):
+def test_a_top_p_of_zero_keeps_the_most_likely_token(client):
     greedy = ask(client, temperature=0).choices[0].text
     assert ask(client, temperature=2, top_p=0, seed=1).choices[0].text == greedy
 
 
-def test_parts_of_characters_are_told_apart_in_log_probabilities(client, service):
-    """Keyed by text, all of them would be the replacement character, and the chosen one's value would be lost."""
+def test_incomplete_characters_are_distinct_in_top_logprobs(client, service):
+    """As keys they would all be the replacement character, and the value of the generated token would be lost."""
     answer = ask(client, "你好 🚚", echo=True, logprobs=5, max_tokens=0).choices[0].logprobs
     assert any(token.startswith("bytes:\\x") for token in answer.tokens)
     for token, logprob, top in zip(answer.tokens[1:], answer.token_logprobs[1:], answer.top_logprobs[1:], strict=True):

@@ -21,13 +21,13 @@ def client(service):
 
 
 @pytest.mark.parametrize("text", ["Hello there", "你好 🚚", "<|user|> is text", ""])
-def test_a_text_comes_back_from_its_tokens(client, text):
+def test_detokenize_inverts_tokenize(client, text):
     found = client.post("/tokenize", json={"prompt": text}).json()
     assert found["count"] == len(found["tokens"]) == len(found["token_strs"])
     assert client.post("/detokenize", json={"tokens": found["tokens"]}).json()["prompt"] == text
 
 
-def test_messages_are_what_a_completion_reads(client, service):
+def test_the_tokens_of_messages_are_those_of_a_completion(client, service):
     messages = [{"role": "user", "content": "Hello"}]
     found = client.post("/tokenize", json={"messages": messages}).json()
     usage = client.post("/v1/chat/completions", json={"model": "box", "messages": messages, "max_tokens": 1}).json()
@@ -53,13 +53,13 @@ def test_messages_are_what_a_completion_reads(client, service):
         ("/detokenize", {"tokens": [1], "model": "other"}, "model"),
     ],
 )
-def test_what_is_wrong_is_refused_by_name(client, path, asked, param):
+def test_an_invalid_field_is_rejected_with_its_name(client, path, asked, param):
     answer = client.post(path, json=asked)
     assert answer.status_code == (404 if param == "model" else 400)
     assert answer.json()["error"]["param"] == param
 
 
-def test_both_are_described(client):
+def test_both_routes_are_in_the_openapi_document(client):
     document = client.get("/openapi.json").json()
     assert {"/tokenize", "/detokenize"} <= document["paths"].keys()
     assert {"TokenizeRequest", "DetokenizeRequest", "CompletionRequest"} <= document["components"]["schemas"].keys()

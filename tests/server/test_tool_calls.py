@@ -1,4 +1,4 @@
-"""Tools with a real model through the official client: arguments are right by construction, at any temperature."""
+"""Tools with a real model and the official client. Arguments are valid at any temperature."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def ask(client, **fields):
 
 
 def check(call):
-    """The arguments of a whole call are right."""
+    """Assert that the arguments of a complete call are valid."""
     assert re.fullmatch("call_[0-9a-f]{24}", call.id)
     if call.type == "custom":
         assert re.fullmatch(MATCHES[call.custom.name], call.custom.input)
@@ -66,7 +66,7 @@ def named(name):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_forced_calls_are_right_at_temperature_2(client, seed):
+def test_required_calls_are_valid_at_temperature_2(client, seed):
     choice = ask(
         client, tools=TOOLS + CUSTOM, tool_choice="required", temperature=2, seed=seed, max_tokens=120
     ).choices[0]
@@ -78,7 +78,7 @@ def test_forced_calls_are_right_at_temperature_2(client, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_one_call_means_one(client, seed):
+def test_a_single_call_is_exactly_one_call(client, seed):
     for fields in ({"tool_choice": "required", "parallel_tool_calls": False}, {"tool_choice": named("get_weather")}):
         choice = ask(client, tools=TOOLS, temperature=2, seed=seed, **fields).choices[0]
         [call] = choice.message.tool_calls
@@ -88,7 +88,7 @@ def test_one_call_means_one(client, seed):
 
 
 @pytest.mark.parametrize("name", ["query", "sum"])
-def test_a_custom_tools_input_follows_its_grammar(client, name):
+def test_the_input_of_a_custom_tool_follows_its_grammar(client, name):
     choice = {"type": "custom", "custom": {"name": name}}
     for seed in range(3):
         [call] = ask(client, tools=CUSTOM, tool_choice=choice, temperature=2, seed=seed).choices[0].message.tool_calls
@@ -96,13 +96,13 @@ def test_a_custom_tools_input_follows_its_grammar(client, name):
         check(call)
 
 
-def test_allowed_tools_are_the_only_ones(client):
+def test_only_allowed_tools_are_called(client):
     allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named("now")]}}
     choice = ask(client, tools=TOOLS, tool_choice=allowed, temperature=2, parallel_tool_calls=False).choices[0]
     assert [(call.function.name, call.function.arguments) for call in choice.message.tool_calls] == [("now", "{}")]
 
 
-def test_with_auto_a_model_may_talk_and_with_none_it_must(client):
+def test_auto_allows_text_and_none_forbids_calls(client):
     for choice in ("auto", "none"):
         answer = ask(client, tools=TOOLS, tool_choice=choice, temperature=0).choices[0]
         assert answer.message.content
@@ -148,7 +148,7 @@ def streamed(client, answers, **fields):
         },
     ),
 )  # fmt: skip
-def test_the_stream_is_the_answer(client, answers, fields):
+def test_a_stream_has_the_same_content_as_the_response(client, answers, fields):
     whole = ask(client, n=answers, tools=TOOLS + CUSTOM, **fields)
     found = streamed(client, answers, tools=TOOLS + CUSTOM, **fields)
     for choice, one in zip(whole.choices, found, strict=True):
@@ -166,7 +166,7 @@ def test_the_stream_is_the_answer(client, answers, fields):
             assert b"".join(bytes(e.bytes or []) for e in reported).decode(errors="replace") == one["content"]
 
 
-def test_the_stream_helper_puts_calls_together(client):
+def test_the_stream_helper_of_the_client_accumulates_calls(client):
     tools = [openai.pydantic_function_tool(Weather)]
     asked = {"model": "box", "messages": HELLO, "tools": tools, "tool_choice": named("Weather"), "seed": 3}
     with client.chat.completions.stream(**asked, temperature=2, max_tokens=300) as stream:
@@ -177,7 +177,7 @@ def test_the_stream_helper_puts_calls_together(client):
     assert isinstance(call.function.parsed_arguments, Weather)
 
 
-# Whole loops
+# Tool loops
 
 
 class Weather(pydantic.BaseModel):
@@ -186,7 +186,7 @@ class Weather(pydantic.BaseModel):
     rain: bool | None
 
 
-def test_parse_gives_arguments_of_the_class_and_they_may_be_sent_back(client):
+def test_parse_returns_arguments_of_the_class_and_the_message_is_accepted_as_input(client):
     tools = [openai.pydantic_function_tool(Weather)]
     asked = {"model": "box", "tools": tools, "temperature": 2, "max_tokens": 300}
     message = client.chat.completions.parse(messages=HELLO, tool_choice=named("Weather"), **asked).choices[0].message
@@ -198,7 +198,7 @@ def test_parse_gives_arguments_of_the_class_and_they_may_be_sent_back(client):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_loop_of_calls_and_answers_at_temperature_2(client, stream):
+def test_a_loop_of_calls_and_results_at_temperature_2(client, stream):
     messages = list(HELLO)
     for turn, choice in enumerate(["required", "required", "none"]):
         fields = {"messages": messages, "tools": TOOLS, "tool_choice": choice, "temperature": 2, "seed": turn,
@@ -219,7 +219,7 @@ def test_a_loop_of_calls_and_answers_at_temperature_2(client, stream):
     assert sum(message["role"] == "tool" for message in messages) == 2
 
 
-def test_a_format_goes_with_tools(client):
+def test_a_response_format_works_together_with_tools(client):
     schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["a"],
               "additionalProperties": False}  # fmt: skip
     format = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
@@ -231,7 +231,7 @@ def test_a_format_goes_with_tools(client):
             jsonschema.validate(json.loads(choice.message.content), schema)
 
 
-def test_the_older_interface_gives_one_call(client):
+def test_the_legacy_fields_return_one_call(client):
     function = TOOLS[0]["function"]
     choice = ask(client, functions=[function], function_call={"name": "get_weather"}, temperature=2).choices[0]
     jsonschema.validate(json.loads(choice.message.function_call.arguments), PARAMETERS["get_weather"])
@@ -254,7 +254,7 @@ def test_the_older_interface_gives_one_call(client):
         ({"tools": TOOLS, "extra_body": {"ignore_eos": True}}, "ignore_eos"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param):
+def test_an_invalid_field_is_rejected_with_its_name(client, fields, param):
     with pytest.raises(openai.BadRequestError) as error:
         ask(client, **fields)
     assert error.value.body["param"] == param
@@ -295,9 +295,9 @@ def test_arguments_are_valid_against_any_schema_at_temperature_2(client, one, ot
     except openai.BadRequestError as error:
         assert error.code == "context_length_exceeded"  # noqa: PT017 - long definitions are not what this is about
         reject()
-    calls = choice.message.tool_calls or []  # the limit may come before a first name
+    calls = choice.message.tool_calls or []  # the limit may end the answer before the first name
     if choice.finish_reason == "length":
-        calls = calls[:-1]  # and cuts the last one short
+        calls = calls[:-1]  # the limit cuts the last call off
     for call in calls:
         schema = one if call.function.name == "first" else other
         jsonschema.validate(json.loads(call.function.arguments), schema)

@@ -1,4 +1,4 @@
-"""Tools over HTTP: how requests are read, what is refused by name, and the shapes of answers that call."""
+"""Tools over HTTP: parsing and validation of requests, and the shape of responses with calls."""
 
 import json
 
@@ -53,7 +53,7 @@ def post(url):
 
 @pytest.fixture
 def calling(services, chat):
-    """Replaces the service by one that says something and calls twice."""
+    """Replace the service by one that writes a text and calls two tools."""
     services["scripted"] = ScriptedChatService(["I look.", CALL, OTHER])
     return services["scripted"]
 
@@ -61,7 +61,7 @@ def calling(services, chat):
 # Requests
 
 
-def test_tools_reach_the_turn(post, chat):
+def test_tools_reach_the_chat_service(post, chat):
     assert post(tools=[WEATHER, NOW, NOTE]).status_code == 200
     turn = chat.requests[0]
     assert [(tool.name, tool.kind) for tool in turn.tools.definitions] == [
@@ -92,12 +92,12 @@ def test_tools_reach_the_turn(post, chat):
          ToolChoice("required", ("note",)), True),
     ],
 )  # fmt: skip
-def test_a_choice_reaches_the_turn(post, chat, said, choice, parallel):
+def test_the_tool_choice_reaches_the_chat_service(post, chat, said, choice, parallel):
     assert post(tools=[WEATHER, NOW, NOTE], tool_choice=said).status_code == 200
     assert (chat.requests[0].tools.choice, chat.requests[0].tools.parallel_calls) == (choice, parallel)
 
 
-def test_the_older_fields_mean_the_same(post, chat):
+def test_the_legacy_fields_are_equivalent(post, chat):
     assert post(functions=[WEATHER["function"]], function_call={"name": "get_weather"}).status_code == 200
     assert post(tools=[WEATHER], tool_choice={"type": "function", "function": {"name": "get_weather"}}).is_success
     older, newer = chat.requests
@@ -110,7 +110,7 @@ def test_the_older_fields_mean_the_same(post, chat):
     [{"tools": []}, {"tool_choice": "none"}, {"tool_choice": "auto"}, {"functions": []}, {"function_call": "none"},
      {"function_call": "auto"}, {"parallel_tool_calls": True}, {"parallel_tool_calls": False}],
 )  # fmt: skip
-def test_a_field_that_asks_for_nothing_passes(post, chat, fields):
+def test_neutral_values_of_the_tool_fields_are_accepted(post, chat, fields):
     assert post(**fields).status_code == 200
     assert chat.requests[0].tools.definitions == ()
 
@@ -165,7 +165,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("fields", "param", "says"), BAD)
-def test_what_is_wrong_is_refused_by_name(post, chat, fields, param, says):
+def test_an_invalid_field_is_rejected_with_its_path(post, chat, fields, param, says):
     answer = post(**fields)
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
@@ -176,7 +176,7 @@ def test_what_is_wrong_is_refused_by_name(post, chat, fields, param, says):
 # Messages
 
 
-def test_calls_and_their_answers_reach_the_turn(post, chat):
+def test_calls_and_results_reach_the_chat_service(post, chat):
     messages = [
         *HELLO,
         asked(call("a"), {"id": "b", "type": "custom", "custom": {"name": "note", "input": "hi"}}),
@@ -200,7 +200,7 @@ def test_calls_and_their_answers_reach_the_turn(post, chat):
     )  # fmt: skip
 
 
-def test_the_older_messages_mean_the_same(post, chat):
+def test_the_legacy_messages_are_equivalent(post, chat):
     said = {"name": "get_weather", "arguments": "{}"}
     messages = [
         *HELLO, {"role": "assistant", "content": None, "function_call": said},
@@ -250,7 +250,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("messages", "at", "where", "says"), WRONG)
-def test_calls_and_answers_that_do_not_fit_are_refused_by_place(post, chat, messages, at, where, says):
+def test_calls_and_results_that_do_not_match_are_rejected_with_their_path(post, chat, messages, at, where, says):
     answer = post(messages=[*HELLO, *messages])
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, f"messages[{at}].{where}")
@@ -258,10 +258,10 @@ def test_calls_and_answers_that_do_not_fit_are_refused_by_place(post, chat, mess
     assert chat.requests == []
 
 
-# Answers
+# Responses
 
 
-def test_a_whole_answer_that_calls(post, calling):
+def test_a_response_with_calls(post, calling):
     [choice] = post(tools=[WEATHER, NOTE]).json()["choices"]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"] == {
@@ -273,7 +273,7 @@ def test_a_whole_answer_that_calls(post, calling):
     }  # fmt: skip
 
 
-def test_content_is_null_where_there_is_none_and_calls_are_absent_where_there_are_none(post, services, chat):
+def test_absent_content_is_null_and_absent_calls_are_left_out(post, services, chat):
     message = post().json()["choices"][0]["message"]
     assert message.keys() == {"role", "content", "refusal", "annotations"}
     services["scripted"] = ScriptedChatService([CALL])
@@ -288,7 +288,7 @@ def pieces(response):
     return [json.loads(line)["choices"][0] for line in lines[:-1]]
 
 
-def test_a_stream_that_calls(post, calling):
+def test_a_stream_with_calls(post, calling):
     found = pieces(post(tools=[WEATHER, NOTE], stream=True))
     assert [piece["delta"] for piece in found] == [
         {"role": "assistant", "content": ""},
@@ -303,12 +303,12 @@ def test_a_stream_that_calls(post, calling):
     assert [piece["finish_reason"] for piece in found] == [None] * 6 + ["tool_calls"]
 
 
-def test_a_stream_that_only_calls_has_no_content(post, services, chat):
+def test_a_stream_with_only_calls_has_no_content(post, services, chat):
     services["scripted"] = ScriptedChatService([CALL])
     assert all("content" not in piece["delta"] for piece in pieces(post(tools=[WEATHER], stream=True)))
 
 
-def test_the_older_fields_are_answered_in_the_older_form(post, services, chat):
+def test_a_request_with_legacy_fields_gets_a_legacy_response(post, services, chat):
     services["scripted"] = ScriptedChatService([CALL])
     [choice] = post(functions=[WEATHER["function"]]).json()["choices"]
     assert choice["finish_reason"] == "function_call"
@@ -323,7 +323,7 @@ def test_the_older_fields_are_answered_in_the_older_form(post, services, chat):
     assert found[-1]["finish_reason"] == "function_call"
 
 
-def test_the_official_client_reads_calls_and_sends_them_back(url, services, chat):
+def test_the_official_client_reads_calls_and_sends_results(url, services, chat):
     services["scripted"] = ScriptedChatService(["I look.", CALL])
     with openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as client:
         message = client.chat.completions.create(model="scripted", messages=HELLO, tools=[WEATHER]).choices[0].message
@@ -332,7 +332,7 @@ def test_the_official_client_reads_calls_and_sends_them_back(url, services, chat
     assert services["scripted"].requests[1].messages[1] == Message("assistant", "I look.", tool_calls=(CALL,))
 
 
-def test_a_kept_conversation_shows_calls_and_answers(post, url, services, chat, store):
+def test_a_stored_conversation_has_calls_and_results(post, url, services, chat, store):
     services["scripted"] = ScriptedChatService(["I look.", CALL], store=store)
     id = store.create(title="t", model="scripted").id
     post(tools=[WEATHER], conversation_id=id)
@@ -345,8 +345,8 @@ def test_a_kept_conversation_shows_calls_and_answers(post, url, services, chat, 
     assert kept[0]["tool_calls"] is None
 
 
-def test_a_tool_that_is_not_strict_is_used_without_the_keywords_that_cannot_be_enforced(post, chat):
-    """As zod 4 and MCP servers write schemas; the answer says what its arguments are not held to."""
+def test_a_tool_that_is_not_strict_is_enforced_without_unsupported_keywords(post, chat):
+    """zod 4 and MCP servers write such schemas. A response header lists the keywords that are not enforced."""
     properties = {"phone": {"type": "string", "format": "phone", "pattern": "^(?=[0-9])"},
                   "tags": {"type": "array", "uniqueItems": True}}  # fmt: skip
     schema = {"type": "object", "properties": properties, "propertyNames": {"type": "string"}}
@@ -366,12 +366,12 @@ def test_a_tool_that_is_not_strict_is_used_without_the_keywords_that_cannot_be_e
 
 
 @pytest.mark.parametrize("parameters", [{}, {"type": "object"}, {"type": "object", "properties": None}, None])
-def test_the_ways_to_describe_no_parameters_are_all_accepted(post, chat, parameters):
+def test_a_tool_without_parameters_may_be_declared_in_several_ways(post, chat, parameters):
     assert post(tools=[function(parameters=parameters)]).status_code == 200
     assert chat.requests[0].tools.definitions[0].arguments_schema["type"] == "object"
 
 
-def test_a_set_of_128_tools_with_long_descriptions_is_read(post, chat):
+def test_128_tools_with_long_descriptions_are_accepted(post, chat):
     tools = [function(name=f"tool_{i}", description="word " * 400, parameters=SCHEMA) for i in range(128)]
     assert post(tools=tools).status_code == 200
     assert len(chat.requests[0].tools.definitions) == 128

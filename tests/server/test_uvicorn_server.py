@@ -1,4 +1,4 @@
-"""The process: where it listens, what it says, how it ends."""
+"""The server process: addresses, start message, shutdown."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from turnwise.server.uvicorn_server import ListenFailed, serve
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService
 
-pytestmark = pytest.mark.slow  # waits, as the clients it plays do
+pytestmark = pytest.mark.slow  # blocks, as a real client does
 
 PROGRAM = """
 import sys
@@ -47,7 +47,7 @@ def app():
 
 @contextmanager
 def server(words, drain=30.0, log_format="text"):
-    """A server as a program of its own: the process and its address."""
+    """Start a server in a separate process. Yields the process and its URL."""
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(words), str(drain), log_format],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -60,7 +60,7 @@ def server(words, drain=30.0, log_format="text"):
 
 @contextmanager
 def talking(url):
-    """The lines of a stream that has begun."""
+    """Return the lines of a stream that has started."""
     with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}, timeout=30) as answer:
         lines = answer.iter_lines()
         while "secret" not in next(lines):
@@ -78,7 +78,7 @@ def assert_a_clean_end(process):
 
 
 @pytest.mark.parametrize("how", SIGNALS)
-def test_it_says_where_it_listens_and_ends_at_once_when_nothing_is_under_way(how):
+def test_an_idle_server_prints_its_address_and_stops_at_once(how):
     with server(3) as (process, url), httpx.Client(base_url=url) as idle:
         assert idle.get("/health").status_code == 200
         began = time.monotonic()
@@ -88,7 +88,7 @@ def test_it_says_where_it_listens_and_ends_at_once_when_nothing_is_under_way(how
 
 
 @pytest.mark.parametrize("how", SIGNALS)
-def test_what_is_under_way_is_finished_and_nothing_new_is_begun(how):
+def test_running_requests_are_completed_and_new_ones_are_rejected_during_shutdown(how):
     with server(TWO_SECONDS) as (process, url), httpx.Client(base_url=url) as kept_alive, talking(url) as lines:
         assert kept_alive.get("/ready").status_code == 200
         process.send_signal(how)
@@ -108,7 +108,7 @@ def test_what_is_under_way_is_finished_and_nothing_new_is_begun(how):
     assert re.search(r"^\d\d:\d\d:\d\d POST /v1/chat/completions 200 \d+ ms$", errors, re.MULTILINE)
 
 
-def test_a_whole_answer_is_finished_too():
+def test_a_response_without_streaming_is_completed_during_shutdown():
     with server(TWO_SECONDS) as (process, url):
         asked = ["-c", "import httpx, sys; print(httpx.post(sys.argv[1], json=eval(sys.argv[2]), timeout=30).text)"]
         with subprocess.Popen(
@@ -123,7 +123,7 @@ def test_a_whole_answer_is_finished_too():
 
 
 @pytest.mark.parametrize("how", SIGNALS)
-def test_what_takes_longer_than_the_drain_is_told_that_it_ends(how):
+def test_a_request_longer_than_the_shutdown_timeout_ends_with_an_error(how):
     with server(ENDLESS, drain=0.5) as (process, url), talking(url) as lines:
         began = time.monotonic()
         process.send_signal(how)
@@ -134,7 +134,7 @@ def test_what_takes_longer_than_the_drain_is_told_that_it_ends(how):
     assert 0.4 < took < 3
 
 
-def test_the_official_client_learns_that_its_answer_was_cut_off():
+def test_the_official_client_raises_if_its_response_is_cut_off():
     with (
         server(ENDLESS, drain=0.2) as (process, url),
         openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
@@ -165,7 +165,7 @@ def test_a_response_that_is_cut_off_ends_with_the_published_event():
 
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
-def test_a_second_signal_ends_it_at_once(first, second):
+def test_a_second_signal_stops_the_server_at_once(first, second):
     with server(ENDLESS) as (process, url), talking(url):
         process.send_signal(first)
         time.sleep(0.3)
@@ -176,7 +176,7 @@ def test_a_second_signal_ends_it_at_once(first, second):
     assert time.monotonic() - began < 3
 
 
-def test_logs_as_json_are_one_object_per_line():
+def test_json_logs_have_one_object_per_line():
     with server(3, log_format="json") as (process, url):
         httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"x-request-id": "r-1"})
         process.send_signal(signal.SIGTERM)
@@ -185,7 +185,7 @@ def test_logs_as_json_are_one_object_per_line():
     assert (line["request_id"], line["status"], line["completion_tokens"]) == ("r-1", 200, 3)
 
 
-def test_a_taken_port_is_explained(app):
+def test_a_port_in_use_is_an_error_with_an_explanation(app):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ListenFailed, match=rf"port {port}: address already in use\. .*--port 0"):
@@ -193,12 +193,12 @@ def test_a_taken_port_is_explained(app):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
-def test_other_machines_are_let_in_only_on_demand(app, host):
+def test_listening_on_other_addresses_needs_an_option(app, host):
     with pytest.raises(ListenFailed, match=r"without an API key\. Use --host 127\.0\.0\.1, add --allow-remote"):
         serve(app, host=host, port=0)
 
 
-def test_with_a_key_other_machines_need_no_further_word(tmp_path):
+def test_listening_on_other_addresses_needs_no_option_with_a_key(tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
     app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)
     with pytest.raises(ListenFailed, match="without an API key"):
@@ -206,12 +206,12 @@ def test_with_a_key_other_machines_need_no_further_word(tmp_path):
     keys.create("me")
     required = create_app({"scripted": ScriptedChatService()}, default="scripted", require_key=True)
     for safe in (app, required):
-        with pytest.raises(ListenFailed, match="There is no port"):  # it got as far as listening
+        with pytest.raises(ListenFailed, match="There is no port"):  # it started to listen
             serve(safe, host="0.0.0.0", port=-1)
 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("127.0.0.1", -1), ("no such host", 0)])
-def test_an_impossible_address_is_explained(app, host, port):
+def test_an_invalid_address_is_an_error_with_an_explanation(app, host, port):
     with pytest.raises(ListenFailed, match=r"There is no (port|address)"):
         serve(app, host=host, port=port, allow_remote=True)

@@ -1,4 +1,4 @@
-"""A served model is ready for its first requests before the server listens."""
+"""A served model is warmed up before the server listens."""
 
 import asyncio
 
@@ -10,13 +10,13 @@ from turnwise.core.messages import Message
 from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 
 
-def test_the_tables_of_the_vocabulary_are_there_before_the_first_request():
+def test_grammar_tables_are_built_before_the_first_request():
     with open_chat_service(None, max_num_seqs=1, prepare=True) as service:
         assert {"token_lower_bound", "vocabulary", "grammars"} <= vars(service.renderer).keys()
 
 
 @pytest.mark.parametrize("error", [ValueError("no end token"), RecursionError()])
-def test_a_table_that_cannot_be_built_keeps_no_model_from_being_served(monkeypatch, error):
+def test_a_model_is_served_even_if_its_grammar_tables_cannot_be_built(monkeypatch, error):
     def fail(self):
         raise error
 

@@ -6,9 +6,9 @@ A field is declared once, as an attribute of a class of request fields:
         best_of: Annotated[int | None, Parameter(BEST_OF_SPEC), EXTENSION, Target("output.best_of")] = None
 
 The annotation has the type, the bounds and the description (of a `ParameterSpec` or of pydantic's `Field`), and the
-metadata that this module defines. The routes of a field are those whose body inherits the class. The JSON schema, the OpenAPI document, the reference page
-(`server/field_reference.py`), the errors for invalid values and the value in the chat request follow from the
-declaration.
+metadata that this module defines. The routes of a field are those whose body inherits the class. The JSON schema, the
+OpenAPI document, the reference page (`server/field_reference.py`), the errors for invalid values and the value in the
+chat request follow from the declaration.
 """
 
 from collections.abc import Callable, Mapping
