@@ -28,15 +28,15 @@ class Bound:
     difference: str = ""
 
 
-def values(name: str, *bounds: Any, **more: Any) -> tuple[dict[str, Any], ...]:
+def values(name: str, *bounds: Any, **further_fields: Any) -> tuple[dict[str, Any], ...]:
     """Return the request fields for every value of a field, together with further fields."""
-    return tuple({name: bound, **more} for bound in bounds)
+    return tuple({name: bound, **further_fields} for bound in bounds)
 
 
 def tools(count: int, name: str = "f") -> list[dict[str, Any]]:
     """Return `count` functions; the first is called `name`."""
     names = [name, *(f"f{number}" for number in range(1, count))]
-    return [{"type": "function", "function": {"name": each}} for each in names]
+    return [{"type": "function", "function": {"name": tool_name}} for tool_name in names]
 
 
 def schema(name: str) -> dict[str, Any]:

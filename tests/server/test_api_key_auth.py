@@ -26,7 +26,7 @@ def keys(tmp_path):
 
 
 @pytest.fixture
-def locked(keys):
+def secured(keys):
     """URL and key of a server with one key."""
     key = keys.create("me")
     store = open_store("sqlite:///:memory:")
@@ -64,11 +64,11 @@ def eventually(condition, seconds=5.0):
         ("GET", "/nothing"),
     ],
 )
-def test_every_api_route_requires_the_key(locked, method, path):
-    url, key = locked
+def test_every_api_route_requires_the_key(secured, method, path):
+    url, key = secured
     wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
     keys = (wrong, key[:VISIBLE_LENGTH], f"{key} {key}", "ü")
-    for value in (None, "Bearer", key, f"Basic {key}", *(f"Bearer {said}" for said in keys)):
+    for value in (None, "Bearer", key, f"Basic {key}", *(f"Bearer {header_key}" for header_key in keys)):
         headers = {} if value is None else {"Authorization": value.encode()}
         answer = httpx.request(method, url + path, headers=headers, json=BODY if method == "POST" else None)
         assert answer.status_code == 401
@@ -78,26 +78,26 @@ def test_every_api_route_requires_the_key(locked, method, path):
         assert key[VISIBLE_LENGTH:-1] not in answer.text
 
 
-def test_the_error_distinguishes_a_missing_from_a_wrong_key(locked):
-    url, _ = locked
+def test_the_error_distinguishes_a_missing_from_a_wrong_key(secured):
+    url, _ = secured
     assert "is missing" in httpx.get(f"{url}/v1/models").json()["error"]["message"]
     assert "is wrong" in httpx.get(f"{url}/v1/models", headers=bearer("tw-x")).json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/assets/app.js", "/health", "/ready"])
-def test_pages_and_health_checks_need_no_key(locked, path):
-    assert httpx.get(locked[0] + path).status_code == 200
+def test_pages_and_health_checks_need_no_key(secured, path):
+    assert httpx.get(secured[0] + path).status_code == 200
 
 
-def test_every_route_answers_with_the_key(locked):
-    url, key = locked
+def test_every_route_answers_with_the_key(secured):
+    url, key = secured
     for path in ("/v1/models", "/v1/conversations", "/metrics"):
         assert httpx.get(url + path, headers=bearer(key)).status_code == 200
     assert httpx.get(f"{url}/v1/models", headers={"authorization": f"bearer   {key}"}).status_code == 200
 
 
-def test_the_official_client_raises_without_a_key(locked):
-    url, key = locked
+def test_the_official_client_raises_without_a_key(secured):
+    url, key = secured
     with openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
         answer = client.chat.completions.create(model="scripted", messages=HELLO)
     assert answer.choices[0].message.content == "Hello, you."
@@ -133,9 +133,9 @@ def test_a_key_can_be_required_before_any_exists(keys):
         assert eventually(lambda: httpx.get(f"{url}/v1/models", headers=bearer(key)).status_code == 200, seconds=2)
 
 
-def test_a_request_with_a_key_may_have_any_host(locked):
+def test_a_request_with_a_key_may_have_any_host(secured):
     """DNS rebinding is no risk here: a page that points its name at this machine has no key."""
-    url, key = locked
+    url, key = secured
     proxied = {"host": "chat.example", "origin": "https://chat.example", **bearer(key)}
     assert httpx.get(f"{url}/v1/models", headers=bearer(key)).status_code == 200  # reads the keys
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=proxied).status_code == 200
@@ -143,8 +143,8 @@ def test_a_request_with_a_key_may_have_any_host(locked):
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=foreign).status_code == 403
 
 
-def test_the_last_use_of_a_key_is_recorded(locked, keys):
-    url, key = locked
+def test_the_last_use_of_a_key_is_recorded(secured, keys):
+    url, key = secured
     assert keys.list()[0].last_used is None
     httpx.get(f"{url}/v1/models", headers=bearer("tw-wrong"))
     httpx.get(f"{url}/v1/models", headers=bearer(key))
@@ -152,8 +152,8 @@ def test_the_last_use_of_a_key_is_recorded(locked, keys):
     assert keys.list()[0].last_used >= keys.list()[0].created
 
 
-def test_an_unreadable_key_file_rejects_every_request_and_is_logged(keys, locked, caplog):
-    url, _ = locked
+def test_an_unreadable_key_file_rejects_every_request_and_is_logged(keys, secured, caplog):
+    url, _ = secured
     keys._path.write_bytes(b"no database at all" * 100)
 
     def answer():

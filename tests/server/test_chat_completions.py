@@ -31,13 +31,13 @@ def tokenizer():
     return Tokenizer.load(resolve_model_folder("box"))
 
 
-def ask(client, **fields):
-    ours = {name: fields.pop(name) for name in list(fields) if name in OURS}
-    asked = {"model": "box", "messages": HELLO, "max_tokens": 40, **fields}
-    return client.chat.completions.create(**asked, extra_body=ours)
+def create(client, **fields):
+    extensions = {name: fields.pop(name) for name in list(fields) if name in EXTENSIONS}
+    arguments = {"model": "box", "messages": HELLO, "max_tokens": 40, **fields}
+    return client.chat.completions.create(**arguments, extra_body=extensions)
 
 
-OURS = {
+EXTENSIONS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_choice", "guided_grammar", "chat_template_kwargs", "num_beams",
     "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "priority", "echo",
@@ -45,9 +45,9 @@ OURS = {
 }  # fmt: skip
 
 
-def refused(client, **fields):
+def rejected(client, **fields):
     with pytest.raises(openai.BadRequestError) as error:
-        ask(client, **fields)
+        create(client, **fields)
     return error.value.body["param"], error.value.body["message"]
 
 
@@ -58,17 +58,17 @@ def tokens(choice):
 # Streaming
 
 
-def streamed(client, answers, **fields):
-    texts, finishes, logprobs, usage = [""] * answers, {}, [[] for _ in range(answers)], None
-    for chunk in ask(client, stream=True, stream_options={"include_usage": True}, n=answers, **fields):
+def collect_stream(client, answers, **fields):
+    texts, finish_reasons, logprobs, usage = [""] * answers, {}, [[] for _ in range(answers)], None
+    for chunk in create(client, stream=True, stream_options={"include_usage": True}, n=answers, **fields):
         usage = chunk.usage or usage
-        for piece in chunk.choices:
-            texts[piece.index] += piece.delta.content or ""
-            logprobs[piece.index] += (piece.logprobs and piece.logprobs.content) or []
-            assert piece.index not in finishes, "nothing follows the end of an answer"
-            if piece.finish_reason:
-                finishes[piece.index] = piece.finish_reason
-    return texts, [finishes[i] for i in range(answers)], logprobs, usage
+        for chunk_choice in chunk.choices:
+            texts[chunk_choice.index] += chunk_choice.delta.content or ""
+            logprobs[chunk_choice.index] += (chunk_choice.logprobs and chunk_choice.logprobs.content) or []
+            assert chunk_choice.index not in finish_reasons, "nothing follows the end of an answer"
+            if chunk_choice.finish_reason:
+                finish_reasons[chunk_choice.index] = chunk_choice.finish_reason
+    return texts, [finish_reasons[i] for i in range(answers)], logprobs, usage
 
 
 @settings(max_examples=25, deadline=None)
@@ -98,14 +98,15 @@ def streamed(client, answers, **fields):
     ),
 )
 def test_a_stream_has_the_same_content_as_the_response(client, answers, fields):
-    whole = ask(client, n=answers, **fields)
-    texts, finishes, logprobs, usage = streamed(client, answers, **fields)
-    assert texts == [choice.message.content for choice in whole.choices]
-    assert finishes == [choice.finish_reason for choice in whole.choices]
-    counts = ("prompt_tokens", "completion_tokens", "total_tokens")  # `cached_tokens` differ: the second request uses the prefix cache
-    assert [getattr(usage, name) for name in counts] == [getattr(whole.usage, name) for name in counts]
+    response = create(client, n=answers, **fields)
+    texts, finish_reasons, logprobs, usage = collect_stream(client, answers, **fields)
+    assert texts == [choice.message.content for choice in response.choices]
+    assert finish_reasons == [choice.finish_reason for choice in response.choices]
+    # `cached_tokens` differ: the second request uses the prefix cache.
+    counts = ("prompt_tokens", "completion_tokens", "total_tokens")
+    assert [getattr(usage, name) for name in counts] == [getattr(response.usage, name) for name in counts]
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
-    for choice, entries in zip(whole.choices, logprobs, strict=True):
+    for choice, entries in zip(response.choices, logprobs, strict=True):
         assert entries == (choice.logprobs.content if choice.logprobs else [])
         for string in [*fields.get("stop", []), *fields.get("bad_words", [])]:
             assert string not in choice.message.content
@@ -117,32 +118,32 @@ def test_a_stream_has_the_same_content_as_the_response(client, answers, fields):
 
 
 def test_n_choices_differ_and_the_first_equals_that_of_a_single_request(client):
-    several = ask(client, n=5, seed=7, temperature=1.5).choices
-    assert [choice.index for choice in several] == [0, 1, 2, 3, 4]
-    assert len({choice.message.content for choice in several}) > 1
-    assert several[0].message.content == ask(client, seed=7, temperature=1.5).choices[0].message.content
-    assert [c.message.content for c in ask(client, n=5, seed=7, temperature=1.5).choices] == [
-        c.message.content for c in several
+    choices = create(client, n=5, seed=7, temperature=1.5).choices
+    assert [choice.index for choice in choices] == [0, 1, 2, 3, 4]
+    assert len({choice.message.content for choice in choices}) > 1
+    assert choices[0].message.content == create(client, seed=7, temperature=1.5).choices[0].message.content
+    assert [c.message.content for c in create(client, n=5, seed=7, temperature=1.5).choices] == [
+        c.message.content for c in choices
     ]
 
 
 def test_usage_counts_the_prompt_once_and_all_choices(client):
-    usage = ask(client, n=3, temperature=0, logprobs=True)
-    written = sum(len(choice.logprobs.content) for choice in usage.choices)
-    assert usage.usage.completion_tokens == written
-    assert usage.usage.prompt_tokens == ask(client).usage.prompt_tokens
+    response = create(client, n=3, temperature=0, logprobs=True)
+    written = sum(len(choice.logprobs.content) for choice in response.choices)
+    assert response.usage.completion_tokens == written
+    assert response.usage.prompt_tokens == create(client).usage.prompt_tokens
 
 
 @pytest.mark.parametrize("n", [0, 129, 1.5])
 def test_n_out_of_bounds_is_rejected(client, n):
-    assert refused(client, n=n)[0] == "n"
+    assert rejected(client, n=n)[0] == "n"
 
 
 # Log-probabilities
 
 
 def test_the_greedy_token_has_the_largest_logprob(client):
-    choice = ask(client, temperature=0, logprobs=True, top_logprobs=5).choices[0]
+    choice = create(client, temperature=0, logprobs=True, top_logprobs=5).choices[0]
     assert "".join(tokens(choice)) == choice.message.content
     for entry in choice.logprobs.content:
         assert len(entry.top_logprobs) == 5
@@ -154,72 +155,74 @@ def test_the_greedy_token_has_the_largest_logprob(client):
 
 
 def test_tokens_that_are_incomplete_characters_have_bytes(client):
-    choice = ask(client, temperature=0, logprobs=True, guided_regex="好🚚").choices[0]
+    choice = create(client, temperature=0, logprobs=True, guided_regex="好🚚").choices[0]
     assert choice.message.content == "好🚚"
     assert b"".join(bytes(entry.bytes) for entry in choice.logprobs.content).decode() == "好🚚"
     assert len(choice.logprobs.content) > 2
 
 
 def test_top_logprobs_requires_logprobs(client):
-    assert refused(client, top_logprobs=3) == ("top_logprobs", "'top_logprobs' needs 'logprobs': true.")
+    assert rejected(client, top_logprobs=3) == ("top_logprobs", "'top_logprobs' needs 'logprobs': true.")
 
 
 # Biases and penalties
 
 
-def first(client, **fields):
-    choice = ask(client, temperature=0, logprobs=True, top_logprobs=20, max_tokens=1, **fields).choices[0]
+def first_logprobs(client, **fields):
+    choice = create(client, temperature=0, logprobs=True, top_logprobs=20, max_tokens=1, **fields).choices[0]
     return {entry.token: entry.logprob for entry in choice.logprobs.content[0].top_logprobs}
 
 
 @pytest.mark.parametrize("bias", [-3, 0.5, 2])
 def test_logit_bias_shifts_the_logit_by_its_value(client, tokenizer, bias):
-    plain = first(client)
-    one, other = list(plain)[:2]
-    [id] = tokenizer.encode(one)
-    moved = first(client, logit_bias={str(id): bias})
-    assert (moved[one] - moved[other]) - (plain[one] - plain[other]) == pytest.approx(bias, abs=1e-4)
+    plain = first_logprobs(client)
+    first_token, second_token = list(plain)[:2]
+    [id] = tokenizer.encode(first_token)
+    shifted = first_logprobs(client, logit_bias={str(id): bias})
+    assert (shifted[first_token] - shifted[second_token]) - (plain[first_token] - plain[second_token]) == pytest.approx(
+        bias, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(("name", "times"), [("presence_penalty", 1), ("frequency_penalty", 3)])
 def test_penalties_shift_the_logit_of_generated_tokens(client, name, times):
     """A regex forces one token three times; the distribution of the fourth token is compared."""
 
-    def fourth(**fields):
-        choice = ask(client, temperature=0, logprobs=True, top_logprobs=20, guided_regex="777[78]", **fields)
+    def fourth_logprobs(**fields):
+        choice = create(client, temperature=0, logprobs=True, top_logprobs=20, guided_regex="777[78]", **fields)
         assert tokens(choice.choices[0])[:3] == ["7"] * 3
         return {entry.token: entry.logprob for entry in choice.choices[0].logprobs.content[3].top_logprobs}
 
-    plain, moved = fourth(), fourth(**{name: 0.25})
-    shift = (moved["7"] - moved["8"]) - (plain["7"] - plain["8"])
+    plain, shifted = fourth_logprobs(), fourth_logprobs(**{name: 0.25})
+    shift = (shifted["7"] - shifted["8"]) - (plain["7"] - plain["8"])
     assert shift == pytest.approx(-0.25 * times, abs=1e-4)
 
 
 def test_token_ids_out_of_the_vocabulary_are_rejected(client):
-    assert refused(client, logit_bias={"999999": 1})[0] == "logit_bias"
-    assert refused(client, stop_token_ids=[999999])[0] == "stop_token_ids"
+    assert rejected(client, logit_bias={"999999": 1})[0] == "logit_bias"
+    assert rejected(client, stop_token_ids=[999999])[0] == "stop_token_ids"
 
 
 # Lengths and stop conditions
 
 
 def test_ignore_eos_continues_to_the_limit_and_min_tokens_to_the_minimum(client):
-    plain = ask(client, temperature=0, max_tokens=80)
+    plain = create(client, temperature=0, max_tokens=80)
     assert plain.choices[0].finish_reason == "stop"
-    assert ask(client, temperature=0, max_tokens=80, ignore_eos=True).usage.completion_tokens == 80
-    longer = ask(client, temperature=0, max_tokens=80, min_tokens=plain.usage.completion_tokens + 5)
+    assert create(client, temperature=0, max_tokens=80, ignore_eos=True).usage.completion_tokens == 80
+    longer = create(client, temperature=0, max_tokens=80, min_tokens=plain.usage.completion_tokens + 5)
     assert longer.usage.completion_tokens >= plain.usage.completion_tokens + 5
 
 
 def test_a_stop_token_ends_the_answer_and_is_excluded(client, tokenizer):
-    text = ask(client, temperature=0).choices[0].message.content
+    text = create(client, temperature=0).choices[0].message.content
     ids = tokenizer.encode(text)
-    short = ask(client, temperature=0, stop_token_ids=[ids[4]]).choices[0]
+    short = create(client, temperature=0, stop_token_ids=[ids[4]]).choices[0]
     assert (short.message.content, short.finish_reason) == (tokenizer.decode(ids[: ids.index(ids[4])]), "stop")
 
 
 def test_min_tokens_above_max_tokens_is_rejected(client):
-    assert refused(client, min_tokens=50)[0] == "min_tokens"
+    assert rejected(client, min_tokens=50)[0] == "min_tokens"
 
 
 # Formats
@@ -227,9 +230,9 @@ def test_min_tokens_above_max_tokens_is_rejected(client):
 
 def test_the_json_object_format_is_enforced_at_temperature_2(client):
     for seed in range(5):
-        choice = ask(client, response_format={"type": "json_object"}, temperature=2, seed=seed, max_tokens=600).choices[
-            0
-        ]
+        choice = create(
+            client, response_format={"type": "json_object"}, temperature=2, seed=seed, max_tokens=600
+        ).choices[0]
         if choice.finish_reason == "stop":
             assert isinstance(json.loads(choice.message.content), dict)
         else:
@@ -249,18 +252,20 @@ def test_parse_returns_an_object_of_the_class(client):
 
 def test_the_finish_reason_is_length_if_the_limit_cuts_a_format_off(client):
     format = {"type": "json_schema", "json_schema": {"name": "long", "schema": {"type": "string", "minLength": 500}}}
-    assert ask(client, response_format=format, max_tokens=5).choices[0].finish_reason == "length"
+    assert create(client, response_format=format, max_tokens=5).choices[0].finish_reason == "length"
 
 
 def test_guided_choice_regex_and_grammar_are_enforced(client):
-    assert ask(client, guided_choice=["red", "green"]).choices[0].message.content in ("red", "green")
-    assert re.fullmatch(r"[0-9]{3}-[a-f]{2}", ask(client, guided_regex="[0-9]{3}-[a-f]{2}").choices[0].message.content)
-    said = ask(client, guided_grammar='start: "<" /[a-z]{1,4}/ ">"').choices[0].message.content
-    assert re.fullmatch(r"<[a-z]{1,4}>", said)
+    assert create(client, guided_choice=["red", "green"]).choices[0].message.content in ("red", "green")
+    assert re.fullmatch(
+        r"[0-9]{3}-[a-f]{2}", create(client, guided_regex="[0-9]{3}-[a-f]{2}").choices[0].message.content
+    )
+    text = create(client, guided_grammar='start: "<" /[a-z]{1,4}/ ">"').choices[0].message.content
+    assert re.fullmatch(r"<[a-z]{1,4}>", text)
 
 
 @pytest.mark.parametrize(
-    ("fields", "param", "says"),
+    ("fields", "param", "excerpt"),
     [
         ({"response_format": {"type": "xml"}}, "response_format.type", "one of text, json_object, json_schema"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "object"),
@@ -300,15 +305,15 @@ def test_guided_choice_regex_and_grammar_are_enforced(client):
         ({"repetition_penalty": 0}, "repetition_penalty", "greater than 0"),
     ],
 )  # fmt: skip
-def test_an_invalid_field_is_rejected_with_its_name(client, fields, param, says):
-    found, message = refused(client, **fields)
-    assert found == param
-    assert says in message
+def test_an_invalid_field_is_rejected_with_its_name(client, fields, param, excerpt):
+    rejected_param, message = rejected(client, **fields)
+    assert rejected_param == param
+    assert excerpt in message
 
 
 def test_constraints_that_contradict_each_other_during_generation_are_a_400(client):
     with pytest.raises(openai.BadRequestError, match="contradict each other"):
-        ask(client, guided_choice=["abc"], bad_words=["abc"])
+        create(client, guided_choice=["abc"], bad_words=["abc"])
 
 
 # Schemas
@@ -330,9 +335,9 @@ schemas = st.recursive(
     leaves,
     lambda inner: st.one_of(
         st.builds(
-            lambda properties, some: {
+            lambda properties, num_required: {
                 "type": "object", "properties": properties, "additionalProperties": False,
-                "required": sorted(properties)[: some % (len(properties) + 1)],
+                "required": sorted(properties)[: num_required % (len(properties) + 1)],
             },
             st.dictionaries(names, inner, max_size=3), st.integers(0, 3),
         ),
@@ -349,6 +354,6 @@ schemas = st.recursive(
 @given(schema=schemas, seed=st.integers(0, 1000))
 def test_answers_are_valid_against_any_schema_at_temperature_2(client, schema, seed):
     format = {"type": "json_schema", "json_schema": {"name": "any", "schema": schema, "strict": True}}
-    choice = ask(client, response_format=format, temperature=2, seed=seed, max_tokens=900).choices[0]
+    choice = create(client, response_format=format, temperature=2, seed=seed, max_tokens=900).choices[0]
     assert choice.finish_reason == "stop"
     jsonschema.validate(json.loads(choice.message.content), schema)

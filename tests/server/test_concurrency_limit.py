@@ -19,7 +19,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 BODY = {"model": "scripted", "messages": HELLO}
 
 
-def endless(turn):
+def endless(chat_request):
     while True:
         yield "word "
 
@@ -44,12 +44,12 @@ def serving():
 
 
 @pytest.fixture
-def talking():
+def open_stream():
     """Start a stream that runs until the end of the test."""
     pieces = []
     with ExitStack() as stack:
 
-        def begin(url, **settings):
+        def start_stream(url, **settings):
             answer = stack.enter_context(
                 httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}, **settings)
             )
@@ -58,7 +58,7 @@ def talking():
             next(pieces[-1])
             return answer
 
-        yield begin
+        yield start_stream
 
 
 def post(url, **settings):
@@ -68,10 +68,10 @@ def post(url, **settings):
 # Concurrent requests
 
 
-def test_a_full_queue_is_a_429_with_retry_after(serving, talking):
+def test_a_full_queue_is_a_429_with_retry_after(serving, open_stream):
     url, limiter = serving(ScriptedChatService(endless, delay=0.02), limits=ServerLimits(max_concurrent_requests=2))
-    first = talking(url)
-    talking(url)
+    first = open_stream(url)
+    open_stream(url)
     answer = post(url)
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "server_busy")
     assert answer.headers["retry-after"] == "1"
@@ -79,13 +79,15 @@ def test_a_full_queue_is_a_429_with_retry_after(serving, talking):
     assert httpx.get(f"{url}/v1/models").status_code == 200, "only completions wait for a model"
     first.close()
     assert eventually(lambda: limiter.num_active == 1)
-    talking(url)
+    open_stream(url)
 
 
-def test_the_official_client_retries_until_a_slot_is_free(serving, talking):
-    chat = ScriptedChatService(lambda turn: endless(turn) if len(chat.requests) == 1 else ["Hello."], delay=0.02)
+def test_the_official_client_retries_until_a_slot_is_free(serving, open_stream):
+    chat = ScriptedChatService(
+        lambda chat_request: endless(chat_request) if len(chat.requests) == 1 else ["Hello."], delay=0.02
+    )
     url, _ = serving(chat, limits=ServerLimits(max_concurrent_requests=1))
-    first = talking(url)
+    first = open_stream(url)
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         with pytest.raises(openai.RateLimitError, match="The server is busy: it has 1 active"):
             client.chat.completions.create(**BODY)
@@ -106,23 +108,24 @@ def test_a_slot_is_released_however_the_request_ends(serving):
     assert eventually(lambda: limiter.num_active == 0)
 
 
-def test_the_concurrent_requests_of_a_key_are_limited(serving, talking, tmp_path):
+def test_the_concurrent_requests_of_a_key_are_limited(serving, open_stream, tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
     narrow, wide = (
         {"Authorization": f"Bearer {key}"} for key in (keys.create("a", max_concurrent=1), keys.create("b"))
     )
     chat = ScriptedChatService(
-        lambda turn: endless(turn) if turn.messages[0].content == "Hello" else ["Hi."], delay=0.02
+        lambda chat_request: endless(chat_request) if chat_request.messages[0].content == "Hello" else ["Hi."],
+        delay=0.02,
     )
     url, limiter = serving(chat, keys=keys)
-    running = talking(url, headers=narrow)
+    running = open_stream(url, headers=narrow)
     refused = post(url, headers=narrow)
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert int(refused.headers["retry-after"]) >= 1
-    talking(url, headers=wide)
+    open_stream(url, headers=wide)
     running.close()
     assert eventually(lambda: limiter.num_active == 1)
-    talking(url, headers=narrow)
+    open_stream(url, headers=narrow)
 
 
 # Timeouts
@@ -172,7 +175,7 @@ def test_a_response_within_the_time_limit_is_complete(serving):
 @pytest.mark.slow
 def test_a_client_that_stops_reading_releases_its_slot_at_the_time_limit(serving, monkeypatch):
     monkeypatch.setattr(concurrency_limit, "ERROR_SEND_TIMEOUT_SECONDS", 0.2)
-    chat = ScriptedChatService(lambda turn: ("x" * 10_000 for _ in range(5_000)))
+    chat = ScriptedChatService(lambda chat_request: ("x" * 10_000 for _ in range(5_000)))
     url, limiter = serving(chat, limits=ServerLimits(request_timeout=0.5))
     host, port = url.removeprefix("http://").split(":")
     content = json.dumps({**BODY, "stream": True})
@@ -194,8 +197,8 @@ def test_an_incomplete_request_releases_its_slot_at_the_time_limit(serving, monk
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
     with socket.create_connection((host, int(port))) as dripping:
         dripping.sendall(f"{head}Content-Length: 100\r\n\r\n".encode() + b"{")
-        said = dripping.recv(4000)
-    assert said.startswith(b"HTTP/1.1 408")
+        response = dripping.recv(4000)
+    assert response.startswith(b"HTTP/1.1 408")
     assert eventually(lambda: limiter.num_active == 0)
 
 

@@ -38,14 +38,14 @@ def eventually(condition, seconds=10.0):
     return true
 
 
-def endless(turn):
+def endless(chat_request):
     while True:
         yield "word " * 100
 
 
 @pytest.fixture
 def serving():
-    """Start a server: `serving(chat, connection=ConnectionSettings, **app_options)` returns its URL and the application."""
+    """Start a server; `serving(chat, connection={…}, **app_options)` returns its URL and the application."""
     with ExitStack() as stack:
 
         def start(chat, connection=(), **settings):
@@ -70,7 +70,7 @@ def head(method, path, *headers):
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def raw(url, request):
+def exchange_raw(url, request):
     """Return all bytes that the server sends until it closes the connection."""
     with closing(dial(url)) as connection:
         connection.sendall(request)
@@ -117,7 +117,7 @@ def test_the_time_to_receive_a_body_is_limited(serving, monkeypatch, method, pat
 def test_a_slow_client_receives_an_error(serving, monkeypatch, path):
     monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.3)
     url, _ = serving(ScriptedChatService(store=open_store("sqlite:///:memory:")))
-    answer = raw(url, head("POST", path, "Content-Type: application/json", "Content-Length: 100"))
+    answer = exchange_raw(url, head("POST", path, "Content-Type: application/json", "Content-Length: 100"))
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"connection: close" in answer.lower()
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "timeout"
@@ -187,7 +187,9 @@ def test_a_client_that_does_not_read_is_disconnected_and_its_request_cancelled(s
 
 
 def test_clients_that_do_not_read_do_not_slow_others_down(serving):
-    chat = ScriptedChatService(lambda turn: endless(turn) if len(chat.requests) <= 40 else ["Hello."], delay=0.01)
+    chat = ScriptedChatService(
+        lambda chat_request: endless(chat_request) if len(chat.requests) <= 40 else ["Hello."], delay=0.01
+    )
     url, _ = serving(chat)
     request = json.dumps({**BODY, "stream": True}).encode()
     with ExitStack() as stack:
@@ -237,7 +239,7 @@ def test_a_stream_starts_before_its_first_token(serving, path):
 
 
 def test_a_stream_sends_comments_between_slow_tokens(serving):
-    url, _ = serving(ScriptedChatService(lambda turn: iter(["Hello", "you"]), delay=0.5), sse_keep_alive=0.15)
+    url, _ = serving(ScriptedChatService(lambda chat_request: iter(["Hello", "you"]), delay=0.5), sse_keep_alive=0.15)
     lines = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).text.split("\n\n")
     hello, you = (next(i for i, line in enumerate(lines) if word in line) for word in ("Hello", "you"))
     assert ": keep-alive" in lines[hello:you]
@@ -253,7 +255,7 @@ def test_the_official_client_ignores_the_comments(serving):
 @pytest.mark.parametrize(("delay", "status"), [(0.0, 503), (0.6, 200)])
 def test_an_error_has_its_own_status_until_the_stream_has_started(serving, delay, status):
     class Failing(ScriptedChatService):
-        async def stream(self, turn):
+        async def stream(self, chat_request):
             import asyncio
 
             await asyncio.sleep(delay)
@@ -310,21 +312,21 @@ def test_head_is_counted_with_its_own_method(url):
 def test_the_request_target_may_be_an_absolute_url(url):
     host = url.removeprefix("http://")
     for target in (f"{url}/v1/models?x=1", f"HTTP://{host}/v1/models"):
-        answer = raw(url, head("GET", target, "Connection: close"))
+        answer = exchange_raw(url, head("GET", target, "Connection: close"))
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b'"scripted"' in answer
-    assert raw(url, head("GET", url, "Connection: close")).startswith(b"HTTP/1.1 200 ")
+    assert exchange_raw(url, head("GET", url, "Connection: close")).startswith(b"HTTP/1.1 200 ")
 
 
 def test_the_host_of_an_absolute_url_is_checked(url):
-    answer = raw(url, head("GET", "http://evil.example/v1/conversations", "Connection: close"))
+    answer = exchange_raw(url, head("GET", "http://evil.example/v1/conversations", "Connection: close"))
     assert answer.startswith(b"HTTP/1.1 403 ")
 
 
 def test_a_request_with_two_lengths_closes_the_connection(url):
     body = json.dumps(BODY).encode()
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-    answer = raw(
+    answer = exchange_raw(
         url,
         head("POST", "/v1/chat/completions", "Content-Type: application/json", "Content-Length: 5",
              "Transfer-Encoding: chunked") + chunked,

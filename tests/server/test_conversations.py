@@ -8,29 +8,34 @@ from turnwise.core.messages import Message
 
 @pytest.fixture
 def client(url):
-    with httpx.Client(base_url=url) as made:
-        yield made
+    with httpx.Client(base_url=url) as created:
+        yield created
 
 
 def test_a_conversation_is_created_continued_renamed_and_deleted(client, store):
-    made = client.post("/v1/conversations", json={"title": "  Where\n is my order? "}).json()
-    assert (made["object"], made["title"], made["model"]) == ("conversation", "Where is my order?", "scripted")
-    assert "messages" not in made
-    path = f"/v1/conversations/{made['id']}"
+    created = client.post("/v1/conversations", json={"title": "  Where\n is my order? "}).json()
+    assert (created["object"], created["title"], created["model"]) == ("conversation", "Where is my order?", "scripted")
+    assert "messages" not in created
+    path = f"/v1/conversations/{created['id']}"
 
-    said = [{"role": "user", "content": "Hello 👋"}]
-    client.post("/v1/chat/completions", json={"model": "latest", "messages": said, "conversation_id": made["id"]})
-    kept = client.get(path).json()
-    assert [(m["role"], m["content"]) for m in kept["messages"]] == [("user", "Hello 👋"), ("assistant", "Hello, you.")]
-    assert kept["messages"][0]["object"] == "conversation.message"
+    messages = [{"role": "user", "content": "Hello 👋"}]
+    client.post(
+        "/v1/chat/completions", json={"model": "latest", "messages": messages, "conversation_id": created["id"]}
+    )
+    stored = client.get(path).json()
+    assert [(m["role"], m["content"]) for m in stored["messages"]] == [
+        ("user", "Hello 👋"),
+        ("assistant", "Hello, you."),
+    ]
+    assert stored["messages"][0]["object"] == "conversation.message"
 
     changed = client.patch(path, json={"title": "Orders"}).json()
-    assert (changed["id"], changed["title"]) == (made["id"], "Orders")
+    assert (changed["id"], changed["title"]) == (created["id"], "Orders")
     listed = client.get("/v1/conversations").json()
     assert [c["title"] for c in listed["data"]] == ["Orders"]
     assert "messages" not in listed["data"][0]
 
-    assert client.delete(path).json() == {"id": made["id"], "object": "conversation.deleted", "deleted": True}
+    assert client.delete(path).json() == {"id": created["id"], "object": "conversation.deleted", "deleted": True}
     assert client.get(path).status_code == 404
     assert client.delete(path).status_code == 404
     assert client.patch(path, json={"title": "x"}).status_code == 404
@@ -72,9 +77,9 @@ def test_branches_are_listed_and_selected_by_the_head(client, store):
     tree = client.get(path, params={"tree": True}).json()["tree"]
     assert [m["content"] for m in tree] == ["one", "Hello, you.", "two", "Hello, you."]
 
-    other = client.patch(path, json={"head": first}).json()
-    assert [m["content"] for m in other["messages"]] == ["one", "Hello, you."]
-    assert client.get(path).json()["head"] == other["head"] == other["messages"][1]["id"]
+    branch = client.patch(path, json={"head": first}).json()
+    assert [m["content"] for m in branch["messages"]] == ["one", "Hello, you."]
+    assert client.get(path).json()["head"] == branch["head"] == branch["messages"][1]["id"]
     assert client.patch(path, json={"head": "msg_nowhere"}).status_code == 404
     refused = client.patch(path, json={})
     assert refused.status_code == 400

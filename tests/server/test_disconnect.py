@@ -30,7 +30,7 @@ def eventually(condition, seconds=5.0):
     return True
 
 
-def endless(turn):
+def endless(chat_request):
     while True:
         yield "word "
 
@@ -98,7 +98,7 @@ def test_a_complete_response_is_not_cancelled(serving):
 
 
 def test_a_slow_reader_delays_only_its_own_stream(serving):
-    chat = ScriptedChatService(lambda turn: ("x" * 10_000 for _ in range(5_000)))
+    chat = ScriptedChatService(lambda chat_request: ("x" * 10_000 for _ in range(5_000)))
     url = serving(chat)
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
@@ -114,7 +114,7 @@ def test_a_slow_reader_delays_only_its_own_stream(serving):
 
 
 def test_a_reader_that_catches_up_receives_the_complete_stream(serving):
-    url = serving(ScriptedChatService(lambda turn: ("x" * 1000 for _ in range(500))))
+    url = serving(ScriptedChatService(lambda chat_request: ("x" * 1000 for _ in range(500))))
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
         text = ""
         for i, chunk in enumerate(client.chat.completions.create(**BODY, stream=True)):
@@ -185,11 +185,11 @@ def test_many_disconnects_at_once_leave_no_request_running(serving):
     chat = ScriptedChatService(endless, delay=0.01)
     url = serving(chat)
 
-    def leave():
+    def disconnect():
         with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}) as answer:
             next(answer.iter_lines())
 
-    threads = [threading.Thread(target=leave) for _ in range(20)]
+    threads = [threading.Thread(target=disconnect) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:

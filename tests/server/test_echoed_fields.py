@@ -52,21 +52,21 @@ def deltas(chunks, index):
     return [choice for chunk in chunks for choice in chunk["choices"] if choice["index"] == index]
 
 
-def merged(chunks, index):
+def merge_deltas(chunks, index):
     """As LangChain: merge the deltas key by key; tool calls keep `index`."""
     return merge_dicts({}, *(choice["delta"] for choice in deltas(chunks, index)))
 
 
-def merged_choices(chunks, index):
+def merge_choices(chunks, index):
     """Merge the deltas, and add the fields of the choices to the message."""
     message = {}
     for choice in deltas(chunks, index):
-        beside = {name: value for name, value in choice.items() if name != "delta" and value is not None}
-        message = merge_dicts(message, choice["delta"]) | beside
+        choice_fields = {name: value for name, value in choice.items() if name != "delta" and value is not None}
+        message = merge_dicts(message, choice["delta"]) | choice_fields
     return message
 
 
-def by_hand(chunks, index):
+def accumulate_manually(chunks, index):
     """Start with all fields empty; use one shape for both kinds of calls."""
     message = {
         "role": "assistant", "content": "", "refusal": None, "audio": None, "annotations": [], "function_call": None,
@@ -77,24 +77,24 @@ def by_hand(chunks, index):
         message["content"] += delta.get("content") or ""
         message["finish_reason"] = choice["finish_reason"]
         if "function_call" in delta:
-            older = message["function_call"] or {"name": "", "arguments": ""}
-            older["name"] += delta["function_call"].get("name") or ""
-            older["arguments"] += delta["function_call"]["arguments"]
-            message["function_call"] = older
-        for piece in delta.get("tool_calls", []):
-            while len(message["tool_calls"]) <= piece["index"]:
+            function_call = message["function_call"] or {"name": "", "arguments": ""}
+            function_call["name"] += delta["function_call"].get("name") or ""
+            function_call["arguments"] += delta["function_call"]["arguments"]
+            message["function_call"] = function_call
+        for call_delta in delta.get("tool_calls", []):
+            while len(message["tool_calls"]) <= call_delta["index"]:
                 blank = {"function": {"name": "", "arguments": ""}, "custom": {"name": "", "input": ""}}
-                message["tool_calls"].append({"index": piece["index"], "id": "", "type": "", **blank})
-            call = message["tool_calls"][piece["index"]]
-            call["id"] += piece.get("id") or ""
-            call["type"] += piece.get("type") or ""
+                message["tool_calls"].append({"index": call_delta["index"], "id": "", "type": "", **blank})
+            call = message["tool_calls"][call_delta["index"]]
+            call["id"] += call_delta.get("id") or ""
+            call["type"] += call_delta.get("type") or ""
             for kind in ("function", "custom"):
-                for name, text in piece.get(kind, {}).items():
+                for name, text in call_delta.get(kind, {}).items():
                     call[kind][name] += text or ""
     return message
 
 
-def by_official_client(chunks, index):
+def accumulate_typed(chunks, index):
     """Merge the typed deltas of the official Python client, dumped with all fields."""
     message = {}
     for chunk in chunks:
@@ -104,24 +104,24 @@ def by_official_client(chunks, index):
     return message
 
 
-ACCUMULATORS = [merged, merged_choices, by_hand, by_official_client]
+ACCUMULATORS = [merge_deltas, merge_choices, accumulate_manually, accumulate_typed]
 
 
-def as_sent(answer, index):
+def plain_message(answer, index):
     return answer["choices"][index]["message"]
 
 
-def as_dumped(answer, index):
+def typed_message(answer, index):
     """Return the typed message of the official Python client, dumped with all fields."""
     return openai.types.chat.ChatCompletion.construct(**answer).choices[index].message.model_dump(warnings=False)
 
 
-def with_choice(answer, index):
+def message_with_choice_fields(answer, index):
     choice = answer["choices"][index]
     return {**choice["message"], **{name: value for name, value in choice.items() if name != "message"}}
 
 
-WHOLE = [as_sent, as_dumped, with_choice]
+MESSAGE_FORMS = [plain_message, typed_message, message_with_choice_fields]
 
 
 def results(message):
@@ -131,13 +131,13 @@ def results(message):
     return [{"role": "tool", "tool_call_id": call["id"], "name": "f", "content": "done"} for call in calls]
 
 
-def accepted(client, services, message, script):
+def assert_accepted(client, services, message, script):
     services["scripted"].requests.clear()
     history = [*HELLO, message, *results(message), *HELLO]
     again = client.post("/v1/chat/completions", json={"model": "scripted", "messages": history})
     assert again.status_code == 200, (message, again.json())
     read = services["scripted"].requests[0].messages[1]
-    text = "".join(piece for piece in script if isinstance(piece, str))
+    text = "".join(entry for entry in script if isinstance(entry, str))
     assert read.content == text
     assert [call.arguments for call in read.tool_calls] == [c.arguments for c in script if isinstance(c, ToolCall)]
 
@@ -151,9 +151,11 @@ def test_messages_of_responses_and_streams_are_accepted_as_input(url, services, 
     answers = 1 if name.startswith("older") else 2
     with httpx.Client(base_url=url) as client:
         for accumulate, index in itertools.product(ACCUMULATORS, range(answers)):
-            accepted(client, services, accumulate(chunks_of(client, body), index), script)
-        for take, index in itertools.product(WHOLE, range(answers)):
-            accepted(client, services, take(client.post("/v1/chat/completions", json=body).json(), index), script)
+            assert_accepted(client, services, accumulate(chunks_of(client, body), index), script)
+        for get_message, index in itertools.product(MESSAGE_FORMS, range(answers)):
+            assert_accepted(
+                client, services, get_message(client.post("/v1/chat/completions", json=body).json(), index), script
+            )
 
 
 def test_stored_messages_are_accepted_as_input(url, services, chat, store):
@@ -165,8 +167,8 @@ def test_stored_messages_are_accepted_as_input(url, services, chat, store):
             "/v1/chat/completions", json={**body, "conversation_id": conversation, "store": True}
         ).json()
         store.append(conversation, [Message("tool", "done", tool_call_id="call_1")])
-        kept = client.get(f"/v1/conversations/{conversation}").json()["messages"]
-        assert client.post("/v1/chat/completions", json={**body, "messages": kept}).status_code == 200
+        stored = client.get(f"/v1/conversations/{conversation}").json()["messages"]
+        assert client.post("/v1/chat/completions", json={**body, "messages": stored}).status_code == 200
         listed = client.get(f"/v1/chat/completions/{completion['id']}/messages").json()["data"]
         assert client.post("/v1/chat/completions", json={**body, "messages": listed}).status_code == 200
 
@@ -240,6 +242,6 @@ def test_a_message_with_logprobs_is_accepted_as_input(box, accumulate):
         message = accumulate(chunks_of(client, body), 0)
         again = client.post("/v1/chat/completions", json={**body, "messages": [*HELLO, message, *HELLO]})
         assert again.status_code == 200, again.text
-        whole = with_choice(client.post("/v1/chat/completions", json=body).json(), 0)
-        again = client.post("/v1/chat/completions", json={**body, "messages": [*HELLO, whole, *HELLO]})
+        message_with_logprobs = message_with_choice_fields(client.post("/v1/chat/completions", json=body).json(), 0)
+        again = client.post("/v1/chat/completions", json={**body, "messages": [*HELLO, message_with_logprobs, *HELLO]})
         assert again.status_code == 200, again.text

@@ -32,8 +32,8 @@ def client(url):
         yield client
 
 
-def similarity(one, other):
-    return sum(a * b for a, b in zip(one, other, strict=True))
+def similarity(left, right):
+    return sum(a * b for a, b in zip(left, right, strict=True))
 
 
 def test_embeddings_have_length_one_and_similar_texts_are_close(client):

@@ -32,31 +32,31 @@ def client(tmp_path_factory):
         yield openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
 
 
-def ask(client, **fields):
-    ours = {name: fields.pop(name) for name in list(fields) if name in ("num_beams", "guided_choice")}
-    asked = {"model": "t5", "messages": HELLO, "max_tokens": 12, **fields}
-    return client.chat.completions.create(**asked, extra_body=ours)
+def create(client, **fields):
+    extensions = {name: fields.pop(name) for name in list(fields) if name in ("num_beams", "guided_choice")}
+    arguments = {"model": "t5", "messages": HELLO, "max_tokens": 12, **fields}
+    return client.chat.completions.create(**arguments, extra_body=extensions)
 
 
 def test_a_stream_has_the_same_content_as_the_response(client):
-    whole = ask(client, seed=5, logprobs=True)
-    assert whole.usage.completion_tokens == len(whole.choices[0].logprobs.content) > 0
-    assert whole.usage.prompt_tokens > 5
-    chunks = list(ask(client, seed=5, stream=True))
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
+    response = create(client, seed=5, logprobs=True)
+    assert response.usage.completion_tokens == len(response.choices[0].logprobs.content) > 0
+    assert response.usage.prompt_tokens > 5
+    chunks = list(create(client, seed=5, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == response.choices[0].message.content
 
 
 def test_grammars_and_beam_search_work(client):
-    assert ask(client, guided_choice=["yes", "no"], max_tokens=30).choices[0].message.content in ("yes", "no")
-    found = ask(client, num_beams=4, n=2)
-    assert found.choices[0].message.content != found.choices[1].message.content
+    assert create(client, guided_choice=["yes", "no"], max_tokens=30).choices[0].message.content in ("yes", "no")
+    beams = create(client, num_beams=4, n=2)
+    assert beams.choices[0].message.content != beams.choices[1].message.content
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "summarise"])
 def test_a_context_policy_shortens_the_encoder_input_only(client, policy):
-    said = [{"role": role, "content": f"{role} {i}"} for i in range(40) for role in ("user", "assistant")]
+    history = [{"role": role, "content": f"{role} {i}"} for i in range(40) for role in ("user", "assistant")]
     answer = client.chat.completions.create(
-        model="t5", messages=[*said, *HELLO], max_tokens=90, seed=1, extra_body={"context_policy": policy}
+        model="t5", messages=[*history, *HELLO], max_tokens=90, seed=1, extra_body={"context_policy": policy}
     )
     assert 0 < answer.model_extra["context"]["dropped_messages"] < 80
     if policy == "drop_oldest":
@@ -70,5 +70,5 @@ def test_unsupported_fields_are_rejected(client):
     with pytest.raises(openai.BadRequestError, match="not supported for encoder-decoders"):
         client.completions.create(model="t5", prompt="Hello", max_tokens=0, echo=True, logprobs=0)
     with pytest.raises(openai.BadRequestError, match="maximum context length is 96 tokens") as error:
-        ask(client, messages=[{"role": "user", "content": "word " * 200}])
+        create(client, messages=[{"role": "user", "content": "word " * 200}])
     assert error.value.code == "context_length_exceeded"

@@ -14,7 +14,19 @@ from turnwise.models.checkpoint import load
 from turnwise.server.app import create_app
 from turnwise.testing import serve_in_thread
 
-QUESTION = [3, 479, 306, 272, 903, 316, 1124, 525, 36, 1, 4]  # the capital of France, in the chat template of the bundled model
+QUESTION = [
+    3,
+    479,
+    306,
+    272,
+    903,
+    316,
+    1124,
+    525,
+    36,
+    1,
+    4,
+]  # the capital of France, in the chat template of the bundled model
 HELLO = [3, 800, 1, 4]
 ENDED = [56, 74, 670, 316, 568, 19]  # "Seven of them.", after which the model ends its turn
 PROMPTS = [[*QUESTION, 50, 383, 87, 331], [*QUESTION, 49, 3638], [*HELLO, *ENDED]]
@@ -38,57 +50,61 @@ def logprobs():
     """Return logprobs and greedy flags of all tokens but the first, from one forward pass."""
     decoder = load(resolve_model_folder(None), dtype=torch.float32).decoder
 
-    def of(ids):
+    def compute(ids):
         with torch.no_grad():
             logprobs_TV = decoder.logits(decoder(torch.tensor([ids])))[0].log_softmax(-1)
         return [(logprobs_TV[at, id].item(), logprobs_TV[at].argmax() == id) for at, id in enumerate(ids[1:])]
 
-    return of
+    return compute
 
 
-def scoring(prompt):
+def scoring_fields(prompt):
     return {"prompt": prompt, "temperature": 0, "max_tokens": 1, "logprobs": 1, "seed": 1234, "echo": True}
 
 
-def read(answer, contexts):
+def read_scores(answer, contexts):
     """Return what the harness computes from a response."""
-    found = []
+    scores = []
     for choice, context in zip(sorted(answer["choices"], key=lambda choice: choice["index"]), contexts, strict=True):
-        told = choice["logprobs"]["token_logprobs"][context:-1]
+        token_logprobs = choice["logprobs"]["token_logprobs"][context:-1]
         tops = choice["logprobs"]["top_logprobs"][context:-1]
-        greedy = all(own == max(top.values()) for own, top in zip(told, tops, strict=True))
-        found.append((sum(told), greedy))
-    return found
+        greedy = all(logprob == max(top.values()) for logprob, top in zip(token_logprobs, tops, strict=True))
+        scores.append((sum(token_logprobs), greedy))
+    return scores
 
 
 def expected(logprobs, prompt, context):
-    told = logprobs(prompt)[context - 1 :]
-    return pytest.approx(sum(value for value, _ in told), abs=1e-3), all(best for _, best in told)
+    token_logprobs = logprobs(prompt)[context - 1 :]
+    return pytest.approx(sum(value for value, _ in token_logprobs), abs=1e-3), all(best for _, best in token_logprobs)
 
 
 @pytest.mark.parametrize("together", [False, True])
 def test_token_ids_are_scored_past_an_end_token(post, logprobs, together):
     if together:
-        found = read(post("completions", **scoring(PROMPTS)), CONTEXTS)
+        scores = read_scores(post("completions", **scoring_fields(PROMPTS)), CONTEXTS)
     else:
         pairs = zip(PROMPTS, CONTEXTS, strict=True)
-        found = [one for ids, context in pairs for one in read(post("completions", **scoring([ids])), [context])]
-    assert found == [expected(logprobs, ids, context) for ids, context in zip(PROMPTS, CONTEXTS, strict=True)]
+        scores = [
+            score
+            for ids, context in pairs
+            for score in read_scores(post("completions", **scoring_fields([ids])), [context])
+        ]
+    assert scores == [expected(logprobs, ids, context) for ids, context in zip(PROMPTS, CONTEXTS, strict=True)]
 
 
 def test_every_prompt_token_and_generated_token_has_a_position(post):
-    for prompt, choice in zip(PROMPTS, post("completions", **scoring(PROMPTS))["choices"], strict=True):
-        assert {len(each) for each in choice["logprobs"].values()} == {len(prompt) + 1}
+    for prompt, choice in zip(PROMPTS, post("completions", **scoring_fields(PROMPTS))["choices"], strict=True):
+        assert {len(entries) for entries in choice["logprobs"].values()} == {len(prompt) + 1}
     assert choice["finish_reason"] == "stop"
     assert choice["logprobs"]["tokens"][-1] == "<|end|>"
     assert choice["text"].endswith("Seven of them.")  # without the end token
 
 
 def test_strings_are_scored(post, logprobs):
-    (choice,) = (answer := post("completions", **scoring("What is the capital of France?Paris")))["choices"]
+    (choice,) = (answer := post("completions", **scoring_fields("What is the capital of France?Paris")))["choices"]
     ids = [479, 306, 272, 903, 316, 1124, 525, 36, 53, 295, 278]
     assert len(choice["logprobs"]["tokens"]) == len(ids) + 1
-    assert read(answer, [8]) == [expected(logprobs, ids, 8)]
+    assert read_scores(answer, [8]) == [expected(logprobs, ids, 8)]
 
 
 @pytest.mark.parametrize("prompt", [[HELLO, QUESTION], "Hello", ["Hello", "What is your name?"]])

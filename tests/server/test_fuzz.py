@@ -31,11 +31,11 @@ def url():
 
 
 @pytest.fixture(scope="module")
-def described(url):
+def api_schema(url):
     return schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
-def sound(response):
+def assert_sound(response):
     """Assert that a response is not a server error, and that an error has the published shape."""
     assert response.status_code < 500, response.text
     if response.status_code >= 400:
@@ -45,10 +45,10 @@ def sound(response):
         assert response.status_code != 422
 
 
-def test_requests_generated_from_the_openapi_document_cause_no_server_error(described):
+def test_requests_generated_from_the_openapi_document_cause_no_server_error(api_schema):
     tried = 0
-    for found in described.get_all_operations():
-        operation = found.ok()
+    for result in api_schema.get_all_operations():
+        operation = result.ok()
 
         @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.as_strategy())
@@ -57,7 +57,7 @@ def test_requests_generated_from_the_openapi_document_cause_no_server_error(desc
                 # An answer as long as the context would take too much time.
                 case.body |= {"max_tokens": 3, "n": 1}
                 case.body.pop("max_completion_tokens", None)
-            sound(case.call(timeout=60))
+            assert_sound(case.call(timeout=60))
 
         requests()
         tried += 1
@@ -107,7 +107,7 @@ ITEMS = [
 ]  # fmt: skip
 
 
-def mutated(rng, path):
+def mutate(rng, path):
     """Return a valid body with random changes."""
     body = json.loads(json.dumps(OK[path]))
     if path == "/v1/responses" and rng.random() < 0.5:
@@ -134,5 +134,5 @@ def test_thousands_of_malformed_bodies_cause_no_server_error(url, path):
     rng = random.Random(1)
     with httpx.Client(base_url=url, timeout=60, headers={"content-type": "application/json"}) as client:
         for _ in range(3000):
-            sound(client.post(path, content=mutated(rng, path)))
+            assert_sound(client.post(path, content=mutate(rng, path)))
         assert client.post(path, json=OK[path]).status_code == 200

@@ -73,17 +73,17 @@ def test_a_tool_is_called_and_its_result_is_read(chat):
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
 def test_structured_output_is_an_object_of_the_class(chat, method):
-    found = chat.with_structured_output(Weather, method=method).invoke("The weather in Rome for three days")
-    assert isinstance(found, Weather)
+    weather = chat.with_structured_output(Weather, method=method).invoke("The weather in Rome for three days")
+    assert isinstance(weather, Weather)
 
 
 def test_embeddings(url):
     embeddings = langchain_openai.OpenAIEmbeddings(
         model="box", base_url=url, api_key="-", check_embedding_ctx_length=False
     )
-    one, other = embeddings.embed_documents(["Hello", "Good bye"])
-    assert len(one) == len(other) == 256
-    assert embeddings.embed_query("Hello") == one
+    first, second = embeddings.embed_documents(["Hello", "Good bye"])
+    assert len(first) == len(second) == 256
+    assert embeddings.embed_query("Hello") == first
 
 
 def test_text_completions(url):

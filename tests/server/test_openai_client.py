@@ -32,9 +32,9 @@ def test_a_response_has_all_published_fields(client, chat):
     assert answer.usage.completion_tokens == 4
     assert answer.usage.total_tokens == 6
     assert answer.usage.prompt_tokens_details.cached_tokens == 0
-    [turn] = chat.requests
-    assert turn.messages == (Message("user", "Hello there"),)
-    assert turn.sampling == {}
+    [chat_request] = chat.requests
+    assert chat_request.messages == (Message("user", "Hello there"),)
+    assert chat_request.sampling == {}
 
 
 def test_a_stream_has_the_same_content_as_the_response(client):
@@ -60,20 +60,20 @@ def test_the_last_chunk_has_the_usage_and_no_choices(client):
 
 
 def test_many_concurrent_requests_of_the_async_client(url):
-    async def talk():
+    async def run_clients():
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
 
-            async def streamed():
+            async def stream_text():
                 stream = await client.chat.completions.create(model="scripted", messages=HELLO, stream=True)
                 return "".join([c.choices[0].delta.content or "" async for c in stream])
 
-            async def whole():
+            async def response_text():
                 answer = await client.chat.completions.create(model="scripted", messages=HELLO)
                 return answer.choices[0].message.content
 
-            return await asyncio.gather(*[f() for _ in range(10) for f in (streamed, whole)])
+            return await asyncio.gather(*[f() for _ in range(10) for f in (stream_text, response_text)])
 
-    assert asyncio.run(talk()) == ["Hello, you."] * 20
+    assert asyncio.run(run_clients()) == ["Hello, you."] * 20
 
 
 def test_sampling_parameters_reach_the_chat_service(client, chat):
@@ -153,8 +153,10 @@ def test_obfuscation_pads_the_chunks(url, client):
     assert all(json.loads(chunk)["obfuscation"].isalpha() for chunk in chunks if json.loads(chunk)["obfuscation"])
     texts = [
         "".join(
-            chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**said) if chunk.choices
+            chunk.choices[0].delta.content or ""
+            for chunk in client.chat.completions.create(**arguments)
+            if chunk.choices
         )
-        for said in (ask, padded)
+        for arguments in (ask, padded)
     ]
     assert texts[0] == texts[1]

@@ -16,7 +16,7 @@ HELLO = [{"role": "user", "content": "Hello you there"}]
 BODY = {"model": "latest", "messages": HELLO}
 
 
-def endless(turn):
+def endless(chat_request):
     while True:
         yield "word "
 
@@ -45,7 +45,7 @@ def scrape(url, **settings):
     }
 
 
-def of(samples, name, **labels):
+def sample_value(samples, name, **labels):
     return samples.get((f"turnwise_{name}", *sorted(labels.items())), 0)
 
 
@@ -56,9 +56,9 @@ def test_a_summary_counts_as_tokens_but_not_in_the_time_per_token(url, chat):
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
         client.chat.completions.create(**BODY)
     seen = scrape(url)
-    assert of(seen, "prompt_tokens_total", model="scripted") == 93
-    assert of(seen, "completion_tokens_total", model="scripted") == 1004
-    assert of(seen, "output_token_seconds_sum", model="scripted") > 0.02
+    assert sample_value(seen, "prompt_tokens_total", model="scripted") == 93
+    assert sample_value(seen, "completion_tokens_total", model="scripted") == 1004
+    assert sample_value(seen, "output_token_seconds_sum", model="scripted") > 0.02
 
 
 def test_completions_tokens_and_times_are_labelled_by_model(url):
@@ -66,14 +66,16 @@ def test_completions_tokens_and_times_are_labelled_by_model(url):
         client.chat.completions.create(**BODY)
         list(client.chat.completions.create(**BODY, stream=True))
     seen = scrape(url)
-    assert of(seen, "completions_total", model="scripted", finish="stop") == 2
-    assert of(seen, "prompt_tokens_total", model="scripted") == 6
-    assert of(seen, "completion_tokens_total", model="scripted") == 8
-    assert of(seen, "completion_seconds_count", model="scripted") == 2
-    assert of(seen, "first_token_seconds_count", model="scripted") == 2
-    assert of(seen, "output_token_seconds_count", model="scripted") == 2
+    assert sample_value(seen, "completions_total", model="scripted", finish="stop") == 2
+    assert sample_value(seen, "prompt_tokens_total", model="scripted") == 6
+    assert sample_value(seen, "completion_tokens_total", model="scripted") == 8
+    assert sample_value(seen, "completion_seconds_count", model="scripted") == 2
+    assert sample_value(seen, "first_token_seconds_count", model="scripted") == 2
+    assert sample_value(seen, "output_token_seconds_count", model="scripted") == 2
     assert (
-        0 < of(seen, "first_token_seconds_sum", model="scripted") < of(seen, "completion_seconds_sum", model="scripted")
+        0
+        < sample_value(seen, "first_token_seconds_sum", model="scripted")
+        < sample_value(seen, "completion_seconds_sum", model="scripted")
     )
 
 
@@ -100,7 +102,7 @@ def test_requests_are_labelled_by_route_template(url):
         ("other", "/v1/models", "405"): 1,
         ("DELETE", "/v1/conversations/{id}", "403"): 1,
     }
-    assert of(seen, "rejected_total", reason="origin_not_allowed") == 1
+    assert sample_value(seen, "rejected_total", reason="origin_not_allowed") == 1
 
 
 def test_unknown_model_names_are_not_used_as_labels(url):
@@ -115,16 +117,16 @@ def test_running_waiting_and_cancelled_requests_are_counted(url, chat):
     for piece in pieces:
         next(piece)
     seen = scrape(url)
-    assert (of(seen, "completions_running"), of(seen, "completions_waiting")) == (1, 2)
+    assert (sample_value(seen, "completions_running"), sample_value(seen, "completions_waiting")) == (1, 2)
     for stream in streams:
         stream.__exit__(None, None, None)
     for _ in range(500):
         seen = scrape(url)
-        if of(seen, "completions_total", model="scripted", finish="cancelled") == 3:
+        if sample_value(seen, "completions_total", model="scripted", finish="cancelled") == 3:
             break
     else:
         pytest.fail("the clients that left were not counted")
-    assert (of(seen, "completions_running"), of(seen, "completions_waiting")) == (0, 0)
+    assert (sample_value(seen, "completions_running"), sample_value(seen, "completions_waiting")) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,8 @@ def test_a_timeout_is_counted_as_timeout(chat):
         for stream in (True, False):
             httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": stream})
         seen = scrape(url)
-    assert of(seen, "completions_total", model="scripted", finish="timeout") == 2
-    assert of(seen, "rejected_total", reason="timeout") == 2
+    assert sample_value(seen, "completions_total", model="scripted", finish="timeout") == 2
+    assert sample_value(seen, "rejected_total", reason="timeout") == 2
 
 
 def test_rejections_are_counted_by_reason(chat, tmp_path):
@@ -160,8 +162,8 @@ def test_rejections_are_counted_by_reason(chat, tmp_path):
         httpx.get(f"{url}/v1/models", headers={"Authorization": "Bearer wrong"})
         httpx.post(f"{url}/v1/chat/completions", json={**BODY, "user": "u" * 200}, headers=key)
         seen = scrape(url, headers=key)
-    assert of(seen, "rejected_total", reason="invalid_api_key") == 2
-    assert of(seen, "rejected_total", reason="body_too_large") == 1
+    assert sample_value(seen, "rejected_total", reason="invalid_api_key") == 2
+    assert sample_value(seen, "rejected_total", reason="body_too_large") == 1
     assert ("turnwise_rejected_total", ("reason", "server_busy")) in seen, "a series is there before its first increase"
 
 
@@ -171,5 +173,5 @@ def test_two_applications_have_separate_metrics():
         serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as two,
     ):
         httpx.get(f"{one}/health")
-        assert of(scrape(one), "requests_total", method="GET", route="/health", status="200") == 1
-        assert of(scrape(two), "requests_total", method="GET", route="/health", status="200") == 0
+        assert sample_value(scrape(one), "requests_total", method="GET", route="/health", status="200") == 1
+        assert sample_value(scrape(two), "requests_total", method="GET", route="/health", status="200") == 0

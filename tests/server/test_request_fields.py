@@ -29,7 +29,7 @@ TOOLS = [{"type": "function", "function": F}]
 OK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 
 # Values with an effect for every unsupported field, in every type that a client may send.
-ASKING = {
+UNSUPPORTED_VALUES = {
     "audio": [{"voice": "alloy", "format": "wav"}, {}],
     "modalities": [["text", "audio"], ["audio"], []],
     "moderation": [{}, True],
@@ -52,7 +52,7 @@ def test_the_fields_are_the_published_ones_and_the_extensions():
     assert len(PUBLISHED) == 37
     assert EXTENSION_FIELDS.isdisjoint(PUBLISHED)
     assert ChatCompletionRequest.model_fields.keys() == PUBLISHED | EXTENSION_FIELDS
-    assert ASKING.keys() == CHAT_UNSUPPORTED_FIELDS.keys()
+    assert UNSUPPORTED_VALUES.keys() == CHAT_UNSUPPORTED_FIELDS.keys()
 
 
 def test_every_generation_parameter_is_a_field_with_its_bounds_and_description():
@@ -62,7 +62,9 @@ def test_every_generation_parameter_is_a_field_with_its_bounds_and_description()
         assert spec.is_list or spec.kind is dict or schema[name].get("maximum") == spec.maximum
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ASKING.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in UNSUPPORTED_VALUES.items() for value in values]
+)
 def test_an_unsupported_field_is_rejected_with_its_name_and_a_reason(post, chat, name, value):
     answer = post(**{name: value})
     assert answer.status_code == 400
@@ -104,16 +106,16 @@ def test_every_supported_field_has_an_effect(post, chat, store):
     for name, value in CHAT_SAMPLING_FIELDS.items():
         chat.requests.clear()
         assert post(**{name: value}).status_code == 200
-        [asked] = [turn.sampling for turn in chat.requests]
-        assert asked == {name: CHECKED.get(name, value)}
+        [sampling] = [chat_request.sampling for chat_request in chat.requests]
+        assert sampling == {name: CHECKED.get(name, value)}
     chat.requests.clear()
     post(max_completion_tokens=9)
     post(max_completion_tokens=9, max_tokens=9)
-    assert [turn.sampling for turn in chat.requests] == [{"max_tokens": 9}] * 2
+    assert [chat_request.sampling for chat_request in chat.requests] == [{"max_tokens": 9}] * 2
 
     id = store.create(title="t", model="scripted").id
     post(conversation_id=id)
-    assert [kept.message.role for kept in store.get(id).messages] == ["user", "assistant"]
+    assert [stored.message.role for stored in store.get(id).messages] == ["user", "assistant"]
 
     messages = [*OK["messages"], {"role": "assistant", "content": "Once"}]
     post(messages=messages, continue_final_message=True)
@@ -171,8 +173,8 @@ def test_every_supported_field_has_an_effect(post, chat, store):
     assert json.loads(with_usage.split("\n\n")[-3].removeprefix("data: "))["usage"]["completion_tokens"] == 4
 
     post(store=True, user="u" * 512, safety_identifier="s" * 64, metadata={"a": "b"})
-    [kept], _ = store.completions.list(limit=9, after=None, order="asc", model=None, metadata={"a": "b"})
-    assert kept.request == {"user": "u" * 512, "safety_identifier": "s" * 64}
+    [stored], _ = store.completions.list(limit=9, after=None, order="asc", model=None, metadata={"a": "b"})
+    assert stored.request == {"user": "u" * 512, "safety_identifier": "s" * 64}
 
 
 @pytest.mark.parametrize("fields", [{"conversation_id": "conv_1"}, {"store": True}])
@@ -189,7 +191,7 @@ def test_the_openapi_document_describes_the_request_bodies(url):
     assert "HTTPValidationError" not in text
     schemas = document["components"]["schemas"]
     assert schemas["ChatCompletionRequest"]["properties"].keys() == PUBLISHED | EXTENSION_FIELDS
-    for reference in {part.split('"')[0] for part in text.split('"$ref": "#/components/schemas/')[1:]}:
+    for reference in {reference.split('"')[0] for reference in text.split('"$ref": "#/components/schemas/')[1:]}:
         assert reference in schemas
     assert document["paths"].keys() >= {
         "/v1/chat/completions",

@@ -1,4 +1,4 @@
-"""`/v1/responses` with the official client. Every object and event is validated with the published types of the client."""
+"""`/v1/responses` with the official client. Objects and events are validated with the published types of the client."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def client(url):
         yield made
 
 
-def answers(services, store, *script, **more):
+def answer_with(services, store, *script, **more):
     """Set the script that the server answers with; returns the chat service."""
     services["scripted"] = ScriptedChatService(script, store=store, **more)
     return services["scripted"]
@@ -44,22 +44,22 @@ def events(url, **fields):
     body = {"model": "scripted", "input": "Hello there", "stream": True, **fields}
     response = httpx.post(f"{url}/v1/responses", json=body)
     assert response.headers["content-type"].startswith("text/event-stream")
-    found = []
+    stream_events = []
     for block in response.text.removesuffix("\n\n").split("\n\n"):
         name, data = block.split("\n")
         event = json.loads(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"
         EVENT.validate_python(event)
-        found.append(event)
-    assert [event["sequence_number"] for event in found] == list(range(len(found)))
-    return found
+        stream_events.append(event)
+    assert [event["sequence_number"] for event in stream_events] == list(range(len(stream_events)))
+    return stream_events
 
 
-def types(found):
-    return [event["type"].removeprefix("response.") for event in found]
+def types(stream_events):
+    return [event["type"].removeprefix("response.") for event in stream_events]
 
 
-def refused(url, **fields):
+def rejected(url, **fields):
     response = httpx.post(f"{url}/v1/responses", json={"model": "scripted", "input": "Hello there", **fields})
     assert response.status_code == 400, response.text
     return response.json()["error"]
@@ -79,13 +79,13 @@ def test_a_response_has_all_published_fields(client, chat):
     }  # fmt: skip
     assert response.completed_at >= response.created_at
     assert response.error is response.incomplete_details is response.previous_response_id is None
-    [turn] = chat.requests
-    assert turn.messages == (Message("system", "Be kind."), Message("user", "Hello there"))
-    assert turn.sampling == {"temperature": 0.5}
+    [chat_request] = chat.requests
+    assert chat_request.messages == (Message("system", "Be kind."), Message("user", "Hello there"))
+    assert chat_request.sampling == {"temperature": 0.5}
 
 
 def test_the_settings_of_the_request_are_returned(url, services, store):
-    answers(services, store, "x", defaults={"top_p": 0.75})
+    answer_with(services, store, "x", defaults={"top_p": 0.75})
     sent = {
         "instructions": "Be kind.", "max_output_tokens": 9, "max_tool_calls": 3, "metadata": {"a": "b"},
         "temperature": 0,
@@ -118,52 +118,54 @@ def test_null_is_the_same_as_an_absent_field(url):
 
 
 def test_the_events_of_a_text(url):
-    found = events(url)
-    assert types(found) == [
+    stream_events = events(url)
+    assert types(stream_events) == [
         "created", "in_progress", "output_item.added", "content_part.added",
         *["output_text.delta"] * 4,
         "output_text.done", "content_part.done", "output_item.done", "completed",
     ]  # fmt: skip
-    assert [event["delta"] for event in found if "delta" in event] == ["Hello", ", ", "you", "."]
-    assert found[0]["response"]["status"] == found[1]["response"]["status"] == "in_progress"
-    assert found[0]["response"]["output"] == []
-    last = found[-1]["response"]
+    assert [event["delta"] for event in stream_events if "delta" in event] == ["Hello", ", ", "you", "."]
+    assert stream_events[0]["response"]["status"] == stream_events[1]["response"]["status"] == "in_progress"
+    assert stream_events[0]["response"]["output"] == []
+    last = stream_events[-1]["response"]
     assert last["status"] == "completed"
-    assert last["output"] == [found[-2]["item"]]
-    assert last["output"][0]["content"] == [found[-3]["part"]]
-    assert found[-4]["text"] == "Hello, you."
-    assert {event.get("item_id", last["output"][0]["id"]) for event in found} == {last["output"][0]["id"]}
-    whole = create(url)
+    assert last["output"] == [stream_events[-2]["item"]]
+    assert last["output"][0]["content"] == [stream_events[-3]["part"]]
+    assert stream_events[-4]["text"] == "Hello, you."
+    assert {event.get("item_id", last["output"][0]["id"]) for event in stream_events} == {last["output"][0]["id"]}
+    response = create(url)
     changing = {"id", "created_at", "completed_at", "output"}
-    assert {k: v for k, v in last.items() if k not in changing} == {k: v for k, v in whole.items() if k not in changing}
+    assert {k: v for k, v in last.items() if k not in changing} == {
+        k: v for k, v in response.items() if k not in changing
+    }
 
 
 def test_the_events_of_a_text_with_calls_after_it(url, services, store):
     calls = [ToolCall("call_1", "weather", '{"city": "Rome"}'), ToolCall("call_2", "note", "ciao", "custom")]
-    answers(services, store, "Let me ", "see.", *calls)
+    answer_with(services, store, "Let me ", "see.", *calls)
     fields = {"tools": [TOOL, {"type": "custom", "name": "note"}]}
-    found = events(url, **fields)
-    assert types(found) == [
+    stream_events = events(url, **fields)
+    assert types(stream_events) == [
         "created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "output_text.delta",
         "output_text.done", "content_part.done", "output_item.done",
         "output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done",
         "output_item.added", "custom_tool_call_input.delta", "custom_tool_call_input.done", "output_item.done",
         "completed",
     ]  # fmt: skip
-    assert [e["output_index"] for e in found if "output_index" in e] == [0] * 7 + [1] * 4 + [2] * 4
-    message, function, custom = found[-1]["response"]["output"]
+    assert [e["output_index"] for e in stream_events if "output_index" in e] == [0] * 7 + [1] * 4 + [2] * 4
+    message, function, custom = stream_events[-1]["response"]["output"]
     assert message["content"][0]["text"] == "Let me see."
     assert (function["call_id"], function["name"], function["arguments"]) == ("call_1", "weather", '{"city": "Rome"}')
     assert (custom["call_id"], custom["name"], custom["input"]) == ("call_2", "note", "ciao")
     assert len({item["id"] for item in (message, function, custom)}) == 3
-    added = next(e for e in found if e["type"] == "response.output_item.added" and e["output_index"] == 1)
+    added = next(e for e in stream_events if e["type"] == "response.output_item.added" and e["output_index"] == 1)
     assert (added["item"]["arguments"], added["item"]["status"]) == ("", "in_progress")
-    whole = create(url, **fields)["output"]
-    assert [item | {"id": 0} for item in whole] == [item | {"id": 0} for item in (message, function, custom)]
+    response = create(url, **fields)["output"]
+    assert [item | {"id": 0} for item in response] == [item | {"id": 0} for item in (message, function, custom)]
 
 
 def test_an_answer_without_text_is_an_empty_message(url, services, store):
-    answers(services, store)
+    answer_with(services, store)
     assert types(events(url))[2:] == [
         "output_item.added", "content_part.added", "output_text.delta", "output_text.done", "content_part.done",
         "output_item.done", "completed",
@@ -172,7 +174,7 @@ def test_an_answer_without_text_is_an_empty_message(url, services, store):
 
 
 def test_the_token_limit_makes_a_response_incomplete(url, services, store):
-    answers(services, store, "Half a", ToolCall("call_1", "weather", '{"ci'), finish="length")
+    answer_with(services, store, "Half a", ToolCall("call_1", "weather", '{"ci'), finish="length")
     for body in (create(url, tools=[TOOL]), events(url, tools=[TOOL])[-1]["response"]):
         assert (body["status"], body["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
         assert [item["status"] for item in body["output"]] == ["completed", "incomplete"]
@@ -182,19 +184,19 @@ def test_the_token_limit_makes_a_response_incomplete(url, services, store):
 
 
 def test_a_failure_of_the_model_fails_the_response(url, services, store):
-    answers(services, store, "One", "two", fail_after=1, failure=RuntimeError("secret"))
-    found = events(url)
-    assert types(found)[-1] == "failed"
-    assert found[-1]["response"]["error"]["code"] == "server_error"
-    assert "secret" not in json.dumps(found)
-    assert found[-1]["response"]["output"][0]["content"][0]["text"] == "One"
-    answers(services, store, "One", fail_after=0, failure=RuntimeError("secret"))
+    answer_with(services, store, "One", "two", fail_after=1, failure=RuntimeError("secret"))
+    stream_events = events(url)
+    assert types(stream_events)[-1] == "failed"
+    assert stream_events[-1]["response"]["error"]["code"] == "server_error"
+    assert "secret" not in json.dumps(stream_events)
+    assert stream_events[-1]["response"]["output"][0]["content"][0]["text"] == "One"
+    answer_with(services, store, "One", fail_after=0, failure=RuntimeError("secret"))
     response = httpx.post(f"{url}/v1/responses", json={"model": "scripted", "input": "x", "stream": True})
     assert response.status_code == 500, "an error before the first piece has its own status"
 
 
 def test_the_stream_helper_of_the_client_accumulates_the_response(client, services, store):
-    answers(services, store, "Hi ", "you", ToolCall("call_1", "weather", '{"city": "Rome"}'))
+    answer_with(services, store, "Hi ", "you", ToolCall("call_1", "weather", '{"city": "Rome"}'))
     with client.responses.stream(model="scripted", input="x", tools=[TOOL | {"strict": True}]) as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_response()
@@ -204,18 +206,20 @@ def test_the_stream_helper_of_the_client_accumulates_the_response(client, servic
 
 
 def test_the_async_client_works(url):
-    async def talk():
+    async def run_client():
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as client:
-            whole = await client.responses.create(model="scripted", input="x")
+            response = await client.responses.create(model="scripted", input="x")
             stream = await client.responses.create(model="scripted", input="x", stream=True)
-            return whole.output_text, "".join([e.delta async for e in stream if e.type == "response.output_text.delta"])
+            return response.output_text, "".join(
+                [e.delta async for e in stream if e.type == "response.output_text.delta"]
+            )
 
-    assert asyncio.run(talk()) == ("Hello, you.", "Hello, you.")
+    assert asyncio.run(run_client()) == ("Hello, you.", "Hello, you.")
 
 
 def test_obfuscation_pads_the_deltas(url):
-    found = events(url, stream_options={"include_obfuscation": True})
-    assert {("delta" in event) == bool("obfuscation" in event) for event in found} == {True}
+    stream_events = events(url, stream_options={"include_obfuscation": True})
+    assert {("delta" in event) == bool("obfuscation" in event) for event in stream_events} == {True}
     assert "obfuscation" not in json.dumps(events(url, stream_options={"include_obfuscation": False}))
 
 
@@ -255,7 +259,7 @@ def test_obfuscation_pads_the_deltas(url):
     ],
 )
 def test_an_unsupported_field_is_rejected_with_its_name(url, fields, param):
-    error = refused(url, **fields)
+    error = rejected(url, **fields)
     assert error["param"] == param
     assert param.split(".")[-1].split("[")[0] in error["message"]
 
@@ -265,21 +269,21 @@ def test_tools_and_tool_choice_reach_the_chat_service(url, chat):
     tools = [TOOL | {"name": "n" * 128, "description": "d"}, {"type": "custom", "name": "note", "format": lark}]
     choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "custom", "name": "note"}]}
     create(url, tools=tools, tool_choice=choice, parallel_tool_calls=False)
-    [turn] = chat.requests
-    assert [(tool.kind, tool.name, tool.syntax) for tool in turn.tools.definitions] == [
+    [chat_request] = chat.requests
+    assert [(tool.kind, tool.name, tool.syntax) for tool in chat_request.tools.definitions] == [
         ("function", "n" * 128, "text"), ("custom", "note", "lark"),
     ]  # fmt: skip
-    assert turn.tools.definitions[0].definition["function"]["description"] == "d"
-    assert turn.tools.choice == ToolChoice("required", ("note",))
-    assert turn.tools.parallel_calls is False
-    error = refused(url, tools=[{"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "bnf"}}])
+    assert chat_request.tools.definitions[0].definition["function"]["description"] == "d"
+    assert chat_request.tools.choice == ToolChoice("required", ("note",))
+    assert chat_request.tools.parallel_calls is False
+    error = rejected(url, tools=[{"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "bnf"}}])
     assert error["param"] == "tools[0].format.syntax"
 
 
 def test_truncation_sets_the_context_policy(url, chat):
     for truncation in ("auto", "disabled", None):
         assert create(url, truncation=truncation)["truncation"] == (truncation or "disabled")
-    assert [turn.context.policy for turn in chat.requests] == ["drop_oldest", "refuse", None]
+    assert [chat_request.context.policy for chat_request in chat.requests] == ["drop_oldest", "refuse", None]
     assert create(url, context_policy="summarise")["truncation"] == "auto"
 
 
@@ -287,6 +291,6 @@ def test_include_requests_logprobs(url, chat):
     create(url, include=["message.output_text.logprobs"], top_logprobs=3)
     create(url, top_logprobs=2)
     create(url, include=["reasoning.encrypted_content"])
-    assert [turn.sampling for turn in chat.requests] == [
+    assert [chat_request.sampling for chat_request in chat.requests] == [
         {"logprobs": True, "top_logprobs": 3}, {"logprobs": True, "top_logprobs": 2}, {},
     ]  # fmt: skip

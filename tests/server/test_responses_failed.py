@@ -18,7 +18,7 @@ EVENT = pydantic.TypeAdapter(ResponseStreamEvent)
 BODY = {"model": "scripted", "input": "Hello"}
 
 
-def endless(turn):
+def endless(chat_request):
     while True:
         yield "word "
 
@@ -27,27 +27,27 @@ def events(url):
     """Return the events of a stream over a real socket, validated with their published types."""
     answer = httpx.post(f"{url}/v1/responses", json={**BODY, "stream": True}, timeout=20)
     assert answer.status_code == 200
-    found = []
+    stream_events = []
     for block in answer.text.removesuffix("\n\n").split("\n\n"):
         if block.startswith(":"):
             continue  # a keep-alive comment
         name, data = block.split("\n")
-        found.append(json.loads(data.removeprefix("data: ")))
-        EVENT.validate_python(found[-1])
-        assert name == f"event: {found[-1]['type']}"
-    assert [event["sequence_number"] for event in found] == list(range(len(found)))
-    return found
+        stream_events.append(json.loads(data.removeprefix("data: ")))
+        EVENT.validate_python(stream_events[-1])
+        assert name == f"event: {stream_events[-1]['type']}"
+    assert [event["sequence_number"] for event in stream_events] == list(range(len(stream_events)))
+    return stream_events
 
 
-def assert_failed(found, text):
-    failed, response = found[-1], found[-1]["response"]
-    assert [event["type"] for event in found].count("response.failed") == 1
+def assert_failed(stream_events, text):
+    failed, response = stream_events[-1], stream_events[-1]["response"]
+    assert [event["type"] for event in stream_events].count("response.failed") == 1
     assert (failed["type"], response["status"], response["completed_at"]) == ("response.failed", "failed", None)
     assert response["error"]["code"] == "server_error"
     assert text in response["error"]["message"]
     [item] = response["output"]
     assert item["status"] == "incomplete"
-    written = "".join(event["delta"] for event in found if event["type"] == "response.output_text.delta")
+    written = "".join(event["delta"] for event in stream_events if event["type"] == "response.output_text.delta")
     assert item["content"][0]["text"] == written != ""
 
 
@@ -62,15 +62,17 @@ def test_a_stream_over_the_time_limit_fails():
             assert (last.type, last.response.error.code) == ("response.failed", "server_error")
             with client.responses.stream(**BODY) as stream:
                 assert [event.type for event in stream][-1] == "response.failed"
-        whole = httpx.post(f"{url}/v1/responses", json=BODY)
-        assert (whole.status_code, whole.json()["error"]["code"]) == (408, "timeout"), "without a stream: its status"
+        response = httpx.post(f"{url}/v1/responses", json=BODY)
+        assert (response.status_code, response.json()["error"]["code"]) == (408, "timeout"), (
+            "without a stream: its status"
+        )
 
 
 def test_a_stream_fails_if_the_server_stops():
-    def stopped(turn):
+    def stopped(chat_request):
         yield "One "
         app.state.limiter.stop()
-        yield from endless(turn)
+        yield from endless(chat_request)
 
     app = create_app({"scripted": ScriptedChatService(stopped, delay=0.02)}, default="scripted")
     with serve_in_thread(app) as url:
@@ -90,17 +92,17 @@ def test_a_failure_has_a_published_code(error, code):
     """If the first token takes longer than the keep-alive interval, errors are sent in the stream."""
     chat = ScriptedChatService(endless, delay=0.2, fail_after=1, failure=error)
     with serve_in_thread(create_app({"scripted": chat}, default="scripted", sse_keep_alive=0.05)) as url:
-        found = events(url)
-    assert found[-1]["response"]["error"]["code"] == code
-    assert "secret" not in json.dumps(found)
+        stream_events = events(url)
+    assert stream_events[-1]["response"]["error"]["code"] == code
+    assert "secret" not in json.dumps(stream_events)
 
 
 def test_a_complete_response_does_not_fail_afterwards():
     """The time limit expires while the complete stream is closed; no further event is sent."""
 
     class Slow(ScriptedChatService):
-        async def stream(self, turn):
-            async for delta in super().stream(turn):
+        async def stream(self, chat_request):
+            async for delta in super().stream(chat_request):
                 yield delta
             await asyncio.sleep(5)
 

@@ -17,13 +17,13 @@ def post(url, items, **fields):
     return httpx.post(f"{url}/v1/responses", json={"model": "scripted", "input": items, "store": False, **fields})
 
 
-def read(url, chat, items):
+def read_messages(url, chat, items):
     response = post(url, items)
     assert response.status_code == 200, response.text
     return chat.requests[-1].messages
 
 
-def refused(url, items, **fields):
+def rejected(url, items, **fields):
     response = post(url, items, **fields)
     assert response.status_code == 400, response.text
     return response.json()["error"]
@@ -38,7 +38,7 @@ def test_messages_of_every_role_and_form_are_read(url, chat):
         {"role": "assistant", "content": "Yes?", "phase": "final_answer"},
         {"role": "user", "content": parts[:1]},
     ]
-    assert read(url, chat, items) == (
+    assert read_messages(url, chat, items) == (
         Message("system", "s"), Message("developer", "one\ntwo"), Message("user", "Hi"), Message("assistant", "Yes?"),
         Message("user", "one"),
     )  # fmt: skip
@@ -53,7 +53,7 @@ def test_calls_and_their_outputs_are_read(url, chat):
         custom, {"type": "custom_tool_call_output", "call_id": "call_3", "output": "noted"},
     ]  # fmt: skip
     calls = (ToolCall("call_1", "weather", CALL["arguments"]), ToolCall("call_2", "weather", CALL["arguments"]))
-    assert read(url, chat, items) == (
+    assert read_messages(url, chat, items) == (
         Message("user", "Hello"),
         Message("assistant", "Let me see.", tool_calls=calls),
         Message("tool", "sunny", tool_call_id="call_1"),
@@ -65,7 +65,7 @@ def test_calls_and_their_outputs_are_read(url, chat):
 
 def test_reasoning_of_another_server_is_not_shown_to_the_model(url, chat):
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA", "status": None}
-    assert read(url, chat, [HELLO, reasoning, CALL, OUTPUT])[1].tool_calls[0].id == "call_1"
+    assert read_messages(url, chat, [HELLO, reasoning, CALL, OUTPUT])[1].tool_calls[0].id == "call_1"
 
 
 def test_output_items_are_accepted_as_input(url, services, store):
@@ -120,9 +120,9 @@ def test_output_items_are_accepted_as_input(url, services, store):
     ],
 )
 def test_an_invalid_item_is_rejected_with_its_path(url, items, param):
-    assert refused(url, items)["param"] == param
+    assert rejected(url, items)["param"] == param
 
 
 def test_a_missing_input_is_rejected(url):
-    assert refused(url, None)["param"] == "input"
-    assert refused(url, None, instructions="Say hello.")["param"] == "input"
+    assert rejected(url, None)["param"] == "input"
+    assert rejected(url, None, instructions="Say hello.")["param"] == "input"

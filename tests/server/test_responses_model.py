@@ -32,32 +32,32 @@ def client(url):
 
 
 def test_the_answer_equals_that_of_chat_completions(client):
-    asked = {"model": "box", "temperature": 0}
+    arguments = {"model": "box", "temperature": 0}
     messages = [{"role": "system", "content": "You are Turnwise."}, {"role": "user", "content": "Tell me a joke"}]
-    chat = client.chat.completions.create(messages=messages, max_tokens=40, **asked)
+    chat = client.chat.completions.create(messages=messages, max_tokens=40, **arguments)
     fields = {"instructions": messages[0]["content"], "input": messages[1]["content"], "max_output_tokens": 40}
-    whole = client.responses.create(**fields, **asked)
-    assert whole.output_text == chat.choices[0].message.content
-    assert (whole.usage.input_tokens, whole.usage.output_tokens) == (
+    response = client.responses.create(**fields, **arguments)
+    assert response.output_text == chat.choices[0].message.content
+    assert (response.usage.input_tokens, response.usage.output_tokens) == (
         chat.usage.prompt_tokens, chat.usage.completion_tokens,
     )  # fmt: skip
-    events = list(client.responses.create(**fields, **asked, stream=True))
-    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == whole.output_text
+    events = list(client.responses.create(**fields, **arguments, stream=True))
+    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == response.output_text
     assert events[-1].response.usage.input_tokens_details.cached_tokens > 0, "the prompt was read before"
 
 
 def test_logprobs_equal_those_of_chat_completions(client):
-    asked = {"model": "box", "temperature": 0, "max_output_tokens": 8}
-    events = list(client.responses.create(input="Hello", include=[LOGPROBS], top_logprobs=2, stream=True, **asked))
+    arguments = {"model": "box", "temperature": 0, "max_output_tokens": 8}
+    events = list(client.responses.create(input="Hello", include=[LOGPROBS], top_logprobs=2, stream=True, **arguments))
     [message] = events[-1].response.output
-    [part] = message.content
-    assert "".join(entry.token for entry in part.logprobs) == part.text
-    assert all(len(entry.top_logprobs) == 2 and entry.logprob <= 0 for entry in part.logprobs)
+    [content_part] = message.content
+    assert "".join(entry.token for entry in content_part.logprobs) == content_part.text
+    assert all(len(entry.top_logprobs) == 2 and entry.logprob <= 0 for entry in content_part.logprobs)
     deltas = [entry for e in events if e.type == "response.output_text.delta" for entry in e.logprobs]
     assert [(entry.token, entry.logprob) for entry in deltas] == [
-        (entry.token, entry.logprob) for entry in part.logprobs
+        (entry.token, entry.logprob) for entry in content_part.logprobs
     ]
-    bare = client.responses.create(input="Hello", **asked)
+    bare = client.responses.create(input="Hello", **arguments)
     assert bare.output[0].content[0].logprobs == []
 
 

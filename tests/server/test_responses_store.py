@@ -26,7 +26,9 @@ def client(url):
 
 
 def test_a_conversation_continues_by_the_id_of_its_last_response(client, services, store):
-    chat = services["scripted"] = ScriptedChatService(lambda turn: [f"Answer {len(turn.messages)}"], store=store)
+    chat = services["scripted"] = ScriptedChatService(
+        lambda chat_request: [f"Answer {len(chat_request.messages)}"], store=store
+    )
     first = client.responses.create(model="scripted", input="One", instructions="Be kind.")
     second = client.responses.create(model="scripted", input="Two", previous_response_id=first.id)
     third = client.responses.create(model="scripted", input="Three", previous_response_id=second.id)
@@ -61,8 +63,8 @@ def test_items_can_be_referenced_by_their_ids(client, services, store):
     """The Vercel AI SDK does this by default."""
     chat = services["scripted"] = ScriptedChatService(["Let me see.", CALL], store=store)
     first = client.responses.create(model="scripted", input="Weather?", tools=TOOLS)
-    [asked] = client.responses.input_items.list(first.id)
-    references = [{"type": "item_reference", "id": asked.id}, *({"id": item.id} for item in first.output)]
+    [input_item] = client.responses.input_items.list(first.id)
+    references = [{"type": "item_reference", "id": input_item.id}, *({"id": item.id} for item in first.output)]
     client.responses.create(model="scripted", input=[*references, OUTPUT], tools=TOOLS)
     assert [message.role for message in chat.requests[-1].messages] == ["user", "assistant", "tool"]
     assert chat.requests[-1].messages[1] == Message("assistant", "Let me see.", tool_calls=(CALL,))
@@ -84,8 +86,8 @@ def test_a_stored_response_equals_the_one_that_was_sent(client):
         ("starting_after=3", "starting_after"),
         ("include[]=x", "include[0]"),
     ):
-        found = httpx.get(f"{client.base_url}responses/{sent.id}?{query}")
-        assert (found.status_code, found.json()["error"]["param"]) == (400, param)
+        response = httpx.get(f"{client.base_url}responses/{sent.id}?{query}")
+        assert (response.status_code, response.json()["error"]["param"]) == (400, param)
 
 
 def test_input_items_are_listed_newest_first_in_pages(client):

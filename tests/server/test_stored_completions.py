@@ -28,11 +28,11 @@ def complete(client, **fields):
 
 def test_a_stored_completion_equals_the_one_that_was_sent(client):
     sent = complete(client, store=True, metadata={"topic": "hello"}, temperature=0.5)
-    kept = client.chat.completions.retrieve(sent.id)
-    assert kept.choices == sent.choices
-    assert kept.usage == sent.usage
-    assert kept.metadata == sent.metadata == {"topic": "hello"}
-    assert kept.temperature == 0.5
+    stored = client.chat.completions.retrieve(sent.id)
+    assert stored.choices == sent.choices
+    assert stored.usage == sent.usage
+    assert stored.metadata == sent.metadata == {"topic": "hello"}
+    assert stored.temperature == 0.5
 
 
 def test_a_streamed_completion_is_stored_complete(client):
@@ -40,8 +40,8 @@ def test_a_streamed_completion_is_stored_complete(client):
     for chunk in complete(client, store=True, stream=True):
         id = chunk.id
         text += chunk.choices[0].delta.content or ""
-    kept = client.chat.completions.retrieve(id)
-    assert (kept.choices[0].message.content, kept.choices[0].finish_reason) == (text, "stop")
+    stored = client.chat.completions.retrieve(id)
+    assert (stored.choices[0].message.content, stored.choices[0].finish_reason) == (text, "stop")
 
 
 def test_a_completion_is_stored_only_on_request_and_only_if_complete(client, chat):
@@ -57,8 +57,11 @@ def test_a_completion_is_stored_only_on_request_and_only_if_complete(client, cha
 
 def test_the_list_is_paginated_and_filtered(client):
     ids = [complete(client, store=True, metadata={"odd": str(i % 2)}).id for i in range(5)]
-    assert [kept.id for kept in client.chat.completions.list(limit=2)] == ids  # the client requests further pages
-    assert [kept.id for kept in client.chat.completions.list(order="desc", metadata={"odd": "1"})] == [ids[3], ids[1]]
+    assert [stored.id for stored in client.chat.completions.list(limit=2)] == ids  # the client requests further pages
+    assert [stored.id for stored in client.chat.completions.list(order="desc", metadata={"odd": "1"})] == [
+        ids[3],
+        ids[1],
+    ]
     assert list(client.chat.completions.list(model="other")) == []
 
 

@@ -33,18 +33,18 @@ def client(url):
         yield client
 
 
-def ask(client, prompt=CAPITAL, **fields):
+def create(client, prompt=CAPITAL, **fields):
     return client.completions.create(**{"model": "box", "prompt": prompt, "max_tokens": 8, "temperature": 0, **fields})
 
 
 def test_a_text_is_continued_without_a_chat_template(client, service):
-    answer = ask(client)
+    answer = create(client)
     assert answer.object == "text_completion"
     assert answer.choices[0].text.startswith(" ")
     assert answer.choices[0].finish_reason in ("stop", "length")
     ids = service.tokens.encode_text(CAPITAL)
     assert answer.usage.prompt_tokens == len(ids)
-    assert ask(client, ids).choices[0].text == answer.choices[0].text
+    assert create(client, ids).choices[0].text == answer.choices[0].text
 
 
 def test_the_default_limit_is_sixteen_tokens(client):
@@ -62,10 +62,10 @@ def test_the_default_limit_is_sixteen_tokens(client):
     ),
 )  # fmt: skip
 def test_a_stream_has_the_same_content_as_the_response(client, prompts, fields):
-    whole = ask(client, prompts, **fields)
-    assert [choice.index for choice in whole.choices] == list(range(len(prompts) * fields["n"]))
+    response = create(client, prompts, **fields)
+    assert [choice.index for choice in response.choices] == list(range(len(prompts) * fields["n"]))
     texts, tokens, ends = {}, {}, {}
-    for chunk in ask(client, prompts, stream=True, stream_options={"include_usage": True}, **fields):
+    for chunk in create(client, prompts, stream=True, stream_options={"include_usage": True}, **fields):
         for piece in chunk.choices:
             texts[piece.index] = texts.get(piece.index, "") + piece.text
             if piece.logprobs:
@@ -74,23 +74,23 @@ def test_a_stream_has_the_same_content_as_the_response(client, prompts, fields):
                 )
             ends[piece.index] = piece.finish_reason or ends.get(piece.index)
         if not chunk.choices:
-            assert chunk.usage.completion_tokens == whole.usage.completion_tokens
-            assert chunk.usage.prompt_tokens == whole.usage.prompt_tokens
-    for choice in whole.choices:
+            assert chunk.usage.completion_tokens == response.usage.completion_tokens
+            assert chunk.usage.prompt_tokens == response.usage.prompt_tokens
+    for choice in response.choices:
         assert choice.text == texts[choice.index]
         assert choice.finish_reason == ends[choice.index]
         if fields["echo"]:
             assert choice.text.startswith(prompts[choice.index // fields["n"]])
-        found = choice.logprobs and list(
+        response_tokens = choice.logprobs and list(
             zip(choice.logprobs.tokens, choice.logprobs.token_logprobs, choice.logprobs.text_offset, strict=True)
         )
-        assert found == tokens.get(choice.index)
+        assert response_tokens == tokens.get(choice.index)
 
 
 def test_the_logprobs_of_an_echoed_prompt_equal_those_of_its_generation(client, service):
     """The logprobs of a greedy answer equal those of the same text as a prompt."""
-    written = ask(client, logprobs=1)
-    read = ask(client, CAPITAL + written.choices[0].text, echo=True, logprobs=1, max_tokens=0)
+    written = create(client, logprobs=1)
+    read = create(client, CAPITAL + written.choices[0].text, echo=True, logprobs=1, max_tokens=0)
     (choice,) = read.choices
     assert choice.text == CAPITAL + written.choices[0].text
     assert choice.finish_reason == "length"
@@ -106,19 +106,19 @@ def test_the_logprobs_of_an_echoed_prompt_equal_those_of_its_generation(client, 
 
 
 def test_text_offsets_count_characters(client):
-    (choice,) = ask(client, "你好 🚚 ok", echo=True, logprobs=0, max_tokens=0).choices
+    (choice,) = create(client, "你好 🚚 ok", echo=True, logprobs=0, max_tokens=0).choices
     assert choice.logprobs.text_offset[-1] == len("你好 🚚")
 
 
 def test_best_of_returns_the_choices_with_the_highest_mean_logprob(client):
     fields = {"temperature": 1.2, "seed": 5, "logprobs": 0, "extra_body": {"top_p": 1}}
-    every = ask(client, n=6, **fields)
+    every = create(client, n=6, **fields)
     means = [sum(c.logprobs.token_logprobs) / len(c.logprobs.tokens) for c in every.choices]
-    best = ask(client, n=2, best_of=6, **fields)
+    best = create(client, n=2, best_of=6, **fields)
     ranked = [choice.text for _, choice in sorted(zip(means, every.choices, strict=True), key=lambda pair: -pair[0])]
     assert [choice.text for choice in best.choices] == ranked[:2]
     assert best.usage.total_tokens == every.usage.total_tokens
-    assert ask(client, best_of=3, temperature=1).choices[0].logprobs is None
+    assert create(client, best_of=3, temperature=1).choices[0].logprobs is None
 
 
 def test_best_of_works_with_chat_completions(client):
@@ -130,7 +130,7 @@ def test_best_of_works_with_chat_completions(client):
 
 
 def test_a_grammar_is_enforced(client):
-    answer = ask(client, extra_body={"guided_regex": " [A-Z]{3}[0-9]"}, temperature=2)
+    answer = create(client, extra_body={"guided_regex": " [A-Z]{3}[0-9]"}, temperature=2)
     assert answer.choices[0].text[1:4].isupper()
 
 
@@ -158,12 +158,12 @@ def test_a_grammar_is_enforced(client):
 )
 def test_an_invalid_field_is_rejected_with_its_name(client, fields, param):
     with pytest.raises(openai.BadRequestError) as error:
-        ask(client, **fields)
+        create(client, **fields)
     assert error.value.body["param"] == param
 
 
 def test_a_disconnect_cancels_all_prompts_of_a_stream(url, service):
-    async def leave():
+    async def disconnect():
         async with openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0) as client:
             stream = await client.completions.create(
                 model="box", prompt=["Once", "Hello", "A"], n=3, max_tokens=900, stream=True, temperature=1,
@@ -178,7 +178,7 @@ def test_a_disconnect_cancels_all_prompts_of_a_stream(url, service):
             await asyncio.sleep(0.01)
         return False
 
-    assert asyncio.run(leave())
+    assert asyncio.run(disconnect())
 
 
 @pytest.mark.parametrize("prompt", ["", None, [""]])
@@ -205,13 +205,13 @@ def test_more_prompts_than_slots_are_answered_in_order(client):
 
 
 def test_a_top_p_of_zero_keeps_the_most_likely_token(client):
-    greedy = ask(client, temperature=0).choices[0].text
-    assert ask(client, temperature=2, top_p=0, seed=1).choices[0].text == greedy
+    greedy = create(client, temperature=0).choices[0].text
+    assert create(client, temperature=2, top_p=0, seed=1).choices[0].text == greedy
 
 
 def test_incomplete_characters_are_distinct_in_top_logprobs(client, service):
     """As keys they would all be the replacement character, and the value of the generated token would be lost."""
-    answer = ask(client, "你好 🚚", echo=True, logprobs=5, max_tokens=0).choices[0].logprobs
+    answer = create(client, "你好 🚚", echo=True, logprobs=5, max_tokens=0).choices[0].logprobs
     assert any(token.startswith("bytes:\\x") for token in answer.tokens)
     for token, logprob, top in zip(answer.tokens[1:], answer.token_logprobs[1:], answer.top_logprobs[1:], strict=True):
         assert top[token] == logprob

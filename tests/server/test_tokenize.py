@@ -22,24 +22,24 @@ def client(service):
 
 @pytest.mark.parametrize("text", ["Hello there", "你好 🚚", "<|user|> is text", ""])
 def test_detokenize_inverts_tokenize(client, text):
-    found = client.post("/tokenize", json={"prompt": text}).json()
-    assert found["count"] == len(found["tokens"]) == len(found["token_strs"])
-    assert client.post("/detokenize", json={"tokens": found["tokens"]}).json()["prompt"] == text
+    response = client.post("/tokenize", json={"prompt": text}).json()
+    assert response["count"] == len(response["tokens"]) == len(response["token_strs"])
+    assert client.post("/detokenize", json={"tokens": response["tokens"]}).json()["prompt"] == text
 
 
 def test_the_tokens_of_messages_are_those_of_a_completion(client, service):
     messages = [{"role": "user", "content": "Hello"}]
-    found = client.post("/tokenize", json={"messages": messages}).json()
+    response = client.post("/tokenize", json={"messages": messages}).json()
     usage = client.post("/v1/chat/completions", json={"model": "box", "messages": messages, "max_tokens": 1}).json()
-    assert found["count"] == usage["usage"]["prompt_tokens"]
-    assert found["max_model_len"] == service.context_length
-    assert found["token_strs"][0] == "<|user|>"
+    assert response["count"] == usage["usage"]["prompt_tokens"]
+    assert response["max_model_len"] == service.context_length
+    assert response["token_strs"][0] == "<|user|>"
     without = client.post("/tokenize", json={"messages": messages, "add_generation_prompt": False}).json()
-    assert without["tokens"] == found["tokens"][:-1]
+    assert without["tokens"] == response["tokens"][:-1]
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "param"),
+    ("path", "fields", "param"),
     [
         ("/tokenize", {}, "prompt"),
         ("/tokenize", {"prompt": "a", "messages": [{"role": "user", "content": "a"}]}, "prompt"),
@@ -53,8 +53,8 @@ def test_the_tokens_of_messages_are_those_of_a_completion(client, service):
         ("/detokenize", {"tokens": [1], "model": "other"}, "model"),
     ],
 )
-def test_an_invalid_field_is_rejected_with_its_name(client, path, asked, param):
-    answer = client.post(path, json=asked)
+def test_an_invalid_field_is_rejected_with_its_name(client, path, fields, param):
+    answer = client.post(path, json=fields)
     assert answer.status_code == (404 if param == "model" else 400)
     assert answer.json()["error"]["param"] == param
 

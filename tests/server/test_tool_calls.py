@@ -48,11 +48,11 @@ def client():
         yield made
 
 
-def ask(client, **fields):
+def create(client, **fields):
     return client.chat.completions.create(**{"model": "box", "messages": HELLO, "max_tokens": 200, **fields})
 
 
-def check(call):
+def assert_valid(call):
     """Assert that the arguments of a complete call are valid."""
     assert re.fullmatch("call_[0-9a-f]{24}", call.id)
     if call.type == "custom":
@@ -61,28 +61,31 @@ def check(call):
         jsonschema.validate(json.loads(call.function.arguments), PARAMETERS[call.function.name])
 
 
-def named(name):
+def named_choice(name):
     return {"type": "function", "function": {"name": name}}
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_required_calls_are_valid_at_temperature_2(client, seed):
-    choice = ask(
+    choice = create(
         client, tools=TOOLS + CUSTOM, tool_choice="required", temperature=2, seed=seed, max_tokens=120
     ).choices[0]
     assert choice.message.content is None
     assert choice.message.tool_calls
-    whole = choice.message.tool_calls[: None if choice.finish_reason == "tool_calls" else -1]
-    for call in whole:
-        check(call)
+    complete_calls = choice.message.tool_calls[: None if choice.finish_reason == "tool_calls" else -1]
+    for call in complete_calls:
+        assert_valid(call)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_single_call_is_exactly_one_call(client, seed):
-    for fields in ({"tool_choice": "required", "parallel_tool_calls": False}, {"tool_choice": named("get_weather")}):
-        choice = ask(client, tools=TOOLS, temperature=2, seed=seed, **fields).choices[0]
+    for fields in (
+        {"tool_choice": "required", "parallel_tool_calls": False},
+        {"tool_choice": named_choice("get_weather")},
+    ):
+        choice = create(client, tools=TOOLS, temperature=2, seed=seed, **fields).choices[0]
         [call] = choice.message.tool_calls
-        check(call)
+        assert_valid(call)
         assert choice.finish_reason == "tool_calls"
     assert call.function.name == "get_weather"
 
@@ -91,48 +94,52 @@ def test_a_single_call_is_exactly_one_call(client, seed):
 def test_the_input_of_a_custom_tool_follows_its_grammar(client, name):
     choice = {"type": "custom", "custom": {"name": name}}
     for seed in range(3):
-        [call] = ask(client, tools=CUSTOM, tool_choice=choice, temperature=2, seed=seed).choices[0].message.tool_calls
+        [call] = (
+            create(client, tools=CUSTOM, tool_choice=choice, temperature=2, seed=seed).choices[0].message.tool_calls
+        )
         assert call.custom.name == name
-        check(call)
+        assert_valid(call)
 
 
 def test_only_allowed_tools_are_called(client):
-    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named("now")]}}
-    choice = ask(client, tools=TOOLS, tool_choice=allowed, temperature=2, parallel_tool_calls=False).choices[0]
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named_choice("now")]}}
+    choice = create(client, tools=TOOLS, tool_choice=allowed, temperature=2, parallel_tool_calls=False).choices[0]
     assert [(call.function.name, call.function.arguments) for call in choice.message.tool_calls] == [("now", "{}")]
 
 
 def test_auto_allows_text_and_none_forbids_calls(client):
     for choice in ("auto", "none"):
-        answer = ask(client, tools=TOOLS, tool_choice=choice, temperature=0).choices[0]
+        answer = create(client, tools=TOOLS, tool_choice=choice, temperature=0).choices[0]
         assert answer.message.content
         assert answer.message.tool_calls is None
         assert answer.finish_reason == "stop"
-    assert ask(client, tools=TOOLS, tool_choice="none").usage.prompt_tokens == ask(client).usage.prompt_tokens
+    assert create(client, tools=TOOLS, tool_choice="none").usage.prompt_tokens == create(client).usage.prompt_tokens
 
 
 # Streaming
 
 
-def streamed(client, answers, **fields):
-    found = [{"content": "", "calls": [], "finish": None} for _ in range(answers)]
-    for chunk in ask(client, stream=True, n=answers, **fields):
-        for piece in chunk.choices:
-            one = found[piece.index]
-            assert one["finish"] is None, "nothing follows the end of an answer"
-            one["content"] += piece.delta.content or ""
-            for part in piece.delta.tool_calls or []:
-                told = part.function.model_dump() if part.function else part.custom
-                if part.id:
-                    assert part.index == len(one["calls"])
-                    assert told.get("arguments", told.get("input")) == ""
-                    one["calls"].append([part.type, told["name"], ""])
+def collect_stream(client, answers, **fields):
+    choices = [{"content": "", "calls": [], "finish": None} for _ in range(answers)]
+    for chunk in create(client, stream=True, n=answers, **fields):
+        for chunk_choice in chunk.choices:
+            choice_state = choices[chunk_choice.index]
+            assert choice_state["finish"] is None, "nothing follows the end of an answer"
+            choice_state["content"] += chunk_choice.delta.content or ""
+            for call_delta in chunk_choice.delta.tool_calls or []:
+                call_body = call_delta.function.model_dump() if call_delta.function else call_delta.custom
+                if call_delta.id:
+                    assert call_delta.index == len(choice_state["calls"])
+                    assert call_body.get("arguments", call_body.get("input")) == ""
+                    choice_state["calls"].append([call_delta.type, call_body["name"], ""])
                 else:
-                    assert part.type is None
-                    assert told.get("name") is None
-                    one["calls"][part.index][2] += told.get("arguments") or told.get("input") or ""
-            one["finish"] = piece.finish_reason
-    return found
+                    assert call_delta.type is None
+                    assert call_body.get("name") is None
+                    choice_state["calls"][call_delta.index][2] += (
+                        call_body.get("arguments") or call_body.get("input") or ""
+                    )
+            choice_state["finish"] = chunk_choice.finish_reason
+    return choices
 
 
 @settings(max_examples=25, deadline=None)
@@ -140,7 +147,7 @@ def streamed(client, answers, **fields):
     answers=st.integers(1, 3),
     fields=st.fixed_dictionaries(
         {"seed": st.integers(0, 2**40), "temperature": st.floats(0, 2), "max_tokens": st.integers(1, 90),
-         "tool_choice": st.sampled_from(["auto", "required", "none", named("get_weather")])},
+         "tool_choice": st.sampled_from(["auto", "required", "none", named_choice("get_weather")])},
         optional={
             "parallel_tool_calls": st.booleans(),
             "logprobs": st.just(True),
@@ -149,27 +156,29 @@ def streamed(client, answers, **fields):
     ),
 )  # fmt: skip
 def test_a_stream_has_the_same_content_as_the_response(client, answers, fields):
-    whole = ask(client, n=answers, tools=TOOLS + CUSTOM, **fields)
-    found = streamed(client, answers, tools=TOOLS + CUSTOM, **fields)
-    for choice, one in zip(whole.choices, found, strict=True):
-        told = [call.function if call.type == "function" else call.custom for call in choice.message.tool_calls or []]
-        calls = [(t.name, getattr(t, "arguments", None) or getattr(t, "input", "")) for t in told]
-        assert (choice.message.content or "") == one["content"]
-        assert calls == [(name, arguments) for _, name, arguments in one["calls"]]
-        assert choice.finish_reason == one["finish"]
+    response = create(client, n=answers, tools=TOOLS + CUSTOM, **fields)
+    choices = collect_stream(client, answers, tools=TOOLS + CUSTOM, **fields)
+    for choice, choice_state in zip(response.choices, choices, strict=True):
+        call_body = [
+            call.function if call.type == "function" else call.custom for call in choice.message.tool_calls or []
+        ]
+        calls = [(t.name, getattr(t, "arguments", None) or getattr(t, "input", "")) for t in call_body]
+        assert (choice.message.content or "") == choice_state["content"]
+        assert calls == [(name, arguments) for _, name, arguments in choice_state["calls"]]
+        assert choice.finish_reason == choice_state["finish"]
         assert (choice.finish_reason == "tool_calls") <= bool(calls)
-        assert "<tool_call>" not in one["content"]
+        assert "<tool_call>" not in choice_state["content"]
         for call in choice.message.tool_calls[:-1] if calls else []:
-            check(call)
+            assert_valid(call)
         if fields.get("logprobs") and not fields.get("stop"):
             reported = choice.logprobs.content if choice.logprobs else []
-            assert b"".join(bytes(e.bytes or []) for e in reported).decode(errors="replace") == one["content"]
+            assert b"".join(bytes(e.bytes or []) for e in reported).decode(errors="replace") == choice_state["content"]
 
 
 def test_the_stream_helper_of_the_client_accumulates_calls(client):
     tools = [openai.pydantic_function_tool(Weather)]
-    asked = {"model": "box", "messages": HELLO, "tools": tools, "tool_choice": named("Weather"), "seed": 3}
-    with client.chat.completions.stream(**asked, temperature=2, max_tokens=300) as stream:
+    arguments = {"model": "box", "messages": HELLO, "tools": tools, "tool_choice": named_choice("Weather"), "seed": 3}
+    with client.chat.completions.stream(**arguments, temperature=2, max_tokens=300) as stream:
         deltas = [event for event in stream if event.type == "tool_calls.function.arguments.delta"]
         [call] = stream.get_final_completion().choices[0].message.tool_calls
     assert "".join(event.arguments_delta for event in deltas) == call.function.arguments
@@ -188,29 +197,33 @@ class Weather(pydantic.BaseModel):
 
 def test_parse_returns_arguments_of_the_class_and_the_message_is_accepted_as_input(client):
     tools = [openai.pydantic_function_tool(Weather)]
-    asked = {"model": "box", "tools": tools, "temperature": 2, "max_tokens": 300}
-    message = client.chat.completions.parse(messages=HELLO, tool_choice=named("Weather"), **asked).choices[0].message
+    arguments = {"model": "box", "tools": tools, "temperature": 2, "max_tokens": 300}
+    message = (
+        client.chat.completions.parse(messages=HELLO, tool_choice=named_choice("Weather"), **arguments)
+        .choices[0]
+        .message
+    )
     [call] = message.tool_calls
     assert isinstance(call.function.parsed_arguments, Weather)
     result = {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
-    following = client.chat.completions.create(messages=[*HELLO, message, result], tool_choice="none", **asked)
+    following = client.chat.completions.create(messages=[*HELLO, message, result], tool_choice="none", **arguments)
     assert following.choices[0].message.content
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_loop_of_calls_and_results_at_temperature_2(client, stream):
     messages = list(HELLO)
-    for turn, choice in enumerate(["required", "required", "none"]):
-        fields = {"messages": messages, "tools": TOOLS, "tool_choice": choice, "temperature": 2, "seed": turn,
+    for step, choice in enumerate(["required", "required", "none"]):
+        fields = {"messages": messages, "tools": TOOLS, "tool_choice": choice, "temperature": 2, "seed": step,
                   "parallel_tool_calls": False}  # fmt: skip
         if stream and choice != "none":
             with client.chat.completions.stream(model="box", max_tokens=200, **fields) as events:
                 message = events.get_final_completion().choices[0].message
         else:
-            message = ask(client, **fields).choices[0].message
+            message = create(client, **fields).choices[0].message
         messages.append(message.model_dump(exclude_unset=True, exclude={"parsed"}))
         for call in message.tool_calls or []:
-            check(call)
+            assert_valid(call)
             messages.append({"role": "tool", "tool_call_id": call.id, "content": "sunny"})
             for made in messages[-2]["tool_calls"]:
                 made["function"].pop("parsed_arguments", None)
@@ -224,7 +237,7 @@ def test_a_response_format_works_together_with_tools(client):
               "additionalProperties": False}  # fmt: skip
     format = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
     for seed in range(6):
-        choice = ask(client, tools=TOOLS, response_format=format, temperature=2, seed=seed).choices[0]
+        choice = create(client, tools=TOOLS, response_format=format, temperature=2, seed=seed).choices[0]
         if choice.message.tool_calls:
             assert choice.message.content is None
         else:
@@ -233,11 +246,11 @@ def test_a_response_format_works_together_with_tools(client):
 
 def test_the_legacy_fields_return_one_call(client):
     function = TOOLS[0]["function"]
-    choice = ask(client, functions=[function], function_call={"name": "get_weather"}, temperature=2).choices[0]
+    choice = create(client, functions=[function], function_call={"name": "get_weather"}, temperature=2).choices[0]
     jsonschema.validate(json.loads(choice.message.function_call.arguments), PARAMETERS["get_weather"])
     assert choice.finish_reason == "function_call"
     messages = [*HELLO, choice.message, {"role": "function", "name": "get_weather", "content": "sunny"}]
-    assert ask(client, messages=messages, functions=[function], function_call="none").choices[0].message.content
+    assert create(client, messages=messages, functions=[function], function_call="none").choices[0].message.content
 
 
 @pytest.mark.parametrize(
@@ -256,7 +269,7 @@ def test_the_legacy_fields_return_one_call(client):
 )  # fmt: skip
 def test_an_invalid_field_is_rejected_with_its_name(client, fields, param):
     with pytest.raises(openai.BadRequestError) as error:
-        ask(client, **fields)
+        create(client, **fields)
     assert error.value.body["param"] == param
 
 
@@ -274,7 +287,7 @@ objects = st.dictionaries(st.sampled_from(["a", "the name", "größe"]), leaves,
 )  # fmt: skip
 schemas = st.dictionaries(
     st.sampled_from(["a", "b", "arguments", "name"]),
-    st.one_of(leaves, objects, objects.map(lambda one: {"type": "array", "items": one, "maxItems": 2})),
+    st.one_of(leaves, objects, objects.map(lambda items: {"type": "array", "items": items, "maxItems": 2})),
     max_size=3,
 ).map(
     lambda properties: {
@@ -285,13 +298,15 @@ schemas = st.dictionaries(
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
-@given(one=schemas, other=schemas, seed=st.integers(0, 1000))
-def test_arguments_are_valid_against_any_schema_at_temperature_2(client, one, other, seed):
-    tools = [named("first"), named("second")]
-    for tool, schema in zip(tools, (one, other), strict=True):
+@given(first_schema=schemas, second_schema=schemas, seed=st.integers(0, 1000))
+def test_arguments_are_valid_against_any_schema_at_temperature_2(client, first_schema, second_schema, seed):
+    tools = [named_choice("first"), named_choice("second")]
+    for tool, schema in zip(tools, (first_schema, second_schema), strict=True):
         tool["function"] = {**tool["function"], "parameters": schema}
     try:
-        choice = ask(client, tools=tools, tool_choice="required", temperature=2, seed=seed, max_tokens=120).choices[0]
+        choice = create(client, tools=tools, tool_choice="required", temperature=2, seed=seed, max_tokens=120).choices[
+            0
+        ]
     except openai.BadRequestError as error:
         assert error.code == "context_length_exceeded"  # noqa: PT017 - long definitions are not what this is about
         reject()
@@ -299,5 +314,5 @@ def test_arguments_are_valid_against_any_schema_at_temperature_2(client, one, ot
     if choice.finish_reason == "length":
         calls = calls[:-1]  # the limit cuts the last call off
     for call in calls:
-        schema = one if call.function.name == "first" else other
+        schema = first_schema if call.function.name == "first" else second_schema
         jsonschema.validate(json.loads(call.function.arguments), schema)

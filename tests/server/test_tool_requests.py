@@ -16,7 +16,7 @@ WEATHER = {"type": "function", "function": {"name": "get_weather", "description"
 NOW = {"type": "function", "function": {"name": "now"}}
 NOTE = {"type": "custom", "custom": {"name": "note"}}
 CALL = ToolCall("call_1", "get_weather", '{"city": "Rome"}')
-OTHER = ToolCall("call_2", "note", "a\nb", "custom")
+CUSTOM_CALL = ToolCall("call_2", "note", "a\nb", "custom")
 
 
 def function(**more):
@@ -35,11 +35,11 @@ def call(id="call_1", **more):
     return {"id": id, "type": "function", "function": {"name": "get_weather", "arguments": "{}"}, **more}
 
 
-def asked(*calls, **more):
+def assistant_message(*calls, **more):
     return {"role": "assistant", "content": None, "tool_calls": list(calls), **more}
 
 
-def answered(id="call_1", **more):
+def tool_message(id="call_1", **more):
     return {"role": "tool", "tool_call_id": id, "content": "sunny", **more}
 
 
@@ -52,9 +52,9 @@ def post(url):
 
 
 @pytest.fixture
-def calling(services, chat):
+def calling_service(services, chat):
     """Replace the service by one that writes a text and calls two tools."""
-    services["scripted"] = ScriptedChatService(["I look.", CALL, OTHER])
+    services["scripted"] = ScriptedChatService(["I look.", CALL, CUSTOM_CALL])
     return services["scripted"]
 
 
@@ -63,23 +63,23 @@ def calling(services, chat):
 
 def test_tools_reach_the_chat_service(post, chat):
     assert post(tools=[WEATHER, NOW, NOTE]).status_code == 200
-    turn = chat.requests[0]
-    assert [(tool.name, tool.kind) for tool in turn.tools.definitions] == [
+    chat_request = chat.requests[0]
+    assert [(tool.name, tool.kind) for tool in chat_request.tools.definitions] == [
         ("get_weather", "function"), ("now", "function"), ("note", "custom")
     ]  # fmt: skip
-    assert turn.tools.definitions[0].definition == WEATHER
-    assert turn.tools.definitions[0].arguments_schema == SCHEMA
-    assert turn.tools.definitions[1].arguments_schema == {
+    assert chat_request.tools.definitions[0].definition == WEATHER
+    assert chat_request.tools.definitions[0].arguments_schema == SCHEMA
+    assert chat_request.tools.definitions[1].arguments_schema == {
         "type": "object",
         "properties": {},
         "additionalProperties": False,
     }
-    assert turn.tools.definitions[2].definition["function"]["parameters"]["required"] == ["input"]
-    assert (turn.tools.choice, turn.tools.parallel_calls) == (ToolChoice("auto"), True)
+    assert chat_request.tools.definitions[2].definition["function"]["parameters"]["required"] == ["input"]
+    assert (chat_request.tools.choice, chat_request.tools.parallel_calls) == (ToolChoice("auto"), True)
 
 
 @pytest.mark.parametrize(
-    ("said", "choice", "parallel"),
+    ("tool_choice", "choice", "parallel"),
     [
         ("none", ToolChoice("none"), True),
         ("auto", ToolChoice("auto"), True),
@@ -92,8 +92,8 @@ def test_tools_reach_the_chat_service(post, chat):
          ToolChoice("required", ("note",)), True),
     ],
 )  # fmt: skip
-def test_the_tool_choice_reaches_the_chat_service(post, chat, said, choice, parallel):
-    assert post(tools=[WEATHER, NOW, NOTE], tool_choice=said).status_code == 200
+def test_the_tool_choice_reaches_the_chat_service(post, chat, tool_choice, choice, parallel):
+    assert post(tools=[WEATHER, NOW, NOTE], tool_choice=tool_choice).status_code == 200
     assert (chat.requests[0].tools.choice, chat.requests[0].tools.parallel_calls) == (choice, parallel)
 
 
@@ -115,7 +115,7 @@ def test_neutral_values_of_the_tool_fields_are_accepted(post, chat, fields):
     assert chat.requests[0].tools.definitions == ()
 
 
-BAD = [
+INVALID_FIELDS = [
     ({"tools": "f"}, "tools", "a list"),
     ({"tools": [function()] * 129}, "tools", "at most 128"),
     ({"tools": ["f"]}, "tools[0]", "an object"),
@@ -164,12 +164,12 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("fields", "param", "says"), BAD)
-def test_an_invalid_field_is_rejected_with_its_path(post, chat, fields, param, says):
+@pytest.mark.parametrize(("fields", "param", "excerpt"), INVALID_FIELDS)
+def test_an_invalid_field_is_rejected_with_its_path(post, chat, fields, param, excerpt):
     answer = post(**fields)
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
-    assert says in error["message"]
+    assert excerpt in error["message"]
     assert chat.requests == []
 
 
@@ -179,13 +179,13 @@ def test_an_invalid_field_is_rejected_with_its_path(post, chat, fields, param, s
 def test_calls_and_results_reach_the_chat_service(post, chat):
     messages = [
         *HELLO,
-        asked(call("a"), {"id": "b", "type": "custom", "custom": {"name": "note", "input": "hi"}}),
-        answered("b"),
-        answered("a", content=[{"type": "text", "text": "rain"}]),
+        assistant_message(call("a"), {"id": "b", "type": "custom", "custom": {"name": "note", "input": "hi"}}),
+        tool_message("b"),
+        tool_message("a", content=[{"type": "text", "text": "rain"}]),
         {"role": "assistant", "content": "Rain.", "tool_calls": []},
         {"role": "user", "content": "Again?"},
         {"role": "assistant", "content": "I look.", "tool_calls": [call("a")]},
-        answered("a", name="get_weather"),
+        tool_message("a", name="get_weather"),
     ]
     assert post(messages=messages).status_code == 200
     assert chat.requests[0].messages[1:] == (
@@ -201,67 +201,82 @@ def test_calls_and_results_reach_the_chat_service(post, chat):
 
 
 def test_the_legacy_messages_are_equivalent(post, chat):
-    said = {"name": "get_weather", "arguments": "{}"}
+    tool_choice = {"name": "get_weather", "arguments": "{}"}
     messages = [
-        *HELLO, {"role": "assistant", "content": None, "function_call": said},
+        *HELLO, {"role": "assistant", "content": None, "function_call": tool_choice},
         {"role": "function", "name": "get_weather", "content": "sunny"},
     ]  # fmt: skip
     assert post(messages=messages).status_code == 200
-    one, other = chat.requests[0].messages[1:]
-    assert [(made.name, made.arguments) for made in one.tool_calls] == [("get_weather", "{}")]
-    assert (other.role, other.content, other.name) == ("tool", "sunny", "get_weather")
-    assert other.tool_call_id == one.tool_calls[0].id
+    assistant, tool = chat.requests[0].messages[1:]
+    assert [(made.name, made.arguments) for made in assistant.tool_calls] == [("get_weather", "{}")]
+    assert (tool.role, tool.content, tool.name) == ("tool", "sunny", "get_weather")
+    assert tool.tool_call_id == assistant.tool_calls[0].id
 
 
-WRONG = [
-    ([answered()], 1, "tool_call_id", "answers no call"),
-    ([asked(call()), answered("other")], 2, "tool_call_id", "'other'"),
-    ([asked(call()), answered(), answered()], 3, "tool_call_id", "answers no call"),
-    ([asked(call())], 1, "tool_calls[0]", "'call_1'"),
-    ([asked(call("a"), call("b")), answered("a"), *HELLO], 1, "tool_calls[1]", "'b'"),
-    ([asked(call("a"), call("b")), answered("b"), asked(call("c")), answered("c")], 1, "tool_calls[0]", "'a'"),
-    ([asked(call()), answered(), *HELLO, answered()], 4, "tool_call_id", "answers no call"),
-    ([asked(call("a"), call("a"))], 1, "tool_calls[1].id", "another call"),
-    ([{"role": "tool", "content": "x"}], 1, "tool_call_id", "is required"),
-    ([asked(call()), answered(content=None)], 2, "content", "is required"),
-    ([{"role": "assistant", "content": None}], 1, "content", "is required"),
-    ([asked(call(), content=7), answered()], 1, "content", "a string"),
-    ([asked("x")], 1, "tool_calls[0]", "an object"),
-    ([{"role": "assistant", "tool_calls": "x"}], 1, "tool_calls", "a list"),
-    ([asked(call(id=7))], 1, "tool_calls[0].id", "a string"),
-    ([asked(call(type="x"))], 1, "tool_calls[0].type", "function or custom"),
-    ([asked(call(index="0"))], 1, "tool_calls[0].index", "an integer"),
-    ([asked(call(number=0))], 1, "tool_calls[0].number", "Unknown parameter"),
-    ([asked(call(custom={"name": "f", "input": ""}))], 1, "tool_calls[0].custom", "Unknown parameter"),
-    ([asked(call(function={"name": "f"}))], 1, "tool_calls[0].function.arguments", "a string"),
-    ([asked(call(function={"name": "f", "arguments": {}}))], 1, "tool_calls[0].function.arguments", "a string"),
-    ([asked(call(function={"name": "a b", "arguments": "{}"}))], 1, "tool_calls[0].function.name", "letters"),
+INVALID_MESSAGES = [
+    ([tool_message()], 1, "tool_call_id", "answers no call"),
+    ([assistant_message(call()), tool_message("other")], 2, "tool_call_id", "'other'"),
+    ([assistant_message(call()), tool_message(), tool_message()], 3, "tool_call_id", "answers no call"),
+    ([assistant_message(call())], 1, "tool_calls[0]", "'call_1'"),
+    ([assistant_message(call("a"), call("b")), tool_message("a"), *HELLO], 1, "tool_calls[1]", "'b'"),
     (
-        [asked(call(function={"name": "f", "arguments": "{}", "parsed_arguments": {"a": 1}}))],
+        [assistant_message(call("a"), call("b")), tool_message("b"), assistant_message(call("c")), tool_message("c")],
+        1,
+        "tool_calls[0]",
+        "'a'",
+    ),
+    ([assistant_message(call()), tool_message(), *HELLO, tool_message()], 4, "tool_call_id", "answers no call"),
+    ([assistant_message(call("a"), call("a"))], 1, "tool_calls[1].id", "another call"),
+    ([{"role": "tool", "content": "x"}], 1, "tool_call_id", "is required"),
+    ([assistant_message(call()), tool_message(content=None)], 2, "content", "is required"),
+    ([{"role": "assistant", "content": None}], 1, "content", "is required"),
+    ([assistant_message(call(), content=7), tool_message()], 1, "content", "a string"),
+    ([assistant_message("x")], 1, "tool_calls[0]", "an object"),
+    ([{"role": "assistant", "tool_calls": "x"}], 1, "tool_calls", "a list"),
+    ([assistant_message(call(id=7))], 1, "tool_calls[0].id", "a string"),
+    ([assistant_message(call(type="x"))], 1, "tool_calls[0].type", "function or custom"),
+    ([assistant_message(call(index="0"))], 1, "tool_calls[0].index", "an integer"),
+    ([assistant_message(call(number=0))], 1, "tool_calls[0].number", "Unknown parameter"),
+    ([assistant_message(call(custom={"name": "f", "input": ""}))], 1, "tool_calls[0].custom", "Unknown parameter"),
+    ([assistant_message(call(function={"name": "f"}))], 1, "tool_calls[0].function.arguments", "a string"),
+    (
+        [assistant_message(call(function={"name": "f", "arguments": {}}))],
+        1,
+        "tool_calls[0].function.arguments",
+        "a string",
+    ),
+    (
+        [assistant_message(call(function={"name": "a b", "arguments": "{}"}))],
+        1,
+        "tool_calls[0].function.name",
+        "letters",
+    ),
+    (
+        [assistant_message(call(function={"name": "f", "arguments": "{}", "parsed_arguments": {"a": 1}}))],
         1,
         "tool_calls[0].function.parsed_arguments",
         "differs from 'arguments'",
     ),
-    ([asked(call(), function_call={"name": "f", "arguments": "{}"})], 1, "function_call", "legacy form"),
+    ([assistant_message(call(), function_call={"name": "f", "arguments": "{}"})], 1, "function_call", "legacy form"),
     ([{"role": "function", "name": "f", "content": "x"}], 1, "name", "answers no call"),
     ([{"role": "user", "content": "x", "tool_calls": [call()]}], 1, "tool_calls", "role 'user'"),
     ([{"role": "system", "content": "x", "function_call": {}}], 1, "function_call", "role 'system'"),
 ]
 
 
-@pytest.mark.parametrize(("messages", "at", "where", "says"), WRONG)
-def test_calls_and_results_that_do_not_match_are_rejected_with_their_path(post, chat, messages, at, where, says):
+@pytest.mark.parametrize(("messages", "index", "path", "excerpt"), INVALID_MESSAGES)
+def test_calls_and_results_that_do_not_match_are_rejected_with_their_path(post, chat, messages, index, path, excerpt):
     answer = post(messages=[*HELLO, *messages])
     error = answer.json()["error"]
-    assert (answer.status_code, error["param"]) == (400, f"messages[{at}].{where}")
-    assert says in error["message"]
+    assert (answer.status_code, error["param"]) == (400, f"messages[{index}].{path}")
+    assert excerpt in error["message"]
     assert chat.requests == []
 
 
 # Responses
 
 
-def test_a_response_with_calls(post, calling):
+def test_a_response_with_calls(post, calling_service):
     [choice] = post(tools=[WEATHER, NOTE]).json()["choices"]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"] == {
@@ -282,15 +297,15 @@ def test_absent_content_is_null_and_absent_calls_are_left_out(post, services, ch
     assert post().json()["choices"][0]["message"]["content"] == ""
 
 
-def pieces(response):
+def read_choices(response):
     lines = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
     assert lines[-1] == "[DONE]"
     return [json.loads(line)["choices"][0] for line in lines[:-1]]
 
 
-def test_a_stream_with_calls(post, calling):
-    found = pieces(post(tools=[WEATHER, NOTE], stream=True))
-    assert [piece["delta"] for piece in found] == [
+def test_a_stream_with_calls(post, calling_service):
+    chunk_choices = read_choices(post(tools=[WEATHER, NOTE], stream=True))
+    assert [chunk_choice["delta"] for chunk_choice in chunk_choices] == [
         {"role": "assistant", "content": ""},
         {"content": "I look."},
         {"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
@@ -300,12 +315,14 @@ def test_a_stream_with_calls(post, calling):
         {"tool_calls": [{"index": 1, "custom": {"input": "a\nb"}}]},
         {},
     ]  # fmt: skip
-    assert [piece["finish_reason"] for piece in found] == [None] * 6 + ["tool_calls"]
+    assert [chunk_choice["finish_reason"] for chunk_choice in chunk_choices] == [None] * 6 + ["tool_calls"]
 
 
 def test_a_stream_with_only_calls_has_no_content(post, services, chat):
     services["scripted"] = ScriptedChatService([CALL])
-    assert all("content" not in piece["delta"] for piece in pieces(post(tools=[WEATHER], stream=True)))
+    assert all(
+        "content" not in chunk_choice["delta"] for chunk_choice in read_choices(post(tools=[WEATHER], stream=True))
+    )
 
 
 def test_a_request_with_legacy_fields_gets_a_legacy_response(post, services, chat):
@@ -314,13 +331,13 @@ def test_a_request_with_legacy_fields_gets_a_legacy_response(post, services, cha
     assert choice["finish_reason"] == "function_call"
     assert choice["message"]["function_call"] == {"name": "get_weather", "arguments": '{"city": "Rome"}'}
     assert "tool_calls" not in choice["message"]
-    found = pieces(post(functions=[WEATHER["function"]], stream=True))
-    assert [piece["delta"] for piece in found[1:]] == [
+    chunk_choices = read_choices(post(functions=[WEATHER["function"]], stream=True))
+    assert [chunk_choice["delta"] for chunk_choice in chunk_choices[1:]] == [
         {"function_call": {"name": "get_weather", "arguments": ""}},
         {"function_call": {"arguments": '{"city": "Rome"}'}},
         {},
     ]
-    assert found[-1]["finish_reason"] == "function_call"
+    assert chunk_choices[-1]["finish_reason"] == "function_call"
 
 
 def test_the_official_client_reads_calls_and_sends_results(url, services, chat):
@@ -337,12 +354,12 @@ def test_a_stored_conversation_has_calls_and_results(post, url, services, chat, 
     id = store.create(title="t", model="scripted").id
     post(tools=[WEATHER], conversation_id=id)
     store.append(id, [Message("tool", "sunny", tool_call_id="call_1")])
-    kept = httpx.get(f"{url}/v1/conversations/{id}").json()["messages"]
-    assert [(m["role"], m["content"], m["tool_call_id"]) for m in kept] == [
+    stored = httpx.get(f"{url}/v1/conversations/{id}").json()["messages"]
+    assert [(m["role"], m["content"], m["tool_call_id"]) for m in stored] == [
         ("user", "Hello there", None), ("assistant", "I look.", None), ("tool", "sunny", "call_1")
     ]  # fmt: skip
-    assert kept[1]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": '{"city": "Rome"}'}
-    assert kept[0]["tool_calls"] is None
+    assert stored[1]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": '{"city": "Rome"}'}
+    assert stored[0]["tool_calls"] is None
 
 
 def test_a_tool_that_is_not_strict_is_enforced_without_unsupported_keywords(post, chat):

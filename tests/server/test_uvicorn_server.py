@@ -59,7 +59,7 @@ def server(words, drain=30.0, log_format="text"):
 
 
 @contextmanager
-def talking(url):
+def start_stream(url):
     """Return the lines of a stream that has started."""
     with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}, timeout=30) as answer:
         lines = answer.iter_lines()
@@ -89,7 +89,7 @@ def test_an_idle_server_prints_its_address_and_stops_at_once(how):
 
 @pytest.mark.parametrize("how", SIGNALS)
 def test_running_requests_are_completed_and_new_ones_are_rejected_during_shutdown(how):
-    with server(TWO_SECONDS) as (process, url), httpx.Client(base_url=url) as kept_alive, talking(url) as lines:
+    with server(TWO_SECONDS) as (process, url), httpx.Client(base_url=url) as kept_alive, start_stream(url) as lines:
         assert kept_alive.get("/ready").status_code == 200
         process.send_signal(how)
         time.sleep(0.3)
@@ -110,9 +110,9 @@ def test_running_requests_are_completed_and_new_ones_are_rejected_during_shutdow
 
 def test_a_response_without_streaming_is_completed_during_shutdown():
     with server(TWO_SECONDS) as (process, url):
-        asked = ["-c", "import httpx, sys; print(httpx.post(sys.argv[1], json=eval(sys.argv[2]), timeout=30).text)"]
+        program = ["-c", "import httpx, sys; print(httpx.post(sys.argv[1], json=eval(sys.argv[2]), timeout=30).text)"]
         with subprocess.Popen(
-            [sys.executable, *asked, f"{url}/v1/chat/completions", repr(BODY)], stdout=subprocess.PIPE, text=True
+            [sys.executable, *program, f"{url}/v1/chat/completions", repr(BODY)], stdout=subprocess.PIPE, text=True
         ) as client:
             while "turnwise_completions_running 1.0" not in httpx.get(f"{url}/metrics").text:
                 time.sleep(0.01)
@@ -124,7 +124,7 @@ def test_a_response_without_streaming_is_completed_during_shutdown():
 
 @pytest.mark.parametrize("how", SIGNALS)
 def test_a_request_longer_than_the_shutdown_timeout_ends_with_an_error(how):
-    with server(ENDLESS, drain=0.5) as (process, url), talking(url) as lines:
+    with server(ENDLESS, drain=0.5) as (process, url), start_stream(url) as lines:
         began = time.monotonic()
         process.send_signal(how)
         last = [line for line in lines if line][-1]
@@ -166,7 +166,7 @@ def test_a_response_that_is_cut_off_ends_with_the_published_event():
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
 def test_a_second_signal_stops_the_server_at_once(first, second):
-    with server(ENDLESS) as (process, url), talking(url):
+    with server(ENDLESS) as (process, url), start_stream(url):
         process.send_signal(first)
         time.sleep(0.3)
         assert process.poll() is None, "it waits for the answer"
