@@ -1,4 +1,4 @@
-"""The chat page in a real browser, against a real server with a scripted chat."""
+"""Fixtures: the chat page in a real browser, against a server with a scripted chat service."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
 CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -19,7 +19,7 @@ FLAGS = [
 
 
 def pytest_collection_modifyitems(items):
-    """Every test of this folder needs the browser."""
+    """Mark all tests of this folder with `browser`; skip them without Chromium."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
@@ -29,15 +29,15 @@ def pytest_collection_modifyitems(items):
                 )
 
 
-# Of the module and not of the session: while Playwright is open its event loop runs, and other tests stumble over it.
+# Scope "module", not "session": the event loop of Playwright runs while it is open and would break other tests.
 @pytest.fixture(scope="module")
 def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="session")
@@ -46,52 +46,54 @@ def services():
 
 
 @pytest.fixture(scope="session")
-def address(services):
+def server_url(services):
     with serve_in_thread(create_app(services, default="scripted")) as url:
         yield url
 
 
 @pytest.fixture
 def store():
-    opened = open_store("sqlite:///:memory:")
-    yield opened
-    opened.close()
+    memory_store = open_store("sqlite:///:memory:")
+    yield memory_store
+    memory_store.close()
 
 
 @pytest.fixture
-def talk(services, store):
-    """Set what the server answers with: `talk(script, **settings)`."""
+def script_answers(services, store):
+    """Replace the chat service: `script_answers(script, **settings)` returns the new one."""
 
-    def use(script=("Hello", ", ", "you", "."), **settings):
+    def replace_service(script=("Hello", ", ", "you", "."), **settings):
         services["scripted"] = ScriptedChatService(script, store=store, **settings)
         return services["scripted"]
 
-    use()
-    return use
+    replace_service()
+    return replace_service
 
 
 @pytest.fixture
-def visit(browser, address, talk):
-    """Open the page in a fresh browser profile. A script error or a blocked resource fails the test."""
-    problems, contexts = [], []
+def visit(browser, server_url, script_answers):
+    """Open a page in a new browser profile. A script error or a blocked resource fails the test."""
+    errors, contexts = [], []
 
-    def go(path="/", *, ready=True, **settings):
+    def open_page(path="/", *, ready=True, **settings):
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **settings})
         contexts.append(context)
         context.set_default_timeout(8000)
         page = context.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.on(
             "console",
-            lambda said: said.type == "error" and "Failed to load" not in said.text and problems.append(said.text),
+            lambda message: (
+                message.type == "error" and "Failed to load" not in message.text and errors.append(message.text)
+            ),
         )
-        page.on("request", lambda asked: asked.url.startswith((address, "blob:")) or problems.append(asked.url))
-        page.goto(address + path)
+        page.on("request", lambda request: request.url.startswith((server_url, "blob:")) or errors.append(request.url))
+        page.goto(server_url + path)
         if ready:
             page.wait_for_selector("body[data-ready]")
         return page
 
-    yield go
+    yield open_page
     for context in contexts:
         context.close()
-    assert problems == []
+    assert errors == []

@@ -1,4 +1,4 @@
-"""What a person does on the chat page, and a chat that never ends."""
+"""Actions and locators of the chat page, and an endless script."""
 
 
 def send(page, text):
@@ -10,11 +10,11 @@ def answers(page):
     return page.locator(".message.assistant:not(.growing) .body")
 
 
-def endless(turn):
+def endless(chat_request):
     while True:
         yield "word "
 
 
 def texts(page):
-    """The messages on the screen."""
+    """Return the texts of the messages on the page."""
     return page.locator(".message .body").all_text_contents()

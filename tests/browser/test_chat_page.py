@@ -1,4 +1,4 @@
-"""What a person does on the chat page."""
+"""The functions of the chat page."""
 
 import re
 import time
@@ -12,9 +12,9 @@ from turnwise.core.messages import Message
 from turnwise.core.sampling_presets import CHAT_MAX_TOKENS, CHAT_SAMPLING
 
 
-def test_a_message_is_answered_as_a_stream(visit, talk):
+def test_an_answer_is_shown_while_it_is_streamed(visit, script_answers):
     words = ["One ", "two ", "three ", "four ", "five ", "six."]
-    chat = talk(words, delay=0.25)
+    chat = script_answers(words, delay=0.25)
     page = visit()
     expect(page.locator("#empty")).to_be_visible()
     send(page, "Count, please")
@@ -29,8 +29,8 @@ def test_a_message_is_answered_as_a_stream(visit, talk):
     assert chat.requests[0].conversation_id.startswith("conv_")
 
 
-def test_the_second_turn_carries_the_first(visit, talk):
-    chat = talk()
+def test_the_second_request_contains_the_first_exchange(visit, script_answers):
+    chat = script_answers()
     page = visit()
     send(page, "one")
     expect(answers(page)).to_have_count(1)
@@ -40,48 +40,48 @@ def test_the_second_turn_carries_the_first(visit, talk):
     assert chat.requests[0].conversation_id == chat.requests[1].conversation_id
 
 
-def test_what_a_context_policy_did_is_a_line_above_the_answer(visit, talk):
+def test_the_report_of_a_context_policy_is_shown_above_the_answer(visit, script_answers):
     summary = ConversationSummary("About lamps.", 4, Usage(90, 30))
-    talk(context=ContextReport("summarise", 4, summary))
+    script_answers(context=ContextReport("summarise", 4, summary))
     page = visit()
     send(page, "one")
     expect(page.locator(".message.assistant .note")).to_have_text("4 older messages were summarised")
     expect(page.locator(".message.user .note")).to_be_hidden()
-    expect(page.locator(".figures").last).to_contain_text("4 tokens")  # of the answer, without the summary's
+    expect(page.locator(".figures").last).to_contain_text("4 tokens")  # of the answer, without those of the summary
     expect(answers(page)).to_have_count(1)
-    talk(context=ContextReport("drop_oldest", 1))
+    script_answers(context=ContextReport("drop_oldest", 1))
     send(page, "two")
     expect(page.locator(".message.assistant .note").last).to_have_text("1 older message was left out")
 
 
-def test_pins_are_sent_back_with_a_conversation_that_is_opened_again(visit, talk, store):
-    kept = store.create(title="Pinned", model="scripted")
-    store.append(kept.id, [Message("user", "I am Ada.", pinned=True), Message("assistant", "Hello.")])
-    chat = talk()
-    page = visit(f"/#{kept.id}")
+def test_pinned_messages_of_a_stored_conversation_are_sent_as_pinned(visit, script_answers, store):
+    conversation = store.create(title="Pinned", model="scripted")
+    store.append(conversation.id, [Message("user", "I am Ada.", pinned=True), Message("assistant", "Hello.")])
+    chat = script_answers()
+    page = visit(f"/#{conversation.id}")
     send(page, "two")
     expect(answers(page)).to_have_count(2)
     assert [message.pinned for message in chat.requests[0].messages] == [True, False, False]
-    assert [entry.message.pinned for entry in store.get(kept.id).messages] == [True, False, False, False]
+    assert [entry.message.pinned for entry in store.get(conversation.id).messages] == [True, False, False, False]
 
 
-@pytest.mark.parametrize("how", ["button", "escape"])
-def test_stop_cancels_and_keeps_what_was_said(visit, talk, store, how):
-    chat = talk(endless, delay=0.05)
+@pytest.mark.parametrize("method", ["button", "escape"])
+def test_stop_cancels_the_request_and_keeps_the_partial_answer(visit, script_answers, store, method):
+    chat = script_answers(endless, delay=0.05)
     page = visit()
     send(page, "go on")
     expect(page.locator(".message.growing .body")).to_contain_text("word word")
-    page.click("#stop") if how == "button" else page.keyboard.press("Escape")
+    page.click("#stop") if method == "button" else page.keyboard.press("Escape")
     expect(page.locator(".figures").last).to_have_text("stopped")
     expect(page.locator("#send")).to_be_visible()
     page.wait_for_timeout(300)
     assert chat.num_cancelled == 1
-    [kept] = store.list()
-    assert [m.message.role for m in store.get(kept.id).messages] == ["user", "assistant"]
+    [conversation] = store.list()
+    assert [m.message.role for m in store.get(conversation.id).messages] == ["user", "assistant"]
 
 
-def test_a_suggestion_starts_the_chat(visit, talk):
-    chat = talk()
+def test_a_suggestion_starts_a_conversation(visit, script_answers):
+    chat = script_answers()
     page = visit()
     assert page.locator("#suggestions button").count() == 4
     page.click("text=Tell me a joke")
@@ -89,7 +89,7 @@ def test_a_suggestion_starts_the_chat(visit, talk):
     assert chat.requests[0].messages[0].content == "Tell me a joke"
 
 
-def test_history_survives_a_reload_and_can_be_opened_renamed_and_deleted(visit, talk, store):
+def test_conversations_survive_a_reload_and_can_be_opened_renamed_and_deleted(visit, script_answers, store):
     page = visit()
     send(page, "First chat")
     expect(answers(page)).to_have_count(1)
@@ -127,21 +127,21 @@ def test_history_survives_a_reload_and_can_be_opened_renamed_and_deleted(visit, 
     assert [c.title for c in store.list()] == ["Second chat"]
 
 
-def test_retry_replaces_the_last_answer_also_in_the_store(visit, talk, store):
+def test_retry_replaces_the_last_answer_also_in_the_store(visit, script_answers, store):
     numbers = iter(range(100))
-    chat = talk(lambda turn: [f"answer {next(numbers)}"])
+    chat = script_answers(lambda chat_request: [f"answer {next(numbers)}"])
     page = visit()
     send(page, "hi")
     expect(answers(page)).to_have_text("answer 0")
     page.locator(".message.last").get_by_label("Answer again").click()
     expect(answers(page)).to_have_text("answer 1")
     assert len(chat.requests[1].messages) == 1
-    [kept] = store.list()
-    assert [m.message.content for m in store.get(kept.id).messages] == ["hi", "answer 1"]
+    [conversation] = store.list()
+    assert [m.message.content for m in store.get(conversation.id).messages] == ["hi", "answer 1"]
 
 
-def test_editing_an_earlier_message_drops_what_came_after(visit, talk, store):
-    chat = talk(lambda turn: [f"re: {turn.messages[-1].content}"])
+def test_editing_a_message_drops_the_following_messages_from_the_branch(visit, script_answers, store):
+    chat = script_answers(lambda chat_request: [f"re: {chat_request.messages[-1].content}"])
     page = visit()
     send(page, "one")
     expect(answers(page)).to_have_count(1)
@@ -158,12 +158,12 @@ def test_editing_an_earlier_message_drops_what_came_after(visit, talk, store):
     page.press(".edit-area", "Enter")
     expect(answers(page)).to_have_text(["re: eins"])
     assert chat.requests[-1].messages == (Message("user", "eins"),)
-    [kept] = store.list()
-    assert [m.message.content for m in store.get(kept.id).messages] == ["eins", "re: eins"]
+    [conversation] = store.list()
+    assert [m.message.content for m in store.get(conversation.id).messages] == ["eins", "re: eins"]
 
 
-def test_the_controls_reach_the_request_and_are_remembered(visit, talk):
-    chat = talk(defaults={"temperature": 0.7})
+def test_the_sampling_controls_reach_the_request_and_survive_a_reload(visit, script_answers):
+    chat = script_answers(defaults={"temperature": 0.7})
     page = visit()
     page.click("#open-controls")
     expect(page.locator("#control-temperature")).to_have_value("0.7")
@@ -191,8 +191,8 @@ def test_the_controls_reach_the_request_and_are_remembered(visit, talk):
     assert {request.preset for request in chat.requests} == {"chat"}
 
 
-def test_where_the_model_is_silent_the_page_shows_and_uses_the_chat_preset(visit, talk):
-    chat = talk()
+def test_the_page_uses_the_chat_preset_for_a_model_without_defaults(visit, script_answers):
+    chat = script_answers()
     page = visit()
     page.click("#open-controls")
     for name, value in {**CHAT_SAMPLING, "max_tokens": CHAT_MAX_TOKENS}.items():
@@ -202,8 +202,8 @@ def test_where_the_model_is_silent_the_page_shows_and_uses_the_chat_preset(visit
     assert (chat.requests[0].sampling, chat.requests[0].preset) == ({}, "chat")
 
 
-def test_everything_can_be_done_with_the_keyboard(visit, talk):
-    talk()
+def test_the_page_is_usable_with_the_keyboard(visit, script_answers):
+    script_answers()
     page = visit()
     expect(page.locator("#prompt")).to_be_focused()
     page.keyboard.type("line one")
@@ -236,19 +236,19 @@ def test_everything_can_be_done_with_the_keyboard(visit, talk):
     expect(page.locator("#open-controls")).to_be_focused()
 
 
-def test_an_error_is_shown_and_can_be_retried(visit, talk):
-    talk(fail_after=1)
+def test_an_error_is_shown_and_can_be_retried(visit, script_answers):
+    script_answers(fail_after=1)
     page = visit()
     send(page, "hi")
     expect(page.locator("#banner")).to_contain_text("Internal server error")
-    talk()
+    script_answers()
     page.click("#banner-retry")
     expect(answers(page)).to_have_text("Hello, you.")
     expect(page.locator("#banner")).to_be_hidden()
     expect(page.locator(".message.user")).to_have_count(1)
 
 
-def test_a_server_that_is_away_is_said_and_can_be_retried(visit, talk):
+def test_a_network_error_is_shown_and_can_be_retried(visit, script_answers):
     page = visit()
     page.route("**/v1/**", lambda route: route.abort("connectionrefused"))
     send(page, "hi")
@@ -258,8 +258,8 @@ def test_a_server_that_is_away_is_said_and_can_be_retried(visit, talk):
     expect(answers(page)).to_have_text("Hello, you.")
 
 
-def test_without_a_store_the_page_still_chats(visit, talk):
-    chat = talk()
+def test_the_page_works_without_a_store(visit, script_answers):
+    chat = script_answers()
     chat.store = None
     page = visit()
     expect(page.locator("#history-note")).to_have_text("This server does not store conversations.")
@@ -268,8 +268,8 @@ def test_without_a_store_the_page_still_chats(visit, talk):
     assert chat.requests[0].conversation_id is None
 
 
-def test_leaving_a_conversation_while_it_answers_mixes_nothing_up(visit, talk):
-    chat = talk(endless, delay=0.03)
+def test_opening_another_conversation_during_an_answer_keeps_them_separate(visit, script_answers):
+    chat = script_answers(endless, delay=0.03)
     page = visit()
     send(page, "endless")
     expect(page.locator(".message.growing")).to_contain_text("word")
@@ -279,13 +279,13 @@ def test_leaving_a_conversation_while_it_answers_mixes_nothing_up(visit, talk):
     while not chat.num_cancelled and time.monotonic() < deadline:
         page.wait_for_timeout(20)
     assert chat.num_cancelled == 1
-    talk()
+    script_answers()
     send(page, "fresh")
     expect(answers(page)).to_have_text(["Hello, you."])
     expect(page.locator(".message")).to_have_count(2)
 
 
-def test_the_api_description_needs_nothing_from_elsewhere(visit):
+def test_the_api_reference_loads_nothing_from_other_hosts(visit):
     page = visit("/docs", ready=False)
     expect(page.locator("h1")).to_contain_text("Turnwise API")
     page.click("summary:has-text('/v1/chat/completions')")

@@ -1,4 +1,4 @@
-"""Nothing that a person typed or a model answered is lost on the page: branches, failures, reloads, long histories."""
+"""The page loses no input and no answer: branches, failures, reloads, long histories."""
 
 import re
 
@@ -12,21 +12,21 @@ from turnwise.core.messages import Message
 TOO_LONG = "This model's context holds 8 tokens, but 'messages' takes 9. Shorten it."
 
 
-def echo(turn):
-    return [f"re: {turn.messages[-1].content}"]
+def echo(chat_request):
+    return [f"re: {chat_request.messages[-1].content}"]
 
 
 def stored_texts(store):
-    [kept] = store.list()
-    return [entry.message.content for entry in store.get(kept.id).tree]
+    [conversation] = store.list()
+    return [entry.message.content for entry in store.get(conversation.id).tree]
 
 
 def button(page, name):
     return page.locator(".message.last").get_by_label(name, exact=True)
 
 
-def test_a_tab_that_is_behind_makes_a_branch_and_then_shows_both(visit, talk, store):
-    talk(echo)
+def test_an_outdated_tab_creates_a_branch_and_shows_both(visit, script_answers, store):
+    script_answers(echo)
     first = visit()
     send(first, "My name is Ada.")
     expect(answers(first)).to_have_count(1)
@@ -50,8 +50,8 @@ def test_a_tab_that_is_behind_makes_a_branch_and_then_shows_both(visit, talk, st
     expect(answers(second).last).to_have_text("re: I like tea.")
 
 
-def test_an_edit_keeps_what_came_after(visit, talk):
-    talk(echo)
+def test_an_edit_keeps_the_following_messages_in_their_branch(visit, script_answers):
+    script_answers(echo)
     page = visit()
     for number, text in enumerate(("one", "two", "three"), start=1):
         send(page, text)
@@ -65,9 +65,9 @@ def test_an_edit_keeps_what_came_after(visit, talk):
     expect(answers(page)).to_have_text(["re: one", "re: two", "re: three"])
 
 
-def test_the_old_answer_stays_when_the_network_is_down(visit, talk, store):
+def test_a_failed_retry_keeps_the_old_answer(visit, script_answers, store):
     numbers = iter(range(100))
-    talk(lambda turn: [f"answer {next(numbers)}"])
+    script_answers(lambda chat_request: [f"answer {next(numbers)}"])
     page = visit()
     send(page, "hi")
     expect(answers(page)).to_have_text("answer 0")
@@ -83,12 +83,12 @@ def test_the_old_answer_stays_when_the_network_is_down(visit, talk, store):
     expect(answers(page)).to_have_text("answer 0")
 
 
-def test_the_old_answer_is_on_the_screen_until_there_is_a_new_one(visit, talk):
-    talk(["old"])
+def test_the_old_answer_is_shown_until_the_new_one_starts(visit, script_answers):
+    script_answers(["old"])
     page = visit()
     send(page, "hi")
     expect(answers(page)).to_have_text("old")
-    talk(["new"], delay=1.0)
+    script_answers(["new"], delay=1.0)
     button(page, "Answer again").click()
     page.wait_for_timeout(300)
     assert texts(page)[:2] == ["hi", "old"]
@@ -97,8 +97,8 @@ def test_the_old_answer_is_on_the_screen_until_there_is_a_new_one(visit, talk):
 
 
 @pytest.mark.parametrize("act", ["send", "edit"])
-def test_text_that_could_not_be_sent_is_given_back(visit, talk, act):
-    talk(echo)
+def test_text_that_could_not_be_sent_returns_to_the_text_box(visit, script_answers, act):
+    script_answers(echo)
     page = visit()
     send(page, "one")
     expect(answers(page)).to_have_count(1)
@@ -125,8 +125,8 @@ def test_text_that_could_not_be_sent_is_given_back(visit, talk, act):
     expect(page.locator("#prompt")).to_have_value("")
 
 
-def test_a_message_that_does_not_fit_is_stored_with_the_reason_and_can_be_shortened(visit, talk, store):
-    talk(rejection=ContextLengthExceeded(TOO_LONG))
+def test_a_message_longer_than_the_context_is_stored_with_its_error_and_can_be_edited(visit, script_answers, store):
+    script_answers(rejection=ContextLengthExceeded(TOO_LONG))
     page = visit()
     send(page, "far too long")
     expect(page.locator("#banner")).to_contain_text("Shorten it")
@@ -137,7 +137,7 @@ def test_a_message_that_does_not_fit_is_stored_with_the_reason_and_can_be_shorte
     expect(page.locator(".message.user .body")).to_have_text("far too long")
     expect(page.locator(".message.user .note")).to_contain_text("Not answered: This model's context holds 8 tokens")
     expect(page.locator("#prompt")).to_have_value("far too long")
-    talk(echo)
+    script_answers(echo)
     page.fill("#prompt", "short")
     page.press("#prompt", "Enter")
     expect(answers(page)).to_have_text("re: short")
@@ -146,8 +146,8 @@ def test_a_message_that_does_not_fit_is_stored_with_the_reason_and_can_be_shorte
 
 
 @pytest.mark.parametrize("end", ["stopped", "reloaded", "banner closed"])
-def test_a_question_without_an_answer_can_be_answered_again(visit, talk, end):
-    talk(["never"], delay=30)
+def test_a_message_without_an_answer_can_be_retried(visit, script_answers, end):
+    script_answers(["never"], delay=30)
     page = visit()
     send(page, "hi")
     expect(page.locator(".history-open")).to_have_text("hi")
@@ -161,14 +161,14 @@ def test_a_question_without_an_answer_can_be_answered_again(visit, talk, end):
         page.click("#stop")
         page.unroute("**/v1/conversations/*")
     expect(page.locator("#send")).to_be_visible()
-    talk(echo)
+    script_answers(echo)
     button(page, "Answer again").click()
     expect(answers(page)).to_have_text("re: hi")
     assert texts(page) == ["hi", "re: hi"]
 
 
-def test_a_conversation_is_in_the_list_while_its_first_answer_is_written(visit, talk):
-    talk(["word "] * 100, delay=0.05)
+def test_a_conversation_is_listed_while_its_first_answer_is_generated(visit, script_answers):
+    script_answers(["word "] * 100, delay=0.05)
     page = visit()
     send(page, "UNIQUE")
     expect(page.locator(".history-open")).to_have_text("UNIQUE")
@@ -185,24 +185,24 @@ def test_a_conversation_is_in_the_list_while_its_first_answer_is_written(visit, 
         ("length", "cut off at the length limit"),
     ],
 )
-def test_an_answer_that_was_cut_off_says_so_and_can_be_continued(visit, talk, store, finish, words):
-    kept = store.create(title="Lamps", model="scripted")
-    store.append(kept.id, [Message("user", "The lamp?")])
-    store.append(kept.id, [Message("assistant", "The lamp is")], {"finish": finish, "model": "scripted"})
-    chat = talk([" broken."])
-    page = visit(f"/#{kept.id}")
+def test_an_incomplete_answer_is_marked_and_can_be_continued(visit, script_answers, store, finish, words):
+    conversation = store.create(title="Lamps", model="scripted")
+    store.append(conversation.id, [Message("user", "The lamp?")])
+    store.append(conversation.id, [Message("assistant", "The lamp is")], {"finish": finish, "model": "scripted"})
+    chat = script_answers([" broken."])
+    page = visit(f"/#{conversation.id}")
     expect(page.locator(".figures")).to_have_text(words)
     button(page, "Continue this answer").click()
     expect(answers(page)).to_have_text("The lamp is broken.")
     expect(page.locator(".branch-number")).to_have_text("2/2")
     expect(button(page, "Continue this answer")).to_have_count(0)
     assert chat.requests[0].context.continue_final_message
-    assert [entry.message.content for entry in store.get(kept.id).tree] == [
+    assert [entry.message.content for entry in store.get(conversation.id).tree] == [
         "The lamp?", "The lamp is", "The lamp is broken.",
     ]  # fmt: skip
 
 
-def test_every_one_of_250_conversations_can_be_reached(visit, talk, store):
+def test_all_of_250_conversations_can_be_opened(visit, script_answers, store):
     for number in range(250):
         store.create(title=f"Chat {number:03}", model="scripted")
     page = visit()
@@ -219,11 +219,11 @@ def test_every_one_of_250_conversations_can_be_reached(visit, talk, store):
     expect(page.locator("#title")).to_have_text("Chat 000")
 
 
-def test_conversations_can_be_searched(visit, talk, store):
+def test_conversations_can_be_searched(visit, script_answers, store):
     for number in range(120):
         store.create(title=f"Chat {number:03}", model="scripted")
-    kept = store.create(title="Something", model="scripted")
-    store.append(kept.id, [Message("user", "Where is the Needle?")])
+    conversation = store.create(title="Something", model="scripted")
+    store.append(conversation.id, [Message("user", "Where is the Needle?")])
     page = visit()
     page.fill("#history-search", "needle")
     expect(page.locator(".history-open")).to_have_text(["Something"])
@@ -235,8 +235,8 @@ def test_conversations_can_be_searched(visit, talk, store):
     expect(page.locator(".history-open")).to_have_count(100)
 
 
-def test_a_draft_survives_a_reload_and_belongs_to_its_conversation(visit, talk):
-    talk(echo)
+def test_a_draft_survives_a_reload_and_belongs_to_its_conversation(visit, script_answers):
+    script_answers(echo)
     page = visit()
     send(page, "one")
     expect(answers(page)).to_have_count(1)
@@ -253,8 +253,8 @@ def test_a_draft_survives_a_reload_and_belongs_to_its_conversation(visit, talk):
     expect(page.locator("#prompt")).to_have_value("another")
 
 
-def test_the_keyboard_stays_at_the_answer_that_is_given_again(visit, talk):
-    talk(echo)
+def test_the_focus_stays_at_the_retried_answer(visit, script_answers):
+    script_answers(echo)
     page = visit()
     send(page, "one")
     expect(answers(page)).to_have_count(1)
@@ -268,7 +268,7 @@ def test_the_keyboard_stays_at_the_answer_that_is_given_again(visit, talk):
     assert page.evaluate("document.activeElement.closest('.message.last') !== null")
 
 
-def test_the_text_box_stands_in_a_landmark(visit):
+def test_the_text_box_is_in_a_landmark(visit):
     page = visit()
     landmark = page.get_by_role("region", name="Write a message")
     expect(landmark.locator("#prompt")).to_be_visible()
@@ -299,9 +299,9 @@ def test_markdown_is_rendered_in_linear_time(markdown_page, text):
 
 
 @pytest.fixture(scope="module")
-def markdown_page(browser, address):
+def markdown_page(browser, server_url):
     context = browser.new_context()
     page = context.new_page()
-    page.goto(address + "/docs")
+    page.goto(server_url + "/docs")
     yield page
     context.close()

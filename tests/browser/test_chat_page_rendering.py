@@ -1,4 +1,4 @@
-"""What the chat page shows, to whom and on what: text that stays text, small screens, dark ones, and screen readers."""
+"""Rendering of the chat page: escaping, Markdown, small screens, dark mode, screen readers."""
 
 import pytest
 from page_actions import answers, endless, send
@@ -13,8 +13,8 @@ HOSTILE = (
 )
 
 
-def test_it_fits_a_phone(visit, talk):
-    talk(["A long ", "unbroken" * 40, "\n\n```\n" + "code " * 60 + "\n```"])
+def test_the_page_fits_a_phone_screen(visit, script_answers):
+    script_answers(["A long ", "unbroken" * 40, "\n\n```\n" + "code " * 60 + "\n```"])
     page = visit(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
     expect(page.locator("#sidebar")).to_be_hidden()
     send(page, "Does it fit? " + "x" * 200)
@@ -42,7 +42,7 @@ def background(page):
     return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
-def test_dark_follows_the_system_and_a_choice_is_kept(visit):
+def test_dark_mode_follows_the_system_and_a_choice_is_stored(visit):
     light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
     assert background(light) == "rgb(250, 249, 246)"
     assert background(dark) == "rgb(23, 25, 28)"
@@ -54,8 +54,8 @@ def test_dark_follows_the_system_and_a_choice_is_kept(visit):
     assert background(dark) == "rgb(23, 25, 28)"
 
 
-def test_reduced_motion_is_respected(visit, talk):
-    talk(endless, delay=0.1)
+def test_reduced_motion_is_respected(visit, script_answers):
+    script_answers(endless, delay=0.1)
     page = visit(reduced_motion="reduce")
     send(page, "go")
     expect(page.locator(".message.growing .body")).to_contain_text("word")
@@ -65,8 +65,8 @@ def test_reduced_motion_is_respected(visit, talk):
 
 
 @pytest.mark.parametrize("by", ["the model", "the person", "the store"])
-def test_hostile_content_stays_text(visit, talk, store, by):
-    talk([HOSTILE[i : i + 7] for i in range(0, len(HOSTILE), 7)] if by == "the model" else ["ok"])
+def test_html_in_messages_is_shown_as_text(visit, script_answers, store, by):
+    script_answers([HOSTILE[i : i + 7] for i in range(0, len(HOSTILE), 7)] if by == "the model" else ["ok"])
     if by == "the store":
         id = store.create(title=HOSTILE[:150], model="scripted").id
         store.append(id, [Message("user", HOSTILE), Message("assistant", HOSTILE), Message("system", HOSTILE)])
@@ -84,8 +84,8 @@ def test_hostile_content_stays_text(visit, talk, store, by):
     assert page.locator("#history img, #title img").count() == 0
 
 
-def test_markdown_becomes_elements(visit, talk):
-    talk([
+def test_markdown_is_rendered(visit, script_answers):
+    script_answers([
         "# Title\nA **bold** and *slanted* `a*b*` word,\nsecond line. See [the site](https://example.org/a) "
         "or https://example.org/b?c=d.\n\n1. one\n2. two\n   - inner\n   - more\n\n- dash\n\n> said\n\n---\n"
         "```python\nprint('**not bold**')\n\n```\nsnake_case_name stays"
@@ -110,8 +110,8 @@ def test_markdown_becomes_elements(visit, talk):
     assert "snake_case_name" in body.locator("> p").last.inner_text()
 
 
-def test_copy_puts_the_source_on_the_clipboard(visit, talk):
-    talk(["**bold**\n\n```\ncode()\n```"])
+def test_copy_copies_the_markdown_source(visit, script_answers):
+    script_answers(["**bold**\n\n```\ncode()\n```"])
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     send(page, "hi")
     expect(answers(page)).to_have_count(1)
@@ -122,8 +122,8 @@ def test_copy_puts_the_source_on_the_clipboard(visit, talk):
     assert page.evaluate("navigator.clipboard.readText()") == "code()"
 
 
-def test_scrolling_back_is_not_fought(visit, talk):
-    talk(lambda turn: (f"line {i}\n\n" for i in range(10_000)), delay=0.01)
+def test_scrolling_up_stops_automatic_scrolling(visit, script_answers):
+    script_answers(lambda turn: (f"line {i}\n\n" for i in range(10_000)), delay=0.01)
     page = visit()
     send(page, "go")
     scroller = page.locator("#scroller")
@@ -141,8 +141,8 @@ def test_scrolling_back_is_not_fought(visit, talk):
     page.keyboard.press("Escape")
 
 
-def test_the_answer_is_announced_when_it_is_whole(visit, talk):
-    talk(["One ", "two."], delay=0.2)
+def test_a_complete_answer_is_announced_to_screen_readers(visit, script_answers):
+    script_answers(["One ", "two."], delay=0.2)
     page = visit()
     send(page, "hi")
     growing = page.locator(".message.growing .body")
@@ -150,4 +150,4 @@ def test_the_answer_is_announced_when_it_is_whole(visit, talk):
     expect(growing).to_have_attribute("aria-live", "polite")
     expect(answers(page)).to_have_attribute("aria-busy", "false")
     expect(page.locator("#status")).to_have_text("The answer is complete.")
-    expect(answers(page)).to_have_attribute("aria-busy", "false")  # also when its ids have come from the store
+    expect(answers(page)).to_have_attribute("aria-busy", "false")  # also after the ids of the store have arrived

@@ -1,4 +1,4 @@
-"""What all clients are asked."""
+"""Prompts and checks that the tests of all clients share."""
 
 import pydantic
 
@@ -10,7 +10,7 @@ MODEL = "box"
 HELLO = "Hello, who are you?"
 QUESTION = "The weather in Rome?"
 ASK = {"role": "user", "content": QUESTION}
-LONG = "word " * 30_000  # more than the context of the model in the package
+LONG = "word " * 30_000  # longer than the context of the bundled model
 TEXTS = [f"text number {i}" for i in range(150)]
 WEATHER = {
     "type": "object",

@@ -1,7 +1,7 @@
-"""Real clients against a real server in a process of its own, and the table of what they can do.
+"""Client libraries against a server in a separate process, and the table of supported capabilities.
 
-The server runs with the interpreter in TURNWISE_PYTHON, so that the clients may live in another environment. The model
-is the one in the package; forced tool choices and schemas make it answer as a large one would.
+The server runs with the interpreter in TURNWISE_PYTHON, so that the clients may be installed in another environment.
+It has the bundled model; required tool choices and schemas make it answer as a large model would.
 """
 
 import os
@@ -39,7 +39,7 @@ def openai_client(url):
 
 @pytest.fixture(scope="session", autouse=True)
 def _offline_settings(url):
-    """Settings that clients read from the environment; none of them may reach another server."""
+    """Set environment variables that clients read, so that no request reaches another server."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "OPENAI_API_KEY": "-", "OPENAI_BASE_URL": url, "OPENAI_API_BASE": url, "OPENAI_AGENTS_DISABLE_TRACING": "1",
@@ -50,7 +50,7 @@ def _offline_settings(url):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """The heavy clients are tried with `-m clients` only (`make clients`)."""
+    """Collect the heavy clients only with `-m clients` (`make clients`)."""
     return True if collection_path.name == "heavy" and "clients" not in (config.option.markexpr or "") else None
 
 
@@ -86,7 +86,7 @@ def pytest_sessionfinish(session):
 
 
 def _rows(table):
-    """The rows of a table, by client: another environment may have written them."""
+    """Return the rows of a table by client. Another environment may have written them."""
     lines = [line for line in table.splitlines() if line.startswith("| ")]
     return {line.split(" | ")[0].removeprefix("| "): line for line in lines[2:]}
 
@@ -99,10 +99,10 @@ def _row(client, outcomes):
 def _table(rows):
     lines = [
         "# Clients", "",
-        "Client libraries that are tried against a running server, with the versions that were tried. `make clients` "
-        "runs the tests in `tests/clients` and writes this page.", "",
-        "- *Tool loop*: the model calls a tool, the client sends its output with the history as it holds it, and the "
-        "model answers. The call is forced: the model in the package is too small to decide on it.",
+        "Client libraries that are tested against a running server, with their versions. `make clients` runs the tests "
+        "in `tests/clients` and writes this page.", "",
+        "- *Tool loop*: the model calls a tool, the client sends the output together with the history, and the model "
+        "answers. The call is required by the request, because the bundled model is too small to decide on it.",
         "- *Embeddings*: 150 texts with the default batch size of the client.",
         "- *Context overflow*: the client raises its own error for a prompt that is too long, or one that names the "
         "published code.",

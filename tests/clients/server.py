@@ -1,4 +1,4 @@
-"""A server with the model in the package on a free port: prints its base URL, ends when its standard input ends."""
+"""A server with the bundled model on a free port. Prints its base URL; stops at the end of its standard input."""
 
 import sys
 

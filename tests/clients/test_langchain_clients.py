@@ -1,4 +1,4 @@
-"""LangChain's OpenAI adapter, on chat completions and on responses."""
+"""LangChain's OpenAI adapter with chat completions and responses."""
 
 import pytest
 from clients_shared import ASK, CHAT_TOOL, HELLO, LONG, MODEL, TEXTS
@@ -60,8 +60,8 @@ def test_streamed_tool_loop(client, url):
 @pytest.mark.capability("structured output")
 def test_structured_output(client, url):
     schema = {"title": "weather", **CHAT_TOOL["function"]["parameters"]}
-    found = model(client, url).with_structured_output(schema, method="json_schema").invoke("Rome")
-    assert found.keys() == {"city"}
+    result = model(client, url).with_structured_output(schema, method="json_schema").invoke("Rome")
+    assert result.keys() == {"city"}
 
 
 @pytest.mark.capability("embeddings")

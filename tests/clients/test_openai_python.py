@@ -1,4 +1,4 @@
-"""The official Python client, on chat completions: loops that people write by hand."""
+"""The official Python client with chat completions, in hand-written loops."""
 
 import json
 
@@ -19,15 +19,15 @@ def test_chat(openai_client):
 
 @pytest.mark.capability("stream")
 def test_stream(openai_client):
-    asked = {"model": MODEL, "messages": [{"role": "user", "content": HELLO}], **LIMIT}
-    chunks = list(openai_client.chat.completions.create(**asked, stream=True))
+    arguments = {"model": MODEL, "messages": [{"role": "user", "content": HELLO}], **LIMIT}
+    chunks = list(openai_client.chat.completions.create(**arguments, stream=True))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
-    assert text == openai_client.chat.completions.create(**asked).choices[0].message.content
+    assert text == openai_client.chat.completions.create(**arguments).choices[0].message.content
     assert len(chunks) > 3
 
 
 def go_on(openai_client, messages, message, calls):
-    """Send the message back as the client holds it, with an output for every call."""
+    """Send the message back as the client represents it, with an output for every call."""
     outputs = [{"role": "tool", "tool_call_id": id, "content": "sunny"} for id in calls]
     return openai_client.chat.completions.create(
         model=MODEL, messages=[*messages, message, *outputs], tools=[CHAT_TOOL], tool_choice="none", **LIMIT
@@ -50,7 +50,7 @@ def test_tool_loop(openai_client, form):
 
 @pytest.mark.capability("streamed tool loop")
 def test_streamed_tool_loop_accumulated_by_hand(openai_client):
-    """As in most examples on the web: the pieces, `index` included, are merged and sent back."""
+    """Merge the deltas, including `index`, and send the message back, as in published examples."""
     calls = {}
     for chunk in openai_client.chat.completions.create(
         model=MODEL, messages=[ASK], tools=[CHAT_TOOL], tool_choice="required", stream=True, **LIMIT
@@ -84,9 +84,9 @@ def test_structured_output(openai_client):
 
 @pytest.mark.capability("embeddings")
 def test_embeddings(openai_client):
-    found = openai_client.embeddings.create(model=MODEL, input=TEXTS).data
-    assert [entry.index for entry in found] == list(range(len(TEXTS)))
-    assert all(isinstance(entry.embedding[0], float) for entry in found)
+    embeddings = openai_client.embeddings.create(model=MODEL, input=TEXTS).data
+    assert [entry.index for entry in embeddings] == list(range(len(TEXTS)))
+    assert all(isinstance(entry.embedding[0], float) for entry in embeddings)
 
 
 @pytest.mark.capability("context overflow")

@@ -1,4 +1,4 @@
-"""The official Python client, on responses."""
+"""The official Python client with responses."""
 
 import asyncio
 import json

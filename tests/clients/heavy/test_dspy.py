@@ -40,7 +40,7 @@ TOOL = dspy.Tool(get_weather)
 
 @pytest.fixture(scope="module")
 def lm(url):
-    """The model of a server that DSPy does not know, declared as its documentation describes."""
+    """A model of an unknown server, declared as in the documentation of DSPy."""
     access = lm15.AccessPolicy(provider="turnwise", base_url=url, env_keys=())
     server = lm15.ProviderDefinition.chat(access, compat=lm15.OpenAIChatCompat(), placeholder_key="-")
     supports = lm15.ModelSupport(function_calling=True, response_schema=True, reasoning=False)
@@ -56,7 +56,7 @@ def settings(lm):
 
 
 async def stream(program, **inputs):
-    """The chunks of a program's stream and its prediction."""
+    """Return the chunks of a program's stream, and its prediction."""
     items = [item async for item in dspy.streamify(program)(**inputs)]
     return items[:-1], items[-1]
 
@@ -74,7 +74,7 @@ def test_stream(settings):
 
 
 def finish_loop(first):
-    """Send the call and its output back as DSPy renders them, and get an answer."""
+    """Send the call and its output as DSPy renders them; the model answers."""
     outputs = [call.execute(functions=[TOOL]) for call in first.tool_calls.tool_calls]
     results = dspy.ToolCallResults.from_tool_calls_and_values(first.tool_calls, outputs)
     calls = first.tool_calls.model_copy(update={"tool_call_results": results})

@@ -1,4 +1,4 @@
-"""instructor: objects out of tool calls and of JSON schemas."""
+"""instructor: objects from tool calls and from JSON schemas."""
 
 import pytest
 from clients_shared import ASK, HELLO, LONG, MODEL, Weather
@@ -10,13 +10,13 @@ CLIENT = "instructor"
 pytestmark = pytest.mark.clients
 
 
-def made(url, mode):
+def create_client(url, mode):
     return instructor.from_openai(openai.OpenAI(base_url=url, api_key="-", max_retries=0), mode=mode)
 
 
-def create(url, mode=instructor.Mode.TOOLS, **more):
-    asked = {"model": MODEL, "messages": [ASK], "max_tokens": 200, "temperature": 0, "max_retries": 1}
-    return made(url, mode).chat.completions.create(**asked | more)
+def create(url, mode=instructor.Mode.TOOLS, **fields):
+    arguments = {"model": MODEL, "messages": [ASK], "max_tokens": 200, "temperature": 0, "max_retries": 1}
+    return create_client(url, mode).chat.completions.create(**arguments | fields)
 
 
 @pytest.mark.capability("chat")
@@ -32,8 +32,8 @@ def test_objects_from_tool_calls(url):
 
 @pytest.mark.capability("stream")
 def test_partial_objects_from_streamed_tool_calls(url):
-    found = list(create(url, response_model=instructor.Partial[Weather], stream=True))
-    assert isinstance(found[-1].city, str)
+    objects = list(create(url, response_model=instructor.Partial[Weather], stream=True))
+    assert isinstance(objects[-1].city, str)
 
 
 @pytest.mark.capability("structured output")

@@ -1,4 +1,4 @@
-"""Clients in JavaScript: the official one and the Vercel AI SDK."""
+"""JavaScript clients: the official one and the Vercel AI SDK."""
 
 import json
 import shutil
@@ -19,21 +19,21 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def reports(url):
-    """By client: what its script reports of every capability."""
+    """Return the results of the scripts: by client, by capability."""
     if shutil.which("node") is None or not (FOLDER / "node_modules").is_dir():
         pytest.skip("needs node and the packages in tests/clients/js (make clients)")
-    found = {}
+    results = {}
 
-    def of(client):
-        if client not in found:
+    def report_for(client):
+        if client not in results:
             run = subprocess.run(
                 ["node", *SCRIPTS[client][0]], cwd=FOLDER, capture_output=True, text=True, timeout=280, check=False
             )
             lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith('{"capability"')]
-            found[client] = {line["capability"]: line["result"] for line in lines} | {"stderr": run.stderr}
-        return found[client]
+            results[client] = {line["capability"]: line["result"] for line in lines} | {"stderr": run.stderr}
+        return results[client]
 
-    return of
+    return report_for
 
 
 @pytest.mark.parametrize(("client", "capability"), CASES)

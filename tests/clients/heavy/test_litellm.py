@@ -13,9 +13,9 @@ pytestmark = pytest.mark.clients
 
 @pytest.fixture(scope="module")
 def complete(url):
-    def complete(messages, **more):
-        asked = {"api_base": url, "api_key": "-", "max_tokens": 60, "temperature": 0, "max_retries": 0, **more}
-        return litellm.completion(model=f"openai/{MODEL}", messages=messages, **asked)
+    def complete(messages, **fields):
+        arguments = {"api_base": url, "api_key": "-", "max_tokens": 60, "temperature": 0, "max_retries": 0, **fields}
+        return litellm.completion(model=f"openai/{MODEL}", messages=messages, **arguments)
 
     return complete
 
@@ -60,10 +60,10 @@ def test_structured_output(complete):
 
 @pytest.mark.capability("embeddings")
 def test_embeddings(url):
-    found = litellm.embedding(
+    embeddings = litellm.embedding(
         model=f"openai/{MODEL}", input=TEXTS, api_base=url, api_key="-", encoding_format="float", max_retries=0
     )
-    assert len(found.data) == len(TEXTS)
+    assert len(embeddings.data) == len(TEXTS)
 
 
 @pytest.mark.capability("context overflow")

@@ -1,4 +1,4 @@
-"""LlamaIndex, with its client for servers like ours."""
+"""LlamaIndex, with its client for OpenAI-compatible servers."""
 
 import pytest
 from clients_shared import ASK, HELLO, LONG, MODEL, TEXTS, Weather
@@ -13,7 +13,7 @@ from llama_index.llms.openai_like import OpenAILike
 CLIENT = "LlamaIndex"
 pytestmark = pytest.mark.clients
 GREETING = [ChatMessage(role="user", content=HELLO)]
-ASKED = ChatMessage(**ASK)
+MESSAGE = ChatMessage(**ASK)
 
 
 def get_weather(city, days):
@@ -55,7 +55,7 @@ def finish_loop(llm, first):
         for call in calls
     ]
     assert calls[0].tool_kwargs.keys() == {"city", "days"}
-    answer = llm.chat_with_tools([TOOL], chat_history=[ASKED, first.message, *outputs], tool_choice="none")
+    answer = llm.chat_with_tools([TOOL], chat_history=[MESSAGE, first.message, *outputs], tool_choice="none")
     assert answer.message.content is not None
     assert not llm.get_tool_calls_from_response(answer, error_on_no_tool_call=False)
 
@@ -63,13 +63,13 @@ def finish_loop(llm, first):
 @pytest.mark.capability("tool loop")
 def test_tool_loop(model):
     llm = model()
-    finish_loop(llm, llm.chat_with_tools([TOOL], chat_history=[ASKED], tool_required=True))
+    finish_loop(llm, llm.chat_with_tools([TOOL], chat_history=[MESSAGE], tool_required=True))
 
 
 @pytest.mark.capability("streamed tool loop")
 def test_streamed_tool_loop(model):
     llm = model()
-    *_, last = llm.stream_chat_with_tools([TOOL], chat_history=[ASKED], tool_required=True)
+    *_, last = llm.stream_chat_with_tools([TOOL], chat_history=[MESSAGE], tool_required=True)
     finish_loop(llm, last)
 
 
@@ -77,7 +77,7 @@ def test_streamed_tool_loop(model):
 @pytest.mark.parametrize("is_schema", [True, False], ids=["schema", "tool"])
 def test_structured_output(model, is_schema):
     llm = model(should_use_structured_outputs=is_schema).as_structured_llm(Weather)
-    assert isinstance(llm.chat([ASKED]).raw, Weather)
+    assert isinstance(llm.chat([MESSAGE]).raw, Weather)
 
 
 @pytest.mark.capability("embeddings")

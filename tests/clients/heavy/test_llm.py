@@ -1,4 +1,4 @@
-"""`llm`, the command line and library, with models from its file of servers like ours."""
+"""`llm`, as command line and library, with models from its file of OpenAI-compatible servers."""
 
 import json
 
@@ -19,7 +19,7 @@ LIMIT = {"temperature": 0, "max_tokens": 60}
 
 @pytest.fixture
 def names(url, tmp_path, monkeypatch):
-    """A user folder of its own, with the server's model in it; a model's name, by client."""
+    """Create a user folder with the model of the server. Returns the names of the model by client."""
     names = {"llm": "turnwise", "llm, responses": "turnwise-responses"}
     models = [
         {
@@ -59,7 +59,7 @@ def test_stream(model):
 
 @pytest.fixture
 def forced(model, monkeypatch):
-    """`llm` cannot force a call; only the choice is added to what it sends, until there are outputs."""
+    """`llm` cannot require a call; this adds the tool choice to its requests until there are outputs."""
     name = "_build_responses_kwargs" if isinstance(model, Responses) else "build_kwargs"
     build = getattr(model, name)
 
@@ -106,7 +106,7 @@ def test_structured_output(model, stream):
 
 @pytest.mark.capability("embeddings")
 def test_embeddings():
-    """The file knows chat models only; the address comes from the environment, as the official client reads it."""
+    """The file supports only chat models; the URL comes from the environment variable of the official client."""
     assert len(list(OpenAIEmbeddingModel("turnwise", MODEL).embed_multi(TEXTS))) == len(TEXTS)
 
 

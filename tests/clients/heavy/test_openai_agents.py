@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK, on responses, its default, and on chat completions."""
+"""The OpenAI Agents SDK with responses, its default, and with chat completions."""
 
 import asyncio
 from typing import Annotated
@@ -27,7 +27,7 @@ def get_weather(city: Annotated[str, pydantic.Field(max_length=12)]) -> str:
 def agent(url, client):
     agents.set_tracing_disabled(True)
 
-    def made(**more):
+    def create_agent(**more):
         kind = agents.OpenAIChatCompletionsModel if client.endswith("chat") else agents.OpenAIResponsesModel
         model = kind(model=MODEL, openai_client=openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0))
         settings = agents.ModelSettings(
@@ -35,7 +35,7 @@ def agent(url, client):
         )
         return agents.Agent(name="a", instructions="You are Turnwise.", model=model, model_settings=settings, **more)
 
-    return made
+    return create_agent
 
 
 @BOTH
@@ -47,7 +47,7 @@ def test_chat(agent):
 @BOTH
 @pytest.mark.capability("stream")
 def test_stream(agent):
-    async def streamed():
+    async def run_streamed():
         result = agents.Runner.run_streamed(agent(), HELLO)
         pieces = [
             event.data.delta async for event in result.stream_events()
@@ -55,7 +55,7 @@ def test_stream(agent):
         ]  # fmt: skip
         return pieces, result.final_output
 
-    pieces, final = asyncio.run(streamed())
+    pieces, final = asyncio.run(run_streamed())
     assert "".join(pieces) == final
     assert len(pieces) > 3
 
@@ -63,7 +63,7 @@ def test_stream(agent):
 @BOTH
 @pytest.mark.capability("tool loop")
 def test_tool_loop(agent):
-    """The SDK resets a forced choice after the first call, so the model may answer."""
+    """The SDK resets a required choice after the first call, so the model can answer."""
     before = len(CALLED)
     result = asyncio.run(agents.Runner.run(agent(tools=[get_weather]), QUESTION, max_turns=6))
     assert len(CALLED) > before
@@ -74,14 +74,14 @@ def test_tool_loop(agent):
 @BOTH
 @pytest.mark.capability("streamed tool loop")
 def test_streamed_tool_loop(agent):
-    async def streamed():
+    async def run_streamed():
         result = agents.Runner.run_streamed(agent(tools=[get_weather]), QUESTION, max_turns=6)
         async for _ in result.stream_events():
             pass
         return result.to_input_list()
 
     before = len(CALLED)
-    items = asyncio.run(streamed())
+    items = asyncio.run(run_streamed())
     assert len(CALLED) > before
     assert asyncio.run(agents.Runner.run(agent(), [*items, {"role": "user", "content": "Thanks!"}])).final_output
 

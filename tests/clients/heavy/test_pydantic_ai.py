@@ -1,4 +1,4 @@
-"""pydantic-ai, on chat completions and on responses."""
+"""pydantic-ai with chat completions and responses."""
 
 import asyncio
 
@@ -16,12 +16,12 @@ BOTH = pytest.mark.parametrize("client", ["pydantic-ai", "pydantic-ai, responses
 
 @pytest.fixture
 def agent(url, client):
-    def made(**more):
+    def create_agent(**more):
         kind = OpenAIResponsesModel if client.endswith("responses") else OpenAIChatModel
         model = kind(MODEL, provider=OpenAIProvider(base_url=url, api_key="-"))
         return pydantic_ai.Agent(model, model_settings={"max_tokens": 120, "temperature": 0}, retries=0, **more)
 
-    return made
+    return create_agent
 
 
 @BOTH
@@ -33,11 +33,11 @@ def test_chat(agent):
 @BOTH
 @pytest.mark.capability("stream")
 def test_stream(agent):
-    async def streamed():
+    async def run_streamed():
         async with agent().run_stream(HELLO) as result:
             return [piece async for piece in result.stream_text(delta=True, debounce_by=None)]
 
-    pieces = asyncio.run(streamed())
+    pieces = asyncio.run(run_streamed())
     assert "".join(pieces).strip() == agent().run_sync(HELLO).output.strip()
     assert len(pieces) > 3
 
@@ -45,22 +45,24 @@ def test_stream(agent):
 @BOTH
 @pytest.mark.capability("tool loop")
 def test_tool_loop(agent):
-    """An output tool is forced; the history, with the call, is sent back in a second run."""
+    """An output tool is required; a second run sends the history with the call."""
     first = agent(output_type=pydantic_ai.ToolOutput(Weather)).run_sync(QUESTION)
     assert isinstance(first.output, Weather)
     second = agent().run_sync("Thank you!", message_history=first.all_messages())
-    assert any(part.part_kind == "tool-return" for message in second.all_messages() for part in message.parts)
+    assert any(
+        message_part.part_kind == "tool-return" for message in second.all_messages() for message_part in message.parts
+    )
     assert second.output
 
 
 @BOTH
 @pytest.mark.capability("streamed tool loop")
 def test_streamed_tool_loop(agent):
-    async def streamed():
+    async def run_streamed():
         async with agent(output_type=pydantic_ai.ToolOutput(Weather)).run_stream(QUESTION) as result:
             return await result.get_output(), result.all_messages()
 
-    output, messages = asyncio.run(streamed())
+    output, messages = asyncio.run(run_streamed())
     assert isinstance(output, Weather)
     assert agent().run_sync("Thank you!", message_history=messages).output
 

@@ -1,4 +1,4 @@
-"""smolagents: its model class, and its agent that calls tools."""
+"""smolagents: its model class and its tool-calling agent."""
 
 import json
 
@@ -61,7 +61,7 @@ def test_stream(model):
     ],
 )
 def test_tool_loop(model, streams):
-    """The first step must call the tool; the second gets its output and must answer."""
+    """The first step has to call the tool; the second one gets the output and has to answer."""
 
     def force(name):
         model.kwargs["tool_choice"] = {"type": "function", "function": {"name": name}}
