@@ -13,7 +13,8 @@ import turnwise
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
+from turnwise.core.parameter_spec import ParameterSpec
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server import openapi
 from turnwise.server.app import create_app
 from turnwise.server.field_reference import BODIES, render_route
