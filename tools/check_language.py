@@ -23,9 +23,13 @@ BASES = {"Metric", "Objective", "Method"}  # the base class alone has this name
 
 
 def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and name of everything that a module defines."""
+    """Line and name of everything that a module defines, without the conventional `other` of operators (`__add__`)."""
+    operators = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("__")]
+    operands = {arg for node in operators for arg in node.args.args if arg.arg == "other"}
     for node in ast.walk(tree):
         match node:
+            case ast.arg() if node in operands:
+                pass
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 yield node.lineno, name
             case ast.arg(arg=name):
