@@ -12,7 +12,7 @@ from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 
 def test_grammar_tables_are_built_before_the_first_request():
     with open_chat_service(None, max_num_seqs=1, prepare=True) as service:
-        assert {"token_lower_bound", "vocabulary", "grammars"} <= vars(service.renderer).keys()
+        assert {"token_lower_bound", "vocabulary", "grammar_compiler"} <= vars(service.renderer).keys()
 
 
 @pytest.mark.parametrize("error", [ValueError("no end token"), RecursionError()])
