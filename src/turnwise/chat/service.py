@@ -5,11 +5,10 @@ converts tokens to text, stops at stop strings and stores the conversation. Clos
 within one engine step.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from turnwise.chat.choice_requests import split_choices
@@ -30,7 +29,8 @@ from turnwise.core.chat_response import (
     Usage,
 )
 from turnwise.core.errors import TurnwiseError, Unavailable, UserError
-from turnwise.core.inference import FinishReason, GenerationEvent, GenerationRequest, InferenceEngine, RequestHandle
+from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine
+from turnwise.core.inference_client import EventStream
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.text.rendering.renderer import Renderer
 
@@ -166,40 +166,28 @@ class EngineChatService:
     async def _generate(
         self, generation_request: GenerationRequest, request: ChatRequest
     ) -> AsyncGenerator[ChatDelta, None]:
-        loop = asyncio.get_running_loop()
-        events: asyncio.Queue[tuple[int, GenerationEvent]] = asyncio.Queue()
-
-        def deliver(first_index: int, event: GenerationEvent) -> None:
-            with suppress(RuntimeError):  # the event loop is closed, so the consumer is gone
-                loop.call_soon_threadsafe(events.put_nowait, (first_index + event.index, event))
-
         prefix = generation_request.prompt_ids if request.is_continuation and not self.engine.is_encoder_decoder else ()
         tool_call_reader = ToolCallReader.for_request(request, self.renderer)
         choices = [
             ChoiceStream(index, generation_request, self.renderer.tokenizer, self.tokens, prefix, tool_call_reader)
             for index in range(request.output.n)
         ]
-        handles: list[RequestHandle] = []
-        try:
-            for index, choice_request in enumerate(split_choices(generation_request, request.output.n)):
-                handles.append(self.engine.submit(choice_request, partial(deliver, index)))
+        requests = split_choices(generation_request, request.output.n)
+        with EventStream(self.engine, requests) as events:
             remaining = request.output.n
             while remaining:
-                index, event = await events.get()
-                choice = choices[index]
+                index, event = await events.next()
+                choice = choices[index + event.index]  # a beam search is one request with several choices
                 if choice.is_done:
                     continue  # stopped at a stop string; the engine sent this event before it was cancelled
                 delta = choice.push(event)
-                if choice.has_stopped and len(handles) == len(choices):
-                    # Cancel before the yield: the consumer may take its time to ask for the next delta. The handle of a
-                    # beam search belongs to all choices and is cancelled at the end.
-                    handles[index].cancel()
+                if choice.has_stopped and len(requests) == len(choices):
+                    # Cancel before the yield: the consumer may take its time to ask for the next delta. The request of
+                    # a beam search belongs to all choices and is cancelled at the end.
+                    events.cancel(index)
                 remaining -= choice.is_done
                 if delta is not None:
                     yield delta if remaining else replace(delta, usage=_usage(generation_request, choices))
-        finally:
-            for handle in handles:
-                handle.cancel()
 
 
 def _usage(generation_request: GenerationRequest, choices: Sequence[ChoiceStream]) -> Usage:
