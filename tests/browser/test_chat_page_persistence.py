@@ -181,7 +181,7 @@ def test_a_conversation_is_listed_while_its_first_answer_is_generated(visit, scr
     [
         ("in_progress", "interrupted"),
         ("cancelled", "stopped"),
-        ("error", "broke off"),
+        ("error", "failed"),
         ("length", "cut off at the length limit"),
     ],
 )

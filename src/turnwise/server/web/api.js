@@ -1,6 +1,6 @@
-// Talking to the server: JSON routes and the stream of an answer.
+// Requests to the server: JSON routes and streamed completions.
 
-import { askForKey, key } from "./key.js";
+import { requestKey, key } from "./key.js";
 
 export class ApiError extends Error {
   constructor(message, { status = 0, code = null } = {}) {
@@ -12,19 +12,19 @@ export class ApiError extends Error {
 
 async function call(method, path, body, signal) {
   for (;;) {
-    const used = key();
-    const answer = await once(method, path, body, signal, used);
-    if (answer.ok) return answer;
-    const error = await explained(answer);
-    if (error.code !== "invalid_api_key" || !(await askForKey(used))) throw error;
+    const usedKey = key();
+    const response = await sendOnce(method, path, body, signal, usedKey);
+    if (response.ok) return response;
+    const error = await toApiError(response);
+    if (error.code !== "invalid_api_key" || !(await requestKey(usedKey))) throw error;
     signal?.throwIfAborted();
   }
 }
 
-async function once(method, path, body, signal, used) {
+async function sendOnce(method, path, body, signal, usedKey) {
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (used) headers.Authorization = `Bearer ${used}`;
+  if (usedKey) headers.Authorization = `Bearer ${usedKey}`;
   try {
     return await fetch(path, { method, signal, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch (error) {
@@ -33,40 +33,40 @@ async function once(method, path, body, signal, used) {
   }
 }
 
-async function explained(answer) {
-  const body = await answer.json().catch(() => ({}));
+async function toApiError(response) {
+  const body = await response.json().catch(() => ({}));
   const { message, code } = body.error ?? {};
-  return new ApiError(message ?? `The server answered with status ${answer.status}.`, { status: answer.status, code });
+  return new ApiError(message ?? `The server answered with status ${response.status}.`, { status: response.status, code });
 }
 
 const json = async (method, path, body) => (await call(method, path, body)).json();
-const place = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
+const conversationPath = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
 
 export const models = () => json("GET", "/v1/models");
 export const parameters = async () => (await json("GET", "/v1/parameters")).data;
 export const conversations = ({ after, query } = {}) => {
-  const asked = new URLSearchParams({ limit: "100" });
-  if (after) asked.set("after", after);
-  if (query) asked.set("query", query);
-  return json("GET", `/v1/conversations?${asked}`);
+  const search = new URLSearchParams({ limit: "100" });
+  if (after) search.set("after", after);
+  if (query) search.set("query", query);
+  return json("GET", `/v1/conversations?${search}`);
 };
-export const conversation = (id) => json("GET", place(id));
+export const conversation = (id) => json("GET", conversationPath(id));
 export const newConversation = (title, model) => json("POST", "/v1/conversations", { title, model });
-export const rename = (id, title) => json("PATCH", place(id), { title });
-export const showBranch = (id, message) => json("PATCH", place(id), { head: message });
-export const forget = (id) => json("DELETE", place(id));
+export const rename = (id, title) => json("PATCH", conversationPath(id), { title });
+export const showBranch = (id, message) => json("PATCH", conversationPath(id), { head: message });
+export const deleteConversation = (id) => json("DELETE", conversationPath(id));
 
-/** The chunks of an answer as they come; ends with the stream, throws on an error event or a broken connection. */
+/** Yield the chunks of a streamed completion. Throws on an error event and on a broken connection. */
 export async function* complete(request, signal) {
   const body = { ...request, stream: true, stream_options: { include_usage: true } };
-  const answer = await call("POST", "/v1/chat/completions", body, signal);
-  for await (const data of events(answer.body)) {
+  const response = await call("POST", "/v1/chat/completions", body, signal);
+  for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);
     if (chunk.error) throw new ApiError(chunk.error.message, { code: chunk.error.code });
     yield chunk;
   }
-  throw new ApiError("The connection broke off before the answer was complete.");
+  throw new ApiError("The connection was lost before the answer was complete.");
 }
 
 async function* events(stream) {
@@ -76,13 +76,13 @@ async function* events(stream) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      const parts = (pending + value).split("\n\n");
-      pending = parts.pop();
-      for (const part of parts) if (part.startsWith("data: ")) yield part.slice(6);
+      const blocks = (pending + value).split("\n\n");
+      pending = blocks.pop();
+      for (const block of blocks) if (block.startsWith("data: ")) yield block.slice(6);
     }
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError("The connection broke off before the answer was complete.");
+    throw new ApiError("The connection was lost before the answer was complete.");
   } finally {
     reader.cancel().catch(() => {});
   }

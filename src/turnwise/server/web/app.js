@@ -1,4 +1,4 @@
-// The chat page: what is open, what is being asked, and which key does what.
+// The chat page: the open conversation, the running request, buttons and keys.
 
 import * as api from "./api.js";
 import { Controls } from "./controls.js";
@@ -8,56 +8,56 @@ import { History } from "./history.js";
 import { ENDINGS, Thread } from "./thread.js";
 
 const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
-const LONGEST_TITLE = 60;
+const MAX_TITLE_CHARS = 60;
 const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves out older messages instead.)";
 
 const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
 const thread = new Thread({ retry, edit, resume, showBranch });
-const history_ = new History({ open, gone: (id) => id === state.conversation?.id && fresh(), renamed, failed: complain });
+const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, failed: showError });
 let controls = null;
 
-// Asking
+// Requests
 
 async function send(text) {
   if (state.running || !text.trim()) return;
   const last = state.messages.at(-1);
-  const before = last?.refusal ? state.messages.slice(0, -1) : state.messages; // a refused message is written anew
-  await ask([...before, { role: "user", content: text.trim() }], { draft: text });
+  const before = last?.refusal ? state.messages.slice(0, -1) : state.messages; // a rejected message is replaced
+  await generate([...before, { role: "user", content: text.trim() }], { draft: text });
 }
 
-/** A message as it is sent, from one that is shown or stored. */
-function plain({ role, content, pinned, name, tool_calls, tool_call_id }) {
+/** Convert a shown message to a message of a request. */
+function toRequestMessage({ role, content, pinned, name, tool_calls, tool_call_id }) {
   const message = { role, content };
   for (const [key, value] of Object.entries({ pinned, name, tool_calls, tool_call_id })) if (value) message[key] = value;
   return message;
 }
 
-/** A stored message as it is shown. */
-function shown(stored) {
+/** Convert a stored message to a shown message. */
+function toShownMessage(stored) {
   const { finish, model, error } = stored.meta;
   const { id, role, content, pinned, name, tool_calls, tool_call_id, sibling_ids: siblings } = stored;
   const figures = [state.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
   return { id, role, content, pinned, name, tool_calls, tool_call_id, siblings, finish, figures, refusal: error?.message };
 }
 
-/** The last answer once more, beside the old one; after a failure there may be none yet. */
+/** Generate the last answer again, as another version. After a failure there may be no answer yet. */
 async function retry() {
   if (state.running) return;
   const byKeyboard = document.activeElement?.closest("#thread") !== null;
   const answered = state.messages.at(-1)?.role === "assistant";
-  await ask(answered ? state.messages.slice(0, -1) : state.messages, { again: answered });
+  await generate(answered ? state.messages.slice(0, -1) : state.messages, { isRetry: answered });
   if (byKeyboard && [document.body, byId("stop"), byId("prompt")].includes(document.activeElement)) thread.focusRetry();
 }
 
-/** Ask something else at this place; what came after stays as another branch. */
+/** Replace a message. The following messages stay in another branch. */
 async function edit(index, text) {
   if (state.running) return;
-  await ask([...state.messages.slice(0, index), { role: "user", content: text }], { edited: index });
+  await generate([...state.messages.slice(0, index), { role: "user", content: text }], { edited: index });
 }
 
-/** Go on with an answer that was cut off. */
+/** Continue an incomplete answer. */
 async function resume() {
-  if (!state.running) await ask(state.messages, { resumed: true });
+  if (!state.running) await generate(state.messages, { resumed: true });
 }
 
 /** Show another branch of the conversation. */
@@ -65,127 +65,127 @@ async function showBranch(id) {
   if (state.running) return;
   const { conversation, opening } = state;
   try {
-    const found = await api.showBranch(conversation.id, id);
+    const stored = await api.showBranch(conversation.id, id);
     if (opening !== state.opening || state.running) return;
-    adopt(found);
+    adopt(stored);
   } catch (error) {
-    complain(error, () => showBranch(id));
+    showError(error, () => showBranch(id));
   }
 }
 
-/** Send these messages and show the answer as it grows. Until there is one, nothing that was shown is lost. */
-async function ask(asked, how) {
+/** Send messages and show the answer while it is streamed. The shown messages stay until the answer starts. */
+async function generate(messages, options) {
   const running = new AbortController();
   const before = state.messages;
-  const message = { role: "assistant", content: how.resumed ? asked.at(-1).content : "" };
-  const began = { at: 0, usage: null, finish: null, context: null };
+  const message = { role: "assistant", content: options.resumed ? messages.at(-1).content : "" };
+  const progress = { at: 0, usage: null, finish: null, context: null };
   state.running = running;
-  complain(null);
-  if (!how.again) thread.show(how.resumed ? asked.slice(0, -1) : asked);
-  const growing = thread.add(message, asked.length);
+  showError(null);
+  if (!options.isRetry) thread.show(options.resumed ? messages.slice(0, -1) : messages);
+  const streamingMessage = thread.add(message, messages.length);
   showRunning();
   thread.follow();
   let failure = null;
   try {
-    await remember(asked);
-    const request = { model: state.model, messages: asked.map(plain), sampling_preset: "chat", ...controls.values() };
+    await createConversation(messages);
+    const request = { model: state.model, messages: messages.map(toRequestMessage), sampling_preset: "chat", ...controls.values() };
     if (state.conversation) request.conversation_id = state.conversation.id;
-    if (how.resumed) request.continue_final_message = true;
+    if (options.resumed) request.continue_final_message = true;
     for await (const chunk of api.complete(request, running.signal)) {
-      if (how.draft) drafts.stored(state.conversation?.id, how.draft); // the server stores before it answers
+      if (options.draft) drafts.discardStored(state.conversation?.id, options.draft); // the server stores before it answers
       const choice = chunk.choices[0];
       if (choice?.delta.content) {
-        if (!began.at && how.again) thread.dropReplaced();
-        began.at ||= performance.now();
-        growing.append(choice.delta.content);
+        if (!progress.at && options.isRetry) thread.dropReplaced();
+        progress.at ||= performance.now();
+        streamingMessage.append(choice.delta.content);
       }
-      began.finish = choice?.finish_reason ?? began.finish;
-      began.usage = chunk.usage ?? began.usage;
-      began.context = chunk.context ?? began.context;
+      progress.finish = choice?.finish_reason ?? progress.finish;
+      progress.usage = chunk.usage ?? progress.usage;
+      progress.context = chunk.context ?? progress.context;
     }
   } catch (error) {
     if (error.name !== "AbortError") failure = error;
-    began.finish = failure ? "error" : "cancelled";
+    progress.finish = failure ? "error" : "cancelled";
   }
-  if (state.running !== running) return; // the page has moved on to another conversation meanwhile
-  const answered = began.at > 0 || !["error", "cancelled"].includes(began.finish);
+  if (state.running !== running) return; // the user has opened another conversation meanwhile
+  const answered = progress.at > 0 || !["error", "cancelled"].includes(progress.finish);
   if (answered) {
-    Object.assign(message, { finish: began.finish, figures: figures(began, performance.now()) });
-    growing.finish(message.figures, shortened(began.context));
-    state.messages = [...(how.resumed ? asked.slice(0, -1) : asked), message];
+    Object.assign(message, { finish: progress.finish, figures: figures(progress, performance.now()) });
+    streamingMessage.finish(message.figures, describeContext(progress.context));
+    state.messages = [...(options.resumed ? messages.slice(0, -1) : messages), message];
   } else {
-    growing.remove();
-    state.messages = failure || how.again || how.resumed ? before : asked;
+    streamingMessage.remove();
+    state.messages = failure || options.isRetry || options.resumed ? before : messages;
   }
-  await synchronize(running, answered ? state.messages : asked, answered || began.finish === "cancelled");
+  await synchronize(running, answered ? state.messages : messages, answered || progress.finish === "cancelled");
   if (state.running !== running) return;
   state.running = null;
-  thread.show(state.messages, { keepPlace: true });
-  if (failure && !answered) giveBack(how, asked);
-  if (failure) complain(failure, mayHelp(failure) ? () => again(asked, how) : null);
-  byId("status").textContent = failure ? "" : began.finish === "cancelled" ? "Stopped." : "The answer is complete.";
+  thread.show(state.messages, { keepScroll: true });
+  if (failure && !answered) restoreInput(options, messages);
+  if (failure) showError(failure, isRetryable(failure) ? () => repeat(messages, options) : null);
+  byId("status").textContent = failure ? "" : progress.finish === "cancelled" ? "Stopped." : "The answer is complete.";
   showRunning();
-  history_.load().catch(() => {}); // the answer moved this conversation to the top; not worth a complaint
+  history_.load().catch(() => {}); // moves this conversation to the top of the list; a failure does not matter
 }
 
-/** Take over what the server stored: ids, branches and endings. What it did not get stays on the screen. */
+/** Load ids, branches and finish reasons from the server. Messages that it did not receive stay on the page. */
 async function synchronize(running, expected, patient) {
   if (!state.conversation) return;
   for (const wait of patient ? [0, 100, 200, 400, 800] : [0]) {
-    if (wait) await new Promise((done) => setTimeout(done, wait)); // a stopped answer is stored a moment later
-    const found = await api.conversation(state.conversation.id).catch(() => null);
-    if (state.running !== running || !found) return;
+    if (wait) await new Promise((done) => setTimeout(done, wait)); // a stopped answer is stored with a short delay
+    const conversation = await api.conversation(state.conversation.id).catch(() => null);
+    if (state.running !== running || !conversation) return;
     const same = expected.every(({ role, content }, i) => {
-      const stored = found.messages[i];
+      const stored = conversation.messages[i];
       const last = i === expected.length - 1 && role === "assistant";
       return stored?.role === role && (last ? stored.content.startsWith(content) : stored.content === content);
     });
-    if (same) return adopt(found);
+    if (same) return adopt(conversation);
   }
 }
 
-function adopt(found) {
-  state.conversation = found;
-  state.messages = found.messages.map((stored, i) => {
-    const message = shown(stored);
+function adopt(conversation) {
+  state.conversation = conversation;
+  state.messages = conversation.messages.map((stored, i) => {
+    const message = toShownMessage(stored);
     const local = state.messages[i];
     const { figures, note } = local?.role === message.role && local.content === message.content ? local : {};
     return { ...message, figures: figures || message.figures, note };
   });
-  thread.show(state.messages, { keepPlace: true });
+  thread.show(state.messages, { keepScroll: true });
 }
 
-/** A message that was not answered is in the text box again, unless something else is. */
-function giveBack({ draft, edited }, asked) {
+/** Put a message without an answer back into the text box, if that is empty. */
+function restoreInput({ draft, edited }, messages) {
   const box = byId("prompt");
   if (draft && !box.value.trim()) {
     box.value = draft;
     drafts.set(state.conversation?.id, draft);
-    grow();
+    resizePrompt();
   }
-  const text = asked.at(-1).content;
+  const text = messages.at(-1).content;
   if (edited !== undefined && state.messages.at(-1)?.content !== text) thread.edit(edited, text);
 }
 
-/** The same request again; the text that was given back to the box is on its way again. */
-function again(asked, how) {
+/** Send the same request again, and clear the text box if it still has its text. */
+function repeat(messages, options) {
   if (state.running) return;
   const box = byId("prompt");
-  if (how.draft && box.value === how.draft) {
+  if (options.draft && box.value === options.draft) {
     box.value = "";
-    grow();
+    resizePrompt();
   }
-  ask(asked, how);
+  generate(messages, options);
 }
 
-/** Whether the same request may succeed later: not where the request itself was refused. */
-const mayHelp = ({ status }) => !(status >= 400 && status < 500) || [408, 429].includes(status);
+/** Whether the same request may succeed later; false if the request itself was rejected. */
+const isRetryable = ({ status }) => !(status >= 400 && status < 500) || [408, 429].includes(status);
 
-/** Begin a conversation with the first message, where the server keeps any. */
-async function remember(asked) {
+/** Create a conversation for the first message, if the server stores conversations. */
+async function createConversation(messages) {
   if (state.conversation || !history_.available) return;
-  const title = asked.find((message) => message.role === "user").content.replace(/\s+/g, " ");
-  const short = title.length > LONGEST_TITLE ? `${title.slice(0, LONGEST_TITLE - 1).trimEnd()}…` : title;
+  const title = messages.find((message) => message.role === "user").content.replace(/\s+/g, " ");
+  const short = title.length > MAX_TITLE_CHARS ? `${title.slice(0, MAX_TITLE_CHARS - 1).trimEnd()}…` : title;
   try {
     state.conversation = await api.newConversation(short, state.model);
   } catch (error) {
@@ -198,21 +198,21 @@ async function remember(asked) {
   showTitle();
 }
 
-/** What a context policy did, as a line of the conversation. */
-function shortened(context) {
+/** Describe the report of a context policy in one line. */
+function describeContext(context) {
   if (!context) return "";
   if (context.dropped_tokens) return `${context.dropped_tokens} older tokens were left out`;
-  const many = context.dropped_messages === 1 ? "1 older message was" : `${context.dropped_messages} older messages were`;
-  return `${many} ${context.summary?.text ? "summarised" : "left out"}`;
+  const subject = context.dropped_messages === 1 ? "1 older message was" : `${context.dropped_messages} older messages were`;
+  return `${subject} ${context.summary?.text ? "summarised" : "left out"}`;
 }
 
 function figures({ at, usage, finish, context }, now) {
   const parts = [];
   if (usage) {
     const seconds = (now - at) / 1000;
-    const written = usage.completion_tokens - (context?.summary?.completion_tokens ?? 0);
-    parts.push(`${written} ${written === 1 ? "token" : "tokens"}`);
-    if (at && written > 1 && seconds > 0) parts.push(`${(written / seconds).toFixed(1)} tokens/s`);
+    const numTokens = usage.completion_tokens - (context?.summary?.completion_tokens ?? 0);
+    parts.push(`${numTokens} ${numTokens === 1 ? "token" : "tokens"}`);
+    if (at && numTokens > 1 && seconds > 0) parts.push(`${(numTokens / seconds).toFixed(1)} tokens/s`);
   }
   if (ENDINGS[finish]) parts.push(ENDINGS[finish]);
   return parts.join(" · ");
@@ -222,19 +222,19 @@ function stop() {
   state.running?.abort();
 }
 
-// Moving between conversations
+// Navigation between conversations
 
-/** Leave what is open; an answer under way is stopped, and what it does afterwards concerns nobody. */
-function leave() {
+/** Close the conversation. A running request is cancelled, and its result is ignored. */
+function leaveConversation() {
   stop();
   state.running = null;
   state.opening += 1;
-  complain(null);
+  showError(null);
   showRunning();
 }
 
-function fresh() {
-  leave();
+function newChat() {
+  leaveConversation();
   Object.assign(state, { conversation: null, messages: [] });
   history.replaceState(null, "", location.pathname);
   thread.show([]);
@@ -245,26 +245,26 @@ function fresh() {
   byId("prompt").focus();
 }
 
-/** The text box of another conversation. */
+/** Show the draft of the conversation in the text box. */
 function showDraft() {
   byId("prompt").value = drafts.get(state.conversation?.id);
-  grow();
+  resizePrompt();
 }
 
 async function open(id) {
-  leave();
+  leaveConversation();
   toggleSidebar(false);
   const opening = state.opening;
   try {
-    const found = await api.conversation(id);
-    if (opening !== state.opening) return; // another one was clicked meanwhile
-    state.conversation = found;
-    state.messages = found.messages.map(shown);
+    const stored = await api.conversation(id);
+    if (opening !== state.opening) return; // the user has opened another one meanwhile
+    state.conversation = stored;
+    state.messages = stored.messages.map(toShownMessage);
     const last = state.messages.findLast(({ role }) => role === "user");
-    if (last && !last.refusal) drafts.stored(id, last.content);
-    useModel(state.models.some((model) => model.id === found.model) ? found.model : state.model);
+    if (last && !last.refusal) drafts.discardStored(id, last.content);
+    useModel(state.models.some((model) => model.id === stored.model) ? stored.model : state.model);
   } catch (error) {
-    complain(error, () => open(id));
+    showError(error, () => open(id));
     return;
   }
   history.replaceState(null, "", `#${id}`);
@@ -281,7 +281,7 @@ function renamed(id, title) {
   showTitle();
 }
 
-// Showing
+// Display
 
 function showTitle() {
   const title = state.conversation?.title ?? "New chat";
@@ -304,45 +304,45 @@ function showSendable() {
   byId("send").disabled = !byId("prompt").value.trim();
 }
 
-/** Say what went wrong and offer the way on; null takes it back. */
-function complain(error, again) {
+/** Show an error with a button for a retry; null hides it. */
+function showError(error, repeat) {
   byId("banner").hidden = error === null;
   if (error === null) return;
   byId("banner-text").textContent = error.code === "context_length_exceeded" ? error.message + POLICY_HINT : error.message;
-  byId("banner-retry").hidden = !again;
+  byId("banner-retry").hidden = !repeat;
   byId("banner-retry").onclick = () => {
-    complain(null);
-    again();
+    showError(null);
+    repeat();
   };
 }
 
-function toggleSidebar(shown) {
-  document.body.classList.toggle("sidebar-shown", shown);
-  byId("backdrop").hidden = !shown;
-  if (shown) byId("new-chat").focus();
+function toggleSidebar(isShown) {
+  document.body.classList.toggle("sidebar-shown", isShown);
+  byId("backdrop").hidden = !isShown;
+  if (isShown) byId("new-chat").focus();
 }
 
-function toggleControls(shown) {
-  byId("controls").hidden = !shown;
-  byId("open-controls").setAttribute("aria-expanded", String(shown));
-  if (shown) byId("close-controls").focus();
+function toggleControls(isShown) {
+  byId("controls").hidden = !isShown;
+  byId("open-controls").setAttribute("aria-expanded", String(isShown));
+  if (isShown) byId("close-controls").focus();
 }
 
 function useModel(name) {
   state.model = name;
   const model = state.models.find((entry) => entry.id === name);
   controls?.useDefaults(model.chat_defaults);
-  const many = state.models.length > 1;
-  const shown = many
+  const hasSeveral = state.models.length > 1;
+  const element = hasSeveral
     ? make("select", { "aria-label": "Model", onchange: (event) => useModel(event.target.value) },
         ...state.models.map(({ id }) => make("option", { value: id, selected: id === name }, id)))
     : make("span", { title: `Model, context of ${model.max_model_len} tokens` }, name);
-  byId("model").replaceChildren(shown);
+  byId("model").replaceChildren(element);
 }
 
 // Keys and buttons
 
-function grow() {
+function resizePrompt() {
   const box = byId("prompt");
   box.style.height = "auto";
   box.style.height = `${box.scrollHeight + 2}px`;
@@ -355,16 +355,16 @@ function submit(event) {
   const box = byId("prompt");
   const text = box.value;
   if (!text.trim()) return;
-  drafts.set(state.conversation?.id, text); // until the server has it
+  drafts.set(state.conversation?.id, text); // until the server has stored it
   box.value = "";
-  grow();
+  resizePrompt();
   send(text);
 }
 
 function onKey(event) {
   if (event.altKey && !event.ctrlKey && !event.metaKey && event.code === "KeyN") {
     event.preventDefault();
-    fresh();
+    newChat();
   } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     if (state.running) stop();
     else if (!byId("controls").hidden) toggleControls(false), byId("open-controls").focus();
@@ -375,20 +375,20 @@ function onKey(event) {
 function listen() {
   byId("composer").addEventListener("submit", submit);
   byId("prompt").addEventListener("input", () => {
-    grow();
+    resizePrompt();
     drafts.set(state.conversation?.id, byId("prompt").value);
   });
   byId("prompt").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
   });
   byId("stop").addEventListener("click", stop);
-  byId("new-chat").addEventListener("click", fresh);
+  byId("new-chat").addEventListener("click", newChat);
   byId("open-sidebar").addEventListener("click", () => toggleSidebar(true));
   byId("close-sidebar").addEventListener("click", () => toggleSidebar(false));
   byId("backdrop").addEventListener("click", () => toggleSidebar(false));
   byId("open-controls").addEventListener("click", () => toggleControls(byId("controls").hidden));
   byId("close-controls").addEventListener("click", () => toggleControls(false));
-  byId("banner-close").addEventListener("click", () => complain(null));
+  byId("banner-close").addEventListener("click", () => showError(null));
   document.addEventListener("keydown", onKey);
   addEventListener("hashchange", () => {
     const id = location.hash.slice(1);
@@ -404,7 +404,7 @@ async function start() {
     controls = new Controls(specs, models.data.find((model) => model.id === models.default).chat_defaults);
     await history_.load();
   } catch (error) {
-    complain(error, start);
+    showError(error, start);
     return;
   }
   const id = location.hash.slice(1);
@@ -418,5 +418,5 @@ listen();
 byId("suggestions").append(
   ...SUGGESTIONS.map((text) => make("li", {}, make("button", { type: "button", onclick: () => controls && send(text) }, text))),
 );
-grow();
+resizePrompt();
 start();

@@ -1,56 +1,56 @@
-// The sampling panel, built from what the server says of its parameters.
+// The sampling panel, built from the parameters that the server lists.
 
-import { byId, make, memory } from "./dom.js";
+import { byId, make, storage } from "./dom.js";
 
-const WIDEST_SLIDER = 10; // a range that is wider gets a number box
+const MAX_SLIDER_RANGE = 10; // wider ranges get a number input
 
 export class Controls {
-  /** `specs` as served by /v1/parameters; `defaults` are the values that the model chats with. */
+  /** `specs`: entries of /v1/parameters. `defaults`: the `chat_defaults` of the model. */
   constructor(specs, defaults) {
     this.specs = specs.filter((spec) => spec.show_in_page);
-    this.chosen = {};
-    const remembered = memory.get("controls") ?? {};
-    for (const spec of this.specs) if (isGood(spec, remembered[spec.name])) this.chosen[spec.name] = remembered[spec.name];
+    this.overrides = {};
+    const storedOverrides = storage.get("controls") ?? {};
+    for (const spec of this.specs) if (isValid(spec, storedOverrides[spec.name])) this.overrides[spec.name] = storedOverrides[spec.name];
     this.useDefaults(defaults);
     byId("reset-controls").onclick = () => this.reset();
     byId("controls-form").onsubmit = (event) => event.preventDefault();
   }
 
-  /** Another model, other defaults. */
+  /** Set the defaults of another model. */
   useDefaults(defaults) {
     this.defaults = defaults;
     this.#build();
   }
 
-  /** What a request carries: only what a person has set. */
+  /** Parameters of a request: only those that the user has set. */
   values() {
-    return { ...this.chosen };
+    return { ...this.overrides };
   }
 
   reset() {
-    this.chosen = {};
-    this.#keep();
+    this.overrides = {};
+    this.#save();
     this.#build();
-    byId("status").textContent = "Sampling is back to the model's own values.";
+    byId("status").textContent = "Sampling parameters are reset to the defaults of the model.";
   }
 
   #build() {
     byId("controls-form").replaceChildren(...this.specs.map((spec) => this.#row(spec)));
-    this.#keep();
+    this.#save();
   }
 
   #row(spec) {
     const id = `control-${spec.name}`;
-    const usual = this.defaults[spec.name] ?? spec.default;
-    const value = this.chosen[spec.name] ?? usual;
-    const slider = spec.type === "number" && spec.minimum !== null && spec.maximum !== null && spec.maximum - spec.minimum <= WIDEST_SLIDER;
+    const defaultValue = this.defaults[spec.name] ?? spec.default;
+    const value = this.overrides[spec.name] ?? defaultValue;
+    const slider = spec.type === "number" && spec.minimum !== null && spec.maximum !== null && spec.maximum - spec.minimum <= MAX_SLIDER_RANGE;
     const step = spec.type === "integer" ? 1 : slider ? 0.01 : "any";
     const input = make("input", { id, type: slider ? "range" : "number", "aria-describedby": `${id}-help` });
     input.step = step;
     if (spec.minimum !== null) input.min = spec.exclusive_minimum ? spec.minimum + step : spec.minimum;
     if (spec.maximum !== null && spec.maximum < Number.MAX_SAFE_INTEGER) input.max = spec.maximum;
     input.value = value ?? "";
-    input.placeholder = usual === null ? "unset" : String(usual);
+    input.placeholder = defaultValue === null ? "unset" : String(defaultValue);
     const shown = make("output", { for: id }, slider ? String(value) : "");
     const problem = make("p", { class: "control-problem", role: "alert" });
     const row = make(
@@ -62,22 +62,22 @@ export class Controls {
       problem,
     );
     input.addEventListener("input", () => {
-      const said = input.value === "" && !input.validity.badInput ? undefined : Number(input.value);
-      const good = input.validity.valid && (said === undefined || isGood(spec, said));
-      problem.textContent = good ? "" : input.validationMessage || "This value is out of range.";
+      const typedValue = input.value === "" && !input.validity.badInput ? undefined : Number(input.value);
+      const isValidValue = input.validity.valid && (typedValue === undefined || isValid(spec, typedValue));
+      problem.textContent = isValidValue ? "" : input.validationMessage || "This value is out of range.";
       if (slider) shown.textContent = input.value;
-      if (!good || said === undefined || said === usual) delete this.chosen[spec.name];
-      else this.chosen[spec.name] = said;
-      row.classList.toggle("changed", spec.name in this.chosen);
-      this.#keep();
+      if (!isValidValue || typedValue === undefined || typedValue === defaultValue) delete this.overrides[spec.name];
+      else this.overrides[spec.name] = typedValue;
+      row.classList.toggle("changed", spec.name in this.overrides);
+      this.#save();
     });
-    row.classList.toggle("changed", spec.name in this.chosen);
+    row.classList.toggle("changed", spec.name in this.overrides);
     return row;
   }
 
-  #keep() {
-    memory.set("controls", this.chosen);
-    const changed = Object.keys(this.chosen).length > 0;
+  #save() {
+    storage.set("controls", this.overrides);
+    const changed = Object.keys(this.overrides).length > 0;
     byId("reset-controls").disabled = !changed;
     byId("open-controls").classList.toggle("changed", changed);
   }
@@ -85,7 +85,7 @@ export class Controls {
 
 const label = (name) => (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
 
-function isGood(spec, value) {
+function isValid(spec, value) {
   if (typeof value !== "number" || !Number.isFinite(value)) return false;
   if (spec.type === "integer" && !Number.isSafeInteger(value)) return false;
   if (spec.minimum !== null && (spec.exclusive_minimum ? value <= spec.minimum : value < spec.minimum)) return false;

@@ -1,24 +1,24 @@
-// The API description, drawn from the service's own OpenAPI document.
+// The API reference, built from the OpenAPI document of the server.
 
 import { byId, fillIcons, make } from "./dom.js";
 
 const resolve = (document_, schema) => (schema?.$ref ? document_.components.schemas[schema.$ref.split("/").pop()] : schema);
 
-/** A type as a person would say it. */
-function said(schema) {
+/** Describe a type in words. */
+function describeType(schema) {
   if (!schema) return "";
   if (schema.$ref) return schema.$ref.split("/").pop();
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
-  if (schema.anyOf) return [...new Set(schema.anyOf.map(said))].filter((type) => type !== "null").join(" or ");
-  if (schema.type === "array") return `list of ${said(schema.items) || "anything"}`;
+  if (schema.anyOf) return [...new Set(schema.anyOf.map(describeType))].filter((type) => type !== "null").join(" or ");
+  if (schema.type === "array") return `list of ${describeType(schema.items) || "anything"}`;
   return [schema.type ?? "anything", bounds(schema)].filter(Boolean).join(", ");
 }
 
 function bounds({ minimum, exclusiveMinimum, maximum, maxLength }) {
   if (maxLength !== undefined) return `at most ${maxLength} characters`;
-  const low = exclusiveMinimum !== undefined ? `above ${exclusiveMinimum}` : minimum !== undefined ? `from ${minimum}` : "";
-  return [low, maximum !== undefined ? `to ${maximum}` : ""].filter(Boolean).join(" ");
+  const lowerBound = exclusiveMinimum !== undefined ? `above ${exclusiveMinimum}` : minimum !== undefined ? `from ${minimum}` : "";
+  return [lowerBound, maximum !== undefined ? `to ${maximum}` : ""].filter(Boolean).join(" ");
 }
 
 function table(fields) {
@@ -29,17 +29,17 @@ function table(fields) {
   return make("table", { class: "fields" }, make("thead", {}, head), make("tbody", {}, ...rows));
 }
 
-function operation(document_, method, path, described) {
+function operation(document_, method, path, definition) {
   const element = make("details", { class: "operation" });
   element.append(
     make("summary", {}, make("span", { class: "method" }, method.toUpperCase()), make("code", {}, path),
-      make("span", {}, (described.description ?? "").split("\n")[0])),
+      make("span", {}, (definition.description ?? "").split("\n")[0])),
   );
-  const inPath = (described.parameters ?? []).map((each) => [each.name, said(each.schema), `in the ${each.in}`]);
-  if (inPath.length) element.append(table(inPath));
-  const body = resolve(document_, described.requestBody?.content["application/json"].schema);
+  const parameterRows = (definition.parameters ?? []).map((parameter) => [parameter.name, describeType(parameter.schema), `in the ${parameter.in}`]);
+  if (parameterRows.length) element.append(table(parameterRows));
+  const body = resolve(document_, definition.requestBody?.content["application/json"].schema);
   if (body) element.append(make("p", {}, "Body:"), fieldsOf(body));
-  const answer = resolve(document_, described.responses["200"]?.content?.["application/json"]?.schema);
+  const answer = resolve(document_, definition.responses["200"]?.content?.["application/json"]?.schema);
   if (answer?.properties) element.append(make("p", {}, "Answer:"), fieldsOf(answer));
   return element;
 }
@@ -49,7 +49,7 @@ function fieldsOf(schema) {
   return table(
     Object.entries(schema.properties).map(([name, field]) => [
       name,
-      said(field) + (required.has(name) && field.const === undefined ? " (required)" : ""),
+      describeType(field) + (required.has(name) && field.const === undefined ? " (required)" : ""),
       field.description ?? "",
     ]),
   );
@@ -65,9 +65,9 @@ async function start() {
   ].join("\n");
   const groups = new Map();
   for (const [path, methods] of Object.entries(document_.paths)) {
-    for (const [method, described] of Object.entries(methods)) {
-      const tag = described.tags?.[0] ?? "other";
-      groups.set(tag, [...(groups.get(tag) ?? []), operation(document_, method, path, described)]);
+    for (const [method, definition] of Object.entries(methods)) {
+      const tag = definition.tags?.[0] ?? "other";
+      groups.set(tag, [...(groups.get(tag) ?? []), operation(document_, method, path, definition)]);
     }
   }
   for (const [tag, operations] of groups) byId("docs-operations").append(make("h2", {}, tag), ...operations);

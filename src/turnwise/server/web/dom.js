@@ -1,4 +1,4 @@
-// Making elements. Text only ever enters through textContent, so nothing a model writes can become markup.
+// Creates elements. Text is only set through textContent, so the output of a model cannot become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -23,7 +23,7 @@ const PATHS = {
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with properties, data and children; a child that is a string becomes text. */
+/** Create an element with properties and children. A string child becomes a text node. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -46,22 +46,22 @@ export function icon(name) {
   return svg;
 }
 
-/** A small button with an icon and a spoken name. */
+/** Create a button with an icon and an accessible name. */
 export function iconButton(name, label, onclick) {
   return make("button", { type: "button", class: "icon-button", title: label, "aria-label": label, onclick }, icon(name));
 }
 
-/** Put the icons into the buttons that the page brought along. */
+/** Insert the icons of all elements with `data-icon`. */
 export function fillIcons(root = document) {
   for (const element of root.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
 }
 
-/** Copy text and show for a moment that it worked. */
+/** Copy text to the clipboard, and confirm it on the button for 1.5 seconds. */
 export async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    const helper = make("textarea", { value: text, class: "hidden" }); // a page without https on another machine
+    const helper = make("textarea", { value: text, class: "hidden" }); // without https, other machines have no clipboard API
     document.body.append(helper);
     helper.select();
     document.execCommand("copy");
@@ -72,8 +72,8 @@ export async function copy(text, button) {
   setTimeout(() => button.replaceChildren(icon("copy")), 1500);
 }
 
-/** What this browser remembers; a browser that keeps nothing is no reason to fail. */
-export const memory = {
+/** Values in local storage. If the browser has none, reads return null and writes do nothing. */
+export const storage = {
   get(name) {
     try {
       return JSON.parse(localStorage.getItem(`turnwise.${name}`));
@@ -85,14 +85,14 @@ export const memory = {
     try {
       localStorage.removeItem(`turnwise.${name}`);
     } catch {
-      // Nothing is stored where this fails.
+      // Without local storage, nothing is stored.
     }
   },
   set(name, value) {
     try {
       localStorage.setItem(`turnwise.${name}`, JSON.stringify(value));
     } catch {
-      // Private windows may refuse; the value lives as long as the page.
+      // Private windows may have no storage; the value is lost with the page.
     }
   },
 };

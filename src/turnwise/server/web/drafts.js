@@ -1,17 +1,17 @@
-// Text that was typed and is not stored on the server yet, one per conversation. It survives a reload.
+// Drafts: text that is not stored on the server yet, one per conversation. They survive a reload.
 
-import { memory } from "./dom.js";
+import { storage } from "./dom.js";
 
 const name = (id) => `draft.${id ?? "new"}`;
 
 export const drafts = {
-  get: (id) => memory.get(name(id)) ?? "",
+  get: (id) => storage.get(name(id)) ?? "",
   set(id, text) {
-    if (text.trim()) memory.set(name(id), text);
-    else memory.remove(name(id));
+    if (text.trim()) storage.set(name(id), text);
+    else storage.remove(name(id));
   },
-  /** The server has this text: no draft of it is needed any more. */
-  stored(id, text) {
-    for (const each of [id, null]) if (drafts.get(each).trim() === text.trim()) memory.remove(name(each));
+  /** Delete the draft of a text that the server has stored. */
+  discardStored(id, text) {
+    for (const draftId of [id, null]) if (drafts.get(draftId).trim() === text.trim()) storage.remove(name(draftId));
   },
 };

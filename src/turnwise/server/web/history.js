@@ -4,32 +4,32 @@ import * as api from "./api.js";
 import { byId, iconButton, make } from "./dom.js";
 
 export class History {
-  /** `on` says what happens: `open(id)`, `gone(id)`, `renamed(id, title)`, `failed(error, again)`. */
-  constructor(on) {
-    this.on = on;
+  /** `handlers`: `open(id)`, `deleted(id)`, `renamed(id, title)`, `failed(error, retry)`. */
+  constructor(handlers) {
+    this.handlers = handlers;
     this.available = true;
     this.current = null;
     this.entries = [];
     this.hasMore = false;
     this.query = "";
     this.loading = 0;
-    byId("history-more").addEventListener("click", () => this.#more());
+    byId("history-more").addEventListener("click", () => this.#loadMore());
     byId("history-search").addEventListener("input", (event) => this.#search(event.target.value.trim()));
     byId("sidebar").addEventListener("scroll", () => this.#onScroll(), { passive: true, capture: true });
   }
 
-  /** Ask the server again. A server that keeps nothing is a fact, not a failure. */
+  /** Load the first page of the list. A server without a store is not an error. */
   async load() {
     const loading = ++this.loading;
     try {
       const page = await api.conversations({ query: this.query });
       if (loading !== this.loading) return;
       this.available = true;
-      // Older pages that were loaded before stay on screen.
+      // Pages that are already loaded stay in the list.
       const fresh = new Set(page.data.map(({ id }) => id));
-      const older = page.has_more ? this.entries.filter(({ id, found }) => !fresh.has(id) && found === this.query) : [];
+      const older = page.has_more ? this.entries.filter(({ id, matchedQuery }) => !fresh.has(id) && matchedQuery === this.query) : [];
       this.hasMore = older.length ? this.hasMore : page.has_more;
-      this.entries = [...page.data.map((entry) => ({ ...entry, found: this.query })), ...older];
+      this.entries = [...page.data.map((entry) => ({ ...entry, matchedQuery: this.query })), ...older];
     } catch (error) {
       if (error.status !== 404) throw error;
       this.available = false;
@@ -39,14 +39,14 @@ export class History {
     this.show();
   }
 
-  /** Put a new conversation on top; the server need not be asked. */
+  /** Add a new conversation to the top of the list, without a request. */
   add(entry) {
-    this.entries = [{ ...entry, found: this.query }, ...this.entries.filter(({ id }) => id !== entry.id)];
+    this.entries = [{ ...entry, matchedQuery: this.query }, ...this.entries.filter(({ id }) => id !== entry.id)];
     this.show(entry.id);
   }
 
-  /** Load older conversations. Some may have moved to the top meanwhile, so one page may bring nothing new. */
-  async #more() {
+  /** Load older conversations. A page may have no new ones, if they have moved to the top meanwhile. */
+  async #loadMore() {
     const loading = ++this.loading;
     byId("history-more").disabled = true;
     try {
@@ -56,13 +56,13 @@ export class History {
         if (loading !== this.loading) return;
         const shown = new Set(this.entries.map(({ id }) => id));
         const fresh = page.data.filter(({ id }) => !shown.has(id));
-        this.entries.push(...fresh.map((entry) => ({ ...entry, found: this.query })));
+        this.entries.push(...fresh.map((entry) => ({ ...entry, matchedQuery: this.query })));
         this.hasMore = page.has_more;
         added = fresh.length;
         after = page.last_id;
       }
     } catch (error) {
-      this.on.failed(error, () => this.#more());
+      this.handlers.failed(error, () => this.#loadMore());
     } finally {
       byId("history-more").disabled = false;
     }
@@ -73,13 +73,13 @@ export class History {
     const more = byId("history-more");
     if (more.hidden || more.disabled) return;
     const list = byId("history");
-    if (list.scrollHeight - list.scrollTop - list.clientHeight < 200) this.#more();
+    if (list.scrollHeight - list.scrollTop - list.clientHeight < 200) this.#loadMore();
   }
 
   #search(query) {
     this.query = query;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.load().catch((error) => this.on.failed(error, () => this.load())), 200);
+    this.timer = setTimeout(() => this.load().catch((error) => this.handlers.failed(error, () => this.load())), 200);
   }
 
   show(current = this.current) {
@@ -95,7 +95,7 @@ export class History {
 
   #row(entry) {
     const open = make("button", { type: "button", class: "history-open", title: entry.title }, entry.title);
-    open.onclick = () => this.on.open(entry.id);
+    open.onclick = () => this.handlers.open(entry.id);
     const row = make(
       "li",
       { class: "history-row" },
@@ -120,9 +120,9 @@ export class History {
       if (keep && title && title !== entry.title) {
         try {
           entry.title = (await api.rename(entry.id, title)).title;
-          this.on.renamed(entry.id, entry.title);
+          this.handlers.renamed(entry.id, entry.title);
         } catch (error) {
-          this.on.failed(error, () => this.load());
+          this.handlers.failed(error, () => this.load());
         }
       }
       this.show();
@@ -140,19 +140,19 @@ export class History {
 
   async #delete(entry) {
     const dialog = byId("confirm");
-    byId("confirm-text").textContent = `Delete “${entry.title}”? It cannot be brought back.`;
+    byId("confirm-text").textContent = `Delete “${entry.title}”? This cannot be undone.`;
     dialog.returnValue = "no";
     dialog.showModal();
     await new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));
     if (dialog.returnValue !== "yes") return;
     try {
-      await api.forget(entry.id);
+      await api.deleteConversation(entry.id);
     } catch (error) {
-      if (error.status !== 404) return this.on.failed(error, () => this.load());
+      if (error.status !== 404) return this.handlers.failed(error, () => this.load());
     }
-    this.entries = this.entries.filter((other) => other.id !== entry.id);
+    this.entries = this.entries.filter((listed) => listed.id !== entry.id);
     this.show();
     byId("status").textContent = "Deleted.";
-    this.on.gone(entry.id);
+    this.handlers.deleted(entry.id);
   }
 }

@@ -1,48 +1,48 @@
-// The API key of a server that asks for one. It lives in this tab only and is sent as a header, never in an address.
+// The API key, for servers that require one. It is stored for this tab only, and sent in a header, never in a URL.
 
 import { byId } from "./dom.js";
 
 const NAME = "turnwise.key";
-let kept = null; // for a browser that keeps nothing
-let asking = null; // requests that fail together ask once
+let keyInMemory = null; // used if the browser has no session storage
+let pendingDialog = null; // concurrent requests share one dialog
 
 export function key() {
   try {
-    return sessionStorage.getItem(NAME) ?? kept;
+    return sessionStorage.getItem(NAME) ?? keyInMemory;
   } catch {
-    return kept;
+    return keyInMemory;
   }
 }
 
-function keep(value) {
-  kept = value;
+function storeKey(value) {
+  keyInMemory = value;
   try {
     sessionStorage.setItem(NAME, value);
   } catch {
-    // Private windows may refuse; the key lives as long as the page.
+    // Private windows may have no storage; the key is then lost with the page.
   }
 }
 
-/** Whether there is a key to try, other than the one that was `refused`. */
-export async function askForKey(refused) {
-  if (key() !== refused) return true; // another request has asked meanwhile
-  asking ??= dialog(refused).finally(() => (asking = null));
-  return asking;
+/** Ask the user for a key other than `rejectedKey`. Returns false if the user cancels. */
+export async function requestKey(rejectedKey) {
+  if (key() !== rejectedKey) return true; // another request has obtained one meanwhile
+  pendingDialog ??= showDialog(rejectedKey).finally(() => (pendingDialog = null));
+  return pendingDialog;
 }
 
-async function dialog(refused) {
-  const shown = byId("key");
-  byId("key-text").textContent = refused
+async function showDialog(rejectedKey) {
+  const element = byId("key");
+  byId("key-text").textContent = rejectedKey
     ? "The server does not accept this key. It may have been revoked, or mistyped."
     : "This server asks for an API key.";
   byId("key-field").value = "";
-  byId("key-no").onclick = () => shown.close("no");
-  shown.returnValue = "no";
-  shown.showModal();
-  await new Promise((closed) => shown.addEventListener("close", closed, { once: true }));
-  const said = byId("key-field").value.trim();
+  byId("key-no").onclick = () => element.close("no");
+  element.returnValue = "no";
+  element.showModal();
+  await new Promise((closed) => element.addEventListener("close", closed, { once: true }));
+  const value = byId("key-field").value.trim();
   byId("key-field").value = "";
-  if (shown.returnValue !== "yes" || !said) return false;
-  keep(said);
+  if (element.returnValue !== "yes" || !value) return false;
+  storeKey(value);
   return true;
 }

@@ -1,12 +1,12 @@
-// A small, safe subset of Markdown. Everything is built from elements and text nodes: no string ever becomes markup,
-// so hostile content stays text.
+// A safe subset of Markdown. The output is built from elements and text nodes; no string is parsed as HTML, so HTML in a
+// message is shown as text.
 
 import { copy, iconButton, make } from "./dom.js";
 
-const MOST_NESTED = 6;
+const MAX_DEPTH = 6;
 
-// Every search here takes time in proportion to the text, whatever a model writes: no regular expression that can try a
-// line in more than one way, and no search for a closing mark that is repeated for every opening one.
+// Rendering takes linear time for any text: no regular expression backtracks, and the search for a closing mark is not
+// repeated for every opening mark.
 
 const FENCE = /^[ ]{0,3}(```+|~~~+)([^`]*)$/;
 const LANGUAGE = /^\s*([\w+#.-]*)/;
@@ -14,29 +14,29 @@ const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s(.*)$/;
 const HEADING = /^(#{1,6})\s(.*)$/;
 const QUOTE = /^[ ]{0,3}>\s?/;
 
-/** An item's indent, mark and text; null where the line is none. */
+/** Indent, mark and text of a list item; null for another line. */
 function itemOf(line) {
-  const found = ITEM.exec(line);
-  return found && { indent: found[1], mark: found[2], text: found[3].trimStart() };
+  const match = ITEM.exec(line);
+  return match && { indent: match[1], mark: match[2], text: match[3].trimStart() };
 }
 
-/** A heading's level and text; null where the line is none. The text may end with # signs that are not shown. */
+/** Level and text of a heading, without closing # signs; null for another line. */
 function headingOf(line) {
-  const found = HEADING.exec(line);
-  if (!found) return null;
-  const text = found[2].trim();
+  const match = HEADING.exec(line);
+  if (!match) return null;
+  const text = match[2].trim();
   let end = text.length;
   while (end && text[end - 1] === "#") end -= 1;
-  return { level: found[1].length, text: text.slice(0, end).trimEnd() };
+  return { level: match[1].length, text: text.slice(0, end).trimEnd() };
 }
 
-/** Three or more of one of - * _ and nothing else but blanks. */
+/** A horizontal rule: three or more equal signs - * _, and otherwise only blanks. */
 function isRule(line) {
   const marks = line.replaceAll(/\s/g, "");
   return marks.length >= 3 && "-*_".includes(marks[0]) && !line.startsWith("    ") && marks === marks[0].repeat(marks.length);
 }
 
-/** The blocks of `text` as a fragment. */
+/** Render `text` as a document fragment. */
 export function render(text) {
   const fragment = document.createDocumentFragment();
   fragment.append(...blocks(text.replaceAll("\r\n", "\n").split("\n"), 0));
@@ -52,7 +52,7 @@ function* blocks(lines, depth) {
     if (!line.trim()) {
       at += 1;
     } else if (fence) {
-      const end = closing(lines, at + 1, fence[1]);
+      const end = endOfFence(lines, at + 1, fence[1]);
       yield codeBlock(lines.slice(at + 1, end).join("\n"), LANGUAGE.exec(fence[2])[1]);
       at = end + 1;
     } else if (heading) {
@@ -61,44 +61,44 @@ function* blocks(lines, depth) {
     } else if (isRule(line)) {
       yield make("hr");
       at += 1;
-    } else if (depth < MOST_NESTED && QUOTE.test(line)) {
-      const end = while_(lines, at, (l) => QUOTE.test(l));
+    } else if (depth < MAX_DEPTH && QUOTE.test(line)) {
+      const end = endOfRun(lines, at, (l) => QUOTE.test(l));
       yield make("blockquote", {}, ...blocks(lines.slice(at, end).map((l) => l.replace(QUOTE, "")), depth + 1));
       at = end;
-    } else if (depth < MOST_NESTED && itemOf(line)) {
+    } else if (depth < MAX_DEPTH && itemOf(line)) {
       const end = endOfList(lines, at);
       yield list(lines.slice(at, end), depth);
       at = end;
     } else {
-      const end = Math.max(at + 1, while_(lines, at, (l) => l.trim() && !startsBlock(l, depth)));
+      const end = Math.max(at + 1, endOfRun(lines, at, (l) => l.trim() && !startsBlock(l, depth)));
       yield make("p", {}, ...withBreaks(lines.slice(at, end).join("\n")));
       at = end;
     }
   }
 }
 
-/** A list goes on with items of its kind, with anything indented, and over blank lines between those. */
+/** A list continues with items of its kind, indented lines, and blank lines between them. */
 function endOfList(lines, from) {
   const { indent, mark } = itemOf(lines[from]);
-  const goesOn = (line) => {
+  const continuesList = (line) => {
     const item = itemOf(line);
     if (!item) return /^\s{2}/.test(line) && line.trim() !== "";
     return item.indent.length > indent.length + 1 || /\d/.test(item.mark) === /\d/.test(mark);
   };
-  return while_(lines, from, (line, i) => goesOn(line) || (!line.trim() && i + 1 < lines.length && goesOn(lines[i + 1])));
+  return endOfRun(lines, from, (line, i) => continuesList(line) || (!line.trim() && i + 1 < lines.length && continuesList(lines[i + 1])));
 }
 
 const startsBlock = (line, depth) =>
-  FENCE.test(line) || headingOf(line) || isRule(line) || (depth < MOST_NESTED && (QUOTE.test(line) || itemOf(line)));
+  FENCE.test(line) || headingOf(line) || isRule(line) || (depth < MAX_DEPTH && (QUOTE.test(line) || itemOf(line)));
 
-function while_(lines, from, holds) {
+function endOfRun(lines, from, holds) {
   let end = from;
   while (end < lines.length && holds(lines[end], end)) end += 1;
   return end;
 }
 
-/** Where a fence ends; an open one, as while it streams in, ends with the text. */
-function closing(lines, from, fence) {
+/** Index of the line that closes a fence. An open fence, as during streaming, ends with the text. */
+function endOfFence(lines, from, fence) {
   let end = from;
   while (end < lines.length && !(lines[end].trim().startsWith(fence) && lines[end].trim().length === fence.length)) end += 1;
   return end;
@@ -120,10 +120,10 @@ function list(lines, depth) {
     if (item.length) element.append(listItem(item, depth));
   };
   for (const line of lines) {
-    const found = itemOf(line);
-    if (found && found.indent.length <= indent.length + 1) {
+    const next = itemOf(line);
+    if (next && next.indent.length <= indent.length + 1) {
       flush();
-      item = [found.text];
+      item = [next.text];
     } else {
       item.push(line.slice(Math.min(line.length - line.trimStart().length, indent.length + mark.length + 1)));
     }
@@ -145,22 +145,22 @@ function withBreaks(text) {
   });
 }
 
-/** Emphasis, code and links of a paragraph, as nodes. */
+/** Render emphasis, code and links of a paragraph as nodes. */
 export function inline(text, depth = 0) {
-  if (depth > MOST_NESTED) return [document.createTextNode(text)];
+  if (depth > MAX_DEPTH) return [document.createTextNode(text)];
   const nodes = [];
   const marks = new Marks(text);
   let plainFrom = 0;
   for (let at = marks.next(0); at < text.length; ) {
-    const found = marks.spanAt(at);
-    if (!found) {
+    const span = marks.spanAt(at);
+    if (!span) {
       at = marks.next(at + marks.runLength(at));
       continue;
     }
     if (at > plainFrom) nodes.push(document.createTextNode(text.slice(plainFrom, at)));
-    nodes.push(...(element(found, depth + 1) ?? [document.createTextNode(text.slice(at, found.end))]));
-    plainFrom = found.end;
-    at = marks.next(found.end);
+    nodes.push(...(element(span, depth + 1) ?? [document.createTextNode(text.slice(at, span.end))]));
+    plainFrom = span.end;
+    at = marks.next(span.end);
   }
   if (plainFrom < text.length) nodes.push(document.createTextNode(text.slice(plainFrom)));
   return nodes;
@@ -171,14 +171,14 @@ const ADDRESS = /https?:\/\/[^\s<>()"'`]{1,2000}/y;
 const TARGET = /\(([^()\s]{1,2000})\)/y;
 const WORD = /\w/;
 
-/** Finds the spans of one text. What closes a span is looked for from left to right once per kind of mark. */
+/** Finds the spans of a text. Every kind of closing mark is searched once, from left to right. */
 class Marks {
   constructor(text) {
     this.text = text;
-    this.nothingAfter = new Map(); // per closing mark: from here on there is none
+    this.unclosedFrom = new Map(); // by mark: position after which it does not occur
   }
 
-  /** The next place where a span may begin. */
+  /** The next position where a span can start. */
   next(from) {
     STARTS.lastIndex = from;
     return STARTS.exec(this.text)?.index ?? this.text.length;
@@ -190,7 +190,7 @@ class Marks {
     return end - at;
   }
 
-  /** The span that begins here: its kind, its content and where it ends; null where none does. */
+  /** Kind, content and end of the span that starts here, or null. */
   spanAt(at) {
     const sign = this.text[at];
     if (sign === "`") return this.#code(at);
@@ -215,10 +215,10 @@ class Marks {
     return { kind: length === 2 ? "strong" : "em", content: this.text.slice(at + length, end), end: end + length };
   }
 
-  /** Where a run of exactly so many signs closes what begins before `from`; -1 where none does. */
+  /** Position at or after `from` of a closing run of exactly `length` signs, or -1. */
   #close(sign, length, from) {
     const mark = sign.repeat(length);
-    if (from >= (this.nothingAfter.get(mark) ?? Infinity)) return -1;
+    if (from >= (this.unclosedFrom.get(mark) ?? Infinity)) return -1;
     for (let end = this.text.indexOf(mark, from); end >= 0; end = this.text.indexOf(mark, end)) {
       const run = this.runLength(end);
       const content = sign === "`" || !/\s/.test(this.text[end - 1]);
@@ -226,7 +226,7 @@ class Marks {
       if (run === length && end > from && content && atWordEnd) return end;
       end += run;
     }
-    this.nothingAfter.set(mark, from);
+    this.unclosedFrom.set(mark, from);
     return -1;
   }
 
@@ -255,7 +255,7 @@ class Marks {
   }
 }
 
-/** The nodes of a span; null where it is to be shown as it is written. */
+/** Render a span as nodes; null if its source is to be shown. */
 function element({ kind, content, target }, depth) {
   if (kind === "code") return [make("code", {}, content)];
   if (kind === "strong" || kind === "em") return [make(kind, {}, ...inline(content, depth))];
@@ -263,7 +263,7 @@ function element({ kind, content, target }, depth) {
   return anchor && [anchor];
 }
 
-/** A link that leaves the page as it is; null for anything but web and mail addresses (no javascript:, no data:). */
+/** A link that opens in a new tab; null for URLs other than http, https and mailto (such as javascript: and data:). */
 function link(target, children) {
   let url;
   try {

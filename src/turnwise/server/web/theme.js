@@ -1,12 +1,12 @@
-// Light or dark. Runs before the first paint, so that a chosen theme does not flash; everything else waits for modules.
+// Light or dark theme. Runs before the first paint, so that the page does not flash in the other theme.
 (() => {
   const root = document.documentElement;
   const key = "turnwise.theme";
   try {
-    const chosen = localStorage.getItem(key);
-    if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen;
+    const storedTheme = localStorage.getItem(key);
+    if (storedTheme === "light" || storedTheme === "dark") root.dataset.theme = storedTheme;
   } catch {
-    // A browser that keeps nothing follows the system.
+    // Without local storage, the theme of the system is used.
   }
 
   function toggle() {
@@ -16,7 +16,7 @@
     try {
       localStorage.setItem(key, next);
     } catch {
-      // It lasts as long as the page.
+      // The choice is lost with the page.
     }
   }
 

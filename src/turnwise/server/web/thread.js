@@ -1,33 +1,33 @@
-// The messages on screen: showing, streaming, copying, retrying, editing.
+// The list of messages: show, stream, copy, retry and edit them.
 
 import { byId, copy, iconButton, make } from "./dom.js";
 import { render } from "./markdown.js";
 
-const NEAR_THE_END = 80; // pixels: a reader this close to the end wants to follow it
+const NEAR_THE_END = 80; // pixels from the end within which the list scrolls automatically
 
-/** How an answer ended that is not complete, in words. */
+/** Labels of answers that are not complete, by finish reason. */
 export const ENDINGS = {
   length: "cut off at the length limit",
   cancelled: "stopped",
-  error: "broke off",
+  error: "failed",
   in_progress: "interrupted",
 };
 
 export class Thread {
-  /** `on` says what the buttons do: `retry()`, `edit(index, text)`, `resume()` and `showBranch(id)`. */
-  constructor(on) {
-    this.on = on;
+  /** `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()` and `showBranch(id)`. */
+  constructor(handlers) {
+    this.handlers = handlers;
     this.shown = [];
-    this.grown = null; // the entry of the answer that was written last
+    this.lastStreamed = null; // the entry of the answer that was streamed last
     this.list = byId("thread");
     this.scroller = byId("scroller");
     this.following = true;
-    this.scroller.addEventListener("scroll", () => this.#noticeReader(), { passive: true });
+    this.scroller.addEventListener("scroll", () => this.#updateFollowing(), { passive: true });
     byId("to-end").addEventListener("click", () => this.follow());
   }
 
-  /** Show these messages in place of what is there; entries that stay the same are not made anew. */
-  show(messages, { keepPlace = false } = {}) {
+  /** Show these messages. Entries that have not changed are reused. */
+  show(messages, { keepScroll = false } = {}) {
     const focus = this.#focused();
     const before = this.shown;
     this.shown = messages.map((message, index) => {
@@ -35,7 +35,7 @@ export class Thread {
       const old = before[index];
       return old?.key === key ? old : { key, message, entry: this.#refresh(message, index) };
     });
-    this.grown = null;
+    this.lastStreamed = null;
     const entries = this.shown.map(({ entry }) => entry);
     if (entries.length !== this.list.children.length || entries.some((entry, i) => entry !== this.list.children[i])) {
       this.list.replaceChildren(...entries);
@@ -43,20 +43,20 @@ export class Thread {
     this.#markLast();
     this.#refocus(focus);
     byId("empty").hidden = messages.length > 0;
-    if (keepPlace) this.settle();
+    if (keepScroll) this.settle();
     else this.follow();
   }
 
-  /** A new entry; the one in which the answer has grown stays, or a screen reader would lose what it is to announce. */
+  /** Create an entry. The entry of a streamed answer is reused, because screen readers announce it. */
   #refresh(message, index) {
     const fresh = this.#entry(message, index);
-    const { grown } = this;
-    if (grown?.index !== index || message.role !== "assistant" || grown.message.content !== message.content) return fresh;
-    for (const part of [".actions", ".note"]) grown.entry.querySelector(part).replaceWith(fresh.querySelector(part));
-    return grown.entry;
+    const { lastStreamed } = this;
+    if (lastStreamed?.index !== index || message.role !== "assistant" || lastStreamed.message.content !== message.content) return fresh;
+    for (const part of [".actions", ".note"]) lastStreamed.entry.querySelector(part).replaceWith(fresh.querySelector(part));
+    return lastStreamed.entry;
   }
 
-  /** Where the keyboard is: which message, which button. */
+  /** The focused button: index of its message, and its label. */
   #focused() {
     const button = document.activeElement?.closest("#thread button");
     const entry = button?.closest(".message");
@@ -74,7 +74,7 @@ export class Thread {
     this.list.lastElementChild?.querySelector(".retry")?.focus({ preventScroll: true });
   }
 
-  /** The old answer goes as soon as the new one has a word. */
+  /** Remove the old answer when the first text of the new one arrives. */
   dropReplaced() {
     this.list.lastElementChild?.previousElementSibling?.remove();
   }
@@ -84,30 +84,30 @@ export class Thread {
     if (shown) this.#edit(shown.entry, shown.message, index, text);
   }
 
-  /** Add one message and return what lets it grow. */
+  /** Add a message and return the object that streams text into it. */
   add(message, index) {
     byId("empty").hidden = true;
     const entry = this.#entry(message, index);
     this.list.append(entry);
-    this.grown = { index, message, entry };
+    this.lastStreamed = { index, message, entry };
     this.#markLast();
-    return new Growing(this, message, entry);
+    return new StreamingMessage(this, message, entry);
   }
 
-  /** Go to the end and stay there while it grows. */
+  /** Scroll to the end, and keep scrolling while text arrives. */
   follow() {
     this.following = true;
     byId("to-end").hidden = true;
     this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
-  /** After a change: follow the end, unless the reader has gone back to read. */
+  /** Scroll to the end after a change, unless the user has scrolled up. */
   settle() {
     if (this.following) this.follow();
-    else this.#noticeReader();
+    else this.#updateFollowing();
   }
 
-  #noticeReader() {
+  #updateFollowing() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
     this.following = scrollHeight - scrollTop - clientHeight < NEAR_THE_END;
     byId("to-end").hidden = this.following;
@@ -118,16 +118,16 @@ export class Thread {
   }
 
   #entry(message, index) {
-    const who = { user: "You", assistant: "Assistant" }[message.role] ?? "Instructions";
+    const speakerName = { user: "You", assistant: "Assistant" }[message.role] ?? "Instructions";
     const body = make("div", { class: "body" });
     if (message.role === "assistant") body.append(render(message.content));
     else body.textContent = message.content;
     const actions = make("div", { class: "actions" });
     const noteText = message.refusal ? `Not answered: ${message.refusal}` : message.note ?? "";
     const note = make("p", { class: "note", hidden: !noteText }, noteText);
-    const speaker = make("span", { class: "hidden" }, `${who}:`);
+    const speaker = make("span", { class: "hidden" }, `${speakerName}:`);
     const entry = make("li", { class: `message ${message.role}` }, note, speaker, body, actions);
-    if (message.refusal) entry.append(note); // below what it is about
+    if (message.refusal) entry.append(note); // below the message
     const copyButton = iconButton("copy", "Copy", () => copy(message.content, copyButton));
     actions.append(...this.#branches(message), copyButton);
     if (message.role === "user") {
@@ -136,7 +136,7 @@ export class Thread {
       actions.append(edit);
     }
     if (["user", "assistant"].includes(message.role) && !message.refusal) {
-      const retry = iconButton("retry", "Answer again", () => this.on.retry());
+      const retry = iconButton("retry", "Answer again", () => this.handlers.retry());
       retry.classList.add("only-last", "retry");
       actions.append(retry);
     }
@@ -148,17 +148,17 @@ export class Thread {
   }
 
   #continue() {
-    const button = iconButton("forward", "Continue this answer", () => this.on.resume());
+    const button = iconButton("forward", "Continue this answer", () => this.handlers.resume());
     button.classList.add("only-last");
     return button;
   }
 
-  /** ‹ 2/3 ›: the versions of a message. */
+  /** The buttons ‹ 2/3 › between the versions of a message. */
   #branches({ id, siblings = [] }) {
     if (siblings.length < 2) return [];
-    const at = siblings.indexOf(id);
+    const position = siblings.indexOf(id);
     const step = (name, label, to) => {
-      const button = iconButton(name, label, () => this.on.showBranch(siblings[to]));
+      const button = iconButton(name, label, () => this.handlers.showBranch(siblings[to]));
       button.disabled = !(to in siblings);
       button.classList.add("when-idle");
       return button;
@@ -166,10 +166,10 @@ export class Thread {
     return [
       make(
         "span",
-        { class: "branches", role: "group", "aria-label": `Version ${at + 1} of ${siblings.length}` },
-        step("left", "Previous version", at - 1),
-        make("span", { class: "branch-number" }, `${at + 1}/${siblings.length}`),
-        step("right", "Next version", at + 1),
+        { class: "branches", role: "group", "aria-label": `Version ${position + 1} of ${siblings.length}` },
+        step("left", "Previous version", position - 1),
+        make("span", { class: "branch-number" }, `${position + 1}/${siblings.length}`),
+        step("right", "Next version", position + 1),
       ),
     ];
   }
@@ -183,7 +183,7 @@ export class Thread {
         class: "edit",
         onsubmit: (event) => {
           event.preventDefault();
-          if (area.value.trim()) this.on.edit(index, area.value.trim());
+          if (area.value.trim()) this.handlers.edit(index, area.value.trim());
         },
         onkeydown: (event) => {
           if (event.key === "Enter" && !event.shiftKey && !event.isComposing) form.requestSubmit();
@@ -194,7 +194,7 @@ export class Thread {
         },
       },
       area,
-      make("p", { class: "edit-note" }, "This message and what came after it stay as another version."),
+      make("p", { class: "edit-note" }, "This message and the following ones are kept as another version."),
       make("button", { type: "submit", class: "primary-button" }, "Ask again"),
       make("button", { type: "button", class: "quiet-button", onclick: done }, "Cancel"),
     );
@@ -205,15 +205,15 @@ export class Thread {
   }
 }
 
-/** A message that is being written; the screen is brought up to date once per frame. */
-class Growing {
+/** A message that is being streamed; the page is updated once per frame. */
+class StreamingMessage {
   constructor(thread, message, entry) {
     Object.assign(this, { thread, message, entry, frame: 0 });
     this.body = entry.querySelector(".body");
     if (message.role === "assistant") {
       entry.classList.add("growing");
       this.body.setAttribute("aria-live", "polite");
-      this.body.setAttribute("aria-busy", "true"); // spoken when it is whole, not word by word
+      this.body.setAttribute("aria-busy", "true"); // announced when it is complete, not word by word
     }
   }
 
@@ -222,7 +222,7 @@ class Growing {
     this.frame ||= requestAnimationFrame(() => this.#paint());
   }
 
-  /** It is whole: `figures` is the small print under it, `note` a line above it. */
+  /** The message is complete: `figures` is shown below it, `note` above it. */
   finish(figures, note) {
     Object.assign(this.message, { figures, note });
     this.#paint();
