@@ -16,7 +16,8 @@ from torch_reference.cross_entropy import summed_cross_entropy
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.models.decoder import Decoder
-from turnwise.text.rendering.renderer import RenderedConversation, Renderer
+from turnwise.text.rendering.rendered_conversation import RenderedConversation
+from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.batches import Example, collate
 
 ROWS = 8  # dialogues in a batch

@@ -42,7 +42,7 @@ def test_a_tokenizer_that_fails(turnwise, folder):
     (folder / "tokenizer.json").write_text("{")
     code, _, err = turnwise("tokenizer", "show", folder, "Hello")
     assert code == 2
-    assert err.startswith(f"Error: {folder}/tokenizer.json is not a tokenizer this version can read")
+    assert err.startswith(f"Error: {folder}/tokenizer.json is not a tokenizer that this version can read")
 
 
 def test_an_adapter_whose_rank_is_a_text(turnwise, folder, tmp_path):

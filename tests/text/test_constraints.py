@@ -17,7 +17,7 @@ from turnwise.text.constraints.bad_words import BadWordsConstraint
 from turnwise.text.constraints.grammar_compiler import MAX_SOURCE, GrammarCache, GrammarCompiler
 from turnwise.text.rendering import renderer as render
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.text.tokenization.tokenizer import TooManyTokens
+from turnwise.text.tokenization.encoding import TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
 KINDS = ["turnwise", "chatml", "sentencepiece"]

@@ -6,8 +6,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from turnwise.text.tokenization import tokenizer as module
+from turnwise.text.tokenization.encoding import TooManyTokens
 from turnwise.text.tokenization.token_lower_bound import TokenLowerBound
-from turnwise.text.tokenization.tokenizer import TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
 KINDS = ["turnwise", "llama3", "mistral", "sentencepiece", "sentencepiece-legacy"]

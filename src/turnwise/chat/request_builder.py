@@ -20,8 +20,9 @@ from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.sampling_presets import apply_sampling_preset
 from turnwise.text.chat_templates.chat_template import find_template_variables
-from turnwise.text.rendering.renderer import RenderedConversation, Renderer
-from turnwise.text.tokenization.tokenizer import TooManyTokens
+from turnwise.text.rendering.rendered_conversation import RenderedConversation
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.encoding import TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
 BANNED_TOKEN_BIAS = -100.0  # logit bias that no logit exceeds

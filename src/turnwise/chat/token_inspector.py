@@ -7,7 +7,7 @@ from turnwise.core.chat_response import DecodedToken
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.text.tokenization.tokenizer import TooManyTokens
+from turnwise.text.tokenization.encoding import TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
 

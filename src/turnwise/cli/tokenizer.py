@@ -10,7 +10,7 @@ from turnwise.cli.data_flags import data_source_flags
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
-    from turnwise.text.tokenization.tokenizer import Encoding
+    from turnwise.text.tokenization.encoding import Encoding
 
 # Nothing else is imported up here: the help must answer at once.
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
-from turnwise.text.rendering.renderer import RenderedConversation, Renderer
+from turnwise.text.rendering.rendered_conversation import RenderedConversation
+from turnwise.text.rendering.renderer import Renderer
 
 _OPEN_THOUGHT = re.compile(r"<([\w|]+)>\s*\Z")
 
@@ -44,107 +45,108 @@ class RenderedReplies:
 
 
 def render_replies(renderer: Renderer, messages: Sequence[Message], indices: Collection[int]) -> RenderedReplies:
-    """Render a dialogue once, with those of the requested replies that can be trained on.
+    """Render a dialogue once, with those of the replies at `indices` that can be trained on.
 
     Raises:
-        TemplateError: the template refuses the messages.
+        TemplateError: the template rejects the messages.
     """
     rendered = renderer.render(messages)
-    found = (_reply(renderer, messages, rendered, index) for index in sorted(indices))
-    return RenderedReplies(rendered.ids, [reply for reply in found if reply is not None])
+    spans = (_find_reply(renderer, messages, rendered, index) for index in sorted(indices))
+    return RenderedReplies(rendered.ids, [span for span in spans if span is not None])
 
 
 def render_reply(renderer: Renderer, messages: Sequence[Message]) -> RenderedReplies | None:
     """Render the last message, a reply, after its prompt. None if the template cannot render it there.
 
     Raises:
-        TemplateError: the template refuses the messages.
+        TemplateError: the template rejects the messages.
     """
-    index = len(messages) - 1
-    alone = render_replies(renderer, messages, [index])
-    return alone if alone.replies else _put_after_prompt(renderer, messages)
+    rendered = render_replies(renderer, messages, [len(messages) - 1])
+    return rendered if rendered.replies else _append_to_prompt(renderer, messages)
 
 
-def _reply(
+def _find_reply(
     renderer: Renderer, messages: Sequence[Message], rendered: RenderedConversation, index: int
 ) -> ReplySpan | None:
     """The reply at `index`, if the ids before it equal its prompt."""
     span = rendered.spans[index]
     if span is None:
         return None
-    if index < len(messages) - 1 and not _is_written_as_last(renderer, messages[: index + 1], rendered, span):
+    if index < len(messages) - 1 and not _is_rendered_as_last(renderer, messages[: index + 1], rendered, span):
         return None
-    end = _end(rendered, span)
-    start = _prompt_end(renderer, messages[:index], rendered, span[0])
+    end = _turn_end(rendered, span)
+    start = _prompt_length(renderer, messages[:index], rendered, span[0])
     return ReplySpan(index, start, end) if start is not None and start < end else None
 
 
-def _is_written_as_last(
+def _is_rendered_as_last(
     renderer: Renderer, messages: Sequence[Message], rendered: RenderedConversation, span: tuple[int, int]
 ) -> bool:
-    """Whether the last of these messages, and all before it, stand in the rendering as they do while it is the last."""
+    """True if the rendering up to the end of `span` equals that of `messages`, where the reply is the last one."""
     end = rendered.offsets[span[1] - 1][1]
     return renderer.render_text(messages)[:end] == rendered.text[:end]
 
 
-def _end(rendered: RenderedConversation, span: tuple[int, int]) -> int:
+def _turn_end(rendered: RenderedConversation, span: tuple[int, int]) -> int:
     end = span[0]
     while end < len(rendered.ids) and rendered.loss_mask[end]:
         end += 1
     return end
 
 
-def _prompt_end(
-    renderer: Renderer, history: Sequence[Message], rendered: RenderedConversation, content: int
+def _prompt_length(
+    renderer: Renderer, history: Sequence[Message], rendered: RenderedConversation, content_start: int
 ) -> int | None:
-    """How many ids the prompt after `history` has; None where the rendering does not begin with them."""
+    """Number of ids of the prompt after `history`; None if the rendering does not start with the prompt."""
     try:
         prompt = renderer.render_text(history, add_generation_prompt=True)
-    except TemplateError:  # nobody can ask for this reply: a greeting before any message, say
-        return content
+    except TemplateError:  # serving cannot request this reply, for example a greeting before any message
+        return content_start
     if not rendered.text.startswith(prompt):
         return None
-    border = len(prompt)
-    count = bisect_left(rendered.offsets, border, key=lambda offset: offset[0])
-    if _is_same_after_last_special(renderer, rendered, count, border, history):
-        return count
+    num_ids = bisect_left(rendered.offsets, len(prompt), key=lambda offset: offset[0])
+    if _has_ids_of_prompt(renderer, rendered, num_ids, len(prompt), history):
+        return num_ids
     ids = renderer.render(history, add_generation_prompt=True).ids
     return len(ids) if rendered.ids[: len(ids)] == ids else None
 
 
-def _is_same_after_last_special(
-    renderer: Renderer, rendered: RenderedConversation, count: int, border: int, history: Sequence[Message]
+def _has_ids_of_prompt(
+    renderer: Renderer, rendered: RenderedConversation, num_ids: int, prompt_end: int, history: Sequence[Message]
 ) -> bool:
-    """Whether the first `count` ids are those of the text up to `border`; a look back to the last special token tells.
+    """True if the first `num_ids` ids are certainly those of the text up to `prompt_end`.
 
-    Special tokens part a text, so what stands before the last one has the same ids in both.
+    Text before a special token does not affect the ids after it, so only the text after the last one is encoded again.
     """
     tokenizer = renderer.tokenizer
-    if any(text in message.content for message in history for text in tokenizer.special_tokens):
-        return False  # it is not special there, which a look at the text alone would not know
-    first = count - 1
+    if any(token in message.content for message in history for token in tokenizer.special_tokens):
+        return False  # in a content it is plain text, which `encode` below does not know
+    first = num_ids - 1
     while first > 0 and rendered.ids[first] not in tokenizer.special_ids:
         first -= 1
-    if first < 0 or rendered.offsets[count - 1][1] > border:
+    if first < 0 or rendered.offsets[num_ids - 1][1] > prompt_end:
         return False
-    text = rendered.text[rendered.offsets[first][0] : border]
-    return tokenizer.encode(text, allow_special=True) == rendered.ids[first:count]
+    text = rendered.text[rendered.offsets[first][0] : prompt_end]
+    return tokenizer.encode(text, allow_special=True) == rendered.ids[first:num_ids]
 
 
-def _put_after_prompt(renderer: Renderer, messages: Sequence[Message]) -> RenderedReplies | None:
-    """A reply behind a prompt that ends in an opened thought, which the template does not write when it shows replies.
+def _append_to_prompt(renderer: Renderer, messages: Sequence[Message]) -> RenderedReplies | None:
+    """Append the reply to a prompt that ends with an open thought tag. None for other prompts.
 
-    What the reply thinks goes on there; a reply without a thought closes an empty one first, as the templates that can
-    do without thoughts write it.
+    The template omits the tag when it renders replies. The thought of the reply continues after the tag. A reply
+    without a thought closes an empty one first, as templates with optional thoughts render it.
     """
-    reply, prompt = messages[-1], renderer.render(messages[:-1], add_generation_prompt=True)
+    prompt = renderer.render(messages[:-1], add_generation_prompt=True)
     rendered = renderer.render(messages)
-    opened, span = _OPEN_THOUGHT.search(prompt.text), rendered.spans[-1]
-    if opened is None or span is None:
+    open_tag, span = _OPEN_THOUGHT.search(prompt.text), rendered.spans[-1]
+    if open_tag is None or span is None:
         return None
-    tag, text = opened[1], reply.content.strip()
-    thinks = text.startswith(f"<{tag}>")
-    rest = text.removeprefix(f"<{tag}>").lstrip() if thinks else f"\n</{tag}>\n\n{text}"
-    said = renderer.tokenizer.encode(rest) + rendered.ids[span[1] : _end(rendered, span)]
+    tag, content = open_tag[1], messages[-1].content.strip()
+    if content.startswith(f"<{tag}>"):
+        completion = content.removeprefix(f"<{tag}>").lstrip()
+    else:
+        completion = f"\n</{tag}>\n\n{content}"
+    reply_ids = renderer.tokenizer.encode(completion) + rendered.ids[span[1] : _turn_end(rendered, span)]
     start = len(prompt.ids)
-    return RenderedReplies([*prompt.ids, *said], [ReplySpan(len(messages) - 1, start, start + len(said))])
+    span_of_reply = ReplySpan(len(messages) - 1, start, start + len(reply_ids))
+    return RenderedReplies([*prompt.ids, *reply_ids], [span_of_reply])

@@ -14,35 +14,35 @@ Apply = Callable[[Sequence[Message], bool], str]
 
 
 def find_tool_call_spans(
-    messages: Sequence[Message], text: str, apply: Apply, ends: Sequence[str]
+    messages: Sequence[Message], text: str, apply: Apply, turn_ends: Sequence[str]
 ) -> dict[int, CharSpan]:
-    """The range `[start, end)` in `text` of every assistant message with tool calls, by the message's index.
+    """Character span `[start, end)` in `text` of every assistant message with tool calls, by the message's index.
 
     A message is omitted if the text before it differs from its prompt in serving, since training on it would not match
     inference.
 
     Args:
         messages: the conversation.
-        text: how the template renders it.
-        apply: renders the beginning of the conversation, with or without a generation prompt.
-        ends: texts of the special tokens that may end a turn; those that belong to a call do not.
+        text: the rendered conversation.
+        apply: renders a prefix of the conversation, with or without a generation prompt.
+        turn_ends: texts of the special tokens that may end a turn, without those that may end a call.
     """
-    ranges: dict[int, CharSpan] = {}
+    spans: dict[int, CharSpan] = {}
     for index, message in enumerate(messages):
         if not message.tool_calls:
             continue
         try:
-            prompt, closed = apply(messages[:index], True), apply(messages[: index + 1], False)
+            prompt, complete = apply(messages[:index], True), apply(messages[: index + 1], False)
         except TemplateError:
             continue
-        if not (text.startswith(prompt) and text.startswith(closed) and len(prompt) < len(closed)):
+        if not (text.startswith(prompt) and text.startswith(complete) and len(prompt) < len(complete)):
             continue
-        written = text[len(prompt) : len(closed)]
-        ranges[index] = (len(prompt), len(prompt) + _end_of_call(written, ends))
-    return ranges
+        turn = text[len(prompt) : len(complete)]
+        spans[index] = (len(prompt), len(prompt) + _length_without_end(turn, turn_ends))
+    return spans
 
 
-def _end_of_call(written: str, ends: Sequence[str]) -> int:
-    """Where a call ends in what the template wrote for it: before the token that ends the turn, if there is one."""
-    text = written.rstrip()
-    return len(text) - max((len(token) for token in ends if text.endswith(token)), default=0)
+def _length_without_end(turn: str, turn_ends: Sequence[str]) -> int:
+    """Length of a turn without the token that ends it."""
+    text = turn.rstrip()
+    return len(text) - max((len(token) for token in turn_ends if text.endswith(token)), default=0)

@@ -1,4 +1,4 @@
-"""A tokenizer of any Hugging Face folder: text to ids and back, with its special tokens and its chat template."""
+"""The tokenizer of a Hugging Face folder: text to token ids and back, special tokens and chat template."""
 
 import copy
 import itertools
@@ -8,85 +8,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import tokenizers
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.files import atomic_write
 from turnwise.text.rendering.demonstrations import Demonstrations
-from turnwise.text.tokenization.tokenizer_files import (
-    DEMONSTRATIONS_FILE,
-    call_backend,
+from turnwise.text.tokenization.backend import call_backend, copy_backend, decode_ids, encode_text
+from turnwise.text.tokenization.backend_loader import load_backend
+from turnwise.text.tokenization.demonstrations_file import read_demonstrations, write_demonstrations
+from turnwise.text.tokenization.encoding import Encoding, LazyOffsets, TooManyTokens
+from turnwise.text.tokenization.tokenizer_config import (
     config_to_save,
-    read_backend,
-    read_demonstrations,
+    read_chat_template,
     read_stop_ids,
-    read_template,
     read_tokenizer_config,
 )
 
-_SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which JSON can spell and UTF-8 cannot
-
-LONG = 4096  # characters from which on a text is tokenized without holding the interpreter
-MASK_TOKEN = "<|mask|>"  # noqa: S105 (no password); what stands for a hidden token, in tokenizers of ours that need one
-
-
-class TooManyTokens(Exception):
-    """A text has more tokens than the caller allows.
-
-    Attributes:
-        count: the number of tokens, or a lower bound of it.
-        is_exact: whether `count` is the number itself.
-    """
-
-    def __init__(self, count: int, *, is_exact: bool) -> None:
-        super().__init__(f"{count} tokens")
-        self.count, self.is_exact = count, is_exact
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """Ids and, for each, the characters `[start, end)` of the text it came from."""
-
-    ids: list[int]
-    offsets: Sequence[tuple[int, int]]
-
-
-class _Offsets(Sequence[tuple[int, int]]):
-    """Offsets as the backend has them: a list of a million pairs would hold the interpreter for a second."""
-
-    def __init__(self, encoding: tokenizers.Encoding) -> None:
-        self._encoding = encoding
-
-    def __len__(self) -> int:
-        return len(self._encoding)
-
-    @overload
-    def __getitem__(self, index: int) -> tuple[int, int]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[int, int]]: ...
-    def __getitem__(self, index: int | slice) -> tuple[int, int] | list[tuple[int, int]]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        at = index + len(self) if index < 0 else index
-        if not 0 <= at < len(self):
-            raise IndexError(index)
-        span: tuple[int, int] | None = self._encoding.token_to_chars(at)
-        assert span is not None, "the index was checked"
-        return span
+_SURROGATES = re.compile("[\ud800-\udfff]")  # unpaired surrogates, which JSON can contain and UTF-8 cannot
+MASK_TOKEN = "<|mask|>"  # noqa: S105 (not a password); mask token that masked language modelling adds
 
 
 @dataclass
 class Tokenizer:
-    """Text to ids and back.
+    """Converts text to token ids and back.
 
     Attributes:
-        backend: the fast tokenizer that does the work.
-        named: the named special tokens (`bos_token`, `eos_token`, …) as text, for templates.
-        chat_template: the folder's Jinja template, or None.
-        stop_ids: ids at which an answer ends.
-        demonstrations: dialogues that its model is shown before every other.
+        backend: tokenizer of the `tokenizers` library.
+        special_tokens_map: named special tokens (`bos_token`, `eos_token`, …) as text, for templates.
+        chat_template: Jinja template of the folder, or None.
+        stop_ids: ids that end a response. The end-of-text id is added.
+        config: `tokenizer_config.json` of the folder.
+        demonstrations: dialogues that are added to every prompt.
+        special_ids: ids of all special tokens.
+        special_tokens: texts of all special tokens, longest first.
+        bos_ids: ids that the tokenizer itself puts before a text.
     """
 
     backend: tokenizers.Tokenizer
@@ -97,82 +54,92 @@ class Tokenizer:
     demonstrations: Demonstrations | None = None
 
     def __post_init__(self) -> None:
-        added = self.backend.get_added_tokens_decoder()
-        self.special_ids = frozenset(id for id, token in added.items() if token.special)
-        self.special_tokens = tuple(sorted((added[id].content for id in self.special_ids), key=len, reverse=True))
-        # Batches are padded and dialogues cut by those who know why, never silently by what a folder asks for.
+        added_tokens = self.backend.get_added_tokens_decoder()
+        self.special_ids = frozenset(id for id, token in added_tokens.items() if token.special)
+        self.special_tokens = tuple(
+            sorted((added_tokens[id].content for id in self.special_ids), key=len, reverse=True)
+        )
+        # Callers pad and truncate; the settings of the folder must not do it silently.
         self.backend.no_padding()
         self.backend.no_truncation()
-        # It would add a beginning and take spaces out of offsets. It is kept for the folder, where others may want it.
+        # A post-processor adds tokens and trims offsets. It is removed here, and saved with the tokenizer.
         self._post_processor = self.backend.post_processor
-        self.bos_ids = self._opening()
+        self.bos_ids = self._find_bos_ids()
         self.backend.post_processor = None
-        self._any_normalized = any(token.special and token.normalized for token in added.values())
-        eos = self.token_to_id(self.special_tokens_map["eos_token"]) if "eos_token" in self.special_tokens_map else None
-        if eos is not None:
-            self.stop_ids |= {eos}
+        self._has_normalized_special = any(token.special and token.normalized for token in added_tokens.values())
+        if (eos_token_id := self.eos_token_id) is not None:
+            self.stop_ids |= {eos_token_id}
+
+    def _find_bos_ids(self) -> tuple[int, ...]:
+        try:
+            encoding = call_backend("", lambda: self.backend.encode("a", add_special_tokens=True))
+        except UserError:  # the vocabulary has no "a"
+            return ()
+        return tuple(itertools.takewhile(lambda id: id in self.special_ids, encoding.ids))
 
     @property
     def vocab_size(self) -> int:
-        """Ids run from 0 to this, exclusive."""
-        highest = max(self.backend.get_added_tokens_decoder(), default=-1)  # added ids may leave a gap below them
-        return max(self.backend.get_vocab_size(with_added_tokens=True), highest + 1)
+        """Number of ids: the highest id plus one. There may be unused ids below added tokens."""
+        max_added_id = max(self.backend.get_added_tokens_decoder(), default=-1)
+        return max(self.backend.get_vocab_size(with_added_tokens=True), max_added_id + 1)
 
     @property
     def pad_token_id(self) -> int:
-        """An id to fill batches with; it is masked everywhere, so any will do."""
-        if (pad := self.special_tokens_map.get("pad_token")) and (known := self.token_to_id(pad)) is not None:
-            return known
-        return next(iter(sorted(self.stop_ids)), 0)
+        """Id for padding. Padding is masked, so without a padding token another id is used."""
+        pad_token_id = self._named_token_id("pad_token")
+        return pad_token_id if pad_token_id is not None else next(iter(sorted(self.stop_ids)), 0)
 
     @property
     def eos_token_id(self) -> int | None:
-        """The id that ends a text."""
-        return (
-            self.token_to_id(self.special_tokens_map["eos_token"]) if "eos_token" in self.special_tokens_map else None
-        )
+        """Id of the end-of-text token."""
+        return self._named_token_id("eos_token")
 
     @property
     def mask_token_id(self) -> int | None:
-        """The id that stands for a hidden token, where there is one."""
-        return (
-            self.token_to_id(self.special_tokens_map["mask_token"])
-            if "mask_token" in self.special_tokens_map
-            else self.token_to_id(MASK_TOKEN)
-        )
+        """Id of the mask token."""
+        if "mask_token" in self.special_tokens_map:
+            return self._named_token_id("mask_token")
+        return self.token_to_id(MASK_TOKEN)
 
-    def with_special_tokens(self, texts: Sequence[str]) -> "Tokenizer":
-        """The same tokenizer with these special tokens as well, after all others; it may share the backend."""
-        new = [text for text in texts if self.token_to_id(text) is None]
+    def _named_token_id(self, name: str) -> int | None:
+        token = self.special_tokens_map.get(name)
+        return None if token is None else self.token_to_id(token)
+
+    def with_special_tokens(self, tokens: Sequence[str]) -> "Tokenizer":
+        """A tokenizer with these additional special tokens, after all others. It may share the backend."""
+        new = [token for token in tokens if self.token_to_id(token) is None]
         if not new:
             return self
         backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
         backend.post_processor = self._post_processor
         backend.add_special_tokens(new)
-        named = self.special_tokens_map | ({"mask_token": MASK_TOKEN} if MASK_TOKEN in new else {})
-        config = self.config | ({"mask_token": MASK_TOKEN} if MASK_TOKEN in new else {})
-        return Tokenizer(backend, named, self.chat_template, self.stop_ids, config, self.demonstrations)
+        mask = {"mask_token": MASK_TOKEN} if MASK_TOKEN in new else {}
+        return Tokenizer(
+            backend,
+            self.special_tokens_map | mask,
+            self.chat_template,
+            self.stop_ids,
+            self.config | mask,
+            self.demonstrations,
+        )
 
-    def with_chat_template(self, template: str) -> "Tokenizer":
-        """The same tokenizer with this chat template; it shares the backend."""
-        found = copy.copy(self)
-        found.chat_template = template
-        return found
+    def with_chat_template(self, chat_template: str) -> "Tokenizer":
+        """A tokenizer with this chat template. It shares the backend."""
+        copied = copy.copy(self)
+        copied.chat_template = chat_template
+        return copied
 
     def token_to_id(self, token: str) -> int | None:
-        """The id of one token's exact text, or None."""
+        """Id of the token with exactly this text, or None."""
         return self.backend.token_to_id(token)
 
-    def _opening(self) -> tuple[int, ...]:
-        """What the tokenizer itself puts before any text, such as the token for its beginning."""
-        try:
-            encoded = call_backend("", lambda: self.backend.encode("a", add_special_tokens=True))
-        except UserError:  # a vocabulary may have no "a"
-            return ()
-        return tuple(itertools.takewhile(lambda id: id in self.special_ids, encoded.ids))
-
     def encode(self, text: str, *, allow_special: bool = False, max_tokens: int | None = None) -> list[int]:
-        """Ids of `text`. Text that spells a special token stays text unless `allow_special` is set.
+        """Ids of `text`, without added start or end tokens.
+
+        Args:
+            text: text to encode.
+            allow_special: recognize special tokens in the text. Default: their text is plain text.
+            max_tokens: maximum number of ids. Default: no maximum.
 
         Raises:
             TooManyTokens: there are more than `max_tokens`.
@@ -180,66 +147,63 @@ class Tokenizer:
         return self._encode(text, allow_special, max_tokens).ids
 
     def encode_with_offsets(self, text: str, *, allow_special: bool = False, max_tokens: int | None = None) -> Encoding:
-        """Ids of `text` with the characters each came from. No beginning or end tokens are added.
-
-        Raises:
-            TooManyTokens: there are more than `max_tokens`.
-        """
-        encoded = self._encode(text, allow_special, max_tokens)
-        return Encoding(encoded.ids, _Offsets(encoded))
+        """Ids of `text` with their character offsets. Arguments and errors as in `encode`."""
+        encoding = self._encode(text, allow_special, max_tokens)
+        return Encoding(encoding.ids, LazyOffsets(encoding))
 
     def _encode(self, text: str, allow_special: bool, max_tokens: int | None) -> tokenizers.Encoding:
         if not text.isascii():
             text = _SURROGATES.sub("\ufffd", text)
-        backend = self.backend if allow_special or not self._spells_special(text) else self._literal
-        encoded = call_backend("The model's tokenizer fails on this text", lambda: _encoding(backend, text))
-        if max_tokens is not None and len(encoded) > max_tokens:
-            raise TooManyTokens(len(encoded), is_exact=True)
-        return encoded
+        backend = self.backend if allow_special or not self._may_contain_special(text) else self._plain_text_backend
+        encoding = call_backend("The model's tokenizer fails on this text", lambda: encode_text(backend, text))
+        if max_tokens is not None and len(encoding) > max_tokens:
+            raise TooManyTokens(len(encoding), is_exact=True)
+        return encoding
 
-    def _spells_special(self, text: str) -> bool:
-        return self._any_normalized or any(token in text for token in self.special_tokens)
+    def _may_contain_special(self, text: str) -> bool:
+        # A normalizer may turn other text into a special token, which a comparison of texts does not detect.
+        return self._has_normalized_special or any(token in text for token in self.special_tokens)
 
     @cached_property
-    def _literal(self) -> tokenizers.Tokenizer:
-        """A copy of the backend to which special tokens are ordinary text. A switch would have to be locked."""
-        backend = _sharing(self.backend) or tokenizers.Tokenizer.from_str(self.backend.to_str())
+    def _plain_text_backend(self) -> tokenizers.Tokenizer:
+        """A copy of the backend that does not recognize special tokens. Switching one backend would need a lock."""
+        backend = copy_backend(self.backend)
         backend.encode_special_tokens = True
         return backend
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """Text of `ids`. Bytes that are no character yet come out as U+FFFD; `text.stream` waits for the rest."""
+        """Text of `ids`. Incomplete characters become U+FFFD; `IncrementalDetokenizer` waits for their other bytes."""
         return call_backend(
             "The model's tokenizer fails on these tokens",
-            lambda: _decoded(self.backend, list(ids), skip_special_tokens),
+            lambda: decode_ids(self.backend, list(ids), skip_special_tokens),
         )
 
     @classmethod
     def load(cls, folder: Path | str) -> "Tokenizer":
-        """The tokenizer of a Hugging Face folder.
+        """Load the tokenizer of a Hugging Face folder.
 
-        `tokenizer.json` is read directly, `vocab.json` with `merges.txt` becomes byte-level BPE, and anything older
-        (SentencePiece, WordPiece) is converted by transformers where that is installed.
+        `tokenizer.json` is loaded directly. `vocab.json` with `merges.txt` is loaded as byte-level BPE. Older formats
+        (SentencePiece, WordPiece) are converted with transformers, if it is installed.
 
         Raises:
-            ModelNotFound: the folder does not exist or holds no tokenizer.
-            UserError: one of its files is damaged, or asks for what no tokenizer needs.
+            ModelNotFound: the folder does not exist or contains no tokenizer.
+            UserError: a file is damaged, or exceeds the limits for tokenizers.
         """
         folder = Path(folder)
         if not folder.is_dir():
             raise ModelNotFound(f"There is no folder {folder}.")
-        config, named = read_tokenizer_config(folder)
+        config, special_tokens_map = read_tokenizer_config(folder)
         return cls(
-            backend=read_backend(folder, named, config),
-            special_tokens_map=named,
-            chat_template=read_template(folder, config),
+            backend=load_backend(folder, special_tokens_map, config),
+            special_tokens_map=special_tokens_map,
+            chat_template=read_chat_template(folder, config),
             stop_ids=read_stop_ids(folder),
             config=config,
             demonstrations=read_demonstrations(folder),
         )
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` as transformers reads them."""
+        """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` in the format of transformers."""
         folder.mkdir(parents=True, exist_ok=True)
         backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
         backend.post_processor = self._post_processor
@@ -249,36 +213,4 @@ class Tokenizer:
         if self.chat_template is not None:
             atomic_write(folder / "chat_template.jinja", self.chat_template)
         if self.demonstrations is not None:
-            dialogues = [[message.as_dict() for message in dialogue] for dialogue in self.demonstrations.dialogues]
-            kept = {"shots": self.demonstrations.shots, "dialogues": dialogues}
-            atomic_write(folder / DEMONSTRATIONS_FILE, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-
-
-def _sharing(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer | None:
-    """A second tokenizer over the same parts, in a millisecond; None where the added tokens would get other ids.
-
-    Reading the whole tokenizer again takes a second for 150,000 tokens, and holds the interpreter.
-    """
-    copied = tokenizers.Tokenizer(backend.model)
-    for part in ("normalizer", "pre_tokenizer", "decoder"):
-        if (value := getattr(backend, part)) is not None:
-            setattr(copied, part, value)
-    added = backend.get_added_tokens_decoder()
-    for _, token in sorted(added.items()):
-        (copied.add_special_tokens if token.special else copied.add_tokens)([token])
-    return copied if copied.get_added_tokens_decoder() == added else None
-
-
-# Of the library's calls only those for batches let other threads run meanwhile.
-
-
-def _encoding(backend: tokenizers.Tokenizer, text: str) -> tokenizers.Encoding:
-    if len(text) < LONG:
-        return backend.encode(text, add_special_tokens=False)
-    return backend.encode_batch([text], add_special_tokens=False)[0]
-
-
-def _decoded(backend: tokenizers.Tokenizer, ids: list[int], skip_special_tokens: bool) -> str:
-    if len(ids) < LONG:
-        return backend.decode(ids, skip_special_tokens=skip_special_tokens)
-    return backend.decode_batch([ids], skip_special_tokens=skip_special_tokens)[0]
+            write_demonstrations(folder, self.demonstrations)
