@@ -215,7 +215,7 @@ def test_a_template_means_what_it_means_in_transformers(template):
 
 
 def test_a_refusal_is_told_in_the_words_of_the_template():
-    with pytest.raises(TemplateError, match="refuses these messages: not so"):
+    with pytest.raises(TemplateError, match="rejects these messages: not so"):
         render("{{ raise_exception('not so') }}")
     with pytest.raises(TemplateError, match="mistake in line 2"):
         render("\n{% endfor %}")

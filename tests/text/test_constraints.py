@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.parameter_spec import MAX_STRING
 from turnwise.text.constraints.bad_words import BadWordsConstraint
-from turnwise.text.constraints.grammar_compiler import MAX_SOURCE, GrammarCache, GrammarCompiler
+from turnwise.text.constraints.grammar_cache import GrammarCache
+from turnwise.text.constraints.grammar_compiler import MAX_GRAMMAR_CHARACTERS, GrammarCompiler
 from turnwise.text.rendering import renderer as render
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.encoding import TooManyTokens
@@ -118,7 +119,10 @@ def test_answers_of_one_grammar_do_not_disturb_each_other(tokenizer_of):
         ),
         (lambda g: g.compile_json_schema({"type": "wrong"}, "x"), "'x' cannot"),
         (lambda g: g.compile_json_schema(3, "x"), "'x' cannot"),
-        (lambda g: g.compile_regex("a" * MAX_SOURCE + "a", "guided_regex"), "longer than 65,536 characters"),
+        (
+            lambda g: g.compile_regex("a" * MAX_GRAMMAR_CHARACTERS + "a", "guided_regex"),
+            "longer than 65,536 characters",
+        ),
     ],
 )
 def test_what_cannot_be_enforced_is_refused_with_the_reason(tokenizer_of, make, says):
@@ -227,19 +231,19 @@ class TestCache:
         assert grammars.compile_regex("a+", "x") is not grammars.compile_regex("b+", "x")
 
     def test_it_is_bounded_by_the_number_of_grammars(self):
-        cache = GrammarCache(entries=2)
+        cache = GrammarCache(max_grammars=2)
         for source in "abac":
             cache.put(source, source)
         assert [cache.get(source) for source in "abc"] == ["a", None, "c"]
 
     def test_it_is_bounded_by_the_characters_of_their_sources(self):
-        cache = GrammarCache(characters=100)
+        cache = GrammarCache(max_characters=100)
         for letter in "abc":
             cache.put(letter * 40, letter)
         assert [cache.get(letter * 40) for letter in "abc"] == [None, "b", "c"]
         cache.put("d" * 101, "d")
         assert cache.get("d" * 101) is None
-        assert cache.characters <= 100
+        assert cache.num_characters <= 100
 
 
 def test_after_preparing_nothing_is_built_from_the_whole_vocabulary(tokenizer_of, monkeypatch):

@@ -11,9 +11,10 @@ from llguidance import LLMatcher
 from test_constraints import wander
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.text.constraints.grammar_compiler import MAX_SCHEMA, GrammarCompiler
-from turnwise.text.constraints.json_schema import FORMATS, MAX_DEPTH, SchemaError, normalize_schema
+from turnwise.text.constraints.grammar_compiler import MAX_SCHEMA_CHARACTERS, GrammarCompiler
+from turnwise.text.constraints.json_schema import normalize_schema
 from turnwise.text.constraints.json_schema_errors import drop_unsupported_keywords, find_unsupported_keywords
+from turnwise.text.constraints.schema_keywords import MAX_DEPTH, SUPPORTED_FORMATS, SchemaError
 
 TEXT = {"type": "string"}
 POINT = {"type": "object", "properties": {"x": TEXT}}
@@ -129,7 +130,7 @@ def test_the_formats_are_those_of_the_library():
         grammar = LLMatcher.grammar_from_json_schema(json.dumps({"type": "string", "format": format}))
         return LLMatcher.validate_grammar(grammar) == ""
 
-    assert all(map(is_valid, FORMATS))
+    assert all(map(is_valid, SUPPORTED_FORMATS))
     registered = {"idn-email", "idn-hostname", "uri-reference", "iri", "iri-reference", "uri-template", "json-pointer",
                   "relative-json-pointer", "regex"}  # fmt: skip
     assert not any(map(is_valid, registered)), "a format that the library learned may be enforced too"
@@ -271,7 +272,7 @@ def test_descriptions_do_not_count_towards_the_limit(tokenizer):
     long = {
         "description": "word " * 200_000,
         "type": "object",
-        "properties": {"a": {"title": "t" * MAX_SCHEMA, **TEXT}},
+        "properties": {"a": {"title": "t" * MAX_SCHEMA_CHARACTERS, **TEXT}},
     }
     GrammarCompiler(tokenizer).compile_json_schema(long, "response_format")
 

@@ -190,7 +190,7 @@ class TestTemplates:
     def test_a_template_that_looks_for_special_text_is_refused(self, tokenizer_of):
         template = "{% if '<|im_end|>' in messages[0].content %}<|im_start|>{% endif %}{{ messages[0].content }}"
         renderer = Renderer(tokenizer_of("chatml"), template)
-        with pytest.raises(TemplateError, match="cannot be told apart"):
+        with pytest.raises(TemplateError, match="the chat template depends on it"):
             renderer.render([Message("user", "<|im_end|>")])
         assert renderer.render([Message("user", "fine")]).ids
 

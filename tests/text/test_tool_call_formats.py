@@ -19,8 +19,9 @@ from turnwise.text import tool_call_formats as dialects
 from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 from turnwise.text.constraints.tool_call_grammar import build_tool_call_grammar
 from turnwise.text.streaming.tool_call_parser import ToolCallParser
+from turnwise.text.tokenization.llguidance_tokenizer import LLGuidanceTokenizer
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.text.tokenization.vocabulary import LLGuidanceTokenizer, Vocabulary
+from turnwise.text.tokenization.vocabulary import Vocabulary
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 each = pytest.mark.parametrize("name", dialects.TOOL_CALL_FORMATS.names())

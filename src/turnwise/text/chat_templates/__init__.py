@@ -1,1 +1,1 @@
-"""Chat templates: Jinja programs that lay messages out as text, run in a sandbox with a budget."""
+"""Chat templates: Jinja programs that render messages as text, in a sandbox with a budget."""

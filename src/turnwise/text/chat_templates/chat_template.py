@@ -1,7 +1,7 @@
-"""Chat templates: a model's Jinja program that lays messages out as one text.
+"""Chat templates: the Jinja program of a model that renders messages as one text.
 
-Templates come from a model's folder only, never from a request, and even so they run in a sandbox with a budget
-(`text.sandbox`).
+Templates come from model folders, never from requests. Folders may be untrusted, so templates run in a sandbox with a
+budget (`chat_templates.sandbox`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,49 +15,51 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 
 from turnwise.core.errors import TemplateError
-from turnwise.text.chat_templates.render_budget import MAX_VALUE, render_budget
+from turnwise.text.chat_templates.render_budget import MAX_VALUE_SIZE, render_budget
 from turnwise.text.chat_templates.sandbox import TemplateEnvironment
 
-MAX_TEMPLATE_CHARACTERS = 100_000  # characters; the longest published template is under 20,000
-MAX_TIME_FORMAT = 100  # characters
+MAX_TEMPLATE_CHARACTERS = 100_000  # the longest published template has fewer than 20,000
+MAX_TIME_FORMAT_CHARACTERS = 100
 
 
 class _GenerationTag(Extension):
-    """`{% generation %}…{% endgeneration %}` marks the assistant's text in some templates; we find it by position."""
+    """The tag `{% generation %}…{% endgeneration %}`, which marks assistant text in some templates.
 
-    tags = {"generation"}  # noqa: RUF012  (jinja2 declares it so)
+    It is ignored: the renderer finds contents by their position.
+    """
+
+    tags = {"generation"}  # noqa: RUF012 (declared without ClassVar by jinja2)
 
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
         line = next(parser.stream).lineno
         return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
 
-def _raise(message: str) -> NoReturn:
-    raise TemplateError(f"The model's chat template refuses these messages: {message}")
+def _raise_exception(message: str) -> NoReturn:
+    raise TemplateError(f"The model's chat template rejects these messages: {message}")
 
 
 def _strftime_now(format: str) -> str:
-    if len(format) > MAX_TIME_FORMAT:
+    if len(format) > MAX_TIME_FORMAT_CHARACTERS:
         raise ValueError("strftime_now: the format is too long")
     return datetime.now().strftime(format)
 
 
-def _environment() -> TemplateEnvironment:
+def _create_environment() -> TemplateEnvironment:
     environment = TemplateEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols], autoescape=False
     )
-    environment.globals["raise_exception"] = _raise
+    environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
     return environment
 
 
 @lru_cache(maxsize=32)
 def find_template_variables(source: str) -> frozenset[str]:
-    """The variables a template looks at; none where it is broken, which `apply_template` says better."""
+    """Names of the variables that a template uses; empty if it is invalid, which `apply_chat_template` reports."""
     try:
-        return frozenset(
-            name.name for name in _environment().parse(source[:MAX_TEMPLATE_CHARACTERS]).find_all(nodes.Name)
-        )
+        tree = _create_environment().parse(source[:MAX_TEMPLATE_CHARACTERS])
+        return frozenset(node.name for node in tree.find_all(nodes.Name))
     except (jinja2.TemplateSyntaxError, RecursionError):
         return frozenset()
 
@@ -66,18 +68,18 @@ def find_template_variables(source: str) -> frozenset[str]:
 def _compile(source: str) -> jinja2.Template:
     if len(source) > MAX_TEMPLATE_CHARACTERS:
         raise TemplateError(
-            f"The chat template is {len(source):,} characters long; at most {MAX_TEMPLATE_CHARACTERS:,} are read."
+            f"The chat template is {len(source):,} characters long; at most {MAX_TEMPLATE_CHARACTERS:,} are allowed."
         )
     try:
-        return _environment().from_string(source)
+        return _create_environment().from_string(source)
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(f"The chat template has a mistake in line {error.lineno}: {error.message}") from error
-    except Exception as error:  # of the parser, or of Python's own when it compiles what the template becomes
-        raise TemplateError("The chat template cannot be compiled: it nests too deeply.") from error
+        raise TemplateError(f"The chat template has an error in line {error.lineno}: {error.message}") from error
+    except Exception as error:  # of Jinja's parser, or of Python's compiler for the generated code
+        raise TemplateError("The chat template cannot be compiled: it is nested too deeply.") from error
 
 
 def check_template(source: str) -> None:
-    """Raise `TemplateError` where a template cannot be compiled."""
+    """Raise `TemplateError` if a template cannot be compiled."""
     _compile(source)
 
 
@@ -88,26 +90,31 @@ def apply_chat_template(
     variables: Mapping[str, Any],
     add_generation_prompt: bool,
 ) -> str:
-    """Lay `messages` out as one text.
+    """Render `messages` as one text.
+
+    Args:
+        source: the template.
+        messages: messages in OpenAI's format.
+        variables: further variables of the template.
+        add_generation_prompt: append the start of an assistant message.
 
     Raises:
-        TemplateError: the template is broken, refuses the messages, tries what the sandbox forbids or uses up its
-            budget (`text.sandbox`).
+        TemplateError: the template is invalid, rejects the messages, uses a forbidden feature or exceeds its budget.
     """
-    values = {"tools": None, "documents": None, **variables}
+    defaults = {"tools": None, "documents": None}
     pieces, length = [], 0
     try:
         with render_budget():
             for piece in _compile(source).generate(
-                **values, messages=list(messages), add_generation_prompt=add_generation_prompt
+                **{**defaults, **variables}, messages=list(messages), add_generation_prompt=add_generation_prompt
             ):
                 length += len(piece)
-                if length > MAX_VALUE:
-                    raise TemplateError(f"The chat template produces more than {MAX_VALUE:,} characters.")
+                if length > MAX_VALUE_SIZE:
+                    raise TemplateError(f"The output of the chat template has more than {MAX_VALUE_SIZE:,} characters.")
                 pieces.append(piece)
     except TemplateError:
         raise
-    except Exception as error:  # a template is a program: it can fail in any way
-        reason = "it nests too deeply" if isinstance(error, RecursionError | MemoryError) else error
+    except Exception as error:  # a template is a program and can raise any error
+        reason = "it is nested too deeply" if isinstance(error, RecursionError | MemoryError) else error
         raise TemplateError(f"The chat template failed: {reason}") from error
     return "".join(pieces)

@@ -1,10 +1,10 @@
-"""How much a chat template may do: steps, processor time, and the memory of what it makes.
+"""Limits for one rendering of a chat template: steps, CPU time, and memory.
 
-* `MAX_STEPS` loop rounds, calls and the like, and `MAX_SECONDS` of processor time;
-* `MAX_VALUE` characters (or entries, nested ones counted) for any one value, the whole rendering included;
-* `MAX_MADE` characters for all values together, which bounds the memory that a template can hold on to.
+* `MAX_STEPS` loop iterations, calls and the like, and `MAX_SECONDS` of CPU time.
+* `MAX_VALUE_SIZE` characters (or entries, including nested ones) for one value or the output.
+* `MAX_TOTAL_SIZE` characters for all values together, which limits the memory of a template.
 
-The longest dialogues need a hundredth of that.
+The longest dialogues need about a hundredth of that.
 """
 
 import time
@@ -17,51 +17,57 @@ from typing import Any, TypeVar
 from turnwise.core.errors import TemplateError
 
 MAX_STEPS = 1_000_000
-MAX_SECONDS = 5.0  # of this thread's processor time, so a busy machine does not count against a template
-MAX_VALUE = 10_000_000
-MAX_MADE = 250_000_000
+MAX_SECONDS = 5.0  # CPU time of the thread, so that a busy machine does not count
+MAX_VALUE_SIZE = 10_000_000
+MAX_TOTAL_SIZE = 250_000_000
 MAX_INT = 2**63
-# What a list counts as in `MAX_MADE`, in characters: about as much as it takes memory.
-CONTAINER, ENTRY, NEW_ENTRY = 256, 16, 64
+# Sizes of containers and their entries in characters: approximately their memory in bytes.
+CONTAINER_SIZE, ENTRY_SIZE, NEW_ENTRY_SIZE = 256, 16, 64
 
 T = TypeVar("T")
+_CONTAINERS = (Mapping, list, tuple, set, type({}.items()), type({}.keys()), type({}.values()))
 
 
 class RenderBudget:
-    """What one rendering may still use up."""
+    """What one rendering has used."""
 
     def __init__(self) -> None:
-        self._steps = 0
-        self._made = 0
-        self._until = time.thread_time() + MAX_SECONDS
-        self._weights: dict[int, tuple[int, Any]] = {}  # by id; the value is kept so that its id stays its own
+        self._num_steps = 0
+        self._total_size = 0
+        self._deadline = time.thread_time() + MAX_SECONDS
+        # Sizes of containers by id. The container is stored too, so that its id is not reused.
+        self._sizes: dict[int, tuple[int, Any]] = {}
 
     def count_step(self) -> None:
-        """Count one step."""
-        self._steps += 1
-        if self._steps > MAX_STEPS or time.thread_time() > self._until:
+        """Count one step.
+
+        Raises:
+            TemplateError: there are too many steps, or the time is exceeded. All methods raise it beyond a limit.
+        """
+        self._num_steps += 1
+        if self._num_steps > MAX_STEPS or time.thread_time() > self._deadline:
             raise TemplateError(
-                f"The chat template does not come to an end: it took {self._steps:,} steps "
+                f"The chat template does not come to an end: it took {self._num_steps:,} steps "
                 f"({MAX_STEPS:,} in {MAX_SECONDS:g} s are allowed)."
             )
 
     def charge(self, size: int) -> None:
-        """Count a value of this many characters."""
+        """Count a new value of this many characters."""
         self.count_step()
-        self._made += size
-        if size > MAX_VALUE or self._made > MAX_MADE:
+        self._total_size += size
+        if size > MAX_VALUE_SIZE or self._total_size > MAX_TOTAL_SIZE:
             raise TemplateError(
-                f"The chat template makes too much text: more than {MAX_VALUE:,} characters at once, or {MAX_MADE:,} "
-                "in all."
+                f"The chat template generates too much text: more than {MAX_VALUE_SIZE:,} characters in one value, or "
+                f"{MAX_TOTAL_SIZE:,} in total."
             )
 
     def charge_value(self, value: T) -> T:
-        """Count a value that has just been made, and return it."""
+        """Count a new value, and return it."""
         if isinstance(value, str):
             self.charge(len(value))
         elif isinstance(value, list | tuple | dict):
             self.measure(value)
-            self.charge(CONTAINER + ENTRY * len(value))
+            self.charge(CONTAINER_SIZE + ENTRY_SIZE * len(value))
         elif isinstance(value, int) and abs(value) > MAX_INT:
             raise TemplateError("The chat template calculates with numbers of more than 64 bits.")
         else:
@@ -69,44 +75,46 @@ class RenderBudget:
         return value
 
     def measure(self, value: Any) -> int:
-        """About how long a value is when written out; raises where that is too long.
+        """Approximate length of a value as text.
 
-        Lists that hold the same list twice, which holds another one twice, are small in memory and endless on paper.
+        A list that contains one list twice, which contains another list twice, and so on, is small in memory and huge
+        as text. Sizes are cached, so this is fast.
         """
         if isinstance(value, str):
             return len(value) + 4
-        if not isinstance(value, Mapping | list | tuple | set | type({}.items()) | type({}.keys()) | type({}.values())):
+        if not isinstance(value, _CONTAINERS):
             return 20
-        if known := self._weights.get(id(value)):
-            return known[0]
-        parts: Iterable[Any] = chain.from_iterable(value.items()) if isinstance(value, Mapping) else value
-        weight = 1
-        for part in parts:
-            weight += self.measure(part)
-            if weight > MAX_VALUE:
-                raise TemplateError(f"The chat template makes a list of more than {MAX_VALUE:,} characters.")
-        self._weights[id(value)] = weight, value
-        return weight
+        if cached := self._sizes.get(id(value)):
+            return cached[0]
+        items: Iterable[Any] = chain.from_iterable(value.items()) if isinstance(value, Mapping) else value
+        size = 1
+        for item in items:
+            size += self.measure(item)
+            if size > MAX_VALUE_SIZE:
+                raise TemplateError(f"The chat template creates a list of more than {MAX_VALUE_SIZE:,} characters.")
+        self._sizes[id(value)] = size, value
+        return size
 
-    def text(self, value: Any) -> str:
-        """A value as it is written into the rendering."""
+    def to_text(self, value: Any) -> str:
+        """A value as text of the output."""
         self.measure(value)
         return self.charge_value(value if isinstance(value, str) else str(value))
 
-    def join(self, parts: Iterable[Any], separator: str = "") -> str:
-        """The texts of `parts` with `separator` between them."""
+    def join(self, values: Iterable[Any], separator: str = "") -> str:
+        """The texts of `values`, joined."""
         texts, size = [], 0
-        for part in parts:
-            texts.append(self.text(part))
+        for value in values:
+            texts.append(self.to_text(value))
             size += len(texts[-1]) + len(separator)
-            if size > MAX_VALUE:
+            if size > MAX_VALUE_SIZE:
                 self.charge(size)
         return self.charge_value(separator.join(texts))
 
     def replace(self, text: str, old: str, new: str, count: int = -1) -> str:
-        """`text.replace`, measured beforehand."""
-        found = text.count(old)
-        self.charge(len(text) + (found if count < 0 else min(found, count)) * max(len(new) - len(old), 0))
+        """`text.replace(old, new, count)`; the size of the result is charged before it is created."""
+        num_matches = text.count(old)
+        num_replaced = num_matches if count < 0 else min(num_matches, count)
+        self.charge(len(text) + num_replaced * max(len(new) - len(old), 0))
         return text.replace(old, new, count)
 
 
@@ -115,7 +123,7 @@ _CURRENT: ContextVar[RenderBudget] = ContextVar("_CURRENT")
 
 @contextmanager
 def render_budget() -> Iterator[RenderBudget]:
-    """Whatever a template does inside this block counts against one fresh budget."""
+    """Count everything that a template does in this block against a new budget."""
     token = _CURRENT.set(RenderBudget())
     try:
         yield _CURRENT.get()
@@ -124,5 +132,5 @@ def render_budget() -> Iterator[RenderBudget]:
 
 
 def current_budget() -> RenderBudget:
-    """The budget of the rendering under way."""
+    """The budget of the current rendering."""
     return _CURRENT.get()

@@ -1,9 +1,9 @@
-"""What a chat template may do.
+"""Sandbox for chat templates.
 
-A template is a program out of somebody else's folder. Jinja's immutable sandbox keeps it away from Python (a template
-in a downloaded folder has been a way to run code in other programs: CVE-2024-34359), but lets it run for ever or fill
-the memory. Here every loop round, call, filter, comparison and new value passes a budget (`budget.py`), and only those
-methods and filters are known whose work is bounded by what they are given.
+Templates are untrusted programs. Jinja's immutable sandbox prevents access to Python (other programs have executed code
+from templates of downloaded folders: CVE-2024-34359), but not endless loops or huge values. This sandbox counts every
+loop iteration, call, filter, comparison and new value against a budget (`render_budget.py`), and allows only methods
+and filters whose work is bounded by their arguments.
 """
 
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from turnwise.core.errors import TemplateError
-from turnwise.text.chat_templates.render_budget import NEW_ENTRY, current_budget
+from turnwise.text.chat_templates.render_budget import NEW_ENTRY_SIZE, current_budget
 from turnwise.text.chat_templates.template_filters import allowed_filters, metered
 
-# Methods whose result is bounded by their arguments. Not among them: format, center, ljust, rjust, zfill, expandtabs,
-# translate, encode, to_bytes and all that change a value.
-TEXT_METHODS = frozenset({
+# Methods whose result is bounded by their arguments. Not allowed: format, center, ljust, rjust, zfill, expandtabs,
+# translate, encode, to_bytes and methods that modify a value.
+STR_METHODS = frozenset({
     "capitalize", "casefold", "count", "endswith", "find", "index", "isalnum", "isalpha", "isascii", "isdecimal",
     "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper", "join", "lower",
     "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rpartition", "rsplit",
@@ -35,11 +35,11 @@ _JINJA_OBJECTS = (BlockReference, Cycler, Joiner, LoopContext, Macro, Namespace,
 
 
 class _Namespace(Namespace):
-    """`namespace()` whose attributes a template can set, but not those that mean something to Python."""
+    """`namespace()` of templates. Attributes with a leading underscore are rejected."""
 
-    def __init__(*args: Any, **kwargs: Any) -> None:  # so that an attribute may be called `self`
-        self, *given = args
-        attributes = dict(*given, **kwargs)
+    def __init__(*args: Any, **kwargs: Any) -> None:  # no parameter `self`: an attribute may have this name
+        self, *positional = args
+        attributes = dict(*positional, **kwargs)
         for name in attributes:
             _check_name(name)
         Namespace.__init__(self, attributes)
@@ -49,7 +49,7 @@ class _Namespace(Namespace):
         Namespace.__setitem__(self, name, value)
 
     def __repr__(self) -> str:
-        return "<Namespace>"  # namespaces may hold each other, which written out would never end
+        return "<Namespace>"  # namespaces may contain each other
 
 
 def _check_name(name: Any) -> None:
@@ -57,74 +57,74 @@ def _check_name(name: Any) -> None:
         raise SecurityError(f"a namespace cannot have an attribute {name!r}")
 
 
-class _Meter(NodeTransformer):
-    """Leads through a filter of ours what Jinja would otherwise compute without asking anybody."""
+class _BudgetTransformer(NodeTransformer):
+    """Inserts filters that count what Jinja evaluates without a hook."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         self.generic_visit(node)
-        node.iter = _led_through("_rounds", node.iter)
+        node.iter = _apply_filter("_count_iterations", node.iter)
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
-        return _led_through("_concat", nodes.List(node.nodes, lineno=node.lineno, environment=node.environment))
+        return _apply_filter("_concat", nodes.List(node.nodes, lineno=node.lineno, environment=node.environment))
 
     def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
         self.generic_visit(node)
-        return _led_through("_made", node) if node.ctx == "load" else node
+        return _apply_filter("_charge", node) if node.ctx == "load" else node
 
     def visit_Name(self, node: nodes.Name) -> nodes.Node:
-        """A macro's further arguments are lists that nobody wrote down."""
-        return _led_through("_made", node) if node.name in ("varargs", "kwargs") and node.ctx == "load" else node
+        """`varargs` and `kwargs` of a macro are new containers without a literal."""
+        return _apply_filter("_charge", node) if node.name in ("varargs", "kwargs") and node.ctx == "load" else node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
         self.generic_visit(node)
-        return _led_through("_made", node) if isinstance(node.arg, nodes.Slice) else node
+        return _apply_filter("_charge", node) if isinstance(node.arg, nodes.Slice) else node
 
-    def _visit_made(self, node: nodes.Expr) -> nodes.Node:
+    def _visit_new_value(self, node: nodes.Expr) -> nodes.Node:
         self.generic_visit(node)
-        return _led_through("_made", node)
+        return _apply_filter("_charge", node)
 
-    visit_List = visit_Dict = visit_Compare = _visit_made
+    visit_List = visit_Dict = visit_Compare = _visit_new_value
 
 
-def _led_through(filter: str, node: nodes.Node) -> nodes.Filter:
+def _apply_filter(name: str, node: nodes.Node) -> nodes.Filter:
     return nodes.Filter(
-        cast(nodes.Expr, node), filter, [], [], None, None, lineno=node.lineno, environment=node.environment
+        cast(nodes.Expr, node), name, [], [], None, None, lineno=node.lineno, environment=node.environment
     )
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja's immutable sandbox with a budget; see the top of this file."""
+    """Jinja's immutable sandbox with a budget."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, finalize=lambda value: current_budget().text(value))
+        super().__init__(**options, finalize=lambda value: current_budget().to_text(value))
         self.filters = allowed_filters()
         self.tests = {name: metered(test) for name, test in self.tests.items()}
         self.globals = {
-            "range": self.globals["range"],  # the sandbox's own, of at most 100,000 numbers
-            "dict": lambda *args, **kwargs: dict(*args, **kwargs),  # the class itself would hand out its methods
+            "range": self.globals["range"],  # the sandbox's range, with at most 100,000 numbers
+            "dict": lambda *args, **kwargs: dict(*args, **kwargs),  # a function, since a class has methods
             "namespace": _Namespace,
             "cycler": Cycler,
             "joiner": Joiner,
         }
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
-        return super()._generate(_Meter().visit(source), *args, **kwargs)
+        return super()._generate(_BudgetTransformer().visit(source), *args, **kwargs)
 
     @staticmethod
-    def concat(parts: Iterable[str]) -> str:
-        """How Jinja joins what macros and `{% set %}` blocks have written."""
-        return current_budget().join(parts)
+    def concat(texts: Iterable[str]) -> str:
+        """Join the output of macros and `{% set %}` blocks."""
+        return current_budget().join(texts)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Known methods of plain values, and what Jinja's own objects offer."""
+        """True for the allowed methods of values, and for attributes of Jinja's objects."""
         if not super().is_safe_attribute(obj, attr, value):
             return False
         if isinstance(obj, str):
-            return attr in TEXT_METHODS
+            return attr in STR_METHODS
         if isinstance(obj, dict):
             return attr in DICT_METHODS
         if isinstance(obj, list | tuple):
@@ -132,11 +132,11 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return isinstance(obj, _JINJA_OBJECTS)
 
     def wrap_str_format(self, value: Any) -> None:  # noqa: ARG002
-        """`format` gets no special way in: it is not among the known methods."""
+        """No wrapper for `str.format`, since it is not allowed."""
         return
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """Every call of a template. The names leave all others to the template's own arguments."""
+        """Call an object. The parameter names are mangled, so that they cannot equal argument names of the template."""
         budget = current_budget()
         for value in (*args, *(value for name, value in kwargs.items() if not name.startswith("_"))):
             budget.measure(value)
@@ -145,25 +145,27 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             __obj = partial(_join_texts if name == "join" else budget.replace, owner)
         result = super().call(__context, __obj, *args, **kwargs)
         if isinstance(owner, str) and isinstance(result, list):
-            budget.charge(NEW_ENTRY * len(result))
+            budget.charge(NEW_ENTRY_SIZE * len(result))
         return budget.charge_value(result)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Operators that can make much out of little."""
+        """Apply an operator whose result can be much larger than its operands."""
         budget = current_budget()
-        numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        if operator == "**" or (operator == "%" and not numbers):
-            raise TemplateError(f"The chat template uses '{operator}' to raise powers or format text; it may not.")
-        if operator == "*" and not numbers:
-            times = next((side for side in (left, right) if isinstance(side, int)), 1)
-            budget.charge((budget.measure(left) + budget.measure(right)) * max(times, 1))
+        are_numbers = isinstance(left, int | float) and isinstance(right, int | float)
+        if operator == "**" or (operator == "%" and not are_numbers):
+            raise TemplateError(
+                f"The chat template uses '{operator}' for powers or text formatting, which is not allowed."
+            )
+        if operator == "*" and not are_numbers:
+            factor = next((operand for operand in (left, right) if isinstance(operand, int)), 1)
+            budget.charge((budget.measure(left) + budget.measure(right)) * max(factor, 1))
         return budget.charge_value(super().call_binop(context, operator, left, right))
 
 
-def _join_texts(separator: str, parts: Iterable[Any]) -> str:
-    """`str.join`, which unlike the filter does not write out what is no text."""
-    parts = list(parts)
-    for part in parts:
-        if not isinstance(part, str):
-            raise TypeError(f"join: expected texts, found {type(part).__name__}")
-    return current_budget().join(parts, separator)
+def _join_texts(separator: str, texts: Iterable[Any]) -> str:
+    """`str.join`. Unlike the filter `join`, it does not convert values to text."""
+    texts = list(texts)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"join: expected text, got {type(text).__name__}")
+    return current_budget().join(texts, separator)

@@ -1,6 +1,7 @@
-"""The filters of chat templates: Jinja's own where their work is bounded by their input, ours for the others.
+"""Filters of chat templates: Jinja's filters with bounded work, and replacements for the others.
 
-Names with an underscore are no filters to write: `sandbox.py` leads through them what Jinja computes by itself.
+Filters with a leading underscore are not for templates: `sandbox.py` inserts them around expressions that Jinja
+evaluates itself, to count them.
 """
 
 import json
@@ -19,8 +20,8 @@ MAX_INDENT = 16
 
 T = TypeVar("T")
 
-# Filters of Jinja's own whose result is bounded by their input.
-_PLAIN_FILTERS = (
+# Filters of Jinja whose result is not larger than their input.
+_JINJA_FILTERS = (
     "abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "groupby", "int",
     "items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "safe",
     "select", "selectattr", "sort", "title", "trim", "truncate", "unique", "upper", "wordcount",
@@ -28,9 +29,9 @@ _PLAIN_FILTERS = (
 
 
 def metered(function: Any) -> Any:
-    """A filter or test that counts as a step, and its result as made."""
+    """A filter or test whose calls and results are counted against the budget."""
 
-    @wraps(function)  # also takes over whether Jinja is to pass a context
+    @wraps(function)  # also copies the attribute that makes Jinja pass a context
     def counted(*args: Any, **kwargs: Any) -> Any:
         budget = current_budget()
         for value in args:
@@ -41,7 +42,7 @@ def metered(function: Any) -> Any:
 
 
 @pass_context
-def _rounds(_: Context, values: Iterable[T]) -> Iterator[T]:
+def _count_iterations(_: Context, values: Iterable[T]) -> Iterator[T]:
     budget = current_budget()
     for value in values:
         budget.count_step()
@@ -49,12 +50,12 @@ def _rounds(_: Context, values: Iterable[T]) -> Iterator[T]:
 
 
 @pass_context
-def _concat(_: Context, parts: Iterable[Any]) -> str:
-    return current_budget().join(parts)
+def _concat(_: Context, values: Iterable[Any]) -> str:
+    return current_budget().join(values)
 
 
 @pass_context
-def _made(_: Context, value: T) -> T:
+def _charge(_: Context, value: T) -> T:
     return current_budget().charge_value(value)
 
 
@@ -67,13 +68,12 @@ def _join(environment: jinja2.Environment, value: Iterable[Any], d: str = "", at
 
 def _replace(value: Any, old: str, new: str, count: int | None = None) -> str:
     budget = current_budget()
-    return budget.replace(budget.text(value), str(old), str(new), -1 if count is None else count)
+    return budget.replace(budget.to_text(value), str(old), str(new), -1 if count is None else count)
 
 
 def _indent(value: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
-    current_budget().charge(
-        len(value) + (len(value.splitlines()) + 1) * (len(width) if isinstance(width, str) else width)
-    )
+    indent_size = len(width) if isinstance(width, str) else width
+    current_budget().charge(len(value) + (len(value.splitlines()) + 1) * indent_size)
     return do_indent(value, width, first, blank)
 
 
@@ -90,7 +90,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """As transformers has it, not as Jinja does: nothing is escaped for HTML, and keys keep their order."""
+    """JSON as in transformers: unlike in Jinja, nothing is escaped for HTML, and keys keep their order."""
     if indent is not None and not 0 <= indent <= MAX_INDENT:
         raise ValueError(f"tojson: cannot indent by {indent}")
     budget = current_budget()
@@ -99,19 +99,19 @@ def _tojson(
     return budget.join(encoder.iterencode(value))
 
 
-_OURS: dict[str, Any] = {
-    "_rounds": _rounds,
+_REPLACEMENTS: dict[str, Any] = {
+    "_count_iterations": _count_iterations,
     "_concat": _concat,
-    "_made": _made,
+    "_charge": _charge,
     "indent": _indent,
     "join": _join,
     "replace": _replace,
     "round": _round,
-    "string": lambda value: current_budget().text(value),
+    "string": lambda value: current_budget().to_text(value),
     "tojson": _tojson,
 }
 
 
 def allowed_filters() -> dict[str, Any]:
-    """All that a template may use, each counted against the budget."""
-    return {name: metered(FILTERS[name]) for name in _PLAIN_FILTERS} | _OURS
+    """All filters for templates. Their work is counted against the budget."""
+    return {name: metered(FILTERS[name]) for name in _JINJA_FILTERS} | _REPLACEMENTS

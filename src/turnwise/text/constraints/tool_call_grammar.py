@@ -1,4 +1,4 @@
-"""The grammar of an answer that may or must call tools: what a dialect writes, with arguments of each tool's schema."""
+"""Builds the grammar of responses that may or must call tools: a tool-call format with the schema of every tool."""
 
 import json
 import re
@@ -8,18 +8,20 @@ from typing import Any
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool
-from turnwise.text.constraints.grammar_compiler import JSON_STYLE, GrammarCompiler, GrammarConstraint
-from turnwise.text.constraints.json_schema import SchemaError, normalize_schema
+from turnwise.text.constraints.grammar_compiler import JSON_STYLE, GrammarCompiler
+from turnwise.text.constraints.grammar_constraint import GrammarConstraint
+from turnwise.text.constraints.json_schema import normalize_schema
+from turnwise.text.constraints.schema_keywords import SchemaError
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.tool_call_formats import ToolCallFormat
 
-MOST_BLAMING = 2.0  # seconds of work to find out which tool's arguments cannot be enforced
-# What a custom tool's input stands between when its grammar is a context-free one, which fits into no JSON text.
+MAX_DIAGNOSIS_SECONDS = 2.0  # CPU time to find the tool whose arguments cannot be enforced
+# Delimiters of a custom tool's input with a context-free grammar. Such a grammar cannot be embedded in a JSON string.
 RAW_OPENING, RAW_CLOSING = "\n", "\n}"
 
 
 def build_tool_call_grammar(
-    grammars: GrammarCompiler,
+    grammar_compiler: GrammarCompiler,
     tokenizer: Tokenizer,
     tool_call_format: ToolCallFormat,
     tools: Sequence[Tool],
@@ -28,51 +30,56 @@ def build_tool_call_grammar(
     parallel: bool,
     content: Mapping[str, Any] | None = None,
 ) -> GrammarConstraint:
-    """The grammar of an answer.
+    """Build the grammar of a response.
 
     Args:
-        grammars: compiles for the tokenizer.
-        tokenizer: some have a dialect's markers as special tokens.
-        dialect: how calls are written.
-        tools: those that may be called.
-        forced: an answer without a call is none.
-        parallel: several calls may follow each other, where the dialect has such answers.
-        content: the JSON schema of an answer that does not call; None for any text.
+        grammar_compiler: compiler for the tokenizer.
+        tokenizer: in some tokenizers the markers of a format are special tokens.
+        tool_call_format: format of the calls.
+        tools: tools that may be called.
+        forced: the response must contain a call.
+        parallel: the response may contain several calls, if the format supports it.
+        content: JSON schema of a response without calls. Default: any text.
 
     Raises:
-        InvalidParameter: arguments that cannot be enforced, naming the tool's place in the request.
+        InvalidParameter: a schema or grammar cannot be enforced. The error names the tool's field of the request.
     """
-    _refuse_open_patterns(tools)
+    _reject_unbalanced_patterns(tools)
     try:
-        source, others = _source(tokenizer, tool_call_format, tools, forced, parallel, content)
-        return grammars.compile_tool_calls(source, others, "tools")
+        grammar, subgrammars = _build_grammar(tokenizer, tool_call_format, tools, forced, parallel, content)
+        return grammar_compiler.compile_tool_calls(grammar, subgrammars, "tools")
     except (InvalidParameter, SchemaError, RecursionError) as error:
-        began = time.thread_time()
-        for tool in tools:  # whose fault was it?
-            if time.thread_time() - began > MOST_BLAMING:
+        # Compile the tools one by one: the first one that fails raises an error with its own field.
+        start = time.thread_time()
+        for tool in tools:
+            if time.thread_time() - start > MAX_DIAGNOSIS_SECONDS:
                 break
-            if tool.syntax == "lark":
-                grammars.compile_lark(tool.grammar, tool.param)
-            elif tool.syntax == "regex":
-                grammars.compile_regex(tool.grammar, tool.param)
-            else:
-                grammars.compile_json_schema(tool.arguments_schema, tool.param, arguments=True)
+            _compile_alone(grammar_compiler, tool)
         if content is not None:
-            grammars.compile_json_schema(content, "response_format")
+            grammar_compiler.compile_json_schema(content, "response_format")
         if isinstance(error, InvalidParameter):
             raise
         raise InvalidParameter("tools", "'tools' has a schema that is nested too deeply.") from None
 
 
-def _refuse_open_patterns(tools: Sequence[Tool]) -> None:
-    """A bracket that closes nothing would close the one we put around the pattern."""
+def _compile_alone(grammar_compiler: GrammarCompiler, tool: Tool) -> None:
+    if tool.syntax == "lark":
+        grammar_compiler.compile_lark(tool.grammar, tool.param)
+    elif tool.syntax == "regex":
+        grammar_compiler.compile_regex(tool.grammar, tool.param)
+    else:
+        grammar_compiler.compile_json_schema(tool.arguments_schema, tool.param, arguments=True)
+
+
+def _reject_unbalanced_patterns(tools: Sequence[Tool]) -> None:
+    """Reject patterns with unbalanced round brackets, which could close the group that is put around the pattern."""
     for tool in tools:
         if tool.syntax != "regex":
             continue
         depth, in_class = 0, False
-        for part in re.findall(r"\\.|.", tool.grammar, re.DOTALL):
-            in_class = part == "[" or (in_class and part != "]")
-            depth += 0 if in_class else (part == "(") - (part == ")")
+        for item in re.findall(r"\\.|.", tool.grammar, re.DOTALL):
+            in_class = item == "[" or (in_class and item != "]")
+            depth += 0 if in_class else (item == "(") - (item == ")")
             if depth < 0:
                 break
         if depth:
@@ -82,7 +89,7 @@ def _refuse_open_patterns(tools: Sequence[Tool]) -> None:
             )  # fmt: skip
 
 
-def _source(
+def _build_grammar(
     tokenizer: Tokenizer,
     tool_call_format: ToolCallFormat,
     tools: Sequence[Tool],
@@ -90,54 +97,66 @@ def _source(
     parallel: bool,
     content: Mapping[str, Any] | None,
 ) -> tuple[str, dict[str, str]]:
-    marker = _spelled(tool_call_format.marker, tokenizer)
-    anything = r"/(.|\n)*/" if tool_call_format.marker else r"/([^{](.|\n)*)?/"  # a brace begins a call
-    rules, others = [f"ANYTHING: {anything}"], {}
-    if forced:
-        rules.append(f"start: {marker} calls")
-    elif content is not None:
-        rules += [f"start: content | {marker} calls", "content: " + _json(content)]
-    elif not tool_call_format.marker:
-        rules.append("start: ANYTHING | calls")
-    elif marker == json.dumps(tool_call_format.marker):
-        rules += ["start: ANYTHING | announced calls", f"announced[lazy]: ANYTHING {marker}"]
-    else:  # a special token ends a text by itself
-        rules.append(f"start: ANYTHING | ANYTHING {marker} calls")
-    openings = " | ".join(_spelled(opening, tokenizer) for opening in tool_call_format.openings)
-    # A raw input may hold what would end it, so it is only told apart as the last of an answer.
-    plain = [i for i, tool in enumerate(tools) if tool.syntax != "lark"]
-    raw = [i for i, tool in enumerate(tools) if tool.syntax == "lark"]
-    between, closing = _spelled(tool_call_format.separator, tokenizer), _spelled(tool_call_format.closing, tokenizer)
-    earlier = f"(call {between})* " if parallel and tool_call_format.parallel_calls and plain else ""
+    """The Lark grammar of a response, and the subgrammars that it refers to."""
+    rules = [*_start_rules(tokenizer, tool_call_format, forced, content)]
+    subgrammars: dict[str, str] = {}
+    openings = " | ".join(_to_literal(opening, tokenizer) for opening in tool_call_format.openings)
+    # A raw input may contain its own delimiter, which is unambiguous only at the end of the response.
+    json_tools = [i for i, tool in enumerate(tools) if tool.syntax != "lark"]
+    raw_tools = [i for i, tool in enumerate(tools) if tool.syntax == "lark"]
+    separator = _to_literal(tool_call_format.separator, tokenizer)
+    closing = _to_literal(tool_call_format.closing, tokenizer)
+    has_several = parallel and tool_call_format.parallel_calls and json_tools
+    earlier = f"(call {separator})* " if has_several else ""
     rules.append(f"calls: ({openings}) {earlier}last {closing}")
-    rules.append(f"last: {' | '.join([*(['call'] if plain else []), *(['raw'] if raw else [])])}")
-    if plain:
-        rules.append("call: " + json.dumps('{"name": "') + f" ({' | '.join(f'call_{i}' for i in plain)}) " + '"}"')
-    if raw:
-        rules.append("raw: " + json.dumps('{"name": "') + f" ({' | '.join(f'raw_{i}' for i in raw)}) ")
-    for i in plain:
+    rules.append(f"last: {' | '.join([*(['call'] if json_tools else []), *(['raw'] if raw_tools else [])])}")
+    name_start = json.dumps('{"name": "')
+    if json_tools:
+        rules.append(f"call: {name_start} ({' | '.join(f'call_{i}' for i in json_tools)}) " + '"}"')
+    if raw_tools:
+        rules.append(f"raw: {name_start} ({' | '.join(f'raw_{i}' for i in raw_tools)}) ")
+    for i in json_tools:
         head = f'{tools[i].name}", "{tool_call_format.arguments_key}": '
-        rules.append(f"call_{i}: {json.dumps(head)} {_json(tools[i].arguments_schema, arguments=True)}")
-    for i in raw:
+        rules.append(f"call_{i}: {json.dumps(head)} {_json_rule(tools[i].arguments_schema, arguments=True)}")
+    for i in raw_tools:
         head = f'{tools[i].name}", "{tool_call_format.arguments_key}": {RAW_OPENING}'
         rules.append(f"raw_{i}: {json.dumps(head)} @input_{i} {json.dumps(RAW_CLOSING)}")
-        others[f"input_{i}"] = tools[i].grammar
-    return "\n".join(rules), others
+        subgrammars[f"input_{i}"] = tools[i].grammar
+    return "\n".join(rules), subgrammars
 
 
-def _spelled(text: str, tokenizer: Tokenizer) -> str:
-    """A literal of the grammar; special tokens in it stand for themselves."""
-    special = "|".join(map(re.escape, tokenizer.special_tokens))
-    parts = re.split(f"({special})", text) if special else [text]
-    spelled = [
-        f"<[{tokenizer.token_to_id(part)}]>"
-        if part in tokenizer.special_tokens
-        else json.dumps(part, ensure_ascii=False)
-        for part in parts
-        if part
+def _start_rules(
+    tokenizer: Tokenizer, tool_call_format: ToolCallFormat, forced: bool, content: Mapping[str, Any] | None
+) -> list[str]:
+    """Rules for the start of a response: text, content with a schema, and the marker before calls."""
+    marker = _to_literal(tool_call_format.marker, tokenizer)
+    # Without a marker, a brace at the start begins a call.
+    any_text = r"/(.|\n)*/" if tool_call_format.marker else r"/([^{](.|\n)*)?/"
+    rules = [f"ANYTHING: {any_text}"]
+    if forced:
+        return [*rules, f"start: {marker} calls"]
+    if content is not None:
+        return [*rules, f"start: content | {marker} calls", "content: " + _json_rule(content)]
+    if not tool_call_format.marker:
+        return [*rules, "start: ANYTHING | calls"]
+    if marker == json.dumps(tool_call_format.marker):
+        return [*rules, "start: ANYTHING | announced calls", f"announced[lazy]: ANYTHING {marker}"]
+    return [*rules, f"start: ANYTHING | ANYTHING {marker} calls"]  # a special token cannot be a part of text
+
+
+def _to_literal(text: str, tokenizer: Tokenizer) -> str:
+    """The text as a literal of the grammar, with special tokens as token ids."""
+    pattern = "|".join(map(re.escape, tokenizer.special_tokens))
+    pieces = re.split(f"({pattern})", text) if pattern else [text]
+    literals = [
+        f"<[{tokenizer.token_to_id(piece)}]>"
+        if piece in tokenizer.special_tokens
+        else json.dumps(piece, ensure_ascii=False)
+        for piece in pieces
+        if piece
     ]
-    return " ".join(spelled) or '""'
+    return " ".join(literals) or '""'
 
 
-def _json(schema: Mapping[str, Any], *, arguments: bool = False) -> str:
+def _json_rule(schema: Mapping[str, Any], *, arguments: bool = False) -> str:
     return "%json " + json.dumps({**normalize_schema(schema, arguments=arguments), "x-guidance": JSON_STYLE})
