@@ -23,7 +23,7 @@ ANSWER = Message("assistant", "", tool_calls=(ToolCall("123456789", "now", "{}")
         (f"<tool_call>{CALL}</tool_call>\n", ["<|im_end|>"], f"<tool_call>{CALL}</tool_call>"),
     ],
 )  # fmt: skip
-def test_a_call_is_learned_up_to_the_token_that_ends_the_turn(written, special, learned):
+def test_the_span_of_a_call_ends_before_the_token_that_ends_the_turn(written, special, learned):
     def apply(messages, _):
         return "".join("?!" if message.role == "user" else written for message in messages)
 

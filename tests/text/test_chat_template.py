@@ -1,4 +1,4 @@
-"""Templates render as in transformers, and what one might try instead ends soon and small."""
+"""Templates render as in transformers, and hostile templates are rejected with little time and memory."""
 
 import contextlib
 import resource
@@ -16,16 +16,16 @@ from turnwise.text.chat_templates import sandbox
 from turnwise.text.chat_templates.chat_template import MAX_TEMPLATE_CHARACTERS, apply_chat_template
 
 MESSAGES = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
-ROUNDS = "{% for i in range(60) %}"
+LOOP = "{% for i in range(60) %}"
 BIG = "{% set ns = namespace(x='ab', l=[]) %}{% for i in range(21) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
 
 
 def doubling(expression, first="'ab'"):
-    return f"{{% set ns = namespace(x={first}) %}}{ROUNDS}{{% set ns.x = {expression} %}}{{% endfor %}}"
+    return f"{{% set ns = namespace(x={first}) %}}{LOOP}{{% set ns.x = {expression} %}}{{% endfor %}}"
 
 
 ATTACKS = {
-    # without end
+    # endless
     "nested loops": "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
     "filtered loops": "{% for i in range(100000) if i %}{% for j in range(100000) if j < 0 %}{% endfor %}{% endfor %}",
     "recursive loop": "{% for i in [1, 2] recursive %}{{ loop([1, 2]) }}{% endfor %}",
@@ -35,7 +35,7 @@ ATTACKS = {
     "endless block": "{% block a %}{{ self.a() }}{{ self.a() }}{% endblock %}",
     "huge range": "{{ range(1000000000) | list }}",
     "loop over text": BIG + "{% for a in ns.x %}{% endfor %}",
-    # great power out of little
+    # huge numbers
     "power": "{{ 10 ** 1000000000 }}",
     "squaring": doubling("ns.x * ns.x", "10"),
     "rounding": "{{ 5 | round(-1000000000) }}",
@@ -52,7 +52,7 @@ ATTACKS = {
     "replace filter": doubling("ns.x | replace('a', ns.x)"),
     "replace method": doubling("ns.x.replace('', ns.x)"),
     "set block": doubling("ns.x")
-    + ROUNDS + "{% set t %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = t %}{% endfor %}",
+    + LOOP + "{% set t %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = t %}{% endfor %}",
     "macro's text": "{% macro m() %}{% for i in range(100000) %}" + "x" * 9000 + "{% endfor %}{% endmacro %}{{ m() }}",
     "long rendering": "{% for i in range(100000) %}" + "x" * 9000 + "{% endfor %}",
     "many at once": BIG + "{{ " + " ~ ".join(["ns.x"] * 2000) + " }}",
@@ -80,7 +80,7 @@ ATTACKS = {
     "lipsum": "{{ lipsum(100000000) }}",
     "to_bytes": "{{ (5).to_bytes(1000000000, 'big') }}",
     "time format": "{{ strftime_now('%1000000000d' ~ 'x' * 1000) }}",
-    # small in memory, endless on paper
+    # small in memory, huge as text
     "list of lists": doubling("[ns.x, ns.x]", "['ha']") + "{{ ns.x }}",
     "tuples": doubling("(ns.x, ns.x)", "['ha']") + "{{ ns.x == ns.x }}",
     "dicts": doubling("dict(a=ns.x, b=ns.x)", "{}") + "{{ ns.x | tojson }}",
@@ -88,9 +88,9 @@ ATTACKS = {
     "list plus": doubling("ns.x + ns.x", "['ha']"),
     "grouped": doubling("[{'k': 1, 'v': ns.x}, {'k': 1, 'v': ns.x}] | groupby('k')", "[1]"),
     "macro arguments": doubling("ns.x", "[1]")
-    + "{% macro m() %}{% set ns.x = varargs %}{% endmacro %}" + ROUNDS + "{{ m(ns.x, ns.x) }}{% endfor %}{{ ns.x }}",
+    + "{% macro m() %}{% set ns.x = varargs %}{% endmacro %}" + LOOP + "{{ m(ns.x, ns.x) }}{% endfor %}{{ ns.x }}",
     "deep list": "{% set n = namespace(x=1) %}{% for i in range(99999) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}",
-    # held on to
+    # accumulated memory
     "slices": BIG + "{% for i in range(99999) %}{% set ns.l = ns.l + [ns.x[1:]] %}{% endfor %}",
     "nested copies": BIG + "{% for i in range(99999) %}{% set ns.l = [ns.l, ns.x | upper] %}{% endfor %}",
     "split text": BIG + "{% for i in range(99999) %}{% set ns.l = ns.x.split('a') %}{% endfor %}",
@@ -114,7 +114,7 @@ ATTACKS = {
     "include": "{% include 'x' %}",
     "import": "{% import 'x' as y %}",
     "extends": "{% extends 'x' %}",
-    # hard to read
+    # hard to parse
     "deep brackets": "{{ " + "(" * 20000 + "1" + ")" * 20000 + " }}",
     "deep list literal": "{{ " + "[" * 20000 + "]" * 20000 + " }}",
     "deep loops": "{% for i in [1] %}" * 40 + "{% endfor %}" * 40,
@@ -122,7 +122,7 @@ ATTACKS = {
     "long number": "{{ " + "9" * 90000 + " }}",
     "long template": "x" * (MAX_TEMPLATE_CHARACTERS + 1),
     "constants folded while compiling": "{{ 'aaaaaaaaaaaaaaaa' | replace('a', '" + "b" * 90000 + "') * 90000 }}",
-    # mistakes
+    # errors
     "syntax": "{% for %}",
     "undefined": "{{ nope.nope }}",
     "type": "{{ 1 + 'a' }}",
@@ -136,8 +136,8 @@ def render(template, messages=MESSAGES, **variables):
 
 
 @pytest.fixture
-def little_memory():
-    """Two gigabytes more than now, and not a byte beyond."""
+def memory_limit():
+    """Limits the memory to two gigabytes more than now."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm") as statm:  # noqa: PTH123
         used = int(statm.read().split()[0]) * resource.getpagesize()
@@ -148,7 +148,7 @@ def little_memory():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_refused_soon_and_small(name, little_memory, monkeypatch):
+def test_an_attack_is_rejected_with_little_time_and_memory(name, memory_limit, monkeypatch):
     monkeypatch.setattr(budget, "MAX_SECONDS", 0.5)
     monkeypatch.setattr(budget, "MAX_STEPS", 100_000)
     started = time.thread_time()
@@ -156,20 +156,20 @@ def test_an_attack_is_refused_soon_and_small(name, little_memory, monkeypatch):
         render(ATTACKS[name])
     assert time.thread_time() - started < 5
     assert len(str(caught.value)) < 500
-    assert not isinstance(caught.value.__cause__, MemoryError), "the budget should have stopped it, not the machine"
+    assert not isinstance(caught.value.__cause__, MemoryError), "the budget must stop it before the memory limit"
     assert MESSAGES == [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["nested loops", "branching macro", "searching", "searching in a filter"])
-def test_the_real_limits_end_it_too(name):
+def test_the_default_limits_stop_endless_templates(name):
     started = time.thread_time()
     with pytest.raises(TemplateError, match="does not come to an end"):
         render(ATTACKS[name])
     assert time.thread_time() - started < 4 * budget.MAX_SECONDS
 
 
-def test_a_dialogue_of_a_million_characters_is_well_inside_the_limits():
+def test_a_dialogue_of_a_million_characters_is_within_the_limits():
     template = (
         "{% set ns = namespace(n=0, text='') %}{% for m in messages %}{% set c = m.content.split('</think>')[-1] %}"
         "{% set ns.n = ns.n + 1 %}{% if m.role != 'tool' and 'x' not in c %}{{ '<' ~ m.role ~ '>\n' + c | trim }}"
@@ -208,40 +208,40 @@ EXPRESSIONS = [
 
 
 @pytest.mark.parametrize("template", EXPRESSIONS)
-def test_a_template_means_what_it_means_in_transformers(template):
+def test_templates_render_as_in_transformers(template):
     environment = transformers.utils.chat_template_utils._compile_jinja_template(template)
     expected = environment.render(messages=MESSAGES, tools=None, documents=None, add_generation_prompt=False)
     assert render(template) == expected
 
 
-def test_a_refusal_is_told_in_the_words_of_the_template():
+def test_the_error_of_a_template_is_reported():
     with pytest.raises(TemplateError, match="rejects these messages: not so"):
         render("{{ raise_exception('not so') }}")
-    with pytest.raises(TemplateError, match="mistake in line 2"):
+    with pytest.raises(TemplateError, match="error in line 2"):
         render("\n{% endfor %}")
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text("{}%#-[]()'\"|~+*. \nabcifforsetinendmacro01", max_size=60))
-def test_any_template_ends_well_or_in_a_template_error(source):
+def test_any_template_renders_or_raises_a_template_error(source):
     with contextlib.suppress(TemplateError):
         assert isinstance(render(source), str)
 
 
-def test_budgets_of_concurrent_renderings_are_their_own():
+def test_concurrent_renderings_have_separate_budgets():
     from concurrent.futures import ThreadPoolExecutor
 
     template = "{% for i in range(40000) %}{% endfor %}{{ messages[0].content }}"
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda i: render(template, [{"role": "user", "content": str(i)}]), range(40)))
-    assert found == [str(i) for i in range(40)]
+        texts = list(pool.map(lambda i: render(template, [{"role": "user", "content": str(i)}]), range(40)))
+    assert texts == [str(i) for i in range(40)]
 
 
-def test_jinja_has_no_more_filters_than_we_have_looked_at():
-    """A new Jinja may bring new ones; they stay out until somebody has thought about their bounds."""
+def test_filters_of_jinja_that_are_not_allowed_are_listed():
+    """Filters of a new Jinja version are not allowed before their bounds are examined."""
     environment = sandbox.TemplateEnvironment()
-    left_out = set(jinja2.filters.FILTERS) - set(environment.filters)
-    assert left_out == {
+    omitted = set(jinja2.filters.FILTERS) - set(environment.filters)
+    assert omitted == {
         "attr", "batch", "center", "filesizeformat", "forceescape", "format", "pprint", "random", "slice", "striptags",
         "sum", "urlencode", "urlize", "wordwrap", "xmlattr",
     }  # fmt: skip

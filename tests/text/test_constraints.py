@@ -26,14 +26,14 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def wander(constraint, tokenizer, seed, most=400):
+def sample_tokens(constraint, tokenizer, seed, max_tokens=400):
     """Tokens drawn evenly from what is allowed, until the end is drawn, nothing may follow, or `most` are out."""
     rng, state, ids = random.Random(seed), constraint.start(), []
-    while len(ids) < most and not state.is_complete:
-        may = [id for id, fine in enumerate(state.token_mask()) if fine]
-        assert may, "something may always follow"
-        ends = [id for id in may if id in tokenizer.stop_ids]
-        token = rng.choice(ends) if ends and rng.random() < 0.2 else rng.choice(may)
+    while len(ids) < max_tokens and not state.is_complete:
+        allowed = [id for id, is_allowed in enumerate(state.token_mask()) if is_allowed]
+        assert allowed, "a token is always allowed"
+        ends = [id for id in allowed if id in tokenizer.stop_ids]
+        token = rng.choice(ends) if ends and rng.random() < 0.2 else rng.choice(allowed)
         if token in tokenizer.stop_ids:
             return ids, True
         state.accept(token)
@@ -43,19 +43,19 @@ def wander(constraint, tokenizer, seed, most=400):
 
 @each_kind
 @pytest.mark.parametrize("seed", range(5))
-def test_what_comes_out_of_a_regex_matches_it(tokenizer_of, kind, seed):
+def test_sampled_output_matches_the_regex(tokenizer_of, kind, seed):
     tokenizer = tokenizer_of(kind)
     pattern = r"(yes|no), [a-z]{2,5} [0-9]{1,3}( 你好)?!"
-    ids, ended = wander(GrammarCompiler(tokenizer).compile_regex(pattern, "guided_regex"), tokenizer, seed)
+    ids, ended = sample_tokens(GrammarCompiler(tokenizer).compile_regex(pattern, "guided_regex"), tokenizer, seed)
     assert ended
     assert re.fullmatch(pattern, tokenizer.decode(ids))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_choice_is_one_of_them(tokenizer_of, seed):
+def test_sampled_output_is_one_of_the_choices(tokenizer_of, seed):
     tokenizer = tokenizer_of("turnwise")
     choices = ["yes", "yes indeed", 'a "quoted" one\n', "你好"]
-    ids, ended = wander(GrammarCompiler(tokenizer).compile_choice(choices, "guided_choice"), tokenizer, seed)
+    ids, ended = sample_tokens(GrammarCompiler(tokenizer).compile_choice(choices, "guided_choice"), tokenizer, seed)
     assert ended
     assert tokenizer.decode(ids) in choices
 
@@ -73,35 +73,36 @@ SCHEMA = {
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_comes_out_of_a_schema_is_json_of_it(tokenizer_of, seed):
+def test_sampled_output_is_valid_for_the_schema(tokenizer_of, seed):
     tokenizer = tokenizer_of("turnwise")
-    ids, ended = wander(GrammarCompiler(tokenizer).compile_json_schema(SCHEMA, "response_format"), tokenizer, seed)
+    grammar = GrammarCompiler(tokenizer).compile_json_schema(SCHEMA, "response_format")
+    ids, ended = sample_tokens(grammar, tokenizer, seed)
     assert ended
-    said = json.loads(tokenizer.decode(ids))
-    assert said["size"] in ("small", "large")
-    assert 1 <= said["count"] <= 20
-    assert said.keys() <= SCHEMA["properties"].keys()
+    value = json.loads(tokenizer.decode(ids))
+    assert value["size"] in ("small", "large")
+    assert 1 <= value["count"] <= 20
+    assert value.keys() <= SCHEMA["properties"].keys()
 
 
-def test_a_lark_grammar(tokenizer_of):
+def test_sampled_output_follows_a_lark_grammar(tokenizer_of):
     tokenizer = tokenizer_of("turnwise")
     grammar = GrammarCompiler(tokenizer).compile_lark('start: "(" start ")" | "x"', "guided_grammar")
-    ids, ended = wander(grammar, tokenizer, 3)
+    ids, ended = sample_tokens(grammar, tokenizer, 3)
     assert ended
     assert re.fullmatch(r"\(*x\)*", tokenizer.decode(ids))
 
 
-def test_answers_of_one_grammar_do_not_disturb_each_other(tokenizer_of):
+def test_states_of_one_grammar_are_independent(tokenizer_of):
     tokenizer = tokenizer_of("turnwise")
     grammar = GrammarCompiler(tokenizer).compile_choice(["ab", "cd"], "guided_choice")
-    one, other = grammar.start(), grammar.start()
-    one.accept(tokenizer.encode("a")[0])
-    assert other.token_mask()[tokenizer.encode("c")[0]]
-    assert not one.token_mask()[tokenizer.encode("c")[0]]
+    first, second = grammar.start(), grammar.start()
+    first.accept(tokenizer.encode("a")[0])
+    assert second.token_mask()[tokenizer.encode("c")[0]]
+    assert not first.token_mask()[tokenizer.encode("c")[0]]
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("compile_grammar", "message"),
     [
         (lambda g: g.compile_regex("(", "guided_regex"), "'guided_regex' cannot be enforced"),
         (lambda g: g.compile_lark("nonsense", "guided_grammar"), "'guided_grammar' cannot be enforced"),
@@ -120,14 +121,14 @@ def test_answers_of_one_grammar_do_not_disturb_each_other(tokenizer_of):
         (lambda g: g.compile_json_schema({"type": "wrong"}, "x"), "'x' cannot"),
         (lambda g: g.compile_json_schema(3, "x"), "'x' cannot"),
         (
-            lambda g: g.compile_regex("a" * MAX_GRAMMAR_CHARACTERS + "a", "guided_regex"),
+            lambda g: g.compile_regex("a" * (MAX_GRAMMAR_CHARACTERS + 1), "guided_regex"),
             "longer than 65,536 characters",
         ),
     ],
 )
-def test_what_cannot_be_enforced_is_refused_with_the_reason(tokenizer_of, make, says):
-    with pytest.raises(InvalidParameter, match=re.escape(says)) as error:
-        make(GrammarCompiler(tokenizer_of("turnwise")))
+def test_an_unsupported_grammar_is_rejected_with_the_reason(tokenizer_of, compile_grammar, message):
+    with pytest.raises(InvalidParameter, match=re.escape(message)) as error:
+        compile_grammar(GrammarCompiler(tokenizer_of("turnwise")))
     assert len(str(error.value)) < 400
     assert "\n" not in str(error.value)
 
@@ -162,22 +163,22 @@ def nested(depth):
         ),
     ],
 )  # fmt: skip
-def test_a_hostile_grammar_takes_little_time_or_is_refused(tokenizer_of, attack):
+def test_a_hostile_grammar_is_fast_or_rejected(tokenizer_of, attack):
     tokenizer = tokenizer_of("turnwise")
     grammars = GrammarCompiler(tokenizer)
     grammars.compile_regex("warm up", "x")
-    began = time.thread_time()
-    with suppress(UserError):  # also in the middle of an answer
+    start = time.thread_time()
+    with suppress(UserError):  # may be raised at any step
         state = attack(grammars).start()
         for _ in range(50):
             if state.is_complete:
                 break
             state.accept(int(state.token_mask().nonzero()[0][-1]))
-    assert time.thread_time() - began < 5
+    assert time.thread_time() - start < 5
 
 
 @each_kind
-def test_a_token_is_the_bytes_it_adds_to_a_text(tokenizer_of, kind):
+def test_token_bytes_concatenate_to_the_text(tokenizer_of, kind):
     tokenizer = tokenizer_of(kind)
     vocabulary = Vocabulary(tokenizer)
     assert len(vocabulary) == tokenizer.vocab_size
@@ -195,33 +196,33 @@ WORDS = ["a", "ab", "the", "e r", "好", "lamp", "Ã", "!", "aaa"]
 @each_kind
 @quick
 @given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), seed=st.integers(0, 1000))
-def test_a_banned_word_never_comes_however_it_could_be_cut(tokenizer_of, kind, words, seed):
+def test_bad_words_never_occur_however_they_are_tokenized(tokenizer_of, kind, words, seed):
     tokenizer = tokenizer_of(kind)
     state = BadWordsConstraint(words, vocabulary := Vocabulary(tokenizer)).start()
-    rng, said = random.Random(seed), b""
-    wanted = [
+    rng, output = random.Random(seed), b""
+    candidates = [
         i for i in range(len(vocabulary)) if any(c in vocabulary.output_bytes(i) for c in "".join(words).encode())
     ]
     for _ in range(80):
         token_mask = state.token_mask()
-        token = rng.choice([id for id in wanted if token_mask[id]] or [int(token_mask.nonzero()[0][0])])
-        # Exactly those are masked that would complete a word.
+        token = rng.choice([id for id in candidates if token_mask[id]] or [int(token_mask.nonzero()[0][0])])
+        # Exactly the tokens that would complete a word are masked.
         for id in rng.sample(range(len(vocabulary)), 30):
-            completes = any(word.encode() in said + vocabulary.output_bytes(id) for word in words)
+            completes = any(word.encode() in output + vocabulary.output_bytes(id) for word in words)
             assert token_mask[id] == (not completes)
         state.accept(token)
-        said += vocabulary.output_bytes(token)
-    assert not any(word.encode() in said for word in words)
+        output += vocabulary.output_bytes(token)
+    assert not any(word.encode() in output for word in words)
 
 
 @each_kind
-def test_banned_words_of_the_greatest_length_cost_a_step_little(tokenizer_of, kind):
+def test_a_step_with_the_longest_bad_words_is_fast(tokenizer_of, kind):
     words = BadWordsConstraint([letter * MAX_STRING for letter in "abcdefghijklmnop"], Vocabulary(tokenizer_of(kind)))
-    state, began = words.start(), time.thread_time()
+    state, start = words.start(), time.thread_time()
     for token in tokenizer_of(kind).encode("a" * 20):
         state.token_mask()
         state.accept(token)
-    assert time.thread_time() - began < 2
+    assert time.thread_time() - start < 2
 
 
 class TestCache:
@@ -246,7 +247,7 @@ class TestCache:
         assert cache.num_characters <= 100
 
 
-def test_after_preparing_nothing_is_built_from_the_whole_vocabulary(tokenizer_of, monkeypatch):
+def test_prepare_builds_all_tables_of_the_vocabulary(tokenizer_of, monkeypatch):
     renderer = Renderer.from_tokenizer(tokenizer_of("turnwise"))
     renderer.prepare()
     for name in ("Vocabulary", "TokenLowerBound", "GrammarCompiler"):

@@ -1,4 +1,4 @@
-"""Normalized schemas: what follows one follows the schema that was sent, and listed objects are closed."""
+"""Normalized schemas: values valid for one are valid for the original, and objects that list properties are closed."""
 
 import json
 import random
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher
-from test_constraints import wander
+from test_constraints import sample_tokens
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.text.constraints.grammar_compiler import MAX_SCHEMA_CHARACTERS, GrammarCompiler
@@ -18,7 +18,7 @@ from turnwise.text.constraints.schema_keywords import MAX_DEPTH, SUPPORTED_FORMA
 
 TEXT = {"type": "string"}
 POINT = {"type": "object", "properties": {"x": TEXT}}
-OTHER = {"type": "object", "properties": {"y": TEXT}}
+PERSON = {"type": "object", "properties": {"y": TEXT}}
 CLOSED = {**POINT, "additionalProperties": False}
 NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
 
@@ -54,15 +54,15 @@ def test_an_object_that_lists_its_properties_has_no_others(schema, expected):
 def test_objects_of_several_schemas_have_the_properties_of_all():
     schema = {
         "$defs": {"p": POINT},
-        "allOf": [{"$ref": "#/$defs/p"}, OTHER],
+        "allOf": [{"$ref": "#/$defs/p"}, PERSON],
         "properties": {"p": {"$ref": "#/$defs/p"}},
     }
-    made = normalize_schema(schema)
-    assert made["properties"].keys() == {"p", "x", "y"}
-    assert made["additionalProperties"] is False
-    assert "additionalProperties" not in made["allOf"][1]
-    by_name = {reference: made["$defs"][reference.rsplit("/")[-1]] for reference in
-               (made["allOf"][0]["$ref"], made["properties"]["p"]["$ref"])}  # fmt: skip
+    normalized = normalize_schema(schema)
+    assert normalized["properties"].keys() == {"p", "x", "y"}
+    assert normalized["additionalProperties"] is False
+    assert "additionalProperties" not in normalized["allOf"][1]
+    by_name = {reference: normalized["$defs"][reference.rsplit("/")[-1]] for reference in
+               (normalized["allOf"][0]["$ref"], normalized["properties"]["p"]["$ref"])}  # fmt: skip
     assert list(by_name.values()) == [POINT, CLOSED]
 
 
@@ -75,20 +75,20 @@ def test_objects_of_several_schemas_have_the_properties_of_all():
         {**POINT, "additionalProperties": True},
         {**POINT, "additionalProperties": TEXT},
         {"type": "object", "patternProperties": {"^y": TEXT}},
-        {"allOf": [{**POINT, "additionalProperties": True}, OTHER]},
+        {"allOf": [{**POINT, "additionalProperties": True}, PERSON]},
         {"const": {"type": "object", "properties": {"type": "object"}}},
         {"enum": [{"type": "object", "properties": {"a": 1}, "description": "b"}]},
     ],
 )
-def test_what_was_meant_to_be_open_or_is_plain_data_stays_as_it_is(schema):
+def test_open_objects_and_plain_data_are_not_changed(schema):
     assert normalize_schema(schema) == schema
 
 
 @pytest.mark.parametrize("name", ["not", "if", "allOf", "enum", "const", "default", "examples", "properties", "$ref"])
-def test_a_property_may_be_called_like_a_keyword(name):
+def test_a_property_may_have_the_name_of_a_keyword(name):
     schema = {"type": "object", "properties": {name: POINT}, "required": [name]}
-    made = normalize_schema(schema)
-    assert made == {**schema, "properties": {name: CLOSED}, "additionalProperties": False}
+    normalized = normalize_schema(schema)
+    assert normalized == {**schema, "properties": {name: CLOSED}, "additionalProperties": False}
     assert drop_unsupported_keywords(schema) == (schema, [])
 
 
@@ -107,7 +107,7 @@ def test_a_property_may_be_called_like_a_keyword(name):
         ({"$schema": "https://example.com/mine", "type": "string", "x-guidance": {"lenient": True}}, TEXT),
     ],
 )  # fmt: skip
-def test_what_asserts_nothing_is_left_out(schema, expected):
+def test_annotations_and_trivial_assertions_are_removed(schema, expected):
     assert normalize_schema(schema) == expected
     assert list(find_unsupported_keywords(schema)) == []
 
@@ -121,11 +121,11 @@ def test_what_asserts_nothing_is_left_out(schema, expected):
         ([{"const": 1}, {"const": 1.0}], "oneOf"),
     ],
 )
-def test_one_of_distinct_constants_is_any_of_them(parts, keyword):
+def test_one_of_distinct_constants_becomes_any_of(parts, keyword):
     assert keyword in normalize_schema({"oneOf": parts})
 
 
-def test_the_formats_are_those_of_the_library():
+def test_supported_formats_are_those_of_the_library():
     def is_valid(format):
         grammar = LLMatcher.grammar_from_json_schema(json.dumps({"type": "string", "format": format}))
         return LLMatcher.validate_grammar(grammar) == ""
@@ -133,7 +133,7 @@ def test_the_formats_are_those_of_the_library():
     assert all(map(is_valid, SUPPORTED_FORMATS))
     registered = {"idn-email", "idn-hostname", "uri-reference", "iri", "iri-reference", "uri-template", "json-pointer",
                   "relative-json-pointer", "regex"}  # fmt: skip
-    assert not any(map(is_valid, registered)), "a format that the library learned may be enforced too"
+    assert not any(map(is_valid, registered)), "formats that the library supports now can be added"
 
 
 NO_PARAMETERS = [
@@ -152,11 +152,11 @@ NO_PARAMETERS = [
 
 
 @pytest.mark.parametrize("schema", NO_PARAMETERS)
-def test_a_tool_without_parameters_gets_none(tokenizer, schema):
-    made = normalize_schema(schema, arguments=True)
+def test_a_tool_without_parameters_gets_no_arguments(tokenizer, schema):
+    normalized = normalize_schema(schema, arguments=True)
     grammar = GrammarCompiler(tokenizer).compile_json_schema(schema, "tools[0].function.parameters", arguments=True)
-    assert {tokenizer.decode(wander(grammar, tokenizer, seed)[0]) for seed in range(5)} == {"{}"}
-    assert not jsonschema.Draft202012Validator(made).is_valid({"a": 1})
+    assert {tokenizer.decode(sample_tokens(grammar, tokenizer, seed)[0]) for seed in range(5)} == {"{}"}
+    assert not jsonschema.Draft202012Validator(normalized).is_valid({"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_tool_without_parameters_gets_none(tokenizer, schema):
     [{"type": "object", "additionalProperties": True}, {"type": "object", "additionalProperties": TEXT},
      {"type": "object", "minProperties": 1}, {"type": "object", "patternProperties": {"^a": TEXT}}],
 )  # fmt: skip
-def test_a_tool_that_takes_any_properties_says_so(schema):
+def test_a_tool_may_allow_any_arguments_explicitly(schema):
     assert "properties" not in normalize_schema(schema, arguments=True)
 
 
@@ -195,17 +195,17 @@ definitions = st.sampled_from([POINT, {"type": "object", "properties": {"a": {"$
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(schema=schemas, definition=definitions, value=values)
-def test_what_follows_the_normalized_schema_follows_the_one_that_was_sent(schema, definition, value):
+def test_values_that_are_valid_for_the_normalized_schema_are_valid_for_the_original(schema, definition, value):
     sent = {**schema, "$defs": {"d": definition}}
     if schema.get("$ref") == "#/$defs/d" or not isinstance(schema, dict):
         return
-    made = normalize_schema(sent)
-    if jsonschema.Draft202012Validator(made).is_valid(value):
+    normalized = normalize_schema(sent)
+    if jsonschema.Draft202012Validator(normalized).is_valid(value):
         jsonschema.validate(value, sent)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_composed_objects_come_out_valid_and_closed(tokenizer, seed):
+def test_sampled_output_of_composed_objects_is_valid_and_closed(tokenizer, seed):
     short = {"type": "string", "maxLength": 3}
     schema = {
         "$defs": {"P": {"type": "object", "properties": {"x": short}, "required": ["x"]}},
@@ -214,7 +214,7 @@ def test_composed_objects_come_out_valid_and_closed(tokenizer, seed):
         "required": ["p"],
         "type": "object",
     }
-    ids, ended = wander(GrammarCompiler(tokenizer).compile_json_schema(schema, "x"), tokenizer, seed)
+    ids, ended = sample_tokens(GrammarCompiler(tokenizer).compile_json_schema(schema, "x"), tokenizer, seed)
     assert ended
     value = json.loads(tokenizer.decode(ids))
     jsonschema.validate(value, schema)
@@ -223,7 +223,7 @@ def test_composed_objects_come_out_valid_and_closed(tokenizer, seed):
 
 
 @pytest.mark.parametrize(
-    ("schema", "place", "reason"),
+    ("schema", "path", "reason"),
     [
         ({"properties": {"a": {"pattern": "^(?=a)a$"}}}, "properties.a.pattern", "look-around"),
         ({"properties": {"a": {"pattern": "(a)\\1"}}}, "properties.a.pattern", "backreferences"),
@@ -232,21 +232,21 @@ def test_composed_objects_come_out_valid_and_closed(tokenizer, seed):
         ({"properties": {"a": {"uniqueItems": True}}}, "properties.a.uniqueItems", "not supported"),
         ({"$defs": {"b": {"if": {}, "then": {}}}, "$ref": "#/$defs/b"}, "$defs.b.if", "not supported"),
         ({"anyOf": [TEXT, {"patternProperties": {"(?!a)": {}}}]}, "anyOf[1].patternProperties", "look-around"),
-        ({"properties": {"a": {"oneOf": [POINT, OTHER, POINT]}}}, "properties.a.oneOf", "use 'anyOf'"),
+        ({"properties": {"a": {"oneOf": [POINT, PERSON, POINT]}}}, "properties.a.oneOf", "use 'anyOf'"),
         ({"$ref": "#/$defs/nowhere"}, "response_format", "leads to no schema"),
         ({"propertyNames": {"enum": ["a"]}}, "propertyNames", "not supported"),
     ],
 )
-def test_an_error_names_the_keyword_and_the_reason(tokenizer, schema, place, reason):
+def test_an_error_names_the_keyword_and_the_reason(tokenizer, schema, path, reason):
     with pytest.raises(InvalidParameter) as error:
         GrammarCompiler(tokenizer).compile_json_schema(schema, "response_format")
-    assert place in str(error.value)
+    assert path in str(error.value)
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
     assert "coerce" not in str(error.value)
 
 
-def test_what_cannot_be_enforced_can_be_left_out(tokenizer):
+def test_unsupported_keywords_can_be_dropped(tokenizer):
     schema = {
         "type": "object",
         "properties": {
@@ -264,7 +264,7 @@ def test_what_cannot_be_enforced_can_be_left_out(tokenizer):
     assert dropped == ["properties.a.pattern", "properties.b.uniqueItems", "properties.c.oneOf"]
     assert relaxed["properties"]["a"] == {"type": "string", "maxLength": 2}
     assert relaxed["properties"]["c"] == {"anyOf": [POINT, POINT]}
-    assert schema["properties"]["a"]["pattern"], "what was sent is not changed"
+    assert schema["properties"]["a"]["pattern"], "the original schema is not changed"
     GrammarCompiler(tokenizer).compile_json_schema(relaxed, "x")
 
 
@@ -286,7 +286,7 @@ def test_published_sizes_are_accepted(tokenizer):
     GrammarCompiler(tokenizer).compile_json_schema({"type": "object", "properties": properties}, "response_format")
 
 
-def test_a_schema_may_be_deep_and_not_too_deep(tokenizer):
+def test_schemas_are_limited_in_depth(tokenizer):
     def nested(depth):
         schema = TEXT
         for _ in range(depth):

@@ -1,4 +1,4 @@
-"""The renderer keeps its three promises, for templates and tokenizers of every published kind."""
+"""The renderer keeps its three guarantees, for templates and tokenizers of every published kind."""
 
 import pytest
 import transformers
@@ -36,8 +36,8 @@ def dialogue(user, assistant, *, more=True):
     return [*messages, Message("user", "And then?"), Message("assistant", "No.")] if more else messages
 
 
-def theirs(tokenizer, messages, **options):
-    """What transformers makes of it."""
+def apply_with_transformers(tokenizer, messages, **options):
+    """The result of transformers."""
     wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend, **tokenizer.special_tokens_map)
     wrapped.chat_template = tokenizer.chat_template or FALLBACK_CHAT_TEMPLATE
     tokenizer.backend.encode_special_tokens = False
@@ -45,14 +45,14 @@ def theirs(tokenizer, messages, **options):
 
 
 @each_kind
-class TestPromises:
+class TestGuarantees:
     @quick
     @given(user=TEXT, assistant=TEXT, prompt=st.booleans())
     def test_ids_equal_those_of_transformers(self, tokenizer_of, kind, user, assistant, prompt):
         tokenizer = tokenizer_of(kind)
         messages = dialogue(user, assistant.strip())[: 3 if prompt else 4]
         rendered = Renderer.from_tokenizer(tokenizer).render(messages, add_generation_prompt=prompt)
-        assert rendered.ids == theirs(tokenizer, messages, add_generation_prompt=prompt)
+        assert rendered.ids == apply_with_transformers(tokenizer, messages, add_generation_prompt=prompt)
         assert len(rendered.loss_mask) == len(rendered.ids)
 
     @quick
@@ -65,7 +65,7 @@ class TestPromises:
         rendered = renderer.render(dialogue(user, assistant))
         harmless = renderer.render(dialogue("a", "b"))
         special = [[id for id in r.ids if id in tokenizer.special_ids] for r in (rendered, harmless)]
-        assert special[0] == special[1], "a content has opened or closed a turn"
+        assert special[0] == special[1], "a content must not start or end a turn"
         plain = apply_chat_template(
             renderer.chat_template,
             [m.as_dict() for m in dialogue(user, assistant)],
@@ -73,16 +73,16 @@ class TestPromises:
             add_generation_prompt=False,
         )
         text = tokenizer.decode(rendered.ids, skip_special_tokens=False)
-        if kind.startswith("sentencepiece"):  # its decoder takes spaces away around special tokens
+        if kind.startswith("sentencepiece"):  # its decoder removes spaces around special tokens
             plain, text = plain.replace(" ", ""), text.replace(" ", "")
-        assert text == plain, "what was said is shown as it was said"
+        assert text == plain, "contents are not changed"
 
     @quick
     @given(user=st.one_of(TEXT, HOSTILE), assistant=st.one_of(TEXT, HOSTILE))
     @example(user="hi", assistant="\nhello")
     @example(user="hi", assistant="\n\n hello")
     @example(user="hi\n", assistant=" \n")
-    def test_training_begins_with_what_is_served(self, tokenizer_of, kind, user, assistant):
+    def test_a_rendering_starts_with_the_prompt_of_serving(self, tokenizer_of, kind, user, assistant):
         renderer = Renderer.from_tokenizer(tokenizer_of(kind))
         messages = dialogue(user, assistant)
         trained = renderer.render(messages)
@@ -94,18 +94,18 @@ class TestPromises:
 
     @quick
     @given(user=st.one_of(TEXT, HOSTILE), assistant=st.one_of(TEXT, HOSTILE).filter(str.strip))
-    def test_the_loss_is_on_what_the_assistant_says(self, tokenizer_of, kind, user, assistant):
+    def test_the_loss_mask_covers_assistant_contents_and_turn_ends(self, tokenizer_of, kind, user, assistant):
         tokenizer = tokenizer_of(kind)
-        assume(kind != "reasoning" or "</think>" not in assistant)  # which it leaves out
+        assume(kind != "reasoning" or "</think>" not in assistant)  # the template omits it
         rendered = Renderer.from_tokenizer(tokenizer).render(dialogue(user, assistant))
-        said = spans_of(rendered.loss_mask)
-        assert len(said) == 2
-        for (start, end), content in zip(said, (assistant, "No."), strict=True):
-            assert rendered.ids[end - 1] in tokenizer.special_ids, "the end of the turn is learned as well"
+        contents = true_spans(rendered.loss_mask)
+        assert len(contents) == 2
+        for (start, end), content in zip(contents, (assistant, "No."), strict=True):
+            assert rendered.ids[end - 1] in tokenizer.special_ids, "the end of the turn is in the loss mask"
             assert not tokenizer.special_ids & set(rendered.ids[start : end - 1])
             assert tokenizer.decode(rendered.ids[start : end - 1]).strip() == content.strip()
 
-    def test_no_message_is_found_where_it_does_not_stand(self, tokenizer_of, kind):
+    def test_the_span_of_a_message_contains_its_content(self, tokenizer_of, kind):
         tokenizer = tokenizer_of(kind)
         messages = dialogue("user", "assistant")
         rendered = Renderer.from_tokenizer(tokenizer).render(messages)
@@ -113,21 +113,21 @@ class TestPromises:
             assert tokenizer.decode(rendered.ids[slice(*span)]).strip() == message.content
 
 
-def spans_of(mask):
-    """The stretches of True."""
+def true_spans(mask):
+    """Ranges of True values."""
     edges = [i for i in range(len(mask) + 1) if (i > 0 and mask[i - 1]) != (i < len(mask) and mask[i])]
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 class TestWhiteSpace:
     @pytest.mark.parametrize("content", ["  def f():\n    pass\n", "\n\nhello\n\n", " ", "\n"])
-    def test_kept_white_space_is_learned(self, tokenizer_of, content):
+    def test_white_space_of_contents_is_in_the_loss_mask(self, tokenizer_of, content):
         tokenizer = tokenizer_of("chatml")
         rendered = Renderer.from_tokenizer(tokenizer).render(dialogue(content, content))
-        for start, end in (spans_of(rendered.loss_mask)[0], (rendered.spans[1][0], rendered.spans[1][1] + 1)):
+        for start, end in (true_spans(rendered.loss_mask)[0], (rendered.spans[1][0], rendered.spans[1][1] + 1)):
             assert tokenizer.decode(rendered.ids[start:end], skip_special_tokens=False) == content + "<|im_end|>"
 
-    def test_trimmed_white_space_is_not_missed(self, tokenizer_of):
+    def test_white_space_that_the_template_trims_makes_no_difference(self, tokenizer_of):
         tokenizer = tokenizer_of("llama3")
         renderer = Renderer.from_tokenizer(tokenizer)
         assert renderer.render(dialogue(" hi\n", "\n\n yes ")) == renderer.render(dialogue("hi", "yes"))
@@ -141,17 +141,17 @@ class TestWhiteSpace:
         assert [tokenizer.decode(rendered.ids[slice(*span)]) for span in rendered.spans[:2]] == ["hi", "  yes  "]
 
     def test_a_line_break_before_the_content_does_not_merge_with_the_template(self, tokenizer_of):
-        """transformers would write one token for both, which serving never sees."""
+        """transformers encodes both as one token, which does not occur in serving."""
         tokenizer = tokenizer_of("reasoning")
         assert len(tokenizer.encode("\n\n")) == 1
         rendered = Renderer.from_tokenizer(tokenizer).render(dialogue("hi", "\nyes", more=False))
-        assert rendered.ids != theirs(tokenizer, dialogue("hi", "\nyes", more=False))
+        assert rendered.ids != apply_with_transformers(tokenizer, dialogue("hi", "\nyes", more=False))
         start, end = rendered.spans[1]
         assert tokenizer.decode(rendered.ids[start:end]) == "\nyes"
 
 
 class TestTemplates:
-    def test_earlier_reasoning_is_dropped_and_not_learned(self, tokenizer_of):
+    def test_reasoning_that_the_template_drops_is_not_in_the_loss_mask(self, tokenizer_of):
         tokenizer = tokenizer_of("reasoning")
         thought = "<think>\nHm.\n</think>\n\n"
         messages = [
@@ -159,16 +159,16 @@ class TestTemplates:
             Message("user", "b?"), Message("assistant", f"{thought}two"),
         ]  # fmt: skip
         rendered = Renderer.from_tokenizer(tokenizer).render(messages)
-        said = [tokenizer.decode(rendered.ids[start:end]) for start, end in spans_of(rendered.loss_mask)]
-        assert said == ["one", f"{thought}two"]
-        assert rendered.ids == theirs(tokenizer, messages)
+        contents = [tokenizer.decode(rendered.ids[start:end]) for start, end in true_spans(rendered.loss_mask)]
+        assert contents == ["one", f"{thought}two"]
+        assert rendered.ids == apply_with_transformers(tokenizer, messages)
 
-    def test_special_text_beside_dropped_reasoning_stays_text(self, tokenizer_of):
+    def test_special_tokens_beside_dropped_reasoning_stay_text(self, tokenizer_of):
         tokenizer = tokenizer_of("reasoning")
         messages = dialogue("<|im_end|>", "<think>\n<|im_start|>\n</think>\n\nsay <|im_end|> to end")
         rendered = Renderer.from_tokenizer(tokenizer).render(messages)
         assert sum(id in tokenizer.special_ids for id in rendered.ids) == 8
-        start, end = spans_of(rendered.loss_mask)[0]
+        start, end = true_spans(rendered.loss_mask)[0]
         assert tokenizer.decode(rendered.ids[start:end]) == "say <|im_end|> to end"
 
     def test_a_special_token_in_a_name_stays_text(self, tokenizer_of):
@@ -179,7 +179,7 @@ class TestTemplates:
         assert sum(id in tokenizer.special_ids for id in rendered.ids) == 2
         assert "x<|im_end|>\n<|im_start|>system" in tokenizer.decode(rendered.ids)
 
-    def test_a_token_half_from_a_content_is_refused(self, tokenizer_of):
+    def test_a_special_token_formed_by_template_and_content_is_rejected(self, tokenizer_of):
         tokenizer = tokenizer_of("chatml")
         template = "<|im_{% for message in messages %}{{ message['content'] }}{% endfor %}"
         with pytest.raises(TemplateError, match="together spell a special token"):
@@ -187,25 +187,25 @@ class TestTemplates:
         with pytest.raises(TemplateError, match="together spell a special token"):
             Renderer(tokenizer, "{{ messages[0].content | lower }}").render([Message("user", "<|IM_END|>")])
 
-    def test_a_template_that_looks_for_special_text_is_refused(self, tokenizer_of):
+    def test_a_template_that_tests_for_a_special_token_is_rejected(self, tokenizer_of):
         template = "{% if '<|im_end|>' in messages[0].content %}<|im_start|>{% endif %}{{ messages[0].content }}"
         renderer = Renderer(tokenizer_of("chatml"), template)
         with pytest.raises(TemplateError, match="the chat template depends on it"):
             renderer.render([Message("user", "<|im_end|>")])
         assert renderer.render([Message("user", "fine")]).ids
 
-    @pytest.mark.parametrize("look", ["startswith('<think>')", "endswith('.')", "split(' ')[-1].isalpha()"])
-    def test_a_template_that_looks_at_a_content_is_still_followed(self, tokenizer_of, look):
+    @pytest.mark.parametrize("condition", ["startswith('<think>')", "endswith('.')", "split(' ')[-1].isalpha()"])
+    def test_contents_are_located_in_templates_that_inspect_them(self, tokenizer_of, condition):
         tokenizer = tokenizer_of("chatml")
         template = TEMPLATES["chatml"].template.replace(
-            "+ message['content']", f"+ ('(!) ' if message['content'].{look} else '(?) ') + message['content']"
+            "+ message['content']", f"+ ('(!) ' if message['content'].{condition} else '(?) ') + message['content']"
         )
         messages = dialogue("user", "<think> I say assistant.")
         rendered = Renderer(tokenizer, template).render(messages)
-        said = [tokenizer.decode(rendered.ids[start:end]).strip() for start, end in spans_of(rendered.loss_mask)]
-        assert said == ["<think> I say assistant.", "No."]
+        contents = [tokenizer.decode(rendered.ids[start:end]).strip() for start, end in true_spans(rendered.loss_mask)]
+        assert contents == ["<think> I say assistant.", "No."]
 
-    def test_left_out_messages_have_no_span(self, tokenizer_of):
+    def test_omitted_messages_have_no_span(self, tokenizer_of):
         tokenizer = tokenizer_of("chatml")
         template = "{% for m in messages if m.role != 'system' %}" + TEMPLATES["chatml"].template.partition("%}")[2]
         template = template.replace("message[", "m[")
@@ -214,17 +214,17 @@ class TestTemplates:
         shown = [span and tokenizer.decode(rendered.ids[slice(*span)]) for span in rendered.spans]
         assert shown == [None, "hi", None, "And then?", "No.", "hi"]
 
-    def test_our_own_marks_in_a_message_are_taken_out(self, tokenizer_of):
+    def test_sentinels_in_a_message_are_replaced(self, tokenizer_of):
         tokenizer = tokenizer_of("turnwise")
         rendered = Renderer.from_tokenizer(tokenizer).render([Message("user", "a\ufdd0b\ufdd2<|end|>", name="\ufdd1")])
         assert tokenizer.decode(rendered.ids) == "a\ufffdb\ufffd<|end|>"
 
-    def test_half_characters_become_replacement_marks(self, tokenizer_of):
+    def test_unpaired_surrogates_become_replacement_characters(self, tokenizer_of):
         tokenizer = tokenizer_of("turnwise")
         rendered = Renderer.from_tokenizer(tokenizer).render([Message("user", "a\ud83db")])
         assert tokenizer.decode(rendered.ids) == "a\ufffdb"
 
-    def test_continuing_leaves_the_last_message_open(self, tokenizer_of):
+    def test_continue_final_message_ends_after_the_last_content(self, tokenizer_of):
         tokenizer = tokenizer_of("chatml")
         renderer = Renderer.from_tokenizer(tokenizer)
         rendered = renderer.render(dialogue("hi", "Once upon <|im_end|>", more=False), continue_final_message=True)
@@ -233,23 +233,23 @@ class TestTemplates:
         with pytest.raises(TemplateError, match="cannot be continued"):
             renderer.render([Message("user", "")], continue_final_message=True)
 
-    def test_a_template_refuses_in_its_own_words(self, tokenizer_of):
+    def test_the_error_of_a_template_is_reported(self, tokenizer_of):
         with pytest.raises(TemplateError, match="roles must alternate"):
             Renderer.from_tokenizer(tokenizer_of("mistral")).render([Message("assistant", "hi")])
 
-    def test_without_template_and_end_token_there_is_no_renderer(self, tokenizer_of):
+    def test_a_tokenizer_without_template_and_end_token_is_rejected(self, tokenizer_of):
         with pytest.raises(TemplateError, match="neither a chat template"):
             Renderer.from_tokenizer(Tokenizer(tokenizer_of("chatml").backend))
 
-    def test_variables_reach_the_template_and_its_prompt(self, tokenizer_of):
+    def test_variables_are_passed_to_the_template(self, tokenizer_of):
         tokenizer = tokenizer_of("reasoning")
         rendered = Renderer.from_tokenizer(tokenizer).render(
             [Message("user", "hi")], add_generation_prompt=True, variables={"enable_thinking": False}
         )
         assert tokenizer.decode(rendered.ids).endswith("assistant\n<think>\n\n</think>\n\n")
 
-    def test_a_long_dialogue_is_rendered_at_once(self, tokenizer_of):
+    def test_a_long_dialogue_is_rendered(self, tokenizer_of):
         tokenizer = tokenizer_of("chatml")
         messages = dialogue("Hello, how are you? " * 5, "Very well <|im_end|>, thank you. " * 5) * 250
         rendered = Renderer.from_tokenizer(tokenizer).render(messages)
-        assert len(spans_of(rendered.loss_mask)) == 500
+        assert len(true_spans(rendered.loss_mask)) == 500

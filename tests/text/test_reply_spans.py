@@ -70,18 +70,18 @@ TALK = (
 )
 
 
-def of(tokenizer, template):
+def renderer_with(tokenizer, template):
     return Renderer(replace(tokenizer, chat_template=template), template)
 
 
-def learned(renderer, piece):
+def reply_texts(renderer, rendered):
     decode = renderer.tokenizer.decode
-    return [decode(piece.ids[reply.start : reply.end], skip_special_tokens=False) for reply in piece.replies]
+    return [decode(rendered.ids[reply.start : reply.end], skip_special_tokens=False) for reply in rendered.replies]
 
 
-def is_served(renderer, messages, piece, reply):
+def follows_prompt(renderer, messages, rendered, reply):
     prompt = renderer.render(messages[: reply.index], add_generation_prompt=True).ids
-    return piece.ids[: reply.start] == prompt
+    return rendered.ids[: reply.start] == prompt
 
 
 texts = st.text(st.sampled_from("ab \n.é好🚚"), min_size=1, max_size=8).filter(str.strip)
@@ -94,67 +94,67 @@ thoughts = st.sampled_from(["", "<think>\nhm</think>", "<think>\n\n</think>\n\n"
     exchanges=st.lists(st.tuples(texts, thoughts, texts), min_size=1, max_size=4),
     name=st.sampled_from(sorted(TEMPLATES)),
 )
-def test_every_reply_stands_after_its_prompt(tokenizer, system, exchanges, name):
-    renderer = of(tokenizer, TEMPLATES[name])
+def test_every_reply_follows_its_prompt(tokenizer, system, exchanges, name):
+    renderer = renderer_with(tokenizer, TEMPLATES[name])
     messages = [Message("system", "Be brief.")] if system else []
     for question, thought, answer in exchanges:
         messages += [Message("user", question), Message("assistant", thought + answer)]
-    wanted = [i for i, message in enumerate(messages) if message.role == "assistant"]
-    shared = render_replies(renderer, messages, wanted)
-    assert all(is_served(renderer, messages, shared, reply) for reply in shared.replies)
-    for index in wanted:
+    indices = [i for i, message in enumerate(messages) if message.role == "assistant"]
+    shared = render_replies(renderer, messages, indices)
+    assert all(follows_prompt(renderer, messages, shared, reply) for reply in shared.replies)
+    for index in indices:
         alone = render_reply(renderer, messages[: index + 1])
         (reply,) = alone.replies
         assert reply.index == index
-        assert is_served(renderer, messages, alone, reply)
-        assert messages[index].content.split("</think>")[-1].strip() in learned(renderer, alone)[0]
+        assert follows_prompt(renderer, messages, alone, reply)
+        assert messages[index].content.split("</think>")[-1].strip() in reply_texts(renderer, alone)[0]
     if name in ("own", "plain"):
-        assert [reply.index for reply in shared.replies] == wanted  # one pass is enough
+        assert [reply.index for reply in shared.replies] == indices  # one pass is enough
 
 
-def test_thoughts_that_are_taken_out_of_earlier_replies_are_learned_where_they_were_last(tokenizer):
-    renderer = of(tokenizer, STRIPPING)
+def test_thoughts_that_the_template_removes_from_earlier_replies_are_trained_as_last_replies(tokenizer):
+    renderer = renderer_with(tokenizer, STRIPPING)
     shared = render_replies(renderer, TALK, [1, 3])
-    assert learned(renderer, shared) == ["<think>\nseven sevens</think>49.<|end|>"]
+    assert reply_texts(renderer, shared) == ["<think>\nseven sevens</think>49.<|end|>"]
     alone = render_reply(renderer, TALK[:2])
-    assert learned(renderer, alone) == ["<think>\nsix sevens</think>42.<|end|>"]
+    assert reply_texts(renderer, alone) == ["<think>\nsix sevens</think>42.<|end|>"]
 
 
-def test_a_thought_that_the_prompt_opens_goes_on_there(tokenizer):
-    renderer = of(tokenizer, OPENING)
+def test_a_thought_continues_the_open_tag_of_the_prompt(tokenizer):
+    renderer = renderer_with(tokenizer, OPENING)
     assert not render_replies(renderer, TALK, [1, 3]).replies
-    assert learned(renderer, render_reply(renderer, TALK)) == ["seven sevens</think>49.<|end|>"]
+    assert reply_texts(renderer, render_reply(renderer, TALK)) == ["seven sevens</think>49.<|end|>"]
     plain = (*TALK[:3], Message("assistant", "49."))
-    assert learned(renderer, render_reply(renderer, plain)) == ["\n</think>\n\n49.<|end|>"]
+    assert reply_texts(renderer, render_reply(renderer, plain)) == ["\n</think>\n\n49.<|end|>"]
 
 
-def test_an_empty_thought_before_the_last_reply_is_learned_as_the_model_has_to_say_it(tokenizer):
-    renderer = of(tokenizer, EMPTY)
+def test_an_empty_thought_before_the_last_reply_is_part_of_the_reply(tokenizer):
+    renderer = renderer_with(tokenizer, EMPTY)
     plain = [replace(m, content=m.content.split("</think>")[-1]) for m in TALK]
     shared = render_replies(renderer, plain, [1, 3])
-    assert learned(renderer, shared) == ["<think>\n\n</think>\n\n49.<|end|>"]
+    assert reply_texts(renderer, shared) == ["<think>\n\n</think>\n\n49.<|end|>"]
     alone = render_reply(renderer, plain[:2])
-    assert learned(renderer, alone) == ["<think>\n\n</think>\n\n42.<|end|>"]
+    assert reply_texts(renderer, alone) == ["<think>\n\n</think>\n\n42.<|end|>"]
 
 
-def test_a_template_that_writes_replies_unlike_any_prompt_has_none(tokenizer):
-    renderer = of(
+def test_replies_that_never_follow_their_prompt_are_not_rendered(tokenizer):
+    renderer = renderer_with(
         tokenizer,
         "{% for m in messages %}{{ m['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}Bot:{% endif %}",
     )
     assert render_reply(renderer, TALK) is None
 
 
-def test_a_greeting_that_nobody_can_ask_for_is_learned_as_it_stands(tokenizer):
+def test_a_greeting_without_a_prompt_is_trained_in_place(tokenizer):
     template = "{{ '' if messages else raise_exception('empty') }}" + TEMPLATE
-    renderer = of(tokenizer, template)
+    renderer = renderer_with(tokenizer, template)
     shared = render_replies(renderer, [Message("assistant", "Hello."), *TALK], [0])
-    assert learned(renderer, shared) == ["Hello.<|end|>"]
+    assert reply_texts(renderer, shared) == ["Hello.<|end|>"]
 
 
-def test_a_spelled_special_token_is_text_in_both(tokenizer):
-    renderer = of(tokenizer, TEMPLATE)
+def test_a_special_token_in_a_message_is_text_in_prompt_and_reply(tokenizer):
+    renderer = renderer_with(tokenizer, TEMPLATE)
     messages = [Message("user", "say <|end|>"), Message("assistant", "<|end|> is text")]
     shared = render_replies(renderer, messages, [1])
-    assert is_served(renderer, messages, shared, shared.replies[0])
-    assert re.fullmatch(r"<\|end\|> is text<\|end\|>", learned(renderer, shared)[0])
+    assert follows_prompt(renderer, messages, shared, shared.replies[0])
+    assert re.fullmatch(r"<\|end\|> is text<\|end\|>", reply_texts(renderer, shared)[0])

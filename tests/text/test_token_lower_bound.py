@@ -6,6 +6,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from turnwise.text.tokenization import tokenizer as module
+from turnwise.text.tokenization.backend import MIN_BATCH_CALL_LENGTH
 from turnwise.text.tokenization.encoding import TooManyTokens
 from turnwise.text.tokenization.token_lower_bound import TokenLowerBound
 from turnwise.text.tokenization.vocabulary import Vocabulary
@@ -30,7 +31,7 @@ def texts(seed):
 
 @pytest.mark.parametrize("allow_special", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_never_above_the_truth(tokenizer_of, kind, allow_special):
+def test_the_bound_is_never_above_the_number_of_tokens(tokenizer_of, kind, allow_special):
     tokenizer = tokenizer_of(kind)
     bound = bound_of(tokenizer)
     for seed in range(60):
@@ -39,30 +40,30 @@ def test_it_is_never_above_the_truth(tokenizer_of, kind, allow_special):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_of_use(tokenizer_of, kind):
+def test_the_bound_is_close_enough_to_be_useful(tokenizer_of, kind):
     tokenizer = tokenizer_of(kind)
     text = "The cat sat on the mat, and was quite happy there. " * 500
     assert bound_of(tokenizer)(text) > len(tokenizer.encode(text)) / 20
 
 
 @pytest.fixture
-def composing(tokenizer_of):
+def nfc_tokenizer(tokenizer_of):
     """A tokenizer that composes characters first, as Qwen's."""
     backend = Tokenizer.from_str(tokenizer_of("turnwise").backend.to_str())
     backend.normalizer = normalizers.NFC()
     return module.Tokenizer(backend)
 
 
-def test_composition_may_shorten_a_text(composing):
-    bound = bound_of(composing)
+def test_composition_may_shorten_the_text(nfc_tokenizer):
+    bound = bound_of(nfc_tokenizer)
     for text in ("각" * 500, "\u212a" * 500, "a\u0302\u0301" * 500, "plain " * 500, *texts(3)):
-        assert bound(text) <= len(composing.encode(text))
+        assert bound(text) <= len(nfc_tokenizer.encode(text))
     assert bound("plain " * 500) > 0
 
 
-def lossy(backend, **parts):
-    for name, part in parts.items():
-        setattr(backend, name, part)
+def replace_components(backend, **components):
+    for name, component in components.items():
+        setattr(backend, name, component)
     return backend
 
 
@@ -78,12 +79,12 @@ def lossy(backend, **parts):
         {"model": models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]")},
     ],
 )
-def test_where_text_may_get_lost_there_is_none(tokenizer_of, change):
-    backend = lossy(Tokenizer.from_str(tokenizer_of("turnwise").backend.to_str()), **change)
+def test_the_bound_is_zero_if_the_tokenizer_may_delete_text(tokenizer_of, change):
+    backend = replace_components(Tokenizer.from_str(tokenizer_of("turnwise").backend.to_str()), **change)
     assert bound_of(module.Tokenizer(backend))("a" * 10_000) == 0
 
 
-def test_a_token_that_takes_the_white_space_around_it(tokenizer_of):
+def test_the_bound_holds_for_tokens_that_include_surrounding_white_space(tokenizer_of):
     backend = Tokenizer.from_str(tokenizer_of("turnwise").backend.to_str())
     backend.add_special_tokens([AddedToken("<mask>", lstrip=True, rstrip=True)])
     tokenizer = module.Tokenizer(backend)
@@ -91,7 +92,7 @@ def test_a_token_that_takes_the_white_space_around_it(tokenizer_of):
     assert bound_of(tokenizer)(text) <= len(tokenizer.encode(text, allow_special=True))
 
 
-def test_a_byte_that_no_token_has(tokenizer_of):
+def test_the_bound_holds_for_bytes_without_a_token(tokenizer_of):
     backend = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer = module.Tokenizer(backend)
@@ -100,10 +101,9 @@ def test_a_byte_that_no_token_has(tokenizer_of):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_long_text_has_the_ids_and_offsets_of_its_parts(tokenizer_of, kind):
-    """Long texts are tokenized by another call than short ones."""
+def test_the_batch_call_for_long_texts_returns_the_same_ids_and_offsets(tokenizer_of, kind):
     tokenizer, text = tokenizer_of(kind), "Hello, how are you?\n你好 👩‍👩‍👧 e\u0301 " * 200
-    assert len(text) > module.LONG
+    assert len(text) > MIN_BATCH_CALL_LENGTH
     plain = tokenizer.backend.encode(text, add_special_tokens=False)
     encoding = tokenizer.encode_with_offsets(text)
     assert encoding.ids == plain.ids
@@ -112,7 +112,7 @@ def test_a_long_text_has_the_ids_and_offsets_of_its_parts(tokenizer_of, kind):
     assert encoding.offsets[2:5] == plain.offsets[2:5]
 
 
-def test_more_tokens_than_the_limit(tokenizer_of):
+def test_more_than_max_tokens_raises_the_exact_count(tokenizer_of):
     tokenizer = tokenizer_of("turnwise")
     assert len(tokenizer.encode("a b c", max_tokens=3)) == 3
     with pytest.raises(TooManyTokens) as error:

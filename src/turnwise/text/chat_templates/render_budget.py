@@ -25,7 +25,7 @@ MAX_INT = 2**63
 CONTAINER_SIZE, ENTRY_SIZE, NEW_ENTRY_SIZE = 256, 16, 64
 
 T = TypeVar("T")
-_CONTAINERS = (Mapping, list, tuple, set, type({}.items()), type({}.keys()), type({}.values()))
+_CONTAINERS: tuple[Any, ...] = (Mapping, list, tuple, set, type({}.items()), type({}.keys()), type({}.values()))
 
 
 class RenderBudget:

@@ -154,7 +154,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         are_numbers = isinstance(left, int | float) and isinstance(right, int | float)
         if operator == "**" or (operator == "%" and not are_numbers):
             raise TemplateError(
-                f"The chat template uses '{operator}' for powers or text formatting, which is not allowed."
+                f"The chat template uses '{operator}' for powers or text formatting. This is not allowed."
             )
         if operator == "*" and not are_numbers:
             factor = next((operand for operand in (left, right) if isinstance(operand, int)), 1)

@@ -15,7 +15,7 @@ import tokenizers
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.files import atomic_write
 from turnwise.text.rendering.demonstrations import Demonstrations
-from turnwise.text.tokenization.backend import call_backend, copy_backend, decode_ids, encode_text
+from turnwise.text.tokenization.backend import call_backend, copy_sharing_components, decode_ids, encode_text
 from turnwise.text.tokenization.backend_loader import load_backend
 from turnwise.text.tokenization.demonstrations_file import read_demonstrations, write_demonstrations
 from turnwise.text.tokenization.encoding import Encoding, LazyOffsets, TooManyTokens
@@ -167,7 +167,7 @@ class Tokenizer:
     @cached_property
     def _plain_text_backend(self) -> tokenizers.Tokenizer:
         """A copy of the backend that does not recognize special tokens. Switching one backend would need a lock."""
-        backend = copy_backend(self.backend)
+        backend = copy_sharing_components(self.backend) or tokenizers.Tokenizer.from_str(self.backend.to_str())
         backend.encode_special_tokens = True
         return backend
 
