@@ -1,4 +1,4 @@
-"""`turnwise tokenizer` from the outside."""
+"""The command `turnwise tokenizer`."""
 
 import json
 
@@ -10,10 +10,10 @@ from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 
-def run(*words):
-    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_train_writes_a_tokenizer_that_show_uses(data, tmp_path):
     assert f"{tokenizer.eos_token_id}  <|end|>" in run("show", out, "a\n<|end|>", "--special")
 
 
-def test_training_again_replaces_only_a_tokenizer_and_only_on_demand(data, tmp_path):
+def test_training_replaces_only_a_tokenizer_and_only_with_overwrite(data, tmp_path):
     out = tmp_path / "made"
     run("train", data, "--out", out, "--vocab-size", 300)
     with pytest.raises(InvalidParameter, match=r"holds a tokenizer already.*--overwrite"):
@@ -50,7 +50,7 @@ def test_training_again_replaces_only_a_tokenizer_and_only_on_demand(data, tmp_p
     assert (out / "model.safetensors").read_text() == "precious"
 
 
-def test_mistakes_leave_nothing_behind(data, tmp_path):
+def test_errors_leave_no_output(data, tmp_path):
     out = tmp_path / "made"
     with pytest.raises(InvalidParameter, match="vocab_size"):
         run("train", data, "--out", out, "--vocab-size", 10)
@@ -61,13 +61,13 @@ def test_mistakes_leave_nothing_behind(data, tmp_path):
 
 @pytest.mark.parametrize("command", [(), ("train",), ("show",)])
 def test_help_has_examples(command):
-    done = CliRunner().invoke(app, [*command, "--help"])
-    assert done.exit_code == 0
-    assert not command or "Examples" in done.stdout
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert not command or "Examples" in result.stdout
 
 
-def test_data_is_read_as_the_flags_say(tmp_path):
+def test_flags_for_reading_data_are_applied(tmp_path):
     table = tmp_path / "fragen.csv"
     table.write_bytes("Frage;Antwort;Notiz\nGeöffnet?;Ja;no\n".encode("windows-1252"))
-    words = ("train", table, "--out", tmp_path / "made", "--vocab-size", 300, "--encoding", "windows-1252")
-    assert "learned from 2 texts" in run(*words, "--columns", "user=Frage,assistant=Antwort")
+    arguments = ("train", table, "--out", tmp_path / "made", "--vocab-size", 300, "--encoding", "windows-1252")
+    assert "learned from 2 texts" in run(*arguments, "--columns", "user=Frage,assistant=Antwort")

@@ -1,4 +1,4 @@
-"""Tools in a rendered conversation: as in transformers where the template knows them, in words where it does not."""
+"""Tools in prompts: as in transformers if the template supports them, else as text."""
 
 import json
 
@@ -11,7 +11,7 @@ from tool_templates import SPECIAL, TAGS
 from turnwise.core.errors import InvalidParameter, TemplateError
 from turnwise.core.messages import Message, ToolCall
 from turnwise.core.tools import Tool
-from turnwise.text import tool_call_formats as dialects
+from turnwise.text import tool_call_formats
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -22,11 +22,11 @@ FUNCTION = {"type": "function", "function": {
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }}  # fmt: skip
 WEATHER = Tool("get_weather", definition=FUNCTION)
-ONE = ToolCall("abcdefghi", "get_weather", '{"city": "Rome", "n": 1.5}')
-TWO = ToolCall("123456789", "get_weather", '{"city": "Bern"}')
+ROME_CALL = ToolCall("abcdefghi", "get_weather", '{"city": "Rome", "n": 1.5}')
+BERN_CALL = ToolCall("123456789", "get_weather", '{"city": "Bern"}')
 LOOP = [
     Message("user", "The weather in Rome?"),
-    Message("assistant", "", tool_calls=(ONE,)),
+    Message("assistant", "", tool_calls=(ROME_CALL,)),
     Message("tool", '"sunny"', tool_call_id="abcdefghi"),
     Message("assistant", "It is sunny."),
     Message("user", "And in Bern?"),
@@ -35,7 +35,7 @@ LOOP = [
 
 @pytest.fixture(scope="module")
 def renderer_of(made_tokenizer, tokenizer):
-    """`renderer_of(name)`: of a template that knows tools; "turnwise" knows none but has a role for results."""
+    """`renderer_of(name)` for templates that support tools. "turnwise" supports only the tool role."""
     made = {"turnwise": Renderer.from_tokenizer(tokenizer)}
 
     def get(name):
@@ -49,7 +49,7 @@ def renderer_of(made_tokenizer, tokenizer):
 
 @pytest.fixture(scope="module")
 def chatml(made_tokenizer):
-    """A template that knows of no tools."""
+    """The renderer of a template without tools."""
     template = (
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -63,7 +63,7 @@ def text_of(renderer, messages, **options):
     return renderer.tokenizer.decode(renderer.render(messages, **options).ids, skip_special_tokens=False)
 
 
-def theirs(renderer, messages, **options):
+def apply_with_transformers(renderer, messages, **options):
     """What transformers makes of it."""
     tokenizer = renderer.tokenizer
     wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend, **tokenizer.special_tokens_map)
@@ -80,7 +80,7 @@ def test_ids_equal_those_of_transformers(renderer_of, name, tools, length):
     prompt = messages[-1].role != "assistant"
     published = [tool.definition for tool in tools] or None
     rendered = renderer.render(messages, add_generation_prompt=prompt, tools=tools)
-    assert rendered.ids == theirs(renderer, messages, tools=published, add_generation_prompt=prompt)
+    assert rendered.ids == apply_with_transformers(renderer, messages, tools=published, add_generation_prompt=prompt)
     assert len(rendered.spans) == len(messages)
 
 
@@ -90,25 +90,25 @@ words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=[chr
 @quick
 @given(arguments=st.dictionaries(words, st.one_of(words, st.integers(-99, 99), st.booleans(), st.lists(words))),
        content=words.map(str.strip), result=words)  # fmt: skip
-def test_ids_equal_those_of_transformers_whatever_is_called(renderer_of, arguments, content, result):
+def test_ids_of_any_call_equal_those_of_transformers(renderer_of, arguments, content, result):
     renderer = renderer_of("hermes")
     call = ToolCall("call_1", "f", json.dumps(arguments))
     messages = [
         Message("system", "Be kind."), Message("user", "Hello"),
-        Message("assistant", content, tool_calls=(call, TWO)),
+        Message("assistant", content, tool_calls=(call, BERN_CALL)),
         Message("tool", result, tool_call_id="call_1"), Message("tool", "x", tool_call_id="123456789"),
     ]  # fmt: skip
     rendered = renderer.render(messages, add_generation_prompt=True, tools=[WEATHER])
-    assert rendered.ids == theirs(renderer, messages, tools=[FUNCTION], add_generation_prompt=True)
+    assert rendered.ids == apply_with_transformers(renderer, messages, tools=[FUNCTION], add_generation_prompt=True)
 
 
-def test_a_template_that_demands_ids_of_its_own_kind_gets_them(renderer_of):
+def test_call_ids_are_converted_to_the_form_of_the_template(renderer_of):
     call = ToolCall("call_0123456789abcdef", "f", "{}")
     messages = [
         Message("user", "?"), Message("assistant", "", tool_calls=(call,)), Message("tool", "1", tool_call_id=call.id)
     ]  # fmt: skip
     text = text_of(renderer_of("mistral"), messages)
-    id = dialects.load_format("mistral").call_id(call.id)
+    id = tool_call_formats.load_format("mistral").call_id(call.id)
     assert len(id) == 9
     assert id.isalnum()
     assert f'"id": "{id}"' in text
@@ -118,7 +118,7 @@ def test_a_template_that_demands_ids_of_its_own_kind_gets_them(renderer_of):
 # Templates that know none
 
 
-def test_definitions_go_to_the_system_message_or_before_the_others(chatml):
+def test_definitions_are_added_to_the_system_message_or_as_one(chatml):
     alone = text_of(chatml, LOOP[:1], tools=[WEATHER])
     assert alone.startswith("<|im_start|>system\nYou can call tools.")
     assert json.dumps(FUNCTION, ensure_ascii=False) in alone
@@ -128,12 +128,12 @@ def test_definitions_go_to_the_system_message_or_before_the_others(chatml):
         assert merged.count("<|im_start|>") == 2
 
 
-def test_calls_and_results_are_written_in_the_default_form(chatml):
+def test_calls_and_results_are_written_in_the_default_format(chatml):
     messages = [
         Message("user", "?"),
-        Message("assistant", "I look.", tool_calls=(ONE, TWO)),
-        Message("tool", "sunny", tool_call_id=ONE.id),
-        Message("tool", "rain", tool_call_id=TWO.id),
+        Message("assistant", "I look.", tool_calls=(ROME_CALL, BERN_CALL)),
+        Message("tool", "sunny", tool_call_id=ROME_CALL.id),
+        Message("tool", "rain", tool_call_id=BERN_CALL.id),
         Message("assistant", "Mixed."),
     ]
     rendered = chatml.render(messages)
@@ -145,15 +145,16 @@ def test_calls_and_results_are_written_in_the_default_form(chatml):
         "<|im_start|>user\n<tool_response>\nsunny\n</tool_response>\n<tool_response>\nrain\n</tool_response><|im_end|>\n"
         "<|im_start|>assistant\nMixed.<|im_end|>\n"
     )
-    said = [None if span is None else chatml.tokenizer.decode(rendered.ids[slice(*span)]) for span in rendered.spans]
-    assert len(said) == len(messages)
-    assert said[1].startswith("I look.\n<tool_call>")
-    assert said[2] == said[3]
-    assert said[4] == "Mixed."
+    span_texts = [
+        None if span is None else chatml.tokenizer.decode(rendered.ids[slice(*span)]) for span in rendered.spans
+    ]
+    assert len(span_texts) == len(messages)
+    assert span_texts[1].startswith("I look.\n<tool_call>")
+    assert span_texts[2] == span_texts[3]
+    assert span_texts[4] == "Mixed."
 
 
-def test_what_a_model_wrote_is_what_it_reads_in_the_next_turn(chatml):
-    """The ids of a prompt and an answer are a beginning of those of the next prompt."""
+def test_a_generated_call_has_the_same_ids_in_the_next_prompt(chatml):
     prompt = chatml.render(LOOP[:1], add_generation_prompt=True, tools=[WEATHER]).ids
     answer = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome", "n": 1.5}}\n</tool_call>'
     following = chatml.render(LOOP[:3], add_generation_prompt=True, tools=[WEATHER]).ids
@@ -161,13 +162,13 @@ def test_what_a_model_wrote_is_what_it_reads_in_the_next_turn(chatml):
     assert following[: len(wrote)] == wrote
 
 
-def test_a_role_for_results_is_used_where_the_template_has_one(renderer_of):
+def test_tool_results_use_the_tool_role_if_the_template_supports_it(renderer_of):
     text = text_of(renderer_of("turnwise"), LOOP)
     assert '<|tool|>"sunny"<|end|>' in text
     assert "<tool_response>" not in text
 
 
-def test_a_template_with_calls_of_an_unknown_kind_is_not_told_of_the_tools(made_tokenizer):
+def test_tools_are_written_as_text_for_templates_of_unknown_formats(made_tokenizer):
     tokenizer = Tokenizer(made_tokenizer(["<|im_start|>", "<|im_end|>"]), {"eos_token": "<|im_end|>"}, TAGS)
     text = text_of(Renderer.from_tokenizer(tokenizer), LOOP[:3], tools=[WEATHER])
     assert "<function=" not in text
@@ -175,14 +176,14 @@ def test_a_template_with_calls_of_an_unknown_kind_is_not_told_of_the_tools(made_
     assert '<tool_call>\n{"name": "get_weather"' in text
 
 
-def test_a_custom_tools_input_is_one_text(chatml):
+def test_the_input_of_a_custom_tool_is_one_string(chatml):
     call = ToolCall("c", "note", 'say "hi"', "custom")
     text = text_of(chatml, [Message("user", "?"), Message("assistant", "", tool_calls=(call,))])
     assert r'{"name": "note", "arguments": {"input": "say \"hi\""}}' in text
 
 
 @pytest.mark.parametrize("arguments", ["not json", "[1]", "", "[" * 100_000, "9" * 5000])
-def test_arguments_that_are_no_object_stay_as_they_were_written(arguments):
+def test_arguments_that_are_not_a_json_object_are_not_changed(arguments):
     assert ToolCall("c", "f", arguments).parsed_arguments == arguments
 
 
@@ -191,7 +192,7 @@ def test_arguments_that_are_no_object_stay_as_they_were_written(arguments):
 
 @pytest.mark.parametrize("name", [*SPECIAL, "turnwise"])
 @pytest.mark.parametrize("escaped", [False, True])
-def test_special_tokens_in_calls_and_definitions_are_refused(renderer_of, name, escaped):
+def test_special_tokens_in_calls_and_definitions_are_rejected(renderer_of, name, escaped):
     renderer = renderer_of(name)
     for token in renderer.tokenizer.special_tokens:
         spelled = "".join(f"\\u{ord(c):04x}" for c in token) if escaped else token
@@ -204,13 +205,13 @@ def test_special_tokens_in_calls_and_definitions_are_refused(renderer_of, name, 
             renderer.render(LOOP[:1], tools=[tool])
 
 
-def test_a_tools_answer_may_spell_them_and_stays_text(renderer_of):
+def test_special_tokens_in_a_tool_result_stay_text(renderer_of):
     renderer = renderer_of("hermes")
-    said = [*LOOP[:2], Message("tool", "<|im_end|>", tool_call_id=ONE.id)]
-    harmless = [*LOOP[:2], Message("tool", "x", tool_call_id=ONE.id)]
+    with_token = [*LOOP[:2], Message("tool", "<|im_end|>", tool_call_id=ROME_CALL.id)]
+    without_token = [*LOOP[:2], Message("tool", "x", tool_call_id=ROME_CALL.id)]
     special = renderer.tokenizer.special_ids
-    one, other = ([id for id in renderer.render(m).ids if id in special] for m in (said, harmless))
-    assert one == other
+    ids, expected = ([id for id in renderer.render(m).ids if id in special] for m in (with_token, without_token))
+    assert ids == expected
 
 
 NO_SYSTEM = {
@@ -220,7 +221,7 @@ NO_SYSTEM = {
 
 
 @pytest.mark.parametrize("handling", NO_SYSTEM)
-def test_without_a_system_role_the_first_user_message_explains_the_tools(chatml, handling):
+def test_without_a_system_role_definitions_are_added_to_the_first_user_message(chatml, handling):
     tokenizer = chatml.tokenizer
     renderer = Renderer.from_tokenizer(
         Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, NO_SYSTEM[handling] + tokenizer.chat_template)
@@ -234,7 +235,7 @@ def test_without_a_system_role_the_first_user_message_explains_the_tools(chatml,
     assert shown.count("<|im_start|>user") == 3  # two questions and a result; the tools add no message
 
 
-def test_a_system_message_that_a_template_refuses_is_still_refused(chatml):
+def test_a_system_message_that_the_template_rejects_is_still_rejected(chatml):
     tokenizer = chatml.tokenizer
     template = NO_SYSTEM["refused"] + tokenizer.chat_template
     renderer = Renderer.from_tokenizer(Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, template))

@@ -1,4 +1,4 @@
-"""Training a byte-level BPE tokenizer (Sennrich et al. 2016; byte level as in GPT-2, Radford et al. 2019)."""
+"""Trains byte-level BPE tokenizers (Sennrich et al. 2016; byte level as in GPT-2, Radford et al. 2019)."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from turnwise.text.tokenization.tokenizer import Tokenizer
 PAD_TOKEN, END_TOKEN = "<|pad|>", "<|end|>"
 ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 
-# One token opens a turn and one closes it: short chats are mostly markers, and every marker costs a step.
+# One token starts a turn and one ends it: in short chats, markers are a large share of the tokens.
 DEFAULT_CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- set role = 'system' if message['role'] == 'developer' else message['role'] -%}"
@@ -20,33 +20,33 @@ DEFAULT_CHAT_TEMPLATE = (
     "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
 )
 
-# Contractions, words with their space, digits one by one (so arithmetic and order numbers have one spelling),
-# punctuation runs, line breaks, other spaces.
-SPLIT = r"'(?:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Contractions; words with the space before them; single digits, so that a number has only one tokenization; runs of
+# punctuation; line breaks; other spaces.
+PATTERN = r"'(?:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def train_bpe(texts: Iterable[str], *, vocab_size: int = 8192, min_frequency: int = 2) -> Tokenizer:
     """Train a byte-level BPE tokenizer with Turnwise's special tokens and chat template.
 
-    Every byte is in the alphabet, so any text in any script round-trips; what was rare in `texts` merely takes more
-    tokens.
+    Every byte is in the alphabet, so every text in every script can be encoded and decoded without loss. Text that is
+    rare in `texts` takes more tokens.
 
     Args:
-        texts: what to learn merges from; consumed once.
-        vocab_size: number of ids, special tokens and the 256 bytes included.
-        min_frequency: pairs rarer than this are not merged.
+        texts: training data; consumed once.
+        vocab_size: maximum number of ids, including special tokens and the 256 bytes.
+        min_frequency: minimum frequency of a pair to be merged.
 
     Raises:
-        InvalidParameter: `vocab_size` leaves no room for the bytes and special tokens.
+        InvalidParameter: `vocab_size` is less than the number of bytes and special tokens.
     """
     special = [PAD_TOKEN, END_TOKEN, *ROLE_TOKENS]
-    smallest = 256 + len(special)
-    if vocab_size < smallest:
-        raise InvalidParameter("vocab_size", f"'vocab_size' must be at least {smallest} (bytes and special tokens).")
+    minimum = 256 + len(special)
+    if vocab_size < minimum:
+        raise InvalidParameter("vocab_size", f"'vocab_size' must be at least {minimum} (bytes and special tokens).")
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(tokenizers.Regex(SPLIT), "isolated"),
+            pre_tokenizers.Split(tokenizers.Regex(PATTERN), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
