@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.parameter_spec import MAX_STRING
-from turnwise.text.streaming.detokenizer import IncrementalDetokenizer, StopStringScanner
+from turnwise.text.streaming.detokenizer import IncrementalDetokenizer
+from turnwise.text.streaming.stop_string_scanner import StopStringScanner
 
 KINDS = ["turnwise", "chatml", "sentencepiece", "sentencepiece-legacy"]
 each_kind = pytest.mark.parametrize("kind", KINDS)

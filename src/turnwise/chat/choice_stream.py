@@ -20,7 +20,8 @@ from turnwise.core.inference import (
     TokenLogprobs,
 )
 from turnwise.core.tools import ToolCallDelta
-from turnwise.text.streaming.detokenizer import IncrementalDetokenizer, StopStringScanner
+from turnwise.text.streaming.detokenizer import IncrementalDetokenizer
+from turnwise.text.streaming.stop_string_scanner import StopStringScanner
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 MIN_LOGPROB = -9999.0  # OpenAI reference: value for very unlikely tokens; JSON has no infinity

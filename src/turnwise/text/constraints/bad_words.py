@@ -19,9 +19,9 @@ class BadWordsConstraint:
     def __init__(self, words: Sequence[str], vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._words = [word.encode() for word in words]
-        self.longest = max(len(word) for word in self._words)
+        self.max_word_bytes = max(len(word) for word in self._words)
         # For each string: (length of its prefix at the end of a response, tokens that complete the string after it).
-        self._completing = [
+        self._completions = [
             [
                 (length, tokens)
                 for length in range(max(1, len(word) - vocabulary.max_token_bytes), len(word))
@@ -40,8 +40,8 @@ class BadWordsConstraint:
     def allowed_after(self, tail: bytes) -> NDArray[np.bool_]:
         """Mask of the tokens that complete no string after `tail`. Shape (V,)."""
         token_mask = self._allowed.copy()
-        for word, completing in zip(self._words, self._completing, strict=True):
-            for length, tokens in completing:
+        for word, completions in zip(self._words, self._completions, strict=True):
+            for length, tokens in completions:
                 if tail.endswith(word[:length]):
                     token_mask[tokens] = False
         return token_mask
@@ -66,7 +66,7 @@ class BadWordsState:
 
     def accept(self, token: int) -> None:
         """Append a token."""
-        self._tail = (self._tail + self._words.output_bytes(token))[-self._words.longest :]
+        self._tail = (self._tail + self._words.output_bytes(token))[-self._words.max_word_bytes :]
 
     def fork(self) -> "BadWordsState":
         """A copy for a second sequence."""

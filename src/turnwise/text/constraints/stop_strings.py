@@ -1,7 +1,7 @@
 """Stop strings as a constraint, for searches, which must know during decoding that a sequence is complete.
 
-Other responses are scanned as text (`text/streaming/detokenizer.py`). The constraint compares bytes, so it does not
-depend on how a stop string is tokenized.
+Other responses are scanned as text (`text/streaming/stop_string_scanner.py`). The constraint compares bytes, so the
+tokenization of a stop string does not matter.
 """
 
 from collections.abc import Sequence

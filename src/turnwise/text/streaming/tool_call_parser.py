@@ -11,7 +11,7 @@ from dataclasses import replace
 from turnwise.core.tools import Tool, ToolCallDelta
 from turnwise.text.constraints.tool_call_grammar import RAW_CLOSING, RAW_OPENING
 from turnwise.text.streaming.argument_readers import JsonObjectReader, JsonStringReader, RawInputReader
-from turnwise.text.streaming.detokenizer import StopStringScanner
+from turnwise.text.streaming.stop_string_scanner import StopStringScanner
 from turnwise.text.tool_call_formats import ToolCallFormat
 
 _NAME_PATTERN = re.compile(r'"name": "([^"]*)"')
