@@ -10,7 +10,7 @@ from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.text.tokenization.tokenizer_files import SPECIAL_TOKEN_NAMES
+from turnwise.text.tokenization.tokenizer_config import SPECIAL_TOKEN_NAMES
 
 # Template variables that a request cannot set.
 RESERVED_VARIABLES = frozenset(
