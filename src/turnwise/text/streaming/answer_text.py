@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from turnwise.text.streaming.detokenizer import IncrementalDetokenizer, StopStringScanner
+from turnwise.text.streaming.detokenizer import IncrementalDetokenizer
+from turnwise.text.streaming.stop_string_scanner import StopStringScanner
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 
