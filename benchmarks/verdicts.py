@@ -29,10 +29,10 @@ from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
 from turnwise.evaluation.metric_runner import MetricResult, plan_samples, run_metrics
 from turnwise.evaluation.metrics import load_metrics
-from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import Sample
 from turnwise.evaluation.scorecard import Scorecard, build_scorecard
 from turnwise.models import checkpoint
+from turnwise.store.sqlite.response_cache import SqliteResponseCache
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 SEEDS = 3
@@ -114,7 +114,7 @@ def damaged(source: Path, runs: int, stack: ExitStack) -> Iterator[tuple[str, Pa
 
 def measured(folder: Path, items: Mapping[str, Sequence[Sample]], seeds: int) -> dict[str, MetricResult]:
     """All metrics of a model."""
-    with open_model_under_test(str(folder), ResponseCache(None), sampling={"max_tokens": 64}) as opened:
+    with open_model_under_test(str(folder), SqliteResponseCache(None), sampling={"max_tokens": 64}) as opened:
         return run_metrics(opened, load_metrics(CHOSEN), items, seeds=range(seeds))
 
 

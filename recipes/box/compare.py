@@ -21,8 +21,8 @@ from turnwise.data.sources import read_source
 from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.evaluate import OpenSystem, evaluate
 from turnwise.evaluation.metrics import load_metrics
-from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.scorecard import Scorecard, ScorecardRow
+from turnwise.store.sqlite.response_cache import SqliteResponseCache
 
 HELD_OUT = {
     "valid_support.jsonl": "customer support (Bitext, validation split)",
@@ -39,7 +39,7 @@ def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
     asked = {**load_generation_defaults(folder), "max_tokens": TOKENS}
     data = box / "data"
     lines: list[str] = []
-    cache = ResponseCache(Settings.from_environment().home / "evaluations.db")
+    cache = SqliteResponseCache(Settings.from_environment().home / "evaluations.db")
     try:
         model, untuned = (
             partial(open_model_under_test, str(each), cache, sampling=asked) for each in (folder, box / "pretrained")

@@ -17,10 +17,10 @@ from turnwise.core.inference import FinishEvent, PromptEvent, TokenLogprobs
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.tools import Tool
 from turnwise.evaluation.model_under_test import DecoderUnderTest
-from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
 from turnwise.evaluation.scored_span import find_scored_span
 from turnwise.models.checkpoint import create
+from turnwise.store.sqlite.response_cache import SqliteResponseCache
 from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.examples.batches import collate
@@ -203,7 +203,7 @@ def model_under_test(renderer):
     def make_request(history, sampling, tools):
         return service.build_request(ChatRequest(history, sampling=sampling, tools=ToolOptions(tools)))
 
-    return DecoderUnderTest("tiny", service.engine, renderer, make_request, {}, "fp", ResponseCache(None))
+    return DecoderUnderTest("tiny", service.engine, renderer, make_request, {}, "fp", SqliteResponseCache(None))
 
 
 def ignore_progress(_):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.baselines import open_baseline
-from turnwise.evaluation.baselines.kneser_ney import START, KneserNey
 from turnwise.evaluation.baselines.ngram import NgramBaseline
 from turnwise.evaluation.baselines.retrieval import RetrievalBaseline
+from turnwise.evaluation.kneser_ney import START, KneserNey
 from turnwise.evaluation.metric_runner import plan_samples, run_metrics
 from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery

@@ -19,12 +19,12 @@ from turnwise.evaluation.baselines.ngram import NgramBaseline
 from turnwise.evaluation.evaluate import evaluate
 from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.model_under_test import DecoderUnderTest
-from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationOutput
 from turnwise.evaluation.scorecard import Scorecard, ScorecardRow
 from turnwise.evaluation.statistics import ConfidenceInterval
 from turnwise.evaluation.temperature_sweep import run_temperature_sweep
 from turnwise.models.checkpoint import create
+from turnwise.store.sqlite.response_cache import SqliteResponseCache
 from turnwise.training.export import export_model
 
 FEW_METRICS = "chrf,bits_per_byte,selection"
@@ -210,7 +210,7 @@ def test_the_metadata_has_the_command_in_shell_syntax(model_folder, data, monkey
 
 def test_progress_names_of_a_model_and_itself_are_distinct(model_folder, desk):
     def open_model():
-        return open_model_under_test(str(model_folder), ResponseCache(None))
+        return open_model_under_test(str(model_folder), SqliteResponseCache(None))
 
     names = []
     chosen = load_metrics(["bits_per_byte"])

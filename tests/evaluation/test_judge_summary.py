@@ -19,9 +19,9 @@ from turnwise.evaluation.llm_judge import LlmJudge, build_prompt, parse_verdict
 from turnwise.evaluation.metric_runner import plan_samples, reply_result, run_metrics
 from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.report import write_report
-from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationOutput
 from turnwise.server.app import create_app
+from turnwise.store.sqlite.response_cache import SqliteResponseCache
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
 DIALOGUES = [
@@ -97,7 +97,7 @@ def compare(rule, *, model=long_answer, base=short_answer):
     """The summary of a judge with this rule, and its server."""
     server = JudgeServer(rule)
     with server.running() as url:
-        return LlmJudge(url, "scripted", ResponseCache(None)).compare(replies(model), replies(base)), server
+        return LlmJudge(url, "scripted", SqliteResponseCache(None)).compare(replies(model), replies(base)), server
 
 
 def test_an_answer_wins_if_it_wins_in_both_orders():
@@ -155,7 +155,7 @@ def test_requests_contain_no_other_endpoints_credentials(monkeypatch, caplog):
 
 
 def test_a_second_comparison_uses_the_cache():
-    cache = ResponseCache(None)
+    cache = SqliteResponseCache(None)
     server = JudgeServer(prefer_longer)
     with server.running() as url:
         model, base = replies(long_answer), replies(short_answer)
@@ -211,7 +211,7 @@ def test_the_report_has_the_summary_and_the_verdict_does_not_depend_on_it(tmp_pa
         )  # fmt: skip
 
     with JudgeServer(prefer_longer).running() as url:
-        judged, unjudged = evaluation(LlmJudge(url, "scripted", ResponseCache(None))), evaluation(None)
+        judged, unjudged = evaluation(LlmJudge(url, "scripted", SqliteResponseCache(None))), evaluation(None)
     assert judged.scorecard.verdict == unjudged.scorecard.verdict
     assert judged.scorecard.reasons == unjudged.scorecard.reasons
     write_report(tmp_path, judged)
@@ -230,13 +230,13 @@ def test_the_report_has_the_summary_and_the_verdict_does_not_depend_on_it(tmp_pa
 )
 def test_a_url_with_credentials_or_without_a_scheme_is_rejected(url, message):
     with pytest.raises(UserError, match=message) as caught:
-        LlmJudge(url, "m", ResponseCache(None))
+        LlmJudge(url, "m", SqliteResponseCache(None))
     assert "secret" not in str(caught.value)
 
 
 def test_an_unreachable_judge_is_a_user_error(monkeypatch):
     monkeypatch.setattr("turnwise.evaluation.judge_endpoint.MAX_RETRIES", 0)
-    judge = LlmJudge("http://127.0.0.1:9/v1", "m", ResponseCache(None))
+    judge = LlmJudge("http://127.0.0.1:9/v1", "m", SqliteResponseCache(None))
     with pytest.raises(UserError, match="does not answer"):
         judge.compare(replies(lambda question: "a"), replies(lambda question: "b"))
 
@@ -244,7 +244,7 @@ def test_an_unreachable_judge_is_a_user_error(monkeypatch):
 def test_a_missing_client_is_reported_before_the_first_request(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"turnwise\[judge\]"):
-        LlmJudge("http://here/v1", "m", ResponseCache(None))
+        LlmJudge("http://here/v1", "m", SqliteResponseCache(None))
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from turnwise.engine.native.library import library
 from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.model_under_test import ModelUnderTest
-from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
 from turnwise.evaluation.system_under_test import LoglikelihoodScorer, TextGenerator, missing_capabilities
 from turnwise.models import checkpoint
 from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.model_folders import weights_digest
+from turnwise.store.sqlite.response_cache import SqliteResponseCache
 from turnwise.training.export import export_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,7 +44,7 @@ REPLY_QUERIES = [LoglikelihoodQuery(messages[:end]) for messages in DIALOGUES fo
 
 @pytest.fixture
 def model(model_folder):
-    with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12}) as model:
+    with open_model_under_test(str(model_folder), SqliteResponseCache(None), sampling={"max_tokens": 12}) as model:
         yield model
 
 
@@ -101,7 +101,7 @@ class TestAdaptersAndQuantizedWeights:
         }
         save_adapter(tmp_path, weights, base=model_folder, rank=3, alpha=3, dropout=0, task_type="CAUSAL_LM")
         tokenizer.save(tmp_path)
-        with open_model_under_test(str(tmp_path), ResponseCache(None)) as adapter:
+        with open_model_under_test(str(tmp_path), SqliteResponseCache(None)) as adapter:
             adapter_scores = adapter.loglikelihood(REPLY_QUERIES, ignore_progress)
         merged = checkpoint.load(tmp_path, dtype=torch.float32).decoder
         expected = measure_perplexity(merged, renderer, [Conversation(messages) for messages in DIALOGUES])
@@ -115,7 +115,7 @@ class TestAdaptersAndQuantizedWeights:
         if library() is None:
             pytest.skip("no compiled library")
         nlls = [score.nll for score in model.loglikelihood(REPLY_QUERIES, ignore_progress)]
-        with open_model_under_test(str(model_folder), ResponseCache(None), quantize=dtype) as quantized:
+        with open_model_under_test(str(model_folder), SqliteResponseCache(None), quantize=dtype) as quantized:
             quantized_nlls = [score.nll for score in quantized.loglikelihood(REPLY_QUERIES, ignore_progress)]
         assert quantized_nlls == pytest.approx(nlls, rel=0.05)
         assert quantized_nlls != nlls
@@ -134,7 +134,9 @@ class TestGeneration:
     def test_a_seed_reproduces_the_answers(self, model, model_folder):
         queries = [GenerationQuery(messages[:-1]) for messages in DIALOGUES[:3]]
         outputs = model.generate([(query, 1) for query in queries], ignore_progress)
-        with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12}) as reopened:
+        with open_model_under_test(
+            str(model_folder), SqliteResponseCache(None), sampling={"max_tokens": 12}
+        ) as reopened:
             assert reopened.generate([(query, 1) for query in queries], ignore_progress) == outputs
             assert reopened.generate([(query, 2) for query in queries], ignore_progress) != outputs
 
@@ -147,7 +149,7 @@ class TestGeneration:
 
     def test_the_answer_is_shortened_before_the_only_exchange_is_dropped(self, model_folder):
         """The tiny model's context has 128 tokens, so an answer of 128 tokens leaves no space for a prompt."""
-        with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 128}) as model:
+        with open_model_under_test(str(model_folder), SqliteResponseCache(None), sampling={"max_tokens": 128}) as model:
             history = messages_of("The lamp is broken. " * 6)
             (output,) = model.generate([(GenerationQuery(history, greedy=True), 0)], ignore_progress)
             assert output.num_tokens > 0
@@ -157,12 +159,12 @@ class TestGeneration:
 
     def test_stop_strings_truncate_the_answer(self, model_folder):
         queries = [GenerationQuery(DIALOGUES[0][:1], temperature=number / 4) for number in range(1, 9)]
-        with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12}) as model:
+        with open_model_under_test(str(model_folder), SqliteResponseCache(None), sampling={"max_tokens": 12}) as model:
             outputs = model.generate([(query, 0) for query in queries], ignore_progress)
         query, longest = max(zip(queries, outputs, strict=True), key=lambda pair: len(pair[1].text))
         stop = longest.text[1:3]
         sampling = {"max_tokens": 12, "stop": [stop]}
-        with open_model_under_test(str(model_folder), ResponseCache(None), sampling=sampling) as model:
+        with open_model_under_test(str(model_folder), SqliteResponseCache(None), sampling=sampling) as model:
             (truncated,) = model.generate([(query, 0)], ignore_progress)
         assert truncated.text == longest.text[: longest.text.find(stop)]
 
@@ -209,7 +211,7 @@ class TestCache:
         export_model(tmp_path / "other", checkpoint.create(tiny_config, seed=9), tokenizer)
         loglikelihoods = []
         for folder in (model_folder, tmp_path / "other", model_folder):
-            cache = ResponseCache(tmp_path / "responses.db")
+            cache = SqliteResponseCache(tmp_path / "responses.db")
             with open_model_under_test(str(folder), cache) as model:
                 loglikelihoods += model.loglikelihood([LoglikelihoodQuery(DIALOGUES[0])], ignore_progress)
             cache.close()
@@ -228,11 +230,11 @@ class TestCache:
             if num_done >= 10:
                 raise KeyboardInterrupt
 
-        cache = ResponseCache(tmp_path / "responses.db")
+        cache = SqliteResponseCache(tmp_path / "responses.db")
         with open_model_under_test(str(model_folder), cache) as model, pytest.raises(KeyboardInterrupt):
             model.loglikelihood(queries, interrupt_after_ten)
         cache.close()
-        cache = ResponseCache(tmp_path / "responses.db")
+        cache = SqliteResponseCache(tmp_path / "responses.db")
         with open_model_under_test(str(model_folder), cache) as model:
             requests = []
             submit = model.engine.submit

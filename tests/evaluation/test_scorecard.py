@@ -13,9 +13,9 @@ from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.core.messages import Message
 from turnwise.evaluation.metric_runner import MetricResult, plan_samples, run_metrics
 from turnwise.evaluation.metrics import load_metrics
-from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, Sample, SampleResult
 from turnwise.evaluation.scorecard import build_scorecard
+from turnwise.store.sqlite.response_cache import SqliteResponseCache
 
 
 def of(name, found, about=None):
@@ -134,7 +134,7 @@ CHOSEN = ["chrf", "bits_per_byte", "repetition"]
 
 def measured(folder, talks, seeds):
     chosen = load_metrics(CHOSEN)
-    with open_model_under_test(str(folder), ResponseCache(None), sampling={"max_tokens": 24}) as opened:
+    with open_model_under_test(str(folder), SqliteResponseCache(None), sampling={"max_tokens": 24}) as opened:
         return run_metrics(opened, chosen, plan_samples(chosen, talks, 0), seeds=seeds)
 
 

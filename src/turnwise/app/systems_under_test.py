@@ -13,27 +13,26 @@ from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.core.inference import Quantization
 
 if TYPE_CHECKING:
+    from turnwise.core.response_cache import ResponseCache
     from turnwise.data.read_options import ReadOptions
-    from turnwise.evaluation.baselines import BaselineName
     from turnwise.evaluation.evaluate import OpenSystem
     from turnwise.evaluation.model_under_test import ModelUnderTest
-    from turnwise.evaluation.response_cache import ResponseCache
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineSpec:
     """A baseline and the file of its training dialogues."""
 
-    kind: "BaselineName"
+    name: str
     file: Path
 
 
 def parse_baseline(name: str | None) -> BaselineSpec | None:
-    """Parse "retrieval:FILE" or "ngram:FILE"; None for any other name, which is a model's."""
-    kind, _, file = (name or "").partition(":")
-    if file and kind == "retrieval":
-        return BaselineSpec("retrieval", Path(file))
-    return BaselineSpec("ngram", Path(file)) if file and kind == "ngram" else None
+    """Parse BASELINE:FILE, such as "retrieval:FILE"; None for any other name, which is a model's."""
+    from turnwise.evaluation.baselines import BASELINES
+
+    baseline, _, file = (name or "").partition(":")
+    return BaselineSpec(baseline, Path(file)) if file and baseline in BASELINES.names() else None
 
 
 def check_system_exists(name: str | None, read_options: "ReadOptions | None" = None) -> None:
@@ -83,7 +82,7 @@ def system_opener(
     from turnwise.evaluation.baselines import open_baseline
 
     tokenizer_folder = resolve_model_folder(None if parse_baseline(other_name) else other_name)
-    return partial(open_baseline, baseline.kind, baseline.file, tokenizer_folder, sampling["max_tokens"], read_options)
+    return partial(open_baseline, baseline.name, baseline.file, tokenizer_folder, sampling["max_tokens"], read_options)
 
 
 @contextmanager

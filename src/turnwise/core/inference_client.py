@@ -5,7 +5,7 @@ bound on requests in flight are the same everywhere.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class InferenceClient:
         self,
         requests: Iterable[tuple[GenerationRequest, StopCondition | None]],
         max_in_flight: int = MAX_IN_FLIGHT,
-    ) -> Iterator[Generation]:
+    ) -> Generator[Generation, None, None]:
         """Yield the generation of every request, in order. Closing the iterator cancels the requests in flight.
 
         Raises:

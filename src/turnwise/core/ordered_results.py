@@ -1,7 +1,7 @@
 """Runs a bounded number of tasks at a time and returns their results in the order of the tasks."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -9,7 +9,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def results_in_order(start: Callable[[T], "Future[R]"], tasks: Iterable[T], max_in_flight: int) -> Iterator[R]:
+def results_in_order(
+    start: Callable[[T], "Future[R]"], tasks: Iterable[T], max_in_flight: int
+) -> Generator[R, None, None]:
     """Yield the result of every task, in order.
 
     The first error ends the iteration after the results before it. Futures that have not been returned are cancelled

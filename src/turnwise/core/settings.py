@@ -28,3 +28,8 @@ class Settings:
     def keys_url(self) -> str:
         """URL of the API keys: `TURNWISE_KEYS`, else a file in `home`."""
         return os.environ.get("TURNWISE_KEYS") or f"sqlite:///{self.home / 'keys.db'}"
+
+    @property
+    def evaluations_url(self) -> str:
+        """URL of the response cache: `TURNWISE_EVALUATIONS`, else a file in `home`."""
+        return os.environ.get("TURNWISE_EVALUATIONS") or f"sqlite:///{self.home / 'evaluations.db'}"

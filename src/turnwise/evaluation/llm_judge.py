@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from turnwise.core.messages import Message
+from turnwise.core.response_cache import ResponseCache, cache_key
 from turnwise.evaluation.judge_endpoint import MAX_TOKENS, check_endpoint, open_judge
 from turnwise.evaluation.judge_summary import JudgedPair, JudgeSummary, JudgeVerdict, summarize_verdicts
 from turnwise.evaluation.metric_runner import MetricResult
-from turnwise.evaluation.response_cache import ResponseCache, cache_key
 
 NUM_CONCURRENT_REQUESTS = 8
 

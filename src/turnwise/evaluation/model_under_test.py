@@ -10,9 +10,9 @@ from turnwise.core.errors import ContextLengthExceeded, TemplateError
 from turnwise.core.inference import GenerationRequest, InferenceEngine
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
+from turnwise.core.response_cache import ResponseCache
 from turnwise.core.tools import Tool
 from turnwise.evaluation.engine_jobs import EngineJob, run_jobs
-from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, LoglikelihoodQuery
 from turnwise.evaluation.scored_span import ScoredSpan, find_scored_span
 from turnwise.evaluation.system_under_test import EMPTY_GENERATION, OnQueriesDone

@@ -1,4 +1,4 @@
-"""Stores conversations, completions, responses and API keys.
+"""Stores conversations, completions, responses, API keys and results of evaluations.
 
 Each backend is a module or package of this folder, or an entry point of another package. Its name is the scheme of its
 URLs.
@@ -9,6 +9,7 @@ from typing import Protocol
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.plugins import PluginGroup
+from turnwise.core.response_cache import ResponseCache
 from turnwise.core.stored_conversations import ConversationStore
 
 
@@ -21,9 +22,16 @@ class StoreBackend(Protocol):
     def open_keys(self, url: str) -> KeyStore:
         """Open the API keys at a URL; see `open_key_store`."""
 
+    def open_response_cache(self, url: str) -> ResponseCache:
+        """Open the response cache at a URL."""
+
 
 STORE_BACKENDS: PluginGroup[StoreBackend] = PluginGroup(
-    "store", "store_backends", (__name__, __path__), requires=("open_conversations", "open_keys"), parameter="store"
+    "store",
+    "store_backends",
+    (__name__, __path__),
+    requires=("open_conversations", "open_keys", "open_response_cache"),
+    parameter="store",
 )
 
 
@@ -43,6 +51,11 @@ def open_store(url: str) -> ConversationStore:
 def open_key_store(url: str) -> KeyStore:
     """Open the API keys at `url`, for example `sqlite:///PATH`. Raises `InvalidParameter` for a URL without backend."""
     return _find_backend(url).open_keys(url)
+
+
+def open_response_cache(url: str) -> ResponseCache:
+    """Open the response cache at `url`. Raises as `open_key_store` does, and `UserError` if it cannot be used."""
+    return _find_backend(url).open_response_cache(url)
 
 
 def _find_backend(url: str) -> StoreBackend:

@@ -1,54 +1,88 @@
-"""Baselines: simple systems, built from training dialogues within seconds, that a model should beat."""
+"""Baselines: simple systems, built from training dialogues within seconds, that a model should beat.
 
-from collections.abc import Iterator
+One file per baseline. `turnwise evaluate NAME:FILE` builds it from the dialogues of FILE.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Protocol
 
 from turnwise.core.messages import Conversation
+from turnwise.core.plugins import PluginGroup
 from turnwise.data.data_files import find_split_files
 from turnwise.data.read_options import ReadOptions
 from turnwise.data.sources import DataSource
 from turnwise.data.split_folders import SplitName
 from turnwise.evaluation.system_under_test import SystemUnderTest
 
-BaselineName = Literal["retrieval", "ngram"]
+if TYPE_CHECKING:
+    from turnwise.text.rendering.renderer import Renderer
+
 DEFAULT_CONTEXT_LENGTH = 1024  # tokens, if the model's configuration has none
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedModel:
+    """The model that a baseline is compared with.
+
+    Attributes:
+        folder: its folder, or that of an adapter.
+        max_tokens: maximum tokens of an answer; None: the baseline's default.
+    """
+
+    folder: Path
+    max_tokens: int | None = None
+
+    def load_renderer(self) -> "Renderer":
+        """Load its chat template and tokenizer."""
+        from turnwise.text.rendering.renderer import Renderer
+        from turnwise.text.tokenization.tokenizer import Tokenizer
+
+        # Adapters usually contain the tokenizer that they are served with.
+        has_tokenizer = (self.folder / "tokenizer.json").is_file()
+        return Renderer.from_tokenizer(Tokenizer.load(self.folder if has_tokenizer else self._base_folder()))
+
+    def read_context_length(self) -> int:
+        """Read its context length from its configuration."""
+        from turnwise.models.model_folders import read_hf_config
+
+        return int(read_hf_config(self._base_folder()).get("max_position_embeddings") or DEFAULT_CONTEXT_LENGTH)
+
+    def _base_folder(self) -> Path:
+        from turnwise.models.adapter_config import adapter_base_folder, is_adapter
+
+        return adapter_base_folder(self.folder) if is_adapter(self.folder) else self.folder
+
+
+class BaselineModule(Protocol):
+    """Interface of a baseline file."""
+
+    def build(self, dialogues: Sequence[Conversation], model: ComparedModel) -> SystemUnderTest:
+        """Build the baseline. Raises `InvalidData` if the dialogues have nothing to learn from."""
+
+
+BASELINES: PluginGroup[BaselineModule] = PluginGroup("baseline", "baselines", (__name__, __path__), requires=("build",))
 
 
 @contextmanager
 def open_baseline(
-    kind: BaselineName, file: Path, model: Path, max_tokens: int | None = None, options: ReadOptions | None = None
+    name: str, file: Path, model: Path, max_tokens: int | None = None, options: ReadOptions | None = None
 ) -> Iterator[SystemUnderTest]:
     """Build a baseline from a file of dialogues.
 
     Args:
-        kind: the baseline's name.
+        name: the baseline's name.
         file: training dialogues, or a folder whose training split is used.
-        model: folder of the model it is compared with. The n-gram baseline uses its tokenizer and context length.
+        model: folder of the model it is compared with.
         max_tokens: maximum tokens of an answer. Retrieved answers are never cut.
         options: options for reading the file.
 
     Raises:
+        InvalidParameter: there is no baseline of this name.
         UserError: a file cannot be read, or has nothing to learn from.
     """
-    side: SplitName | None = "train" if "train" in find_split_files(file) else None
-    dialogues = [item for item in DataSource(file, split=side, options=options) if isinstance(item, Conversation)]
-    if kind == "retrieval":
-        from turnwise.evaluation.baselines.retrieval import RetrievalBaseline
-
-        yield RetrievalBaseline(dialogues)
-    else:
-        from turnwise.evaluation.baselines.ngram import DEFAULT_MAX_TOKENS, NgramBaseline
-        from turnwise.models.adapter_config import adapter_base_folder, is_adapter
-        from turnwise.models.model_folders import read_hf_config
-        from turnwise.text.rendering.renderer import Renderer
-        from turnwise.text.tokenization.tokenizer import Tokenizer
-
-        base_folder = adapter_base_folder(model) if is_adapter(model) else model
-        context = int(read_hf_config(base_folder).get("max_position_embeddings") or DEFAULT_CONTEXT_LENGTH)
-        # Adapters usually contain the tokenizer that they are served with.
-        renderer = Renderer.from_tokenizer(
-            Tokenizer.load(model if (model / "tokenizer.json").is_file() else base_folder)
-        )
-        yield NgramBaseline(dialogues, renderer, context_length=context, max_tokens=max_tokens or DEFAULT_MAX_TOKENS)
+    split: SplitName | None = "train" if "train" in find_split_files(file) else None
+    dialogues = [item for item in DataSource(file, split=split, options=options) if isinstance(item, Conversation)]
+    yield BASELINES.load(name).build(dialogues, ComparedModel(model, max_tokens))

@@ -9,7 +9,8 @@ import numpy as np
 
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Conversation
-from turnwise.evaluation.baselines.kneser_ney import KneserNey
+from turnwise.evaluation.baselines import ComparedModel
+from turnwise.evaluation.kneser_ney import KneserNey
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, LoglikelihoodQuery
 from turnwise.evaluation.scored_span import ScoredSpan, find_scored_span
 from turnwise.evaluation.system_under_test import EMPTY_GENERATION, OnQueriesDone
@@ -90,3 +91,13 @@ class NgramBaseline:
             if token in self.renderer.tokenizer.stop_ids:
                 return GenerationOutput(self.renderer.tokenizer.decode(token_ids), len(token_ids), "stop")
         return GenerationOutput(self.renderer.tokenizer.decode(token_ids), len(token_ids), "length")
+
+
+def build(dialogues: Sequence[Conversation], model: ComparedModel) -> NgramBaseline:
+    """Build the baseline with the tokenizer and the context length of a model."""
+    return NgramBaseline(
+        dialogues,
+        model.load_renderer(),
+        context_length=model.read_context_length(),
+        max_tokens=model.max_tokens or DEFAULT_MAX_TOKENS,
+    )

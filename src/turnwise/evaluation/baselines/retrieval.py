@@ -12,6 +12,7 @@ import numpy as np
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation.baselines import ComparedModel
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery
 from turnwise.evaluation.system_under_test import OnQueriesDone
 from turnwise.evaluation.word_tokens import split_words
@@ -81,3 +82,8 @@ def _bm25s() -> ModuleType:
         raise UserError("The retrieval baseline needs bm25s: pip install 'turnwise[evaluation]'") from None
     module: ModuleType = bm25s
     return module
+
+
+def build(dialogues: Sequence[Conversation], _: ComparedModel) -> RetrievalBaseline:
+    """Build the baseline; it does not depend on the model."""
+    return RetrievalBaseline(dialogues)

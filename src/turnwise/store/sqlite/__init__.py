@@ -5,6 +5,7 @@ from pathlib import Path
 from turnwise.core.errors import InvalidParameter
 from turnwise.store.sqlite.conversation_store import SqliteConversationStore
 from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.store.sqlite.response_cache import SqliteResponseCache
 
 PREFIX = "sqlite:///"
 
@@ -18,6 +19,12 @@ def open_conversations(url: str) -> SqliteConversationStore:
 def open_keys(url: str) -> SqliteKeyStore:
     """Open `sqlite:///PATH`. The first key creates a missing file."""
     return SqliteKeyStore(Path(_location(url)).expanduser())
+
+
+def open_response_cache(url: str) -> SqliteResponseCache:
+    """Open `sqlite:///PATH` or `sqlite:///:memory:`. A missing file is created."""
+    location = _location(url)
+    return SqliteResponseCache(None if location == ":memory:" else Path(location).expanduser())
 
 
 def _location(url: str) -> str:

@@ -1,9 +1,5 @@
-"""Cache of responses of systems under test, in a SQLite file, so that an interrupted evaluation continues.
+"""Response cache in a SQLite file."""
 
-A key is a digest of everything that decides a response: weights, code, tokens and generation parameters.
-"""
-
-import hashlib
 import json
 import sqlite3
 import time
@@ -15,6 +11,7 @@ from typing import Any
 from turnwise.core.errors import UserError
 from turnwise.core.file_lock import FileLock, LockTimeout
 from turnwise.core.files import create_private_file
+from turnwise.core.response_cache import ResponseCache
 
 MAX_ENTRIES = 2_000_000  # beyond, the least recently used entries are deleted
 BATCH_SIZE = 500  # keys per query, and entries per transaction
@@ -22,13 +19,8 @@ WRITE_INTERVAL = 2.0  # seconds between transactions
 LOCK_TIMEOUT = 30.0  # seconds to wait for another process
 
 
-def cache_key(*parts: object) -> str:
-    """Return a digest of all parts."""
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False, default=repr).encode()).hexdigest()
-
-
-class ResponseCache:
-    """Responses by key, in a file or in memory.
+class SqliteResponseCache:
+    """The `ResponseCache` port on a file, or in memory.
 
     Only the owner can read the file, because it holds prompts and answers. Several processes may share it; a file lock
     serialises their writes.
@@ -133,3 +125,6 @@ class ResponseCache:
                 f"The cache of evaluation responses in {self._path or 'memory'} cannot be used: {reason}. "
                 "Delete the file, or pass --no-cache to evaluate without it."
             ) from error
+
+
+_: type[ResponseCache] = SqliteResponseCache  # the type checker compares it with the port

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from turnwise.core.errors import UserError
-from turnwise.evaluation.response_cache import ResponseCache
+from turnwise.store.sqlite.response_cache import SqliteResponseCache
 
 
 @pytest.fixture
@@ -18,10 +18,10 @@ def path(tmp_path):
 
 
 def test_an_entry_is_available_after_reopening(path):
-    cache = ResponseCache(path)
+    cache = SqliteResponseCache(path)
     cache.put("a", {"text": "你好"})
     cache.close()
-    reopened = ResponseCache(path)
+    reopened = SqliteResponseCache(path)
     assert reopened.get(["a", "b"]) == {"a": {"text": "你好"}}
     reopened.close()
 
@@ -29,7 +29,7 @@ def test_an_entry_is_available_after_reopening(path):
 def test_only_the_owner_can_read_the_files(path):
     old_umask = os.umask(0)
     try:
-        cache = ResponseCache(path)
+        cache = SqliteResponseCache(path)
         cache.put("a", {"text": "secret"})
         cache.write()
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
@@ -45,17 +45,17 @@ def test_a_file_that_is_not_a_database_is_rejected_with_advice(path):
     path.parent.mkdir()
     path.write_text("no database at all, but long enough to look like one" * 20)
     with pytest.raises(UserError, match=r"evaluations\.db cannot be used: .*Delete the file, or pass --no-cache"):
-        ResponseCache(path)
+        SqliteResponseCache(path)
 
 
 def test_a_folder_that_cannot_be_created_is_rejected_with_advice(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="--no-cache"):
-        ResponseCache(tmp_path / "file" / "evaluations.db")
+        SqliteResponseCache(tmp_path / "file" / "evaluations.db")
 
 
 def test_the_file_is_closed_even_if_the_last_write_fails(path):
-    cache = ResponseCache(path)
+    cache = SqliteResponseCache(path)
     cache.put("a", {"text": "lost"})
     connection = sqlite3.connect(path)
     connection.execute("DROP TABLE responses")
@@ -69,8 +69,8 @@ def test_the_file_is_closed_even_if_the_last_write_fails(path):
 
 def test_processes_can_create_the_file_at_the_same_time(path):
     program = (
-        "import sys; from pathlib import Path; from turnwise.evaluation.response_cache import ResponseCache\n"
-        "c = ResponseCache(Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from turnwise.store.sqlite.response_cache import SqliteResponseCache\n"
+        "c = SqliteResponseCache(Path(sys.argv[1]))\n"
         "for n in range(20): c.put(f'{sys.argv[2]} {n}', {'n': n}); c.write()\n"
         "c.get([f'{sys.argv[2]} 0']); c.close()"
     )
@@ -80,6 +80,6 @@ def test_processes_can_create_the_file_at_the_same_time(path):
     ]
     errors = [worker.communicate(timeout=60)[1] for worker in workers]
     assert errors == [""] * 8
-    cache = ResponseCache(path)
+    cache = SqliteResponseCache(path)
     assert len(cache.get(f"{worker} {n}" for worker in range(8) for n in range(20))) == 160
     cache.close()
