@@ -52,7 +52,7 @@ def measure(path: Path, model: str, row_length: int | None) -> str:
     values = {"model": {"from": model}, "data": {"train": str(path)}, "out": "none"}
     recipe = parse_recipe({**values, "training": {"row_length": row_length} if row_length else {}}, origin="benchmark")
     base = load_base_model(recipe)
-    length = with_max_seq_len(recipe, base.renderer, base.model).training.settled_row_length
+    length = with_max_seq_len(recipe, base.renderer, base.model).training.resolved_max_seq_len
     frame, objective = (
         ExampleContext(base.renderer, length, base.model.decoder_start_ids),
         OBJECTIVES.parse_plugin("sft"),

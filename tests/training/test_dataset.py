@@ -175,7 +175,7 @@ class TestRefusals:
             load_datasets(parse_recipe(said, origin="test"), renderer, untrained)
         said["data"]["skip_bad"] = True
         data = load_datasets(parse_recipe(said, origin="test"), renderer, untrained)
-        assert (len(data.train), data.skipped) == (1, 1)
+        assert (len(data.train), data.num_bad_rows) == (1, 1)
 
 
 class TestTheBase:

@@ -41,16 +41,16 @@ class TestWhatIsShown:
         frame = ExampleContext(Renderer.from_tokenizer(tokenizer), 128)
         (example,) = OBJECTIVES.parse_plugin("sft").examples(FOUR[1], frame)
         assert render_spans(example, frame) == [
-            TextSpan("<|user|>The lamp is broken<|end|><|assistant|>", learned=False),
-            TextSpan("I'd like to order a new one.<|end|>", learned=True),
-            TextSpan("<|user|>Thank you<|end|><|assistant|>", learned=False),
-            TextSpan("Sehr gern!<|end|>", learned=True),
+            TextSpan("<|user|>The lamp is broken<|end|><|assistant|>", is_target=False),
+            TextSpan("I'd like to order a new one.<|end|>", is_target=True),
+            TextSpan("<|user|>Thank you<|end|><|assistant|>", is_target=False),
+            TextSpan("Sehr gern!<|end|>", is_target=True),
         ]
 
     def test_both_ends_of_a_pair(self, tokenizer):
         frame = ExampleContext(Renderer.from_tokenizer(tokenizer), 128)
         (example,) = OBJECTIVES.parse_plugin("dpo").examples(PAIRS[0], frame)
-        assert [piece.text for piece in render_spans(example, frame) if piece.learned] == [
+        assert [piece.text for piece in render_spans(example, frame) if piece.is_target] == [
             "How can I help you today?<|end|>",
             "No.<|end|>",
         ]
@@ -59,8 +59,8 @@ class TestWhatIsShown:
         frame = ExampleContext(Renderer.from_tokenizer(tokenizer), 128, (5,))
         example = next(OBJECTIVES.parse_plugin("seq2seq").examples(FOUR[0], frame))
         assert render_spans(example, frame) == [
-            TextSpan("<|user|>Hello<|end|><|assistant|>", learned=False),
-            TextSpan("How can I help you today?<|end|>", learned=True),
+            TextSpan("<|user|>Hello<|end|><|assistant|>", is_target=False),
+            TextSpan("How can I help you today?<|end|>", is_target=True),
         ]
 
     def test_gaps_show_what_stood_there(self, tokenizer):
@@ -70,7 +70,7 @@ class TestWhatIsShown:
         example = Example(torch.tensor(ids).int().numpy(), torch.tensor(targets).int().numpy())
         found = render_spans(example, ExampleContext(Renderer.from_tokenizer(tokenizer), 128))
         assert "".join(piece.text for piece in found) == "The lamp in the kitchen"
-        assert [piece.learned for piece in found] == [False, True, False]
+        assert [piece.is_target for piece in found] == [False, True, False]
 
 
 class TestWhatIsKnown:
@@ -79,9 +79,9 @@ class TestWhatIsKnown:
         assert found.num_parameters == sum(p.numel() for p in base.model.module.parameters())
         assert 0 < found.num_trainable < found.num_parameters
         assert found.rows == len(data.train.rows())
-        assert found.row_tokens == pytest.approx(data.train.tokens / found.rows, rel=0.3)
-        assert found.seconds(10, 4) == pytest.approx(40 * found.row_tokens / found.tokens_per_second)
-        assert 0.5 < found.fill <= 1
+        assert found.tokens_per_row == pytest.approx(data.train.tokens / found.rows, rel=0.3)
+        assert found.seconds(10, 4) == pytest.approx(40 * found.tokens_per_row / found.tokens_per_second)
+        assert 0.5 < found.packing_efficiency <= 1
         assert len(found.examples) == 2
 
     @pytest.mark.parametrize("more", [{}, {"neftune": 5.0}, {"optimizer": "muon"}], ids=str)
@@ -143,7 +143,7 @@ class TestRefusals:
 
         monkeypatch.setattr(probing, "accumulate_gradients", short)
         found, _, _ = look(recipe(rows=4, micro_rows=4))
-        assert found.micro_rows == first
+        assert found.micro_batch_size == first
 
     def test_not_even_one_row(self, recipe, monkeypatch):
         def short(*_, **__):
@@ -173,8 +173,8 @@ class TestRefusals:
     def test_it_is_the_peak_and_what_the_optimiser_will_keep(self, recipe, monkeypatch):
         monkeypatch.setattr(probing, "peak_memory", lambda device: 10**12)
         found, base, _ = look(recipe())
-        assert found.micro_rows == 1  # so much for one row
-        assert found.memory == 10**12 + 8 * sum(p.numel() for p in base.model.module.parameters())
+        assert found.micro_batch_size == 1  # so much for one row
+        assert found.peak_memory == 10**12 + 8 * sum(p.numel() for p in base.model.module.parameters())
 
 
 class TestTheDial:
@@ -210,7 +210,7 @@ class TestTheDial:
         found = resolve_hyperparameters(
             recipe, base.model, data, replace(seen, tokens_per_second=500.0), tmp_path
         ).training
-        assert found.max_steps * 4 * seen.row_tokens / 500 == pytest.approx(0.85 * 0.75 * 600, rel=0.02)
+        assert found.max_steps * 4 * seen.tokens_per_row / 500 == pytest.approx(0.85 * 0.75 * 600, rel=0.02)
 
     def test_epochs_that_were_said_are_gone_through(self, said, tmp_path):
         few, many = (self.settled(said(effort="quick", epochs=n), tmp_path / str(n)).training for n in (40, 80))

@@ -7,7 +7,8 @@ from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.recipe_sources import open_source, with_splits
-from turnwise.training.recipe import SourceConfig, parse_recipe
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.recipe_sections import SourceConfig
 
 GIVEN = {"columns": {"user": "Frage", "assistant": "Antwort"}, "encoding": "windows-1252"}
 

@@ -207,10 +207,10 @@ class TestAverages:
     def test_what_should_not_be_forgotten_is_measured_before_and_after(self, values, unseen, tmp_path):
         values["data"]["general"] = str(unseen)
         result = run(values)
-        assert result.general_before == pytest.approx(result.valid_before, rel=1e-6)
-        assert result.general_after == pytest.approx(result.valid_after, rel=1e-6)
+        assert result.retention_before == pytest.approx(result.valid_before, rel=1e-6)
+        assert result.retention_after == pytest.approx(result.valid_after, rel=1e-6)
         written = json.loads((tmp_path / "out" / "result.json").read_text())
-        assert written["loss"]["general_after"] == result.general_after
+        assert written["loss"]["general_after"] == result.retention_after
         assert "| general |" in (tmp_path / "out" / "README.md").read_text()
 
 

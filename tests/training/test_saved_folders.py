@@ -41,19 +41,19 @@ class TestTypes:
         assert types(tmp_path / "out") == {torch.bfloat16}
         assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
         assert result.saved_as == "bfloat16"
-        assert 0 < result.rounding < 1
+        assert 0 < result.rounding_error < 1
         kept = json.loads((tmp_path / "out" / "result.json").read_text())
-        assert kept["rounding"] == pytest.approx(result.rounding, abs=1e-4)
+        assert kept["rounding"] == pytest.approx(result.rounding_error, abs=1e-4)
 
     def test_another_type_may_be_asked_for(self, values, half_folder, tmp_path):
         result = run(values, half_folder, save_dtype="float32")
         assert types(tmp_path / "out") == {torch.float32}
-        assert result.rounding is None
+        assert result.rounding_error is None
 
     def test_a_base_in_32_bits_loses_nothing(self, values, base_folder, tmp_path):
         result = run(values, base_folder)
         assert types(tmp_path / "out") == {torch.float32}
-        assert result.rounding is None
+        assert result.rounding_error is None
 
     @pytest.mark.parametrize("dtype", ["auto", "float32"])
     def test_a_merge_too(self, values, half_folder, tmp_path, dtype):
@@ -83,7 +83,7 @@ class TestTypes:
         module = checkpoint.load(base_folder, dtype=torch.float32).module
         with torch.no_grad():
             module.embed.weight[0, 0] = 1e6
-        assert rounding_error(module, torch.float32).largest == 0
+        assert rounding_error(module, torch.float32).max == 0
         with pytest.raises(UserError, match="too large for float16"):
             rounding_error(module, torch.float16)
 

@@ -110,7 +110,7 @@ class TestAnswers:
         recipe = of({"train": str(write_chats(tmp_path / "a.jsonl", small_talk(40))), "rehearse": 0.5})
         zebra = Conversation((Message("user", "Who?"), Message("assistant", "Zebra")))
         data = load_datasets(recipe, renderer, box.model, rehearses=lambda _: [zebra, *rehearsed[:4]])
-        assert data.rehearsed == 4
+        assert data.num_replayed == 4
 
     @pytest.mark.parametrize("method", ["full", {"name": "lora", "rank": 2}])
     def test_are_those_of_the_base_whatever_is_added_to_it(self, method, box, few):

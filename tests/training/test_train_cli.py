@@ -185,15 +185,15 @@ class TestRecipeFiles:
         assert (recipe.model.source, recipe.out) == ("other", str(tmp_path / "there"))
         assert recipe.objective == OBJECTIVES.parse_plugin("clm")
         assert recipe.method == METHODS.parse_plugin({"name": "lora", "rank": 3})
-        assert (recipe.training.rows, recipe.training.row_length, recipe.training.seed) == (2, 64, 3)
+        assert (recipe.training.batch_size, recipe.training.max_seq_len, recipe.training.seed) == (2, 64, 3)
         assert recipe.data.test[0].path == str(tmp_path / "t")
-        assert recipe.data.skip_bad
+        assert recipe.data.skip_bad_rows
 
     def test_a_share_to_rehearse_goes_beside_the_data(self, recipe_file):
         recipe = RecipeFlags(None, None, None, None, {"valid": None, "rehearse": 0.5}, {}, False).override_recipe(
             recipe_file
         )
-        assert recipe.data.rehearse == 0.5
+        assert recipe.data.replay_ratio == 0.5
         assert recipe.data.valid
 
     def test_without_flags_it_is_the_file(self, recipe_file, values):

@@ -68,7 +68,7 @@ def merge(
         name = str(saved_as).removeprefix("torch.")
         typer.echo(
             f"Saved as {name}, which rounds the sum of base and adapter: weights differ by {rounding.mean:.1e} on "
-            f"average in the matrices that changed, and by {rounding.largest:.1e} at most; --dtype float32 rounds "
+            f"average in the matrices that changed, and by {rounding.max:.1e} at most; --dtype float32 rounds "
             "none.",
             err=True,
         )

@@ -212,9 +212,9 @@ def train(
         raise typer.Exit(_stopped(console, error)) from None
     _report(console, recipe, result)
     if not console.quiet:
-        budget = recipe.training.minutes
+        budget = recipe.training.time_budget
         left = None if budget is None else 60 * budget - (time.monotonic() - began)
-        report_before_after(console, recipe, report, left, result.answer_seconds)
+        compare_with_base(console, recipe, report, left, result.seconds_per_reply)
 
 
 def _stopped(console: Any, error: KeyboardInterrupt) -> int:
@@ -320,12 +320,12 @@ def _describe(data: "DatasetSplits") -> str:
         for name, split in (("train", data.train), ("validation", data.valid), ("test", data.test))
         if len(split)
     ]
-    if data.rehearsed:
-        parts[0] += f", {data.rehearsed:,} of the examples its own answers"
+    if data.num_replayed:
+        parts[0] += f", {data.num_replayed:,} of the examples its own answers"
     if not len(data.valid):
         parts.append("no validation data, so no early stopping")
-    if data.skipped:
-        parts.append(f"{pluralize(data.skipped, 'bad row')} left out")
+    if data.num_bad_rows:
+        parts.append(f"{pluralize(data.num_bad_rows, 'bad row')} left out")
     parts.extend(data.truncation.sentences(data.train.context.length))
     return "; ".join(parts)
 
@@ -337,22 +337,22 @@ def _show(console: Any, recipe: "Recipe", found: "PreflightReport") -> None:
     for example in found.examples:
         text = Text()
         for piece in example:
-            text.append(_one_line(piece.text, most=400), style="green" if piece.learned else "dim")
+            text.append(_one_line(piece.text, most=400), style="green" if piece.is_target else "dim")
         console.print(text)
     if found.examples:
         console.print(Text.assemble("(", ("green", "green"), " is learned)"))
     training = recipe.training
-    steps = training.max_steps or max(1, round(found.rows * training.epochs / training.rows))
-    seconds = found.seconds(steps, training.rows)
+    steps = training.max_steps or max(1, round(found.rows * training.epochs / training.batch_size))
+    seconds = found.seconds(steps, training.batch_size)
     told = [
         f"{found.num_trainable:,} of {found.num_parameters:,} weights learn",
-        f"{pluralize(steps, 'step')} of {training.rows * found.row_tokens:,.0f} tokens, "
-        f"rows of {training.row_length:,}, "
-        f"batches {found.fill:.0%} full",
+        f"{pluralize(steps, 'step')} of {training.batch_size * found.tokens_per_row:,.0f} tokens, "
+        f"rows of {training.max_seq_len:,}, "
+        f"batches {found.packing_efficiency:.0%} full",
         f"learning rate {training.learning_rate:g}",
     ]
     told.append(f"{found.tokens_per_second:,.0f} tokens/s, about {_duration(seconds)} without validation")
-    told.append(f"about {found.memory / 1e9:.1f} GB of memory")
+    told.append(f"about {found.peak_memory / 1e9:.1f} GB of memory")
     console.print("; ".join(told))
 
 
@@ -376,7 +376,7 @@ def _report(console: Any, recipe: "Recipe", result: "TrainingResult") -> None:
     for name, before, after in (
         ("validation", result.valid_before, result.valid_after),
         ("test", result.test_before, result.test_after),
-        ("general", result.general_before, result.general_after),
+        ("general", result.retention_before, result.retention_after),
     ):
         if before is None or after is None:
             continue
@@ -396,9 +396,9 @@ def _report(console: Any, recipe: "Recipe", result: "TrainingResult") -> None:
             f"{early}{pluralize(result.steps, 'step')} in {result.seconds:.0f} s "
             f"({result.useful_tokens / result.seconds:,.0f} tokens/s); best weights from step {result.best_step}"
         )
-        if result.rounding is not None:
+        if result.rounding_error is not None:
             console.print(
-                f"Saved as {result.saved_as}, like the base: rounding takes {result.rounding:.1%} of the change. "
+                f"Saved as {result.saved_as}, like the base: rounding takes {result.rounding_error:.1%} of the change. "
                 "--dtype float32 keeps all of it, in twice the space.",
                 markup=False,
             )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from turnwise.core.files import atomic_directory
 from turnwise.training.distributed.sharding import as_sharded, gather_full, local_shard, slice_for_rank
+from turnwise.training.renamed_keys import with_current_state_keys
 
 CHECKPOINT, BEST, START = "checkpoint", "best", "start"
 ROLLBACK = "rollback"  # checkpoint for rollbacks after loss spikes; written at fixed steps, independent of the clock
@@ -32,14 +33,14 @@ class TrainerState:
         useful_tokens: tokens trained on, without padding.
         best_loss, best_step: lowest validation loss and its step.
         bad_validations: consecutive validations without a new best, for early stopping.
-        valid_before, test_before, general_before: losses before the first step.
+        valid_before, test_before, retention_before: losses before the first step.
         first_loss: training loss of the first step.
         mean_loss: running mean of the training loss, for spike detection.
         skipped_rows: rows skipped after loss spikes.
-        rate_scale: factor of the learning rate; halved by every rollback.
+        lr_scale: factor of the learning rate; halved by every rollback.
         rollbacks: number of rollbacks.
         validated: last step with a validation.
-        micro_rows: rows per micro-batch, if memory allows fewer than the recipe sets.
+        micro_batch_size: rows per micro-batch, if memory allows fewer than the recipe sets.
     """
 
     data: str = ""
@@ -51,14 +52,14 @@ class TrainerState:
     bad_validations: int = 0
     valid_before: float | None = None
     test_before: float | None = None
-    general_before: float | None = None
+    retention_before: float | None = None
     first_loss: float | None = None
     mean_loss: float | None = None
     skipped_rows: int = 0
-    rate_scale: float = 1.0
+    lr_scale: float = 1.0
     rollbacks: int = 0
     validated: int = 0
-    micro_rows: int | None = None
+    micro_batch_size: int | None = None
 
 
 def save_checkpoint(
@@ -143,7 +144,7 @@ def load_checkpoint(
         states[int(i)].setdefault(int(index), {})[key] = value
     for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return TrainerState(**json.loads((folder / "state.json").read_text()))
+    return TrainerState(**with_current_state_keys(json.loads((folder / "state.json").read_text())))
 
 
 def load_ema(work: Path, module: nn.Module, name: str = CHECKPOINT) -> dict[str, Tensor] | None:

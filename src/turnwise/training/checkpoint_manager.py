@@ -13,7 +13,7 @@ from turnwise.training.distributed.worker_group import WorkerGroup
 from turnwise.training.optim.loss_spikes import MAX_ROLLBACKS, LossSpike, divergence_error, state_after_rollback
 from turnwise.training.optim.optimizers import build_optimizers, set_learning_rate
 from turnwise.training.optim.weight_averaging import ExponentialMovingAverage
-from turnwise.training.recipe import TrainingSection
+from turnwise.training.recipe_sections import TrainingSection
 
 MIN_INTERVAL_FACTOR = 20  # the interval between checkpoints is at least 20 times the time to write one
 
@@ -56,13 +56,16 @@ class CheckpointManager:
                 "choose another --out, or pass --restart to throw it away.",
             )
         self.average: ExponentialMovingAverage | None = None
-        if settings.ema is not None:
-            self.average = ExponentialMovingAverage(module, settings.ema, disk.load_ema(work, module))
+        if settings.ema_decay is not None:
+            self.average = ExponentialMovingAverage(module, settings.ema_decay, disk.load_ema(work, module))
 
     def _new_optimizers(self) -> list[torch.optim.Optimizer]:
         settings = self._settings
         return build_optimizers(
-            self.module, name=settings.optimizer, rate=settings.learning_rate, weight_decay=settings.weight_decay
+            self.module,
+            name=settings.optimizer,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
         )
 
     def apply_optimizer_step(self, learning_rate: float) -> None:
@@ -94,7 +97,7 @@ class CheckpointManager:
     @property
     def is_due(self) -> bool:
         """True if a checkpoint is due; the interval grows with the time that writing takes."""
-        interval = max(60 * self._settings.save_minutes, MIN_INTERVAL_FACTOR * self._save_seconds)
+        interval = max(60 * self._settings.save_interval_minutes, MIN_INTERVAL_FACTOR * self._save_seconds)
         return time.monotonic() - self._saved_at >= interval
 
     def save_snapshot(self, name: str) -> None:
@@ -127,6 +130,6 @@ class CheckpointManager:
         if self.average is not None:
             average = disk.load_ema(self._work, self.module, disk.ROLLBACK)
             self.average = ExponentialMovingAverage(self.module, self.average.decay, average)
-        self.state = state_after_rollback(now, restored, self._settings.rows)
+        self.state = state_after_rollback(now, restored, self._settings.batch_size)
         self._workers.barrier()  # all workers must have read the checkpoint before it is replaced
         self.save(rollback=True)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from turnwise.models.dtypes import auto_dtype
-from turnwise.training.recipe import TrainingSection
+from turnwise.training.recipe_sections import TrainingSection
 
 
 def default_device() -> torch.device:

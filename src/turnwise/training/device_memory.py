@@ -8,6 +8,7 @@ import torch
 
 from turnwise.core import system_memory as memory
 
+REDUCE_MEMORY_HINT = "Use a smaller '--micro-batch-size' or '--max-seq-len', or the method 'lora'."
 # Messages of failed allocations; only some libraries raise a special exception type.
 _OUT_OF_MEMORY = (
     "can't allocate memory",

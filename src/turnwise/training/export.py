@@ -41,7 +41,7 @@ def export_model(
     """
     special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
     with export_folder(target, tokenizer, generation=generation, files=files) as folder:
-        model.save(folder, dtype=dtype, hf_config={**special, **_kept(model.hf_config, special)})
+        model.save(folder, dtype=dtype, hf_config={**special, **_special_ids(model.hf_config, special)})
 
 
 @contextmanager
@@ -60,17 +60,15 @@ def export_folder(
     with atomic_directory(target) as folder:
         yield folder
         if tokenizer.chat_template is None and "eos_token" in tokenizer.special_tokens_map:
-            tokenizer = tokenizer.with_chat_template(
-                Renderer.from_tokenizer(tokenizer).chat_template
-            )  # the template used in training
+            # The template used in training.
+            tokenizer = tokenizer.with_chat_template(Renderer.from_tokenizer(tokenizer).chat_template)
         tokenizer.save(folder)
         stops = sorted(tokenizer.stop_ids)
         path = folder / "generation_config.json"
-        written = (
-            json.loads(path.read_text()) if path.is_file() else {}
-        )  # by transformers: what answers begin with, say
+        # transformers may have written settings of the model, such as forced first tokens.
+        model_settings = json.loads(path.read_text()) if path.is_file() else {}
         settings = {
-            **written,
+            **model_settings,
             **(DEFAULT_GENERATION if generation is None else generation),
             "eos_token_id": stops[0] if len(stops) == 1 else stops,
             "pad_token_id": tokenizer.pad_token_id,
@@ -85,5 +83,5 @@ def export_folder(
                 shutil.copy(content, folder / name)
 
 
-def _kept(hf_config: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
+def _special_ids(hf_config: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
     return {name: hf_config[name] for name in special if hf_config.get(name) is not None}

@@ -37,9 +37,9 @@ def accumulate_gradients(
     objective: Objective,
     batches: Sequence[Batch],
     *,
-    clip_norm: float,
+    max_grad_norm: float,
     dtype: torch.dtype,
-    neftune: float | None = None,
+    neftune_noise_alpha: float | None = None,
     workers: WorkerGroup = SINGLE_PROCESS,
     stop: Callable[[], bool] = lambda: False,
 ) -> GradientResult:
@@ -49,9 +49,9 @@ def accumulate_gradients(
         model: the model in training mode.
         objective: computes the loss.
         batches: this worker's micro-batches, on its device; at least one.
-        clip_norm: maximum gradient norm, in units of the reported loss.
+        max_grad_norm: maximum gradient norm, in units of the reported loss.
         dtype: compute type.
-        neftune: NEFTune noise scale α; None adds no noise.
+        neftune_noise_alpha: NEFTune noise scale α; None adds no noise.
         workers: the processes that train together.
         stop: polled before every micro-batch.
 
@@ -79,7 +79,7 @@ def accumulate_gradients(
     for batch in batches:
         if stop():
             raise StopRequested
-        with autocast(device, dtype), neftune_noise(model, batch, neftune):
+        with autocast(device, dtype), neftune_noise(model, batch, neftune_noise_alpha):
             output = objective.loss(model, batch, statistic)
         (output.loss_sum / loss_denominator).backward()  # type: ignore[no-untyped-call]
         loss_sum += output.loss_sum.item()
@@ -94,8 +94,8 @@ def accumulate_gradients(
     if workers.world_size > 1:
         loss_sum, *values = workers.all_reduce_sum([loss_sum, *extra_metrics.values()])
         extra_metrics = dict(zip(extra_metrics, values, strict=True))
-    # clip_norm refers to the reported loss, so that it means the same for every loss denominator.
-    max_norm = clip_norm * metric_denominator / loss_denominator
+    # max_grad_norm refers to the reported loss, so that it means the same for every loss denominator.
+    max_norm = max_grad_norm * metric_denominator / loss_denominator
     norm = full_tensor(torch.nn.utils.clip_grad_norm_(trainable, max_norm)).item()
     return GradientResult(
         loss_sum / metric_denominator, norm * loss_denominator / metric_denominator, extra_metrics, int(num_tokens)

@@ -1,9 +1,14 @@
-"""Progress reports and results of a run, and the protocol of the hooks that receive them."""
+"""Reports and results of a run, and the base class of hooks, which receive them."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from turnwise.training.examples.dataset import DatasetSplits
+    from turnwise.training.launch.preflight import PreflightReport
+    from turnwise.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +18,7 @@ class StepReport:
     Attributes:
         step: steps made so far.
         loss: mean loss per unit of the objective, such as a predicted token.
-        rate: learning rate of the step.
+        learning_rate: learning rate of the step.
         grad_norm: gradient norm before clipping.
         useful_tokens: tokens in the step, without padding.
         seconds: duration of the step.
@@ -22,7 +27,7 @@ class StepReport:
 
     step: int
     loss: float
-    rate: float
+    learning_rate: float
     grad_norm: float
     useful_tokens: int
     seconds: float
@@ -36,13 +41,13 @@ class ValidationReport:
     Attributes:
         step: steps made so far.
         loss: mean loss per unit of the objective.
-        best: True if no earlier validation loss was lower.
+        is_best: True if no earlier validation loss was lower.
         extra_metrics: the objective's extra metrics per unit.
     """
 
     step: int
     loss: float
-    best: bool
+    is_best: bool
     extra_metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -73,14 +78,14 @@ class InterpolationResult:
     """Losses of the weights (1−α)·base + α·tuned.
 
     Attributes:
-        share: α.
-        valid: loss on validation data.
-        general: loss on retention data; None without any.
+        alpha: α.
+        valid_loss: loss on validation data.
+        retention_loss: loss on retention data; None without any.
     """
 
-    share: float
-    valid: float
-    general: float | None
+    alpha: float
+    valid_loss: float
+    retention_loss: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +94,20 @@ class TrainingResult:
 
     Attributes:
         steps: optimizer steps made.
-        best_step: step of the weights that were kept.
+        best_step: step of the final weights.
         stopped_early: True if early stopping ended the run.
         seconds: time spent in optimizer steps.
         useful_tokens: tokens trained on, without padding.
-        valid_before, test_before, general_before: losses before training (validation, test and retention data).
-        valid_after, test_after, general_after: losses of the final weights.
+        valid_before, test_before, retention_before: losses before training (validation, test and retention data).
+        valid_after, test_after, retention_after: losses of the final weights.
         samples: replies before and after training.
         extra_metrics: the objective's extra metrics of the final weights on validation data.
         rollbacks: number of rollbacks after loss spikes.
-        mixes: results of weight interpolation; () if it was off.
-        share: α of the final weights; 1 without interpolation.
-        answer_seconds: mean time to generate one of the samples.
+        interpolations: results of weight interpolation; () if it was off.
+        alpha: α of the final weights; 1 without interpolation.
+        seconds_per_reply: mean time to generate one of the samples.
         saved_as: dtype of the saved weights.
-        rounding: relative error of the weight change caused by rounding to that dtype; None if there is none.
+        rounding_error: relative error of the weight change caused by rounding to that dtype; None if there is none.
     """
 
     steps: int
@@ -116,30 +121,48 @@ class TrainingResult:
     test_after: float | None
     samples: tuple[ReplySample, ...] = ()
     extra_metrics: Mapping[str, float] = field(default_factory=dict)
-    general_before: float | None = None
-    general_after: float | None = None
+    retention_before: float | None = None
+    retention_after: float | None = None
     rollbacks: int = 0
-    mixes: tuple[InterpolationResult, ...] = ()
-    share: float = 1.0
-    answer_seconds: float | None = None
+    interpolations: tuple[InterpolationResult, ...] = ()
+    alpha: float = 1.0
+    seconds_per_reply: float | None = None
     saved_as: str = "float32"
-    rounding: float | None = None
+    rounding_error: float | None = None
 
 
-class TrainerHook(Protocol):
-    """Receives progress reports of a run."""
+class TrainerHook:
+    """Receives the events of a run, in the order of the methods below. Subclasses override the ones they need.
 
-    def start(self, *, total_steps: int, step: int) -> None:
+    On several workers only the hooks of the main worker are called.
+    """
+
+    def on_row(self) -> None:
+        """Called after every row of data that is parsed."""
+
+    def on_replay(self, count: int, total: int) -> None:
+        """Called after each of the `total` replies for self-distillation replay."""
+
+    def on_data(self, data: "DatasetSplits") -> None:
+        """Called with the tokenized examples of the run."""
+
+    def on_preflight(self, recipe: "Recipe", report: "PreflightReport") -> None:
+        """Called before the first step with the resolved recipe and the measurements; not in a resumed run."""
+
+    def on_prompt_scored(self, number: int, loss: float) -> None:
+        """Called with the number and the loss of every candidate of the method `prompt`."""
+
+    def on_train_begin(self, *, total_steps: int, step: int) -> None:
         """Called when training starts or continues after `step` steps."""
 
-    def step(self, report: StepReport) -> None:
+    def on_step_end(self, report: StepReport) -> None:
         """Called after every optimizer step."""
 
-    def validation(self, report: ValidationReport) -> None:
+    def on_evaluate(self, report: ValidationReport) -> None:
         """Called after every validation."""
 
-    def end(self) -> None:
-        """Called when training ends, also after an error."""
+    def on_train_end(self) -> None:
+        """Called when training ends, also after an error and before a rollback."""
 
 
 def perplexity(loss: float) -> float:

@@ -12,12 +12,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from turnwise.core.files import atomic_write
 from turnwise.core.progress_log import ProgressLog
-from turnwise.training.hooks import StepReport, ValidationReport, perplexity
+from turnwise.training.hooks import StepReport, TrainerHook, ValidationReport, perplexity
 
 METRICS_FILE, TENSORBOARD_DIR = "metrics.jsonl", "tensorboard"
 
 
-class ProgressBarHook:
+class ProgressBarHook(TrainerHook):
     """Shows loss, tokens per second and remaining time; prints a line per validation."""
 
     def __init__(self, console: Console | None = None, *, unit: str = "token") -> None:
@@ -36,23 +36,23 @@ class ProgressBarHook:
         self._lines = ProgressLog(self._console)
         self._total = 0
 
-    def start(self, *, total_steps: int, step: int) -> None:
+    def on_train_begin(self, *, total_steps: int, step: int) -> None:
         """Show the bar."""
         self._total = total_steps
         self._lines.start(step)
         self._task = self._progress.add_task("train", total=total_steps, completed=step, loss=float("nan"), speed=0)
         self._progress.start()
 
-    def step(self, report: StepReport) -> None:
+    def on_step_end(self, report: StepReport) -> None:
         """Advance the bar; it shows a running mean of the loss."""
         self._loss = report.loss if self._loss is None else 0.9 * self._loss + 0.1 * report.loss
         speed = report.useful_tokens / report.seconds
         self._progress.update(self._task, completed=report.step, loss=self._loss, speed=speed)
         self._lines.update(report.step, self._total, f"step {report.step}/{self._total}", f"loss {self._loss:.3f}")
 
-    def validation(self, report: ValidationReport) -> None:
+    def on_evaluate(self, report: ValidationReport) -> None:
         """Print a line above the bar."""
-        mark = " (best so far)" if report.best and report.step else ""
+        mark = " (best so far)" if report.is_best and report.step else ""
         with suppress(OSError):  # a terminal that closed must not end the run before its checkpoint
             self._console.print(
                 f"step {report.step:>6}  validation loss {report.loss:.4f}  {self._more(report)}{mark}",
@@ -64,42 +64,42 @@ class ProgressBarHook:
             return f"perplexity {report.perplexity:.2f}"
         return "  ".join(f"{name} {value:.3f}" for name, value in report.extra_metrics.items())
 
-    def end(self) -> None:
+    def on_train_end(self) -> None:
         """Stop the bar."""
         with suppress(OSError):
             self._progress.stop()
 
 
-class MetricsFileHook:
+class MetricsFileHook(TrainerHook):
     """Writes one JSON line per step and validation. A resumed run removes the lines after its checkpoint."""
 
     def __init__(self, work: Path) -> None:
         self._path = work / METRICS_FILE
         self._file: Any = None
 
-    def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
+    def on_train_begin(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
         """Open the file and drop the lines that a resumed run will write again."""
         lines = [line for line in read_metrics(self._path) if step and line["step"] <= step]
         atomic_write(self._path, "".join(json.dumps(line) + "\n" for line in lines))
         self._file = self._path.open("a")
 
-    def step(self, report: StepReport) -> None:
+    def on_step_end(self, report: StepReport) -> None:
         """Write a line."""
         self._write(
             step=report.step,
             loss=report.loss,
-            rate=report.rate,
+            learning_rate=report.learning_rate,
             grad_norm=report.grad_norm,
             tokens_per_second=report.useful_tokens / report.seconds,
             **report.extra_metrics,
         )
 
-    def validation(self, report: ValidationReport) -> None:
+    def on_evaluate(self, report: ValidationReport) -> None:
         """Write a line."""
         more = {f"valid_{name}": value for name, value in report.extra_metrics.items()}
-        self._write(step=report.step, valid_loss=report.loss, best=report.best, **more)
+        self._write(step=report.step, valid_loss=report.loss, best=report.is_best, **more)
 
-    def end(self) -> None:
+    def on_train_end(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
@@ -111,35 +111,35 @@ class MetricsFileHook:
             os.fsync(self._file.fileno())
 
 
-class TensorBoardHook:
+class TensorBoardHook(TrainerHook):
     """Curves for `tensorboard --logdir`."""
 
     def __init__(self, work: Path) -> None:
         self._folder = work / TENSORBOARD_DIR
         self._writer: Any = None
 
-    def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
+    def on_train_begin(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
         """Open the event file; a resumed run purges the events after its checkpoint."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(self._folder), purge_step=step + 1 if step else 0)
 
-    def step(self, report: StepReport) -> None:
+    def on_step_end(self, report: StepReport) -> None:
         """Log the training metrics."""
         self._writer.add_scalar("train/loss", report.loss, report.step)
-        self._writer.add_scalar("train/learning_rate", report.rate, report.step)
+        self._writer.add_scalar("train/learning_rate", report.learning_rate, report.step)
         self._writer.add_scalar("train/gradient_norm", report.grad_norm, report.step)
         self._writer.add_scalar("train/tokens_per_second", report.useful_tokens / report.seconds, report.step)
         for name, value in report.extra_metrics.items():
             self._writer.add_scalar(f"train/{name}", value, report.step)
 
-    def validation(self, report: ValidationReport) -> None:
+    def on_evaluate(self, report: ValidationReport) -> None:
         """Log the validation metrics."""
         self._writer.add_scalar("valid/loss", report.loss, report.step)
         for name, value in (report.extra_metrics or {"perplexity": report.perplexity}).items():
             self._writer.add_scalar(f"valid/{name}", value, report.step)
 
-    def end(self) -> None:
+    def on_train_end(self) -> None:
         """Close the event file."""
         if self._writer is not None:
             self._writer.close()

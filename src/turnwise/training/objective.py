@@ -92,8 +92,19 @@ class Objective(StrictModel):
         """Return the labels of a split, rescaled by class weights."""
         return labels
 
-    def kl_example(self, example: Example, other: Example, context: ExampleContext) -> Example | None:  # noqa: ARG002
-        """Return an example for estimating the KL divergence, built from two examples; None if not needed."""
+    def kl_example(
+        self,
+        example: Example,  # noqa: ARG002
+        answer_example: Example,  # noqa: ARG002
+        context: ExampleContext,  # noqa: ARG002
+    ) -> Example | None:
+        """Return an example for estimating the KL divergence; None if not needed.
+
+        Args:
+            example: its prompt is used.
+            answer_example: its answer is used.
+            context: the context that the examples were built with.
+        """
         return None
 
     def augment(self, example: Example, rng: np.random.Generator, context: ExampleContext) -> Example:  # noqa: ARG002

@@ -39,13 +39,13 @@ def load_best_interpolation(
     for alpha in ALPHAS:
         load_trainable(module, interpolate_weights(start, tuned, alpha))
         results.append(InterpolationResult(alpha, *evaluate()))
-    best = min(results, key=partial(_sort_key, max_retention_loss=max_retention_loss)).share
+    best = min(results, key=partial(_sort_key, max_retention_loss=max_retention_loss)).alpha
     load_trainable(module, interpolate_weights(start, tuned, best))
     return tuple(results), best
 
 
 def _sort_key(result: InterpolationResult, max_retention_loss: float | None) -> tuple[float, float]:
     """Sort by how far the retention loss exceeds its bound, then by validation loss."""
-    if result.general is None or max_retention_loss is None:
-        return 0.0, result.valid
-    return max(0.0, result.general - max_retention_loss), result.valid
+    if result.retention_loss is None or max_retention_loss is None:
+        return 0.0, result.valid_loss
+    return max(0.0, result.retention_loss - max_retention_loss), result.valid_loss

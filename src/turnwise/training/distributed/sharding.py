@@ -33,7 +33,7 @@ def shard_model(module: nn.Module, workers: WorkerGroup, device: torch.device) -
 def transformer_layers(module: nn.Module) -> list[nn.Module]:
     """Return the layers of all outermost `nn.ModuleList`s, in order."""
     stacks = {name: child for name, child in module.named_modules() if isinstance(child, nn.ModuleList)}
-    outer = [stack for name, stack in stacks.items() if not any(name.startswith(f"{other}.") for other in stacks)]
+    outer = [stack for name, stack in stacks.items() if not any(name.startswith(f"{parent}.") for parent in stacks)]
     return [layer for stack in outer for layer in stack]
 
 

@@ -141,7 +141,7 @@ class Dataset:
             yield self.batch(rows)
 
     @cached_property
-    def fill(self) -> float:
+    def packing_efficiency(self) -> float:
         """Packing efficiency: share of an epoch's batch positions that are not padding."""
         sizes = [int(sum(self._lengths[index] for index in row.examples)) for row in self.rows()]
         groups = [sizes[start : start + self.bucket_size] for start in range(0, len(sizes), self.bucket_size)]
@@ -188,20 +188,20 @@ class DatasetSplits:
         train: training data.
         valid: validation data, for early stopping.
         test: measured before and after training.
-        general: retention data; its loss should not rise.
-        samples: held-out dialogues to which the model replies before and after training.
-        skipped: number of bad rows that were skipped.
-        rehearsed: number of training examples that are replies of the base model.
+        retention: data of earlier tasks; its loss should not rise.
+        sample_dialogues: held-out dialogues to which the model replies before and after training.
+        num_bad_rows: number of bad rows that were skipped.
+        num_replayed: number of training examples that are replies of the base model.
         truncation: counts of what did not fit into the sequence length.
     """
 
     train: Dataset
     valid: Dataset
     test: Dataset
-    general: Dataset
-    samples: Sequence[Conversation] = ()
-    skipped: int = 0
-    rehearsed: int = 0
+    retention: Dataset
+    sample_dialogues: Sequence[Conversation] = ()
+    num_bad_rows: int = 0
+    num_replayed: int = 0
     truncation: TruncationReport = field(default_factory=TruncationReport)
 
     @cached_property

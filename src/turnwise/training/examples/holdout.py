@@ -1,7 +1,7 @@
 """Split of a recipe's dialogues into training and held-out data."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from turnwise.core.errors import InvalidData
@@ -10,17 +10,17 @@ from turnwise.core.messages import Conversation
 from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.rows import Record
 from turnwise.training.examples.recipe_sources import open_source
-from turnwise.training.recipe import Recipe, SourceConfig
+from turnwise.training.hooks import TrainerHook
+from turnwise.training.recipe import Recipe
+from turnwise.training.recipe_sections import SourceConfig
 
 
-def read_dialogues(
-    recipe: Recipe, on_item: Callable[[], None] = lambda: None
-) -> tuple[list[Conversation], list[Conversation]]:
+def read_dialogues(recipe: Recipe, hooks: Sequence[TrainerHook] = ()) -> tuple[list[Conversation], list[Conversation]]:
     """Read the dialogues with a reply, for methods that need messages instead of token examples.
 
     Args:
         recipe: names the data.
-        on_item: called after every row.
+        hooks: receive every row.
 
     Returns:
         Training and validation dialogues.
@@ -34,7 +34,8 @@ def read_dialogues(
     for is_valid, sources in ((False, recipe.data.train), (True, recipe.data.valid)):
         for source in sources:
             for item in _read_items(source, recipe):
-                on_item()
+                for hook in hooks:
+                    hook.on_row()
                 if isinstance(item, Conversation) and any(message.role == "assistant" for message in item.messages):
                     held_out = is_valid or (bool(fraction) and split_position(item, recipe.training.seed) < fraction)
                     (valid if held_out else train).append(item)
@@ -63,8 +64,8 @@ def held_out_dialogues(
 
 
 def _read_items(source: SourceConfig, recipe: Recipe) -> Iterator[Record]:
-    data = open_source(source, skip_bad=recipe.data.skip_bad)
-    for _, item in islice(data.rows(), source.limit):
+    data = open_source(source, skip_bad_rows=recipe.data.skip_bad_rows)
+    for _, item in islice(data.rows(), source.max_items):
         yield item
 
 

@@ -4,10 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from random import Random
 
 import numpy as np
 
@@ -15,31 +14,30 @@ from turnwise import __version__
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.exchanges import last_reply
 from turnwise.core.files import atomic_write
-from turnwise.core.messages import Conversation, Message
-from turnwise.data.fingerprint import near_duplicate_key
+from turnwise.core.messages import Conversation
 from turnwise.data.jsonl_writer import write_jsonl
 from turnwise.data.rows import Record
 from turnwise.data.sources import read_source
-from turnwise.data.typing_noise import add_typos
 from turnwise.models.language_model import LanguageModel
 from turnwise.models.model_folders import find_model_folder, weights_digest
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.batches import Example
 from turnwise.training.examples.dataset import Dataset, DatasetSplits
 from turnwise.training.examples.dialogue_windows import TruncationReport
+from turnwise.training.examples.example_reader import ExampleReader, misspell_user_turns
 from turnwise.training.examples.holdout import split_position
 from turnwise.training.examples.recipe_sources import open_source
 from turnwise.training.examples.shards import ExampleShard, in_memory_shard, open_shard, write_shard
 from turnwise.training.examples.source_mixture import epoch_repeats, replay_tokens_per_epoch, total_replay_tokens
-from turnwise.training.launch.auto_seq_len import with_max_seq_len
+from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.reply_samples import NUM_SAMPLES
 from turnwise.training.objective import ExampleContext, Objective
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.recipe import Recipe, SourceConfig
+from turnwise.training.recipe import Recipe
+from turnwise.training.recipe_sections import SourceConfig
 
-VALID, TEST, GENERAL, REPLAY = "valid", "test", "general", "rehearsal"  # folder names of shards
+VALID, TEST, RETENTION, REPLAY = "valid", "test", "retention", "replay"  # folder names of shards
 SAMPLES_FILE, INFO = "samples.jsonl", "info.json"
-TYPO_RATIO = 0.1  # misspelt words in a turn with typos
 
 ReplaySource = Callable[[float], Iterable[Conversation]]
 """Generates replay dialogues; called with the number of tokens that the run needs."""
@@ -51,31 +49,30 @@ def load_datasets(
     model: LanguageModel,
     *,
     folder: Path | None = None,
-    on_item: Callable[[], None] = lambda: None,
-    rehearses: ReplaySource = lambda _: (),
-    again: bool = False,
+    hooks: Sequence[TrainerHook] = (),
+    generate_replay: ReplaySource = lambda _: (),
+    reuse_cache: bool = False,
 ) -> DatasetSplits:
     """Build all splits of a recipe.
 
     Args:
-        recipe: names the data.
+        recipe: names the data; its sequence length is set.
         renderer: renderer of the model to train.
         model: the model to train; decides about packing and decoder start tokens.
         folder: where to store examples; None keeps them in memory.
-        on_item: called after every row.
-        rehearses: generates replay dialogues, if the recipe uses replay.
-        again: reuse the examples in `folder` if neither the files nor the recipe have changed.
+        hooks: receive every row.
+        generate_replay: generates replay dialogues, if the recipe uses replay.
+        reuse_cache: reuse the examples in `folder` if neither the files nor the recipe have changed.
 
     Raises:
         InvalidData: a bad row (unless the recipe skips bad rows), or no training example.
     """
-    recipe = with_max_seq_len(recipe, renderer, model)
-    context = ExampleContext(renderer, recipe.training.settled_row_length, model.decoder_start_ids)
+    context = ExampleContext(renderer, recipe.training.resolved_max_seq_len, model.decoder_start_ids)
     recipe.objective.check(renderer.tokenizer)
-    if folder is not None and again and (cached := _read_cached(folder, recipe, context)):
-        shards, samples, skipped, truncation = cached
+    if folder is not None and reuse_cache and (cached := _read_cached(folder, recipe, context)):
+        shards, samples, num_bad_rows, truncation = cached
     else:
-        shards, samples, skipped = _read(recipe, context, folder, on_item, rehearses)
+        shards, samples, num_bad_rows = _read(recipe, context, folder, hooks, generate_replay)
         truncation = context.truncation
     train = [shards[_train_name(number)] for number in range(len(recipe.data.train))]
     repeats = epoch_repeats(recipe.data.train, train)
@@ -93,7 +90,7 @@ def load_datasets(
             recipe.objective,
             context,
             model.supports_packing,
-            recipe.training.micro_rows,
+            recipe.training.micro_batch_size,
             recipe.training.seed,
             repeats,
         )
@@ -102,30 +99,34 @@ def load_datasets(
         dataset(train, repeats),
         dataset([shards[VALID]]),
         dataset([shards[TEST]]),
-        replace(dataset([shards[GENERAL]]), objective=_retention_objective(recipe)),
-        samples=samples,
-        skipped=skipped,
-        rehearsed=len(shards[REPLAY]),
+        replace(dataset([shards[RETENTION]]), objective=_retention_objective(recipe)),
+        sample_dialogues=samples,
+        num_bad_rows=num_bad_rows,
+        num_replayed=len(shards[REPLAY]),
         truncation=truncation,
     )
 
 
 def _read(
-    recipe: Recipe, context: ExampleContext, folder: Path | None, on_item: Callable[[], None], rehearses: ReplaySource
+    recipe: Recipe,
+    context: ExampleContext,
+    folder: Path | None,
+    hooks: Sequence[TrainerHook],
+    generate_replay: ReplaySource,
 ) -> tuple[dict[str, ExampleShard], tuple[Conversation, ...], int]:
     """Read all sources; return the shards by name, the dialogues for reply samples and the number of bad rows."""
-    reader = _Reader(recipe, context, on_item, recipe.objective)
+    reader = ExampleReader(recipe.objective, context, recipe.data.skip_bad_rows, hooks)
     held_out: list[tuple[Record, list[Example]]] = []
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
 
     def is_held_out(item: Record) -> bool:
         return bool(fraction) and split_position(item, recipe.training.seed) < fraction
 
-    def add_noise(item: Record) -> Record:
-        return item if is_held_out(item) else misspell_user_turns(item, recipe.data.noise, recipe.training.seed)
+    def add_typos(item: Record) -> Record:
+        return item if is_held_out(item) else misspell_user_turns(item, recipe.data.typo_ratio, recipe.training.seed)
 
     def train_examples(source: SourceConfig) -> Iterator[Example]:
-        for item, examples in reader.read([source], transform=add_noise):
+        for item, examples in reader.read([source], transform=add_typos):
             if is_held_out(item):
                 held_out.append((item, examples))
             else:
@@ -140,29 +141,30 @@ def _read(
     }
     if not any(map(len, shards.values())):
         raise InvalidData(_no_examples_message(recipe, has_held_out=bool(held_out)))
-    shards[REPLAY] = shard(REPLAY, _replay_examples(recipe, context, list(shards.values()), rehearses))
+    shards[REPLAY] = shard(REPLAY, _replay_examples(recipe, context, list(shards.values()), generate_replay))
     held_out.extend(reader.read(recipe.data.valid))
     test = list(reader.read(recipe.data.test))
     shards[VALID] = shard(VALID, (example for _, examples in held_out for example in examples))
     shards[TEST] = shard(TEST, (example for _, examples in test for example in examples))
-    retention = _Reader(recipe, context, on_item, _retention_objective(recipe)).read(recipe.data.general)
-    shards[GENERAL] = shard(GENERAL, (example for _, examples in retention for example in examples))
+    retention = ExampleReader(_retention_objective(recipe), context, recipe.data.skip_bad_rows, hooks)
+    retention_items = retention.read(recipe.data.retention)
+    shards[RETENTION] = shard(RETENTION, (example for _, examples in retention_items for example in examples))
     with_reply = (item for item, _ in [*held_out, *test] if isinstance(item, Conversation) and last_reply(item))
     samples = tuple(islice(with_reply, NUM_SAMPLES))
     if folder is not None:
         write_jsonl(folder / SAMPLES_FILE, samples)
-        info = {"key": _key(recipe, context), "skipped": reader.skipped, "truncation": asdict(context.truncation)}
+        info = {"key": _key(recipe, context), "bad_rows": reader.num_bad_rows, "truncation": asdict(context.truncation)}
         atomic_write(folder / INFO, json.dumps(info))
-    return shards, samples, reader.skipped
+    return shards, samples, reader.num_bad_rows
 
 
 def _replay_examples(
-    recipe: Recipe, context: ExampleContext, train: Sequence[ExampleShard], rehearses: ReplaySource
+    recipe: Recipe, context: ExampleContext, train: Sequence[ExampleShard], generate_replay: ReplaySource
 ) -> Iterator[Example]:
     """Yield replay examples: enough for the whole run if there are enough prompts, so that none repeats."""
-    if not recipe.data.rehearse:
+    if not recipe.data.replay_ratio:
         return
-    for dialogue in rehearses(total_replay_tokens(recipe, train)):
+    for dialogue in generate_replay(total_replay_tokens(recipe, train)):
         with suppress(UserError):  # a generated reply may contain what the template rejects
             yield from list(recipe.objective.examples(dialogue, context))
 
@@ -177,11 +179,11 @@ def _read_cached(
         return None
     if info.get("key") != _key(recipe, context):
         return None
-    names = [*(_train_name(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL, REPLAY]
+    names = [*(_train_name(number) for number in range(len(recipe.data.train))), VALID, TEST, RETENTION, REPLAY]
     path = folder / SAMPLES_FILE
     samples = [item for item in read_source(path) if isinstance(item, Conversation)] if path.stat().st_size else []
     shards = {name: open_shard(folder / name) for name in names}
-    return shards, tuple(samples), info["skipped"], TruncationReport(**info["truncation"])
+    return shards, tuple(samples), info["bad_rows"], TruncationReport(**info["truncation"])
 
 
 def _train_name(number: int) -> str:
@@ -193,66 +195,16 @@ def _key(recipe: Recipe, context: ExampleContext) -> str:
     data = recipe.data
     files = [
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
-        for sources in (data.train, data.valid, data.test, data.general, data.prompts)
+        for sources in (data.train, data.valid, data.test, data.retention, data.replay_prompts)
         for source in sources
         for file in open_source(source).files
     ]
     digest = hashlib.sha256(json.dumps(files).encode())
     digest.update(recipe.dump().encode())
-    if data.rehearse and recipe.model.source is not None:  # replay examples depend on the base model's weights
+    if data.replay_ratio and recipe.model.source is not None:  # replay examples depend on the base model's weights
         digest.update(weights_digest(find_model_folder(recipe.model.source)).encode())
     digest.update(f"{__version__}\0{context.renderer.chat_template}\0{context.tokenizer.backend.to_str()}".encode())
     return digest.hexdigest()
-
-
-@dataclass
-class _Reader:
-    """Builds the examples of sources and counts bad rows."""
-
-    recipe: Recipe
-    context: ExampleContext
-    on_item: Callable[[], None]
-    objective: Objective
-    skipped: int = 0
-
-    def read(
-        self, sources: Iterable[SourceConfig], transform: Callable[[Record], Record] = lambda item: item
-    ) -> Iterator[tuple[Record, list[Example]]]:
-        """Yield every item with the examples of its transformed version."""
-        skip_bad = self.recipe.data.skip_bad
-        for config in sources:
-            source = open_source(config, skip_bad=skip_bad)
-            for location, item in islice(source.rows(), config.limit):
-                self.on_item()
-                try:
-                    examples = list(self.objective.examples(transform(item), self.context))
-                except UserError as error:
-                    if not skip_bad:
-                        raise InvalidData(f"{location}: {error}") from error
-                    self.skipped += 1
-                else:
-                    yield item, examples
-            self.skipped += source.bad_row_count
-            unread = self.context.truncation.unread
-            for name, count in source.unread_columns.items():
-                unread[name] = unread.get(name, 0) + count
-
-
-def misspell_user_turns(item: Record, probability: float, seed: int) -> Record:
-    """Add typos to the user turns of a dialogue with the given probability; deterministic for the same content."""
-    if not isinstance(item, Conversation) or Random(f"{seed} {near_duplicate_key(item)}").random() >= probability:
-        return item
-
-    def misspell(messages: Sequence[Message]) -> tuple[Message, ...]:
-        # Seeded by the text, so that the common prefix of a preference pair stays common.
-        return tuple(
-            replace(m, content=add_typos(m.content, Random(f"{seed} {m.content}"), TYPO_RATIO))
-            if m.role == "user"
-            else m
-            for m in messages
-        )
-
-    return replace(item, messages=misspell(item.messages), rejected=misspell(item.rejected))
 
 
 def _retention_objective(recipe: Recipe) -> Objective:
@@ -267,4 +219,4 @@ def _no_examples_message(recipe: Recipe, *, has_held_out: bool) -> str:
             f"All of {paths} was held out for validation, so nothing is left to train on. Add dialogues, set "
             "'data.valid' to validation data, or set 'data.valid_fraction' to 0."
         )
-    return f"{paths} holds nothing to learn from: {recipe.objective.EMPTY_MESSAGE}."
+    return f"{paths} has no training example: {recipe.objective.EMPTY_MESSAGE}."

@@ -6,13 +6,14 @@ from turnwise.core.errors import InvalidData
 from turnwise.data.data_files import find_split_files
 from turnwise.data.read_options import ReadOptions
 from turnwise.data.sources import DataSource
-from turnwise.training.recipe import Recipe, SourceConfig
+from turnwise.training.recipe import Recipe
+from turnwise.training.recipe_sections import SourceConfig
 
 
-def open_source(source: SourceConfig, *, skip_bad: bool = False) -> DataSource:
+def open_source(source: SourceConfig, *, skip_bad_rows: bool = False) -> DataSource:
     """Open the files of a recipe's source."""
-    options = ReadOptions(source.format, source.encoding, source.columns, source.roles, source.me)
-    return DataSource(Path(source.path).expanduser(), skip_bad=skip_bad, split=source.side, options=options)
+    options = ReadOptions(source.format, source.encoding, source.columns, source.roles, source.assistant_name)
+    return DataSource(Path(source.path).expanduser(), skip_bad=skip_bad_rows, split=source.split, options=options)
 
 
 def with_splits(recipe: Recipe) -> Recipe:
@@ -26,7 +27,7 @@ def with_splits(recipe: Recipe) -> Recipe:
     """
     data = recipe.data
     splits = {
-        source.path: find_split_files(Path(source.path).expanduser()) for source in data.train if source.side is None
+        source.path: find_split_files(Path(source.path).expanduser()) for source in data.train if source.split is None
     }
     for path, names in splits.items():
         if names and "train" not in names:
@@ -36,7 +37,7 @@ def with_splits(recipe: Recipe) -> Recipe:
     changes = {"train": [_with_split(source, "train") for source in data.train]}
     for name in ("valid", "test"):
         sources = getattr(data, name) or [
-            source.model_copy(update={"side": name, "repeat": 1.0, "weight": None, "limit": None})
+            source.model_copy(update={"split": name, "repeat": 1.0, "weight": None, "max_items": None})
             for source in data.train
             if name in splits.get(source.path, {})
         ]
@@ -45,5 +46,5 @@ def with_splits(recipe: Recipe) -> Recipe:
 
 
 def _with_split(source: SourceConfig, name: str) -> SourceConfig:
-    has_split = source.side is None and name in find_split_files(Path(source.path).expanduser())
-    return source.model_copy(update={"side": name}) if has_split else source
+    has_split = source.split is None and name in find_split_files(Path(source.path).expanduser())
+    return source.model_copy(update={"split": name}) if has_split else source

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from turnwise.training.examples.shards import ExampleShard
 from turnwise.training.launch.auto_hyperparameters import PRESET_EPOCHS
-from turnwise.training.recipe import Recipe, SourceConfig
+from turnwise.training.recipe import Recipe
+from turnwise.training.recipe_sections import SourceConfig
 
 
 def epoch_repeats(sources: Sequence[SourceConfig], shards: Sequence[ExampleShard]) -> list[float]:
@@ -21,16 +22,16 @@ def epoch_repeats(sources: Sequence[SourceConfig], shards: Sequence[ExampleShard
 
 
 def replay_tokens_per_epoch(recipe: Recipe, train: Sequence[ExampleShard], repeats: Sequence[float]) -> float:
-    """Return the number of replayed tokens per epoch, so that they are the share `data.rehearse` of all tokens."""
+    """Return the number of replayed tokens per epoch, so that they are the share `data.replay_ratio` of all tokens."""
     tokens = sum(shard.tokens * times for shard, times in zip(train, repeats, strict=True))
-    return tokens * recipe.data.rehearse / (1 - recipe.data.rehearse)
+    return tokens * recipe.data.replay_ratio / (1 - recipe.data.replay_ratio)
 
 
 def total_replay_tokens(recipe: Recipe, train: Sequence[ExampleShard]) -> float:
     """Estimate the number of replayed tokens of a run, before its hyperparameters are final."""
     settings = recipe.training
     if settings.max_steps is not None:
-        return recipe.data.rehearse * settings.max_steps * settings.rows * settings.settled_row_length
-    preset = None if "epochs" in settings.model_fields_set else settings.effort
+        return recipe.data.replay_ratio * settings.max_steps * settings.batch_size * settings.resolved_max_seq_len
+    preset = None if "epochs" in settings.model_fields_set else settings.preset
     epochs = PRESET_EPOCHS[preset][0] if preset else settings.epochs
     return epochs * replay_tokens_per_epoch(recipe, train, epoch_repeats(recipe.data.train, train))

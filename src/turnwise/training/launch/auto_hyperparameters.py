@@ -6,7 +6,7 @@ the measured speed.
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from turnwise.core.files import atomic_write
 from turnwise.models.language_model import LanguageModel
@@ -14,18 +14,20 @@ from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.launch.auto_seq_len import DEFAULT_MAX_SEQ_LEN
 from turnwise.training.launch.preflight import PreflightReport
 from turnwise.training.methods import METHODS
-from turnwise.training.recipe import Recipe, TrainingSection
+from turnwise.training.recipe import Recipe
+from turnwise.training.recipe_sections import Preset, TrainingSection
+from turnwise.training.renamed_keys import TRAINING, with_renamed_keys
 
-Effort = Literal["quick", "normal", "thorough"]  # values in recipes
-PLAN = "plan.json"
+HYPERPARAMETERS_FILE = "plan.json"  # in the folder of an unfinished run
 # Maximum epochs and early-stopping patience.
-PRESET_EPOCHS: dict[Effort, tuple[float, int]] = {"quick": (2, 2), "normal": (8, 3), "thorough": (20, 5)}
+PRESET_EPOCHS: dict[Preset, tuple[float, int]] = {"quick": (2, 2), "normal": (8, 3), "thorough": (20, 5)}
 MIN_STEPS_PER_EPOCH = 12  # small data sets get a smaller batch size
-LEAST, MOST = 30, 20_000  # steps of a run
-MAX_ROWS = 16  # per step
+MIN_STEPS, MAX_STEPS = 30, 20_000  # of a run
+MAX_BATCH_SIZE = 16
+VALIDATIONS = 8  # at least, per run
 # Peak learning rates at 5 million parameters (docs/experiments.md); they scale with the size to the power −1/4.
-RATES = {"full": 3e-4, "partial": 3e-4, "lora": 2e-3, "soft": 3e-2}
-LEAST_RATE, AT = 1e-5, 5e6
+LEARNING_RATES = {"full": 3e-4, "freeze": 3e-4, "lora": 2e-3, "prompt_tuning": 3e-2}
+MIN_LEARNING_RATE, REFERENCE_PARAMETERS = 1e-5, 5e6
 EVALUATION_SHARE = 0.25  # of a time budget, for the comparison with the base model
 STEP_SHARE = 0.85  # of the remaining time; the rest is for validation, checkpoints and samples
 
@@ -34,67 +36,77 @@ def resolve_hyperparameters(
     recipe: Recipe,
     model: LanguageModel,
     data: DatasetSplits,
-    seen: PreflightReport | None,
+    report: PreflightReport | None,
     work: Path,
-    spent: float = 0.0,
+    seconds_used: float = 0.0,
 ) -> Recipe:
-    """Return the recipe with derived hyperparameters; a resumed run reads them from the stored plan.
+    """Return the recipe with derived hyperparameters; a resumed run reads the stored ones.
 
     Args:
-        recipe: the recipe as given.
+        recipe: the recipe with a sequence length.
         model: model to train.
         data: datasets of the run.
-        seen: preflight report; None if the plan is stored already.
-        work: folder of the stored plan.
-        spent: seconds of the time budget that are used up.
+        report: preflight report; None if the hyperparameters are stored already.
+        work: folder of the stored hyperparameters.
+        seconds_used: seconds of the time budget that are used up.
     """
-    if recipe.training.effort is None and recipe.training.minutes is None:
+    settings = recipe.training
+    if settings.preset is None and settings.time_budget is None:
         return recipe
-    path = work / PLAN
+    path = work / HYPERPARAMETERS_FILE
     if path.is_file():
-        derived = json.loads(path.read_text())
+        derived = with_renamed_keys(json.loads(path.read_text()), TRAINING)
     else:
-        weights = sum(parameter.numel() for parameter in model.module.parameters())
-        assert seen is not None, "a new plan needs measurements"
-        derived = _derive(recipe, data, weights, seen, spent)
+        assert report is not None, "new hyperparameters need measurements"
+        num_parameters = sum(parameter.numel() for parameter in model.module.parameters())
+        derived = _derive(recipe, data, num_parameters, report, seconds_used)
         atomic_write(path, json.dumps(derived, indent=2) + "\n")
-    said = {name: getattr(recipe.training, name) for name in recipe.training.model_fields_set}
-    training = TrainingSection.model_validate({**derived, **{n: v for n, v in said.items() if v is not None}})
+    values = {name: getattr(settings, name) for name in settings.model_fields_set}
+    training = TrainingSection.model_validate({**derived, **{n: v for n, v in values.items() if v is not None}})
     return recipe.model_copy(update={"training": training})
 
 
-def _derive(recipe: Recipe, data: DatasetSplits, weights: int, seen: PreflightReport, spent: float) -> dict[str, Any]:
-    said, train, method = recipe.training, data.train, METHODS.plugin_name(recipe.method)
-    effort = said.effort or "normal"
-    epochs, patience = PRESET_EPOCHS[effort]
-    if "epochs" in said.model_fields_set:
-        epochs = said.epochs
-    in_all = len(train.rows())
-    rows = (
-        said.rows if "rows" in said.model_fields_set else max(1, min(_most_rows(said), in_all // MIN_STEPS_PER_EPOCH))
-    )
-    steps = min(MOST, max(LEAST, round(epochs * in_all / rows)))
-    if said.minutes is not None:
-        seconds_a_step = rows * seen.row_tokens / seen.tokens_per_second
-        seconds = max(0.0, said.minutes * 60 * (1 - EVALUATION_SHARE) - spent) * STEP_SHARE
-        steps = int(seconds / seconds_a_step)
-        if steps < LEAST and "rows" not in said.model_fields_set:  # more and smaller steps learn more in a short time
-            rows = max(1, rows * steps // LEAST)
-            steps = int(seconds / (rows * seen.row_tokens / seen.tokens_per_second))
-        steps = max(1, min(MOST, steps))
-    rate = max(LEAST_RATE, RATES.get(method, RATES["full"]) * min(1.0, (AT / max(1, weights)) ** 0.25))
+def _derive(
+    recipe: Recipe, data: DatasetSplits, num_parameters: int, report: PreflightReport, seconds_used: float
+) -> dict[str, Any]:
+    settings, method = recipe.training, METHODS.plugin_name(recipe.method)
+    preset = settings.preset or "normal"
+    epochs, patience = PRESET_EPOCHS[preset]
+    if "epochs" in settings.model_fields_set:
+        epochs = settings.epochs
+    rows_per_epoch = len(data.train.rows())
+    batch_size = settings.batch_size
+    if "batch_size" not in settings.model_fields_set:
+        batch_size = max(1, min(_max_batch_size(settings), rows_per_epoch // MIN_STEPS_PER_EPOCH))
+    steps = min(MAX_STEPS, max(MIN_STEPS, round(epochs * rows_per_epoch / batch_size)))
+    if settings.time_budget is not None:
+        seconds = max(0.0, settings.time_budget * 60 * (1 - EVALUATION_SHARE) - seconds_used) * STEP_SHARE
+        batch_size, steps = _fit_into_time(settings, batch_size, seconds, report)
+    size_factor = min(1.0, (REFERENCE_PARAMETERS / max(1, num_parameters)) ** 0.25)
     return {
-        "row_length": said.row_length,
-        "rows": rows,
-        "micro_rows": min(rows, seen.micro_rows),
+        "max_seq_len": settings.max_seq_len,
+        "batch_size": batch_size,
+        "micro_batch_size": min(batch_size, report.micro_batch_size),
         "max_steps": steps,
-        "learning_rate": rate,
-        "patience": patience,
-        "validate_every": max(1, min(max(1, in_all // rows), steps // 8)),
-        "interpolate": effort == "thorough" and recipe.method.INTERPOLATABLE and len(data.valid) > 0,
+        "learning_rate": max(MIN_LEARNING_RATE, LEARNING_RATES.get(method, LEARNING_RATES["full"]) * size_factor),
+        "early_stopping_patience": patience,
+        "eval_steps": max(1, min(max(1, rows_per_epoch // batch_size), steps // VALIDATIONS)),
+        "interpolate": preset == "thorough" and recipe.method.INTERPOLATABLE and len(data.valid) > 0,
     }
 
 
-def _most_rows(said: TrainingSection) -> int:
-    """Rows in a step, at most; fewer where they are longer than usual."""
-    return max(1, MAX_ROWS * DEFAULT_MAX_SEQ_LEN // max(DEFAULT_MAX_SEQ_LEN, said.settled_row_length))
+def _fit_into_time(
+    settings: TrainingSection, batch_size: int, seconds: float, report: PreflightReport
+) -> tuple[int, int]:
+    """Return batch size and steps that take `seconds`. More and smaller steps learn more in a short time."""
+    steps = int(seconds / report.seconds(1, batch_size))
+    if steps < MIN_STEPS and "batch_size" not in settings.model_fields_set:
+        batch_size = max(1, batch_size * steps // MIN_STEPS)
+        steps = int(seconds / report.seconds(1, batch_size))
+    return batch_size, max(1, min(MAX_STEPS, steps))
+
+
+def _max_batch_size(settings: TrainingSection) -> int:
+    """Maximum rows per step; fewer for rows that are longer than the default."""
+    length = settings.resolved_max_seq_len
+    return max(1, MAX_BATCH_SIZE * DEFAULT_MAX_SEQ_LEN // max(DEFAULT_MAX_SEQ_LEN, length))

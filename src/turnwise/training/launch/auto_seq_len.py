@@ -29,29 +29,29 @@ def with_max_seq_len(recipe: Recipe, renderer: Renderer, model: LanguageModel) -
     If it is n times 512, the unset batch sizes are divided by n, so that memory and tokens per step stay the same.
     """
     training, context = recipe.training, model.context_length
-    if training.row_length is not None:
+    if training.max_seq_len is not None:
         return recipe
     length = min(DEFAULT_MAX_SEQ_LEN, context)
     lengths = [] if OBJECTIVES.plugin_name(recipe.objective) in WINDOWED else list(_lengths(recipe, renderer))
     if lengths:
         needed = int(np.quantile(lengths, QUANTILE, method="higher"))
         length = min(max(length, MULTIPLE * -(-needed // MULTIPLE)), MAX_AUTO_SEQ_LEN, context)
-    changes: dict[str, int] = {"row_length": length}
+    changes: dict[str, int] = {"max_seq_len": length}
     fields_set = training.model_fields_set
     if length > DEFAULT_MAX_SEQ_LEN:
-        if "micro_rows" not in fields_set:
-            changes["micro_rows"] = max(1, training.micro_rows * DEFAULT_MAX_SEQ_LEN // length)
-        if "rows" not in fields_set and training.effort is None and training.minutes is None:
-            changes["rows"] = max(1, round(training.rows * DEFAULT_MAX_SEQ_LEN / length))
-    return recipe.model_copy(update={"training": training.model_copy(update=changes)})
+        if "micro_batch_size" not in fields_set:
+            changes["micro_batch_size"] = max(1, training.micro_batch_size * DEFAULT_MAX_SEQ_LEN // length)
+        if "batch_size" not in fields_set and training.preset is None and training.time_budget is None:
+            changes["batch_size"] = max(1, round(training.batch_size * DEFAULT_MAX_SEQ_LEN / length))
+    return recipe.with_training(**changes)
 
 
 def _lengths(recipe: Recipe, renderer: Renderer) -> Iterator[int]:
     """Yield the token counts of a sample of the training data; bad rows are ignored here."""
     limit = max(1, MAX_MEASURED // len(recipe.data.train))
     for source in recipe.data.train:
-        items = iter(open_source(source, skip_bad=True))
-        for item in islice(items, min(limit, source.limit or limit)):
+        items = iter(open_source(source, skip_bad_rows=True))
+        for item in islice(items, min(limit, source.max_items or limit)):
             sizes = [_size(messages, renderer) for messages in _completions(item)]
             # Both completions of a preference pair share a row.
             yield len(sizes) * max(sizes, default=0)

@@ -15,7 +15,8 @@ from turnwise.models.model_kind import detect_model_kind, is_native
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.recipe import NewModel, Recipe
+from turnwise.training.recipe import Recipe
+from turnwise.training.recipe_sections import NewModel
 
 KIND_NAMES: dict[ModelKind, str] = {
     "decoder": "a decoder",
@@ -37,11 +38,11 @@ def load_base_model(recipe: Recipe) -> ModelBundle:
         InvalidParameter: the objective does not train this kind of model, or its context is shorter than a row.
     """
     base = _load(recipe) if recipe.model.source is not None else _create(recipe)
-    model, length = base.model, recipe.training.row_length
+    model, length = base.model, recipe.training.max_seq_len
     if length is not None and length > model.context_length:
         raise InvalidParameter(
-            "training.row_length",
-            f"'row_length' is {length}, but the model's context holds {model.context_length} tokens.",
+            "training.max_seq_len",
+            f"'max_seq_len' is {length}, but the model's context is {model.context_length} tokens.",
         )
     if base.tokenizer.vocab_size > model.vocab_size:
         raise UserError(
@@ -91,7 +92,7 @@ def _create(recipe: Recipe) -> ModelBundle:
 def _check_kind(recipe: Recipe, kind: ModelKind, name: str) -> None:
     if kind in recipe.objective.MODEL_KINDS:
         return
-    objectives = [other for other in OBJECTIVES.names() if kind in OBJECTIVES.plugin_class(other).MODEL_KINDS]
+    objectives = [entry for entry in OBJECTIVES.names() if kind in OBJECTIVES.plugin_class(entry).MODEL_KINDS]
     raise InvalidParameter(
         "objective",
         f"{name} is {KIND_NAMES[kind]}, which the objective '{OBJECTIVES.plugin_name(recipe.objective)}' does not "

@@ -21,21 +21,25 @@ def model_card(
         "",
         f"# {recipe.out.rstrip('/').rsplit('/', 1)[-1]}",
         "",
-        f"Made with Turnwise from {base} by `{objective}`, method `{method}`; {parameters:,} parameters, of which "
-        f"{num_trainable:,} trained. `recipe.yaml` beside this",
-        "file says everything that decided the run, `metrics.jsonl` and `loss.png` show how it went.",
+        f"Trained with Turnwise from {base} with the objective `{objective}` and the method `{method}`. It has "
+        f"{parameters:,} parameters, of which {num_trainable:,} were trained. `recipe.yaml` in this folder",
+        "lists all settings of the run; `metrics.jsonl` and `loss.png` show its losses.",
         "",
         "## Data",
         "",
         *(f"- `{source.path}`" for source in recipe.data.train),
-        *([f"- its base's own answers, {recipe.data.rehearse:.0%} of the tokens"] if recipe.data.rehearse else []),
+        *(
+            [f"- replies of the base model (self-distillation replay), {recipe.data.replay_ratio:.0%} of the tokens"]
+            if recipe.data.replay_ratio
+            else []
+        ),
         "",
-        f"{train_tokens:,} tokens an epoch; {result.useful_tokens:,} tokens seen in {result.steps} steps, "
+        f"{train_tokens:,} tokens per epoch; {result.useful_tokens:,} tokens in {result.steps} steps, "
         f"{result.seconds:.0f} s of training. "
-        + ("Validation stopped improving, so it stopped early. " if result.stopped_early else "")
-        + f"Weights are from step {result.best_step}."
-        + (f" {result.share:g} of the way from the base's weights was taken." if result.mixes else "")
-        + (f" It went back to a checkpoint {result.rollbacks} times." if result.rollbacks else ""),
+        + ("The validation loss stopped improving, so training stopped early. " if result.stopped_early else "")
+        + f"The weights are from step {result.best_step}."
+        + (f" They are interpolated with the base weights (α = {result.alpha:g})." if result.interpolations else "")
+        + (f" Loss spikes caused {result.rollbacks} rollbacks to a checkpoint." if result.rollbacks else ""),
         "",
         f"## Held-out {'perplexity' if by_token else 'loss'} per {recipe.objective.UNIT}",
         "",
@@ -55,7 +59,7 @@ def model_card(
     lines += [
         "## Limits",
         "",
-        "Nobody has judged this model but the figures above. Evaluate it on your own dialogues before use.",
+        "The losses above are the only evaluation. Evaluate the model on your own dialogues before use.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -67,14 +71,14 @@ def _rows(result: TrainingResult, by_token: bool) -> list[str]:
     losses = (
         ("validation", result.valid_before, result.valid_after),
         ("test", result.test_before, result.test_after),
-        ("general", result.general_before, result.general_after),
+        ("retention", result.retention_before, result.retention_after),
     )
     rows = [
         f"| {name} | {format_loss(before)} | {format_loss(after)} |"
         for name, before, after in losses
         if before is not None and after is not None
     ]
-    return rows or ["| none was given | | |"]
+    return rows or ["| no held-out data | | |"]
 
 
 def _line(text: str) -> str:

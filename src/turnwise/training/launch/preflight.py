@@ -8,11 +8,11 @@ import torch
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.models.language_model import LanguageModel
-from turnwise.training.device_memory import available_memory
+from turnwise.training.device_memory import REDUCE_MEMORY_HINT, available_memory
 from turnwise.training.distributed.sharding import local_shard
 from turnwise.training.examples.batches import IGNORED, Example
 from turnwise.training.examples.dataset import DatasetSplits
-from turnwise.training.launch.throughput_probe import REDUCE_MEMORY_HINT, probe_throughput
+from turnwise.training.launch.throughput_probe import probe_throughput
 from turnwise.training.objective import ExampleContext
 from turnwise.training.recipe import Recipe
 
@@ -21,10 +21,10 @@ NUM_SHOWN = 2  # examples in the report
 
 @dataclass(frozen=True)
 class TextSpan:
-    """A stretch of an example's text; `learned` is True if its tokens are targets."""
+    """A stretch of an example's text; `is_target` is True if its tokens are targets."""
 
     text: str
-    learned: bool
+    is_target: bool
 
 
 @dataclass(frozen=True)
@@ -35,27 +35,27 @@ class PreflightReport:
         num_parameters: parameters of the model.
         num_trainable: trainable parameters.
         tokens_per_second: training speed, without padding.
-        row_tokens: mean tokens per row, without padding.
-        memory: estimated peak memory of the run in bytes.
-        micro_rows: rows per micro-batch that fit into memory.
-        rows: rows per epoch.
-        fill: share of batch positions that are not padding.
+        tokens_per_row: mean tokens per row, without padding.
+        peak_memory: estimated peak memory of the run in bytes.
+        micro_batch_size: rows per micro-batch that fit into memory.
+        rows_per_epoch: rows per epoch.
+        packing_efficiency: share of batch positions that are not padding.
         examples: the first examples as text.
     """
 
     num_parameters: int
     num_trainable: int
     tokens_per_second: float
-    row_tokens: float
-    memory: int
-    micro_rows: int
-    rows: int
-    fill: float
+    tokens_per_row: float
+    peak_memory: int
+    micro_batch_size: int
+    rows_per_epoch: int
+    packing_efficiency: float
     examples: Sequence[Sequence[TextSpan]]
 
-    def seconds(self, steps: int, rows: int) -> float:
-        """Estimate the duration of `steps` steps of `rows` rows, without validation."""
-        return steps * rows * self.row_tokens / self.tokens_per_second
+    def seconds(self, steps: int, batch_size: int) -> float:
+        """Estimate the duration of `steps` steps of `batch_size` rows, without validation."""
+        return steps * batch_size * self.tokens_per_row / self.tokens_per_second
 
 
 def preflight(
@@ -78,12 +78,12 @@ def preflight(
     sample = [train.example(index) for index in islice(train.epoch_indices(0).tolist(), 200)]
     if not any(example.target_mask.any() for example in sample):
         raise InvalidData("The training data has no target: every token of the first examples is masked.")
-    weights = sum(parameter.numel() for parameter in model.module.parameters())
-    learning = sum(parameter.numel() for parameter in model.module.parameters() if parameter.requires_grad)
-    here = sum(local_shard(parameter).numel() for parameter in model.module.parameters() if parameter.requires_grad)
-    found = probe_throughput(recipe, model, data, device, dtype)
+    parameters = list(model.module.parameters())
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    probe = probe_throughput(recipe, model, data, device, dtype)
     # Optimizer state in float32: two moments per weight with AdamW, one with Muon. The probe already has the gradient.
-    state_bytes = here * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
+    num_local = sum(local_shard(parameter).numel() for parameter in trainable)
+    state_bytes = num_local * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
     free = available_memory(device)
     if state_bytes > free:
         raise UserError(
@@ -91,23 +91,23 @@ def preflight(
             f"free. {REDUCE_MEMORY_HINT}"
         )
     return PreflightReport(
-        num_parameters=weights,
-        num_trainable=learning,
-        tokens_per_second=found.tokens_per_second,
-        row_tokens=found.row_tokens,
-        memory=found.peak + state_bytes,
-        micro_rows=found.micro_rows,
-        rows=len(train.rows()),
-        fill=train.fill,
+        num_parameters=sum(parameter.numel() for parameter in parameters),
+        num_trainable=sum(parameter.numel() for parameter in trainable),
+        tokens_per_second=probe.tokens_per_second,
+        tokens_per_row=probe.tokens_per_row,
+        peak_memory=probe.peak_memory + state_bytes,
+        micro_batch_size=probe.micro_batch_size,
+        rows_per_epoch=len(train.rows()),
+        packing_efficiency=train.packing_efficiency,
         examples=[render_spans(example, train.context) for example in sample[:NUM_SHOWN]],
     )
 
 
 def with_micro_batch_size(recipe: Recipe, limit: int) -> Recipe:
     """Return the recipe with at most `limit` rows per micro-batch."""
-    if recipe.training.micro_rows <= limit:
+    if recipe.training.micro_batch_size <= limit:
         return recipe
-    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"micro_rows": limit})})
+    return recipe.with_training(micro_batch_size=limit)
 
 
 def render_spans(example: Example, context: ExampleContext) -> list[TextSpan]:
@@ -116,8 +116,8 @@ def render_spans(example: Example, context: ExampleContext) -> list[TextSpan]:
     if example.source is not None:
         target = example.targets[example.target_mask].tolist()
         return [
-            TextSpan(decode(example.source.tolist(), skip_special_tokens=False), learned=False),
-            TextSpan(decode(target, skip_special_tokens=False), learned=True),
+            TextSpan(decode(example.source.tolist(), skip_special_tokens=False), is_target=False),
+            TextSpan(decode(target, skip_special_tokens=False), is_target=True),
         ]
     spans = []
     start = 0

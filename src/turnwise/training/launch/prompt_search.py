@@ -2,8 +2,9 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import torch
@@ -12,18 +13,16 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.exchanges import last_reply
 from turnwise.training.device import default_device
 from turnwise.training.examples.holdout import read_dialogues
-from turnwise.training.hooks import TrainingResult
+from turnwise.training.hooks import TrainerHook, TrainingResult
 from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.launch.finish_run import write_run_results
+from turnwise.training.launch.export_run import write_run_results
 from turnwise.training.launch.reply_samples import (
     NUM_SAMPLES,
     generate_replies,
     pair_samples,
     save_samples_before,
 )
-from turnwise.training.launch.run_dir import check_run_dir
-from turnwise.training.methods.prompt import MAX_SCORED_DIALOGUES, PromptScorer
-from turnwise.training.methods.prompt import Method as Prompt
+from turnwise.training.methods.prompt import MAX_SCORED_DIALOGUES, PromptMethod, PromptScorer
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
 
@@ -32,21 +31,19 @@ SCORING_OBJECTIVES = ("sft", "seq2seq")  # objectives whose loss can score a pro
 
 def run_prompt_search(
     recipe: Recipe,
-    method: Prompt,
+    method: PromptMethod,
+    work: Path,
     *,
-    overwrite: bool,
-    on_item: Callable[[], None],
-    on_tried: Callable[[int, float], None],
-    device: torch.device | None,
+    hooks: Sequence[TrainerHook] = (),
+    device: torch.device | None = None,
 ) -> TrainingResult:
     """Search a prompt and write the model folder.
 
     Args:
         recipe: names the model, the data and the output folder.
         method: options of the search.
-        overwrite: replace an existing output folder.
-        on_item: called after every row of data.
-        on_tried: called with the number and loss of every candidate.
+        work: folder of the run's files.
+        hooks: receive every row of data and every scored candidate.
         device: device of the model; None uses a GPU if there is one.
 
     Raises:
@@ -54,24 +51,23 @@ def run_prompt_search(
         UserError, SaveFailed: as `run_recipe` does.
     """
     if OBJECTIVES.plugin_name(recipe.objective) not in SCORING_OBJECTIVES:
-        raise InvalidParameter("objective", "Prompts are compared by the replies to dialogues: 'sft', or 'seq2seq'.")
-    unused = [name for name in ("test", "general", "noise", "rehearse") if getattr(recipe.data, name)]
-    if unused:
         raise InvalidParameter(
-            f"data.{unused[0]}", f"The method 'prompt' does not use 'data.{unused[0]}': leave it out."
+            "objective", "The method 'prompt' scores replies to dialogues: use the objective 'sft' or 'seq2seq'."
         )
-    work = check_run_dir(recipe, overwrite=overwrite, restart=True)
+    unused = [name for name in ("test", "retention", "typo_ratio", "replay_ratio") if getattr(recipe.data, name)]
+    if unused:
+        raise InvalidParameter(f"data.{unused[0]}", f"The method 'prompt' does not use 'data.{unused[0]}': remove it.")
     device = device or default_device()
     base = load_base_model(recipe)
     base.model.module.to(device)
-    train, valid = read_dialogues(recipe, on_item)
+    train, valid = read_dialogues(recipe, hooks)
     start = time.perf_counter()
-    scorer = PromptScorer(recipe.objective, valid, recipe.training.micro_rows, device)
+    scorer = PromptScorer(recipe.objective, valid, recipe.training.micro_batch_size, device)
     before = scorer.loss(base)
     # Candidates are compared on a random part of the validation data; the result is measured on all of it.
     scored = Random(recipe.training.seed).sample(valid, min(MAX_SCORED_DIALOGUES, len(valid)))
     candidate_scorer = replace(scorer, dialogues=scored)
-    prompted = method.search_prompt(base, train, candidate_scorer, recipe.training.seed, on_tried)
+    prompted = method.search_prompt(base, train, candidate_scorer, recipe.training.seed, hooks)
     samples = [dialogue for dialogue in valid if last_reply(dialogue)][:NUM_SAMPLES]
     work.mkdir(parents=True, exist_ok=True)
     save_samples_before(work, generate_replies(base.model, base.renderer, samples))

@@ -1,7 +1,7 @@
-"""Workers on a Ray cluster, which starts them, tells each who it is as torchrun does, and replaces those it loses.
+"""Training on a Ray cluster, which starts the workers and replaces the ones it loses.
 
-The command stays beside the cluster, shows what the first worker tells of, and passes Ctrl-C on. Checkpoints go where
-they always go, so a run may begin with Ray and go on without.
+The command stays connected to the cluster, shows the progress of the main worker and passes Ctrl-C on. Checkpoints are
+in the usual folder, so a run can start with Ray and continue without it.
 """
 
 import os
@@ -24,67 +24,70 @@ from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.recipe import Recipe
 from turnwise.training.stop_signals import TrainingInterrupted, capture_stop_signals
 
-LOCAL = "local"  # a cluster of this machine alone, for this run
-FAILURES = 3  # times that workers are started again
-PATIENCE = 0.2  # seconds between two looks at Ctrl-C
+LOCAL = "local"  # address of a new cluster on this machine, for this run only
+MAX_FAILURES = 3  # times that lost workers are restarted
+POLL_SECONDS = 0.2  # between two checks for Ctrl-C
+RESULT, USER_ERROR = "result", "user_error"  # messages of the main worker besides the events of `TrainerHook`
 
 
 def run_on_ray(
     recipe: Recipe,
     *,
     address: str,
-    workers: int,
+    num_workers: int,
     overwrite: bool = False,
     restart: bool = False,
     hooks: Sequence[TrainerHook] = (),
-    on_preflight: Callable[[Recipe, PreflightReport], None] = lambda *_: None,
 ) -> TrainingResult:
-    """Train as `run_recipe` does, in so many workers of a cluster that share a file system with us.
+    """Train as `run_recipe` does, on workers of a cluster that shares a file system with this machine.
 
     Args:
-        recipe: what to do.
-        address: host:port of the cluster, "auto" for the one this machine is part of, "local" for one of its own.
-        workers: how many; each has a GPU if the cluster has enough of them.
-        overwrite, restart, hooks, on_preflight: as there.
+        recipe: the recipe.
+        address: host:port of the cluster, "auto" for the one this machine is part of, "local" for a new one.
+        num_workers: number of workers; each has a GPU if the cluster has enough of them.
+        overwrite: replace an existing output folder, once the new model is complete.
+        restart: discard an unfinished run instead of continuing it.
+        hooks: receive the preflight report and the events of training.
 
     Raises:
-        UserError: as there, or Ray is not installed or not to be reached.
+        UserError: as `run_recipe`, or Ray is not installed, or the cluster cannot be reached.
         TurnwiseError: workers were lost too often.
-        KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
+        KeyboardInterrupt: Ctrl-C ended the run; a checkpoint was written.
     """
     work = check_run_dir(recipe, overwrite=overwrite, restart=restart)
-    if restart:  # now, and not whenever workers are started again
+    if restart:  # once, and not each time workers are restarted
         shutil.rmtree(work / CHECKPOINT, ignore_errors=True)
     out = output_dir(recipe).absolute()
-    own = out.with_name(out.name + ".ray")  # what Ray writes for itself
+    ray_dir = out.with_name(out.name + ".ray")  # Ray's own files
     try:
-        with _cluster(address, workers) as ray, capture_stop_signals() as interrupted, ThreadPoolExecutor(1) as thread:
+        with _cluster(address, num_workers) as ray, capture_stop_signals() as signum, ThreadPoolExecutor(1) as thread:
             queue = import_module("ray.util.queue").Queue
-            told, asked = queue(), queue()
-            each = partial(_work, recipe, str(Path.cwd()), overwrite, told, asked)
+            events, stop_requests = queue(), queue()
+            worker = partial(_run_worker, recipe, str(Path.cwd()), overwrite, events, stop_requests)
             try:
-                fitted = thread.submit(_trainer(ray, each, workers, own).fit)
-                return _follow(told, asked, fitted, interrupted, hooks, on_preflight)
+                training = thread.submit(_torch_trainer(ray, worker, num_workers, ray_dir).fit)
+                return _forward_events(events, stop_requests, training, signum, hooks)
             finally:
-                ray.shutdown()  # also ends who waits for a worker that is gone, and so the thread
+                ray.shutdown()  # also ends waiting for a lost worker, and so the thread
     finally:
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(ray_dir, ignore_errors=True)
 
 
 @contextmanager
-def _cluster(address: str, workers: int) -> Iterator[Any]:
-    """Ray, connected; without its usage statistics, and without a dashboard where we start it."""
+def _cluster(address: str, num_workers: int) -> Iterator[Any]:
+    """Context manager: connect to a cluster, without usage statistics; a new cluster has no dashboard."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         ray = import_module("ray")
         import_module("ray.train.torch")
     except ImportError:
         raise UserError("Training on a Ray cluster needs ray: pip install 'turnwise[ray]'") from None
-    alone = {"address": LOCAL, "include_dashboard": False, "num_cpus": workers + 1}
+    new_cluster = {"address": LOCAL, "include_dashboard": False, "num_cpus": num_workers + 1}
+    options = new_cluster if address == LOCAL else {"address": address}
     try:
         if address not in (LOCAL, "auto"):
-            _reach(address)
-        ray.init(**(alone if address == LOCAL else {"address": address}), log_to_driver=False, logging_level="ERROR")
+            _check_reachable(address)
+        ray.init(**options, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"There is no Ray cluster at '{address}': {str(error).splitlines()[0]}") from error
     try:
@@ -93,108 +96,107 @@ def _cluster(address: str, workers: int) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _reach(address: str) -> None:
-    """Raise where nobody listens: Ray itself would try for many minutes."""
+def _check_reachable(address: str) -> None:
+    """Raise `OSError` if nothing listens at the address: Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), timeout=5).close()
 
 
-def _trainer(ray: Any, each: Callable[[], None], workers: int, own: Path) -> Any:
+def _torch_trainer(ray: Any, worker: Callable[[], None], num_workers: int, ray_dir: Path) -> Any:
     train = import_module("ray.train")
-    use_gpu = ray.cluster_resources().get("GPU", 0) >= workers
+    use_gpu = ray.cluster_resources().get("GPU", 0) >= num_workers
+    failure_config = train.FailureConfig(max_failures=MAX_FAILURES)
     return import_module("ray.train.torch").TorchTrainer(
-        each,
-        scaling_config=train.ScalingConfig(num_workers=workers, use_gpu=use_gpu),
-        run_config=train.RunConfig(storage_path=str(own), failure_config=train.FailureConfig(max_failures=FAILURES)),
+        worker,
+        scaling_config=train.ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
+        run_config=train.RunConfig(storage_path=str(ray_dir), failure_config=failure_config),
     )
 
 
-def _follow(
-    told: Any,
-    asked: Any,
-    fitted: Future[Any],
-    interrupted: Callable[[], int],
-    hooks: Sequence[TrainerHook],
-    on_preflight: Callable[[Recipe, PreflightReport], None],
+def _forward_events(
+    events: Any, stop_requests: Any, training: Future[Any], signum: Callable[[], int], hooks: Sequence[TrainerHook]
 ) -> TrainingResult:
-    """Pass on what the first worker tells of, until all are done."""
+    """Pass the events of the main worker to the hooks until all workers have ended; return the result."""
     empty = import_module("ray.util.queue").Empty
     result: TrainingResult | None = None
-    stopping = watched = False
+    stop_sent = is_training = False
     try:
         while True:
-            over = fitted.done()  # looked at first: what was told before is taken after
-            if interrupted() and not stopping:
-                asked.put("stop")
-                stopping = True
+            is_done = training.done()  # before the queue is read, so that no event is lost
+            if signum() and not stop_sent:
+                stop_requests.put("stop")
+                stop_sent = True
             try:
-                name, values = told.get(timeout=PATIENCE)
+                name, arguments, keywords = events.get(timeout=POLL_SECONDS)
             except empty:
-                if not over:
+                if not is_done:
                     continue
                 break
-            if name == "result":
-                result = values
-            elif name == "refused":
-                raise UserError(values)
-            elif name == "preflight":
-                on_preflight(*values)
+            if name == RESULT:
+                (result,) = arguments
+            elif name == USER_ERROR:
+                raise UserError(*arguments)
             else:
-                if name == "start" and watched:  # by workers that were lost
-                    for hook in hooks:
-                        hook.end()
-                watched = name != "end"
+                if name == "on_train_begin" and is_training:  # the workers were lost without an end event
+                    _end_training(hooks)
+                is_training = name == "on_train_begin" or (is_training and name != "on_train_end")
                 for hook in hooks:
-                    getattr(hook, name)(**values)
+                    getattr(hook, name)(*arguments, **keywords)
     finally:
-        if watched:
-            for hook in hooks:
-                hook.end()
+        if is_training:
+            _end_training(hooks)
     if result is not None:
         return result
-    if stopping and fitted.exception() is None:
-        raise TrainingInterrupted(interrupted())
+    if stop_sent and training.exception() is None:
+        raise TrainingInterrupted(signum())
     raise TurnwiseError(
-        f"The workers failed, {FAILURES + 1} times in all: {fitted.exception()}. The same command goes on from the "
+        f"The workers failed {MAX_FAILURES + 1} times: {training.exception()}. The same command continues from the "
         "last checkpoint."
     )
 
 
-class _Telling:
-    """Tells the command of what happens (a `Hook`)."""
-
-    def __init__(self, told: Any) -> None:
-        self._told = told
-
-    def start(self, *, total_steps: int, step: int) -> None:
-        self._told.put(("start", {"total_steps": total_steps, "step": step}))
-
-    def step(self, report: StepReport) -> None:
-        self._told.put(("step", {"report": report}))
-
-    def validation(self, report: ValidationReport) -> None:
-        self._told.put(("validation", {"report": report}))
-
-    def end(self) -> None:
-        self._told.put(("end", {}))
+def _end_training(hooks: Sequence[TrainerHook]) -> None:
+    for hook in hooks:
+        hook.on_train_end()
 
 
-def _work(recipe: Recipe, folder: str, overwrite: bool, told: Any, asked: Any) -> None:
-    """What every worker does; the first one tells of it, and looks whether it should stop."""
-    os.chdir(folder)  # what a recipe names may be named from where the command stands
-    first = os.environ["RANK"] == "0"
+class _QueueHook(TrainerHook):
+    """Puts events into a queue, as method name, arguments and keyword arguments."""
+
+    def __init__(self, events: Any) -> None:
+        self._events = events
+
+    def on_preflight(self, recipe: Recipe, report: PreflightReport) -> None:
+        self._events.put(("on_preflight", (recipe, report), {}))
+
+    def on_train_begin(self, *, total_steps: int, step: int) -> None:
+        self._events.put(("on_train_begin", (), {"total_steps": total_steps, "step": step}))
+
+    def on_step_end(self, report: StepReport) -> None:
+        self._events.put(("on_step_end", (report,), {}))
+
+    def on_evaluate(self, report: ValidationReport) -> None:
+        self._events.put(("on_evaluate", (report,), {}))
+
+    def on_train_end(self) -> None:
+        self._events.put(("on_train_end", (), {}))
+
+
+def _run_worker(recipe: Recipe, folder: str, overwrite: bool, events: Any, stop_requests: Any) -> None:
+    """Run the recipe as one worker; the main worker reports its events and polls for a stop request."""
+    os.chdir(folder)  # paths in a recipe may be relative to the folder of the command
+    is_main = os.environ["RANK"] == "0"
     try:
         result = run_recipe(
             recipe,
             overwrite=overwrite,
-            hooks=[_Telling(told)],
-            on_preflight=lambda *found: told.put(("preflight", found)) if first else None,
-            stop=lambda: first and not asked.empty(),
+            hooks=[_QueueHook(events)],
+            stop=lambda: is_main and not stop_requests.empty(),
         )
     except KeyboardInterrupt:
         return
     except UserError as error:
-        told.put(("refused", str(error)))
+        events.put((USER_ERROR, (str(error),), {}))
         raise
-    if first:
-        told.put(("result", result))
+    if is_main:
+        events.put((RESULT, (result,), {}))

@@ -30,7 +30,7 @@ def generate_replies(model: LanguageModel, renderer: Renderer, dialogues: Sequen
     """
     if not dialogues or model.kind == "encoder":
         return []
-    engine = build_engine(model, slots=len(dialogues))
+    engine = build_engine(model, max_num_seqs=len(dialogues))
     try:
         queues = [_submit(engine, renderer, dialogue) for dialogue in dialogues]
         return [renderer.tokenizer.decode(collect_tokens(events)[0]) for events in queues]
@@ -38,13 +38,13 @@ def generate_replies(model: LanguageModel, renderer: Renderer, dialogues: Sequen
         engine.close()
 
 
-def build_engine(model: LanguageModel, slots: int) -> Engine:
+def build_engine(model: LanguageModel, max_num_seqs: int) -> Engine:
     """Build an engine over the model's current weights. The caller closes it."""
     if isinstance(model, DecoderModel):
-        return Engine(model.decoder, max_num_seqs=slots)
+        return Engine(model.decoder, max_num_seqs=max_num_seqs)
     assert isinstance(model, TransformersModel), "there is no other kind of model"
     model.module.eval()
-    return create_transformers_engine(model, max_num_seqs=slots)
+    return create_transformers_engine(model, max_num_seqs=max_num_seqs)
 
 
 def _submit(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[GenerationEvent]:

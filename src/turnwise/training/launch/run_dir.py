@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,11 @@ from turnwise.core.directory_lock import DirectoryLocked, lock_directory
 from turnwise.core.directory_swap import recover_directory
 from turnwise.core.errors import InvalidParameter, SaveFailed
 from turnwise.training.checkpoint_files import read_checkpoint_recipe
+from turnwise.training.distributed.worker_group import WorkerGroup
 from turnwise.training.recipe import Recipe
+from turnwise.training.renamed_keys import with_current_keys
+
+LOCK_WAIT_SECONDS = 30.0  # a replaced worker may hold the lock of the run folder that long
 
 
 def work_dir(out: Path) -> Path:
@@ -66,6 +70,19 @@ def check_run_dir(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
 
 
 @contextmanager
+def open_run_dir(recipe: Recipe, workers: WorkerGroup, *, overwrite: bool, restart: bool) -> Iterator[Path]:
+    """Context manager: check the folders of a run and yield the work folder, locked by the main worker.
+
+    Raises as `check_run_dir` and `lock_run_dir` do.
+    """
+    work = check_run_dir(recipe, overwrite=overwrite, restart=restart)
+    wait = LOCK_WAIT_SECONDS if workers.world_size > 1 else 0.0
+    with lock_run_dir(work, wait) if workers.is_main else nullcontext():
+        check_run_dir(recipe, overwrite=overwrite, restart=restart)  # another run may have finished meanwhile
+        yield work
+
+
+@contextmanager
 def lock_run_dir(work: Path, wait: float = 0.0) -> Iterator[None]:
     """Context manager: lock the work folder for this process.
 
@@ -103,7 +120,7 @@ def lock_run_dir(work: Path, wait: float = 0.0) -> Iterator[None]:
 
 def _comparable(recipe_text: str) -> dict[str, Any]:
     """Parse a recipe without the settings that may change when a run is resumed."""
-    values: dict[str, Any] = yaml.safe_load(recipe_text)
-    for name in ("shard", "micro_rows"):
+    values: dict[str, Any] = with_current_keys(yaml.safe_load(recipe_text))
+    for name in ("fsdp", "micro_batch_size"):
         values["training"].pop(name, None)
     return values

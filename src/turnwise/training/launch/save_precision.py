@@ -42,25 +42,31 @@ def rounding_loss_share(module: nn.Module, work: Path, dtype: torch.dtype) -> fl
 class RoundingError:
     """What rounding takes from weights, over the matrices that it changes: the largest and the mean difference."""
 
-    largest: float
+    max: float
     mean: float
 
 
 @torch.no_grad()
 def rounding_error(module: nn.Module, dtype: torch.dtype) -> RoundingError:
-    """The difference between the weights of a model and what is saved of them.
+    """Return the error of saving a model's weights in a dtype.
 
     Raises:
         UserError: a weight is too large for the type.
     """
-    largest = total = 0.0
+    max_error = total = 0.0
     count = 0
     for name, tensor in module.named_parameters():
         error = (tensor.float() - tensor.to(dtype).float()).abs()
-        most = float(error.max()) if error.numel() else 0.0
-        if not math.isfinite(most):
+        largest = float(error.max()) if error.numel() else 0.0
+        if not math.isfinite(largest):
             kind = str(dtype).removeprefix("torch.")
-            raise UserError(f"'{name}' has weights that are too large for {kind}. Use --dtype bfloat16 or float32.")
-        if most:
-            largest, total, count = max(largest, most), total + float(error.double().sum()), count + error.numel()
-    return RoundingError(largest, total / max(1, count))
+            raise UserError(
+                f"'{name}' has weights that are too large for {kind}. Use --save-dtype bfloat16 or float32."
+            )
+        if largest:
+            max_error, total, count = (
+                max(max_error, largest),
+                total + float(error.double().sum()),
+                count + error.numel(),
+            )
+    return RoundingError(max_error, total / max(1, count))

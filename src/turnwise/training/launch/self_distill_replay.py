@@ -7,7 +7,7 @@ model's preferred replies; half are sampled at temperature 1, which preserves it
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from queue import SimpleQueue
@@ -20,6 +20,7 @@ from turnwise.data.prompts import bundled_prompts, prompt_histories
 from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.recipe_sources import open_source
+from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.reply_samples import build_engine, collect_tokens
 from turnwise.training.method import Method
@@ -29,15 +30,17 @@ from turnwise.training.recipe import Recipe
 MIN_PROMPTS, MAX_PROMPTS = 200, 4_000
 TOKENS_PER_PROMPT = 60  # estimate for a prompt with its reply
 MAX_REPLY_TOKENS = 300  # longer replies are dropped
-SLOTS = 32  # concurrent sequences
+MAX_NUM_SEQS = 32  # concurrent sequences
 MAX_SUBMITTED = 256  # prompts submitted ahead
-
-OnAnswer = Callable[[int, int], None]
-"""Called with the number of prompts answered and their total."""
 
 
 def generate_replay(
-    recipe: Recipe, base: ModelBundle, tokens: float, *, most: int = MAX_PROMPTS, on_answer: OnAnswer = lambda *_: None
+    recipe: Recipe,
+    base: ModelBundle,
+    tokens: float,
+    *,
+    max_prompts: int = MAX_PROMPTS,
+    hooks: Sequence[TrainerHook] = (),
 ) -> Iterator[Conversation]:
     """Generate replay dialogues with the base model; only the generated replies are trained on.
 
@@ -45,8 +48,8 @@ def generate_replay(
         recipe: recipe of the run.
         base: base model, prepared by the recipe's method.
         tokens: replay tokens that the run needs; about as many are generated, if there are enough prompts.
-        most: maximum number of prompts.
-        on_answer: called after every reply.
+        max_prompts: maximum number of prompts.
+        hooks: receive the number of replies and their total.
 
     Raises:
         InvalidData: the recipe's prompts have no user turn or do not fit, or the model completes no reply.
@@ -55,8 +58,8 @@ def generate_replay(
     device = next(base.model.module.parameters()).device
     original = base if is_unchanged else load_base_model(recipe)
     original.model.module.to(device)
-    count = int(min(most, max(MIN_PROMPTS, tokens / TOKENS_PER_PROMPT)))
-    return SelfDistillReplay(recipe, original.model, original.renderer, on_answer).dialogues(count)
+    count = int(min(max_prompts, max(MIN_PROMPTS, tokens / TOKENS_PER_PROMPT)))
+    return SelfDistillReplay(recipe, original.model, original.renderer, hooks).dialogues(count)
 
 
 @dataclass(frozen=True)
@@ -67,35 +70,34 @@ class SelfDistillReplay:
         recipe: sets the prompts, the seed and the sequence length.
         model: the model before training.
         renderer: renderer of its chat template.
-        on_answer: called after every reply.
+        hooks: receive the number of replies and their total.
     """
 
     recipe: Recipe
     model: LanguageModel
     renderer: Renderer
-    on_answer: OnAnswer = lambda *_: None
+    hooks: Sequence[TrainerHook] = ()
 
     def dialogues(self, count: int) -> Iterator[Conversation]:
         """Yield up to `count` prompts with the model's replies. Raises as `generate_replay` does."""
         prompts = list(islice(filter(self._fits, self._prompts()), count))
         if not prompts:
-            raise InvalidData(
-                "There is nothing to rehearse: no prompt has a question that fits into 'training.row_length'."
-            )
+            raise InvalidData("Replay has no prompts: none has a user turn that fits into 'training.max_seq_len'.")
         has_reply = False
         for prompt, text in self._replies(prompts):
             if text.strip():
                 has_reply = True
                 yield Conversation((*(_without_weight(message) for message in prompt), Message("assistant", text)))
         if not has_reply:
-            raise InvalidData("There is nothing to rehearse: the model completed no reply to any of the prompts.")
+            raise InvalidData("Replay has no replies: the base model completed none.")
 
     def _prompts(self) -> Iterator[tuple[Message, ...]]:
-        sources, seed = self.recipe.data.prompts, self.recipe.training.seed
+        sources, seed = self.recipe.data.replay_prompts, self.recipe.training.seed
         if not sources:
             return bundled_prompts(seed)
         items = chain.from_iterable(
-            islice(open_source(source, skip_bad=self.recipe.data.skip_bad), source.limit) for source in sources
+            islice(open_source(source, skip_bad_rows=self.recipe.data.skip_bad_rows), source.max_items)
+            for source in sources
         )
         return prompt_histories((item for item in items if isinstance(item, Conversation)), seed)
 
@@ -104,11 +106,11 @@ class SelfDistillReplay:
             length = len(self.renderer.render(prompt, add_generation_prompt=True).ids)
         except TemplateError:  # for example a template without system messages
             return False
-        return length + 1 < self.recipe.training.settled_row_length
+        return length + 1 < self.recipe.training.resolved_max_seq_len
 
     def _replies(self, prompts: Sequence[tuple[Message, ...]]) -> Iterator[tuple[tuple[Message, ...], str]]:
         """Yield each prompt with its reply, in order; replies that reach the token limit are dropped."""
-        engine = build_engine(self.model, SLOTS)
+        engine = build_engine(self.model, MAX_NUM_SEQS)
         queues: list[SimpleQueue[GenerationEvent]] = []
         try:
             for number, prompt in enumerate(prompts):
@@ -118,7 +120,8 @@ class SelfDistillReplay:
                 ids, last = collect_tokens(queues[number])
                 if isinstance(last, ErrorEvent):
                     raise TurnwiseError(f"Generating replay failed: {last.error}") from last.error
-                self.on_answer(number + 1, len(prompts))
+                for hook in self.hooks:
+                    hook.on_replay(number + 1, len(prompts))
                 if last.finish_reason == "stop":
                     yield prompt, self.renderer.tokenizer.decode(ids)
         finally:
@@ -131,7 +134,7 @@ class SelfDistillReplay:
         return GenerationRequest(
             prompt_ids=tuple(ids),
             params=params,
-            max_tokens=min(MAX_REPLY_TOKENS, self.recipe.training.settled_row_length - len(ids)),
+            max_tokens=min(MAX_REPLY_TOKENS, self.recipe.training.resolved_max_seq_len - len(ids)),
             stop_ids=self.renderer.tokenizer.stop_ids,
         )
 

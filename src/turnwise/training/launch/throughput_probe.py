@@ -7,7 +7,13 @@ import torch
 
 from turnwise.core.errors import UserError
 from turnwise.models.language_model import LanguageModel
-from turnwise.training.device_memory import available_memory, is_out_of_memory, peak_memory, used_memory
+from turnwise.training.device_memory import (
+    REDUCE_MEMORY_HINT,
+    available_memory,
+    is_out_of_memory,
+    peak_memory,
+    used_memory,
+)
 from turnwise.training.distributed.sharding import is_sharded
 from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.gradient_accumulation import accumulate_gradients
@@ -17,7 +23,6 @@ MAX_PROBES = 3  # micro-batches to measure
 MAX_SECONDS = 20.0  # no further micro-batch starts after this time
 BUDGET_SHARE = 0.05  # at most this share of the time budget
 MEMORY_FRACTION = 0.9  # of the free memory
-REDUCE_MEMORY_HINT = "Use a smaller '--micro-rows' or '--row-length', or the method 'lora'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +31,15 @@ class ProbeResult:
 
     Attributes:
         tokens_per_second: training speed, without padding.
-        row_tokens: mean tokens per row, without padding.
-        micro_rows: rows per micro-batch that fit into memory.
-        peak: peak memory in bytes.
+        tokens_per_row: mean tokens per row, without padding.
+        micro_batch_size: rows per micro-batch that fit into memory.
+        peak_memory: peak memory in bytes.
     """
 
     tokens_per_second: float
-    row_tokens: float
-    micro_rows: int
-    peak: int
+    tokens_per_row: float
+    micro_batch_size: int
+    peak_memory: int
 
 
 def probe_throughput(
@@ -46,11 +51,11 @@ def probe_throughput(
         UserError: not even one row fits into memory.
     """
     settings = recipe.training
-    budget = MAX_SECONDS if settings.minutes is None else min(MAX_SECONDS, 60 * settings.minutes * BUDGET_SHARE)
-    size = min(settings.micro_rows, settings.rows)
+    budget = MAX_SECONDS if settings.time_budget is None else min(MAX_SECONDS, 60 * settings.time_budget * BUDGET_SHARE)
+    size = min(settings.micro_batch_size, settings.batch_size)
     model.module.to(device).train()
     start, rows = time.perf_counter(), data.train.stream()
-    row_tokens = data.train.epoch_tokens / max(1, len(data.train.rows()))
+    tokens_per_row = data.train.epoch_tokens / max(1, len(data.train.rows()))
     memory_before = used_memory(device)
 
     def has_time() -> bool:
@@ -61,8 +66,9 @@ def probe_throughput(
         batch = data.train.batch([next(rows) for _ in range(count)]).to(device)
         batch_start = time.perf_counter()
         gradient = accumulate_gradients(
-            model, recipe.objective, [batch], clip_norm=settings.clip_norm, dtype=dtype, neftune=settings.neftune
-        )
+            model, recipe.objective, [batch], max_grad_norm=settings.max_grad_norm, dtype=dtype,
+            neftune_noise_alpha=settings.neftune_noise_alpha,
+        )  # fmt: skip
         model.module.zero_grad(set_to_none=True)
         return gradient.num_tokens / (time.perf_counter() - batch_start)
 
@@ -72,7 +78,7 @@ def probe_throughput(
             model.module.train()
             if is_sharded(model.module):  # all ranks must run the same number of passes, so time cannot decide
                 speeds = [measure_speed(size) for _ in range(MAX_PROBES)]
-                return ProbeResult(max(speeds[1:]), row_tokens, size, peak_memory(device))
+                return ProbeResult(max(speeds[1:]), tokens_per_row, size, peak_memory(device))
             speeds = [measure_speed(1)]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -95,4 +101,4 @@ def probe_throughput(
     measured = full_speeds or speeds
     speed = max(measured[1:] or measured)  # the first one includes warm-up
     unmeasured = 0 if full_speeds else row_bytes * (size - 1)  # there was no time for a full micro-batch
-    return ProbeResult(speed, row_tokens, size, peak_memory(device) + unmeasured)
+    return ProbeResult(speed, tokens_per_row, size, peak_memory(device) + unmeasured)

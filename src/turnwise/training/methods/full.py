@@ -5,7 +5,7 @@ from typing import ClassVar
 from turnwise.training import method
 
 
-class Method(method.Method):
+class FullMethod(method.Method):
     """Trains all weights."""
 
     SUMMARY: ClassVar[str] = "train all weights"

@@ -39,7 +39,7 @@ TASKS: dict[ModelKind, str] = {
 ADAPTER = "default"  # peft's name for an adapter without a name
 
 
-class Method(method.Method):
+class LoraMethod(method.Method):
     """LoRA, DoRA and QLoRA.
 
     Attributes:
@@ -48,7 +48,8 @@ class Method(method.Method):
         dropout: dropout on the adapter's input during training.
         dora: train row magnitudes separately (DoRA).
         quantize: "int8" or "int4": quantize the frozen weights during training.
-        targets: patterns of module names to adapt, such as "*attention*"; default: all linear layers of the blocks.
+        target_modules: patterns of module names to adapt, such as "*attention*"; default: all linear layers of the
+            blocks.
     """
 
     INTERPOLATABLE: ClassVar[bool] = False
@@ -60,7 +61,7 @@ class Method(method.Method):
     dropout: float = Field(0.0, ge=0, lt=1)
     dora: bool = False
     quantize: Quantization | None = None
-    targets: list[str] = Field(default_factory=list)
+    target_modules: list[str] = Field(default_factory=list)
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Freeze the model and add adapters to its linear layers."""
@@ -97,11 +98,15 @@ class Method(method.Method):
             for name, child in module.named_modules()
             if isinstance(getattr(child, "weight", None), Tensor) and id(child.weight) in matrices
         ]
-        matches = [n for n in names if not self.targets or any(fnmatchcase(n, pattern) for pattern in self.targets)]
+        matches = [
+            n
+            for n in names
+            if not self.target_modules or any(fnmatchcase(n, pattern) for pattern in self.target_modules)
+        ]
         if not matches:
             examples = ", ".join(names[:4])
             raise InvalidParameter(
-                "method.targets", f"No linear layer matches {self.targets}; the model has {examples}, …"
+                "method.target_modules", f"No linear layer matches {self.target_modules}; the model has {examples}, …"
             )
         return matches
 

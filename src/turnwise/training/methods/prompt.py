@@ -5,7 +5,7 @@ validation loss, or each dialogue gets those whose first user turn is most simil
 folder whose chat template contains the prompt.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import ClassVar, Literal
@@ -21,6 +21,7 @@ from turnwise.text.rendering.renderer import Renderer
 from turnwise.training import method
 from turnwise.training.examples.dataset import Dataset
 from turnwise.training.examples.shards import in_memory_shard
+from turnwise.training.hooks import TrainerHook
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objective import ExampleContext, Objective
 from turnwise.training.validation import evaluate_loss
@@ -53,15 +54,15 @@ class PromptScorer:
         return held_out.loss
 
 
-class Method(method.Method):
+class PromptMethod(method.Method):
     """An instruction and demonstrations before every dialogue.
 
     Attributes:
         instruction: system message for dialogues without one.
         shots: number of demonstrations.
-        choose: "score": one set for all dialogues, the best of `tries` sets by validation loss; "similarity": the most
-            similar demonstrations for each dialogue.
-        tries: number of random sets to compare.
+        selection: "score": one set for all dialogues, the best of `num_candidates` sets by validation loss;
+            "similarity": the most similar demonstrations for each dialogue.
+        num_candidates: number of random sets to compare.
     """
 
     SUMMARY: ClassVar[str] = "choose an instruction and demonstrations; no weight is trained"
@@ -70,11 +71,11 @@ class Method(method.Method):
 
     instruction: str | None = None
     shots: int = Field(4, ge=0)
-    choose: Literal["score", "similarity"] = "score"
-    tries: int = Field(16, ge=1)
+    selection: Literal["score", "similarity"] = "score"
+    num_candidates: int = Field(16, ge=1)
 
     @model_validator(mode="after")
-    def _require_content(self) -> "Method":
+    def _require_content(self) -> "PromptMethod":
         if not self.shots and not self.instruction:
             raise ValueError("needs an 'instruction', or 'shots' of at least 1")
         return self
@@ -85,7 +86,7 @@ class Method(method.Method):
         train: Sequence[Conversation],
         scorer: PromptScorer,
         seed: int,
-        on_tried: Callable[[int, float], None] = lambda *_: None,
+        hooks: Sequence[TrainerHook] = (),
     ) -> ModelBundle:
         """Return the base model with the best prompt in its chat template.
 
@@ -94,7 +95,7 @@ class Method(method.Method):
             train: dialogues to choose demonstrations from.
             scorer: scores a prompt.
             seed: seed of the random sets.
-            on_tried: called with the number and loss of every set.
+            hooks: receive the number and the loss of every set.
 
         Raises:
             InvalidData: too few dialogues are short enough.
@@ -105,14 +106,15 @@ class Method(method.Method):
                 "method.instruction",
                 f"The instruction contains {special[0]}, a special token of this model: leave it out.",
             )
-        if self.shots and self.choose == "similarity":
+        if self.shots and self.selection == "similarity":
             return self._with_retrieval(base, Demonstrations(self._candidates(base, train), self.shots))
         sets = self._random_sets(base, train, Random(seed)) if self.shots else [()]
         best: tuple[float, ModelBundle] | None = None
         for number, demonstrations in enumerate(sets, 1):
             prompted = self._with_fixed_prompt(base, demonstrations)
             loss = scorer.loss(prompted) if len(sets) > 1 else 0.0
-            on_tried(number, loss)
+            for hook in hooks:
+                hook.on_prompt_scored(number, loss)
             if best is None or loss < best[0]:
                 best = loss, prompted
         assert best is not None, "there is always a set"
@@ -142,7 +144,7 @@ class Method(method.Method):
         self, base: ModelBundle, train: Sequence[Conversation], rng: Random
     ) -> list[tuple[tuple[Message, ...], ...]]:
         candidates = self._candidates(base, train)
-        return [tuple(rng.sample(candidates, self.shots)) for _ in range(self.tries)]
+        return [tuple(rng.sample(candidates, self.shots)) for _ in range(self.num_candidates)]
 
     def _with_fixed_prompt(self, base: ModelBundle, demonstrations: Sequence[Sequence[Message]]) -> ModelBundle:
         template = prepend_prompt(base.renderer.chat_template, self.instruction, demonstrations)

@@ -12,7 +12,7 @@ from turnwise.training.examples.batches import Example
 from turnwise.training.objective import ExampleContext
 
 
-class Objective(objective.Objective):
+class ClmObjective(objective.Objective):
     """Cross-entropy on every token. A document ends with the EOS token; a dialogue is rendered as in serving."""
 
     def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:

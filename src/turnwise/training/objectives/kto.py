@@ -28,13 +28,13 @@ from turnwise.training.log_probs import segment_log_probs
 from turnwise.training.objective import ExampleContext, LossOutput
 
 
-class Objective(objective.Objective):
+class KtoObjective(objective.Objective):
     """KTO on rated answers.
 
     Attributes:
         beta: strength of the KL constraint; larger values stay closer to the reference model.
-        good: weight of a good answer. None: good and bad answers get the same total weight.
-        bad: weight of a bad answer. None: likewise.
+        desirable_weight: weight λ of a good answer. None: good and bad answers get the same total weight.
+        undesirable_weight: weight λ of a bad answer. None: likewise.
     """
 
     EMPTY_MESSAGE: ClassVar[str] = "no conversation with a rating"
@@ -43,8 +43,8 @@ class Objective(objective.Objective):
     NEEDS_REFERENCE: ClassVar[bool] = True
 
     beta: float = Field(0.1, gt=0)
-    good: float | None = Field(None, gt=0)
-    bad: float | None = Field(None, gt=0)
+    desirable_weight: float | None = Field(None, gt=0)
+    undesirable_weight: float | None = Field(None, gt=0)
 
     def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
         """Yield the last answer with the label +1 (good) or −1 (bad)."""
@@ -64,17 +64,17 @@ class Objective(objective.Objective):
         num_good, num_bad = int((labels > 0).sum()), int((labels < 0).sum())
         has_both = bool(num_good and num_bad)
         larger = max(num_good, num_bad)
-        good = self.good if self.good is not None else larger / num_good if has_both else 1.0
-        bad = self.bad if self.bad is not None else larger / num_bad if has_both else 1.0
+        good = self.desirable_weight if self.desirable_weight is not None else larger / num_good if has_both else 1.0
+        bad = self.undesirable_weight if self.undesirable_weight is not None else larger / num_bad if has_both else 1.0
         return np.where(labels > 0, labels * good, labels * bad).astype(np.float32)
 
-    def kl_example(self, example: Example, other: Example, context: ExampleContext) -> Example:
-        """Return the prompt of `example` with the answer of `other`."""
+    def kl_example(self, example: Example, answer_example: Example, context: ExampleContext) -> Example:
+        """Return the prompt of `example` with the answer of `answer_example`."""
         prompt = example.ids[: example.target_mask.argmax() + 1].tolist()
-        first = int(other.target_mask.argmax())
+        first = int(answer_example.target_mask.argmax())
         # The prompt stays complete, as in serving; the answer is truncated.
-        answer = other.ids[first + 1 :][: context.length - len(prompt)].tolist()
-        answer_mask = other.target_mask[first:][: len(answer)].tolist()
+        answer = answer_example.ids[first + 1 :][: context.length - len(prompt)].tolist()
+        answer_mask = answer_example.target_mask[first:][: len(answer)].tolist()
         return Example.causal([*prompt, *answer], [False] * len(prompt) + answer_mask)
 
     @torch.no_grad()

@@ -26,16 +26,16 @@ from turnwise.training.objectives.clm import text_ids
 KEEP_RATIO, RANDOM_RATIO = 0.1, 0.1  # of the selected tokens
 
 
-class Objective(objective.Objective):
+class MlmObjective(objective.Objective):
     """Cross-entropy on masked tokens.
 
     Attributes:
-        share_masked: share of tokens to predict.
+        mask_ratio: share of tokens to predict.
     """
 
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"encoder"})
 
-    share_masked: float = Field(0.15, gt=0, lt=1)
+    mask_ratio: float = Field(0.15, gt=0, lt=1)
 
     def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
         """Yield the text in windows of at most `context.length` tokens; `augment` masks them."""
@@ -53,7 +53,7 @@ class Objective(objective.Objective):
         candidates = np.flatnonzero(~special)
         if not len(candidates):
             candidates = np.arange(len(example.ids))
-        count = max(1, round(len(candidates) * self.share_masked))
+        count = max(1, round(len(candidates) * self.mask_ratio))
         selected = rng.choice(candidates, size=count, replace=False)
         draws = rng.random(count)
         ids, targets = example.ids.copy(), np.full(len(example.ids), IGNORED, dtype=np.int32)

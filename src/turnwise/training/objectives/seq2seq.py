@@ -21,7 +21,7 @@ from turnwise.training.examples.dialogue_windows import count_dropped_exchanges
 from turnwise.training.objective import ExampleContext
 
 
-class Objective(objective.Objective):
+class Seq2SeqObjective(objective.Objective):
     """Cross-entropy on replies given the history.
 
     Attributes:

@@ -21,7 +21,7 @@ from turnwise.training.examples.dialogue_windows import split_dialogue
 from turnwise.training.objective import ExampleContext
 
 
-class Objective(objective.Objective):
+class SftObjective(objective.Objective):
     """Cross-entropy on replies.
 
     Attributes:

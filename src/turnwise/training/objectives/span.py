@@ -26,18 +26,18 @@ from turnwise.training.objectives.seq2seq import decoder_example
 SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))
 
 
-class Objective(objective.Objective):
+class SpanObjective(objective.Objective):
     """Cross-entropy on the spans that are cut out.
 
     Attributes:
-        share_cut: share of tokens to cut out.
-        mean_length: mean span length in tokens.
+        corruption_ratio: share of tokens to cut out.
+        mean_span_length: mean span length in tokens.
     """
 
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"encoder_decoder"})
 
-    share_cut: float = Field(0.15, gt=0, lt=1)
-    mean_length: float = Field(3.0, ge=1)
+    corruption_ratio: float = Field(0.15, gt=0, lt=1)
+    mean_span_length: float = Field(3.0, ge=1)
 
     def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
         """Yield the text in windows of at most `context.length` tokens; `augment` cuts the spans out."""
@@ -50,7 +50,7 @@ class Objective(objective.Objective):
     def augment(self, example: Example, rng: np.random.Generator, context: ExampleContext) -> Example:
         """Cut random spans out of the text."""
         ids = example.ids.tolist()
-        spans = sample_spans(len(ids), self.share_cut, self.mean_length, rng)
+        spans = sample_spans(len(ids), self.corruption_ratio, self.mean_span_length, rng)
         source: list[int] = []
         target: list[int] = []
         for number, sentinel in enumerate(self._sentinels(context.tokenizer)):

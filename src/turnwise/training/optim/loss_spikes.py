@@ -65,7 +65,7 @@ def state_after_rollback(now: TrainerState, restored: TrainerState, rows: int) -
         mean_loss=restored.mean_loss,
         bad_validations=0,
         skipped_rows=rows_used - restored.step * rows,
-        rate_scale=now.rate_scale / 2,
+        lr_scale=now.lr_scale / 2,
         rollbacks=now.rollbacks + 1,
         validated=restored.step,
     )
@@ -89,6 +89,6 @@ def divergence_error(work: Path, state: TrainerState, learning_rate: float, quan
     has_checkpoint = read_checkpoint_recipe(work) is not None
     return TurnwiseError(
         f"After step {state.step} {quantity} is not finite or far too high{times}: training has diverged. Try a "
-        f"smaller 'learning_rate' (it was {learning_rate:g}), a longer 'warmup' or the 'dtype' float32, with --restart."
-        + (f" The checkpoint in {work} is from before." if has_checkpoint else "")
+        f"smaller 'learning_rate' (it was {learning_rate:g}), a larger 'warmup_ratio' or the 'dtype' float32, with "
+        "--restart." + (f" The checkpoint in {work} is from before." if has_checkpoint else "")
     )

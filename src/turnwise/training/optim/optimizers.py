@@ -12,7 +12,7 @@ OptimizerName = Literal["adamw", "muon"]
 
 
 def build_optimizers(
-    module: nn.Module, *, name: OptimizerName, rate: float, weight_decay: float
+    module: nn.Module, *, name: OptimizerName, learning_rate: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
     """Create optimizers for all trainable parameters.
 
@@ -22,7 +22,7 @@ def build_optimizers(
     Args:
         module: model to train.
         name: "adamw" or "muon".
-        rate: initial learning rate.
+        learning_rate: initial learning rate.
         weight_decay: decoupled weight decay of matrices.
     """
     muon = [p for p in block_matrices(module) if p.requires_grad] if name == "muon" else []
@@ -33,15 +33,17 @@ def build_optimizers(
         {"params": [p for p in adamw if p.dim() < 2], "weight_decay": 0.0},
     ]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, betas=(0.9, 0.95), fused=True)
+        torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=learning_rate, betas=(0.9, 0.95), fused=True
+        )
     ]
     if muon:
-        optimizers.append(Muon(muon, rate, weight_decay=weight_decay))
+        optimizers.append(Muon(muon, learning_rate, weight_decay=weight_decay))
     return optimizers
 
 
-def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
+def set_learning_rate(optimizers: list[torch.optim.Optimizer], learning_rate: float) -> None:
     """Set the learning rate of all parameter groups."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate

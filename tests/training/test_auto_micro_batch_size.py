@@ -6,7 +6,7 @@ import torch
 from turnwise.training import micro_rows
 from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.run_recipe import _with_batch_shape
-from turnwise.training.micro_rows import kept_bytes, with_fitting_micro_rows
+from turnwise.training.launch.auto_micro_batch_size import activation_bytes_per_token, with_auto_micro_batch_size
 from turnwise.training.recipe import parse_recipe
 
 CPU = torch.device("cpu")
@@ -21,19 +21,19 @@ def base(values):
 def test_what_is_kept_of_a_token_follows_from_the_linear_layers(base):
     _, found = base
     linear = [part for part in found.model.module.layers.modules() if isinstance(part, torch.nn.Linear)]
-    assert kept_bytes(found.model) == 4 * sum(part.in_features + part.out_features for part in linear)
+    assert activation_bytes_per_token(found.model) == 4 * sum(part.in_features + part.out_features for part in linear)
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(100, 8), (3.5, 3), (0.1, 1)])
 def test_rows_at_a_time_stay_within_memory(base, monkeypatch, rows, expected):
     recipe, found = base
-    monkeypatch.setattr(micro_rows, "KEPT_BYTES", int(rows * 64 * kept_bytes(found.model)))
-    assert with_fitting_micro_rows(recipe, found.model, CPU).training.micro_rows == expected
-    assert with_fitting_micro_rows(recipe, found.model, torch.device("cuda")).training.micro_rows == 8
+    monkeypatch.setattr(micro_rows, "KEPT_BYTES", int(rows * 64 * activation_bytes_per_token(found.model)))
+    assert with_auto_micro_batch_size(recipe, found.model, CPU).training.micro_batch_size == expected
+    assert with_auto_micro_batch_size(recipe, found.model, torch.device("cuda")).training.micro_batch_size == 8
 
 
 def test_a_number_that_was_given_stays(base, values, monkeypatch):
     _, found = base
     monkeypatch.setattr(micro_rows, "KEPT_BYTES", 1)
     given = parse_recipe({**values, "training": {"row_length": 64, "micro_rows": 5}}, origin="test")
-    assert _with_batch_shape(given, found, CPU).training.micro_rows == 5
+    assert _with_batch_shape(given, found, CPU).training.micro_batch_size == 5

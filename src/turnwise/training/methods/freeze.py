@@ -1,4 +1,4 @@
-"""Partial fine-tuning: train some of the weights and freeze the others."""
+"""Freeze: train some of the weights and freeze the others."""
 
 from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
@@ -14,26 +14,26 @@ from turnwise.training import method
 from turnwise.training.model_bundle import ModelBundle
 
 
-class Method(method.Method):
+class FreezeMethod(method.Method):
     """Trains the union of the weights that the options select; default: the last two layers.
 
     Attributes:
-        last: number of last layers of the decoder, or of the encoder of an encoder-only model.
-        part: "decoder" of an encoder–decoder model, or "head": output projection and final norm.
-        names: patterns of parameter names in the model's files, such as "model.layers.5.*".
+        last_layers: number of last layers of the decoder, or of the encoder of an encoder-only model.
+        module: "decoder" of an encoder–decoder model, or "head": output projection and final norm.
+        parameters: patterns of parameter names in the model's files, such as "model.layers.5.*".
     """
 
     SUMMARY: ClassVar[str] = "train some weights, freeze the others"
 
-    last: int | None = Field(None, ge=1)
-    part: Literal["decoder", "head"] | None = None
-    names: list[str] = Field(default_factory=list)
+    last_layers: int | None = Field(None, ge=1)
+    module: Literal["decoder", "head"] | None = None
+    parameters: list[str] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
     def _default(cls, values: object) -> object:
         """Without options: the last two layers."""
-        return values or {"last": 2}
+        return values or {"last_layers": 2}
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:  # noqa: ARG002
         """Freeze all weights that are not selected."""
@@ -46,16 +46,16 @@ class Method(method.Method):
     def _trainable_names(self, model: LanguageModel) -> set[str]:
         names = [name for name, _ in model.module.named_parameters()]
         trainable: set[str] = set()
-        if self.last is not None:
-            trainable |= set(_last_layer_names(model, self.last))
-        if self.part == "head":
+        if self.last_layers is not None:
+            trainable |= set(_last_layer_names(model, self.last_layers))
+        if self.module == "head":
             trainable |= set(_head_names(model.module))
-        if self.part == "decoder":
+        if self.module == "decoder":
             if model.kind != "encoder_decoder":
-                raise InvalidParameter("method.part", "'part: decoder' needs an encoder–decoder model: leave it out.")
+                raise InvalidParameter("method.module", "'module: decoder' needs an encoder–decoder model.")
             trainable |= {name for name in names if name.startswith(("decoder.", "model.decoder."))}
         hf_names = _hf_names(model)
-        for pattern in self.names:
+        for pattern in self.parameters:
             trainable |= _matching_names(pattern, hf_names)
         return trainable
 
@@ -70,12 +70,12 @@ def _matching_names(pattern: str, hf_names: dict[str, tuple[str, ...]]) -> set[s
     if not matches:
         examples = sorted(name for files in hf_names.values() for name in files)
         raise InvalidParameter(
-            "method.names", f"No weight matches '{pattern}'; the model has {', '.join(examples[:6])}, …"
+            "method.parameters", f"No weight matches '{pattern}'; the model has {', '.join(examples[:6])}, …"
         )
     for name in matches:
         if missing := [file for file in hf_names[name] if not fnmatchcase(file, pattern)]:
             raise InvalidParameter(
-                "method.names",
+                "method.parameters",
                 f"'{pattern}' matches only some of {', '.join(hf_names[name])}, which are trained as one matrix: "
                 f"use a pattern that also matches {', '.join(missing)}.",
             )
@@ -85,12 +85,14 @@ def _matching_names(pattern: str, hf_names: dict[str, tuple[str, ...]]) -> set[s
 def _last_layer_names(model: LanguageModel, count: int) -> list[str]:
     """Names of the parameters in the last `count` layers."""
     stacks = [(name, child) for name, child in model.module.named_modules() if isinstance(child, nn.ModuleList)]
-    outer = [(n, stack) for n, stack in stacks if not any(n.startswith(f"{other}.") for other, _ in stacks)]
+    outer = [(n, stack) for n, stack in stacks if not any(n.startswith(f"{outer_name}.") for outer_name, _ in stacks)]
     if model.kind == "encoder_decoder":
         outer = [(name, stack) for name, stack in outer if "decoder" in name]
     name, stack = max(outer, key=lambda pair: len(pair[1]))
     if count > len(stack):
-        raise InvalidParameter("method.last", f"'last' is {count}, but the model has {len(stack)} layers.")
+        raise InvalidParameter(
+            "method.last_layers", f"'last_layers' is {count}, but the model has {len(stack)} layers."
+        )
     prefixes = tuple(f"{name}.{i}." for i in range(len(stack) - count, len(stack)))
     return [parameter for parameter, _ in model.module.named_parameters() if parameter.startswith(prefixes)]
 

@@ -28,26 +28,26 @@ from turnwise.training.model_bundle import ModelBundle
 SUPPRESS_KEY = "suppress_tokens"  # key in generation_config.json: tokens that are never generated
 
 
-class Method(method.Method):
+class PromptTuningMethod(method.Method):
     """Trains virtual tokens; the model is frozen.
 
     Attributes:
-        tokens: number of virtual tokens.
-        start: text whose token embeddings initialize them; default: embeddings of random tokens.
+        num_virtual_tokens: number of virtual tokens.
+        init_text: text whose token embeddings initialize them; default: embeddings of random tokens.
     """
 
     SUMMARY: ClassVar[str] = "train a soft prompt, freeze the model"
 
-    tokens: int = Field(20, ge=1)
-    start: str | None = None
+    num_virtual_tokens: int = Field(20, ge=1)
+    init_text: str | None = None
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Freeze the model and add the virtual tokens to its tokenizer, template and embedding."""
-        texts = [f"<|soft_{number}|>" for number in range(self.tokens)]
+        texts = [f"<|soft_{number}|>" for number in range(self.num_virtual_tokens)]
         if base.tokenizer.token_to_id(texts[0]) is not None:
             raise InvalidParameter(
                 "method",
-                "This model has a soft prompt already, which a second one would replace: start from its base model.",
+                "This model has virtual tokens already, which new ones would replace: start from its base model.",
             )
         tokenizer = base.tokenizer.with_special_tokens(texts)
         template = "{{- '" + "".join(texts) + "' -}}" + base.renderer.chat_template
@@ -60,16 +60,19 @@ class Method(method.Method):
         vectors = embedding.weight[self._initial_ids(base.tokenizer, seed)].detach().clone()
         _set_embedding(base.model, SoftEmbedding(embedding.weight, first, vectors))
         generation = dict(DEFAULT_GENERATION if base.generation is None else base.generation)
-        generation[SUPPRESS_KEY] = [*(generation.get(SUPPRESS_KEY) or ()), *range(first, first + self.tokens)]
+        generation[SUPPRESS_KEY] = [
+            *(generation.get(SUPPRESS_KEY) or ()),
+            *range(first, first + self.num_virtual_tokens),
+        ]
         return replace(base, tokenizer=tokenizer, generation=generation)
 
     def _initial_ids(self, tokenizer: Tokenizer, seed: int) -> list[int]:
         """Token ids whose embeddings initialize the virtual tokens."""
-        ids = tokenizer.encode(self.start) if self.start else []
+        ids = tokenizer.encode(self.init_text) if self.init_text else []
         if ids:
-            return [ids[number % len(ids)] for number in range(self.tokens)]
+            return [ids[number % len(ids)] for number in range(self.num_virtual_tokens)]
         generator = torch.Generator().manual_seed(seed)
-        return torch.randint(tokenizer.vocab_size, (self.tokens,), generator=generator).tolist()
+        return torch.randint(tokenizer.vocab_size, (self.num_virtual_tokens,), generator=generator).tolist()
 
     def plain(self, model: LanguageModel) -> LanguageModel:
         """Return a copy whose embedding matrix contains the trained vectors as new rows."""
