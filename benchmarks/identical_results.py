@@ -73,11 +73,11 @@ CHATS: dict[str, dict[str, Any]] = {
 RUNS: dict[str, list[str]] = {
     "sft": [],
     "clm": ["--objective", "clm"],
-    "partial": ["--method", "partial:last=2"],
+    "freeze": ["--method", "freeze:last_layers=2"],
     "lora": ["--method", "lora:rank=4"],
     "dora in 8 bits": ["--method", "lora:rank=4,dora=true,quantize=int8"],
-    "prompt tuning": ["--method", "soft:tokens=4"],
-    "replay": ["--rehearse", "0.5"],
+    "prompt tuning": ["--method", "prompt_tuning:num_virtual_tokens=4"],
+    "replay": ["--replay-ratio", "0.5"],
 }
 PARTS = ["generation", "training"]
 # Ids, times, the words of errors, and how many tokens of a prediction were tried, which measured times decide.
@@ -206,10 +206,10 @@ def trained(folder: Path) -> Iterator[tuple[str, str]]:
     dialogues, data = folder / "bikes.jsonl", folder / "data"
     turnwise("data", "expand", ROOT / "examples" / "bike_shop.yaml", "--count", 80, "--seed", 1, "--out", dialogues)
     subprocess.run([sys.executable, ROOT / "recipes" / "prepare.py", dialogues, data], check=True, capture_output=True)
-    short = ["--steps", 4, "--report", "none"]
+    short = ["--max-steps", 4, "--evaluation", "none"]
     for recipe in sorted((ROOT / "recipes" / "objectives").glob("*.yaml")):
         out = folder / f"recipe-{recipe.stem}"
-        start = ["--from", "box"] if "runs/sft" in recipe.read_text(encoding="utf-8") else []
+        start = ["--base-model", "box"] if "runs/sft" in recipe.read_text(encoding="utf-8") else []
         turnwise("train", recipe, "--out", out, *short, *start, DATA=str(data))
         yield f"recipe {recipe.stem}", losses(out)
     for name, options in RUNS.items():

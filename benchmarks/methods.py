@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 METHODS: dict[str, dict[str, Any]] = {
-    "prompt": {"method": {"name": "prompt", "shots": 4, "tries": 8}},
-    "partial": {"method": {"name": "partial", "last": 2}, "learning_rate": 0.001},
+    "prompt": {"method": {"name": "prompt", "shots": 4, "num_candidates": 8}},
+    "freeze": {"method": {"name": "freeze", "last_layers": 2}, "learning_rate": 0.001},
     "lora": {"method": {"name": "lora", "rank": 16}, "learning_rate": 0.002},
     "full": {"method": "full", "learning_rate": 0.0003},
 }
@@ -42,14 +42,20 @@ def values(name: str, size: int, seed: int, rate: float | None, data: Path, base
     for split, found in files.items():
         (out.parent / f"{split}.jsonl").write_text("".join(found))
     said = METHODS[name]
-    training: dict[str, Any] = {"row_length": 512, "rows": 4, "micro_rows": 4, "seed": seed, "dtype": "float32"}
+    training: dict[str, Any] = {
+        "max_seq_len": 512,
+        "batch_size": 4,
+        "micro_batch_size": 4,
+        "seed": seed,
+        "dtype": "float32",
+    }
     if "learning_rate" in said:
         # A row of 512 holds six of these dialogues.
         steps = max(STEPS, round(EPOCHS * size / 24))
         training |= {
             "learning_rate": rate or said["learning_rate"],
             "max_steps": steps,
-            "validate_every": max(4, steps // 12),
+            "eval_steps": max(4, steps // 12),
         }
     return {
         "objective": "sft",

@@ -1,6 +1,6 @@
 """What training makes of dialogues that are longer than a row: how much is learned without its context.
 
-    python benchmarks/truncation.py DATA... [--model box] [--row-length 512]
+    python benchmarks/truncation.py DATA... [--model box] [--max-seq-len 512]
 
 For every file or folder: the row length that training chooses, the share of dialogues that are shortened, and the share
 of learned tokens whose piece does not begin as a dialogue that could be served (system messages, then a user turn) or
@@ -47,10 +47,12 @@ def openings(messages: tuple[Message, ...], renderer: Renderer) -> list[list[int
     return found
 
 
-def measure(path: Path, model: str, row_length: int | None) -> str:
+def measure(path: Path, model: str, max_seq_len: int | None) -> str:
     """A line about one data set."""
     values = {"model": {"from": model}, "data": {"train": str(path)}, "out": "none"}
-    recipe = parse_recipe({**values, "training": {"row_length": row_length} if row_length else {}}, origin="benchmark")
+    recipe = parse_recipe(
+        {**values, "training": {"max_seq_len": max_seq_len} if max_seq_len else {}}, origin="benchmark"
+    )
     base = load_base_model(recipe)
     length = with_max_seq_len(recipe, base.renderer, base.model).training.resolved_max_seq_len
     frame, objective = (
@@ -93,8 +95,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--model", default="box")
-    parser.add_argument("--row-length", type=int)
+    parser.add_argument("--max-seq-len", type=int)
     given = parser.parse_args()
     folder = str(resolve_model_folder(None if given.model == "box" else given.model))
     for path in given.data:
-        print(measure(path, folder, given.row_length), flush=True)
+        print(measure(path, folder, given.max_seq_len), flush=True)

@@ -10,36 +10,28 @@ from pathlib import Path
 import torch
 
 from turnwise.training.examples.load_datasets import load_datasets
-from turnwise.training.hooks import StepReport, ValidationReport
+from turnwise.training.hooks import StepReport, TrainerHook
 from turnwise.training.launch.base_model_loader import load_base_model
+from turnwise.training.plan import make_plan
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.trainer import Trainer
 
 WARM = 2  # steps before the clock starts
 
 
-class Clock:
+class Clock(TrainerHook):
     """Counts the tokens that are no padding, and the time, from the third step on."""
 
     def __init__(self) -> None:
         self.tokens, self.began, self.ended = 0, 0.0, 0.0
 
-    def start(self, *, total_steps: int, step: int) -> None:
-        """Nothing."""
-
-    def step(self, report: StepReport) -> None:
+    def on_step_end(self, report: StepReport) -> None:
         """Count."""
         self.ended = time.perf_counter()
         if report.step <= WARM:
             self.began = self.ended
         else:
             self.tokens += report.useful_tokens
-
-    def validation(self, report: ValidationReport) -> None:
-        """Nothing."""
-
-    def end(self) -> None:
-        """Nothing."""
 
 
 def main(folder: str, data: str, threads: int) -> None:
@@ -54,8 +46,8 @@ def main(folder: str, data: str, threads: int) -> None:
                     "model": {"from": folder},
                     "data": {"train": data, "valid_fraction": 0},
                     "training": {
-                        "row_length": length, "rows": rows, "micro_rows": rows, "max_steps": steps + WARM,
-                        "learning_rate": 1e-4, "dtype": "float32", "save_every": 10_000,
+                        "max_seq_len": length, "batch_size": rows, "micro_batch_size": rows, "max_steps": steps + WARM,
+                        "learning_rate": 1e-4, "dtype": "float32", "save_steps": 10_000,
                     },
                     "out": str(Path(place) / "out"),
                 },
@@ -64,9 +56,8 @@ def main(folder: str, data: str, threads: int) -> None:
             base, clock = load_base_model(recipe), Clock()
             work = Path(place) / "work"
             work.mkdir()
-            Trainer(
-                recipe, base.model, load_datasets(recipe, base.renderer, base.model), work=work, hooks=[clock]
-            ).run()
+            data_splits = load_datasets(recipe, base.renderer, base.model)
+            Trainer(make_plan(recipe, base, data_splits, work=work), [clock]).run()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"tokens": clock.tokens / (clock.ended - clock.began), "memory": memory}), flush=True)
 

@@ -29,7 +29,7 @@ def test_a_config_of_too_many_layers(turnwise, folder, dialogues, tmp_path, comm
         "serve": [folder, "--port", "0", "--store", "none"],
         "chat": [folder, "--prompt", "Hi"],
         "evaluate": [folder, "--metrics", "golden"],
-        "train": [dialogues, "--from", folder, "--out", tmp_path / "out"],
+        "train": [dialogues, "--base-model", folder, "--out", tmp_path / "out"],
     }[command]
     code, out, err = turnwise(command, *arguments)
     assert (code, out) == (2, "")

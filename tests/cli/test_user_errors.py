@@ -30,7 +30,7 @@ def test_what_is_no_folder_is_named_with_what_to_do(turnwise, tmp_path, monkeypa
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     for name in ("model.gguf", "notes.txt", "data.jsonl"):
         (tmp_path / name).write_text("x")
-    arguments = {"train": ["data.jsonl", "--out", "out", "--from", given]}.get(command, [given])
+    arguments = {"train": ["data.jsonl", "--out", "out", "--base-model", given]}.get(command, [given])
     code, out, err = turnwise(command, *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert given in err
@@ -89,8 +89,8 @@ class TestBeforeTorchIsLoaded:
         ("arguments", "says"),
         [
             (["train", "nofile.jsonl", "--out", "x"], "There is no file or folder nofile.jsonl."),
-            (["train", "."], "Say where the trained model should go with --out FOLDER."),
-            (["train", ".", "--out", "x", "--from", "nowhere"], "There is no model folder nowhere."),
+            (["train", "."], "Set the folder for the trained model with --out FOLDER."),
+            (["train", ".", "--out", "x", "--base-model", "nowhere"], "There is no model folder nowhere."),
             (["serve", "--host", "0.0.0.0", "--store", "none"], "--allow-remote"),
             (["serve", "--port", "PORT", "--store", "none"], "address already in use"),
             (["serve", "--adapter", "a=nowhere", "--store", "none"], "There is no model folder nowhere."),

@@ -35,7 +35,8 @@ def test_it_runs(path, data, tmp_path, monkeypatch, one_thread):
     monkeypatch.setattr("turnwise.training.loggers.plot_loss", lambda *_, **__: None)
     assert OBJECTIVES.plugin_name(load_recipe(path).objective) == path.stem
     out = tmp_path / "out"
-    base = [] if load_recipe(path).model.source != "runs/sft" else ["--from", "box"]  # what an earlier recipe makes
+    # Start from the bundled model instead of the result of an earlier recipe.
+    base = ["--base-model", "box"] if load_recipe(path).model.source == "runs/sft" else []
     result = CliRunner().invoke(
         app,
         [
@@ -43,13 +44,13 @@ def test_it_runs(path, data, tmp_path, monkeypatch, one_thread):
             str(path),
             "--out",
             str(out),
-            "--steps",
+            "--max-steps",
             "2",
-            "--rows",
+            "--batch-size",
             "2",
-            "--row-length",
+            "--max-seq-len",
             "128",
-            "--report",
+            "--evaluation",
             "none",
             *base,
         ],

@@ -42,7 +42,7 @@ def values(base_folder, chats, unseen, tmp_path):
         "model": {"from": str(base_folder)},
         "data": {"train": str(chats), "valid": str(unseen)},
         "training": {
-            "row_length": 64, "rows": 4, "max_steps": 4, "validate_every": 2, "save_every": 2, "seed": 3,
+            "max_seq_len": 64, "batch_size": 4, "max_steps": 4, "eval_steps": 2, "save_steps": 2, "seed": 3,
             "dtype": "float32",  # whatever this machine is quickest at
         },
         "out": str(tmp_path / "out"),
@@ -51,7 +51,7 @@ def values(base_folder, chats, unseen, tmp_path):
 
 @pytest.fixture
 def recipe(values):
-    """`recipe(rows=2, …)`: the recipe with other training settings; `data=…`, `model=…`, `out=…` replace sections."""
+    """`recipe(batch_size=2, …)`: the recipe with changed training settings; `data=…`, `model=…` replace a section."""
     from turnwise.training.recipe import parse_recipe
 
     def make(**changes):
@@ -66,16 +66,17 @@ def recipe(values):
 
 @pytest.fixture
 def trainer(recipe, tmp_path):
-    """`trainer(recipe, hooks)`: ready to run in a work folder of its own."""
+    """`trainer(recipe, hooks)`: a trainer in the work folder `work`."""
     from turnwise.training.examples.load_datasets import load_datasets
-    from turnwise.training.launch.base_model_loader import load_base_model
+    from turnwise.training.launch.prepare import load_prepared_base
+    from turnwise.training.plan import make_plan
     from turnwise.training.trainer import Trainer
 
     def make(recipe, hooks=(), work=tmp_path / "work"):
-        base = recipe.method.prepare(load_base_model(recipe), recipe.training.seed)
+        base = load_prepared_base(recipe)
         data = load_datasets(recipe, base.renderer, base.model)
         work.mkdir(exist_ok=True)
-        return Trainer(recipe, base.model, data, work=work, hooks=hooks)
+        return Trainer(make_plan(recipe, base, data, work=work), hooks)
 
     return make
 
@@ -95,7 +96,8 @@ def said(values):
     from turnwise.training.recipe import parse_recipe
 
     def make(method, **sections):
-        training = {**values["training"], "row_length": 128, "learning_rate": 0.02, "max_steps": 4, "patience": 0}
+        changes = {"max_seq_len": 128, "learning_rate": 0.02, "max_steps": 4, "early_stopping_patience": 0}
+        training = {**values["training"], **changes}
         return parse_recipe({**values, "training": training, "method": method, **sections}, origin="test")
 
     return make

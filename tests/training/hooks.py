@@ -1,28 +1,37 @@
-"""Hooks for tests: one that does nothing, and one that ends a run."""
+"""Hooks for tests: one that records events, and one that ends a run."""
+
+from turnwise.training.hooks import TrainerHook
 
 
-class Quiet:
-    """Watches and does nothing."""
+class RecordingHook(TrainerHook):
+    """Records what it receives, one list per event."""
 
-    def start(self, *, total_steps, step):
-        pass
+    def __init__(self):
+        self.num_rows = 0
+        self.replay, self.data, self.preflights, self.prompt_losses = [], [], [], []
 
-    def step(self, report):
-        pass
+    def on_row(self):
+        self.num_rows += 1
 
-    def validation(self, report):
-        pass
+    def on_replay(self, count, total):
+        self.replay.append((count, total))
 
-    def end(self):
-        pass
+    def on_data(self, data):
+        self.data.append(data)
+
+    def on_preflight(self, recipe, report):
+        self.preflights.append((recipe, report))
+
+    def on_prompt_scored(self, number, loss):
+        self.prompt_losses.append(loss)
 
 
-class Killing(Quiet):
-    """Ends a run after a step, before anything of it is saved."""
+class KillingHook(TrainerHook):
+    """Ends a run after the step `at`, before anything of it is saved."""
 
     def __init__(self, at):
         self.at = at
 
-    def step(self, report):
+    def on_step_end(self, report):
         if report.step == self.at:
             raise RuntimeError("killed")

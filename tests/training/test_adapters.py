@@ -170,12 +170,12 @@ class TestAdapters:
         assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
 
     def test_targets_are_patterns(self, said):
-        base = (recipe := said({**LORA, "targets": ["*.mlp.*"]})).method.prepare(load_base_model(recipe), 0)
+        base = (recipe := said({**LORA, "target_modules": ["*.mlp.*"]})).method.prepare(load_base_model(recipe), 0)
         learning = {n for n, p in base.model.module.named_parameters() if p.requires_grad}
         assert learning
         assert all(".mlp." in name for name in learning)
         with pytest.raises(InvalidParameter, match=r"No linear layer matches \['\*attn\*'\]; the model has layers"):
-            run_recipe(said({**LORA, "targets": ["*attn*"]}), device=CPU)
+            run_recipe(said({**LORA, "target_modules": ["*attn*"]}), device=CPU)
 
     def test_a_new_model_is_not_adapted(self, said, base_folder):
         model = {"new": {**SIZES, "num_kv_heads": 2}, "tokenizer": str(base_folder)}

@@ -39,7 +39,7 @@ class TestMerging:
         run_recipe(recipe, device=CPU)
         whole, again = tmp_path / "whole", tmp_path / "again"
         assert self.merge(recipe.out, "--out", whole).exit_code == 0
-        assert self.merge(recipe.out, "--undo", whole, "--out", again).exit_code == 0
+        assert self.merge(recipe.out, "--unmerge", whole, "--out", again).exit_code == 0
         first, merged, last = (load_file(folder / "model.safetensors") for folder in (base, whole, again))
         adapted = [name for name in first if (merged[name] - first[name]).abs().max() > 1e-3]
         assert adapted
@@ -82,7 +82,7 @@ class TestMerging:
         recipe = said({**LORA, "dora": True})
         run_recipe(recipe, device=CPU)
         assert self.merge(recipe.out, "--out", tmp_path / "whole").exit_code == 0
-        again = self.merge(recipe.out, "--undo", tmp_path / "whole", "--out", tmp_path / "again")
+        again = self.merge(recipe.out, "--unmerge", tmp_path / "whole", "--out", tmp_path / "again")
         assert "DoRA" in str(again.exception)
 
 

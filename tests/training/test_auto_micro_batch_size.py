@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from turnwise.training import micro_rows
-from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.launch.run_recipe import _with_batch_shape
+from turnwise.training.launch import auto_micro_batch_size
 from turnwise.training.launch.auto_micro_batch_size import activation_bytes_per_token, with_auto_micro_batch_size
+from turnwise.training.launch.base_model_loader import load_base_model
+from turnwise.training.launch.prepare import with_batch_shape
 from turnwise.training.recipe import parse_recipe
 
 CPU = torch.device("cpu")
@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def base(values):
-    recipe = parse_recipe({**values, "training": {"row_length": 64}}, origin="test")
+    recipe = parse_recipe({**values, "training": {"max_seq_len": 64}}, origin="test")
     return recipe, load_base_model(recipe)
 
 
@@ -27,13 +27,14 @@ def test_what_is_kept_of_a_token_follows_from_the_linear_layers(base):
 @pytest.mark.parametrize(("rows", "expected"), [(100, 8), (3.5, 3), (0.1, 1)])
 def test_rows_at_a_time_stay_within_memory(base, monkeypatch, rows, expected):
     recipe, found = base
-    monkeypatch.setattr(micro_rows, "KEPT_BYTES", int(rows * 64 * activation_bytes_per_token(found.model)))
+    limit = int(rows * 64 * activation_bytes_per_token(found.model))
+    monkeypatch.setattr(auto_micro_batch_size, "MAX_ACTIVATION_BYTES", limit)
     assert with_auto_micro_batch_size(recipe, found.model, CPU).training.micro_batch_size == expected
     assert with_auto_micro_batch_size(recipe, found.model, torch.device("cuda")).training.micro_batch_size == 8
 
 
 def test_a_number_that_was_given_stays(base, values, monkeypatch):
     _, found = base
-    monkeypatch.setattr(micro_rows, "KEPT_BYTES", 1)
-    given = parse_recipe({**values, "training": {"row_length": 64, "micro_rows": 5}}, origin="test")
-    assert _with_batch_shape(given, found, CPU).training.micro_batch_size == 5
+    monkeypatch.setattr(auto_micro_batch_size, "MAX_ACTIVATION_BYTES", 1)
+    given = parse_recipe({**values, "training": {"max_seq_len": 64, "micro_batch_size": 5}}, origin="test")
+    assert with_batch_shape(given, found, CPU).training.micro_batch_size == 5

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from hooks import RecordingHook
 from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidData, InvalidParameter
@@ -21,7 +22,7 @@ def load(tokenizer, untrained):
 
     def make(data, *, kind="sft", **training):
         said = {"objective": kind, "model": {"from": "none"}, "data": data, "out": "none"}
-        recipe = parse_recipe({**said, "training": {"row_length": 128, **training}}, origin="test")
+        recipe = parse_recipe({**said, "training": {"max_seq_len": 128, **training}}, origin="test")
         return load_datasets(recipe, Renderer.from_tokenizer(tokenizer), untrained)
 
     return make
@@ -82,19 +83,24 @@ class TestSources:
         assert len(thrice.valid) == len(once.valid)
 
     def test_limit_takes_the_beginning(self, load, texts, chats):
-        data = load({"train": [{"path": str(chats), "limit": 5}], "valid_fraction": 0})
+        data = load({"train": [{"path": str(chats), "max_items": 5}], "valid_fraction": 0})
         assert [f"number {i}?" in text for i, text in enumerate(texts(data.train))] == [True] * 5
 
     def test_every_conversation_is_reported_once(self, load, chats, unseen, tokenizer, untrained):
-        seen = []
-        said = {"model": {"from": "none"}, "data": {"train": str(chats), "test": str(unseen)}, "out": "none"}
-        recipe = parse_recipe(said, origin="test")
-        load_datasets(recipe, Renderer.from_tokenizer(tokenizer), untrained, on_item=lambda: seen.append(1))
-        assert len(seen) == 48
+        hook = RecordingHook()
+        values = {
+            "model": {"from": "none"},
+            "data": {"train": str(chats), "test": str(unseen)},
+            "training": {"max_seq_len": 128},
+            "out": "none",
+        }
+        recipe = parse_recipe(values, origin="test")
+        load_datasets(recipe, Renderer.from_tokenizer(tokenizer), untrained, hooks=[hook])
+        assert hook.num_rows == 48
 
     def test_long_dialogues_are_shortened_to_rows(self, load, tmp_path):
         talk = [text for talk in small_talk(12) for text in talk]
-        data = load({"train": str(write_chats(tmp_path / "a.jsonl", [talk])), "valid_fraction": 0}, row_length=64)
+        data = load({"train": str(write_chats(tmp_path / "a.jsonl", [talk])), "valid_fraction": 0}, max_seq_len=64)
         assert len(data.train) > 5
         assert 32 < max(data.train.shards[0].lengths) <= 64
         assert sum(data.train.example(i).units for i in range(len(data.train))) == 16  # every reply once
@@ -111,9 +117,9 @@ class TestSources:
 class TestFingerprint:
     def test_it_changes_with_the_data_only(self, load, chats, unseen):
         one = load({"train": str(chats)}).fingerprint
-        assert load({"train": str(chats)}, rows=2).fingerprint == one
+        assert load({"train": str(chats)}, batch_size=2).fingerprint == one
         assert load({"train": str(chats), "valid": str(unseen)}).fingerprint != one
-        assert load({"train": [{"path": str(chats), "limit": 39}]}).fingerprint != one
+        assert load({"train": [{"path": str(chats), "max_items": 39}]}).fingerprint != one
         assert load({"train": str(chats)}, kind="clm").fingerprint != one
 
 
@@ -156,7 +162,7 @@ class TestRefusals:
         path = write_chats(tmp_path / "a.jsonl", small_talk(3))
         with path.open("a") as file:
             file.write('{"text": "The tide comes in."}\n{"messages": []}\n')
-        data = load({"train": str(path), "skip_bad": True, "valid_fraction": 0})
+        data = load({"train": str(path), "skip_bad_rows": True, "valid_fraction": 0})
         assert (len(data.train), data.skipped) == (3, 2)
 
     def test_a_bad_row_names_file_and_line(self, load, tmp_path):
@@ -173,7 +179,7 @@ class TestRefusals:
         renderer = Renderer(tokenizer, template)
         with pytest.raises(InvalidData, match=r"a\.jsonl, line 2: .*too long a talk"):
             load_datasets(parse_recipe(said, origin="test"), renderer, untrained)
-        said["data"]["skip_bad"] = True
+        said["data"]["skip_bad_rows"] = True
         data = load_datasets(parse_recipe(said, origin="test"), renderer, untrained)
         assert (len(data.train), data.num_bad_rows) == (1, 1)
 
@@ -181,7 +187,7 @@ class TestRefusals:
 class TestTheBase:
     def test_rows_longer_than_the_context_are_refused(self, recipe):
         with pytest.raises(InvalidParameter, match="'row_length' is 129, but the model's context holds 128 tokens"):
-            load_base_model(recipe(row_length=129))
+            load_base_model(recipe(max_seq_len=129))
 
     def test_a_tokenizer_that_does_not_belong_is_refused(self, recipe, values, corpus, tmp_path):
         from turnwise.text.tokenization.bpe_training import train_bpe

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hooks import RecordingHook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_dialogues import small_talk, write_chats
@@ -16,7 +17,8 @@ from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.launch.auto_seq_len import with_max_seq_len
 from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
+from turnwise.training.launch.dry_run import dry_run
+from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
 
@@ -131,7 +133,7 @@ class TestRowLength:
         return make
 
     def test_it_follows_the_models_context(self, settled, chats):
-        assert settled(chats).row_length == 128
+        assert settled(chats).max_seq_len == 128
 
     def test_it_follows_the_dialogues(self, settled, tmp_path, monkeypatch):
         from turnwise.training.launch import auto_seq_len as row_length
@@ -139,15 +141,15 @@ class TestRowLength:
         monkeypatch.setattr(row_length, "DEFAULT_MAX_SEQ_LEN", 32)
         short = write_chats(tmp_path / "short.jsonl", [["Where is it?", "Here."]] * 8)
         long = write_chats(tmp_path / "long.jsonl", [[f"{text} " * 2 for text in talk] for talk in small_talk(8)])
-        assert settled(short).row_length == 64
+        assert settled(short).max_seq_len == 64
         found = settled(long)
-        assert (found.row_length, found.rows, found.micro_rows) == (128, 2, 2)  # as many tokens as ever
+        assert (found.max_seq_len, found.batch_size, found.micro_batch_size) == (128, 2, 2)  # as many tokens as ever
 
     def test_what_the_recipe_says_stays(self, settled, chats):
-        found = settled(chats, row_length=40, rows=3)
-        assert (found.row_length, found.rows, found.micro_rows) == (40, 3, 8)
-        with pytest.raises(InvalidParameter, match="the model's context holds 128"):
-            settled(chats, row_length=129)
+        found = settled(chats, max_seq_len=40, batch_size=3)
+        assert (found.max_seq_len, found.batch_size, found.micro_batch_size) == (40, 3, 8)
+        with pytest.raises(InvalidParameter, match="the model's context is 128"):
+            settled(chats, max_seq_len=129)
 
 
 def test_what_is_shortened_is_said_before_the_run_and_in_its_result(values, tmp_path, undrawn):
@@ -157,12 +159,11 @@ def test_what_is_shortened_is_said_before_the_run_and_in_its_result(values, tmp_
 
     path = write_chats(tmp_path / "long.jsonl", [[text for talk in small_talk(12) for text in talk]] * 2)
     recipe = parse_recipe({**values, "data": {"train": str(path), "valid_fraction": 0}}, origin="test")
-    seen = []
-    with pytest.raises(DryRunComplete):
-        run_recipe(recipe, dry_run=True, on_data=seen.append, device=torch.device("cpu"))
-    run_recipe(recipe, on_data=seen.append, device=torch.device("cpu"))
+    hook = RecordingHook()
+    dry_run(recipe, hooks=[hook], device=torch.device("cpu"))
+    run_recipe(recipe, hooks=[hook], device=torch.device("cpu"))
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert [data.truncation.dialogues for data in seen] == [2, 2]
-    assert "2 dialogues longer than a row of 64 tokens" in seen[0].truncation.sentences(64)[0]
+    assert [data.truncation.dialogues for data in hook.data] == [2, 2]
+    assert "2 dialogues longer than a row of 64 tokens" in hook.data[0].truncation.sentences(64)[0]
     assert result["truncation"]["dialogues"] == 2
-    assert result["row_length"] == 64
+    assert result["max_seq_len"] == 64

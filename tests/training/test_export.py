@@ -30,11 +30,11 @@ def finished(base_folder, chats, unseen, tmp_path_factory):
     """A finished run and its result."""
     out = tmp_path_factory.mktemp("runs") / "price in $ and $"
     training = {
-        "row_length": 128,
-        "rows": 4,
+        "max_seq_len": 128,
+        "batch_size": 4,
         "max_steps": 12,
         "learning_rate": 0.01,
-        "validate_every": 4,
+        "eval_steps": 4,
         "dtype": "float32",
     }
     data = {"train": str(chats), "test": str(unseen)}
@@ -209,10 +209,11 @@ class TestSamples:
 
     @pytest.mark.usefixtures("undrawn")
     def test_they_change_no_weights(self, values, monkeypatch, tmp_path):
-        from turnwise.training.launch import run_recipe as running
+        from turnwise.training.launch import export_run, prepare
 
         run({**values, "out": str(tmp_path / "with")})
-        monkeypatch.setattr(running, "generate_replies", lambda *_: [])
+        for module in (prepare, export_run):
+            monkeypatch.setattr(module, "generate_replies", lambda *_: [])
         run({**values, "out": str(tmp_path / "without")})
         one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without"))
         assert one == other

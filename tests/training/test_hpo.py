@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 import yaml
-from hooks import Quiet
 from safetensors.torch import load_file
 
 from turnwise.core.errors import InvalidData, InvalidParameter
+from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch import hpo as searching
 from turnwise.training.launch.hpo import run_hpo
 from turnwise.training.recipe import parse_recipe
@@ -22,7 +22,7 @@ pytestmark = [
 
 
 def said(values, **changes):
-    training = {**values["training"], "max_steps": 6, "validate_every": 2, "patience": 0}
+    training = {**values["training"], "max_steps": 6, "eval_steps": 2, "early_stopping_patience": 0}
     return parse_recipe({**values, "training": training, **changes}, origin="test")
 
 
@@ -36,7 +36,7 @@ def test_the_best_of_the_trials_is_what_is_left(values, tmp_path):
     assert json.loads((out / "result.json").read_text())["loss"]["valid_after"] == pytest.approx(found.loss)
     kept = yaml.safe_load((out / "recipe.yaml").read_text())["training"]
     assert kept["learning_rate"] == found.values["learning_rate"]
-    assert kept["rows"] == found.values["rows"]
+    assert kept["batch_size"] == found.values["batch_size"]
     assert yaml.safe_load((out / "recipe.yaml").read_text())["out"] == str(out)
     assert "# out\n" in (out / "README.md").read_text()
     told = json.loads((out / "search.json").read_text())
@@ -71,7 +71,7 @@ def test_stopped_it_goes_on_with_what_is_left(values, tmp_path):
         run_hpo(recipe, trials=4, device=CPU, on_trial=stop)
     assert not (tmp_path / "out").exists()
     with pytest.raises(InvalidParameter, match="unfinished search of another recipe"):
-        run_hpo(said(values, method={"name": "partial", "last": 1}), trials=4, device=CPU)
+        run_hpo(said(values, method={"name": "freeze", "last_layers": 1}), trials=4, device=CPU)
     found = run_hpo(recipe, trials=4, device=CPU, on_trial=stop)
     assert found.trials == 4
     assert [number for number, _, _ in tried] == [0, 1, 2, 3]  # a loss that was shown counts
@@ -85,8 +85,8 @@ def test_a_trial_that_is_stopped_goes_on_from_its_checkpoint(values, tmp_path):
     recipe, steps, run = said(values), [], searching.run_recipe
 
     def killed(recipe, *, hooks, **more):
-        class Killed(Quiet):
-            def step(self, report):
+        class Killed(TrainerHook):
+            def on_step_end(self, report):
                 steps.append(report.step)
                 if len(steps) == 9:  # in a later trial
                     raise RuntimeError("killed")
@@ -105,7 +105,7 @@ def test_a_trial_that_was_complete_is_not_run_again(values, tmp_path, monkeypatc
     """The process is killed after the model's folder appeared, and before its loss was stored."""
     recipe = said(values)
     with monkeypatch.context() as patch:
-        patch.setattr(searching, "_loss", lambda _: 1 / 0)
+        patch.setattr(searching, "_validation_loss", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_hpo(recipe, trials=1, device=CPU)
     monkeypatch.setattr(searching, "run_recipe", lambda *_, **__: 1 / 0)
@@ -123,11 +123,11 @@ def test_a_run_and_a_search_of_one_name_leave_each_other_alone(values, tmp_path)
 def test_the_sizes_of_what_is_added_are_searched_too(values):
     recipe = said(values, method={"name": "lora", "alpha": 8})
     found = run_hpo(recipe, trials=1, device=CPU)
-    assert found.values["rank"] in searching.RANKS
+    assert found.values["rank"] in searching.METHOD_OPTIONS["lora"][1]
 
 
 def test_what_cannot_be_searched_is_refused(values, chats):
-    with pytest.raises(InvalidParameter, match="no rates to search"):
+    with pytest.raises(InvalidParameter, match="needs a method that trains weights"):
         run_hpo(said(values, method={"name": "prompt", "shots": 1}), trials=1, device=CPU)
-    with pytest.raises(InvalidData, match="goes by validation data"):
+    with pytest.raises(InvalidData, match="needs validation data"):
         run_hpo(said(values, data={"train": str(chats), "valid_fraction": 0}), trials=1, device=CPU)

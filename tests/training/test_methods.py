@@ -21,38 +21,38 @@ pytestmark = [
 
 class TestPartial:
     def test_the_last_layer_alone(self, said):
-        found = changed(said({"name": "partial", "last": 1}))
+        found = changed(said({"name": "freeze", "last_layers": 1}))
         assert found
         assert all(name.startswith("layers.1.") for name in found)
 
     def test_said_alone_it_is_the_last_two(self):
-        assert METHODS.parse_plugin("partial").last == 2
+        assert METHODS.parse_plugin("freeze").last_layers == 2
 
     def test_the_head_which_is_the_embedding_where_they_are_one(self, said):
-        assert changed(said({"name": "partial", "part": "head"})) == {"embed.weight", "norm.weight"}
+        assert changed(said({"name": "freeze", "module": "head"})) == {"embed.weight", "norm.weight"}
 
     def test_weights_by_their_published_names(self, said):
-        found = changed(said({"name": "partial", "names": ["model.layers.*.mlp.*"]}))
+        found = changed(said({"name": "freeze", "parameters": ["model.layers.*.mlp.*"]}))
         assert found == {f"layers.{i}.mlp.{part}.weight" for i in (0, 1) for part in ("up", "down")}
 
     def test_what_is_one_matrix_here_is_named_whole_or_refused(self, said):
         with pytest.raises(InvalidParameter, match=r"trained as one matrix: use a pattern that also matches .*k_proj"):
-            run_recipe(said({"name": "partial", "names": ["*q_proj*"]}), device=CPU)
+            run_recipe(said({"name": "freeze", "parameters": ["*q_proj*"]}), device=CPU)
 
     def test_a_name_that_nothing_has_is_refused_with_some_that_are_there(self, said):
         with pytest.raises(InvalidParameter, match=r"No weight matches 'transformer\.\*'; the model has model\."):
-            run_recipe(said({"name": "partial", "names": ["transformer.*"]}), device=CPU)
+            run_recipe(said({"name": "freeze", "parameters": ["transformer.*"]}), device=CPU)
 
     def test_more_layers_than_there_are(self, said):
         with pytest.raises(InvalidParameter, match="'last' is 9, but the model has 2 layers"):
-            run_recipe(said({"name": "partial", "last": 9}), device=CPU)
+            run_recipe(said({"name": "freeze", "last_layers": 9}), device=CPU)
 
     def test_the_decoder_of_an_encoder_decoder(self, said, tmp_path, base_folder):
         data = written(FOUR * 3, tmp_path / "data.jsonl")
         model = {"new": {"family": "t5", **SIZES}, "tokenizer": str(base_folder)}
         base = load_base_model(said("full", objective="seq2seq", model=model))
         recipe = said(
-            {"name": "partial", "part": "decoder"}, objective="seq2seq", model=model, data={"train": str(data)},
+            {"name": "freeze", "module": "decoder"}, objective="seq2seq", model=model, data={"train": str(data)},
         )  # fmt: skip
         run_recipe(recipe, device=CPU)
         before, after = (
@@ -65,7 +65,7 @@ class TestPartial:
 
     def test_a_decoder_has_no_part_of_that_name(self, said):
         with pytest.raises(InvalidParameter, match="needs an encoder–decoder model"):
-            run_recipe(said({"name": "partial", "part": "decoder"}), device=CPU)
+            run_recipe(said({"name": "freeze", "module": "decoder"}), device=CPU)
 
     def test_only_what_learns_is_kept_in_checkpoints(self, said, monkeypatch, tmp_path):
         from turnwise.training import checkpoint_files as state
@@ -73,7 +73,7 @@ class TestPartial:
         seen = []
         real = state.save_file
         monkeypatch.setattr(state, "save_file", lambda tensors, path: (seen.append(set(tensors)), real(tensors, path)))
-        run_recipe(said({"name": "partial", "last": 1}), device=CPU)
+        run_recipe(said({"name": "freeze", "last_layers": 1}), device=CPU)
         weights = [names for names in seen if not any(name[0].isdigit() for name in names)]
         assert weights
         assert all(name.startswith("layers.1.") for names in weights for name in names)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hooks import Killing
+from hooks import KillingHook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -139,14 +139,16 @@ class TestEveryObjective:
             recipe = parse_recipe(
                 {
                     "objective": name, "model": source, "data": {"train": str(data), "valid": str(data)},
-                    "training": {"row_length": 96, "rows": 3, "max_steps": 6, "save_every": 2, "dtype": "float32"},
+                    "training": {
+                        "max_seq_len": 96, "batch_size": 3, "max_steps": 6, "save_steps": 2, "dtype": "float32"
+                    },
                     "out": str(out),
                 },
                 origin="test",
             )  # fmt: skip
             if stop:
                 with pytest.raises(RuntimeError, match="killed"):
-                    run_recipe(recipe, hooks=[Killing(stop)], device=CPU)
+                    run_recipe(recipe, hooks=[KillingHook(stop)], device=CPU)
             result = run_recipe(recipe, device=CPU)
             assert result.steps == 6
             weights.append(load_file(out / "model.safetensors"))
@@ -208,7 +210,7 @@ class TestFineTuning:
     @torch.no_grad()
     def test_an_optimiser_step_is_over_all_its_replies(self, trainer, recipe):
         """The step's own report is per token, so that runs can be compared; the gradient is per reply."""
-        run = trainer(recipe(micro_rows=1, clip_norm=1e9))
+        run = trainer(recipe(micro_batch_size=1, max_grad_norm=1e9))
         rows = run.data.train.rows()[:4]
         batch = run.data.train.batch(rows)
         with torch.enable_grad():
@@ -353,7 +355,7 @@ class TestMaskedLanguageModelling:
         assert (one.target_mask != other.target_mask).any()
 
     def test_special_tokens_stay(self, renderer):
-        how = OBJECTIVES.parse_plugin({"name": "mlm", "share_masked": 0.9})
+        how = OBJECTIVES.parse_plugin({"name": "mlm", "mask_ratio": 0.9})
         (example,) = how.examples(FOUR[1], ExampleContext(renderer, 128))
         varied = how.augment(example, np.random.default_rng(0), ExampleContext(renderer, 128))
         assert not np.isin(varied.targets[varied.target_mask], list(renderer.tokenizer.special_ids)).any()
@@ -423,7 +425,7 @@ def test_what_answers_begin_with_is_the_same_when_served(recipe, tmp_path, token
     tokenizer.save(tmp_path / "bart")
     data = {"train": str(written(FOUR * 2, tmp_path / "data.jsonl"))}
     model = {"from": str(tmp_path / "bart")}
-    said = recipe(objective="seq2seq", model=model, data=data, max_steps=1, neftune=5.0)
+    said = recipe(objective="seq2seq", model=model, data=data, max_steps=1, neftune_noise_alpha=5.0)
     start = transformers_checkpoint.load(tmp_path / "bart").decoder_start_ids
     run_recipe(said, device=CPU)
     assert transformers_checkpoint.load(Path(said.out)).decoder_start_ids == start
@@ -442,7 +444,7 @@ class TestSpanCorruption:
 
     def test_source_and_answer_together_are_the_text(self, renderer):
         frame = ExampleContext(renderer, 128, (0,))
-        how = OBJECTIVES.parse_plugin({"name": "span", "share_cut": 0.3})
+        how = OBJECTIVES.parse_plugin({"name": "span", "corruption_ratio": 0.3})
         sentinels = [renderer.tokenizer.token_to_id(text) for text in how.special_tokens()[:8]]
         for item in TEXTS:
             for example in how.examples(item, frame):
@@ -480,7 +482,7 @@ class TestPreferences:
             assert chosen == pytest.approx(self.log_prob(model, renderer, pair.messages), rel=1e-4)
             assert rejected == pytest.approx(self.log_prob(model, renderer, pair.rejected), rel=1e-4)
 
-    @pytest.mark.parametrize("options", [{}, {"beta": 0.5, "smoothing": 0.2}, {"sft": 0.7}])
+    @pytest.mark.parametrize("options", [{}, {"beta": 0.5, "label_smoothing": 0.2}, {"sft_weight": 0.7}])
     @torch.no_grad()
     def test_dpo_is_its_formula(self, renderer, model_for, options):
         how = OBJECTIVES.parse_plugin({"name": "dpo", **options})
@@ -489,7 +491,8 @@ class TestPreferences:
         base = [[self.log_prob(model, renderer, end) for end in (pair.messages, pair.rejected)] for pair in PAIRS]
         for parameter in model.module.parameters():
             parameter.mul_(1.3)
-        beta, smoothing, sft_weight = options.get("beta", 0.1), options.get("smoothing", 0.0), options.get("sft", 0.0)
+        beta, smoothing = options.get("beta", 0.1), options.get("label_smoothing", 0.0)
+        sft_weight = options.get("sft_weight", 0.0)
         expected, right = 0.0, 0
         for pair, (better, worse) in zip(PAIRS, base, strict=True):
             now = self.log_prob(model, renderer, pair.messages)
@@ -581,7 +584,7 @@ class TestPreferences:
         assert [shard.labels.tolist() for shard in train.shards] == [[1.0, 1.0, 1.0], [-3.0]]
 
     def test_given_weights_are_taken(self):
-        how = OBJECTIVES.parse_plugin({"name": "kto", "good": 2.0, "bad": 5.0})
+        how = OBJECTIVES.parse_plugin({"name": "kto", "desirable_weight": 2.0, "undesirable_weight": 5.0})
         assert how.balance_labels(np.array([1, -1, 1], np.float32)).tolist() == [2.0, -5.0, 2.0]
 
     def test_answers_of_one_kind_alone_weigh_one(self):

@@ -82,13 +82,13 @@ class TestMuon:
 
 class TestWhatMovesWhat:
     def test_adamw_moves_everything_and_decays_matrices_only(self, tiny_model):
-        (adamw,) = build_optimizers(tiny_model.decoder, name="adamw", rate=0.1, weight_decay=0.3)
+        (adamw,) = build_optimizers(tiny_model.decoder, name="adamw", learning_rate=0.1, weight_decay=0.3)
         decay = {id(p): group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
         assert all(decay[id(p)] == (0.3 if p.dim() == 2 else 0.0) for p in tiny_model.decoder.parameters())
 
     def test_muon_moves_the_layers_matrices_and_adamw_the_rest(self, tiny_model):
         model = tiny_model.decoder
-        adamw, muon = build_optimizers(model, name="muon", rate=0.1, weight_decay=0.3)
+        adamw, muon = build_optimizers(model, name="muon", learning_rate=0.1, weight_decay=0.3)
         names = {id(p): n for n, p in model.named_parameters()}
         moved = {names[id(p)] for group in muon.param_groups for p in group["params"]}
         rest = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
@@ -97,6 +97,6 @@ class TestWhatMovesWhat:
         assert not moved & rest
 
     def test_one_rate_serves_all(self, tiny_model):
-        optimizers = build_optimizers(tiny_model.decoder, name="muon", rate=0.1, weight_decay=0.3)
+        optimizers = build_optimizers(tiny_model.decoder, name="muon", learning_rate=0.1, weight_decay=0.3)
         set_learning_rate(optimizers, 0.02)
         assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.02}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from hooks import RecordingHook
 from method_runs import CPU, changed, served
 from samples_of_data import FOUR, written
 from samples_of_data import dialogue as written_talk
@@ -29,19 +30,20 @@ class TestPrompting:
         return lambda method, **sections: said(method, **{"model": {"from": str(tmp_path / "roomy")}, **sections})
 
     def test_no_weight_changes_and_the_loss_is_measured(self, said):
-        assert changed(said({"name": "prompt", "shots": 1, "tries": 2})) == set()
+        assert changed(said({"name": "prompt", "shots": 1, "num_candidates": 2})) == set()
 
     def test_the_best_set_of_several_is_kept(self, said):
         """Judged again, alone, by what is in the folder."""
-        tried = []
-        recipe = said({"name": "prompt", "shots": 2, "tries": 5})
-        result = run_recipe(recipe, device=CPU, on_tried=lambda number, loss: tried.append(loss))
-        assert len(tried) == 5
-        assert len(set(tried)) > 1
-        assert result.valid_after == pytest.approx(min(tried), rel=1e-6)  # eight validation dialogues: all were judged
+        hook = RecordingHook()
+        recipe = said({"name": "prompt", "shots": 2, "num_candidates": 5})
+        result = run_recipe(recipe, device=CPU, hooks=[hook])
+        assert len(hook.prompt_losses) == 5
+        assert len(set(hook.prompt_losses)) > 1
+        # All eight validation dialogues were scored.
+        assert result.valid_after == pytest.approx(min(hook.prompt_losses), rel=1e-6)
 
     def test_instruction_and_demonstrations_come_before_every_dialogue(self, said):
-        recipe = said({"name": "prompt", "shots": 2, "tries": 1, "instruction": 'Say "no" {{ kindly }}.'})
+        recipe = said({"name": "prompt", "shots": 2, "num_candidates": 1, "instruction": 'Say "no" {{ kindly }}.'})
         run_recipe(recipe, device=CPU)
         tokenizer = Tokenizer.load(recipe.out)
         rendered = Renderer.from_tokenizer(tokenizer).render(FOUR[0].messages)
@@ -58,7 +60,7 @@ class TestPrompting:
     def test_an_instruction_of_the_dialogue_s_own_stands_in_its_place(self, said):
         from turnwise.core.messages import Message
 
-        recipe = said({"name": "prompt", "shots": 1, "tries": 1, "instruction": "Be kind."})
+        recipe = said({"name": "prompt", "shots": 1, "num_candidates": 1, "instruction": "Be kind."})
         run_recipe(recipe, device=CPU)
         tokenizer = Tokenizer.load(recipe.out)
         messages = [Message("system", "Be brief."), *FOUR[0].messages]
@@ -69,7 +71,7 @@ class TestPrompting:
     def test_transformers_reads_the_same_ids(self, said):
         import transformers
 
-        recipe = said({"name": "prompt", "shots": 2, "tries": 1, "instruction": "Be kind 🙂."})
+        recipe = said({"name": "prompt", "shots": 2, "num_candidates": 1, "instruction": "Be kind 🙂."})
         run_recipe(recipe, device=CPU)
         theirs = transformers.AutoTokenizer.from_pretrained(recipe.out)
         messages = [message.as_dict() for message in FOUR[1].messages]
@@ -77,7 +79,7 @@ class TestPrompting:
         assert ids == Renderer.from_tokenizer(Tokenizer.load(recipe.out)).render(FOUR[1].messages).ids
 
     def test_demonstrations_that_are_like_the_dialogue(self, said):
-        recipe = said({"name": "prompt", "shots": 2, "choose": "similarity"})
+        recipe = said({"name": "prompt", "shots": 2, "selection": "similarity"})
         run_recipe(recipe, device=CPU)
         tokenizer = Tokenizer.load(recipe.out)
         renderer = Renderer.from_tokenizer(tokenizer)
@@ -100,7 +102,7 @@ class TestPrompting:
         with pytest.raises(InvalidParameter, match=r"contains <\|end\|>"):
             run_recipe(said({"name": "prompt", "shots": 0, "instruction": "Be kind.<|end|>Evil"}), device=CPU)
 
-    @pytest.mark.parametrize("more", [{"objective": "clm"}, {"data": {"train": "x", "noise": 0.5}}], ids=str)
+    @pytest.mark.parametrize("more", [{"objective": "clm"}, {"data": {"train": "x", "typo_ratio": 0.5}}], ids=str)
     def test_what_prompting_would_ignore_is_refused(self, said, more):
         with pytest.raises(InvalidParameter, match=r"replies to dialogues|does not use"):
             run_recipe(said({"name": "prompt", "shots": 1}, **more), device=CPU)
@@ -110,7 +112,7 @@ class TestPrompting:
             METHODS.parse_plugin({"name": "prompt", "shots": 0})
 
     def test_what_was_there_is_replaced_only_when_asked(self, said):
-        recipe = said({"name": "prompt", "shots": 1, "tries": 1})
+        recipe = said({"name": "prompt", "shots": 1, "num_candidates": 1})
         run_recipe(recipe, device=CPU)
         with pytest.raises(InvalidParameter, match="--overwrite"):
             run_recipe(recipe, device=CPU)

@@ -23,7 +23,7 @@ pytestmark = [
 
 
 class TestSoftPrompts:
-    SOFT = {"name": "soft", "tokens": 5}  # noqa: RUF012
+    SOFT = {"name": "prompt_tuning", "num_virtual_tokens": 5}  # noqa: RUF012
 
     def test_only_the_vectors_learn(self, said):
         recipe = said(self.SOFT)
@@ -64,7 +64,7 @@ class TestSoftPrompts:
             run_recipe(said(self.SOFT, model={"from": first.out}, out=str(tmp_path / "again")), device=CPU)
 
     def test_they_may_begin_as_words(self, said, tokenizer):
-        recipe = said({**self.SOFT, "start": "Hello, how can I"})
+        recipe = said({**self.SOFT, "init_text": "Hello, how can I"})
         base = load_base_model(recipe)
         words = base.tokenizer.encode("Hello, how can I")
         rows = base.model.module.embed.weight[[words[i % len(words)] for i in range(5)]].clone()

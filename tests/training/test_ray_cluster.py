@@ -25,7 +25,7 @@ LONGEST = 120  # seconds
 
 @pytest.fixture
 def said(values):
-    more = {"max_steps": 60, "save_every": 5, "validate_every": 20, "patience": 0}
+    more = {"max_steps": 60, "save_steps": 5, "eval_steps": 20, "early_stopping_patience": 0}
     return {**values, "training": {**values["training"], **more}}
 
 
@@ -35,7 +35,7 @@ def command(said, tmp_path):
     pytest.importorskip("ray", reason="needs ray: pip install 'turnwise[ray]'")
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(said))
-    words = [sys.executable, "-m", "turnwise", "train", str(path), "--workers", "2", "--ray", "local"]
+    words = [sys.executable, "-m", "turnwise", "train", str(path), "--num-workers", "2", "--ray", "local"]
     own = {**os.environ, "TURNWISE_RUN": str(tmp_path), "COLUMNS": "200"}
     with subprocess.Popen(words, env=own, stderr=subprocess.PIPE, text=True) as process:
         yield process
@@ -91,7 +91,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from_without_ray(said, command, tmp
     command.send_signal(signal.SIGINT)
     told = command.communicate(timeout=LONGEST)[1]
     assert command.returncode == 130, told
-    assert "The same command goes on from here" in told
+    assert "The same command continues the run" in told
     assert "Traceback" not in told
     stopped = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())["step"]
     assert 3 <= stopped == steps(tmp_path / "out.partial" / "metrics.jsonl")[-1][0] < 60
@@ -101,17 +101,17 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from_without_ray(said, command, tmp
 def test_without_ray_it_says_what_to_install(recipe, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'turnwise\[ray\]'"):
-        run_on_ray(recipe(), address="local", workers=2)
+        run_on_ray(recipe(), address="local", num_workers=2)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{}", "somewhere"])
 def test_where_no_cluster_is_it_says_so(recipe, address):
     pytest.importorskip("ray", reason="needs ray: pip install 'turnwise[ray]'")
     with pytest.raises(UserError, match="There is no Ray cluster at"):
-        run_on_ray(recipe(), address=address.format(free_port()), workers=2)
+        run_on_ray(recipe(), address=address.format(free_port()), num_workers=2)
 
 
 def test_what_is_there_is_refused_before_anything_is_started(recipe, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(InvalidParameter, match="exists already"):
-        run_on_ray(recipe(), address="local", workers=2)
+        run_on_ray(recipe(), address="local", num_workers=2)

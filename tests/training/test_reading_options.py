@@ -43,7 +43,7 @@ def test_flags_say_it_of_all_data_of_the_command_line(table, tmp_path):
 def test_the_other_sides_of_a_folder_are_read_like_the_one_that_is_learned_from(tmp_path):
     for side in ("train", "valid"):
         (tmp_path / f"{side}.csv").write_text("Frage;Antwort\na;b\n")
-    values = {"model": {"from": "x"}, "out": "y", "data": {"train": [{"path": str(tmp_path), **GIVEN, "limit": 1}]}}
+    values = {"model": {"from": "x"}, "out": "y", "data": {"train": [{"path": str(tmp_path), **GIVEN, "max_items": 1}]}}
     (valid,) = with_splits(parse_recipe(values, origin="test")).data.valid
     assert contents(valid) == [["a", "b"]]
     assert valid.limit is None

@@ -11,12 +11,12 @@ import pytest
 import torch
 import training_processes as processes
 import yaml
-from hooks import Quiet
 from safetensors.torch import load_file
 from training_processes import steps, validations
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training import gradient_accumulation as step
+from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.stop_signals import TrainingInterrupted
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 def long_run(values, **settings):
     """Twenty steps with checkpoints at every third and validation at every seventh, on two epochs and a bit."""
-    training = {"max_steps": 20, "rows": 3, "save_every": 3, "validate_every": 7, "learning_rate": 0.005, **settings}
+    training = {"max_steps": 20, "batch_size": 3, "save_steps": 3, "eval_steps": 7, "learning_rate": 0.005, **settings}
     return {**values, "training": {**values["training"], **training}}
 
 
@@ -48,13 +48,13 @@ def curve(folder):
     return [point.step for point in events.Scalars("train/loss")]
 
 
-class Interrupting(Quiet):
+class Interrupting(TrainerHook):
     """Presses Ctrl-C in the middle of a step."""
 
     def __init__(self, at):
         self.at = at
 
-    def step(self, report):
+    def on_step_end(self, report):
         if report.step == self.at:
             signal.raise_signal(signal.SIGINT)
 
@@ -105,12 +105,12 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(values, tmp_path, opt
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(base_folder, chats, unseen, tmp_path):
     out, said = tmp_path / "out", tmp_path / "stderr"
-    words = [chats, "--from", base_folder, "--valid", unseen, "--out", out, "--row-length", 64, "--rows", 3]
-    words = [str(word) for word in [*words, "--steps", 400]]
+    words = [chats, "--base-model", base_folder, "--valid", unseen, "--out", out, "--max-seq-len", 64]
+    words = [str(word) for word in [*words, "--batch-size", 3, "--max-steps", 400]]
     process = processes.start(processes.train_command, words, said)
     assert processes.when_steps(process, tmp_path / "out.partial", 3, signal.SIGINT)
     assert processes.ended(process) == 130
-    assert "The same command goes on from here" in said.read_text()
+    assert "The same command continues the run" in said.read_text()
     assert "Traceback" not in said.read_text()
     state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
     made = steps(tmp_path / "out.partial" / "metrics.jsonl")
@@ -127,17 +127,17 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(base_folder, ch
 def test_a_signal_that_ends_the_command_leaves_a_checkpoint(base_folder, chats, unseen, tmp_path, sent):
     """A service manager that stops, a container that is killed, a terminal that closes."""
     out, said = tmp_path / "out", tmp_path / "stderr"
-    words = [chats, "--from", base_folder, "--valid", unseen, "--out", out, "--row-length", 64, "--rows", 3]
-    words = [str(word) for word in [*words, "--steps", 400, "--report", "none"]]
+    words = [chats, "--base-model", base_folder, "--valid", unseen, "--out", out, "--max-seq-len", 64]
+    words = [str(word) for word in [*words, "--batch-size", 3, "--max-steps", 400, "--evaluation", "none"]]
     process = processes.start(processes.train_command, words, said)
     assert processes.when_steps(process, tmp_path / "out.partial", 3, sent)
     assert processes.ended(process) == 128 + sent
-    assert "The same command goes on from here" in said.read_text()
+    assert "The same command continues the run" in said.read_text()
     state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
     assert state["step"] >= 3
 
 
-class Signalling(Quiet):
+class Signalling(TrainerHook):
     """Sends a signal in the middle of a step: after its first micro-batch."""
 
     def __init__(self, monkeypatch, at):
@@ -153,13 +153,13 @@ class Signalling(Quiet):
 
         monkeypatch.setattr(step, "add_metrics", computed)
 
-    def step(self, report):
+    def on_step_end(self, report):
         self.step_number = report.step
 
 
 class TestInterrupted:
     def test_a_step_that_is_interrupted_is_made_again(self, values, tmp_path, monkeypatch):
-        said = long_run(values, max_steps=6, micro_rows=1, neftune=5.0)
+        said = long_run(values, max_steps=6, micro_batch_size=1, neftune_noise_alpha=5.0)
         run({**said, "out": str(tmp_path / "whole")})
         again = {**said, "out": str(tmp_path / "stopped")}
         with pytest.raises(TrainingInterrupted) as caught:
@@ -172,7 +172,7 @@ class TestInterrupted:
         assert all(torch.equal(one[name], other[name]) for name in one)
 
     def test_a_validation_that_is_interrupted_is_made_again(self, values, tmp_path):
-        said = long_run(values, max_steps=9, validate_every=3, save_every=3)
+        said = long_run(values, max_steps=9, eval_steps=3, save_steps=3)
         run({**said, "out": str(tmp_path / "whole")})
         again = {**said, "out": str(tmp_path / "stopped")}
         for at in (3, 6):
@@ -189,12 +189,12 @@ class TestInterrupted:
     def test_a_checkpoint_is_written_by_the_clock(self, values, tmp_path):
         """One that is killed outright loses no more than that."""
 
-        class Killed(Quiet):
-            def step(self, report):
+        class Killed(TrainerHook):
+            def on_step_end(self, report):
                 if report.step == 4:
                     raise RuntimeError("killed")
 
-        said = long_run(values, max_steps=6, save_every=100, save_minutes=1e-6)
+        said = long_run(values, max_steps=6, save_steps=100, save_interval_minutes=1e-6)
         run({**said, "out": str(tmp_path / "whole")})
         again = {**said, "out": str(tmp_path / "stopped")}
         with pytest.raises(RuntimeError, match="killed"):
@@ -216,7 +216,7 @@ class TestInterrupted:
 
     def test_a_second_ctrl_c_does_not_wait(self, values, tmp_path):
         class Impatient(Interrupting):
-            def step(self, report):
+            def on_step_end(self, report):
                 super().step(report)
                 super().step(report)
 
@@ -267,7 +267,7 @@ class TestInterrupted:
         """Best weights of another recipe, kept before its first step, are not those of this run."""
 
         class Stop(Interrupting):
-            def step(self, report):
+            def on_step_end(self, report):
                 raise RuntimeError("killed")
 
         with pytest.raises(RuntimeError):
@@ -296,7 +296,7 @@ class TestOut:
         seen = []
 
         class Look(Interrupting):
-            def step(self, report):
+            def on_step_end(self, report):
                 seen.append((out / "config.json").read_text())
 
         run(values, overwrite=True, hooks=[Look(0)])
@@ -323,7 +323,7 @@ class TestOut:
         (work / "note.txt").write_text("mine")
 
         class Stop(Interrupting):
-            def step(self, report):
+            def on_step_end(self, report):
                 assert (work / "note.txt").is_file()
                 raise RuntimeError("killed")
 
@@ -334,8 +334,8 @@ class TestOut:
 def test_two_trainings_into_one_folder_are_refused(values, tmp_path):
     recipe = parse_recipe(values, origin="test")
 
-    class Second(Quiet):
-        def step(self, report):
+    class Second(TrainerHook):
+        def on_step_end(self, report):
             if report.step == 1:
                 other = parse_recipe(long_run(values, max_steps=3), origin="test")
                 message = rf"Another training is writing to .* \(process {os.getpid()}\)"

@@ -10,10 +10,11 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.core.messages import Conversation, Message
-from turnwise.training import trainer as loop
+from turnwise.training import train_step
 from turnwise.training.checkpoint_files import TrainerState, trainable_state
 from turnwise.training.examples.batches import Example, collate
-from turnwise.training.examples.load_datasets import misspell_user_turns
+from turnwise.training.examples.example_reader import misspell_user_turns
+from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.optim.loss_spikes import LossSpike, check_loss_spike
 from turnwise.training.optim.neftune import neftune_noise
@@ -24,26 +25,17 @@ CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
 
-class TrainerHook:
-    """Remembers steps; `kill_at` ends the process after a step."""
+class StepRecorder(TrainerHook):
+    """Records steps and learning rates; raises after the step `kill_at`."""
 
     def __init__(self, kill_at=None):
         self.kill_at, self.steps, self.rates = kill_at, [], []
 
-    def start(self, *, total_steps, step):
-        pass
-
-    def step(self, report):
+    def on_step_end(self, report):
         self.steps.append(report.step)
-        self.rates.append(report.rate)
+        self.rates.append(report.learning_rate)
         if report.step == self.kill_at:
             raise RuntimeError("killed")
-
-    def validation(self, report):
-        pass
-
-    def end(self):
-        pass
 
 
 def run(values, **more):
@@ -51,7 +43,7 @@ def run(values, **more):
 
 
 def said(values, **training):
-    return {**values, "training": {**values["training"], "schedule": "constant", "warmup": 0, **training}}
+    return {**values, "training": {**values["training"], "lr_schedule": "constant", "warmup_ratio": 0, **training}}
 
 
 @pytest.fixture
@@ -64,7 +56,7 @@ def spiking(monkeypatch):
                 raise LossSpike("the loss")
             return check_loss_spike(state, loss, norm, limit)
 
-        monkeypatch.setattr(loop, "check_loss_spike", check)
+        monkeypatch.setattr(train_step, "check_loss_spike", check)
 
     return make
 
@@ -89,8 +81,8 @@ class TestSpikes:
 
     def test_the_run_goes_back_and_on_with_other_rows_at_half_the_rate(self, values, spiking, tmp_path):
         spiking(5)
-        hook = TrainerHook()
-        result = run(said(values, max_steps=8, save_every=2), hooks=[hook])
+        hook = StepRecorder()
+        result = run(said(values, max_steps=8, save_steps=2), hooks=[hook])
         assert (result.steps, result.rollbacks) == (8, 1)
         assert hook.steps == [1, 2, 3, 4, 5, 5, 6, 7, 8]
         assert hook.rates[4] == pytest.approx(2 * hook.rates[5])
@@ -99,7 +91,7 @@ class TestSpikes:
 
     def test_the_rows_that_led_there_are_left_out(self, trainer, recipe, spiking):
         spiking(3)
-        run = trainer(recipe(max_steps=5, save_every=2, rows=4))
+        run = trainer(recipe(max_steps=5, save_steps=2, batch_size=4))
         shown = []
         batch = run.data.train.batch
         object.__setattr__(run.data.train, "batch", lambda rows: (shown.extend(rows), batch(rows))[1])
@@ -111,23 +103,23 @@ class TestSpikes:
 
     def test_before_the_first_checkpoint_it_goes_back_to_the_beginning(self, values, spiking):
         spiking(3)
-        result = run(said(values, max_steps=6, save_every=100))
+        result = run(said(values, max_steps=6, save_steps=100))
         assert (result.steps, result.rollbacks) == (6, 1)
 
     def test_after_three_times_it_gives_up(self, values, spiking):
         spiking(3, times=9)
         with pytest.raises(TurnwiseError, match="even after 3 rollbacks"):
-            run(said(values, max_steps=6, save_every=2))
+            run(said(values, max_steps=6, save_steps=2))
 
     @pytest.mark.parametrize("ema", [None, 0.9])
     def test_killed_after_it_went_back_it_ends_with_the_same_bits(self, values, spiking, tmp_path, ema):
         spiking(5)
-        more = {"max_steps": 9, "save_every": 2, "ema": ema, "neftune": 5.0}
+        more = {"max_steps": 9, "save_steps": 2, "ema_decay": ema, "neftune_noise_alpha": 5.0}
         run(said({**values, "out": str(tmp_path / "whole")}, **more))
         again = said({**values, "out": str(tmp_path / "killed")}, **more)
         for at in (4, 7):
             with pytest.raises(RuntimeError, match="killed"):
-                run(again, hooks=[TrainerHook(kill_at=at)])
+                run(again, hooks=[StepRecorder(kill_at=at)])
         run(again)
         one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -135,11 +127,11 @@ class TestSpikes:
 
 class TestAverages:
     def test_without_validation_data_the_average_is_what_is_saved(self, trainer, recipe, chats):
-        run = trainer(recipe(ema=0.5, max_steps=4, data={"train": str(chats), "valid_fraction": 0}))
+        run = trainer(recipe(ema_decay=0.5, max_steps=4, data={"train": str(chats), "valid_fraction": 0}))
         average = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
 
-        class Follow(TrainerHook):
-            def step(self, report):
+        class Follow(StepRecorder):
+            def on_step_end(self, report):
                 share = 1 - min(0.5, (1 + report.step) / (10 + report.step))
                 for name, tensor in trainable_state(run.module).items():
                     average[name] += share * (tensor - average[name])
@@ -151,7 +143,7 @@ class TestAverages:
 
     def test_validation_looks_at_the_average_and_training_goes_on_from_the_weights(self, trainer, recipe):
         seen = []
-        run = trainer(recipe(ema=0.9, max_steps=4, validate_every=2))
+        run = trainer(recipe(ema_decay=0.9, max_steps=4, eval_steps=2))
         evaluate_loss = run.evaluate_loss
 
         def measured(dataset):
@@ -173,30 +165,30 @@ class TestAverages:
         run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01))
         start = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
         result = run.run()
-        assert [mix.share for mix in result.mixes] == list(ALPHAS)
-        best = min(result.mixes, key=lambda mix: mix.valid)
-        assert result.share == best.share
-        assert result.valid_after == pytest.approx(best.valid, rel=1e-6)
+        assert [mix.alpha for mix in result.interpolations] == list(ALPHAS)
+        best = min(result.interpolations, key=lambda mix: mix.valid_loss)
+        assert result.alpha == best.alpha
+        assert result.valid_after == pytest.approx(best.valid_loss, rel=1e-6)
         assert any(not torch.equal(start[name], tensor) for name, tensor in trainable_state(run.module).items())
 
     def test_a_mix_that_forgets_too_much_is_not_taken(self, trainer, recipe, values, tmp_path):
         """What should not be forgotten is the opposite of what is learned, so the least is taken."""
         talks = [[question, answer[::-1]] for question, answer, *_ in small_talk(20)]
         general = write_chats(tmp_path / "general.jsonl", talks)
-        data = {**values["data"], "general": str(general)}
-        run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01, forget=0.0, data=data))
-        run.state.general_before = 0.0
+        data = {**values["data"], "retention": str(general)}
+        run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01, max_retention_increase=0.0, data=data))
+        run.state.retention_before = 0.0
         begin = run._evaluate_base
 
         def far_below():
             found = begin()
-            run.state.general_before /= 2  # no mix comes near
+            run.state.retention_before /= 2  # no mix comes near
             return found
 
         run._evaluate_base = far_below
         result = run.run()
-        least = min(result.mixes, key=lambda mix: mix.general)
-        assert result.share == least.share
+        least = min(result.interpolations, key=lambda mix: mix.retention_loss)
+        assert result.alpha == least.alpha
 
     def test_what_cannot_be_mixed_is_refused_before_the_run(self, trainer, recipe, chats):
         with pytest.raises(InvalidParameter, match="needs validation data"):
@@ -205,13 +197,13 @@ class TestAverages:
             trainer(recipe(interpolate=True, method="lora"))
 
     def test_what_should_not_be_forgotten_is_measured_before_and_after(self, values, unseen, tmp_path):
-        values["data"]["general"] = str(unseen)
+        values["data"]["retention"] = str(unseen)
         result = run(values)
         assert result.retention_before == pytest.approx(result.valid_before, rel=1e-6)
         assert result.retention_after == pytest.approx(result.valid_after, rel=1e-6)
         written = json.loads((tmp_path / "out" / "result.json").read_text())
-        assert written["loss"]["general_after"] == result.retention_after
-        assert "| general |" in (tmp_path / "out" / "README.md").read_text()
+        assert written["loss"]["retention_after"] == result.retention_after
+        assert "| retention |" in (tmp_path / "out" / "README.md").read_text()
 
 
 class TestNoise:
@@ -230,7 +222,7 @@ class TestNoise:
         assert torch.equal(embed(batch.ids_BT), plain)
 
     def test_held_out_data_is_measured_without(self, trainer, recipe):
-        noisy, quiet = trainer(recipe(neftune=50.0)), trainer(recipe())
+        noisy, quiet = trainer(recipe(neftune_noise_alpha=50.0)), trainer(recipe())
         assert noisy.evaluate_loss(noisy.data.valid).loss == quiet.evaluate_loss(quiet.data.valid).loss
 
     def test_user_turns_are_misspelt_and_nothing_else(self):
@@ -262,8 +254,8 @@ class TestNoise:
             return {tuple(dataset.example(i).ids.tolist()) for i in range(len(dataset))}
 
         data = {"train": str(chats), "valid_fraction": 0.3}
-        clean = trainer(recipe(row_length=128, data=data)).data
-        noisy = trainer(recipe(row_length=128, data={**data, "noise": 1.0})).data
+        clean = trainer(recipe(max_seq_len=128, data=data)).data
+        noisy = trainer(recipe(max_seq_len=128, data={**data, "typo_ratio": 1.0})).data
         assert texts(noisy, "valid") == texts(clean, "valid")
         assert not texts(noisy, "train") & texts(clean, "train")
         replies = [

@@ -65,7 +65,7 @@ class TestTypes:
         run({**values, "method": "lora"}, half_folder, learning_rate=0.02)
         app = typer.Typer()
         app.command()(merge)
-        words = [str(tmp_path / "out"), "--out", str(tmp_path / "merged"), "--dtype", dtype]
+        words = [str(tmp_path / "out"), "--out", str(tmp_path / "merged"), "--save-dtype", dtype]
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0
         rounded = dtype == "auto"

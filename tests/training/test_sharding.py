@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 import training_processes as processes
-from hooks import Killing
+from hooks import KillingHook
 from safetensors.torch import load_file
 from samples_of_data import RATED, written
 from training_processes import gradients, steps, validations
@@ -24,7 +24,7 @@ def alone(values, **more):
 
 
 def in_parts(values, count=2):
-    running = processes.start_together(processes.train, count, with_settings(values, shard=True))
+    running = processes.start_together(processes.train, count, with_settings(values, fsdp=True))
     assert [processes.ended(process) for process in running] == [0] * count
 
 
@@ -48,11 +48,11 @@ def distance(one, two):
 @pytest.fixture
 def variants(values, tmp_path, base_folder):
     """Recipes by name, in whose steps and validations the second of two workers has less to compute than the first."""
-    said = with_settings(values, max_steps=6, rows=5, micro_rows=1, learning_rate=0.005)
+    said = with_settings(values, max_steps=6, batch_size=5, micro_batch_size=1, learning_rate=0.005)
     rated = str(written(RATED * 6, tmp_path / "rated.jsonl"))
     texts = {"hidden_size": 32, "intermediate_size": 64, "num_layers": 2, "num_heads": 4, "context_length": 128}
     return {
-        "average and mixes": with_settings(said, ema=0.9, interpolate=True),
+        "average and mixes": with_settings(said, ema_decay=0.9, interpolate=True),
         "muon": with_settings(said, optimizer="muon"),
         "kto": {**said, "objective": "kto", "data": {"train": rated, "valid": rated}},
         "lora": {**said, "method": "lora"},
@@ -95,19 +95,19 @@ def test_each_of_two_holds_half_of_weights_gradients_and_moments(base_folder, tm
 class TestGoingOn:
     @pytest.fixture
     def said(self, values):
-        return with_settings(values, max_steps=30, save_every=2, ema=0.9)
+        return with_settings(values, max_steps=30, save_steps=2, ema_decay=0.9)
 
     def test_a_run_of_one_goes_on_in_parts(self, said, tmp_path):
         alone({**said, "out": str(tmp_path / "whole")})
         with pytest.raises(RuntimeError):
-            alone(said, hooks=[Killing(at=5)])
+            alone(said, hooks=[KillingHook(at=5)])
         in_parts(said)
         same_curve(tmp_path / "whole", tmp_path / "out")
 
     @pytest.mark.parametrize("again", [1, 3])
     def test_a_run_in_parts_goes_on_with_any_number(self, said, tmp_path, again):
         alone({**said, "out": str(tmp_path / "whole")})
-        running = processes.start_together(processes.train, 2, with_settings(said, shard=True))
+        running = processes.start_together(processes.train, 2, with_settings(said, fsdp=True))
         assert processes.when_steps(running[0], tmp_path / "out.partial", 5, signal.SIGKILL)
         running[1].kill()
         for process in running:
@@ -126,9 +126,9 @@ def test_layers_are_those_of_the_outer_stacks():
 
 
 def test_alone_nothing_is_parted(values):
-    assert alone(with_settings(values, shard=True)).steps == 4
+    assert alone(with_settings(values, fsdp=True)).steps == 4
 
 
 def test_whole_numbers_are_not_parted(recipe):
     with pytest.raises(InvalidParameter, match="'quantize'"):
-        recipe(shard=True, method={"name": "lora", "quantize": "int8"})
+        recipe(fsdp=True, method={"name": "lora", "quantize": "int8"})

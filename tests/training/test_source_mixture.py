@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hooks import Killing
+from hooks import KillingHook, RecordingHook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_dialogues import small_talk, write_chats
@@ -120,7 +120,7 @@ class TestRepeats:
         short = write_chats(tmp_path / "short.jsonl", small_talk(200))
         train = [{"path": str(long), "weight": 1}, {"path": str(short), "weight": 3}]
         said = {"model": {"from": "x"}, "data": {"train": train, "valid_fraction": 0}, "out": "x"}
-        recipe = parse_recipe({**said, "training": {"row_length": 128}}, origin="test")
+        recipe = parse_recipe({**said, "training": {"max_seq_len": 128}}, origin="test")
         data = load_datasets(recipe, Renderer.from_tokenizer(tokenizer), untrained).train
         tokens = [0, 0]
         for epoch in range(8):
@@ -176,21 +176,21 @@ class TestOnce:
     def killed(self, values, undrawn, one_thread):
         recipe = parse_recipe(values, origin="test")
         with pytest.raises(RuntimeError):
-            run_recipe(recipe, device=CPU, hooks=[Killing(at=3)])
+            run_recipe(recipe, device=CPU, hooks=[KillingHook(at=3)])
         return recipe
 
     def test_going_on_reads_no_dialogue_again(self, killed):
-        read = []
-        run_recipe(killed, device=CPU, on_item=lambda: read.append(1))
-        assert not read
+        hook = RecordingHook()
+        run_recipe(killed, device=CPU, hooks=[hook])
+        assert hook.num_rows == 0
 
     def test_a_file_that_was_touched_is_read_again(self, killed, values, tmp_path):
-        read = []
+        hook = RecordingHook()
         info = tmp_path / "out.partial" / "data" / "info.json"
         info.write_text(json.dumps({**json.loads(info.read_text()), "key": "of other files"}))
-        run_recipe(killed, device=CPU, on_item=lambda: read.append(1))
-        assert len(read) == 48
+        run_recipe(killed, device=CPU, hooks=[hook])
+        assert hook.num_rows == 48
 
     def test_how_full_the_batches_were_is_told(self, values, undrawn, one_thread, tmp_path):
         run_recipe(parse_recipe(values, origin="test"), device=CPU)
-        assert 0.5 < json.loads((tmp_path / "out" / "result.json").read_text())["fill"] <= 1
+        assert 0.5 < json.loads((tmp_path / "out" / "result.json").read_text())["packing_efficiency"] <= 1

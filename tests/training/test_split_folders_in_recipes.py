@@ -23,7 +23,7 @@ def split(tmp_path):
 
 
 def datasets(values, **data):
-    said = {**values, "data": data, "training": {"row_length": 128}}
+    said = {**values, "data": data, "training": {"max_seq_len": 128}}
     recipe = with_splits(parse_recipe(said, origin="test"))
     base = load_base_model(recipe)
     return load_datasets(recipe, base.renderer, base.model)
@@ -61,5 +61,5 @@ def test_the_recipe_beside_the_weights_says_so(values, split, tmp_path, undrawn)
     import yaml
 
     data = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())["data"]
-    assert [data[name][0]["side"] for name in ("train", "valid", "test")] == ["train", "valid", "test"]
+    assert [data[name][0]["split"] for name in ("train", "valid", "test")] == ["train", "valid", "test"]
     assert json.loads((tmp_path / "out" / "result.json").read_text())["loss"]["test_after"]

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from turnwise.app.base_comparison import ComparisonSize, fit_comparison
 from turnwise.cli.before_after_report import report_before_after
 from turnwise.cli.recipe_flags import RecipeFlags
-from turnwise.cli.train import _one_line, train
+from turnwise.cli.train import train
+from turnwise.cli.train_output import one_line
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
@@ -59,14 +60,14 @@ def nothing_left(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-SHORT = ("--row-length", 64, "--rows", 4, "--steps", 12, "--learning-rate", 0.01)
+SHORT = ("--max-seq-len", 64, "--batch-size", 4, "--max-steps", 12, "--learning-rate", 0.01)
 
 
 @pytest.fixture(scope="module")
 def said(base_folder, chats, unseen, tmp_path_factory):
     """A finished run: its folder, and what was printed."""
     out = tmp_path_factory.mktemp("cli") / "my [bold] model"
-    result = run(chats, "--from", base_folder, "--out", out, "--valid", unseen, "--test", unseen, *SHORT)
+    result = run(chats, "--base-model", base_folder, "--out", out, "--valid", unseen, "--test", unseen, *SHORT)
     return out, result
 
 
@@ -83,7 +84,7 @@ class TestARun:
             "test perplexity",
             "12 steps in",
             "best weights from step",
-            "Talk to it: turnwise chat",
+            "Chat with it: turnwise chat",
             out.name,
         ):
             assert words in told
@@ -155,10 +156,10 @@ class TestARun:
         kept = yaml.safe_load((said[0] / "recipe.yaml").read_text(encoding="utf-8"))
         assert kept["model"]["from"] == str(base_folder)
         [source] = kept["data"]["train"]
-        expected = {"path": str(chats), "repeat": 1.0, "weight": None, "limit": None, "side": None, "format": None}
+        expected = {"path": str(chats), "repeat": 1.0, "weight": None, "max_items": None, "split": None, "format": None}
         assert expected.items() <= source.items()
         assert kept["data"]["valid"][0]["path"] == kept["data"]["test"][0]["path"] == str(unseen)
-        expected = {"row_length": 64, "rows": 4, "max_steps": 12, "learning_rate": 0.01, "epochs": 3.0}
+        expected = {"max_seq_len": 64, "batch_size": 4, "max_steps": 12, "learning_rate": 0.01, "epochs": 3.0}
         assert expected.items() <= kept["training"].items()
         assert kept["objective"] == {"name": "sft", "turns": "all"}
         assert kept["method"] == "full"
@@ -177,9 +178,9 @@ class TestRecipeFiles:
             tmp_path / "there",
             "clm",
             "lora:rank=3",
-            {"valid": None, "test": tmp_path / "t"},
-            {"rows": 2},
-            True,
+            {"valid": None, "test": tmp_path / "t", "skip_bad_rows": True},
+            {"batch_size": 2},
+            {},
         )
         recipe = flags.override_recipe(recipe_file)
         assert (recipe.model.source, recipe.out) == ("other", str(tmp_path / "there"))
@@ -190,19 +191,18 @@ class TestRecipeFiles:
         assert recipe.data.skip_bad_rows
 
     def test_a_share_to_rehearse_goes_beside_the_data(self, recipe_file):
-        recipe = RecipeFlags(None, None, None, None, {"valid": None, "rehearse": 0.5}, {}, False).override_recipe(
-            recipe_file
-        )
+        flags = RecipeFlags(None, None, None, None, {"valid": None, "replay_ratio": 0.5}, {}, {})
+        recipe = flags.override_recipe(recipe_file)
         assert recipe.data.replay_ratio == 0.5
         assert recipe.data.valid
 
     def test_without_flags_it_is_the_file(self, recipe_file, values):
-        none = RecipeFlags(None, None, None, None, {"valid": None, "test": None}, {}, False)
+        none = RecipeFlags(None, None, None, None, {"valid": None, "test": None}, {}, {})
         assert none.override_recipe(recipe_file) == parse_recipe(values, origin="test")
 
     @pytest.mark.usefixtures("undrawn")
     def test_a_file_runs(self, recipe_file, out):
-        result = run(recipe_file, "--steps", 2, "--report", "none")
+        result = run(recipe_file, "--max-steps", 2, "--evaluation", "none")
         assert not (out / "report").exists()
         assert result.exit_code == 0
         assert "2 steps in" in result.stderr
@@ -220,21 +220,21 @@ class TestRecipeFiles:
 @pytest.mark.usefixtures("nothing_left")
 class TestRefusals:
     def test_no_model(self, chats, out, tmp_path):
-        assert "There is no" in refused(ModelNotFound, chats, "--from", tmp_path / "none", "--out", out)
+        assert "There is no" in refused(ModelNotFound, chats, "--base-model", tmp_path / "none", "--out", out)
 
     def test_no_data(self, base_folder, tmp_path, out):
-        said = refused(InvalidData, tmp_path / "none.jsonl", "--from", base_folder, "--out", out, "--row-length", 64)
+        said = refused(InvalidData, tmp_path / "none.jsonl", "--base-model", base_folder, "--out", out)
         assert "There is no file or folder" in said
 
     def test_no_out(self, chats):
         assert "--out" in refused(InvalidParameter, chats)
 
     def test_a_value_out_of_range(self, chats, base_folder, out):
-        said = refused(InvalidParameter, chats, "--from", base_folder, "--out", out, "--learning-rate", 3)
+        said = refused(InvalidParameter, chats, "--base-model", base_folder, "--out", out, "--learning-rate", 3)
         assert "'training.learning_rate' should be less than 1, got 3.0." in said
 
     def test_an_unknown_objective(self, chats, base_folder, out):
-        said = refused(InvalidParameter, chats, "--from", base_folder, "--out", out, "--objective", "sfd")
+        said = refused(InvalidParameter, chats, "--base-model", base_folder, "--out", out, "--objective", "sfd")
         assert "did you mean 'sft'?" in said
 
 
@@ -247,7 +247,7 @@ class TestBadRows:
         return path
 
     def test_a_malformed_row_names_file_and_line(self, partly_bad, base_folder, out):
-        said = refused(InvalidData, partly_bad, "--from", base_folder, "--out", out, *SHORT)
+        said = refused(InvalidData, partly_bad, "--base-model", base_folder, "--out", out, *SHORT)
         assert f"{partly_bad}, line 21" in said
         assert "--skip-bad-rows" in said
         assert not out.exists()
@@ -255,16 +255,17 @@ class TestBadRows:
     @pytest.mark.usefixtures("undrawn")
     def test_skip_bad_goes_on_and_counts(self, partly_bad, base_folder, out):
         result = run(
-            partly_bad, "--from", base_folder, "--out", out, "--skip-bad-rows", *SHORT, "--steps", 2, "--report", "none"
-        )
+            partly_bad, "--base-model", base_folder, "--out", out, "--skip-bad-rows", *SHORT, "--max-steps", 2,
+            "--evaluation", "none",
+        )  # fmt: skip
         assert result.exit_code == 0
-        assert "1 bad row left out" in " ".join(result.stderr.split())
-        assert json.loads((out / "result.json").read_text())["skipped_rows"] == 1
+        assert "1 bad row skipped" in " ".join(result.stderr.split())
+        assert json.loads((out / "result.json").read_text())["bad_rows"] == 1
 
 
 def test_what_a_model_says_cannot_command_the_terminal():
-    assert _one_line("a\n b\x1b[2J\x07") == "a b�[2J�"
-    assert len(_one_line("word " * 99)) == 200
+    assert one_line("a\n b\x1b[2J\x07") == "a b�[2J�"
+    assert len(one_line("word " * 99)) == 200
 
 
 def test_help_names_what_there_is():
@@ -276,21 +277,29 @@ def test_help_names_what_there_is():
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_search_tells_of_every_trial(base_folder, chats, unseen, tmp_path):
     result = run(
-        chats, "--from", base_folder, "--valid", unseen, "--out", tmp_path / "out", "--steps", 3, "--rows", 2,
-        "--row-length", 64, "--trials", 2,
+        chats, "--base-model", base_folder, "--valid", unseen, "--out", tmp_path / "out", "--max-steps", 3,
+        "--batch-size", 2, "--max-seq-len", 64, "--hpo-trials", 2,
     )  # fmt: skip
     assert result.exit_code == 0
     told = " ".join(result.stderr.split())
     assert "trial 1 of 2: learning_rate " in told
-    assert "best of 2 trials, 0 ended early" in told
+    assert "best of 2 trials (0 pruned)" in told
     assert (tmp_path / "out" / "search.png").is_file()
 
 
 def test_a_dry_run_shows_what_is_learned_and_makes_nothing(base_folder, chats, tmp_path):
-    result = run(chats, "--from", base_folder, "--out", tmp_path / "out", "--row-length", 64, "--rows", 4, "--dry-run")
+    out = tmp_path / "out"
+    result = run(chats, "--base-model", base_folder, "--out", out, "--max-seq-len", 64, "--batch-size", 4, "--dry-run")
     assert result.exit_code == 0
     told = " ".join(result.stderr.split())
-    for words in ("is learned", "weights learn", "% full", "tokens/s, about", "GB of memory", "on its way.<|end|>"):
+    for words in (
+        "tokens that are trained on",
+        "parameters are trained",
+        "% full",
+        "tokens/s, about",
+        "GB of memory",
+        "on its way.<|end|>",
+    ):
         assert words in told
     assert list(tmp_path.iterdir()) == []
 

@@ -8,26 +8,27 @@ import torch
 from safetensors.torch import load_file
 
 from turnwise.core.errors import TurnwiseError
-from turnwise.training.trainer import total_steps
+from turnwise.training.hooks import TrainerHook
+from turnwise.training.plan import count_steps
 
 
-class Watcher:
-    """A hook that remembers; `on_step(report)` may do something."""
+class Watcher(TrainerHook):
+    """Records the events of training and calls `on_step(report)` after every step."""
 
     def __init__(self, on_step=lambda report: None):
         self.on_step, self.steps, self.validations, self.ended = on_step, [], [], 0
 
-    def start(self, *, total_steps, step):
+    def on_train_begin(self, *, total_steps, step):
         self.started = (total_steps, step)
 
-    def step(self, report):
+    def on_step_end(self, report):
         self.steps.append(report)
         self.on_step(report)
 
-    def validation(self, report):
+    def on_evaluate(self, report):
         self.validations.append(report)
 
-    def end(self):
+    def on_train_end(self):
         self.ended += 1
 
 
@@ -49,8 +50,8 @@ class TestSteps:
         run = trainer(recipe())
         rows = len(run.data.train.rows())
         settings = run.settings.model_copy(update={"max_steps": None, "epochs": 2.5})
-        assert total_steps(run.data.train, settings) == pytest.approx(rows * 2.5 / 4, abs=1)
-        assert total_steps(run.data.train, settings.model_copy(update={"epochs": 1e-6})) == 1
+        assert count_steps(run.data.train, settings) == pytest.approx(rows * 2.5 / 4, abs=1)
+        assert count_steps(run.data.train, settings.model_copy(update={"epochs": 1e-6})) == 1
 
     def test_an_epoch_shows_every_example_once_and_the_next_in_another_order(self, trainer, recipe):
         data = trainer(recipe()).data.train
@@ -69,7 +70,7 @@ class TestSteps:
         assert [next(whole) for _ in range(40)] == [next(rest) for _ in range(40)]
 
     def test_few_rows_at_a_time_give_the_weights_of_all_at_once(self, trainer, recipe, tmp_path):
-        runs = [trainer(recipe(micro_rows=size), work=tmp_path / str(size)) for size in (1, 4)]
+        runs = [trainer(recipe(micro_batch_size=size), work=tmp_path / str(size)) for size in (1, 4)]
         for run in runs:
             run.run()
         one, other = (weights(run.model) for run in runs)
@@ -95,7 +96,7 @@ class TestStopping:
                     run.module.norm.weight.fill_(-3)
 
         watcher = Watcher(break_it)
-        run = trainer(recipe(max_steps=40, learning_rate=0.003, patience=2), [watcher])
+        run = trainer(recipe(max_steps=40, learning_rate=0.003, early_stopping_patience=2), [watcher])
         result = run.run()
         assert result.stopped_early
         assert (result.steps, result.best_step) == (8, 4)  # two validations without a new best, every second step
@@ -104,7 +105,7 @@ class TestStopping:
         assert [report.best for report in watcher.validations] == [True, True, True, False, False]
 
     def test_training_that_only_harms_returns_the_weights_it_began_with(self, trainer, recipe):
-        run = trainer(recipe(max_steps=6, learning_rate=0.9, weight_decay=0, clip_norm=1e3, warmup=0))
+        run = trainer(recipe(max_steps=6, learning_rate=0.9, weight_decay=0, max_grad_norm=1e3, warmup_ratio=0))
         began = weights(run.model)
         result = run.run()
         assert result.best_step == 0
@@ -112,7 +113,8 @@ class TestStopping:
         assert same(weights(run.model), began)
 
     def test_without_patience_it_goes_to_the_end(self, trainer, recipe):
-        result = trainer(recipe(max_steps=8, learning_rate=0.9, warmup=0, clip_norm=1e3, patience=0)).run()
+        settings = {"max_steps": 8, "learning_rate": 0.9, "warmup_ratio": 0, "max_grad_norm": 1e3}
+        result = trainer(recipe(**settings, early_stopping_patience=0)).run()
         assert result.steps == 8
         assert not result.stopped_early
 
@@ -137,7 +139,7 @@ class TestWatching:
 
     def test_every_hook_ends_also_when_one_of_them_fails(self, trainer, recipe):
         class Broken(Watcher):
-            def end(self):
+            def on_train_end(self):
                 raise OSError("disk full")
 
         def fail(report):

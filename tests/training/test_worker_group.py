@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 import yaml
-from hooks import Killing
+from hooks import KillingHook
 from safetensors.torch import load_file
 from samples_of_data import RATED, written
 from training_processes import free_port, steps, validations
@@ -46,7 +46,7 @@ def alone(values):
 @pytest.mark.parametrize("objective", ["sft", "kto"])
 def test_two_processes_have_the_loss_curve_of_one(values, tmp_path, objective):
     said = {**values, "objective": objective}
-    said["training"] = {**said["training"], "max_steps": 6, "micro_rows": 2, "learning_rate": 0.005}
+    said["training"] = {**said["training"], "max_steps": 6, "micro_batch_size": 2, "learning_rate": 0.005}
     if objective == "kto":
         path = str(written(RATED * 6, tmp_path / "rated.jsonl"))
         said["data"] = {"train": path, "valid": path}
@@ -67,18 +67,18 @@ def test_a_run_of_one_goes_on_in_two(values, tmp_path):
     said = {**values, "training": {**values["training"], "max_steps": 6}}
     alone({**said, "out": str(tmp_path / "whole")})
     with pytest.raises(RuntimeError):
-        run_recipe(parse_recipe(said, origin="test"), device=torch.device("cpu"), hooks=[Killing(at=3)])
+        run_recipe(parse_recipe(said, origin="test"), device=torch.device("cpu"), hooks=[KillingHook(at=3)])
     together(said, tmp_path, 2)
     one, two = (steps(tmp_path / name / "metrics.jsonl") for name in ("whole", "out"))
     assert [row[1] for row in two] == pytest.approx([row[1] for row in one], rel=1e-4)
 
 
 def test_fewer_rows_than_workers_are_refused(trainer, recipe):
-    from turnwise.training.trainer import Trainer
+    from turnwise.training.plan import make_plan
 
-    run = trainer(recipe(rows=2))
-    with pytest.raises(InvalidParameter, match="3 workers need one each"):
-        Trainer(run.recipe, run.model, run.data, work=run.work, workers=WorkerGroup(0, 3))
+    plan = trainer(recipe(batch_size=2)).plan
+    with pytest.raises(InvalidParameter, match="3 workers need at least one row each"):
+        make_plan(plan.recipe, plan.base, plan.data, work=plan.work, workers=WorkerGroup(0, 3))
 
 
 def test_alone_nothing_is_asked_of_anybody():

@@ -139,7 +139,7 @@ def weigh_parts(base_folder, said):
     assert all(torch.equal(full_tensor(parameter), before[name]) for name, parameter in decoder.named_parameters())
     decoder.logits(decoder(ids)).sum().backward()
     parameters = list(decoder.parameters())
-    (adamw,) = build_optimizers(decoder, name="adamw", rate=0.01, weight_decay=0.1)
+    (adamw,) = build_optimizers(decoder, name="adamw", learning_rate=0.01, weight_decay=0.1)
     adamw.step()
     moments = [adamw.state[parameter]["exp_avg_sq"] for parameter in parameters]
     gradients = [parameter.grad for parameter in parameters]

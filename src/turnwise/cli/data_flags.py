@@ -86,5 +86,11 @@ def read_options(
 
 def recipe_keys(options: "ReadOptions") -> dict[str, Any]:
     """The options as keys of a recipe's data source; those that were not given are left out."""
-    keys = ("format", "encoding", "columns", "roles", "me")
-    return {name: value for name in keys if (value := getattr(options, name))}
+    values = {
+        "format": options.format,
+        "encoding": options.encoding,
+        "columns": options.columns,
+        "roles": options.roles,
+        "assistant_name": options.me,
+    }
+    return {name: value for name, value in values.items() if value}

@@ -1,4 +1,4 @@
-"""`turnwise merge`: an adapter into its base, or out of it again."""
+"""`turnwise merge`: merge an adapter into its base model, or subtract it again."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,14 +9,17 @@ import typer
 def merge(
     adapter: Annotated[Path, typer.Argument(help="Adapter folder, as `turnwise train --method lora` writes it.")],
     out: Annotated[Path, typer.Option(help="Folder for the merged model.")],
-    undo: Annotated[
-        Path | None, typer.Option(help="Merged model; subtracts the adapter from it to get the base model back.")
+    unmerge: Annotated[
+        Path | None,
+        typer.Option(
+            help="Merged model. The adapter is subtracted from it, and OUT is the base model.", metavar="MERGED"
+        ),
     ] = None,
-    dtype: Annotated[
+    save_dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Type of the saved weights; auto: the type of the base model."),
+        typer.Option(help="Type of the saved weights. auto: the type of the base model."),
     ] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> None:
     """Merge an adapter into its base model, for programs that do not support adapters.
 
@@ -24,8 +27,8 @@ def merge(
 
     ```
     turnwise train talks.jsonl --out runs/polite --method lora
-    turnwise merge runs/polite --out runs/polite-whole
-    turnwise merge runs/polite --undo runs/polite-whole --out runs/base-again
+    turnwise merge runs/polite --out runs/merged
+    turnwise merge runs/polite --unmerge runs/merged --out runs/base
     ```
     """
     import torch
@@ -45,31 +48,32 @@ def merge(
     from turnwise.training.launch.save_precision import rounding_error
 
     if not is_adapter(adapter):
-        raise InvalidParameter("adapter", f"{adapter} holds no adapter: no adapter_config.json, or a whole model.")
+        raise InvalidParameter(
+            "adapter", f"{adapter} is not an adapter folder: it has no adapter_config.json, or it is a complete model."
+        )
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
     check_replaceable(out)
-    source = adapter if undo is None else undo
+    source = adapter if unmerge is None else unmerge
     if out.resolve() in (adapter.resolve(), source.resolve(), full_model_folder(source).resolve()):
-        raise InvalidParameter("out", f"{out} is what the model is made of. Choose another --out.")
-    change = None if undo is None else load_adapter(adapter, with_base=False).inverse()
+        raise InvalidParameter("out", f"{out} is one of the inputs. Choose another --out.")
+    inverse = None if unmerge is None else load_adapter(adapter, with_base=False).inverse()
     model: LanguageModel
     if is_native(source):
-        model = checkpoint.load(source, dtype=torch.float32, adapter=change)
+        model = checkpoint.load(source, dtype=torch.float32, adapter=inverse)
     else:
-        model = transformers_checkpoint.load(source, adapter=change)
-    published = read_hf_config(full_model_folder(source))
-    saved_as = hf_config_dtype(published) if dtype == "auto" else DTYPES[dtype]
+        model = transformers_checkpoint.load(source, adapter=inverse)
+    config = read_hf_config(full_model_folder(source))
+    dtype = hf_config_dtype(config) if save_dtype == "auto" else DTYPES[save_dtype]
     path = source / "generation_config.json"
     generation = read_json_object(path) if path.is_file() else None
-    rounding = rounding_error(model.module, saved_as)
-    export_model(out, model, Tokenizer.load(source), generation=generation, dtype=saved_as)
-    if saved_as != torch.float32:
-        name = str(saved_as).removeprefix("torch.")
+    rounding = rounding_error(model.module, dtype)
+    export_model(out, model, Tokenizer.load(source), generation=generation, dtype=dtype)
+    if dtype != torch.float32:
+        name = str(dtype).removeprefix("torch.")
         typer.echo(
-            f"Saved as {name}, which rounds the sum of base and adapter: weights differ by {rounding.mean:.1e} on "
-            f"average in the matrices that changed, and by {rounding.max:.1e} at most; --dtype float32 rounds "
-            "none.",
+            f"Saved as {name}. Rounding changes the weights of the adapted matrices by {rounding.mean:.1e} on average "
+            f"and {rounding.max:.1e} at most; --save-dtype float32 avoids it.",
             err=True,
         )
-    typer.echo(f"The model is in {out}. Talk to it: turnwise chat {out}", err=True)
+    typer.echo(f"The model is in {out}. Chat with it: turnwise chat {out}", err=True)

@@ -1,85 +1,95 @@
-"""What the command line says of a training run, as a recipe, or over one."""
+"""Builds a recipe from the flags of `turnwise train`, or overrides a recipe with them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from turnwise.training.recipe import Recipe
 
-# Nothing else is imported up here: the help must answer at once.
+# Nothing else is imported here, because `--help` must not load torch.
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeFlags:
-    """What the command line says of a run."""
+    """Flags of a training run; None if a flag is not used.
 
-    source: str | None
+    Attributes:
+        base_model: model folder or name.
+        out: folder for the trained model.
+        objective, method: name with options, such as "lora:rank=8".
+        data: keys of the recipe's `data` section; a path replaces the sources.
+        training: keys of the `training` section.
+        source_options: keys of every data source that set how its files are parsed.
+    """
+
+    base_model: str | None
     out: Path | None
     objective: str | None
     method: str | None
-    data: dict[str, Path | float | None]
+    data: dict[str, Path | float | bool | None]
     training: dict[str, Any]
-    skip_bad: bool
-    data_options: dict[str, Any] = field(default_factory=dict)  # how its data files are to be read
+    source_options: dict[str, Any]
 
     def to_recipe(self, data: Path) -> "Recipe":
-        """A recipe from flags alone."""
+        """Build a recipe from the flags and a data file."""
         from turnwise.app.model_names import resolve_model_folder
         from turnwise.core.errors import InvalidParameter
         from turnwise.training.recipe import parse_recipe
 
         if self.out is None:
-            raise InvalidParameter("out", "Say where the trained model should go with --out FOLDER.")
+            raise InvalidParameter("out", "Set the folder for the trained model with --out FOLDER.")
         values = {
             "objective": _parse_plugin_option(self.objective or "sft"),
             "method": _parse_plugin_option(self.method or "full"),
-            "model": {"from": str(resolve_model_folder(self.source))},
-            "data": {"train": [{"path": str(data)} | self.data_options], "skip_bad": self.skip_bad, **self._data()},
-            "training": self.training,
+            "model": {"from": str(resolve_model_folder(self.base_model))},
+            "data": {"train": [{"path": str(data)} | self.source_options], **self._data_values()},
+            "training": _without_none(self.training),
             "out": str(self.out),
         }
         return parse_recipe(values, origin="The command line")
 
     def override_recipe(self, path: Path) -> "Recipe":
-        """A recipe file, with what the command line says in place of what it says."""
+        """Load a recipe file and replace the values that flags set."""
         from turnwise.app.model_names import BUNDLED_MODEL, resolve_model_folder
         from turnwise.training.recipe import load_recipe, parse_recipe
 
-        kept = load_recipe(path)
-        values = kept.model_dump(by_alias=True)
-        values["training"] = kept.training.model_dump(exclude_unset=True)  # what nobody said may be settled otherwise
-        if self.source is not None:
-            values["model"] = {"from": self.source}
+        recipe = load_recipe(path)
+        values = recipe.model_dump(by_alias=True)
+        # Unset values stay unset, because they may be derived later.
+        values["training"] = recipe.training.model_dump(exclude_unset=True) | _without_none(self.training)
+        if self.base_model is not None:
+            values["model"] = {"from": self.base_model}
         if values["model"]["from"] == BUNDLED_MODEL:
             values["model"]["from"] = str(resolve_model_folder(BUNDLED_MODEL))
-        values["data"] |= self._data()
-        values["data"]["train"] = [source | self.data_options for source in values["data"]["train"]]
-        values["data"]["skip_bad"] |= self.skip_bad
-        values["training"] |= self.training
+        values["data"] |= self._data_values()
+        values["data"]["train"] = [source | self.source_options for source in values["data"]["train"]]
         values |= {"out": str(self.out)} if self.out else {}
-        named = {"objective": self.objective, "method": self.method}
-        values |= {name: _parse_plugin_option(said) for name, said in named.items() if said}
+        plugins = {"objective": self.objective, "method": self.method}
+        values |= {name: _parse_plugin_option(option) for name, option in plugins.items() if option}
         return parse_recipe(values, origin=str(path))
 
-    def _data(self) -> dict[str, Any]:
-        said = {name: value for name, value in self.data.items() if value is not None}
+    def _data_values(self) -> dict[str, Any]:
         return {
-            name: [{"path": str(value)} | self.data_options] if isinstance(value, Path) else value
-            for name, value in said.items()
+            name: [{"path": str(value)} | self.source_options] if isinstance(value, Path) else value
+            for name, value in _without_none(self.data).items()
         }
 
 
-def _parse_plugin_option(said: str) -> Any:
-    """`dpo:beta=0.2,smoothing=0.1` as a recipe has it; values are YAML."""
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _parse_plugin_option(option: str) -> Any:
+    """Parse a name with options, `dpo:beta=0.2,label_smoothing=0.1`, to its form in a recipe; values are YAML."""
     import yaml
 
     from turnwise.core.errors import InvalidParameter
 
-    name, _, rest = said.partition(":")
-    options = dict(part.partition("=")[::2] for part in rest.split(",")) if rest else {}
+    name, _, text = option.partition(":")
+    options = dict(entry.partition("=")[::2] for entry in text.split(",")) if text else {}
     if not all(options.values()):
         raise InvalidParameter(
-            name, f"'{said}' should be a name, or a name with options such as lora:rank=8,dora=true."
+            name, f"'{option}' should be a name, or a name with options such as lora:rank=8,dora=true."
         )
     return {"name": name, **{key.strip(): yaml.safe_load(value) for key, value in options.items()}} if options else name

@@ -10,226 +10,251 @@ import typer
 
 from turnwise.cli.data_flags import data_source_flags, recipe_keys
 from turnwise.cli.recipe_flags import RecipeFlags
-from turnwise.core.plurals import pluralize
-
-Preset = Literal["quick", "normal", "thorough"]
-# torchrun, which a signal ends with its exit code instead of a traceback.
-LAUNCHER = """
-import sys
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.run import main
-try:
-    main(sys.argv[1:])
-except SignalException as error:
-    sys.exit(128 + error.sigval)
-"""
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
-    from turnwise.training.examples.dataset import DatasetSplits
-    from turnwise.training.hooks import ReplySample, TrainingResult
-    from turnwise.training.launch.preflight import PreflightReport
+    from turnwise.training.hooks import TrainerHook, TrainingResult
     from turnwise.training.recipe import Recipe
+
+Preset = Literal["quick", "normal", "thorough"]
+DATA, HYPERPARAMETERS = "Data", "Hyperparameters"
+AUTOMATIC, WORKERS, OUTPUT = "Automatic hyperparameters", "Workers", "Output and evaluation"
 
 
 @data_source_flags
 def train(
     data: Annotated[Path, typer.Argument(help="File or folder of dialogues, or a recipe (.yaml).")],
-    source: Annotated[
+    base_model: Annotated[
         str | None,
-        typer.Option("--from", help="Model to start from: a folder, or 'box' (the bundled model, the default)."),
+        typer.Option(help="Model to start from: a folder, or 'box' for the bundled model. Default: box."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     objective: Annotated[
         str | None,
         typer.Option(
-            help="Training objective: sft (replies, the default), clm (every token), dpo (pairs), kto (ratings), "
-            "seq2seq, span or mlm. Options follow the name: dpo:beta=0.2."
+            help="Training objective: sft (replies), clm (every token), dpo (preference pairs), kto (ratings), "
+            "seq2seq, span or mlm. Options follow the name: dpo:beta=0.2. Default: sft."
         ),
     ] = None,
     method: Annotated[
         str | None,
         typer.Option(
-            help="Which weights are trained: full (all, the default), partial (some layers), lora, soft (prompt "
-            "tuning) or prompt (none). Options follow the name: partial:last=2, lora:rank=8,dora=true."
+            help="Which weights are trained: full (all), freeze (some layers), lora (adapter), prompt_tuning (virtual "
+            "tokens) or prompt (none). Options follow the name: freeze:last_layers=2, lora:rank=8,dora=true. "
+            "Default: full."
         ),
     ] = None,
-    valid: Annotated[Path | None, typer.Option(help="Validation dialogues. Default: a tenth of DATA.")] = None,
-    test: Annotated[Path | None, typer.Option(help="Test dialogues, measured before and after training.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Number of passes over the data.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of optimizer steps, instead of --epochs.")] = None,
-    rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")] = None,
-    row_length: Annotated[
-        int | None,
-        typer.Option(
-            help="Maximum sequence length in tokens. Default: as long as the dialogues, up to the model's context."
-        ),
+    valid: Annotated[
+        Path | None, typer.Option(help="Validation dialogues. Default: a tenth of DATA.", rich_help_panel=DATA)
     ] = None,
-    rows: Annotated[int | None, typer.Option(help="Batch size: sequences per optimizer step.")] = None,
-    micro_rows: Annotated[
-        int | None,
-        typer.Option(help="Micro-batch size: sequences computed at a time. Smaller values take less memory.", min=1),
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Test dialogues. Their loss is measured before and after training.", rich_help_panel=DATA),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed for the order of the data.")] = None,
-    rehearse: Annotated[
+    replay_ratio: Annotated[
         float | None,
         typer.Option(
-            help="Share of the training tokens that replay the model's own answers to other prompts, so that it "
-            "forgets less. Try 0.5.",
+            help="Share of the training tokens that are the base model's own replies to other prompts. Reduces "
+            "forgetting; try 0.5. Default: 0.",
             min=0,
             max=0.9,
+            rich_help_panel=DATA,
         ),
     ] = None,
-    effort: Annotated[
+    skip_bad: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-rows", help="Skip bad rows instead of stopping at the first one.", rich_help_panel=DATA
+        ),
+    ] = False,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the data. Default: 3.", rich_help_panel=HYPERPARAMETERS)
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(help="Optimizer steps. Overrides --epochs.", rich_help_panel=HYPERPARAMETERS)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate. Default: 0.0005.", rich_help_panel=HYPERPARAMETERS)
+    ] = None,
+    max_seq_len: Annotated[
+        int | None,
+        typer.Option(
+            help="Maximum sequence length in tokens. Default: enough for 99 % of the dialogues, at most the model's "
+            "context.",
+            rich_help_panel=HYPERPARAMETERS,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Sequences per optimizer step, over all workers. Default: 8.", rich_help_panel=HYPERPARAMETERS
+        ),
+    ] = None,
+    micro_batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Sequences per forward pass. Smaller values use less memory. Default: as many as fit, at most 8.",
+            min=1,
+            rich_help_panel=HYPERPARAMETERS,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of data order and initialization. Default: 0.", rich_help_panel=HYPERPARAMETERS),
+    ] = None,
+    preset: Annotated[
         Preset | None,
         typer.Option(
-            help="Choose steps, batch size, learning rate and patience from the data: quick, normal or thorough."
+            help="Derive unset steps, batch size, learning rate and patience from the data.", rich_help_panel=AUTOMATIC
         ),
     ] = None,
-    minutes: Annotated[
+    time_budget: Annotated[
         float | None,
         typer.Option(
-            help="Time budget in minutes, report included; chooses the settings that --effort chooses.", min=0.01
+            help="Time budget in minutes, including the evaluation. Derives the same hyperparameters as --preset.",
+            min=0.01,
+            rich_help_panel=AUTOMATIC,
         ),
     ] = None,
-    trials: Annotated[
+    hpo_trials: Annotated[
         int | None,
-        typer.Option(help="Hyperparameter search with this many trials; keeps the best model.", min=1),
+        typer.Option(
+            help="Search hyperparameters with this number of trials and keep the best model.",
+            min=1,
+            rich_help_panel=AUTOMATIC,
+        ),
     ] = None,
-    workers: Annotated[
+    num_workers: Annotated[
         int | None,
-        typer.Option(help="Number of training processes on this machine. For several machines, use torchrun.", min=1),
+        typer.Option(
+            help="Number of training processes on this machine. For several machines, use torchrun. Default: 1.",
+            min=1,
+            rich_help_panel=WORKERS,
+        ),
     ] = None,
+    fsdp: Annotated[
+        bool,
+        typer.Option(
+            "--fsdp",
+            help="Shard parameters, gradients and optimizer state across workers (FSDP2).",
+            rich_help_panel=WORKERS,
+        ),
+    ] = False,
     ray: Annotated[
         str | None,
-        typer.Option(help="Train with --workers on a Ray cluster: its address, auto, or local to start one."),
+        typer.Option(
+            help="Run the workers on a Ray cluster: its address (host:port), auto for the cluster of this machine, or "
+            "local to start one.",
+            rich_help_panel=WORKERS,
+        ),
     ] = None,
-    shard: Annotated[
-        bool, typer.Option("--shard", help="Shard parameters, gradients and optimizer state across workers (FSDP2).")
-    ] = False,
-    report: Annotated[
+    evaluation: Annotated[
         Literal["quick", "full", "none"],
-        typer.Option(help="Evaluate before and after: quick (50 dialogues), full (500, all metrics) or none."),
+        typer.Option(
+            help="Compare the model with its base model: quick (50 dialogues), full (500 dialogues, all metrics) or "
+            "none.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = "quick",
-    dtype: Annotated[
+    save_dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Type of the saved weights; auto: the type of the base model."),
+        typer.Option(help="Type of the saved weights. auto: the type of the base model.", rich_help_panel=OUTPUT),
     ] = "auto",
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show the data, the expected time and the memory, and stop before training."),
+        typer.Option(
+            "--dry-run", help="Show the data, the expected time and memory, and exit.", rich_help_panel=OUTPUT
+        ),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT when the new model is complete.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Discard an unfinished run.")] = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of stopping at the first one.")
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace OUT when the new model is complete.", rich_help_panel=OUTPUT),
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Discard an unfinished run instead of continuing it.", rich_help_panel=OUTPUT),
     ] = False,
     *,
     data_options: "ReadOptions",
 ) -> None:
-    """Train a model on dialogues; keeps the weights with the lowest validation loss.
+    """Train a model on dialogues. The result has the weights with the lowest validation loss.
 
-    A checkpoint is written about every minute, and when Ctrl-C, SIGTERM or a closed terminal ends the run. The same
-    command continues from it.
+    Checkpoints are written about once per minute, and when Ctrl-C, SIGTERM or a closed terminal ends the run. The same
+    command continues an unfinished run.
 
     **Examples**
 
     ```
     turnwise train examples/bike_shop.jsonl --out runs/bikes
-    turnwise train examples/bike_shop.jsonl --out runs/bikes --rehearse 0.5
-    turnwise train talks.jsonl --from runs/bikes --out runs/more --epochs 2 --method lora:rank=8
-    turnwise train pairs.jsonl --from runs/bikes --out runs/better --objective dpo:beta=0.2
-    turnwise train talks.jsonl --out runs/quick --minutes 10
-    turnwise train talks.jsonl --out runs/best --trials 20
+    turnwise train examples/bike_shop.jsonl --out runs/bikes --replay-ratio 0.5
+    turnwise train talks.jsonl --base-model runs/bikes --out runs/more --epochs 2 --method lora:rank=8
+    turnwise train pairs.jsonl --base-model runs/bikes --out runs/better --objective dpo:beta=0.2
+    turnwise train talks.jsonl --out runs/quick --time-budget 10
+    turnwise train talks.jsonl --out runs/best --hpo-trials 20
     turnwise train recipe.yaml --dry-run
     ```
     """
-    _check_arguments(data, source, out)  # before torch is loaded, which takes a while
+    _check_arguments(data, base_model, out)  # before torch is loaded, which takes a while
 
     from rich.console import Console
 
     from turnwise.cli.before_after_report import report_before_after
-    from turnwise.cli.progress_bars import progress_bar
+    from turnwise.cli.train_output import ConsoleHook, print_result
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.examples.recipe_sources import with_splits
-    from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
-    from turnwise.training.loggers import ProgressBarHook
 
-    if workers is not None and workers > 1 and ray is None:
-        raise typer.Exit(_launch(workers))
-    began = time.monotonic()
+    if num_workers is not None and num_workers > 1 and ray is None:
+        from turnwise.cli.worker_launcher import launch_workers
+
+        raise typer.Exit(launch_workers(num_workers))
+    start = time.monotonic()
     console = Console(stderr=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
     training = {
         "epochs": epochs,
-        "max_steps": steps,
-        "learning_rate": rate,
-        "row_length": row_length,
-        "rows": rows,
-        "micro_rows": micro_rows,
+        "max_steps": max_steps,
+        "learning_rate": learning_rate,
+        "max_seq_len": max_seq_len,
+        "batch_size": batch_size,
+        "micro_batch_size": micro_batch_size,
         "seed": seed,
-        "effort": effort,
-        "minutes": minutes,
-        "shard": shard or None,
-        "save_dtype": None if dtype == "auto" else dtype,
+        "preset": preset,
+        "time_budget": time_budget,
+        "fsdp": fsdp or None,
+        "save_dtype": None if save_dtype == "auto" else save_dtype,
     }
     flags = RecipeFlags(
-        source,
-        out,
-        objective,
-        method,
-        {"valid": valid, "test": test, "rehearse": rehearse},
-        {name: value for name, value in training.items() if value is not None},
-        skip_bad,
-        recipe_keys(data_options),
+        base_model=base_model,
+        out=out,
+        objective=objective,
+        method=method,
+        data={"valid": valid, "test": test, "replay_ratio": replay_ratio, "skip_bad_rows": skip_bad or None},
+        training=training,
+        source_options=recipe_keys(data_options),
     )
     recipe = flags.override_recipe(data) if data.suffix in (".yaml", ".yml") else flags.to_recipe(data)
     recipe = with_splits(recipe)
-    if trials is not None:
+    if hpo_trials is not None:
         if dry_run or ray is not None:
-            raise InvalidParameter(
-                "trials", "A search cannot be looked at beforehand, nor run on a cluster: leave out one of the two."
-            )
-        _search(console, recipe, trials, overwrite=overwrite, restart=restart)
+            raise InvalidParameter("hpo_trials", "--hpo-trials cannot be combined with --dry-run or --ray.")
+        _search(console, recipe, hpo_trials, overwrite=overwrite, restart=restart)
         return
-    console.print("Reading the data …")
-    run = run_recipe if ray is None else partial(_on_ray, ray, workers or 1)
+    run = partial(_run, dry_run=dry_run, ray=ray, num_workers=num_workers, overwrite=overwrite, restart=restart)
     try:
-        with progress_bar(console, "answers to rehearse") as on_answer:
-            result = run(
-                recipe,
-                overwrite=overwrite,
-                restart=restart,
-                hooks=[ProgressBarHook(console, unit=recipe.objective.UNIT)],
-                on_answer=on_answer,
-                on_data=lambda found: console.print(f"{_describe(found)}\nMeasuring speed and memory …"),
-                on_tried=lambda number, loss: console.print(f"prompt {number}: validation loss {loss:.4f}"),
-                on_preflight=lambda settled, found: _show(console, settled, found),
-                dry_run=dry_run,
-            )
-    except DryRunComplete:
-        return
+        with ConsoleHook(console, recipe) as hook:
+            result = run(recipe, hook)
     except KeyboardInterrupt as error:
-        raise typer.Exit(_stopped(console, error)) from None
-    _report(console, recipe, result)
+        raise typer.Exit(_report_interrupt(console, error)) from None
+    if result is None:
+        return
+    print_result(console, recipe, result)
     if not console.quiet:
         budget = recipe.training.time_budget
-        left = None if budget is None else 60 * budget - (time.monotonic() - began)
-        compare_with_base(console, recipe, report, left, result.seconds_per_reply)
+        seconds_left = None if budget is None else 60 * budget - (time.monotonic() - start)
+        report_before_after(console, recipe, evaluation, seconds_left, result.seconds_per_reply)
 
 
-def _stopped(console: Any, error: KeyboardInterrupt) -> int:
-    """Say how to go on, and return the exit code."""
-    from contextlib import suppress
-
-    from turnwise.training.stop_signals import exit_code
-
-    with suppress(OSError):  # the terminal may be what closed
-        console.print("\nStopped. The same command goes on from here.")
-    return exit_code(error)
-
-
-def _check_arguments(data: Path, source: str | None, out: Path | None) -> None:
-    """Raise what is wrong with the paths themselves."""
+def _check_arguments(data: Path, base_model: str | None, out: Path | None) -> None:
+    """Raise an error if a path does not exist or `--out` is missing."""
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.core.errors import InvalidData, InvalidParameter
     from turnwise.core.files import path_exists
@@ -237,185 +262,73 @@ def _check_arguments(data: Path, source: str | None, out: Path | None) -> None:
     if not path_exists(data):
         raise InvalidData(f"There is no file or folder {data}.")
     if data.suffix not in (".yaml", ".yml") and out is None:
-        raise InvalidParameter("out", "Say where the trained model should go with --out FOLDER.")
-    if source is not None:
-        resolve_model_folder(source)
+        raise InvalidParameter("out", "Set the folder for the trained model with --out FOLDER.")
+    if base_model is not None:
+        resolve_model_folder(base_model)
 
 
-def _launch(workers: int) -> int:
-    """Run the same command in several processes, as torchrun starts them; its exit code. Signals are passed on."""
-    import subprocess
-    import sys
-
-    from turnwise.training.stop_signals import capture_stop_signals
-
-    words, left = [], iter(sys.argv[1:])
-    for word in left:
-        if word == "--workers":
-            next(left, None)
-        elif not word.startswith("--workers="):
-            words.append(word)
-    launcher = ["-c", LAUNCHER, "--standalone", f"--nproc-per-node={workers}", "--module", "turnwise"]
-    with capture_stop_signals() as signum:
-        process = subprocess.Popen([sys.executable, *launcher, *words], start_new_session=True)  # noqa: S603, ourselves
-        sent = 0
-        while True:
-            if signum() and not sent:
-                sent = signum()
-                process.send_signal(sent)
-            try:
-                code = process.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                continue
-            return 128 + sent if sent and code else code
-
-
-def _on_ray(
-    address: str, workers: int, recipe: "Recipe", *, overwrite: bool, restart: bool, dry_run: bool, **told: Any
-) -> "TrainingResult":
-    """A run on a cluster, which tells of less: the data is read there."""
+def _run(
+    recipe: "Recipe",
+    hook: "TrainerHook",
+    *,
+    dry_run: bool,
+    ray: str | None,
+    num_workers: int | None,
+    overwrite: bool,
+    restart: bool,
+) -> "TrainingResult | None":
+    """Run the recipe here or on a cluster; None after a dry run."""
     from turnwise.core.errors import InvalidParameter
-    from turnwise.training.launch.ray_cluster import run_on_ray
 
-    if dry_run or not recipe.method.TRAINS_WEIGHTS:
-        raise InvalidParameter("ray", "On a cluster weights learn: leave out --ray to look at a run, or for a prompt.")
-    return run_on_ray(
-        recipe,
-        address=address,
-        workers=workers,
-        overwrite=overwrite,
-        restart=restart,
-        hooks=told["hooks"],
-        on_preflight=told["on_preflight"],
-    )
+    if ray is not None:
+        from turnwise.training.launch.ray_cluster import run_on_ray
+
+        if dry_run or not recipe.method.TRAINS_WEIGHTS:
+            raise InvalidParameter("ray", "--ray cannot be combined with --dry-run or the method 'prompt'.")
+        return run_on_ray(
+            recipe, address=ray, num_workers=num_workers or 1, overwrite=overwrite, restart=restart, hooks=[hook]
+        )
+    if dry_run:
+        from turnwise.training.launch import dry_run as dry
+
+        dry.dry_run(recipe, hooks=[hook])
+        return None
+    from turnwise.training.launch.run_recipe import run_recipe
+
+    return run_recipe(recipe, overwrite=overwrite, restart=restart, hooks=[hook])
 
 
 def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, restart: bool) -> None:
-    """A search, a line for every trial."""
+    """Run a hyperparameter search; print one line per trial."""
     from turnwise.training.launch.hpo import run_hpo
 
-    def told(number: int, values: dict[str, Any], loss: float | None) -> None:
-        settings = ", ".join(f"{name} {_format_number(value)}" for name, value in values.items())
-        end = "ended early" if loss is None else f"validation loss {loss:.4f}"
-        console.print(f"trial {number + 1} of {trials}: {settings} → {end}")
+    def print_trial(number: int, values: dict[str, Any], loss: float | None) -> None:
+        outcome = "pruned" if loss is None else f"validation loss {loss:.4f}"
+        console.print(f"trial {number + 1} of {trials}: {_format_values(values)} → {outcome}")
 
     try:
-        found = run_hpo(recipe, trials=trials, overwrite=overwrite, restart=restart, on_trial=told)
+        result = run_hpo(recipe, trials=trials, overwrite=overwrite, restart=restart, on_trial=print_trial)
     except KeyboardInterrupt as error:
-        raise typer.Exit(_stopped(console, error)) from None
-    best = ", ".join(f"{name} {_format_number(value)}" for name, value in found.values.items())
+        raise typer.Exit(_report_interrupt(console, error)) from None
     console.print(
-        f"best of {found.trials} trials, {found.pruned} ended early: {best} → validation loss {found.loss:.4f}"
+        f"best of {result.trials} trials ({result.pruned} pruned): {_format_values(result.values)} → validation loss "
+        f"{result.loss:.4f}"
     )
-    console.print(f"The model is in {recipe.out}, with search.png and search.json beside it.", markup=False)
+    console.print(f"The model is in {recipe.out}, with search.png and search.json.", markup=False)
 
 
-def _format_number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _describe(data: "DatasetSplits") -> str:
-    parts = [
-        f"{name} {pluralize(len(split), 'example')}, {pluralize(split.tokens, 'token')}"
-        for name, split in (("train", data.train), ("validation", data.valid), ("test", data.test))
-        if len(split)
-    ]
-    if data.num_replayed:
-        parts[0] += f", {data.num_replayed:,} of the examples its own answers"
-    if not len(data.valid):
-        parts.append("no validation data, so no early stopping")
-    if data.num_bad_rows:
-        parts.append(f"{pluralize(data.num_bad_rows, 'bad row')} left out")
-    parts.extend(data.truncation.sentences(data.train.context.length))
-    return "; ".join(parts)
-
-
-def _show(console: Any, recipe: "Recipe", found: "PreflightReport") -> None:
-    """What is known before the first step: two examples as the model sees them, and what the run will take."""
-    from rich.text import Text
-
-    for example in found.examples:
-        text = Text()
-        for piece in example:
-            text.append(_one_line(piece.text, most=400), style="green" if piece.is_target else "dim")
-        console.print(text)
-    if found.examples:
-        console.print(Text.assemble("(", ("green", "green"), " is learned)"))
-    training = recipe.training
-    steps = training.max_steps or max(1, round(found.rows * training.epochs / training.batch_size))
-    seconds = found.seconds(steps, training.batch_size)
-    told = [
-        f"{found.num_trainable:,} of {found.num_parameters:,} weights learn",
-        f"{pluralize(steps, 'step')} of {training.batch_size * found.tokens_per_row:,.0f} tokens, "
-        f"rows of {training.max_seq_len:,}, "
-        f"batches {found.packing_efficiency:.0%} full",
-        f"learning rate {training.learning_rate:g}",
-    ]
-    told.append(f"{found.tokens_per_second:,.0f} tokens/s, about {_duration(seconds)} without validation")
-    told.append(f"about {found.peak_memory / 1e9:.1f} GB of memory")
-    console.print("; ".join(told))
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
+def _format_values(values: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
     )
 
 
-def _report(console: Any, recipe: "Recipe", result: "TrainingResult") -> None:
-    from rich.markup import escape
+def _report_interrupt(console: Any, error: KeyboardInterrupt) -> int:
+    """Print how to continue; return the exit code."""
+    from contextlib import suppress
 
-    from turnwise.training.hooks import perplexity
+    from turnwise.training.stop_signals import exit_code
 
-    for sample in result.samples:
-        console.print(_before_and_after(sample), markup=False)
-    for name, before, after in (
-        ("validation", result.valid_before, result.valid_after),
-        ("test", result.test_before, result.test_after),
-        ("general", result.retention_before, result.retention_after),
-    ):
-        if before is None or after is None:
-            continue
-        if recipe.objective.UNIT == "token":
-            told = f"perplexity [bold]{perplexity(before):.2f} → {perplexity(after):.2f}[/bold] (cross-entropy "
-            console.print(f"{name} {told}{before:.3f} → {after:.3f} per token)")
-        else:
-            console.print(f"{name} loss [bold]{before:.4f} → {after:.4f}[/bold] per {recipe.objective.UNIT}")
-    if result.extra_metrics:
-        console.print(
-            "on validation data " + ", ".join(f"{name} {value:.3f}" for name, value in result.extra_metrics.items())
-        )
-    out = escape(recipe.out)
-    if recipe.method.TRAINS_WEIGHTS:
-        early = "stopped early, " if result.stopped_early else ""
-        console.print(
-            f"{early}{pluralize(result.steps, 'step')} in {result.seconds:.0f} s "
-            f"({result.useful_tokens / result.seconds:,.0f} tokens/s); best weights from step {result.best_step}"
-        )
-        if result.rounding_error is not None:
-            console.print(
-                f"Saved as {result.saved_as}, like the base: rounding takes {result.rounding_error:.1%} of the change. "
-                "--dtype float32 keeps all of it, in twice the space.",
-                markup=False,
-            )
-        console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml, metrics.jsonl and loss.png beside it.")
-    else:
-        console.print(f"No weight was changed, in {result.seconds:.0f} s; the prompt is in the model's chat template.")
-        console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml beside it.")
-    if "encoder" not in recipe.objective.MODEL_KINDS:
-        console.print(f"Talk to it: turnwise chat {out}")
-
-
-def _before_and_after(sample: "ReplySample") -> str:
-    question, before, after = (_one_line(text) for text in (sample.question, sample.before, sample.after))
-    return f"“{question}”\n  before → {before}\n  after  → {after}"
-
-
-def _one_line(text: str, most: int = 200) -> str:
-    """Text for the terminal: a model may say anything, also control characters."""
-    line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-    return line if len(line) <= most else line[: most - 1] + "…"
+    with suppress(OSError):  # the terminal may be closed
+        console.print("\nStopped. The same command continues the run.")
+    return exit_code(error)
