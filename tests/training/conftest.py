@@ -1,4 +1,4 @@
-"""A small base model and recipes that train in a moment."""
+"""Fixtures of the training tests: a small base model, dialogues and recipes of a few steps."""
 
 import pytest
 from training_dialogues import small_talk, write_chats
@@ -11,14 +11,14 @@ def chats(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def unseen(tmp_path_factory):
-    """Eight others."""
-    return write_chats(tmp_path_factory.mktemp("data") / "unseen.jsonl", small_talk(48)[40:])
+def valid_chats(tmp_path_factory):
+    """Eight validation dialogues."""
+    return write_chats(tmp_path_factory.mktemp("data") / "valid_chats.jsonl", small_talk(48)[40:])
 
 
 @pytest.fixture(scope="session")
 def base_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
-    """A whole model folder with a generation config of its own."""
+    """A model folder with its own generation config."""
     from turnwise.models.checkpoint import create
     from turnwise.training.export import export_model
 
@@ -29,21 +29,21 @@ def base_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
 
 @pytest.fixture(scope="session")
 def untrained(tiny_config, one_thread):
-    """The base model's weights, to be read and not to be trained."""
+    """The base model; tests must not train it."""
     from turnwise.models.checkpoint import create
 
     return create(tiny_config, seed=0)
 
 
 @pytest.fixture
-def values(base_folder, chats, unseen, tmp_path):
-    """A recipe's values: four optimiser steps on dialogues, with validation."""
+def values(base_folder, chats, valid_chats, tmp_path):
+    """Values of a recipe: four optimizer steps on dialogues, with validation."""
     return {
         "model": {"from": str(base_folder)},
-        "data": {"train": str(chats), "valid": str(unseen)},
+        "data": {"train": str(chats), "valid": str(valid_chats)},
         "training": {
             "max_seq_len": 64, "batch_size": 4, "max_steps": 4, "eval_steps": 2, "save_steps": 2, "seed": 3,
-            "dtype": "float32",  # whatever this machine is quickest at
+            "dtype": "float32",  # "auto" would depend on the machine
         },
         "out": str(tmp_path / "out"),
     }  # fmt: skip
@@ -58,8 +58,8 @@ def recipe(values):
         sections = {
             name: changes.pop(name) for name in ("objective", "method", "model", "data", "out") if name in changes
         }
-        said = {**values, **sections, "training": {**values["training"], **changes}}
-        return parse_recipe(said, origin="test")
+        recipe_values = {**values, **sections, "training": {**values["training"], **changes}}
+        return parse_recipe(recipe_values, origin="test")
 
     return make
 
@@ -82,16 +82,16 @@ def trainer(recipe, tmp_path):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """No picture of the loss: it takes longer than all the rest of a tiny run."""
+def no_loss_plot(monkeypatch):
+    """Runs do not plot the loss, which takes longer than a tiny run."""
     from turnwise.training import loggers as watch
 
     monkeypatch.setattr(watch, "plot_loss", lambda *_, **__: None)
 
 
 @pytest.fixture
-def said(values):
-    """`said(method, …)`: a recipe with this method that changes its weights a lot."""
+def method_recipe(values):
+    """`method_recipe(method, …)`: a recipe with this method and a high learning rate."""
 
     from turnwise.training.recipe import parse_recipe
 
@@ -105,7 +105,7 @@ def said(values):
 
 @pytest.fixture
 def gpt2_folder(tmp_path, tokenizer):
-    """Its published matrices are the other way round, and its queries, keys and values one of them."""
+    """A GPT-2 folder: its files have transposed matrices, and a fused one for query, key and value."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -118,7 +118,7 @@ def gpt2_folder(tmp_path, tokenizer):
 
 @pytest.fixture
 def neox_folder(tmp_path, tokenizer):
-    """A decoder that is none of ours."""
+    """A decoder that is loaded by transformers."""
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 

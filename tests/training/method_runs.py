@@ -1,4 +1,4 @@
-"""Runs with a method, and what came out of them."""
+"""Helpers for tests of methods."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def parameters(folder):
 
 
 def changed(recipe):
-    """The names of the weights, as ours, that a run changed."""
+    """Run a recipe; return the names of the decoder's weights that changed."""
     run_recipe(recipe, device=CPU)
     before, after = parameters(Path(recipe.model.source)), parameters(Path(recipe.out))
     return {name for name in before if not torch.equal(before[name], after[name])}
@@ -31,7 +31,7 @@ def logits(folder, ids):
 
 
 def served(folder, talk, **more):
-    """What a service of this folder would read of the dialogue's beginning, and its generation parameters."""
+    """The generation request of a chat service over this folder for the dialogue without its last message."""
     from turnwise.app.chat_services import open_chat_service
     from turnwise.core.chat_request import ChatRequest
 
@@ -40,7 +40,7 @@ def served(folder, talk, **more):
 
 
 def written_by_peft(base, folder):
-    """An adapter that the peft library made and wrote, whose joined matrices have thin ones of their own."""
+    """Save an adapter made by peft, with separate factors for query and value; return peft's model."""
     import peft
     import transformers
 

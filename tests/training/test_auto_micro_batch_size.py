@@ -1,4 +1,4 @@
-"""Rows at a time where the recipe leaves it open: as many as a processor's memory holds the activations of."""
+"""The default micro-batch size: limited by the memory for activations on a CPU."""
 
 import pytest
 import torch
@@ -18,23 +18,25 @@ def base(values):
     return recipe, load_base_model(recipe)
 
 
-def test_what_is_kept_of_a_token_follows_from_the_linear_layers(base):
-    _, found = base
-    linear = [part for part in found.model.module.layers.modules() if isinstance(part, torch.nn.Linear)]
-    assert activation_bytes_per_token(found.model) == 4 * sum(part.in_features + part.out_features for part in linear)
+def test_activation_bytes_follow_from_the_linear_layers(base):
+    _, bundle = base
+    linear = [layer for layer in bundle.model.module.layers.modules() if isinstance(layer, torch.nn.Linear)]
+    assert activation_bytes_per_token(bundle.model) == 4 * sum(
+        layer.in_features + layer.out_features for layer in linear
+    )
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(100, 8), (3.5, 3), (0.1, 1)])
-def test_rows_at_a_time_stay_within_memory(base, monkeypatch, rows, expected):
-    recipe, found = base
-    limit = int(rows * 64 * activation_bytes_per_token(found.model))
+def test_the_micro_batch_size_stays_within_the_memory_limit(base, monkeypatch, rows, expected):
+    recipe, bundle = base
+    limit = int(rows * 64 * activation_bytes_per_token(bundle.model))
     monkeypatch.setattr(auto_micro_batch_size, "MAX_ACTIVATION_BYTES", limit)
-    assert with_auto_micro_batch_size(recipe, found.model, CPU).training.micro_batch_size == expected
-    assert with_auto_micro_batch_size(recipe, found.model, torch.device("cuda")).training.micro_batch_size == 8
+    assert with_auto_micro_batch_size(recipe, bundle.model, CPU).training.micro_batch_size == expected
+    assert with_auto_micro_batch_size(recipe, bundle.model, torch.device("cuda")).training.micro_batch_size == 8
 
 
-def test_a_number_that_was_given_stays(base, values, monkeypatch):
-    _, found = base
+def test_a_micro_batch_size_in_the_recipe_stays(base, values, monkeypatch):
+    _, bundle = base
     monkeypatch.setattr(auto_micro_batch_size, "MAX_ACTIVATION_BYTES", 1)
-    given = parse_recipe({**values, "training": {"max_seq_len": 64, "micro_batch_size": 5}}, origin="test")
-    assert with_batch_shape(given, found, CPU).training.micro_batch_size == 5
+    recipe = parse_recipe({**values, "training": {"max_seq_len": 64, "micro_batch_size": 5}}, origin="test")
+    assert with_batch_shape(recipe, bundle, CPU).training.micro_batch_size == 5

@@ -1,4 +1,4 @@
-"""Cross-entropy in parts is the same loss with the same gradient, and never holds all scores."""
+"""Chunked cross-entropy has the same loss and gradient, and never stores all logits."""
 
 from dataclasses import replace
 
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def batch(trainer, recipe):
     run = trainer(recipe())
-    found = run.data.train.batch(run.data.train.rows()[:4])
-    weights = torch.rand(found.targets_BT.shape, generator=torch.Generator().manual_seed(0))
-    return replace(found, weights_BT=weights)
+    batch_on_cpu = run.data.train.batch(run.data.train.rows()[:4])
+    weights = torch.rand(batch_on_cpu.targets_BT.shape, generator=torch.Generator().manual_seed(0))
+    return replace(batch_on_cpu, weights_BT=weights)
 
 
 def gradients(model, loss):
@@ -29,37 +29,37 @@ def gradients(model, loss):
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_loss_and_gradient_are_the_same(tiny_config, batch, monkeypatch, tied, dtype):
+def test_loss_and_gradient_equal_those_of_one_chunk(tiny_config, batch, monkeypatch, tied, dtype):
     model = create(replace(tiny_config, tied=tied), seed=0)
-    found = []
-    for most in (2**40, 7 * model.vocab_size):
-        monkeypatch.setattr(chunked, "MAX_LOGITS", most)
+    results = []
+    for max_logits in (2**40, 7 * model.vocab_size):
+        monkeypatch.setattr(chunked, "MAX_LOGITS", max_logits)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             loss = cross_entropy_sum(model, batch)
-        found.append((loss.item(), gradients(model, loss)))
-    (one, whole), (other, parts) = found
+        results.append((loss.item(), gradients(model, loss)))
+    (full_loss, full_gradients), (chunked_loss, chunked_gradients) = results
     bound = 1e-6 if dtype == torch.float32 else 1e-2
-    assert other == pytest.approx(one, rel=bound)
-    for name, gradient in whole.items():
-        assert (parts[name] - gradient).abs().max() <= bound * gradient.abs().max(), name
+    assert chunked_loss == pytest.approx(full_loss, rel=bound)
+    for name, gradient in full_gradients.items():
+        assert (chunked_gradients[name] - gradient).abs().max() <= bound * gradient.abs().max(), name
 
 
-def test_every_targets_own_loss_is_the_same(tiny_config, batch, monkeypatch):
-    """Preferences look at sums over some of them."""
+def test_the_loss_of_every_target_equals_that_of_one_chunk(tiny_config, batch, monkeypatch):
+    """Preference objectives sum the losses of each segment."""
     model = create(tiny_config, seed=0)
-    found = []
-    for most in (2**40, 7 * model.vocab_size):
-        monkeypatch.setattr(chunked, "MAX_LOGITS", most)
+    results = []
+    for max_logits in (2**40, 7 * model.vocab_size):
+        monkeypatch.setattr(chunked, "MAX_LOGITS", max_logits)
         losses = token_losses(model, batch)
         with torch.no_grad():
             torch.testing.assert_close(token_losses(model, batch), losses)
-        found.append((losses.detach(), gradients(model, (losses * torch.arange(len(losses))).sum())))
-    torch.testing.assert_close(found[0][0], found[1][0])
-    for name, gradient in found[0][1].items():
-        torch.testing.assert_close(found[1][1][name], gradient, rtol=1e-5, atol=1e-4)
+        results.append((losses.detach(), gradients(model, (losses * torch.arange(len(losses))).sum())))
+    torch.testing.assert_close(results[0][0], results[1][0])
+    for name, gradient in results[0][1].items():
+        torch.testing.assert_close(results[1][1][name], gradient, rtol=1e-5, atol=1e-4)
 
 
-def test_no_more_scores_than_that_are_held(tiny_config, batch, monkeypatch):
+def test_no_chunk_has_more_logits_than_the_limit(tiny_config, batch, monkeypatch):
     model = create(tiny_config, seed=0)
     monkeypatch.setattr(chunked, "MAX_LOGITS", 7 * model.vocab_size)
     sizes, score = [], model.decoder.logits
@@ -70,22 +70,22 @@ def test_no_more_scores_than_that_are_held(tiny_config, batch, monkeypatch):
 
 
 @pytest.mark.parametrize("folder", ["gpt2_folder", "neox_folder"])
-def test_models_of_transformers_too(request, batch, monkeypatch, folder):
+def test_models_loaded_by_transformers_have_the_same_loss(request, batch, monkeypatch, folder):
     from turnwise.models import transformers_checkpoint
 
     model = transformers_checkpoint.load(request.getfixturevalue(folder))
-    found = []
-    for most in (2**40, 7 * model.vocab_size):
-        monkeypatch.setattr(chunked, "MAX_LOGITS", most)
+    results = []
+    for max_logits in (2**40, 7 * model.vocab_size):
+        monkeypatch.setattr(chunked, "MAX_LOGITS", max_logits)
         loss = cross_entropy_sum(model, batch)
-        found.append((loss.item(), gradients(model, loss)))
+        results.append((loss.item(), gradients(model, loss)))
     assert model.head_parameters
-    assert found[1][0] == pytest.approx(found[0][0], rel=1e-6)
-    for name, gradient in found[0][1].items():
-        torch.testing.assert_close(found[1][1][name], gradient, rtol=1e-4, atol=1e-4)
+    assert results[1][0] == pytest.approx(results[0][0], rel=1e-6)
+    for name, gradient in results[0][1].items():
+        torch.testing.assert_close(results[1][1][name], gradient, rtol=1e-4, atol=1e-4)
 
 
-def test_a_model_that_bounds_its_scores_is_left_whole(neox_folder):
+def test_a_model_that_caps_its_logits_keeps_its_own_head(neox_folder):
     from turnwise.models import transformers_checkpoint
 
     model = transformers_checkpoint.load(neox_folder)

@@ -1,4 +1,4 @@
-"""A dialogue longer than a row is shortened as in serving: whole exchanges go, every reply is learned once."""
+"""Dialogues longer than the sequence length are truncated as in serving; every reply is a target once."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ def examples(dialogue, length, tokenizer, objective="sft"):
 
 
 def shown(example, tokenizer):
-    """What is read, and what is learned from it."""
+    """The decoded text of an example and of its targets."""
     learned = example.targets[example.target_mask].tolist()
     return tokenizer.decode(example.ids, skip_special_tokens=False), tokenizer.decode(
         learned, skip_special_tokens=False
@@ -50,27 +50,27 @@ def shown(example, tokenizer):
     system=st.booleans(),
     length=st.integers(24, 120),
 )
-def test_every_reply_is_learned_once_after_its_question(tokenizer, exchanges, system, length):
+def test_every_reply_is_a_target_once_after_its_question(tokenizer, exchanges, system, length):
     dialogue = talk([text for pair in exchanges for text in pair], system)
     renderer = Renderer.from_tokenizer(tokenizer)
-    found, lost = examples(dialogue, length, tokenizer)
+    windows, lost = examples(dialogue, length, tokenizer)
     learned = 0
-    for example in found:
+    for example in windows:
         assert example.size <= length
         starts = np.flatnonzero(example.target_mask & ~np.append(False, example.target_mask[:-1]))
         learned += len(starts)
-        kept = [messages for messages in _suffixes(dialogue) if _is_prefix(renderer, messages, example)]
-        assert kept  # the system message, and then whole exchanges, as serving shortens
+        suffixes = [messages for messages in _suffixes(dialogue) if _is_prefix(renderer, messages, example)]
+        assert suffixes  # the system message and complete exchanges, as in serving
     assert learned == len(exchanges) - lost.left_out_replies
-    assert sum(example.units for example in found) == learned
+    assert sum(example.units for example in windows) == learned
     longest = len(renderer.render(dialogue.messages).ids)
     assert lost.dialogues == (longest > length)
     if longest <= length:
-        assert len(found) == 1
+        assert len(windows) == 1
 
 
 def _suffixes(dialogue):
-    """The dialogue without its oldest exchanges, none of them, one, and so on."""
+    """The dialogue without its 0, 1, 2 … oldest exchanges."""
     head = [m for m in dialogue.messages if m.role == "system"]
     turns = dialogue.messages[len(head) :]
     for first in range(0, len(turns), 2):
@@ -85,31 +85,31 @@ def _is_prefix(renderer, messages, example):
 
 def test_the_question_stays_before_its_answer(tokenizer):
     dialogue = talk(["word " * 100, "Word."], system=False)
-    found, lost = examples(dialogue, 64, tokenizer)
-    assert not found
+    windows, lost = examples(dialogue, 64, tokenizer)
+    assert not windows
     assert lost == TruncationReport(dialogues=1, left_out_replies=1, tokens=lost.tokens)
     assert lost.tokens > 1
     assert "1 reply left out" in " ".join(lost.sentences(64))
 
 
 def test_a_reply_that_is_too_long_loses_its_end(tokenizer):
-    found, lost = examples(talk(["Tell me.", "word " * 100]), 64, tokenizer)
-    (example,) = found
+    windows, lost = examples(talk(["Tell me.", "word " * 100]), 64, tokenizer)
+    (example,) = windows
     read, learned = shown(example, tokenizer)
     assert read.startswith("<|system|>Answer in French only.<|end|><|user|>Tell me.<|end|><|assistant|>word")
     assert learned.startswith("word word")
-    assert "<|end|>" not in learned  # where it was cut it does not end
+    assert "<|end|>" not in learned  # a cut reply has no end token
     assert (lost.cut_replies, lost.left_out_replies) == (1, 0)
     assert lost.tokens + int(example.target_mask.sum()) == 1 + len(tokenizer.encode("word " * 100))
 
 
 @pytest.mark.parametrize("objective", ["dpo", "kto", "seq2seq"])
-def test_other_objectives_keep_the_question_too(tokenizer, objective):
+def test_all_dialogue_objectives_keep_the_question(tokenizer, objective):
     long = talk([text for number in range(12) for text in (f"Question {number}?", f"Answer {number}.")])
     long = replace(long, rating=True, rejected=(*long.messages[:-1], Message("assistant", "Bad.")))
-    found, lost = examples(long, 96, tokenizer, objective)
+    windows, lost = examples(long, 96, tokenizer, objective)
     assert lost.dialogues
-    last = found[-1]
+    last = windows[-1]
     sizes = np.cumsum([0, *last.segment_lengths]) if last.segment_lengths else [0, last.size]
     reads = [tokenizer.decode(last.ids[a:b].tolist(), skip_special_tokens=False) for a, b in pairwise(sizes)]
     if last.source is not None:
@@ -119,40 +119,44 @@ def test_other_objectives_keep_the_question_too(tokenizer, objective):
         assert "Question 11?<|end|><|assistant|>" in read
 
 
-class TestRowLength:
+class TestMaxSeqLen:
     @pytest.fixture
-    def settled(self, values, tokenizer):
+    def resolved_settings(self, values, tokenizer):
         from turnwise.training.recipe import parse_recipe
 
         def make(path, **training):
-            said = {**values, "data": {"train": str(path)}, "training": training}
-            recipe = parse_recipe(said, origin="test")
+            recipe_values = {**values, "data": {"train": str(path)}, "training": training}
+            recipe = parse_recipe(recipe_values, origin="test")
             base = load_base_model(recipe)
             return with_max_seq_len(recipe, base.renderer, base.model).training
 
         return make
 
-    def test_it_follows_the_models_context(self, settled, chats):
-        assert settled(chats).max_seq_len == 128
+    def test_the_default_is_limited_by_the_models_context(self, resolved_settings, chats):
+        assert resolved_settings(chats).max_seq_len == 128
 
-    def test_it_follows_the_dialogues(self, settled, tmp_path, monkeypatch):
+    def test_the_default_covers_the_dialogues(self, resolved_settings, tmp_path, monkeypatch):
         from turnwise.training.launch import auto_seq_len as row_length
 
         monkeypatch.setattr(row_length, "DEFAULT_MAX_SEQ_LEN", 32)
         short = write_chats(tmp_path / "short.jsonl", [["Where is it?", "Here."]] * 8)
         long = write_chats(tmp_path / "long.jsonl", [[f"{text} " * 2 for text in talk] for talk in small_talk(8)])
-        assert settled(short).max_seq_len == 64
-        found = settled(long)
-        assert (found.max_seq_len, found.batch_size, found.micro_batch_size) == (128, 2, 2)  # as many tokens as ever
+        assert resolved_settings(short).max_seq_len == 64
+        settings = resolved_settings(long)
+        assert (settings.max_seq_len, settings.batch_size, settings.micro_batch_size) == (
+            128,
+            2,
+            2,
+        )  # the same number of tokens per step
 
-    def test_what_the_recipe_says_stays(self, settled, chats):
-        found = settled(chats, max_seq_len=40, batch_size=3)
-        assert (found.max_seq_len, found.batch_size, found.micro_batch_size) == (40, 3, 8)
+    def test_values_in_the_recipe_stay(self, resolved_settings, chats):
+        settings = resolved_settings(chats, max_seq_len=40, batch_size=3)
+        assert (settings.max_seq_len, settings.batch_size, settings.micro_batch_size) == (40, 3, 8)
         with pytest.raises(InvalidParameter, match="the model's context is 128"):
-            settled(chats, max_seq_len=129)
+            resolved_settings(chats, max_seq_len=129)
 
 
-def test_what_is_shortened_is_said_before_the_run_and_in_its_result(values, tmp_path, undrawn):
+def test_truncation_is_reported_before_the_run_and_in_its_result(values, tmp_path, no_loss_plot):
     import torch
 
     from turnwise.training.recipe import parse_recipe

@@ -1,4 +1,4 @@
-"""The finished folder: whole, ordinary, and there only when everything went well."""
+"""The exported model folder: complete, in Hugging Face format, and written atomically."""
 
 import json
 
@@ -26,7 +26,7 @@ def run(values, **more):
 
 
 @pytest.fixture(scope="module")
-def finished(base_folder, chats, unseen, tmp_path_factory):
+def finished(base_folder, chats, valid_chats, tmp_path_factory):
     """A finished run and its result."""
     out = tmp_path_factory.mktemp("runs") / "price in $ and $"
     training = {
@@ -37,14 +37,14 @@ def finished(base_folder, chats, unseen, tmp_path_factory):
         "eval_steps": 4,
         "dtype": "float32",
     }
-    data = {"train": str(chats), "test": str(unseen)}
+    data = {"train": str(chats), "test": str(valid_chats)}
     result = run({"model": {"from": str(base_folder)}, "data": data, "training": training, "out": str(out)})
     return out, result
 
 
 class TestInTransformers:
     @pytest.mark.slow
-    def test_the_folder_opens_with_equal_logits_and_ids(self, finished):
+    def test_transformers_has_equal_logits_and_ids(self, finished):
         import transformers
 
         out, _ = finished
@@ -61,8 +61,8 @@ class TestInTransformers:
         assert theirs.generation_config.top_k == 7
 
 
-class TestBesideTheWeights:
-    def test_its_card_says_what_the_run_came_to(self, finished):
+class TestModelFolder:
+    def test_the_card_has_the_results_of_the_run(self, finished):
         card = (finished[0] / "README.md").read_text(encoding="utf-8")
         result = json.loads((finished[0] / "result.json").read_text(encoding="utf-8"))
         for split, when in (("valid", "before"), ("valid", "after")):
@@ -71,7 +71,7 @@ class TestBesideTheWeights:
         for sample in result["samples"]:
             assert " ".join(sample["question"].split()).replace("*", "\\*") in card
 
-    def test_there_is_everything_and_nothing_else(self, finished):
+    def test_the_folder_has_exactly_the_documented_files(self, finished):
         assert sorted(path.name for path in finished[0].iterdir()) == [
             "README.md",
             "chat_template.jinja",
@@ -87,7 +87,7 @@ class TestBesideTheWeights:
             "tokenizer_config.json",
         ]
 
-    def test_how_the_base_wants_to_be_sampled_is_kept(self, finished, tokenizer):
+    def test_the_generation_config_of_the_base_is_kept(self, finished, tokenizer):
         written = json.loads((finished[0] / "generation_config.json").read_text())
         assert written == {
             "do_sample": True,
@@ -96,25 +96,25 @@ class TestBesideTheWeights:
             "pad_token_id": tokenizer.pad_token_id,
         }
 
-    def test_a_new_model_is_sampled_moderately(self, values):
+    def test_a_new_model_gets_the_default_generation_config(self, values):
         shape = {"hidden_size": 16, "intermediate_size": 16, "num_layers": 1, "context_length": 64}
         run({**values, "model": {"new": shape, "tokenizer": values["model"]["from"]}})
         written = json.loads(open_out(values, "generation_config.json"))
         assert (written["temperature"], written["top_p"]) == (0.7, 0.9)
 
-    def test_the_recipe_is_resolved_and_runs_again_to_the_same_weights(self, finished, tmp_path):
+    def test_the_saved_recipe_is_complete_and_reproduces_the_weights(self, finished, tmp_path):
         out, _ = finished
         recipe = load_recipe(out / "recipe.yaml")
         again = recipe.model_copy(update={"out": str(tmp_path / "again")})
         run_recipe(again, device=CPU)
         assert (tmp_path / "again" / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
 
-    def test_the_picture_is_one(self, finished):
+    def test_the_loss_plot_is_a_png(self, finished):
         picture = (finished[0] / "loss.png").read_bytes()
         assert picture.startswith(b"\x89PNG\r\n\x1a\n")
         assert len(picture) > 5000
 
-    def test_tensorboard_reads_the_curves(self, finished):
+    def test_tensorboard_loads_the_curves(self, finished):
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         events = EventAccumulator(str(finished[0] / "tensorboard"))
@@ -125,22 +125,24 @@ class TestBesideTheWeights:
         np.testing.assert_allclose([point.value for point in curve], [line["loss"] for line in metrics], rtol=1e-6)
         assert [point.step for point in events.Scalars("valid/perplexity")] == [0, 4, 8, 12]
 
-    def test_the_result_is_what_the_run_returned(self, finished):
+    def test_the_result_file_equals_the_returned_result(self, finished):
         out, result = finished
         written = json.loads((out / "result.json").read_text(encoding="utf-8"))
         assert written["steps"] == result.steps == 12
         assert written["loss"]["valid_after"] == result.valid_after < result.valid_before
         assert written["perplexity"]["test_before"] == pytest.approx(np.exp(result.test_before), rel=1e-3)
 
-    def test_the_loss_of_the_saved_weights_is_the_one_reported(self, finished, unseen):
-        """Measured by another room: perplexity over replies equals the objective's loss per predicted token."""
+    def test_the_loss_of_the_saved_weights_is_the_one_reported(self, finished, valid_chats):
+        """The perplexity over replies equals the objective's loss per target."""
         from torch_reference.perplexity import measure_perplexity
         from turnwise.data.sources import read_source
 
         out, result = finished
         model = checkpoint.load(out, dtype=torch.float32).decoder
-        found = measure_perplexity(model, Renderer.from_tokenizer(Tokenizer.load(out)), list(read_source(unseen)))
-        assert found.nats / found.tokens == pytest.approx(result.test_after, rel=1e-5)
+        perplexity = measure_perplexity(
+            model, Renderer.from_tokenizer(Tokenizer.load(out)), list(read_source(valid_chats))
+        )
+        assert perplexity.nats / perplexity.tokens == pytest.approx(result.test_after, rel=1e-5)
 
 
 def open_out(values, name):
@@ -150,7 +152,7 @@ def open_out(values, name):
 
 
 class TestSamples:
-    def test_a_few_held_out_dialogues_are_answered_before_and_after(self, finished, base_folder):
+    def test_held_out_dialogues_are_answered_before_and_after_training(self, finished, base_folder):
         out, result = finished
         assert len(result.samples) == 3
         written = json.loads((out / "result.json").read_text(encoding="utf-8"))["samples"]
@@ -158,26 +160,26 @@ class TestSamples:
         assert all(sample.question and sample.reply for sample in result.samples)
         assert any(sample.before != sample.after for sample in result.samples)
 
-    def test_answers_are_greedy_and_the_same_alone(self, finished, unseen):
+    def test_replies_are_greedy_and_independent_of_the_batch(self, finished, valid_chats):
         from turnwise.core.exchanges import last_reply
         from turnwise.data.sources import read_source
         from turnwise.training.launch.reply_samples import MAX_REPLY_TOKENS, generate_replies
 
         out, _ = finished
         loaded, renderer = checkpoint.load(out, dtype=torch.float32), Renderer.from_tokenizer(Tokenizer.load(out))
-        dialogues, model = list(read_source(unseen))[:3], loaded.decoder
-        found = generate_replies(loaded, renderer, dialogues)
-        for dialogue, answer in zip(dialogues, found, strict=True):
+        dialogues, model = list(read_source(valid_chats))[:3], loaded.decoder
+        replies = generate_replies(loaded, renderer, dialogues)
+        for dialogue, answer in zip(dialogues, replies, strict=True):
             history, _ = last_reply(dialogue)
             ids = renderer.render(history, add_generation_prompt=True).ids
-            said = []
-            while len(said) < MAX_REPLY_TOKENS:
+            single_replies = []
+            while len(single_replies) < MAX_REPLY_TOKENS:
                 with torch.inference_mode():
-                    token = int(model.logits(model(torch.tensor([ids + said])))[0, -1].argmax())
+                    token = int(model.logits(model(torch.tensor([ids + single_replies])))[0, -1].argmax())
                 if token in renderer.tokenizer.stop_ids:
                     break
-                said.append(token)
-            assert answer == renderer.tokenizer.decode(said)
+                single_replies.append(token)
+            assert answer == renderer.tokenizer.decode(single_replies)
 
     def test_the_reply_after_tool_results_is_the_one_that_evaluation_compares(self, tmp_path):
         from turnwise.core.messages import Conversation, ToolCall
@@ -200,32 +202,34 @@ class TestSamples:
         assert sample.reply == compared.reference
         assert compared.queries[0].history == dialogue.messages[:-1]
 
-    def test_a_dialogue_longer_than_the_context_is_asked_by_its_end(self, tiny_model, tokenizer):
+    def test_a_prompt_longer_than_the_context_loses_its_beginning(self, tiny_model, tokenizer):
         from turnwise.core.messages import Conversation
         from turnwise.training.launch.reply_samples import generate_replies
 
         long = Conversation((Message("user", "Hello, how can I help you? " * 60), Message("assistant", "b")))
         assert len(generate_replies(tiny_model, Renderer.from_tokenizer(tokenizer), [long])) == 1
 
-    @pytest.mark.usefixtures("undrawn")
-    def test_they_change_no_weights(self, values, monkeypatch, tmp_path):
+    @pytest.mark.usefixtures("no_loss_plot")
+    def test_samples_do_not_change_the_weights(self, values, monkeypatch, tmp_path):
         from turnwise.training.launch import export_run, prepare
 
         run({**values, "out": str(tmp_path / "with")})
         for module in (prepare, export_run):
             monkeypatch.setattr(module, "generate_replies", lambda *_: [])
         run({**values, "out": str(tmp_path / "without")})
-        one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without"))
-        assert one == other
+        with_samples, without_samples = (
+            (tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without")
+        )
+        assert with_samples == without_samples
 
 
 def no_space(*_args, **_more):
     raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("no_loss_plot")
 class TestDiskFull:
-    def test_while_saving_a_checkpoint_the_one_before_stays(self, values, monkeypatch, tmp_path):
+    def test_a_failed_checkpoint_leaves_the_previous_one(self, values, monkeypatch, tmp_path):
         saved = []
 
         def full_at_the_third(tensors, path):
@@ -244,7 +248,7 @@ class TestDiskFull:
         monkeypatch.setattr(state, "save_file", real)
         assert run(values).steps == 4
 
-    def test_while_saving_the_folder_nothing_is_left_and_the_work_is_kept(self, values, monkeypatch, tmp_path):
+    def test_a_failed_export_leaves_only_the_work_folder(self, values, monkeypatch, tmp_path):
         real = checkpoint.save_file
         monkeypatch.setattr(checkpoint, "save_file", no_space)
         with pytest.raises(SaveFailed, match="No space left"):
@@ -254,7 +258,7 @@ class TestDiskFull:
         assert run(values).steps == 4
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
-    def test_while_writing_metrics_it_is_the_same_kind_of_error(self, values, monkeypatch, tmp_path):
+    def test_a_failed_metrics_write_is_a_save_error(self, values, monkeypatch, tmp_path):
         def full(self, **_):
             raise OSError(28, "No space left on device")
 
@@ -263,26 +267,26 @@ class TestDiskFull:
             run(values)
         assert not (tmp_path / "out").exists()
 
-    def test_a_place_that_cannot_be_written_to(self, values, tmp_path):
+    def test_an_output_folder_that_is_not_writable_is_rejected(self, values, tmp_path):
         (tmp_path / "file").write_text("not a folder")
         with pytest.raises(SaveFailed, match="Could not write"):
             run({**values, "out": str(tmp_path / "file" / "out")})
 
 
 class TestMetrics:
-    def test_a_line_cut_by_a_power_failure_is_left_out(self, tmp_path):
+    def test_an_incomplete_last_line_is_ignored(self, tmp_path):
         path = tmp_path / "metrics.jsonl"
         path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
         assert watch.read_metrics(path) == [{"step": 1, "loss": 2.0}]
         assert watch.read_metrics(tmp_path / "none") == []
 
-    def test_the_smoothed_curve_follows_a_fall_that_comes_late(self):
+    def test_the_smoothed_curve_follows_a_late_drop(self):
         smoothed = watch._smooth([4.0] * 500 + [1.0] * 100)
         assert smoothed[499] == pytest.approx(4.0)
         assert smoothed[-1] < 1.1
 
     @pytest.mark.parametrize("title", ["$x", "$a$b_", "模型"])
-    def test_any_name_can_stand_above_the_picture(self, tmp_path, title):
+    def test_any_model_name_can_be_the_title_of_the_plot(self, tmp_path, title):
         path = tmp_path / "metrics.jsonl"
         path.write_text('{"step": 0, "valid_loss": 2.0, "best": true}\n{"step": 1, "loss": 2.0}\n')
         watch.plot_loss(path, tmp_path / "loss.png", title=title)

@@ -1,4 +1,4 @@
-"""Packing and batches: rows are full, nothing is lost, and dialogues in a row do not see each other."""
+"""Packing and batches: rows are full, no token is lost, and dialogues in a row do not attend to each other."""
 
 import random
 
@@ -38,7 +38,7 @@ class TestRows:
 
     @settings(max_examples=50)
     @given(lengths_and_row, st.integers())
-    def test_no_row_is_longer_than_allowed_and_none_is_empty(self, case, seed):
+    def test_no_row_exceeds_the_length_and_none_is_empty(self, case, seed):
         lengths, row_length = case
         assert all(
             0 < sum(lengths[i] for i in row) <= row_length for row in pack_sequences(lengths, row_length, seed=seed)
@@ -46,7 +46,7 @@ class TestRows:
 
     @settings(max_examples=50)
     @given(lengths_and_row, st.integers())
-    def test_a_seed_gives_the_same_rows_whatever_ran_before(self, case, seed):
+    def test_the_rows_depend_only_on_the_seed(self, case, seed):
         first = pack_sequences(*case, seed=seed)
         random.random()
         assert pack_sequences(*case, seed=seed) == first
@@ -56,77 +56,77 @@ class TestRows:
 
     @pytest.mark.parametrize("count", [300, WINDOW + 700])
     def test_rows_are_full(self, count):
-        """Dialogues as they are: log-normal lengths around 90 tokens, rows of 512."""
+        """Realistic lengths: log-normal around 90 tokens, rows of 512."""
         lengths = np.random.default_rng(0).lognormal(4.5, 0.7, count).astype(int).clip(4, 512).tolist()
         rows = pack_sequences(lengths, 512, seed=0)
         waste = 1 - sum(lengths) / (len(rows) * 512)
         assert waste < 0.03
 
-    def test_an_example_longer_than_a_row_is_a_mistake_of_the_caller(self):
+    def test_an_example_longer_than_a_row_fails_an_assertion(self):
         with pytest.raises(AssertionError):
             pack_sequences([9], 8, seed=0)
 
 
 class TestWindows:
-    def test_an_example_that_fits_stays_whole(self):
-        whole = example([1, 2, 3], replies=2)
-        assert list(whole.split_windows(3)) == [whole]
+    def test_an_example_that_fits_is_not_split(self):
+        short = example([1, 2, 3], replies=2)
+        assert list(short.split_windows(3)) == [short]
 
-    def test_a_long_example_is_cut_and_loses_no_id(self):
+    def test_a_long_example_is_split_without_losing_an_id(self):
         pieces = list(example(range(1, 24)).split_windows(8))
         assert [len(piece.ids) for piece in pieces] == [8, 8, 7]
         assert np.concatenate([piece.ids for piece in pieces]).tolist() == list(range(1, 24))
 
-    def test_pieces_without_anything_to_predict_are_left_out(self):
+    def test_windows_without_a_target_are_dropped(self):
         counts = [False] * 8 + [True] + [False] * 7 + [False, True]
         pieces = list(example(range(18), counts).split_windows(8))
         assert [piece.ids.tolist() for piece in pieces] == [list(range(8)), [16, 17]]  # the first predicts the ninth id
         assert not list(example([1, 2, 3], [True, False, False]).split_windows(8))
 
-    def test_replies_are_counted_in_each_piece(self):
-        """Two replies, of which the border at 8 cuts the second: three, in the pieces that hold them."""
+    def test_units_are_counted_in_each_window(self):
+        """The border at 8 splits the second of two replies, which counts in both windows."""
         counts = [False, True, True, False, False, False, True, True, True, True, True, False]
         pieces = list(example(range(12), counts, replies=2).split_windows(8))
         assert [piece.units for piece in pieces] == [2, 1]
 
-    def test_an_end_that_nothing_predicts_is_no_reply(self):
-        """The second piece begins with the last token of the first reply, which has nothing before it there."""
+    def test_an_unpredicted_first_token_is_no_unit(self):
+        """The second window begins with the last token of the first reply, which is not predicted there."""
         counts = [False, False, True, True, True, False, True, True]
         pieces = list(example(range(8), counts, replies=2).split_windows(4))
         assert [piece.units for piece in pieces] == [1, 1]
 
 
 class TestBatches:
-    def test_targets_are_the_next_ids_where_they_count(self):
+    def test_targets_are_the_next_ids_under_the_mask(self):
         batch = collate([[example([7, 8, 9], [True, False, True])]], pad_id=0)
         assert batch.targets_BT.tolist() == [[IGNORED, 9, IGNORED]]
 
-    def test_no_target_reaches_into_the_next_dialogue(self):
+    def test_no_target_crosses_into_the_next_dialogue(self):
         batch = collate([[example([1, 2]), example([3, 4, 5])]], pad_id=0)
         assert batch.targets_BT.tolist() == [[2, IGNORED, 4, 5, IGNORED]]
 
-    def test_positions_begin_again_with_every_dialogue(self):
+    def test_positions_restart_with_every_dialogue(self):
         batch = collate([[example([1, 2]), example([3, 4, 5])], [example([6])]], pad_id=0)
         assert batch.positions_BT.tolist() == [[0, 1, 0, 1, 2], [0, 0, 0, 0, 0]]
 
-    def test_padding_is_neither_useful_nor_counted(self):
+    def test_padding_is_not_counted(self):
         batch = collate([[example([1, 2, 3])], [example([4])]], pad_id=9, length=5)
         assert batch.ids_BT.tolist() == [[1, 2, 3, 9, 9], [4, 9, 9, 9, 9]]
         assert (batch.num_tokens, batch.target_weight) == (4, 2)
 
-    def test_replies_add_up(self):
+    def test_units_of_a_batch_add_up(self):
         assert (
             collate([[example([1, 2], replies=2), example([3, 4])], [example([5, 6], replies=3)]], pad_id=0).units == 6
         )
 
-    def test_a_token_sees_itself_and_what_came_before_in_its_own_dialogue(self):
+    def test_a_token_attends_to_earlier_tokens_of_its_own_dialogue_only(self):
         mask = segment_mask(collate([[example([1, 2]), example([3, 4])]], pad_id=0, length=5).segment_ids_BT)[0, 0]
         assert mask.int().tolist() == [
             [1, 0, 0, 0, 0],
             [1, 1, 0, 0, 0],
             [0, 0, 1, 0, 0],
             [0, 0, 1, 1, 0],
-            [0, 0, 0, 0, 1],  # padding sees itself: a row of nothing would be not a number
+            [0, 0, 0, 0, 1],  # padding attends to itself, because softmax over nothing is NaN
         ]
 
 

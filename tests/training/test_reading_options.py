@@ -1,4 +1,4 @@
-"""What a run knows about its files beyond their path: columns, speakers, encoding; and what it says is not read."""
+"""Read options of data sources: columns, speakers, encoding; and reports of unused columns."""
 
 import pytest
 
@@ -24,14 +24,14 @@ def contents(source):
     return [[message.content for message in item.messages] for item in open_source(source)]
 
 
-def test_a_recipes_source_says_how_it_is_read(table):
+def test_a_source_of_a_recipe_has_read_options(table):
     assert contents(SourceConfig(path=str(table), **GIVEN)) == [["Geöffnet?", "Ja"]]
     assert contents(
         SourceConfig(path=str(table), encoding="windows-1252", format="csv", **{"columns": GIVEN["columns"]})
     )
 
 
-def test_flags_say_it_of_all_data_of_the_command_line(table, tmp_path):
+def test_flags_apply_to_all_data_files_of_the_command_line(table, tmp_path):
     flags = RecipeFlags(
         None, tmp_path / "out", None, None, {"valid": table}, {}, False,
         recipe_keys(read_options(encoding="windows-1252", columns=["user=Frage,assistant=Antwort"])),
@@ -40,7 +40,7 @@ def test_flags_say_it_of_all_data_of_the_command_line(table, tmp_path):
     assert contents(data.train[0]) == contents(data.valid[0]) == [["Geöffnet?", "Ja"]]
 
 
-def test_the_other_sides_of_a_folder_are_read_like_the_one_that_is_learned_from(tmp_path):
+def test_all_splits_of_a_folder_have_the_read_options_of_the_training_split(tmp_path):
     for side in ("train", "valid"):
         (tmp_path / f"{side}.csv").write_text("Frage;Antwort\na;b\n")
     values = {"model": {"from": "x"}, "out": "y", "data": {"train": [{"path": str(tmp_path), **GIVEN, "max_items": 1}]}}
@@ -49,11 +49,11 @@ def test_the_other_sides_of_a_folder_are_read_like_the_one_that_is_learned_from(
     assert valid.limit is None
 
 
-def test_columns_that_nothing_reads_are_said_before_the_run():
+def test_unused_columns_are_reported_before_the_run():
     (sentence,) = TruncationReport(unread={"passage": 3}).sentences(512)
     assert "passage" in sentence
 
 
-def test_a_wrong_flag_is_refused_by_name():
+def test_a_wrong_flag_is_rejected_by_name():
     with pytest.raises(InvalidParameter, match="NAME=VALUE"):
         read_options(columns=["Frage"])

@@ -1,4 +1,4 @@
-"""Recipes: everything said is honoured or refused with a sentence that helps."""
+"""Recipes: every key is used, or rejected with a helpful message."""
 
 from pathlib import Path
 
@@ -49,16 +49,16 @@ class TestKeys:
             ("model.form", "from"),
         ],
     )
-    def test_an_unknown_key_names_the_nearest_known_one(self, path, meant):
+    def test_an_unknown_key_is_rejected_with_the_nearest_valid_one(self, path, meant):
         error = refused(nested(path, "x"), f"unknown key '{path}'", f"did you mean '{meant}'?")
         assert error.param == path
 
-    def test_also_deep_inside(self):
+    def test_an_unknown_nested_key_is_rejected_with_its_path(self):
         refused(nested("data.train", [{"path": "a", "repet": 2}]), "'data.train.0.repet'", "did you mean 'repeat'?")
         new = {"new": {"hiden_size": 64}, "tokenizer": "t"}
         refused(nested("model", new), "'model.new.hiden_size'", "did you mean 'hidden_size'?")
 
-    def test_a_key_like_no_other_shows_what_there_is(self):
+    def test_a_key_without_a_near_match_is_rejected_with_all_valid_keys(self):
         refused(nested("model.zzzz", 1), "known: from, new, tokenizer")
 
     def test_a_misspelt_key_that_is_missing_is_reported_by_its_spelling(self):
@@ -68,7 +68,7 @@ class TestKeys:
     def test_a_missing_key_is_named(self):
         refused({name: SMALLEST[name] for name in ("model", "data")}, "'out' is missing.")
 
-    def test_a_recipe_is_keys(self):
+    def test_a_recipe_must_be_a_mapping(self):
         refused(["model"], "should hold keys")
         refused(None, "should hold keys")
         refused({**SMALLEST, "model": "base"}, "'model' should hold keys (from, new, tokenizer), not 'base'.")
@@ -103,15 +103,15 @@ class TestValues:
             ("out", 5),
         ],
     )
-    def test_wrong_types_and_bounds_are_refused_by_name(self, path, value):
+    def test_wrong_types_and_bounds_are_rejected_by_name(self, path, value):
         refused(nested(path, value), f"'{path}")
 
-    def test_numbers_as_yaml_reads_them(self):
-        """YAML 1.1 takes 1e-4 for text."""
+    def test_numbers_that_yaml_parses_as_text_are_accepted(self):
+        """YAML 1.1 parses 1e-4 as text."""
         values = nested("training.learning_rate", yaml.safe_load("1e-4"))
         assert parse_recipe(values, origin="test").training.learning_rate == 1e-4
 
-    def test_a_model_is_either_given_or_new(self):
+    def test_a_model_is_either_existing_or_new(self):
         refused({**SMALLEST, "model": {}}, "'model'", "either 'from'", "or 'new'")
         refused({**SMALLEST, "model": {"from": "base", "new": {}, "tokenizer": "t"}}, "either 'from'")
         refused({**SMALLEST, "model": {"new": {}}}, "needs 'tokenizer'")
@@ -128,31 +128,31 @@ class TestFiles:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def test_names_come_from_the_environment(self, tmp_path, monkeypatch):
+    def test_variables_are_expanded_from_the_environment(self, tmp_path, monkeypatch):
         monkeypatch.setenv("DATA", "/some: where #1")
         path = self.write(tmp_path, 'model: {from: base}\ndata: {train: "${DATA}/a.jsonl"}\nout: ${DATA}/out')
         recipe = load_recipe(path)
         assert recipe.data.train[0].path == "/some: where #1/a.jsonl"
         assert recipe.out == "/some: where #1/out"
 
-    def test_a_name_that_is_not_set_is_asked_for(self, tmp_path, monkeypatch):
+    def test_an_unset_variable_is_rejected_by_name(self, tmp_path, monkeypatch):
         monkeypatch.delenv("DATA", raising=False)
         path = self.write(tmp_path, "# ${COMMENT} is none\nmodel: {from: base}\ndata: {train: a}\nout: ${DATA}/out")
         with pytest.raises(InvalidParameter, match="set the environment variable DATA"):
             load_recipe(path)
 
     @pytest.mark.parametrize("text", ["model: [", "a: b: c", "\t- x"])
-    def test_what_is_no_yaml_is_said_in_one_line(self, tmp_path, text):
+    def test_invalid_yaml_is_rejected_in_one_line(self, tmp_path, text):
         with pytest.raises(InvalidParameter, match="is not YAML") as caught:
             load_recipe(self.write(tmp_path, text))
         assert "\n" not in str(caught.value)
 
-    def test_a_file_that_is_not_there(self, tmp_path):
+    def test_a_missing_recipe_is_rejected(self, tmp_path):
         with pytest.raises(InvalidParameter, match="There is no recipe"):
             load_recipe(tmp_path / "none.yaml")
 
     @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-    def test_every_recipe_we_ship_parses(self, path, monkeypatch):
+    def test_every_bundled_recipe_parses(self, path, monkeypatch):
         monkeypatch.setenv("BOX", "/box")
         monkeypatch.setenv("DATA", "/data")
         assert isinstance(load_recipe(path), Recipe)
@@ -161,7 +161,7 @@ class TestFiles:
         assert len(RECIPES) >= 2
 
     @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-    def test_what_is_kept_beside_the_weights_says_the_same_again(self, path, monkeypatch, tmp_path):
+    def test_a_dumped_recipe_parses_to_the_same_recipe(self, path, monkeypatch, tmp_path):
         monkeypatch.setenv("BOX", "/box")
         monkeypatch.setenv("DATA", "/data")
         recipe = load_recipe(path)

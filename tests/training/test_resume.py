@@ -1,4 +1,4 @@
-"""A run that is killed, at any moment and several times, ends as if nothing had happened."""
+"""Killed and interrupted runs end with the same results as uninterrupted ones."""
 
 import json
 import os
@@ -22,11 +22,11 @@ from turnwise.training.recipe import parse_recipe
 from turnwise.training.stop_signals import TrainingInterrupted
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("no_loss_plot")
 
 
 def long_run(values, **settings):
-    """Twenty steps with checkpoints at every third and validation at every seventh, on two epochs and a bit."""
+    """Values for twenty steps, with a checkpoint every third and a validation every seventh step."""
     training = {"max_steps": 20, "batch_size": 3, "save_steps": 3, "eval_steps": 7, "learning_rate": 0.005, **settings}
     return {**values, "training": {**values["training"], **training}}
 
@@ -40,7 +40,7 @@ def weights(folder):
 
 
 def curve(folder):
-    """The steps that TensorBoard shows a training loss for."""
+    """The steps with a training loss in TensorBoard."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder))
@@ -49,7 +49,7 @@ def curve(folder):
 
 
 class Interrupting(TrainerHook):
-    """Presses Ctrl-C in the middle of a step."""
+    """Sends SIGINT after the step `at`."""
 
     def __init__(self, at):
         self.at = at
@@ -61,24 +61,24 @@ class Interrupting(TrainerHook):
 
 @pytest.fixture
 def interrupted(values):
-    """A run that Ctrl-C ended after five steps of eight."""
+    """`interrupted()`: interrupt a run after five of eight steps; returns its values."""
 
     def make():
-        said = long_run(values, max_steps=8)
+        run_values = long_run(values, max_steps=8)
         with pytest.raises(KeyboardInterrupt):
-            run(said, hooks=[Interrupting(at=5)])
-        return said
+            run(run_values, hooks=[Interrupting(at=5)])
+        return run_values
 
     return make
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "times"), [("adamw", 10), ("muon", 3)])
-def test_killed_again_and_again_it_ends_with_the_same_bits(values, tmp_path, optimizer, times):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    said = long_run(values, optimizer=optimizer)
-    run({**said, "out": str(whole)})
-    again = {**said, "out": str(killed)}
+def test_a_repeatedly_killed_run_ends_with_the_same_bits(values, tmp_path, optimizer, times):
+    uninterrupted, killed = tmp_path / "whole", tmp_path / "killed"
+    run_values = long_run(values, optimizer=optimizer)
+    run({**run_values, "out": str(uninterrupted)})
+    again = {**run_values, "out": str(killed)}
     work = tmp_path / "killed.partial"
     moments = sorted(random.Random(optimizer).sample(range(2, 20), times))
     for moment in moments:
@@ -88,14 +88,14 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(values, tmp_path, opt
         assert not killed.exists()
     process = processes.start(processes.train, again)
     assert processes.ended(process) == 0
-    one, other = weights(whole), weights(killed)
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    assert steps(killed / "metrics.jsonl") == steps(whole / "metrics.jsonl")
+    first, second = weights(uninterrupted), weights(killed)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert steps(killed / "metrics.jsonl") == steps(uninterrupted / "metrics.jsonl")
     assert [step for step, _ in steps(killed / "metrics.jsonl")] == list(range(1, 21))
-    assert validations(killed / "metrics.jsonl") == validations(whole / "metrics.jsonl")
+    assert validations(killed / "metrics.jsonl") == validations(uninterrupted / "metrics.jsonl")
     assert curve(killed / "tensorboard") == list(range(1, 21))
-    results = [json.loads((out / "result.json").read_text()) for out in (whole, killed)]
+    results = [json.loads((out / "result.json").read_text()) for out in (uninterrupted, killed)]
     for result in results:
         del result["seconds"]
     assert results[0] == results[1]
@@ -103,20 +103,20 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(values, tmp_path, opt
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(base_folder, chats, unseen, tmp_path):
-    out, said = tmp_path / "out", tmp_path / "stderr"
-    words = [chats, "--base-model", base_folder, "--valid", unseen, "--out", out, "--max-seq-len", 64]
-    words = [str(word) for word in [*words, "--batch-size", 3, "--max-steps", 400]]
-    process = processes.start(processes.train_command, words, said)
+def test_ctrl_c_writes_a_checkpoint_and_the_same_command_continues(base_folder, chats, valid_chats, tmp_path):
+    out, stderr_file = tmp_path / "out", tmp_path / "stderr"
+    arguments = [chats, "--base-model", base_folder, "--valid", valid_chats, "--out", out, "--max-seq-len", 64]
+    arguments = [str(word) for word in [*arguments, "--batch-size", 3, "--max-steps", 400]]
+    process = processes.start(processes.train_command, arguments, stderr_file)
     assert processes.when_steps(process, tmp_path / "out.partial", 3, signal.SIGINT)
     assert processes.ended(process) == 130
-    assert "The same command continues the run" in said.read_text()
-    assert "Traceback" not in said.read_text()
+    assert "The same command continues the run" in stderr_file.read_text()
+    assert "Traceback" not in stderr_file.read_text()
     state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
     made = steps(tmp_path / "out.partial" / "metrics.jsonl")
     assert state["step"] == made[-1][0] >= 3
     assert not out.exists()
-    process = processes.start(processes.train_command, words, said)
+    process = processes.start(processes.train_command, arguments, stderr_file)
     assert processes.when_steps(process, tmp_path / "out.partial", len(made) + 2, signal.SIGINT)
     assert processes.ended(process) == 130
     assert steps(tmp_path / "out.partial" / "metrics.jsonl")[: len(made)] == made
@@ -124,21 +124,21 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(base_folder, ch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_ends_the_command_leaves_a_checkpoint(base_folder, chats, unseen, tmp_path, sent):
-    """A service manager that stops, a container that is killed, a terminal that closes."""
-    out, said = tmp_path / "out", tmp_path / "stderr"
-    words = [chats, "--base-model", base_folder, "--valid", unseen, "--out", out, "--max-seq-len", 64]
-    words = [str(word) for word in [*words, "--batch-size", 3, "--max-steps", 400, "--evaluation", "none"]]
-    process = processes.start(processes.train_command, words, said)
+def test_a_signal_writes_a_checkpoint(base_folder, chats, valid_chats, tmp_path, sent):
+    """Signals of service managers, containers and closed terminals."""
+    out, stderr_file = tmp_path / "out", tmp_path / "stderr"
+    arguments = [chats, "--base-model", base_folder, "--valid", valid_chats, "--out", out, "--max-seq-len", 64]
+    arguments = [str(word) for word in [*arguments, "--batch-size", 3, "--max-steps", 400, "--evaluation", "none"]]
+    process = processes.start(processes.train_command, arguments, stderr_file)
     assert processes.when_steps(process, tmp_path / "out.partial", 3, sent)
     assert processes.ended(process) == 128 + sent
-    assert "The same command continues the run" in said.read_text()
+    assert "The same command continues the run" in stderr_file.read_text()
     state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
     assert state["step"] >= 3
 
 
 class Signalling(TrainerHook):
-    """Sends a signal in the middle of a step: after its first micro-batch."""
+    """Sends SIGTERM after the first micro-batch of step `at` + 1."""
 
     def __init__(self, monkeypatch, at):
         self.step_number, self.sent = 0, False
@@ -157,64 +157,64 @@ class Signalling(TrainerHook):
         self.step_number = report.step
 
 
-class TestInterrupted:
-    def test_a_step_that_is_interrupted_is_made_again(self, values, tmp_path, monkeypatch):
-        said = long_run(values, max_steps=6, micro_batch_size=1, neftune_noise_alpha=5.0)
-        run({**said, "out": str(tmp_path / "whole")})
-        again = {**said, "out": str(tmp_path / "stopped")}
+class TestInterruptedRuns:
+    def test_an_interrupted_step_is_repeated(self, values, tmp_path, monkeypatch):
+        run_values = long_run(values, max_steps=6, micro_batch_size=1, neftune_noise_alpha=5.0)
+        run({**run_values, "out": str(tmp_path / "whole")})
+        again = {**run_values, "out": str(tmp_path / "stopped")}
         with pytest.raises(TrainingInterrupted) as caught:
             run(again, hooks=[Signalling(monkeypatch, at=4)])
         assert caught.value.exit_code == 128 + signal.SIGTERM
         state = json.loads((tmp_path / "stopped.partial" / "checkpoint" / "state.json").read_text())
         assert state["step"] == 4
         run(again)
-        one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
-        assert all(torch.equal(one[name], other[name]) for name in one)
+        first, second = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+        assert all(torch.equal(first[name], second[name]) for name in first)
 
-    def test_a_validation_that_is_interrupted_is_made_again(self, values, tmp_path):
-        said = long_run(values, max_steps=9, eval_steps=3, save_steps=3)
-        run({**said, "out": str(tmp_path / "whole")})
-        again = {**said, "out": str(tmp_path / "stopped")}
+    def test_an_interrupted_validation_is_repeated(self, values, tmp_path):
+        run_values = long_run(values, max_steps=9, eval_steps=3, save_steps=3)
+        run({**run_values, "out": str(tmp_path / "whole")})
+        again = {**run_values, "out": str(tmp_path / "stopped")}
         for at in (3, 6):
             with pytest.raises(KeyboardInterrupt):
                 run(again, hooks=[Interrupting(at=at)])
             state = json.loads((tmp_path / "stopped.partial" / "checkpoint" / "state.json").read_text())
             assert (state["step"], state["validated"]) == (at, at - 3)
         run(again)
-        one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
-        assert all(torch.equal(one[name], other[name]) for name in one)
+        first, second = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+        assert all(torch.equal(first[name], second[name]) for name in first)
         read = [validations(tmp_path / name / "metrics.jsonl") for name in ("whole", "stopped")]
         assert read[0] == read[1]
 
-    def test_a_checkpoint_is_written_by_the_clock(self, values, tmp_path):
-        """One that is killed outright loses no more than that."""
+    def test_checkpoints_are_written_at_the_time_interval(self, values, tmp_path):
+        """A killed run loses at most the steps since then."""
 
         class Killed(TrainerHook):
             def on_step_end(self, report):
                 if report.step == 4:
                     raise RuntimeError("killed")
 
-        said = long_run(values, max_steps=6, save_steps=100, save_interval_minutes=1e-6)
-        run({**said, "out": str(tmp_path / "whole")})
-        again = {**said, "out": str(tmp_path / "stopped")}
+        run_values = long_run(values, max_steps=6, save_steps=100, save_interval_minutes=1e-6)
+        run({**run_values, "out": str(tmp_path / "whole")})
+        again = {**run_values, "out": str(tmp_path / "stopped")}
         with pytest.raises(RuntimeError, match="killed"):
             run(again, hooks=[Killed()])
         state = json.loads((tmp_path / "stopped.partial" / "checkpoint" / "state.json").read_text())
-        assert 1 <= state["step"] <= 3  # writing takes a bounded share of the time
+        assert 1 <= state["step"] <= 3  # writing may take only a bounded share of the time
         run(again)
-        one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
-        assert all(torch.equal(one[name], other[name]) for name in one)
+        first, second = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+        assert all(torch.equal(first[name], second[name]) for name in first)
 
-    def test_the_step_is_finished_and_nothing_is_lost(self, interrupted, tmp_path):
-        said = interrupted()
+    def test_an_interrupt_finishes_the_step_and_loses_nothing(self, interrupted, tmp_path):
+        run_values = interrupted()
         state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
         assert state["step"] == 5
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        assert run(said).steps == 8
+        assert run(run_values).steps == 8
         assert curve(tmp_path / "out" / "tensorboard") == list(range(1, 9))
         assert not (tmp_path / "out.partial").exists()
 
-    def test_a_second_ctrl_c_does_not_wait(self, values, tmp_path):
+    def test_a_second_ctrl_c_interrupts_immediately(self, values, tmp_path):
         class Impatient(Interrupting):
             def on_step_end(self, report):
                 super().step(report)
@@ -225,46 +225,46 @@ class TestInterrupted:
         state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
         assert state["step"] == 3
 
-    def test_where_interrupts_are_ignored_they_stay_so(self, values):
+    def test_ignored_interrupts_stay_ignored(self, values):
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             assert run(long_run(values, max_steps=6), hooks=[Interrupting(at=5)]).steps == 6
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def test_another_recipe_is_refused(self, interrupted):
-        said = interrupted()
+    def test_resuming_with_another_recipe_is_rejected(self, interrupted):
+        run_values = interrupted()
         with pytest.raises(InvalidParameter, match=r"unfinished run of another recipe.*--restart"):
-            run(long_run(said, max_steps=8, learning_rate=0.001))
+            run(long_run(run_values, max_steps=8, learning_rate=0.001))
 
-    def test_other_data_is_refused(self, interrupted, chats, tmp_path):
-        said = interrupted()
+    def test_resuming_with_other_data_is_rejected(self, interrupted, chats, tmp_path):
+        run_values = interrupted()
         grown = tmp_path / "grown.jsonl"
         shutil.copy(chats, grown)
-        said["data"]["train"] = str(grown)
+        run_values["data"]["train"] = str(grown)
         with pytest.raises(KeyboardInterrupt):
-            run(said, restart=True, hooks=[Interrupting(at=5)])
+            run(run_values, restart=True, hooks=[Interrupting(at=5)])
         with grown.open("a") as file:
             file.write(grown.read_text().splitlines()[0].replace("lamp", "tram") + "\n")
         with pytest.raises(InvalidParameter, match=r"the data has changed since.*--restart"):
-            run(said)
+            run(run_values)
 
-    def test_restart_throws_it_away(self, interrupted, tmp_path):
-        said = long_run(interrupted(), max_steps=8, learning_rate=0.001)
-        run(said, restart=True)
+    def test_restart_discards_the_unfinished_run(self, interrupted, tmp_path):
+        run_values = long_run(interrupted(), max_steps=8, learning_rate=0.001)
+        run(run_values, restart=True)
         metrics = steps(tmp_path / "out" / "metrics.jsonl")
         assert [step for step, _ in metrics] == list(range(1, 9))
-        kept = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
-        assert kept["training"]["learning_rate"] == 0.001
+        saved = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
+        assert saved["training"]["learning_rate"] == 0.001
 
-    def test_a_refused_restart_throws_nothing_away(self, interrupted, tmp_path):
-        said = interrupted()
+    def test_a_rejected_restart_discards_nothing(self, interrupted, tmp_path):
+        run_values = interrupted()
         with pytest.raises(InvalidParameter, match="no objective"):
-            run({**said, "objective": "sfd"}, restart=True)
+            run({**run_values, "objective": "sfd"}, restart=True)
         assert (tmp_path / "out.partial" / "checkpoint").is_dir()
 
-    def test_what_was_left_before_the_first_checkpoint_does_not_come_back(self, values, tmp_path):
-        """Best weights of another recipe, kept before its first step, are not those of this run."""
+    def test_files_from_before_the_first_checkpoint_are_removed(self, values, tmp_path):
+        """The best weights of another recipe's run must not be used."""
 
         class Stop(Interrupting):
             def on_step_end(self, report):
@@ -281,15 +281,15 @@ class TestInterrupted:
         assert len(events) == 1
 
 
-class TestOut:
-    def test_a_folder_that_exists_is_refused_before_anything_is_read(self, values, tmp_path):
+class TestOutputFolder:
+    def test_an_existing_folder_is_rejected_before_data_is_parsed(self, values, tmp_path):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "config.json").write_text("{}")
         values["data"]["train"] = "not there"
         with pytest.raises(InvalidParameter, match=r"exists already.*--overwrite"):
             run(values)
 
-    def test_overwrite_replaces_it_at_the_very_end(self, values, tmp_path):
+    def test_overwrite_replaces_the_folder_at_the_end(self, values, tmp_path):
         out = tmp_path / "out"
         out.mkdir()
         (out / "config.json").write_text("the old one")
@@ -304,7 +304,7 @@ class TestOut:
         assert (out / "model.safetensors").is_file()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
-    def test_what_is_no_model_is_never_overwritten(self, values, tmp_path):
+    def test_a_folder_without_a_model_is_never_overwritten(self, values, tmp_path):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "thesis.tex").write_text("years of work")
         with pytest.raises(InvalidParameter, match="not a model folder"):
@@ -312,12 +312,12 @@ class TestOut:
         assert (tmp_path / "out" / "thesis.tex").is_file()
 
     @pytest.mark.parametrize("out", [".", "..", "/"])
-    def test_out_is_a_name(self, values, out, tmp_path, monkeypatch):
+    def test_out_must_name_a_folder(self, values, out, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         with pytest.raises(InvalidParameter, match="must name a new folder"):
             run({**values, "out": out}, overwrite=True)
 
-    def test_somebody_elses_files_in_the_work_folder_stay_until_the_end_comes(self, values, tmp_path):
+    def test_other_files_in_the_work_folder_stay_until_the_run_ends(self, values, tmp_path):
         work = tmp_path / "out.partial"
         work.mkdir()
         (work / "note.txt").write_text("mine")
@@ -331,18 +331,18 @@ class TestOut:
             run(values, hooks=[Stop(0)])
 
 
-def test_two_trainings_into_one_folder_are_refused(values, tmp_path):
+def test_a_second_run_into_the_same_folder_is_rejected(values, tmp_path):
     recipe = parse_recipe(values, origin="test")
 
     class Second(TrainerHook):
         def on_step_end(self, report):
             if report.step == 1:
-                other = parse_recipe(long_run(values, max_steps=3), origin="test")
+                second_recipe = parse_recipe(long_run(values, max_steps=3), origin="test")
                 message = rf"Another training is writing to .* \(process {os.getpid()}\)"
                 with pytest.raises(InvalidParameter, match=message):
-                    run_recipe(other, device=CPU, restart=True)
+                    run_recipe(second_recipe, device=CPU, restart=True)
 
     run_recipe(recipe, device=CPU, hooks=[Second()])
-    kept = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
-    assert kept["training"]["max_steps"] == 4
+    saved = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
+    assert saved["training"]["max_steps"] == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]

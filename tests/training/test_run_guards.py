@@ -1,4 +1,4 @@
-"""What keeps a run from harm: spikes, averages, noise, and a look at what should not be forgotten."""
+"""Loss spikes, weight averaging, retention data and noise."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from turnwise.training.optim.weight_averaging import ALPHAS
 from turnwise.training.recipe import parse_recipe
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
+pytestmark = pytest.mark.usefixtures("no_loss_plot", "one_thread")
 
 
 class StepRecorder(TrainerHook):
@@ -42,13 +42,13 @@ def run(values, **more):
     return run_recipe(parse_recipe(values, origin="test"), device=CPU, **more)
 
 
-def said(values, **training):
+def with_training(values, **training):
     return {**values, "training": {**values["training"], "lr_schedule": "constant", "warmup_ratio": 0, **training}}
 
 
 @pytest.fixture
 def spiking(monkeypatch):
-    """`spiking(step, times)`: the loss jumps at this step, the first so many times."""
+    """`spiking(step, times)`: the loss spikes at this step, until `times` rollbacks."""
 
     def make(step, times=1):
         def check(state, loss, norm, limit):
@@ -61,72 +61,72 @@ def spiking(monkeypatch):
     return make
 
 
-class TestSpikes:
-    def test_what_is_no_number_or_jumps_is_one(self):
+class TestLossSpikes:
+    def test_a_loss_that_is_not_finite_or_jumps_is_a_spike(self):
         calm = TrainerState(step=30, mean_loss=2.0, first_loss=5.0)
         assert check_loss_spike(calm, 2.5, 1.0, 3.0) == pytest.approx(0.95 * 2 + 0.05 * 2.5)
         for loss, norm in ((math.nan, 1.0), (math.inf, 1.0), (2.0, math.nan), (6.1, 1.0)):
             with pytest.raises(LossSpike):
                 check_loss_spike(calm, loss, norm, 3.0)
 
-    def test_a_beginning_is_no_jump(self):
+    def test_the_first_steps_are_no_spike(self):
         assert check_loss_spike(TrainerState(step=3, mean_loss=1.0, first_loss=2.0), 9.0, 1.0, 3.0) > 1
         state = TrainerState()
         assert check_loss_spike(state, 9.0, 1.0, 3.0) == 9.0
         assert state.first_loss == 9.0
 
-    def test_near_zero_a_hard_batch_is_none(self):
-        """Preferences that are learned, with a wrong one among them."""
+    def test_a_hard_batch_near_zero_loss_is_no_spike(self):
+        """Learned preferences with a wrong label among them."""
         assert check_loss_spike(TrainerState(step=30, mean_loss=0.001, first_loss=0.69), 0.5, 1.0, 3.0) > 0.001
 
-    def test_the_run_goes_back_and_on_with_other_rows_at_half_the_rate(self, values, spiking, tmp_path):
+    def test_a_rollback_continues_with_new_rows_at_half_the_learning_rate(self, values, spiking, tmp_path):
         spiking(5)
         hook = StepRecorder()
-        result = run(said(values, max_steps=8, save_steps=2), hooks=[hook])
+        result = run(with_training(values, max_steps=8, save_steps=2), hooks=[hook])
         assert (result.steps, result.rollbacks) == (8, 1)
         assert hook.steps == [1, 2, 3, 4, 5, 5, 6, 7, 8]
         assert hook.rates[4] == pytest.approx(2 * hook.rates[5])
         lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines if "loss" in line] == list(range(1, 9))
 
-    def test_the_rows_that_led_there_are_left_out(self, trainer, recipe, spiking):
+    def test_a_rollback_skips_the_rows_before_the_spike(self, trainer, recipe, spiking):
         spiking(3)
         run = trainer(recipe(max_steps=5, save_steps=2, batch_size=4))
         shown = []
         batch = run.data.train.batch
         object.__setattr__(run.data.train, "batch", lambda rows: (shown.extend(rows), batch(rows))[1])
         run.run()
-        # Steps 1 to 3, the one that jumps, then on from the checkpoint after step 2 with what nobody has seen.
+        # Steps 1 to 3 and the spike, then unused rows from the checkpoint after step 2.
         stream = run.data.train.stream()
         expected = [next(stream) for _ in range(4 * 7)]
         assert shown == expected
 
-    def test_before_the_first_checkpoint_it_goes_back_to_the_beginning(self, values, spiking):
+    def test_a_rollback_before_the_first_checkpoint_restores_the_base_weights(self, values, spiking):
         spiking(3)
-        result = run(said(values, max_steps=6, save_steps=100))
+        result = run(with_training(values, max_steps=6, save_steps=100))
         assert (result.steps, result.rollbacks) == (6, 1)
 
-    def test_after_three_times_it_gives_up(self, values, spiking):
+    def test_a_fourth_spike_ends_the_run(self, values, spiking):
         spiking(3, times=9)
         with pytest.raises(TurnwiseError, match="even after 3 rollbacks"):
-            run(said(values, max_steps=6, save_steps=2))
+            run(with_training(values, max_steps=6, save_steps=2))
 
     @pytest.mark.parametrize("ema", [None, 0.9])
-    def test_killed_after_it_went_back_it_ends_with_the_same_bits(self, values, spiking, tmp_path, ema):
+    def test_a_run_killed_after_a_rollback_ends_with_the_same_bits(self, values, spiking, tmp_path, ema):
         spiking(5)
         more = {"max_steps": 9, "save_steps": 2, "ema_decay": ema, "neftune_noise_alpha": 5.0}
-        run(said({**values, "out": str(tmp_path / "whole")}, **more))
-        again = said({**values, "out": str(tmp_path / "killed")}, **more)
+        run(with_training({**values, "out": str(tmp_path / "whole")}, **more))
+        again = with_training({**values, "out": str(tmp_path / "killed")}, **more)
         for at in (4, 7):
             with pytest.raises(RuntimeError, match="killed"):
                 run(again, hooks=[StepRecorder(kill_at=at)])
         run(again)
-        one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
-        assert all(torch.equal(one[name], other[name]) for name in one)
+        first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+        assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-class TestAverages:
-    def test_without_validation_data_the_average_is_what_is_saved(self, trainer, recipe, chats):
+class TestWeightAveraging:
+    def test_without_validation_data_the_averaged_weights_are_saved(self, trainer, recipe, chats):
         run = trainer(recipe(ema_decay=0.5, max_steps=4, data={"train": str(chats), "valid_fraction": 0}))
         average = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
 
@@ -138,10 +138,10 @@ class TestAverages:
 
         run.hooks = [Follow()]
         run.run()
-        found = trainable_state(run.module)
-        assert all((found[name] - average[name]).abs().max() < 1e-6 for name in average)
+        averaged = trainable_state(run.module)
+        assert all((averaged[name] - average[name]).abs().max() < 1e-6 for name in average)
 
-    def test_validation_looks_at_the_average_and_training_goes_on_from_the_weights(self, trainer, recipe):
+    def test_validation_uses_the_average_and_training_the_weights(self, trainer, recipe):
         seen = []
         run = trainer(recipe(ema_decay=0.9, max_steps=4, eval_steps=2))
         evaluate_loss = run.evaluate_loss
@@ -161,7 +161,7 @@ class TestAverages:
         assert not torch.equal(seen[1][name], after[name])
         assert not torch.equal(seen[1][name], before[name])
 
-    def test_the_best_mix_with_the_base_is_looked_for(self, trainer, recipe):
+    def test_the_best_interpolation_is_loaded(self, trainer, recipe):
         run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01))
         start = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
         result = run.run()
@@ -171,33 +171,33 @@ class TestAverages:
         assert result.valid_after == pytest.approx(best.valid_loss, rel=1e-6)
         assert any(not torch.equal(start[name], tensor) for name, tensor in trainable_state(run.module).items())
 
-    def test_a_mix_that_forgets_too_much_is_not_taken(self, trainer, recipe, values, tmp_path):
-        """What should not be forgotten is the opposite of what is learned, so the least is taken."""
+    def test_an_interpolation_above_the_retention_bound_is_not_loaded(self, trainer, recipe, values, tmp_path):
+        """The retention data contradicts the training data, so the smallest α is best."""
         talks = [[question, answer[::-1]] for question, answer, *_ in small_talk(20)]
         general = write_chats(tmp_path / "general.jsonl", talks)
         data = {**values["data"], "retention": str(general)}
         run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01, max_retention_increase=0.0, data=data))
         run.state.retention_before = 0.0
-        begin = run._evaluate_base
+        evaluate_base = run._evaluate_base
 
         def far_below():
-            found = begin()
-            run.state.retention_before /= 2  # no mix comes near
-            return found
+            report = evaluate_base()
+            run.state.retention_before /= 2  # below the loss of every interpolation
+            return report
 
         run._evaluate_base = far_below
         result = run.run()
         least = min(result.interpolations, key=lambda mix: mix.retention_loss)
         assert result.alpha == least.alpha
 
-    def test_what_cannot_be_mixed_is_refused_before_the_run(self, trainer, recipe, chats):
+    def test_interpolation_without_validation_data_or_with_lora_is_rejected(self, trainer, recipe, chats):
         with pytest.raises(InvalidParameter, match="needs validation data"):
             trainer(recipe(interpolate=True, data={"train": str(chats), "valid_fraction": 0}))
         with pytest.raises(InvalidParameter, match="needs full weights"):
             trainer(recipe(interpolate=True, method="lora"))
 
-    def test_what_should_not_be_forgotten_is_measured_before_and_after(self, values, unseen, tmp_path):
-        values["data"]["retention"] = str(unseen)
+    def test_retention_data_is_measured_before_and_after(self, values, valid_chats, tmp_path):
+        values["data"]["retention"] = str(valid_chats)
         result = run(values)
         assert result.retention_before == pytest.approx(result.valid_before, rel=1e-6)
         assert result.retention_after == pytest.approx(result.valid_after, rel=1e-6)
@@ -207,7 +207,7 @@ class TestAverages:
 
 
 class TestNoise:
-    def test_embeddings_get_noise_of_the_given_size_in_each_sequence(self, tiny_model):
+    def test_neftune_noise_has_the_documented_scale_in_each_sequence(self, tiny_model):
         batch = collate(
             [[Example.causal(range(6, 46), [True] * 40), Example.causal(range(6, 16), [True] * 10)]], pad_id=0
         )
@@ -221,34 +221,34 @@ class TestNoise:
         assert 0.95 * short < noise_TC[40:].max() <= short * 1.0001
         assert torch.equal(embed(batch.ids_BT), plain)
 
-    def test_held_out_data_is_measured_without(self, trainer, recipe):
+    def test_held_out_data_is_measured_without_noise(self, trainer, recipe):
         noisy, quiet = trainer(recipe(neftune_noise_alpha=50.0)), trainer(recipe())
         assert noisy.evaluate_loss(noisy.data.valid).loss == quiet.evaluate_loss(quiet.data.valid).loss
 
-    def test_user_turns_are_misspelt_and_nothing_else(self):
+    def test_only_user_turns_get_typos(self):
         talk = Conversation(
             (Message("user", "Where is my broken kitchen lamp now?"), Message("assistant", "In the kitchen."))
         )
-        found = misspell_user_turns(talk, 1.0, seed=0)
-        assert found.messages[1] == talk.messages[1]
-        words = zip(found.messages[0].content.split(), talk.messages[0].content.split(), strict=True)
-        assert sum(one != other for one, other in words) == 1
-        assert misspell_user_turns(talk, 1.0, seed=0) == found
+        misspelt = misspell_user_turns(talk, 1.0, seed=0)
+        assert misspelt.messages[1] == talk.messages[1]
+        words = zip(misspelt.messages[0].content.split(), talk.messages[0].content.split(), strict=True)
+        assert sum(word != original for word, original in words) == 1
+        assert misspell_user_turns(talk, 1.0, seed=0) == misspelt
         assert misspell_user_turns(talk, 0.0, seed=0) == talk
 
-    def test_two_ends_of_a_pair_keep_what_they_have_in_common(self):
+    def test_both_ends_of_a_pair_get_the_same_typos(self):
         before = (Message("user", "Where is my broken kitchen lamp?"),)
         pair = Conversation((*before, Message("assistant", "Here.")), rejected=(*before, Message("assistant", "No.")))
-        found = misspell_user_turns(pair, 1.0, seed=0)
-        assert found.messages[0] == found.rejected[0] != before[0]
-        assert found.rejected[1] == pair.rejected[1]
+        misspelt = misspell_user_turns(pair, 1.0, seed=0)
+        assert misspelt.messages[0] == misspelt.rejected[0] != before[0]
+        assert misspelt.rejected[1] == pair.rejected[1]
 
-    def test_about_so_many_dialogues_are_misspelt(self):
+    def test_the_share_of_dialogues_with_typos_is_about_the_ratio(self):
         talks = [Conversation((Message("user", f"Where is the kitchen number {i}?"),)) for i in range(400)]
         changed = sum(misspell_user_turns(talk, 0.3, seed=1) != talk for talk in talks)
         assert 85 < changed < 155
 
-    def test_held_out_dialogues_stay_as_they_are(self, trainer, recipe, chats):
+    def test_held_out_dialogues_get_no_typos(self, trainer, recipe, chats):
         def texts(data, split):
             dataset = getattr(data, split)
             return {tuple(dataset.example(i).ids.tolist()) for i in range(len(dataset))}

@@ -1,4 +1,4 @@
-"""What a run or a merge writes is a folder that others open: with its template, in the base's type, for any version."""
+"""Dtype, chat template and tokenizer of saved model folders."""
 
 import json
 
@@ -13,12 +13,12 @@ from turnwise.training.launch.save_precision import rounding_error
 from turnwise.training.recipe import parse_recipe
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
+pytestmark = pytest.mark.usefixtures("no_loss_plot", "one_thread")
 
 
 @pytest.fixture
 def half_folder(base_folder, tmp_path, tokenizer):
-    """The base in 16 bits, as most are published."""
+    """The base model in 16 bits."""
     from turnwise.training.export import export_model
 
     folder = tmp_path / "half"
@@ -27,36 +27,36 @@ def half_folder(base_folder, tmp_path, tokenizer):
 
 
 def run(values, folder, **training):
-    said = {**values, "model": {"from": str(folder)}, "training": {**values["training"], **training}}
-    return run_recipe(parse_recipe(said, origin="test"), device=CPU)
+    run_values = {**values, "model": {"from": str(folder)}, "training": {**values["training"], **training}}
+    return run_recipe(parse_recipe(run_values, origin="test"), device=CPU)
 
 
 def types(folder):
     return {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()}
 
 
-class TestTypes:
-    def test_a_base_in_16_bits_stays_so_and_what_rounding_takes_is_said(self, values, half_folder, tmp_path):
+class TestSaveDtype:
+    def test_a_16_bit_base_is_saved_in_16_bits_with_its_rounding_error(self, values, half_folder, tmp_path):
         result = run(values, half_folder)
         assert types(tmp_path / "out") == {torch.bfloat16}
         assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
         assert result.saved_as == "bfloat16"
         assert 0 < result.rounding_error < 1
-        kept = json.loads((tmp_path / "out" / "result.json").read_text())
-        assert kept["rounding"] == pytest.approx(result.rounding_error, abs=1e-4)
+        saved = json.loads((tmp_path / "out" / "result.json").read_text())
+        assert saved["rounding_error"] == pytest.approx(result.rounding_error, abs=1e-4)
 
-    def test_another_type_may_be_asked_for(self, values, half_folder, tmp_path):
+    def test_the_dtype_can_be_set(self, values, half_folder, tmp_path):
         result = run(values, half_folder, save_dtype="float32")
         assert types(tmp_path / "out") == {torch.float32}
         assert result.rounding_error is None
 
-    def test_a_base_in_32_bits_loses_nothing(self, values, base_folder, tmp_path):
+    def test_a_32_bit_base_has_no_rounding_error(self, values, base_folder, tmp_path):
         result = run(values, base_folder)
         assert types(tmp_path / "out") == {torch.float32}
         assert result.rounding_error is None
 
     @pytest.mark.parametrize("dtype", ["auto", "float32"])
-    def test_a_merge_too(self, values, half_folder, tmp_path, dtype):
+    def test_a_merged_model_has_the_dtype_of_the_base(self, values, half_folder, tmp_path, dtype):
         import typer
         from typer.testing import CliRunner
 
@@ -79,7 +79,7 @@ class TestTypes:
             assert errors.mean() > 0
             assert f"by {largest:.1e} at most" in " ".join(result.stderr.split())
 
-    def test_a_weight_that_is_too_large_for_the_type_is_refused(self, base_folder):
+    def test_a_weight_too_large_for_the_dtype_is_rejected(self, base_folder):
         module = checkpoint.load(base_folder, dtype=torch.float32).module
         with torch.no_grad():
             module.embed.weight[0, 0] = 1e6
@@ -89,7 +89,7 @@ class TestTypes:
 
 
 class TestTemplates:
-    def test_a_base_without_one_gets_the_one_it_was_trained_with(self, values, base_folder, tmp_path):
+    def test_a_base_without_a_template_gets_the_one_used_in_training(self, values, base_folder, tmp_path):
         from turnwise.core.messages import Message
         from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
         from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -109,7 +109,7 @@ class TestTemplates:
 
 
 class TestTokenizers:
-    def test_what_transformers_5_alone_understands_is_not_copied(self, tokenizer, tmp_path):
+    def test_tokenizer_settings_of_transformers_5_are_not_copied(self, tokenizer, tmp_path):
         from dataclasses import replace
 
         config = {
@@ -117,14 +117,14 @@ class TestTokenizers:
             "extra_special_tokens": ["<|mask|>"], "model_max_length": 512,
         }  # fmt: skip
         replace(tokenizer, config=config).save(tmp_path)
-        kept = json.loads((tmp_path / "tokenizer_config.json").read_text())
-        assert kept["tokenizer_class"] == "PreTrainedTokenizerFast"
-        assert not {"backend", "is_local", "local_files_only", "extra_special_tokens"} & kept.keys()
-        assert kept["additional_special_tokens"] == ["<|mask|>"]
-        assert kept["model_max_length"] == 512
+        saved = json.loads((tmp_path / "tokenizer_config.json").read_text())
+        assert saved["tokenizer_class"] == "PreTrainedTokenizerFast"
+        assert not {"backend", "is_local", "local_files_only", "extra_special_tokens"} & saved.keys()
+        assert saved["additional_special_tokens"] == ["<|mask|>"]
+        assert saved["model_max_length"] == 512
 
-    def test_another_template_keeps_what_the_tokenizer_adds(self, tokenizer, tmp_path):
-        """Its post-processor, which others need."""
+    def test_replacing_the_template_keeps_the_tokens_the_tokenizer_adds(self, tokenizer, tmp_path):
+        """The post-processor of the tokenizer stays."""
         from tokenizers.processors import TemplateProcessing
 
         from turnwise.text.tokenization.tokenizer import Tokenizer

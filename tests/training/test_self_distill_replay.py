@@ -1,4 +1,4 @@
-"""A run may mix in what its model would have said: in its own words, and as much of it as was asked for."""
+"""Self-distillation replay: replies of the base model as training data."""
 
 import json
 import shutil
@@ -25,33 +25,35 @@ from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.launch.self_distill_replay import SelfDistillReplay, generate_replay
 from turnwise.training.recipe import parse_recipe
 
-pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
+pytestmark = pytest.mark.usefixtures("no_loss_plot", "one_thread")
 
 
 def unlearned(message):
     return replace(message, weight=0.0) if message.role == "assistant" else message
 
 
-def of(data, **more):
-    """A recipe from the model in the box, which ends its answers."""
-    said = {
+def make_recipe(data, **more):
+    """A recipe with the bundled model, whose replies end."""
+    recipe_values = {
         "model": {"from": str(bundled_model_folder(None))},
         "data": data,
         "out": "none",
         "training": {"max_seq_len": 128},
     }
-    return parse_recipe({**said, **more}, origin="test")
+    return parse_recipe({**recipe_values, **more}, origin="test")
 
 
 @pytest.fixture(scope="module")
 def box():
-    return load_base_model(of({"train": "none"}))
+    return load_base_model(make_recipe({"train": "none"}))
 
 
 @pytest.fixture(scope="module")
-def rehearsed(box):
-    """Forty prompts and what the box says to them."""
-    return list(SelfDistillReplay(of({"train": "none", "replay_ratio": 0.5}), box.model, box.renderer).dialogues(40))
+def replay_dialogues(box):
+    """Forty prompts with the bundled model's replies."""
+    return list(
+        SelfDistillReplay(make_recipe({"train": "none", "replay_ratio": 0.5}), box.model, box.renderer).dialogues(40)
+    )
 
 
 @pytest.fixture
@@ -60,80 +62,80 @@ def few(monkeypatch):
     monkeypatch.setattr("turnwise.training.launch.self_distill_replay.TOKENS_PER_PROMPT", 1_000)
 
 
-class TestAnswers:
-    def test_are_the_models_own(self, box, rehearsed):
-        """Half of them the likeliest ones, as they are told before and after a run."""
-        learned = {talk.messages[:-1]: talk.messages[-1].content for talk in rehearsed}
-        asked = [Conversation((*prompt, Message("assistant", ""))) for prompt in islice(bundled_prompts(0), 40)]
-        found = 0
-        for talk, text in zip(asked, generate_replies(box.model, box.renderer, asked), strict=True):
+class TestReplies:
+    def test_replies_are_the_models_own(self, box, replay_dialogues):
+        """Half of them are greedy, like the samples of a run."""
+        learned = {talk.messages[:-1]: talk.messages[-1].content for talk in replay_dialogues}
+        prompts = [Conversation((*prompt, Message("assistant", ""))) for prompt in islice(bundled_prompts(0), 40)]
+        num_equal = 0
+        for talk, text in zip(prompts, generate_replies(box.model, box.renderer, prompts), strict=True):
             history = tuple(unlearned(message) for message in talk.messages[:-1])
-            if history in learned:  # those without an end are not there
-                found += learned[history].startswith(text)  # cut off after sixty tokens
-        assert 10 < found <= len(rehearsed)
+            if history in learned:  # replies without an end were dropped
+                num_equal += learned[history].startswith(text)  # cut off after sixty tokens
+        assert 10 < num_equal <= len(replay_dialogues)
 
-    def test_are_the_same_again(self, box, rehearsed):
-        recipe = of({"train": "none", "replay_ratio": 0.5})
+    def test_replies_are_reproducible(self, box, replay_dialogues):
+        recipe = make_recipe({"train": "none", "replay_ratio": 0.5})
         again = list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(40))
-        assert again == rehearsed
+        assert again == replay_dialogues
 
-    def test_alone_are_learned(self, box, rehearsed):
-        assert any(message.role == "assistant" for talk in rehearsed for message in talk.messages[:-1])
-        for talk in rehearsed:
+    def test_only_generated_replies_are_targets(self, box, replay_dialogues):
+        assert any(message.role == "assistant" for talk in replay_dialogues for message in talk.messages[:-1])
+        for talk in replay_dialogues:
             assert talk.messages[-1].weight == 1
             assert all(message.weight == 0 for message in talk.messages[:-1] if message.role == "assistant")
 
-    def test_that_have_no_end_are_left_out(self, untrained, tokenizer):
-        """A model of random weights never ends one, and there is nothing to learn from it."""
-        recipe = of({"train": "none", "replay_ratio": 0.5}, training={"max_seq_len": 64})
+    def test_replies_without_an_end_are_dropped(self, untrained, tokenizer):
+        """A model with random weights never ends a reply."""
+        recipe = make_recipe({"train": "none", "replay_ratio": 0.5}, training={"max_seq_len": 64})
         with pytest.raises(InvalidData, match="completed no reply to any of the prompts"):
             list(SelfDistillReplay(recipe, untrained, Renderer.from_tokenizer(tokenizer)).dialogues(10))
 
-    def test_how_far_it_is_is_told(self, box):
-        told = []
-        recipe = of({"train": "none", "replay_ratio": 0.5})
-        rehearsal = SelfDistillReplay(recipe, box.model, box.renderer, lambda *found: told.append(found))
+    def test_progress_is_reported(self, box):
+        calls = []
+        recipe = make_recipe({"train": "none", "replay_ratio": 0.5})
+        rehearsal = SelfDistillReplay(recipe, box.model, box.renderer, lambda *arguments: calls.append(arguments))
         list(rehearsal.dialogues(6))
-        assert told == [(done, 6) for done in range(1, 7)]
+        assert calls == [(done, 6) for done in range(1, 7)]
 
-    def test_to_prompts_of_ones_own(self, box, tmp_path):
-        said = [[f"Say {word}.", "No."] for word in ("one", "two", "three", "four")]
-        path = write_chats(tmp_path / "prompts.jsonl", said)
-        recipe = of({"train": "none", "replay_ratio": 0.5, "replay_prompts": str(path)})
-        found = list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(40))
-        assert 0 < len(found) <= 4
-        assert {talk.messages[0].content for talk in found} <= {texts[0] for texts in said}
+    def test_replay_prompts_replace_the_bundled_prompts(self, box, tmp_path):
+        prompt_texts = [[f"Say {word}.", "No."] for word in ("one", "two", "three", "four")]
+        path = write_chats(tmp_path / "prompts.jsonl", prompt_texts)
+        recipe = make_recipe({"train": "none", "replay_ratio": 0.5, "replay_prompts": str(path)})
+        dialogues = list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(40))
+        assert 0 < len(dialogues) <= 4
+        assert {talk.messages[0].content for talk in dialogues} <= {texts[0] for texts in prompt_texts}
 
-    def test_that_the_template_refuses_are_left_out(self, box, rehearsed, tmp_path):
-        """What a model says may be what its own template does not take: the rest is learned."""
+    def test_prompts_that_the_template_rejects_are_dropped(self, box, replay_dialogues, tmp_path):
+        """A reply may contain what the template rejects; the other dialogues are used."""
         picky = "{% if messages[-1].content == 'Zebra' %}{{ raise_exception('No zebras.') }}{% endif %}"
         renderer = replace(box.renderer, chat_template=picky + box.renderer.chat_template)
-        recipe = of({"train": str(write_chats(tmp_path / "a.jsonl", small_talk(40))), "replay_ratio": 0.5})
+        recipe = make_recipe({"train": str(write_chats(tmp_path / "a.jsonl", small_talk(40))), "replay_ratio": 0.5})
         zebra = Conversation((Message("user", "Who?"), Message("assistant", "Zebra")))
-        data = load_datasets(recipe, renderer, box.model, rehearses=lambda _: [zebra, *rehearsed[:4]])
+        data = load_datasets(recipe, renderer, box.model, rehearses=lambda _: [zebra, *replay_dialogues[:4]])
         assert data.num_replayed == 4
 
     @pytest.mark.parametrize("method", ["full", {"name": "lora", "rank": 2}])
-    def test_are_those_of_the_base_whatever_is_added_to_it(self, method, box, few):
-        recipe = of({"train": "none", "replay_ratio": 0.5}, method=method)
+    def test_replies_come_from_the_base_without_the_adapter(self, method, box, few):
+        recipe = make_recipe({"train": "none", "replay_ratio": 0.5}, method=method)
         base = recipe.method.prepare(load_base_model(recipe), 0)
         with torch.no_grad():
             for name, parameter in base.model.module.named_parameters():
                 if "lora_B" in name:
                     parameter.fill_(0.5)
-        found = list(generate_replay(recipe, base, 0.0))
-        assert found == list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(20))
+        dialogues = list(generate_replay(recipe, base, 0.0))
+        assert dialogues == list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(20))
 
 
-class TestShares:
+class TestReplayRatio:
     @pytest.fixture
-    def load(self, box, rehearsed, tmp_path):
-        def make(data, given=lambda tokens: None, **training):
-            recipe = of({**data, "valid_fraction": 0.2}, training={"max_seq_len": 128, **training})
+    def load(self, box, replay_dialogues, tmp_path):
+        def make(data, on_request=lambda tokens: None, **training):
+            recipe = make_recipe({**data, "valid_fraction": 0.2}, training={"max_seq_len": 128, **training})
 
             def generate_replay(tokens):
-                given(tokens)
-                return rehearsed
+                on_request(tokens)
+                return replay_dialogues
 
             return load_datasets(recipe, box.renderer, box.model, generate_replay=generate_replay)
 
@@ -144,70 +146,72 @@ class TestShares:
         return write_chats(tmp_path / "a.jsonl", small_talk(60))
 
     @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
-    def test_of_the_tokens_of_an_epoch(self, load, chats, share):
+    def test_the_ratio_is_the_share_of_tokens_in_an_epoch(self, load, chats, share):
         data = load({"train": [{"path": str(chats), "repeat": 2}], "replay_ratio": share})
         lengths = torch.tensor([length for shard in data.train.shards for length in shard.lengths.tolist()])
-        own = len(data.train) - data.num_replayed
+        num_own = len(data.train) - data.num_replayed
         shown = torch.cat([torch.from_numpy(data.train.epoch_indices(epoch)) for epoch in range(8)])
-        answered = lengths[shown[shown >= own]].sum() / lengths[shown].sum()
+        answered = lengths[shown[shown >= num_own]].sum() / lengths[shown].sum()
         assert answered == pytest.approx(share, abs=0.02)
 
-    def test_beside_sources_with_weights(self, load, chats, tmp_path):
-        other = write_chats(tmp_path / "b.jsonl", small_talk(200)[100:])
-        sources = [{"path": str(chats), "weight": 1}, {"path": str(other), "weight": 1}]
+    def test_the_ratio_holds_for_weighted_sources(self, load, chats, tmp_path):
+        second_file = write_chats(tmp_path / "b.jsonl", small_talk(200)[100:])
+        sources = [{"path": str(chats), "weight": 1}, {"path": str(second_file), "weight": 1}]
         data = load({"train": sources, "replay_ratio": 0.5})
         per_epoch = [shard.tokens * times for shard, times in zip(data.train.shards, data.train.repeats, strict=True)]
         assert per_epoch[0] == pytest.approx(per_epoch[1])
         assert per_epoch[2] == pytest.approx(per_epoch[0] + per_epoch[1])
 
-    def test_as_many_tokens_are_asked_for_as_the_run_learns(self, load, chats):
-        told = []
-        data = load({"train": str(chats), "replay_ratio": 0.5}, told.append, epochs=4)
-        own = sum(shard.tokens for shard in data.train.shards[:-1])
-        load({"train": str(chats), "replay_ratio": 0.5}, told.append, max_steps=10, batch_size=4)
-        assert told == [4 * own, 0.5 * 10 * 4 * 128]
+    def test_the_number_of_requested_tokens_follows_the_length_of_the_run(self, load, chats):
+        requested = []
+        data = load({"train": str(chats), "replay_ratio": 0.5}, requested.append, epochs=4)
+        num_own = sum(shard.tokens for shard in data.train.shards[:-1])
+        load({"train": str(chats), "replay_ratio": 0.5}, requested.append, max_steps=10, batch_size=4)
+        assert requested == [4 * num_own, 0.5 * 10 * 4 * 128]
 
-    def test_nothing_is_validated_on_them(self, load, chats):
+    def test_replay_is_not_used_for_validation(self, load, chats):
         plain, mixed = load({"train": str(chats)}), load({"train": str(chats), "replay_ratio": 0.5})
         assert plain.num_replayed == 0
         assert mixed.num_replayed == mixed.train.shards[-1].lengths.size > 0
         assert mixed.valid.tokens == plain.valid.tokens
         assert mixed.sample_dialogues == plain.sample_dialogues
 
-    def test_without_a_share_nobody_is_asked(self, load, chats):
+    def test_without_a_ratio_no_reply_is_generated(self, load, chats):
         load({"train": str(chats)}, lambda _: pytest.fail("asked"))
 
 
-class TestRuns:
+class TestReplayRuns:
     @pytest.fixture
-    def said(self, tmp_path):
+    def replay_recipe(self, tmp_path):
         chats = write_chats(tmp_path / "a.jsonl", small_talk(40))
-        return of(
+        return make_recipe(
             {"train": str(chats), "replay_ratio": 0.5},
             out=str(tmp_path / "out"),
             training={"max_seq_len": 128, "batch_size": 2, "max_steps": 2, "save_steps": 1, "eval_steps": 1},
         )
 
-    def test_go_on_with_the_answers_that_there_are_to_the_same_weights(self, said, few, monkeypatch, tmp_path):
-        whole = said.model_copy(update={"out": str(tmp_path / "whole")})
-        run_recipe(whole, device=CPU)
+    def test_a_resumed_run_reuses_the_replies_and_has_the_same_weights(self, replay_recipe, few, monkeypatch, tmp_path):
+        uninterrupted = replay_recipe.model_copy(update={"out": str(tmp_path / "whole")})
+        run_recipe(uninterrupted, device=CPU)
         hook = RecordingHook()
         with pytest.raises(RuntimeError, match="killed"):
-            run_recipe(said, device=CPU, hooks=[hook, KillingHook(at=2)])
+            run_recipe(replay_recipe, device=CPU, hooks=[hook, KillingHook(at=2)])
         assert len(hook.replay) == 20
         monkeypatch.setattr(
             "turnwise.training.launch.self_distill_replay.build_engine", lambda *_: pytest.fail("asked again")
         )
-        result = run_recipe(said, device=CPU)
+        result = run_recipe(replay_recipe, device=CPU)
         assert result.steps == 2
-        expected, found = parameters(Path(whole.out)), parameters(Path(said.out))
-        assert all(torch.equal(expected[name], found[name]) for name in expected)
+        expected, resumed = parameters(Path(uninterrupted.out)), parameters(Path(replay_recipe.out))
+        assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
-    def test_ask_again_where_the_base_is_another_one(self, said, few, tmp_path):
-        """It answers otherwise then, under the same name: killed before its first checkpoint, a run begins anew."""
+    def test_replies_are_generated_again_for_a_changed_base(self, replay_recipe, few, tmp_path):
+        """The base has the same name and other weights; the run was killed before its first checkpoint."""
         base = tmp_path / "base"
         shutil.copytree(bundled_model_folder(None), base)
-        recipe = said.model_copy(update={"model": said.model.model_copy(update={"source": str(base)})})
+        recipe = replay_recipe.model_copy(
+            update={"model": replay_recipe.model.model_copy(update={"source": str(base)})}
+        )
         hook = RecordingHook()
 
         def killed():
@@ -223,13 +227,13 @@ class TestRuns:
         export_model(base, model, load_base_model(recipe).tokenizer)
         assert killed() == 40
 
-    def test_are_told_what_they_rehearse(self, said, few):
+    def test_hooks_receive_the_number_of_replayed_examples(self, replay_recipe, few):
         hook = RecordingHook()
-        run_recipe(said, device=CPU, hooks=[hook])
+        run_recipe(replay_recipe, device=CPU, hooks=[hook])
         (data,) = hook.data
         assert 0 < data.num_replayed <= 20
         assert len(data.train) > data.num_replayed
-        card = json.loads((Path(said.out) / "result.json").read_text())
+        card = json.loads((Path(replay_recipe.out) / "result.json").read_text())
         assert card["steps"] == 2
 
 
@@ -251,21 +255,21 @@ class TestRuns:
         ),
     ],
 )
-def test_what_cannot_be_rehearsed_is_refused(data, more, told):
-    with pytest.raises(InvalidParameter, match=told):
-        of({"train": "none", **data}, **more)
+def test_invalid_replay_settings_are_rejected(data, more, message):
+    with pytest.raises(InvalidParameter, match=message):
+        make_recipe({"train": "none", **data}, **more)
 
 
-def test_a_prompt_learns_nothing_to_forget_for(tmp_path):
+def test_the_method_prompt_rejects_replay(tmp_path):
     chats = write_chats(tmp_path / "a.jsonl", small_talk(40))
-    recipe = of({"train": str(chats), "replay_ratio": 0.5}, method="prompt", out=str(tmp_path / "out"))
+    recipe = make_recipe({"train": str(chats), "replay_ratio": 0.5}, method="prompt", out=str(tmp_path / "out"))
     with pytest.raises(InvalidParameter, match=r"does not use 'data\.replay_ratio'"):
         run_recipe(recipe, device=CPU)
 
 
-def test_prompts_without_a_question_are_named(tmp_path):
+def test_prompts_without_a_user_turn_are_rejected(tmp_path):
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"messages": [{"role": "assistant", "content": "Hello."}]}\n')
-    recipe = of({"train": "none", "replay_ratio": 0.5, "replay_prompts": str(path)})
+    recipe = make_recipe({"train": "none", "replay_ratio": 0.5, "replay_prompts": str(path)})
     with pytest.raises(InvalidData, match="none has a user turn that fits"):
         list(generate_replay(recipe, load_base_model(recipe), 1_000.0))

@@ -1,4 +1,4 @@
-"""Which examples an epoch shows, in what order, and that they may lie on disk."""
+"""Shards on disk, repeats and weights of sources, rows without packing, and the example cache."""
 
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def examples(count, seed=0):
-    """Of all shapes: plain, weighted, of several parts, with labels, with a source."""
+    """Examples of all kinds: plain, weighted, with segments, labels or encoder input."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         size = int(rng.integers(3, 40))
@@ -43,31 +43,39 @@ def examples(count, seed=0):
         yield plain
 
 
-def same(one, other):
+def same(first, second):
     def alike(a, b):
         return (a is None) == (b is None) and (a is None or np.array_equal(a, b))
 
-    arrays = all(alike(getattr(one, n), getattr(other, n)) for n in ("ids", "targets", "weights", "source"))
-    return arrays and (one.units, one.segment_lengths, one.labels) == (other.units, other.segment_lengths, other.labels)
+    arrays = all(alike(getattr(first, n), getattr(second, n)) for n in ("ids", "targets", "weights", "source"))
+    return arrays and (first.units, first.segment_lengths, first.labels) == (
+        second.units,
+        second.segment_lengths,
+        second.labels,
+    )
 
 
 class TestShards:
     @pytest.mark.parametrize("count", [0, 1, 50])
-    def test_what_goes_in_comes_out_from_memory_and_from_disk(self, tmp_path, count):
-        whole = list(examples(count))
-        for shard in (in_memory_shard(whole), write_shard(tmp_path / "shard", whole), open_shard(tmp_path / "shard")):
+    def test_examples_are_equal_from_memory_and_from_disk(self, tmp_path, count):
+        originals = list(examples(count))
+        for shard in (
+            in_memory_shard(originals),
+            write_shard(tmp_path / "shard", originals),
+            open_shard(tmp_path / "shard"),
+        ):
             assert len(shard) == count
-            assert all(same(found, example) for found, example in zip(shard, whole, strict=True))
-            assert shard.tokens == sum(e.size + (0 if e.source is None else len(e.source)) for e in whole)
+            assert all(same(loaded, example) for loaded, example in zip(shard, originals, strict=True))
+            assert shard.tokens == sum(e.size + (0 if e.source is None else len(e.source)) for e in originals)
 
-    def test_what_is_known_of_the_base_is_kept_beside_them(self, tmp_path):
+    def test_reference_log_probs_are_stored_beside_the_examples(self, tmp_path):
         shard = write_shard(tmp_path / "shard", examples(3))
         assert shard[1].ref_logprobs == ()
         shard.save_ref_logprobs(np.array([[1, 2], [3, 4], [5, 6]], np.float32))
         assert open_shard(tmp_path / "shard")[1].ref_logprobs == (3.0, 4.0)
 
-    def test_examples_come_one_at_a_time(self, tmp_path):
-        """More than memory holds may go through."""
+    def test_examples_are_written_one_at_a_time(self, tmp_path):
+        """So data may be larger than memory."""
         alive = []
 
         def counted():
@@ -98,7 +106,7 @@ class TestRepeats:
         st.integers(1, 6),
     )
     @settings(max_examples=60, deadline=None)
-    def test_over_epochs_every_example_is_shown_its_share(self, sources, epochs):
+    def test_every_example_is_used_equally_often_over_epochs(self, sources, epochs):
         sizes, repeats = zip(*sources, strict=True)
         data = dataset(sizes, repeats)
         shown = Counter(int(index) for epoch in range(epochs) for index in data.epoch_indices(epoch))
@@ -106,21 +114,21 @@ class TestRepeats:
         for size, times in sources:
             counts = [shown[index] for index in range(start, start + size)]
             assert sum(counts) == int(epochs * times * size)
-            assert max(counts) - min(counts) <= 1  # nobody twice before everybody once
+            assert max(counts) - min(counts) <= 1  # none twice before all once
             start += size
 
-    def test_half_a_time_is_half_of_it_and_then_the_other(self):
+    def test_a_repeat_of_one_half_alternates_between_halves(self):
         data = dataset([10], [0.5])
         first, second = (set(data.epoch_indices(epoch).tolist()) for epoch in (0, 1))
         assert len(first) == len(second) == 5
         assert not first & second
 
-    def test_weights_are_shares_of_the_tokens(self, tmp_path, tokenizer, untrained):
+    def test_weights_are_proportional_to_tokens(self, tmp_path, tokenizer, untrained):
         long = write_chats(tmp_path / "long.jsonl", [[f"{q} " * 4, f"{a} " * 4] for q, a, *_ in small_talk(40)])
         short = write_chats(tmp_path / "short.jsonl", small_talk(200))
         train = [{"path": str(long), "weight": 1}, {"path": str(short), "weight": 3}]
-        said = {"model": {"from": "x"}, "data": {"train": train, "valid_fraction": 0}, "out": "x"}
-        recipe = parse_recipe({**said, "training": {"max_seq_len": 128}}, origin="test")
+        recipe_values = {"model": {"from": "x"}, "data": {"train": train, "valid_fraction": 0}, "out": "x"}
+        recipe = parse_recipe({**recipe_values, "training": {"max_seq_len": 128}}, origin="test")
         data = load_datasets(recipe, Renderer.from_tokenizer(tokenizer), untrained).train
         tokens = [0, 0]
         for epoch in range(8):
@@ -138,12 +146,12 @@ class TestRepeats:
             ([{"path": "a", "weight": 0}], "greater than 0"),
         ],
     )
-    def test_what_makes_no_sense_is_refused(self, train, says):
+    def test_invalid_weights_and_repeats_are_rejected(self, train, says):
         with pytest.raises(InvalidParameter, match=says):
             parse_recipe({"model": {"from": "x"}, "data": {"train": train}, "out": "x"}, origin="test")
 
 
-class TestRowsOfOne:
+class TestRowsWithoutPacking:
     @given(st.lists(st.integers(1, 200), max_size=60), st.integers(1, 9), st.integers(0, 99))
     @settings(max_examples=60, deadline=None)
     def test_every_example_is_in_exactly_one_row(self, lengths, group, seed):
@@ -151,7 +159,7 @@ class TestRowsOfOne:
         assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
         assert all(len(row) == 1 for row in rows)
 
-    def test_rows_that_are_read_together_are_about_as_long(self):
+    def test_rows_of_a_micro_batch_have_similar_lengths(self):
         rng = np.random.default_rng(0)
         lengths = rng.integers(5, 400, 512).tolist()
         rows = [lengths[row[0]] for row in bucket_by_length(lengths, 8, seed=1)]
@@ -159,7 +167,7 @@ class TestRowsOfOne:
         assert waste < 0.05
         assert rows[:64] != sorted(rows[:64])
 
-    def test_a_source_is_padded_to_the_longest(self):
+    def test_encoder_inputs_are_padded_to_the_longest(self):
         short, long = (Example.causal([7, 8], [True, True]) for _ in range(2))
         object.__setattr__(short, "source", np.array([1], np.int32))
         object.__setattr__(long, "source", np.array([1, 2, 3], np.int32))
@@ -169,28 +177,28 @@ class TestRowsOfOne:
         assert batch.num_tokens == 4 + 4
 
 
-class TestOnce:
-    """Text becomes tokens once: a run that goes on finds its examples, unless the files have changed."""
+class TestExampleCache:
+    """A resumed run reuses its examples, unless the files have changed."""
 
     @pytest.fixture
-    def killed(self, values, undrawn, one_thread):
+    def killed(self, values, no_loss_plot, one_thread):
         recipe = parse_recipe(values, origin="test")
         with pytest.raises(RuntimeError):
             run_recipe(recipe, device=CPU, hooks=[KillingHook(at=3)])
         return recipe
 
-    def test_going_on_reads_no_dialogue_again(self, killed):
+    def test_a_resumed_run_parses_no_data_again(self, killed):
         hook = RecordingHook()
         run_recipe(killed, device=CPU, hooks=[hook])
         assert hook.num_rows == 0
 
-    def test_a_file_that_was_touched_is_read_again(self, killed, values, tmp_path):
+    def test_a_changed_file_is_parsed_again(self, killed, values, tmp_path):
         hook = RecordingHook()
         info = tmp_path / "out.partial" / "data" / "info.json"
         info.write_text(json.dumps({**json.loads(info.read_text()), "key": "of other files"}))
         run_recipe(killed, device=CPU, hooks=[hook])
         assert hook.num_rows == 48
 
-    def test_how_full_the_batches_were_is_told(self, values, undrawn, one_thread, tmp_path):
+    def test_the_result_has_the_packing_efficiency(self, values, no_loss_plot, one_thread, tmp_path):
         run_recipe(parse_recipe(values, origin="test"), device=CPU)
         assert 0.5 < json.loads((tmp_path / "out" / "result.json").read_text())["packing_efficiency"] <= 1

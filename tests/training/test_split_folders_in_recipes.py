@@ -1,4 +1,4 @@
-"""What a folder holds out is never learned from: its train side trains, its other sides measure."""
+"""Folders with splits: train is for training, the other splits are held out."""
 
 import json
 
@@ -23,38 +23,38 @@ def split(tmp_path):
 
 
 def datasets(values, **data):
-    said = {**values, "data": data, "training": {"max_seq_len": 128}}
-    recipe = with_splits(parse_recipe(said, origin="test"))
+    recipe_values = {**values, "data": data, "training": {"max_seq_len": 128}}
+    recipe = with_splits(parse_recipe(recipe_values, origin="test"))
     base = load_base_model(recipe)
     return load_datasets(recipe, base.renderer, base.model)
 
 
-def test_each_side_is_used_for_what_it_is(values, split):
+def test_each_split_is_used_for_its_purpose(values, split):
     data = datasets(values, train=str(split))
-    assert [len(part) for part in (data.train, data.valid, data.test)] == [20, 6, 4]
+    assert [len(dataset) for dataset in (data.train, data.valid, data.test)] == [20, 6, 4]
 
 
-def test_what_is_named_goes_before_the_folders_own(values, split, unseen):
-    data = datasets(values, train=str(split), valid=str(unseen))
-    assert [len(part) for part in (data.train, data.valid, data.test)] == [20, 8, 4]
+def test_named_validation_data_replaces_the_split_of_the_folder(values, split, valid_chats):
+    data = datasets(values, train=str(split), valid=str(valid_chats))
+    assert [len(dataset) for dataset in (data.train, data.valid, data.test)] == [20, 8, 4]
     data = datasets(values, train=str(split / "train.jsonl"), valid=str(split), test=str(split))
-    assert [len(part) for part in (data.train, data.valid, data.test)] == [20, 6, 4]
+    assert [len(dataset) for dataset in (data.train, data.valid, data.test)] == [20, 6, 4]
 
 
-def test_a_folder_without_a_valid_side_holds_some_of_its_train_side_out(values, split):
+def test_a_folder_without_a_valid_split_holds_out_training_data(values, split):
     (split / "valid.jsonl").unlink()
     data = datasets(values, train=str(split))
     assert len(data.train) + len(data.valid) == 20
     assert len(data.test) == 4
 
 
-def test_a_folder_of_held_out_sides_alone_is_refused(values, split):
+def test_a_folder_without_a_train_split_is_rejected(values, split):
     (split / "train.jsonl").unlink()
     with pytest.raises(InvalidData, match="the splits test and valid and no train split"):
         datasets(values, train=str(split))
 
 
-def test_the_recipe_beside_the_weights_says_so(values, split, tmp_path, undrawn):
+def test_the_saved_recipe_has_the_splits(values, split, tmp_path, no_loss_plot):
     from turnwise.training.launch.run_recipe import run_recipe
 
     run_recipe(parse_recipe({**values, "data": {"train": str(split)}}, origin="test"))

@@ -1,4 +1,4 @@
-"""`turnwise train` as a person types it."""
+"""The command `turnwise train`."""
 
 import io
 import json
@@ -28,20 +28,20 @@ def on_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
-def run(*words):
-    """Run the command; an error goes through, as it does to the main command."""
+def run(*arguments):
+    """Run the command; errors propagate, as to the main command."""
     app = typer.Typer()
     app.command()(train)
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = CliRunner().invoke(app, [str(word) for word in arguments])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
 
 
-def refused(kind, *words):
-    """The one sentence of an error that the main command turns into exit code 2."""
+def refused(kind, *arguments):
+    """The message of an error with exit code 2, one line."""
     with pytest.raises(kind) as caught:
-        run(*words)
+        run(*arguments)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -54,7 +54,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def nothing_left(tmp_path):
-    """Afterwards the folder holds what it held before."""
+    """The test must leave the folder unchanged."""
     before = sorted(tmp_path.rglob("*"))
     yield
     assert sorted(tmp_path.rglob("*")) == before
@@ -64,19 +64,21 @@ SHORT = ("--max-seq-len", 64, "--batch-size", 4, "--max-steps", 12, "--learning-
 
 
 @pytest.fixture(scope="module")
-def said(base_folder, chats, unseen, tmp_path_factory):
-    """A finished run: its folder, and what was printed."""
+def finished_run(base_folder, chats, valid_chats, tmp_path_factory):
+    """A finished run: its folder and the result of the command."""
     out = tmp_path_factory.mktemp("cli") / "my [bold] model"
-    result = run(chats, "--base-model", base_folder, "--out", out, "--valid", unseen, "--test", unseen, *SHORT)
+    result = run(
+        chats, "--base-model", base_folder, "--out", out, "--valid", valid_chats, "--test", valid_chats, *SHORT
+    )
     return out, result
 
 
-class TestARun:
-    def test_it_tells_what_it_did_on_stderr(self, said):
-        out, result = said
+class TestRun:
+    def test_a_run_prints_its_results_to_stderr(self, finished_run):
+        out, result = finished_run
         assert result.exit_code == 0
         assert result.stdout == ""
-        told = " ".join(result.stderr.split())
+        output = " ".join(result.stderr.split())
         for words in (
             "examples, ",
             "tokens; validation ",
@@ -87,16 +89,16 @@ class TestARun:
             "Chat with it: turnwise chat",
             out.name,
         ):
-            assert words in told
+            assert words in output
 
-    def test_it_shows_answers_before_and_after(self, said):
-        out, result = said
+    def test_a_run_prints_replies_before_and_after(self, finished_run):
+        out, result = finished_run
         samples = json.loads((out / "result.json").read_text(encoding="utf-8"))["samples"]
         assert result.stderr.count("  before → ") == result.stderr.count("  after  → ") == len(samples) == 3
         assert f"“{samples[0]['question']}”" in result.stderr
 
-    def test_it_ends_with_a_report_of_before_and_after(self, said):
-        out, result = said
+    def test_a_run_ends_with_an_evaluation_report(self, finished_run):
+        out, result = finished_run
         card = json.loads((out / "report" / "scorecard.json").read_text())
         assert card["verdict"] in ("better", "mixed")
         lines = {line["name"]: line for line in card["rows"]}
@@ -104,7 +106,7 @@ class TestARun:
         assert lines["bits_per_byte"]["num_dialogues"] == 8
         assert f"Verdict: {card['verdict']}" in result.stderr
         page = (out / "report" / "report.html").read_text()
-        assert page.count("<svg") == 2  # differences, and the loss
+        assert page.count("<svg") == 2  # differences and loss
         assert "report.html" in result.stderr
 
     @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ class TestARun:
             ),
         ],
     )
-    def test_whatever_becomes_of_its_report_a_run_has_ended_well(self, said, monkeypatch, fails, error, expected):
+    def test_a_failed_report_does_not_fail_the_run(self, finished_run, monkeypatch, fails, error, expected):
         from turnwise.training.recipe import load_recipe
 
         def fail(*_, **__):
@@ -132,37 +134,37 @@ class TestARun:
 
         monkeypatch.setattr(fails, fail)
         console = Console(file=io.StringIO(), width=1000)
-        report_before_after(console, load_recipe(said[0] / "recipe.yaml"), "quick")
-        told = console.file.getvalue()
-        assert expected in told
+        report_before_after(console, load_recipe(finished_run[0] / "recipe.yaml"), "quick")
+        output = console.file.getvalue()
+        assert expected in output
         if isinstance(error, KeyboardInterrupt):
-            assert shlex.quote(str(said[0])) in told  # brackets and spaces as they are
+            assert shlex.quote(str(finished_run[0])) in output  # brackets and spaces are escaped
 
-    def test_a_report_fits_into_the_time_that_is_left(self):
+    def test_the_report_fits_into_the_remaining_time(self):
         assert fit_comparison(1000.0, 1.0, 50) == ComparisonSize(50, has_golden=True)
         assert fit_comparison(200.0, 1.0, 50) == ComparisonSize(50, has_golden=False)
         assert fit_comparison(20.0, 1.0, 50) == ComparisonSize(10, has_golden=False)
         assert fit_comparison(-5.0, 1.0, 50).max_dialogues < 1
 
-    def test_no_report_where_no_time_is_left(self, said):
+    def test_without_remaining_time_there_is_no_report(self, finished_run):
         from turnwise.training.recipe import load_recipe
 
         console = Console(file=io.StringIO(), width=1000)
-        report_before_after(console, load_recipe(said[0] / "recipe.yaml"), "quick", 1.0, 1.0)
+        report_before_after(console, load_recipe(finished_run[0] / "recipe.yaml"), "quick", 1.0, 1.0)
         assert "no time is left" in console.file.getvalue()
         assert "turnwise evaluate" in console.file.getvalue()
 
-    def test_flags_become_the_recipe(self, said, base_folder, chats, unseen):
-        kept = yaml.safe_load((said[0] / "recipe.yaml").read_text(encoding="utf-8"))
-        assert kept["model"]["from"] == str(base_folder)
-        [source] = kept["data"]["train"]
+    def test_flags_become_the_recipe(self, finished_run, base_folder, chats, valid_chats):
+        saved = yaml.safe_load((finished_run[0] / "recipe.yaml").read_text(encoding="utf-8"))
+        assert saved["model"]["from"] == str(base_folder)
+        [source] = saved["data"]["train"]
         expected = {"path": str(chats), "repeat": 1.0, "weight": None, "max_items": None, "split": None, "format": None}
         assert expected.items() <= source.items()
-        assert kept["data"]["valid"][0]["path"] == kept["data"]["test"][0]["path"] == str(unseen)
+        assert saved["data"]["valid"][0]["path"] == saved["data"]["test"][0]["path"] == str(valid_chats)
         expected = {"max_seq_len": 64, "batch_size": 4, "max_steps": 12, "learning_rate": 0.01, "epochs": 3.0}
-        assert expected.items() <= kept["training"].items()
-        assert kept["objective"] == {"name": "sft", "turns": "all"}
-        assert kept["method"] == "full"
+        assert expected.items() <= saved["training"].items()
+        assert saved["objective"] == {"name": "sft", "turns": "all"}
+        assert saved["method"] == "full"
 
 
 class TestRecipeFiles:
@@ -172,7 +174,7 @@ class TestRecipeFiles:
         path.write_text(yaml.safe_dump(values))
         return path
 
-    def test_flags_go_over_what_the_file_says(self, recipe_file, tmp_path):
+    def test_flags_override_the_recipe(self, recipe_file, tmp_path):
         flags = RecipeFlags(
             "other",
             tmp_path / "there",
@@ -190,52 +192,52 @@ class TestRecipeFiles:
         assert recipe.data.test[0].path == str(tmp_path / "t")
         assert recipe.data.skip_bad_rows
 
-    def test_a_share_to_rehearse_goes_beside_the_data(self, recipe_file):
+    def test_the_replay_ratio_is_added_to_the_data_section(self, recipe_file):
         flags = RecipeFlags(None, None, None, None, {"valid": None, "replay_ratio": 0.5}, {}, {})
         recipe = flags.override_recipe(recipe_file)
         assert recipe.data.replay_ratio == 0.5
         assert recipe.data.valid
 
-    def test_without_flags_it_is_the_file(self, recipe_file, values):
+    def test_without_flags_the_recipe_is_unchanged(self, recipe_file, values):
         none = RecipeFlags(None, None, None, None, {"valid": None, "test": None}, {}, {})
         assert none.override_recipe(recipe_file) == parse_recipe(values, origin="test")
 
-    @pytest.mark.usefixtures("undrawn")
-    def test_a_file_runs(self, recipe_file, out):
+    @pytest.mark.usefixtures("no_loss_plot")
+    def test_a_recipe_file_runs(self, recipe_file, out):
         result = run(recipe_file, "--max-steps", 2, "--evaluation", "none")
         assert not (out / "report").exists()
         assert result.exit_code == 0
         assert "2 steps in" in result.stderr
         assert (out / "model.safetensors").is_file()
 
-    def test_a_wrong_key_is_one_sentence(self, values, tmp_path, out):
+    def test_a_wrong_key_is_rejected_in_one_sentence(self, values, tmp_path, out):
         values["training"]["learning_rat"] = 1
         path = tmp_path / "recipe.yaml"
         path.write_text(yaml.safe_dump(values))
-        said = refused(InvalidParameter, path)
-        assert said == f"{path}: unknown key 'training.learning_rat': did you mean 'learning_rate'?"
+        message = refused(InvalidParameter, path)
+        assert message == f"{path}: unknown key 'training.learning_rat': did you mean 'learning_rate'?"
         assert sorted(p.name for p in tmp_path.iterdir()) == ["recipe.yaml"]
 
 
 @pytest.mark.usefixtures("nothing_left")
-class TestRefusals:
-    def test_no_model(self, chats, out, tmp_path):
+class TestErrors:
+    def test_a_missing_model_is_rejected(self, chats, out, tmp_path):
         assert "There is no" in refused(ModelNotFound, chats, "--base-model", tmp_path / "none", "--out", out)
 
-    def test_no_data(self, base_folder, tmp_path, out):
-        said = refused(InvalidData, tmp_path / "none.jsonl", "--base-model", base_folder, "--out", out)
-        assert "There is no file or folder" in said
+    def test_missing_data_is_rejected(self, base_folder, tmp_path, out):
+        message = refused(InvalidData, tmp_path / "none.jsonl", "--base-model", base_folder, "--out", out)
+        assert "There is no file or folder" in message
 
-    def test_no_out(self, chats):
+    def test_a_missing_output_folder_is_rejected(self, chats):
         assert "--out" in refused(InvalidParameter, chats)
 
-    def test_a_value_out_of_range(self, chats, base_folder, out):
-        said = refused(InvalidParameter, chats, "--base-model", base_folder, "--out", out, "--learning-rate", 3)
-        assert "'training.learning_rate' should be less than 1, got 3.0." in said
+    def test_a_value_out_of_range_is_rejected(self, chats, base_folder, out):
+        message = refused(InvalidParameter, chats, "--base-model", base_folder, "--out", out, "--learning-rate", 3)
+        assert "'training.learning_rate' should be less than 1, got 3.0." in message
 
-    def test_an_unknown_objective(self, chats, base_folder, out):
-        said = refused(InvalidParameter, chats, "--base-model", base_folder, "--out", out, "--objective", "sfd")
-        assert "did you mean 'sft'?" in said
+    def test_an_unknown_objective_is_rejected(self, chats, base_folder, out):
+        message = refused(InvalidParameter, chats, "--base-model", base_folder, "--out", out, "--objective", "sfd")
+        assert "did you mean 'sft'?" in message
 
 
 class TestBadRows:
@@ -247,13 +249,13 @@ class TestBadRows:
         return path
 
     def test_a_malformed_row_names_file_and_line(self, partly_bad, base_folder, out):
-        said = refused(InvalidData, partly_bad, "--base-model", base_folder, "--out", out, *SHORT)
-        assert f"{partly_bad}, line 21" in said
-        assert "--skip-bad-rows" in said
+        message = refused(InvalidData, partly_bad, "--base-model", base_folder, "--out", out, *SHORT)
+        assert f"{partly_bad}, line 21" in message
+        assert "--skip-bad-rows" in message
         assert not out.exists()
 
-    @pytest.mark.usefixtures("undrawn")
-    def test_skip_bad_goes_on_and_counts(self, partly_bad, base_folder, out):
+    @pytest.mark.usefixtures("no_loss_plot")
+    def test_bad_rows_are_skipped_and_counted(self, partly_bad, base_folder, out):
         result = run(
             partly_bad, "--base-model", base_folder, "--out", out, "--skip-bad-rows", *SHORT, "--max-steps", 2,
             "--evaluation", "none",
@@ -263,36 +265,36 @@ class TestBadRows:
         assert json.loads((out / "result.json").read_text())["bad_rows"] == 1
 
 
-def test_what_a_model_says_cannot_command_the_terminal():
+def test_control_characters_of_a_reply_are_replaced():
     assert one_line("a\n b\x1b[2J\x07") == "a b�[2J�"
     assert len(one_line("word " * 99)) == 200
 
 
-def test_help_names_what_there_is():
-    told = " ".join(run("--help").output.split())
-    assert "turnwise train recipe.yaml" in told
+def test_help_has_examples():
+    output = " ".join(run("--help").output.split())
+    assert "turnwise train recipe.yaml" in output
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_search_tells_of_every_trial(base_folder, chats, unseen, tmp_path):
+def test_a_search_prints_every_trial(base_folder, chats, valid_chats, tmp_path):
     result = run(
-        chats, "--base-model", base_folder, "--valid", unseen, "--out", tmp_path / "out", "--max-steps", 3,
+        chats, "--base-model", base_folder, "--valid", valid_chats, "--out", tmp_path / "out", "--max-steps", 3,
         "--batch-size", 2, "--max-seq-len", 64, "--hpo-trials", 2,
     )  # fmt: skip
     assert result.exit_code == 0
-    told = " ".join(result.stderr.split())
-    assert "trial 1 of 2: learning_rate " in told
-    assert "best of 2 trials (0 pruned)" in told
+    output = " ".join(result.stderr.split())
+    assert "trial 1 of 2: learning_rate " in output
+    assert "best of 2 trials (0 pruned)" in output
     assert (tmp_path / "out" / "search.png").is_file()
 
 
-def test_a_dry_run_shows_what_is_learned_and_makes_nothing(base_folder, chats, tmp_path):
+def test_a_dry_run_prints_targets_and_writes_nothing(base_folder, chats, tmp_path):
     out = tmp_path / "out"
     result = run(chats, "--base-model", base_folder, "--out", out, "--max-seq-len", 64, "--batch-size", 4, "--dry-run")
     assert result.exit_code == 0
-    told = " ".join(result.stderr.split())
-    for words in (
+    output = " ".join(result.stderr.split())
+    for arguments in (
         "tokens that are trained on",
         "parameters are trained",
         "% full",
@@ -300,7 +302,7 @@ def test_a_dry_run_shows_what_is_learned_and_makes_nothing(base_folder, chats, t
         "GB of memory",
         "on its way.<|end|>",
     ):
-        assert words in told
+        assert arguments in output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -312,7 +314,7 @@ def test_a_dry_run_shows_what_is_learned_and_makes_nothing(base_folder, chats, t
         ([("golden", "no difference")], [(True, True)], True),
     ],
 )
-def test_what_was_forgotten_is_more_than_chance_or_a_safety_case(lines, flips, told):
+def test_a_regression_is_significant_or_a_safety_case(lines, flips, output):
     from types import SimpleNamespace
 
     from turnwise.app.base_comparison import has_regressed
@@ -321,4 +323,4 @@ def test_what_was_forgotten_is_more_than_chance_or_a_safety_case(lines, flips, t
         rows=[SimpleNamespace(name=name, verdict=verdict) for name, verdict in lines],
         flips=[SimpleNamespace(was_correct=was_correct, is_safety=is_safety) for was_correct, is_safety in flips],
     )
-    assert has_regressed(card) == told
+    assert has_regressed(card) == output

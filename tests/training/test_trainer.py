@@ -1,4 +1,4 @@
-"""The loop: it stops in time, keeps the best weights, and says so when training breaks."""
+"""The trainer: steps, early stopping, hooks and divergence."""
 
 import json
 import math
@@ -36,24 +36,24 @@ def weights(model):
     return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
 
 
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 class TestSteps:
     @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-    def test_training_makes_a_model_better(self, trainer, recipe, optimizer):
+    def test_training_reduces_the_loss(self, trainer, recipe, optimizer):
         result = trainer(recipe(optimizer=optimizer, max_steps=12, learning_rate=0.01)).run()
         assert result.valid_after < 0.8 * result.valid_before
 
-    def test_steps_are_the_rows_times_epochs_over_the_rows_of_a_step(self, trainer, recipe):
+    def test_the_number_of_steps_follows_from_epochs_and_batch_size(self, trainer, recipe):
         run = trainer(recipe())
         rows = len(run.data.train.rows())
         settings = run.settings.model_copy(update={"max_steps": None, "epochs": 2.5})
         assert count_steps(run.data.train, settings) == pytest.approx(rows * 2.5 / 4, abs=1)
         assert count_steps(run.data.train, settings.model_copy(update={"epochs": 1e-6})) == 1
 
-    def test_an_epoch_shows_every_example_once_and_the_next_in_another_order(self, trainer, recipe):
+    def test_an_epoch_uses_every_example_once_in_a_new_order(self, trainer, recipe):
         data = trainer(recipe()).data.train
         rows = len(data.rows())
         stream = data.stream()
@@ -62,21 +62,21 @@ class TestSteps:
         assert epochs[0] != epochs[1]
 
     @pytest.mark.parametrize("skip", [1, 7, 23])
-    def test_rows_that_are_skipped_change_nothing_of_those_that_follow(self, trainer, recipe, skip):
+    def test_skipped_rows_do_not_change_the_following_ones(self, trainer, recipe, skip):
         data = trainer(recipe()).data.train
-        whole, rest = data.stream(), data.stream(skip)
+        all_rows, rest = data.stream(), data.stream(skip)
         for _ in range(skip):
-            next(whole)
-        assert [next(whole) for _ in range(40)] == [next(rest) for _ in range(40)]
+            next(all_rows)
+        assert [next(all_rows) for _ in range(40)] == [next(rest) for _ in range(40)]
 
-    def test_few_rows_at_a_time_give_the_weights_of_all_at_once(self, trainer, recipe, tmp_path):
+    def test_micro_batches_give_the_weights_of_the_full_batch(self, trainer, recipe, tmp_path):
         runs = [trainer(recipe(micro_batch_size=size), work=tmp_path / str(size)) for size in (1, 4)]
         for run in runs:
             run.run()
-        one, other = (weights(run.model) for run in runs)
-        assert all((one[name] - other[name]).abs().max() < 1e-4 for name in one)
+        first, second = (weights(run.model) for run in runs)
+        assert all((first[name] - second[name]).abs().max() < 1e-4 for name in first)
 
-    def test_bfloat16_computes_in_it_and_keeps_float32_weights(self, trainer, recipe):
+    def test_bfloat16_training_keeps_float32_weights(self, trainer, recipe):
         run = trainer(recipe(dtype="bfloat16", max_steps=8, learning_rate=0.01))
         result = run.run()
         assert run.module.embed.weight.dtype == torch.float32
@@ -84,8 +84,8 @@ class TestSteps:
 
 
 class TestStopping:
-    def test_validation_that_gets_worse_stops_the_run_and_the_best_weights_stay(self, trainer, recipe):
-        """The model is spoilt after four good steps, so the best is neither the first nor the last."""
+    def test_early_stopping_keeps_the_best_weights(self, trainer, recipe):
+        """The weights are damaged after four steps, so the best are neither the first nor the last."""
         best = {}
 
         def break_it(report):
@@ -102,9 +102,9 @@ class TestStopping:
         assert (result.steps, result.best_step) == (8, 4)  # two validations without a new best, every second step
         assert same(weights(run.model), best)
         assert result.valid_after == min(report.loss for report in watcher.validations)
-        assert [report.best for report in watcher.validations] == [True, True, True, False, False]
+        assert [report.is_best for report in watcher.validations] == [True, True, True, False, False]
 
-    def test_training_that_only_harms_returns_the_weights_it_began_with(self, trainer, recipe):
+    def test_training_without_improvement_returns_the_base_weights(self, trainer, recipe):
         run = trainer(recipe(max_steps=6, learning_rate=0.9, weight_decay=0, max_grad_norm=1e3, warmup_ratio=0))
         began = weights(run.model)
         result = run.run()
@@ -112,7 +112,7 @@ class TestStopping:
         assert result.valid_after == result.valid_before
         assert same(weights(run.model), began)
 
-    def test_without_patience_it_goes_to_the_end(self, trainer, recipe):
+    def test_without_patience_training_never_stops_early(self, trainer, recipe):
         settings = {"max_steps": 8, "learning_rate": 0.9, "warmup_ratio": 0, "max_grad_norm": 1e3}
         result = trainer(recipe(**settings, early_stopping_patience=0)).run()
         assert result.steps == 8
@@ -128,8 +128,8 @@ class TestStopping:
         assert same(weights(run.model), last)
 
 
-class TestWatching:
-    def test_hooks_hear_of_everything_and_of_the_end(self, trainer, recipe):
+class TestHooks:
+    def test_hooks_receive_all_events(self, trainer, recipe):
         watcher = Watcher()
         trainer(recipe(), [watcher]).run()
         assert watcher.started == (4, 0)
@@ -137,7 +137,7 @@ class TestWatching:
         assert [report.step for report in watcher.validations] == [0, 2, 4]
         assert watcher.ended == 1
 
-    def test_every_hook_ends_also_when_one_of_them_fails(self, trainer, recipe):
+    def test_every_hook_ends_if_one_of_them_fails(self, trainer, recipe):
         class Broken(Watcher):
             def on_train_end(self):
                 raise OSError("disk full")
@@ -151,8 +151,8 @@ class TestWatching:
         assert first.ended == last.ended == 1
 
 
-class TestNotANumber:
-    def test_a_loss_that_is_no_number_stops_and_the_checkpoint_is_from_before(self, trainer, recipe, tmp_path):
+class TestDivergence:
+    def test_a_non_finite_loss_ends_the_run_after_the_last_checkpoint(self, trainer, recipe, tmp_path):
         good = {}
 
         def spoil(report):
@@ -165,11 +165,11 @@ class TestNotANumber:
         run = trainer(recipe(), [Watcher(spoil)])
         with pytest.raises(TurnwiseError, match=r"After step 3 the loss .*smaller 'learning_rate' \(it was 0.0005\)"):
             run.run()
-        kept = tmp_path / "work" / "checkpoint"
-        assert json.loads((kept / "state.json").read_text())["step"] == 2
-        assert same(load_file(kept / "model.safetensors"), good)
+        checkpoint = tmp_path / "work" / "checkpoint"
+        assert json.loads((checkpoint / "state.json").read_text())["step"] == 2
+        assert same(load_file(checkpoint / "model.safetensors"), good)
 
-    def test_a_gradient_that_is_no_number_changes_no_weight(self, trainer, recipe):
+    def test_a_non_finite_gradient_changes_no_weight(self, trainer, recipe):
         run = trainer(recipe(max_steps=1))
         began = weights(run.model)
         run.module.norm.weight.register_hook(lambda gradient: gradient * math.inf)
@@ -177,7 +177,7 @@ class TestNotANumber:
             run.run()
         assert same(weights(run.model), began)
 
-    def test_a_run_that_breaks_again_and_again_says_that_it_went_back(self, trainer, recipe):
+    def test_a_diverged_run_names_its_rollbacks(self, trainer, recipe):
         def spoil(report):
             with torch.no_grad():
                 run.module.embed.weight[:] = math.nan
@@ -186,7 +186,7 @@ class TestNotANumber:
         with pytest.raises(TurnwiseError, match=r"After step 1 the loss .* even after 3 rollbacks"):
             run.run()
 
-    def test_weights_that_are_damaged_from_the_start_are_found_before_the_first_step(self, trainer, recipe):
+    def test_damaged_base_weights_are_detected_before_the_first_step(self, trainer, recipe):
         run = trainer(recipe())
         with torch.no_grad():
             run.module.norm.weight[0] = math.nan

@@ -1,10 +1,10 @@
-"""Small dialogues as files, for the tests of this folder."""
+"""Small dialogues for the training tests."""
 
 import json
 
 
 def write_chats(path, dialogues, **meta):
-    """A JSONL file; a dialogue is a list of texts, user and assistant in turn."""
+    """Write dialogues, lists of user and assistant texts in turn, to a JSONL file."""
     with path.open("w") as file:
         for texts in dialogues:
             messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]

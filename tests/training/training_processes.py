@@ -1,4 +1,4 @@
-"""Training in processes of its own, to be killed. Kept light: every such process imports this file."""
+"""Training in separate processes, which tests kill. Each process imports this file, so it imports little."""
 
 import json
 import multiprocessing
@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-# The server that processes are forked from imports these once, so that each of them starts at once.
+# The fork server imports these once, so that processes start quickly.
 _PRELOAD = [
     "turnwise.cli.train",
     "turnwise.training.launch.run_recipe",
@@ -29,7 +29,7 @@ def start(target, *arguments):
 
 
 def ended(process):
-    """The exit code; a signal's number below zero."""
+    """Wait for the end; return the exit code, negative for a signal."""
     process.join(LONGEST)
     if process.is_alive():
         process.kill()
@@ -39,7 +39,7 @@ def ended(process):
 
 
 def when_steps(process, work, count, sent):
-    """Send a signal as soon as `count` training steps stand in the metrics file; whether it was still running."""
+    """Send a signal when the metrics file has `count` steps; return whether the process was still running."""
     deadline = time.monotonic() + LONGEST
     while process.is_alive() and time.monotonic() < deadline:
         if len(steps(work / "metrics.jsonl")) >= count:
@@ -77,14 +77,14 @@ def _alone():
 
 
 def free_port():
-    """One that nobody listens at."""
+    """A free TCP port."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
 
 
 def start_together(target, count, *arguments):
-    """Start `target(*arguments)` in so many processes, each told in its environment who it is."""
+    """Start `target(*arguments)` in `count` processes with the environment of torchrun."""
     port = free_port()
     return [start(_as_worker, rank, count, port, target, arguments) for rank in range(count)]
 
@@ -105,8 +105,8 @@ def train(values):
     run_recipe(parse_recipe(values, origin="test"))
 
 
-def train_command(words, said):
-    """`turnwise train` with these words; what it writes to stderr goes to a file."""
+def train_command(arguments, stderr_file):
+    """Run `turnwise train` with these arguments; stderr goes to a file."""
     _alone()
     import typer
 
@@ -114,12 +114,12 @@ def train_command(words, said):
 
     app = typer.Typer()
     app.command()(train)
-    with Path(said).open("w") as sys.stderr:
-        app(words)
+    with Path(stderr_file).open("w") as sys.stderr:
+        app(arguments)
 
 
-def weigh_parts(base_folder, said):
-    """What this worker holds of a sharded model after a step, as numbers; its gathered weights are the model's."""
+def weigh_parts(base_folder, counts_file):
+    """Write how many weights, gradients and optimizer values this worker has; check the gathered weights."""
     _alone()
     import torch
 
@@ -143,5 +143,7 @@ def weigh_parts(base_folder, said):
     adamw.step()
     moments = [adamw.state[parameter]["exp_avg_sq"] for parameter in parameters]
     gradients = [parameter.grad for parameter in parameters]
-    held = [sum(local_shard(tensor).numel() for tensor in kind) for kind in (parameters, gradients, moments)]
-    Path(f"{said}.{workers.rank}").write_text(json.dumps([*held, sum(tensor.numel() for tensor in before.values())]))
+    counts = [sum(local_shard(tensor).numel() for tensor in kind) for kind in (parameters, gradients, moments)]
+    Path(f"{counts_file}.{workers.rank}").write_text(
+        json.dumps([*counts, sum(tensor.numel() for tensor in before.values())])
+    )

@@ -1,4 +1,4 @@
-"""A few items of every kind that objectives learn from."""
+"""A few items of every kind that objectives train on."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from turnwise.data.rows import Document
 
 
 def dialogue(*texts, **more):
-    """User and assistant in turn."""
+    """A dialogue of user and assistant texts in turn."""
     roles = ("user", "assistant")
     return Conversation(tuple(Message(roles[i % 2], text) for i, text in enumerate(texts)), **more)
 
@@ -25,11 +25,11 @@ PAIRS = [
 ]
 RATED = [replace(talk, rating=number != 1) for number, talk in enumerate(FOUR)]
 TEXTS = [Document("Hello, how can I help you today? The lamp in the kitchen is broken again."), *FOUR[1:]]
-ITEMS = {"dpo": PAIRS, "kto": RATED, "mlm": TEXTS, "span": TEXTS}  # of the objectives that need more than dialogues
+ITEMS = {"dpo": PAIRS, "kto": RATED, "mlm": TEXTS, "span": TEXTS}  # for objectives that need more than dialogues
 
 
 def written(items, path):
-    """The items as a data file."""
+    """Write the items to a data file."""
     from turnwise.data.jsonl_writer import write_jsonl
 
     write_jsonl(path, items)
