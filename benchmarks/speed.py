@@ -29,7 +29,8 @@ from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.dtypes import DTYPES
-from turnwise.training.examples.batches import Example, collate
+from turnwise.training.examples.batches import collate
+from turnwise.training.examples.example import Example
 from turnwise.training.log_probs import cross_entropy_sum
 from turnwise.training.optim.optimizers import build_optimizers
 

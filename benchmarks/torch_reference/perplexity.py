@@ -18,7 +18,8 @@ from turnwise.core.messages import Conversation
 from turnwise.models.decoder import Decoder
 from turnwise.text.rendering.rendered_conversation import RenderedConversation
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.examples.batches import Example, collate
+from turnwise.training.examples.batches import collate
+from turnwise.training.examples.example import Example
 
 ROWS = 8  # dialogues in a batch
 

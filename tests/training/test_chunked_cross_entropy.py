@@ -7,7 +7,7 @@ import torch
 
 from turnwise.models.checkpoint import create
 from turnwise.training import chunked_cross_entropy as chunked
-from turnwise.training.examples.batches import IGNORED
+from turnwise.training.examples.example import IGNORED
 from turnwise.training.log_probs import cross_entropy_sum, token_losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")

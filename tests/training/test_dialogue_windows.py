@@ -112,8 +112,8 @@ def test_all_dialogue_objectives_keep_the_question(tokenizer, objective):
     last = windows[-1]
     sizes = np.cumsum([0, *last.segment_lengths]) if last.segment_lengths else [0, last.size]
     reads = [tokenizer.decode(last.ids[a:b].tolist(), skip_special_tokens=False) for a, b in pairwise(sizes)]
-    if last.source is not None:
-        reads = [tokenizer.decode(last.source.tolist(), skip_special_tokens=False)]
+    if last.encoder_ids is not None:
+        reads = [tokenizer.decode(last.encoder_ids.tolist(), skip_special_tokens=False)]
     for read in reads:
         assert read.startswith("<|system|>Answer in French only.<|end|><|user|>Question ")
         assert "Question 11?<|end|><|assistant|>" in read

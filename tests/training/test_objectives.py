@@ -22,8 +22,9 @@ from turnwise.data.rows import Document
 from turnwise.models import transformers_checkpoint
 from turnwise.models.transformers_model import TransformersModel
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.examples.batches import IGNORED, Example, collate
+from turnwise.training.examples.batches import collate
 from turnwise.training.examples.dataset import Dataset
+from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.examples.shards import in_memory_shard
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.log_probs import cross_entropy_sum, segment_log_probs
@@ -67,7 +68,8 @@ def model_for(renderer, tiny_config, one_thread):
 def dataset(objective, items, renderer, model, length=128):
     context = ExampleContext(renderer, length, model.decoder_start_ids)
     shard = in_memory_shard(example for item in items for example in objective.examples(item, context))
-    shard.labels = objective.balance_labels(shard.labels)
+    for name, labels in shard.segment_labels.items():
+        shard.segment_labels[name] = objective.balance_labels(name, labels)
     data = Dataset([shard], objective, context, model.supports_packing)
     data.compute_ref_logprobs(model, CPU, torch.float32, 2)
     return data
@@ -370,7 +372,7 @@ class TestSeq2Seq:
         frame = ExampleContext(renderer, 128, (9,))
         first, second = seq2seq.examples(FOUR[1], frame)
         prompts = [renderer.render(FOUR[1].messages[:i], add_generation_prompt=True).ids for i in (1, 3)]
-        assert [first.source.tolist(), second.source.tolist()] == prompts
+        assert [first.encoder_ids.tolist(), second.encoder_ids.tolist()] == prompts
         reply_ids = [*renderer.tokenizer.encode("Sehr gern!"), renderer.tokenizer.eos_token_id]
         assert second.targets.tolist() == reply_ids
         assert second.ids.tolist() == [9, *reply_ids[:-1]]
@@ -388,7 +390,7 @@ class TestSeq2Seq:
         talk = dialogue(*["The lamp is broken again"] * 19, "Thank you")
         example = list(seq2seq.examples(talk, ExampleContext(renderer, 60, (9,))))[-1]
         fitting = [renderer.render(talk.messages[i:-1], add_generation_prompt=True).ids for i in range(0, 19, 2)]
-        assert example.source.tolist() == next(ids for ids in fitting if len(ids) < 60)
+        assert example.encoder_ids.tolist() == next(ids for ids in fitting if len(ids) < 60)
 
     @torch.no_grad()
     def test_the_loss_equals_that_of_transformers(self, renderer, model_for):
@@ -401,7 +403,7 @@ class TestSeq2Seq:
         for index in range(len(data)):
             example = data.example(index)
             out = model.module(
-                input_ids=torch.from_numpy(example.source[None].astype(np.int64)),
+                input_ids=torch.from_numpy(example.encoder_ids[None].astype(np.int64)),
                 labels=torch.from_numpy(example.targets[None].astype(np.int64)),
             )
             summed += out.loss.item() * len(example.targets)
@@ -456,7 +458,7 @@ class TestSpan:
                             piece = pieces.setdefault(id, [])
                         else:
                             piece.append(id)
-                    restored = [id for token in varied.source.tolist() for id in pieces.get(token, [token])]
+                    restored = [id for token in varied.encoder_ids.tolist() for id in pieces.get(token, [token])]
                     assert restored == example.ids.tolist()
 
     def test_a_tokenizer_without_sentinels_is_rejected(self, tokenizer):
@@ -581,14 +583,14 @@ class TestPreferences:
         kto_recipe = recipe(objective="kto", data={"train": files, "valid_fraction": 0})
         base = load_base_model(kto_recipe)
         train = load_datasets(kto_recipe, base.renderer, base.model).train
-        assert [shard.labels.tolist() for shard in train.shards] == [[1.0, 1.0, 1.0], [-3.0]]
+        assert [shard.segment_labels["rating"].tolist() for shard in train.shards] == [[1.0, 1.0, 1.0], [-3.0]]
 
     def test_class_weights_in_the_recipe_are_used(self):
         objective = OBJECTIVES.parse_plugin({"name": "kto", "desirable_weight": 2.0, "undesirable_weight": 5.0})
-        assert objective.balance_labels(np.array([1, -1, 1], np.float32)).tolist() == [2.0, -5.0, 2.0]
+        assert objective.balance_labels("rating", np.array([1, -1, 1], np.float32)).tolist() == [2.0, -5.0, 2.0]
 
     def test_answers_of_a_single_class_have_weight_one(self):
-        assert kto.balance_labels(np.array([1, 1], np.float32)).tolist() == [1.0, 1.0]
+        assert kto.balance_labels("rating", np.array([1, 1], np.float32)).tolist() == [1.0, 1.0]
 
     def test_an_answer_without_a_label_is_rejected(self, renderer):
         with pytest.raises(InvalidData, match="no label"):

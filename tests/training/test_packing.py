@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from torch_reference.cross_entropy import summed_cross_entropy
 from turnwise.models.language_model import segment_mask
-from turnwise.training.examples.batches import IGNORED, Example, collate
+from turnwise.training.examples.batches import collate
+from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.examples.packing import WINDOW, pack_sequences
 
 lengths_and_row = st.integers(1, 64).flatmap(

@@ -12,8 +12,8 @@ from sample_items import FOUR, PAIRS
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training import train_step
-from turnwise.training.examples.batches import IGNORED, Example
 from turnwise.training.examples.dataset import Dataset
+from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.examples.load_datasets import load_datasets
 from turnwise.training.examples.shards import in_memory_shard
 from turnwise.training.launch import preflight as preflight_module

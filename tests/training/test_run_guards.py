@@ -12,7 +12,8 @@ from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.core.messages import Conversation, Message
 from turnwise.training import train_step
 from turnwise.training.checkpoint_files import TrainerState, trainable_state
-from turnwise.training.examples.batches import Example, collate
+from turnwise.training.examples.batches import collate
+from turnwise.training.examples.example import Example
 from turnwise.training.examples.example_reader import misspell_user_turns
 from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.run_recipe import run_recipe

@@ -13,8 +13,9 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.examples.batches import Example, collate
+from turnwise.training.examples.batches import collate
 from turnwise.training.examples.dataset import Dataset
+from turnwise.training.examples.example import Example
 from turnwise.training.examples.load_datasets import load_datasets
 from turnwise.training.examples.packing import bucket_by_length
 from turnwise.training.examples.shards import in_memory_shard, open_shard, write_shard
@@ -37,9 +38,10 @@ def examples(count, seed=0):
         if kind == 1:
             plain = Example.causal(ids, [True] * size, 1.0, rng.random(size).astype(np.float32))
         elif kind == 2:
-            plain = Example(plain.ids, plain.targets, segment_lengths=(2, size - 2), labels=(1.0, -2.0))
+            labels = {"rating": np.array([1.0, -2.0], np.float32)}
+            plain = Example(plain.ids, plain.targets, segment_lengths=(2, size - 2), segment_labels=labels)
         elif kind == 3:
-            plain = Example(plain.ids, plain.targets, source=ids[:2].copy())
+            plain = Example(plain.ids, plain.targets, encoder_ids=ids[:2].copy())
         yield plain
 
 
@@ -47,12 +49,9 @@ def same(first, second):
     def alike(a, b):
         return (a is None) == (b is None) and (a is None or np.array_equal(a, b))
 
-    arrays = all(alike(getattr(first, n), getattr(second, n)) for n in ("ids", "targets", "weights", "source"))
-    return arrays and (first.units, first.segment_lengths, first.labels) == (
-        second.units,
-        second.segment_lengths,
-        second.labels,
-    )
+    arrays = all(alike(getattr(first, n), getattr(second, n)) for n in ("ids", "targets", "weights", "encoder_ids"))
+    labels = alike(first.segment_labels.get("rating"), second.segment_labels.get("rating"))
+    return arrays and labels and (first.units, first.segment_lengths) == (second.units, second.segment_lengths)
 
 
 class TestShards:
@@ -66,7 +65,7 @@ class TestShards:
         ):
             assert len(shard) == count
             assert all(same(loaded, example) for loaded, example in zip(shard, originals, strict=True))
-            assert shard.tokens == sum(e.size + (0 if e.source is None else len(e.source)) for e in originals)
+            assert shard.tokens == sum(e.size + (0 if e.encoder_ids is None else len(e.encoder_ids)) for e in originals)
 
     def test_reference_log_probs_are_stored_beside_the_examples(self, tmp_path):
         shard = write_shard(tmp_path / "shard", examples(3))
@@ -169,8 +168,8 @@ class TestRowsWithoutPacking:
 
     def test_encoder_inputs_are_padded_to_the_longest(self):
         short, long = (Example.causal([7, 8], [True, True]) for _ in range(2))
-        object.__setattr__(short, "source", np.array([1], np.int32))
-        object.__setattr__(long, "source", np.array([1, 2, 3], np.int32))
+        object.__setattr__(short, "encoder_ids", np.array([1], np.int32))
+        object.__setattr__(long, "encoder_ids", np.array([1, 2, 3], np.int32))
         batch = collate([[short], [long]], pad_id=9)
         assert batch.encoder_ids_BS.tolist() == [[1, 9, 9], [1, 2, 3]]
         assert batch.encoder_mask_BS.tolist() == [[1, 0, 0], [1, 1, 1]]

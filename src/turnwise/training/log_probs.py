@@ -8,7 +8,8 @@ from torch import Tensor
 
 from turnwise.models.language_model import LanguageModel
 from turnwise.training import chunked_cross_entropy as chunked
-from turnwise.training.examples.batches import IGNORED, Batch
+from turnwise.training.examples.batches import Batch
+from turnwise.training.examples.example import IGNORED
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:

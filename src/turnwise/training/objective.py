@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,9 @@ from turnwise.data.rows import Document
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.training.examples.batches import Batch, Example
+from turnwise.training.examples.batches import Batch
 from turnwise.training.examples.dialogue_windows import TruncationReport
+from turnwise.training.examples.example import Example
 from turnwise.training.log_probs import cross_entropy_sum
 
 
@@ -63,6 +64,10 @@ class LossOutput:
 class Objective(StrictModel):
     """Base class of objectives. The fields of a subclass are its options in a recipe.
 
+    An objective may predict vocabulary ids (`Example.targets`), or labels of tokens or segments under names that it
+    chooses (`Example.token_labels`, `Example.segment_labels`): class ids, scalars or vectors. Objectives with labels
+    override `loss`, `loss_denominator` and `metric_denominator`.
+
     Losses are sums. The trainer divides by `loss_denominator`, summed over all batches of a step, so the gradient does
     not depend on the micro-batch size.
 
@@ -88,8 +93,8 @@ class Objective(StrictModel):
         """
         raise NotImplementedError
 
-    def balance_labels(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the labels of a split, rescaled by class weights."""
+    def balance_labels(self, name: str, labels: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002
+        """Return the segment labels called `name` of a split, rescaled by class weights."""
         return labels
 
     def kl_example(

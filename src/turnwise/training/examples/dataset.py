@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from turnwise.core.messages import Conversation
 from turnwise.models.language_model import LanguageModel
 from turnwise.training.distributed.sharding import reshard
-from turnwise.training.examples.batches import Batch, Example, collate
+from turnwise.training.examples.batches import Batch, collate
 from turnwise.training.examples.dialogue_windows import TruncationReport
+from turnwise.training.examples.example import Example
 from turnwise.training.examples.packing import bucket_by_length, pack_sequences
 from turnwise.training.examples.shards import ExampleShard
 from turnwise.training.log_probs import autocast, segment_log_probs

@@ -10,7 +10,7 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.rows import Record
 from turnwise.data.typing_noise import add_typos
-from turnwise.training.examples.batches import Example
+from turnwise.training.examples.example import Example
 from turnwise.training.examples.recipe_sources import open_source
 from turnwise.training.hooks import TrainerHook
 from turnwise.training.objective import ExampleContext, Objective

@@ -21,9 +21,9 @@ from turnwise.data.sources import read_source
 from turnwise.models.language_model import LanguageModel
 from turnwise.models.model_folders import find_model_folder, weights_digest
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.examples.batches import Example
 from turnwise.training.examples.dataset import Dataset, DatasetSplits
 from turnwise.training.examples.dialogue_windows import TruncationReport
+from turnwise.training.examples.example import Example
 from turnwise.training.examples.example_reader import ExampleReader, misspell_user_turns
 from turnwise.training.examples.holdout import split_position
 from turnwise.training.examples.recipe_sources import open_source
@@ -80,9 +80,7 @@ def load_datasets(
         repeats.append(replay_tokens_per_epoch(recipe, train, repeats) / shards[REPLAY].tokens)
         train.append(shards[REPLAY])
     for split in (train, [shards[VALID]], [shards[TEST]]):
-        labels = recipe.objective.balance_labels(np.concatenate([shard.labels for shard in split]))
-        for shard in split:
-            shard.labels, labels = labels[: len(shard.labels)], labels[len(shard.labels) :]
+        _balance_labels(recipe.objective, split)
 
     def dataset(shards: Sequence[ExampleShard], repeats: Sequence[float] = ()) -> Dataset:
         return Dataset(
@@ -205,6 +203,16 @@ def _key(recipe: Recipe, context: ExampleContext) -> str:
         digest.update(weights_digest(find_model_folder(recipe.model.source)).encode())
     digest.update(f"{__version__}\0{context.renderer.chat_template}\0{context.tokenizer.backend.to_str()}".encode())
     return digest.hexdigest()
+
+
+def _balance_labels(objective: Objective, split: Sequence[ExampleShard]) -> None:
+    """Rescale the segment labels of a split by class weights, over all its shards."""
+    for name in sorted({name for shard in split for name in shard.segment_labels}):
+        shards = [shard for shard in split if name in shard.segment_labels]
+        sizes = [len(shard.segment_labels[name]) for shard in shards]
+        labels = objective.balance_labels(name, np.concatenate([shard.segment_labels[name] for shard in shards]))
+        for shard, values in zip(shards, np.split(labels, np.cumsum(sizes)[:-1]), strict=True):
+            shard.segment_labels[name] = values
 
 
 def _retention_objective(recipe: Recipe) -> Objective:

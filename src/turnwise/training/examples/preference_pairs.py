@@ -7,7 +7,7 @@ import numpy as np
 from turnwise.core.exchanges import Exchange, drop_exchanges, droppable_exchanges
 from turnwise.core.messages import Message
 from turnwise.text.rendering.reply_spans import RenderedReplies, render_replies, render_reply
-from turnwise.training.examples.batches import Example
+from turnwise.training.examples.example import Example
 from turnwise.training.objective import ExampleContext
 
 

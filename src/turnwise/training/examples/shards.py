@@ -3,34 +3,53 @@
 Text is tokenized once. Data larger than memory stays on disk, and a resumed run reuses the files.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import IO, Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.core.files import atomic_directory, atomic_write
-from turnwise.training.examples.batches import Example
+from turnwise.training.examples.example import Example
 
 # Array name → dtype. Arrays of all examples are concatenated: `sizes[i]` values of example i in `ids` and `targets`,
-# `source_sizes[i]` in `sources`, `part_counts[i]` in `part_sizes`, `label_counts[i]` in `labels`.
+# `encoder_sizes[i]` in `encoder_ids`, `segment_counts[i]` in `segment_sizes`. `label_sets[i]` is an index into the
+# label sets in `LABELS_FILE`; each label has an array of its own (`LabelSpec.array`).
 ARRAYS = {
     "ids": np.int32,
     "targets": np.int32,
     "weights": np.float32,
-    "sources": np.int32,
+    "encoder_ids": np.int32,
     "sizes": np.int32,
-    "source_sizes": np.int32,
+    "encoder_sizes": np.int32,
     "weighted": np.bool_,
     "units": np.float32,
-    "part_counts": np.int32,
-    "part_sizes": np.int32,
-    "label_counts": np.int32,
-    "labels": np.float32,
+    "segment_counts": np.int32,
+    "segment_sizes": np.int32,
+    "label_sets": np.int32,
 }
+LABELS_FILE = "labels.json"
 REF_LOGPROBS_FILE = "base.f32"
+
+
+class LabelSpec(NamedTuple):
+    """A label of a shard: one row of `shape` per token or per segment."""
+
+    level: Literal["token", "segment"]
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def array(self) -> str:
+        """Name of the array with the rows of all examples."""
+        return f"{self.level}_labels.{self.name}"
+
+
+LabelSet = tuple[LabelSpec, ...]
 
 
 class ExampleShard(Sequence[Example]):
@@ -38,23 +57,34 @@ class ExampleShard(Sequence[Example]):
 
     Attributes:
         lengths: token count of each example.
-        labels: labels of all examples, concatenated; objectives rescale them.
+        segment_labels: labels of all segments by name, concatenated; objectives rescale them.
         ref_logprobs: reference log-probabilities, `(examples, K)`; None before they are computed.
     """
 
-    def __init__(self, arrays: dict[str, NDArray[Any]], folder: Path | None = None) -> None:
-        self._arrays, self._folder = arrays, folder
+    def __init__(
+        self, arrays: dict[str, NDArray[Any]], label_sets: Sequence[LabelSet], folder: Path | None = None
+    ) -> None:
+        self._arrays, self._label_sets, self._folder = arrays, label_sets, folder
         self.lengths: NDArray[np.int32] = arrays["sizes"]
-        self.labels: NDArray[np.float32] = np.array(arrays["labels"])  # a copy, since the files are read-only
         self._starts = _offsets(arrays["sizes"])
-        self._source_starts = _offsets(arrays["source_sizes"])
+        self._encoder_starts = _offsets(arrays["encoder_sizes"])
         self._weight_starts = _offsets(np.where(arrays["weighted"], arrays["sizes"], 0))
-        self._segment_starts = _offsets(arrays["part_counts"])
-        self._label_starts = _offsets(arrays["label_counts"])
+        self._segment_starts = _offsets(arrays["segment_counts"])
+        self._label_starts = {spec: self._offsets_of_label(spec) for labels in label_sets for spec in labels}
+        # Copies, since the files are read-only.
+        self.segment_labels = {
+            spec.name: np.array(arrays[spec.array]) for spec in self._label_starts if spec.level == "segment"
+        }
         self.ref_logprobs: NDArray[np.float32] | None = None
         if folder is not None and (folder / REF_LOGPROBS_FILE).is_file():
             values = np.fromfile(folder / REF_LOGPROBS_FILE, np.float32)
             self.ref_logprobs = values.reshape(len(self), -1 if len(self) else 0)
+
+    def _offsets_of_label(self, spec: LabelSpec) -> NDArray[np.int64]:
+        """Start of each example's rows in a label array; an example without this label has none."""
+        has_label = np.array([spec in labels for labels in self._label_sets])[self._arrays["label_sets"]]
+        rows = self.lengths if spec.level == "token" else np.maximum(1, self._arrays["segment_counts"])
+        return _offsets(np.where(has_label, rows, 0))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -62,7 +92,7 @@ class ExampleShard(Sequence[Example]):
     @property
     def tokens(self) -> int:
         """Tokens of all examples, including encoder tokens."""
-        return int(self._starts[-1] + self._source_starts[-1])
+        return int(self._starts[-1] + self._encoder_starts[-1])
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -79,19 +109,28 @@ class ExampleShard(Sequence[Example]):
         arrays = self._arrays
         tokens = slice(self._starts[index], self._starts[index + 1])
         weights = slice(self._weight_starts[index], self._weight_starts[index + 1])
-        source = slice(self._source_starts[index], self._source_starts[index + 1])
+        encoder = slice(self._encoder_starts[index], self._encoder_starts[index + 1])
         segments = slice(self._segment_starts[index], self._segment_starts[index + 1])
-        labels = slice(self._label_starts[index], self._label_starts[index + 1])
         return Example(
             ids=arrays["ids"][tokens],
             targets=arrays["targets"][tokens],
             weights=arrays["weights"][weights] if arrays["weighted"][index] else None,
             units=float(arrays["units"][index]),
-            segment_lengths=tuple(arrays["part_sizes"][segments].tolist()),
-            labels=tuple(self.labels[labels].tolist()),
-            source=arrays["sources"][source] if source.start < source.stop else None,
+            segment_lengths=tuple(arrays["segment_sizes"][segments].tolist()),
+            token_labels=self._labels(index, "token"),
+            segment_labels=self._labels(index, "segment"),
+            encoder_ids=arrays["encoder_ids"][encoder] if encoder.start < encoder.stop else None,
             ref_logprobs=() if self.ref_logprobs is None else tuple(self.ref_logprobs[index].tolist()),
         )
+
+    def _labels(self, index: int, level: str) -> dict[str, NDArray[Any]]:
+        labels = {}
+        for spec in self._label_sets[self._arrays["label_sets"][index]]:
+            if spec.level == level:
+                starts = self._label_starts[spec]
+                values = self.segment_labels[spec.name] if level == "segment" else self._arrays[spec.array]
+                labels[spec.name] = values[starts[index] : starts[index + 1]]
+        return labels
 
     def save_ref_logprobs(self, ref_logprobs: NDArray[np.float32]) -> None:
         """Set the reference log-probabilities, `(examples, K)`, and write them beside the arrays on disk."""
@@ -101,8 +140,11 @@ class ExampleShard(Sequence[Example]):
 
     def digest(self, into: Any) -> None:
         """Update a `hashlib` object with everything that affects training."""
-        for name in ("ids", "targets", "weights", "sources", "sizes", "units", "part_sizes", "labels"):
-            into.update(np.ascontiguousarray(self._arrays[name]).data if len(self._arrays[name]) else b"")
+        labels = sorted(spec.array for spec in self._label_starts)
+        groups = [[name] for name in ("ids", "targets", "weights", "encoder_ids", "sizes", "units", "segment_sizes")]
+        for names in [*groups, labels]:
+            for name in names:
+                into.update(np.ascontiguousarray(self._arrays[name]).data if len(self._arrays[name]) else b"")
             into.update(b"|")
 
 
@@ -114,47 +156,76 @@ def _offsets(sizes: NDArray[Any]) -> NDArray[np.int64]:
 def in_memory_shard(examples: Iterable[Example]) -> ExampleShard:
     """Build a shard in memory."""
     chunks: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS}
+    label_sets: list[LabelSet] = []
     for example in examples:
-        for name, values in _flatten(example):
-            chunks[name].append(values)
-    return ExampleShard(
-        {name: np.concatenate(arrays or [np.empty(0, ARRAYS[name])]) for name, arrays in chunks.items()}
-    )
+        for name, values in _flatten(example, label_sets):
+            chunks.setdefault(name, []).append(values)
+    arrays = {name: np.concatenate(parts or [np.empty(0, ARRAYS[name])]) for name, parts in chunks.items()}
+    return ExampleShard(arrays, label_sets)
 
 
 def write_shard(folder: Path, examples: Iterable[Example]) -> ExampleShard:
     """Write examples to `folder` atomically, one at a time, and open it."""
+    label_sets: list[LabelSet] = []
     with atomic_directory(folder) as directory, ExitStack() as stack:
-        files: dict[str, IO[bytes]] = {name: stack.enter_context((directory / name).open("wb")) for name in ARRAYS}
+
+        def create(name: str) -> IO[bytes]:
+            return stack.enter_context((directory / name).open("wb"))
+
+        files = {name: create(name) for name in ARRAYS}
         for example in examples:
-            for name, values in _flatten(example):
+            for name, values in _flatten(example, label_sets):
+                if name not in files:
+                    files[name] = create(name)
                 files[name].write(values.tobytes())
+        (directory / LABELS_FILE).write_text(json.dumps(label_sets))
     return open_shard(folder)
 
 
 def open_shard(folder: Path) -> ExampleShard:
     """Open a shard on disk; its arrays are memory-mapped."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, dtype in ARRAYS.items():
-        path = folder / name
-        # An empty file cannot be mapped.
-        arrays[name] = np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
-    return ExampleShard(arrays, folder)
+    label_sets: list[LabelSet] = [
+        tuple(LabelSpec(level, name, dtype, tuple(shape)) for level, name, dtype, shape in labels)
+        for labels in json.loads((folder / LABELS_FILE).read_text())
+    ]
+    arrays = {name: _map_file(folder / name, np.dtype(dtype)) for name, dtype in ARRAYS.items()}
+    for spec in {spec for labels in label_sets for spec in labels}:
+        arrays[spec.array] = _map_file(folder / spec.array, np.dtype(spec.dtype)).reshape(-1, *spec.shape)
+    return ExampleShard(arrays, label_sets, folder)
 
 
-def _flatten(example: Example) -> Iterator[tuple[str, NDArray[Any]]]:
+def _map_file(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+    # An empty file cannot be mapped.
+    return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
+
+
+def _flatten(example: Example, label_sets: list[LabelSet]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the values of an example by array; a new set of labels is added to `label_sets`."""
     assert example.kl_example is None, "KL examples are built from neighbours when they are needed"
-    source = np.empty(0, np.int32) if example.source is None else example.source
+    encoder_ids = np.empty(0, np.int32) if example.encoder_ids is None else example.encoder_ids
     yield "ids", example.ids.astype(np.int32, copy=False)
     yield "targets", example.targets.astype(np.int32, copy=False)
     if example.weights is not None:
         yield "weights", example.weights.astype(np.float32, copy=False)
-    yield "sources", source.astype(np.int32, copy=False)
+    yield "encoder_ids", encoder_ids.astype(np.int32, copy=False)
     yield "sizes", np.array([example.size], np.int32)
-    yield "source_sizes", np.array([len(source)], np.int32)
+    yield "encoder_sizes", np.array([len(encoder_ids)], np.int32)
     yield "weighted", np.array([example.weights is not None])
     yield "units", np.array([example.units], np.float32)
-    yield "part_counts", np.array([len(example.segment_lengths)], np.int32)
-    yield "part_sizes", np.array(example.segment_lengths, np.int32)
-    yield "label_counts", np.array([len(example.labels)], np.int32)
-    yield "labels", np.array(example.labels, np.float32)
+    yield "segment_counts", np.array([len(example.segment_lengths)], np.int32)
+    yield "segment_sizes", np.array(example.segment_lengths, np.int32)
+    labels = [*_labels(example, "token"), *_labels(example, "segment")]
+    label_set = tuple(spec for spec, _ in labels)
+    if label_set not in label_sets:
+        label_sets.append(label_set)
+    yield "label_sets", np.array([label_sets.index(label_set)], np.int32)
+    yield from ((spec.array, values) for spec, values in labels)
+
+
+def _labels(example: Example, level: Literal["token", "segment"]) -> Iterator[tuple[LabelSpec, NDArray[Any]]]:
+    labels, rows = (
+        (example.token_labels, example.size) if level == "token" else (example.segment_labels, example.num_segments)
+    )
+    for name, values in sorted(labels.items()):
+        assert len(values) == rows, f"the label '{name}' has {len(values)} values instead of {rows}"
+        yield LabelSpec(level, name, values.dtype.str, values.shape[1:]), values

@@ -10,8 +10,8 @@ from turnwise.core.errors import InvalidData, UserError
 from turnwise.models.language_model import LanguageModel
 from turnwise.training.device_memory import REDUCE_MEMORY_HINT, available_memory
 from turnwise.training.distributed.sharding import local_shard
-from turnwise.training.examples.batches import IGNORED, Example
 from turnwise.training.examples.dataset import DatasetSplits
+from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.launch.throughput_probe import probe_throughput
 from turnwise.training.objective import ExampleContext
 from turnwise.training.recipe import Recipe
@@ -76,7 +76,7 @@ def preflight(
     """
     train = data.train
     sample = [train.example(index) for index in islice(train.epoch_indices(0).tolist(), 200)]
-    if not any(example.target_mask.any() for example in sample):
+    if not any(example.has_targets for example in sample):
         raise InvalidData("The training data has no target: every token of the first examples is masked.")
     parameters = list(model.module.parameters())
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
@@ -113,10 +113,10 @@ def with_micro_batch_size(recipe: Recipe, limit: int) -> Recipe:
 def render_spans(example: Example, context: ExampleContext) -> list[TextSpan]:
     """Decode an example into stretches of text that are, or are not, trained on."""
     decode = context.tokenizer.decode
-    if example.source is not None:
+    if example.encoder_ids is not None:
         target = example.targets[example.target_mask].tolist()
         return [
-            TextSpan(decode(example.source.tolist(), skip_special_tokens=False), is_target=False),
+            TextSpan(decode(example.encoder_ids.tolist(), skip_special_tokens=False), is_target=False),
             TextSpan(decode(target, skip_special_tokens=False), is_target=True),
         ]
     spans = []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from turnwise.core.messages import Conversation
 from turnwise.data.rows import Document
 from turnwise.training import objective
-from turnwise.training.examples.batches import Example
+from turnwise.training.examples.example import Example
 from turnwise.training.objective import ExampleContext
 
 

@@ -22,7 +22,8 @@ from turnwise.core.messages import Conversation
 from turnwise.data.rows import Document
 from turnwise.models.language_model import LanguageModel
 from turnwise.training import objective
-from turnwise.training.examples.batches import IGNORED, Batch, Example
+from turnwise.training.examples.batches import Batch
+from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.examples.preference_pairs import common_prefix_length, completion_examples, concatenate_segments
 from turnwise.training.log_probs import segment_log_probs
 from turnwise.training.objective import ExampleContext, LossOutput

@@ -10,7 +10,7 @@ Shapes: P packed segments (one answer each).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,10 +22,13 @@ from turnwise.core.messages import Conversation
 from turnwise.data.rows import Document
 from turnwise.models.language_model import LanguageModel
 from turnwise.training import objective
-from turnwise.training.examples.batches import Batch, Example
+from turnwise.training.examples.batches import Batch
+from turnwise.training.examples.example import Example
 from turnwise.training.examples.preference_pairs import completion_examples
 from turnwise.training.log_probs import segment_log_probs
 from turnwise.training.objective import ExampleContext, LossOutput
+
+RATING = "rating"  # label of an answer: its class weight, positive for a good answer, negative for a bad one
 
 
 class KtoObjective(objective.Objective):
@@ -47,7 +50,7 @@ class KtoObjective(objective.Objective):
     undesirable_weight: float | None = Field(None, gt=0)
 
     def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
-        """Yield the last answer with the label +1 (good) or −1 (bad)."""
+        """Yield the last answer with the rating +1 (good) or −1 (bad)."""
         if isinstance(item, Document) or item.rating is None:
             raise InvalidData(
                 "Tuning by ratings ('kto') needs answers that are labelled good or bad. This row has no label."
@@ -57,10 +60,10 @@ class KtoObjective(objective.Objective):
         if last is None:
             return
         for example in completion_examples([item.messages[: last + 1]], last, context, context.length) or ():
-            yield replace(example, labels=(1.0 if item.rating else -1.0,))
+            yield replace(example, segment_labels={RATING: np.array([1 if item.rating else -1], np.float32)})
 
-    def balance_labels(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Multiply the labels by the class weights λ."""
+    def balance_labels(self, name: str, labels: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002, there is only one label
+        """Multiply the ratings by the class weights λ."""
         num_good, num_bad = int((labels > 0).sum()), int((labels < 0).sum())
         has_both = bool(num_good and num_bad)
         larger = max(num_good, num_bad)
@@ -95,9 +98,9 @@ class KtoObjective(objective.Objective):
     def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:
         """Compute the KTO loss, summed over answers; `statistic` is z₀."""
         assert batch.ref_logprobs_P is not None, "computed before the first step"
-        assert batch.labels_P is not None, "every example has one"
         log_ratios_P = segment_log_probs(model, batch) - batch.ref_logprobs_P
-        signs_P, weights_P = batch.labels_P.sign(), batch.labels_P.abs()
+        ratings_P = batch.segment_labels[RATING]
+        signs_P, weights_P = ratings_P.sign(), ratings_P.abs()
         values_P = torch.sigmoid(self.beta * signs_P * (log_ratios_P - statistic))
         num_correct = float(((log_ratios_P > statistic) == (signs_P > 0)).sum())
         return LossOutput((weights_P * (1 - values_P)).sum(), {"accuracy": num_correct})

@@ -19,7 +19,7 @@ from turnwise.data.rows import Document
 from turnwise.models.language_model import ModelKind
 from turnwise.text.tokenization.tokenizer import MASK_TOKEN, Tokenizer
 from turnwise.training import objective
-from turnwise.training.examples.batches import IGNORED, Example
+from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives.clm import text_ids
 

@@ -16,8 +16,9 @@ from turnwise.data.rows import Document
 from turnwise.models.language_model import ModelKind
 from turnwise.text.rendering.reply_spans import render_reply
 from turnwise.training import objective
-from turnwise.training.examples.batches import IGNORED, Batch, Example
+from turnwise.training.examples.batches import Batch
 from turnwise.training.examples.dialogue_windows import count_dropped_exchanges
+from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.objective import ExampleContext
 
 
@@ -82,5 +83,5 @@ def decoder_example(source: list[int], reply: list[int], context: ExampleContext
         targets[: context.length],
         weights,
         weight,
-        source=np.asarray(source, dtype=np.int32),
+        encoder_ids=np.asarray(source, dtype=np.int32),
     )

@@ -16,8 +16,9 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document
 from turnwise.text.rendering.reply_spans import RenderedReplies
 from turnwise.training import objective
-from turnwise.training.examples.batches import Batch, Example
+from turnwise.training.examples.batches import Batch
 from turnwise.training.examples.dialogue_windows import split_dialogue
+from turnwise.training.examples.example import Example
 from turnwise.training.objective import ExampleContext
 
 

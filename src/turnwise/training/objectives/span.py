@@ -18,7 +18,7 @@ from turnwise.data.rows import Document
 from turnwise.models.language_model import ModelKind
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import objective
-from turnwise.training.examples.batches import Example
+from turnwise.training.examples.example import Example
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives.clm import text_ids
 from turnwise.training.objectives.seq2seq import decoder_example
