@@ -148,7 +148,7 @@ class TestErrors:
 
     def test_data_without_assistant_messages_is_rejected(self, load, tmp_path):
         path = write_chats(tmp_path / "a.jsonl", [["Hello"], ["Anybody?"]])
-        refused(load, path, "nothing to learn from", "no conversation with an assistant turn")
+        refused(load, path, "has no training example", "no conversation with an assistant turn")
 
     def test_an_empty_training_split_is_rejected(self, load, tmp_path):
         path = write_chats(tmp_path / "a.jsonl", small_talk(1))
@@ -188,7 +188,7 @@ class TestErrors:
 
 class TestBaseModel:
     def test_a_sequence_length_above_the_context_is_rejected(self, recipe):
-        with pytest.raises(InvalidParameter, match="'row_length' is 129, but the model's context holds 128 tokens"):
+        with pytest.raises(InvalidParameter, match="'max_seq_len' is 129, but the model's context is 128 tokens"):
             load_base_model(recipe(max_seq_len=129))
 
     def test_a_tokenizer_with_a_larger_vocabulary_is_rejected(self, recipe, values, corpus, tmp_path):

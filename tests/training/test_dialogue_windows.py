@@ -136,9 +136,9 @@ class TestMaxSeqLen:
         assert resolved_settings(chats).max_seq_len == 128
 
     def test_the_default_covers_the_dialogues(self, resolved_settings, tmp_path, monkeypatch):
-        from turnwise.training.launch import auto_seq_len as row_length
+        from turnwise.training.launch import auto_seq_len
 
-        monkeypatch.setattr(row_length, "DEFAULT_MAX_SEQ_LEN", 32)
+        monkeypatch.setattr(auto_seq_len, "DEFAULT_MAX_SEQ_LEN", 32)
         short = write_chats(tmp_path / "short.jsonl", [["Where is it?", "Here."]] * 8)
         long = write_chats(tmp_path / "long.jsonl", [[f"{text} " * 2 for text in talk] for talk in small_talk(8)])
         assert resolved_settings(short).max_seq_len == 64
@@ -168,6 +168,6 @@ def test_truncation_is_reported_before_the_run_and_in_its_result(values, tmp_pat
     run_recipe(recipe, hooks=[hook], device=torch.device("cpu"))
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert [data.truncation.dialogues for data in hook.data] == [2, 2]
-    assert "2 dialogues longer than a row of 64 tokens" in hook.data[0].truncation.sentences(64)[0]
+    assert "2 dialogues longer than 64 tokens" in hook.data[0].truncation.sentences(64)[0]
     assert result["truncation"]["dialogues"] == 2
     assert result["max_seq_len"] == 64

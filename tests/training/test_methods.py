@@ -44,7 +44,7 @@ class TestFreeze:
             run_recipe(method_recipe({"name": "freeze", "parameters": ["transformer.*"]}), device=CPU)
 
     def test_more_layers_than_the_model_has_are_rejected(self, method_recipe):
-        with pytest.raises(InvalidParameter, match="'last' is 9, but the model has 2 layers"):
+        with pytest.raises(InvalidParameter, match="'last_layers' is 9, but the model has 2 layers"):
             run_recipe(method_recipe({"name": "freeze", "last_layers": 9}), device=CPU)
 
     def test_only_the_decoder_of_an_encoder_decoder_is_trained(self, method_recipe, tmp_path, base_folder):

@@ -33,16 +33,16 @@ class TestRows:
     @settings(max_examples=50)
     @given(lengths_and_row, st.integers())
     def test_every_example_is_in_exactly_one_row(self, case, seed):
-        lengths, row_length = case
-        rows = pack_sequences(lengths, row_length, seed=seed)
+        lengths, max_seq_len = case
+        rows = pack_sequences(lengths, max_seq_len, seed=seed)
         assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
 
     @settings(max_examples=50)
     @given(lengths_and_row, st.integers())
     def test_no_row_exceeds_the_length_and_none_is_empty(self, case, seed):
-        lengths, row_length = case
+        lengths, max_seq_len = case
         assert all(
-            0 < sum(lengths[i] for i in row) <= row_length for row in pack_sequences(lengths, row_length, seed=seed)
+            0 < sum(lengths[i] for i in row) <= max_seq_len for row in pack_sequences(lengths, max_seq_len, seed=seed)
         )
 
     @settings(max_examples=50)

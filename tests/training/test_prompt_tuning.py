@@ -62,7 +62,7 @@ class TestPromptTuning:
     def test_a_second_prompt_tuning_is_rejected(self, method_recipe, tmp_path):
         first = method_recipe(self.SOFT)
         run_recipe(first, device=CPU)
-        with pytest.raises(InvalidParameter, match="has a soft prompt already"):
+        with pytest.raises(InvalidParameter, match="has virtual tokens already"):
             run_recipe(method_recipe(self.SOFT, model={"from": first.out}, out=str(tmp_path / "again")), device=CPU)
 
     def test_virtual_tokens_can_be_initialized_from_text(self, method_recipe, tokenizer):

@@ -88,15 +88,14 @@ class TestReplies:
     def test_replies_without_an_end_are_dropped(self, untrained, tokenizer):
         """A model with random weights never ends a reply."""
         recipe = make_recipe({"train": "none", "replay_ratio": 0.5}, training={"max_seq_len": 64})
-        with pytest.raises(InvalidData, match="completed no reply to any of the prompts"):
+        with pytest.raises(InvalidData, match="the base model completed none"):
             list(SelfDistillReplay(recipe, untrained, Renderer.from_tokenizer(tokenizer)).dialogues(10))
 
     def test_progress_is_reported(self, box):
-        calls = []
+        hook = RecordingHook()
         recipe = make_recipe({"train": "none", "replay_ratio": 0.5})
-        rehearsal = SelfDistillReplay(recipe, box.model, box.renderer, lambda *arguments: calls.append(arguments))
-        list(rehearsal.dialogues(6))
-        assert calls == [(done, 6) for done in range(1, 7)]
+        list(SelfDistillReplay(recipe, box.model, box.renderer, [hook]).dialogues(6))
+        assert hook.replay == [(count, 6) for count in range(1, 7)]
 
     def test_replay_prompts_replace_the_bundled_prompts(self, box, tmp_path):
         prompt_texts = [[f"Say {word}.", "No."] for word in ("one", "two", "three", "four")]
@@ -112,7 +111,7 @@ class TestReplies:
         renderer = replace(box.renderer, chat_template=picky + box.renderer.chat_template)
         recipe = make_recipe({"train": str(write_chats(tmp_path / "a.jsonl", small_talk(40))), "replay_ratio": 0.5})
         zebra = Conversation((Message("user", "Who?"), Message("assistant", "Zebra")))
-        data = load_datasets(recipe, renderer, box.model, rehearses=lambda _: [zebra, *replay_dialogues[:4]])
+        data = load_datasets(recipe, renderer, box.model, generate_replay=lambda _: [zebra, *replay_dialogues[:4]])
         assert data.num_replayed == 4
 
     @pytest.mark.parametrize("method", ["full", {"name": "lora", "rank": 2}])

@@ -52,19 +52,17 @@ class TruncationReport:
         sentences = []
         if self.dialogues:
             sentences.append(
-                f"{pluralize(self.dialogues, 'dialogue')} longer than a row of {length:,} tokens: the oldest exchanges "
-                "are left out, as in serving"
+                f"{pluralize(self.dialogues, 'dialogue')} longer than {length:,} tokens: the oldest exchanges "
+                "are dropped, as in serving"
             )
         if self.tokens:
             counts = ((self.cut_replies, "cut at the end"), (self.left_out_replies, "left out"))
             replies = [f"{pluralize(count, 'reply', 'replies')} {action}" for count, action in counts if count]
-            sentences.append(
-                f"{' and '.join(replies)}, {self.tokens:,} tokens: with their question they do not fit a row"
-            )
+            sentences.append(f"{' and '.join(replies)}, {self.tokens:,} tokens: they do not fit after their prompt")
         if self.unservable_replies:
             sentences.append(
-                f"{pluralize(self.unservable_replies, 'reply', 'replies')} left out: the chat template cannot write "
-                "them after the prompt they are served after"
+                f"{pluralize(self.unservable_replies, 'reply', 'replies')} left out: the chat template cannot render "
+                "them after their serving prompt"
             )
         if self.unread:
             sentences.append(

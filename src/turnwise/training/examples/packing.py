@@ -11,12 +11,12 @@ from collections.abc import Sequence
 WINDOW = 4096  # examples packed together; larger packs denser, smaller keeps the order more random
 
 
-def pack_sequences(lengths: Sequence[int], row_length: int, *, seed: int) -> list[list[int]]:
+def pack_sequences(lengths: Sequence[int], max_seq_len: int, *, seed: int) -> list[list[int]]:
     """Pack every example into exactly one row; return the example indices of each row.
 
     Args:
-        lengths: token count of each example, none above `row_length`.
-        row_length: maximum tokens per row.
+        lengths: token count of each example, none above `max_seq_len`.
+        max_seq_len: maximum tokens per row.
         seed: seed of the shuffle. The same seed gives the same rows in the same order; use another for every epoch.
     """
     rng = random.Random(seed)
@@ -24,7 +24,7 @@ def pack_sequences(lengths: Sequence[int], row_length: int, *, seed: int) -> lis
     rng.shuffle(order)
     rows: list[list[int]] = []
     for start in range(0, len(order), WINDOW):
-        rows.extend(_pack_window(order[start : start + WINDOW], lengths, row_length))
+        rows.extend(_pack_window(order[start : start + WINDOW], lengths, max_seq_len))
     rng.shuffle(rows)
     return rows
 
@@ -48,18 +48,18 @@ def bucket_by_length(lengths: Sequence[int], group: int, *, seed: int) -> list[l
     return [[index] for bucket in groups for index in bucket]
 
 
-def _pack_window(window: Sequence[int], lengths: Sequence[int], row_length: int) -> list[list[int]]:
+def _pack_window(window: Sequence[int], lengths: Sequence[int], max_seq_len: int) -> list[list[int]]:
     rows: list[list[int]] = []
     free: list[tuple[int, int]] = []  # (free tokens, row index), sorted
     for index in sorted(window, key=lambda i: -lengths[i]):  # stable: equal lengths stay in shuffled order
         length = lengths[index]
-        assert length <= row_length, "examples are truncated before packing"
+        assert length <= max_seq_len, "examples are truncated before packing"
         best = bisect_left(free, (length, -1))
         if best < len(free):
             size, row = free.pop(best)
             rows[row].append(index)
         else:
-            size, row = row_length, len(rows)
+            size, row = max_seq_len, len(rows)
             rows.append([index])
         insort(free, (size - length, row))
     return rows
