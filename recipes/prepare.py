@@ -1,8 +1,8 @@
-"""Make the data of the recipes in `objectives/` from dialogues: prepare.py DIALOGUES.jsonl FOLDER
+"""Builds the data of the recipes in `objectives/` from dialogues: prepare.py DIALOGUES.jsonl FOLDER
 
-FOLDER receives `dialogues.jsonl`, a copy; `pairs.jsonl`, in which a curt form of every last answer is the rejected one;
-`rated.jsonl`, in which half of the dialogues end curtly and are rated bad; and `tokenizer/`, trained on the dialogues,
-for models that start from nothing.
+FOLDER receives `dialogues.jsonl`, a copy; `pairs.jsonl`, with a curt form of the last reply as the rejected one;
+`rated.jsonl`, in which half of the dialogues end with the curt reply and are rated bad; and `tokenizer/`, trained on
+the dialogues, for new models.
 """
 
 import re
@@ -16,42 +16,42 @@ from turnwise.data.jsonl_writer import write_jsonl
 from turnwise.data.sources import read_source
 from turnwise.text.tokenization.bpe_training import train_bpe
 
-VOCABULARY = 2048
+VOCAB_SIZE = 2048
 
 
-def answered(path: Path) -> list[Conversation]:
-    """The dialogues that end with the assistant."""
-    talks = (item for item in read_source(path) if isinstance(item, Conversation))
-    return [talk for talk in talks if talk.messages[-1].role == "assistant" and talk.num_turns > 1]
+def read_answered_dialogues(path: Path) -> list[Conversation]:
+    """Read the dialogues that end with a reply."""
+    dialogues = (item for item in read_source(path) if isinstance(item, Conversation))
+    return [item for item in dialogues if item.messages[-1].role == "assistant" and item.num_turns > 1]
 
 
-def with_curt_ends(talks: Sequence[Conversation]) -> Iterator[Conversation]:
-    """Every dialogue, with a curt form of its last answer as the one that was rejected."""
-    for talk in talks:
-        *before, last = talk.messages
-        if (said := curt(last.content)) != last.content:
-            yield replace(talk, rejected=(*before, replace(last, content=said)))
+def with_rejected_replies(dialogues: Sequence[Conversation]) -> Iterator[Conversation]:
+    """Yield each dialogue with a curt form of its last reply as the rejected one."""
+    for dialogue in dialogues:
+        *history, reply = dialogue.messages
+        if (curt_reply := shorten(reply.content)) != reply.content:
+            yield replace(dialogue, rejected=(*history, replace(reply, content=curt_reply)))
 
 
-def curt(text: str) -> str:
-    """A text as somebody says it who would rather be elsewhere: its first sentence, without capitals and marks."""
+def shorten(text: str) -> str:
+    """Return the first sentence in lower case without final punctuation."""
     return re.split(r"(?<=[.!?。！？])\s*", text)[0].lower().rstrip(".!?。！？ ")
 
 
 def main(dialogues: Path, folder: Path) -> None:
     """Write the files."""
-    talks = answered(dialogues)
-    pairs = list(with_curt_ends(talks))
+    answered = read_answered_dialogues(dialogues)
+    pairs = list(with_rejected_replies(answered))
     rated = [
         Conversation(pair.rejected if number % 2 else pair.messages, pair.meta, rating=number % 2 == 0)
         for number, pair in enumerate(pairs)
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    write_jsonl(folder / "dialogues.jsonl", talks)
+    write_jsonl(folder / "dialogues.jsonl", answered)
     write_jsonl(folder / "pairs.jsonl", pairs)
     write_jsonl(folder / "rated.jsonl", rated)
-    texts = (message.content for talk in talks for message in talk.messages)
-    train_bpe(texts, vocab_size=VOCABULARY).save(folder / "tokenizer")
+    texts = (message.content for dialogue in answered for message in dialogue.messages)
+    train_bpe(texts, vocab_size=VOCAB_SIZE).save(folder / "tokenizer")
 
 
 if __name__ == "__main__":

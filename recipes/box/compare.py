@@ -1,9 +1,9 @@
-"""The model in the box beside what it should beat: compare.py BOX [--model FOLDER] [--limit N]
+"""Evaluates the bundled model: compare.py BOX [--model FOLDER] [--limit N]
 
-BOX is the folder of its making, with `data/` and `pretrained/`. On every held-out set the model is compared with what
-it was before it was tuned, answering with the same parameters, and with two baselines that learned from what it was
-tuned on last (`short.jsonl`): an n-gram model of its tokens, and the answer to the most similar question. Prints the
-tables of the model card; `pack.py` puts them there.
+BOX is the folder of its training, with `data/` and `pretrained/`. On every held-out set the model is compared with the
+pretrained model, with the same generation parameters, and with two baselines built from the data of the last stage
+(`short.jsonl`): an n-gram model of its tokens, and the answer to the most similar question. Prints the tables of the
+model card, which `pack.py` adds to it.
 """
 
 import argparse
@@ -28,33 +28,35 @@ HELD_OUT = {
     "valid_support.jsonl": "customer support (Bitext, validation split)",
     "valid_chat.jsonl": "open-domain talk (Self-dialogue, validation split)",
     "valid_small_talk.jsonl": "small talk (same grammar, another seed)",
-    "valid_short.jsonl": "support in few words, and names it never saw (same grammars, another seed)",
+    "valid_short.jsonl": "support in few words, and unseen names (same grammars, another seed)",
 }
-PROBES = ("golden", "contradiction", "recall", "knowledge")  # ask the same whatever the data is
-TOKENS = 128  # of an answer
+PROBES = ("golden", "contradiction", "recall", "knowledge")  # independent of the data
+MAX_TOKENS = 128  # per answer
 
 
 def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
-    """Markdown: the probes once, then a table for every held-out set."""
-    asked = {**load_generation_defaults(folder), "max_tokens": TOKENS}
+    """Markdown: a table of the probes, then a table for every held-out set."""
+    sampling = {**load_generation_defaults(folder), "max_tokens": MAX_TOKENS}
     data = box / "data"
     lines: list[str] = []
     cache = SqliteResponseCache(Settings.from_environment().home / "evaluations.db")
     try:
         model, untuned = (
-            partial(open_model_under_test, str(each), cache, sampling=asked) for each in (folder, box / "pretrained")
+            partial(open_model_under_test, str(path), cache, sampling=sampling) for path in (folder, box / "pretrained")
         )
-        others: dict[str, OpenSystem] = {
+        references: dict[str, OpenSystem] = {
             "the untuned model": untuned,
             "the 4-gram model": partial(open_baseline, "ngram", data / "short.jsonl", folder),
             "retrieval": partial(open_baseline, "retrieval", data / "short.jsonl", folder),
         }
         lines += probes(evaluate(model, untuned, [], load_metrics(PROBES)).scorecard)
-        chosen = [metric for metric in load_metrics() if metric.NAME not in PROBES]
-        for file, name in HELD_OUT.items():
-            talks = [item for item in islice(read_source(data / file), limit) if isinstance(item, Conversation)]
-            cards = {said: evaluate(model, other, talks, chosen).scorecard for said, other in others.items()}
-            lines += [f"**{name}**, {len(talks)} dialogues, 3 answers to each.", "", *beside(cards)]
+        data_metrics = [metric for metric in load_metrics() if metric.NAME not in PROBES]
+        for file, title in HELD_OUT.items():
+            dialogues = [item for item in islice(read_source(data / file), limit) if isinstance(item, Conversation)]
+            cards = {
+                name: evaluate(model, reference, dialogues, data_metrics).scorecard for name, reference in references.items()
+            }
+            lines += [f"**{title}**, {len(dialogues)} dialogues, 3 answers to each.", "", *comparison(cards)]
             print("\n".join(lines[-30:]), flush=True)
     finally:
         cache.close()
@@ -62,51 +64,54 @@ def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
 
 
 def probes(card: Scorecard) -> list[str]:
-    """What was written for every model, and what tuning gained and lost of it."""
+    """Table of the probes, and the golden cases that tuning gained and lost."""
     gained = len(card.flips) - card.negative_flips
     unsafe = sum(flip.is_safety and flip.was_correct for flip in card.flips)
     return [
-        "| written for every model | model | 95 % | untuned |",
+        "| probe | model | 95 % | untuned |",
         "| --- | --- | --- | --- |",
-        *(f"| {line.label} | {shown(line)} | {ranged(line)} | {other(line)} |" for line in card.rows),
-        f"\nOf the golden set tuning gained {gained} cases and lost {card.negative_flips}, {unsafe} of them of safety.",
+        *(
+            f"| {row.label} | {format_value(row)} | {format_interval(row)} | {format_reference(row)} |"
+            for row in card.rows
+        ),
+        f"\nTuning gained {gained} golden cases and lost {card.negative_flips}, {unsafe} of them safety cases.",
         "",
     ]
 
 
-def beside(cards: Mapping[str, Scorecard]) -> list[str]:
-    """One held-out set: the model, and every other one with what the difference is."""
-    rows = {said: {line.name: line for line in card.rows} for said, card in cards.items()}
-    full = max(rows.values(), key=len)  # some have no likelihoods
+def comparison(cards: Mapping[str, Scorecard]) -> list[str]:
+    """Table of one held-out set: the model, and every reference with the sign of a significant difference."""
+    rows = {name: {row.name: row for row in card.rows} for name, card in cards.items()}
+    all_metrics = max(rows.values(), key=len)  # some references have no likelihoods
     lines = [
         "| | model | 95 % | untuned | 4-gram | most similar question's answer |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name, line in full.items():
-        values = " | ".join(other(row.get(name)) for row in rows.values())
-        lines.append(f"| {line.label} | {shown(line)} | {ranged(line)} | {values} |")
-    for said, card in cards.items():
-        lines.append(f"\nAgainst {said}: {card.verdict}. {' '.join(card.reasons)}")
+    for metric, row in all_metrics.items():
+        values = " | ".join(format_reference(by_metric.get(metric)) for by_metric in rows.values())
+        lines.append(f"| {row.label} | {format_value(row)} | {format_interval(row)} | {values} |")
+    for name, card in cards.items():
+        lines.append(f"\nAgainst {name}: {card.verdict}. {' '.join(card.reasons)}")
     return [*lines, ""]
 
 
-def shown(line: ScorecardRow) -> str:
+def format_value(row: ScorecardRow) -> str:
     """The model's value."""
-    return f"{line.value:{line.value_format}}"
+    return f"{row.value:{row.value_format}}"
 
 
-def ranged(line: ScorecardRow) -> str:
-    """Its interval."""
-    return f"{line.interval.low:{line.value_format}} to {line.interval.high:{line.value_format}}"
+def format_interval(row: ScorecardRow) -> str:
+    """The confidence interval of the model's value."""
+    return f"{row.interval.low:{row.value_format}} to {row.interval.high:{row.value_format}}"
 
 
-def other(line: ScorecardRow | None) -> str:
-    """The value of what it is compared with, and what the difference is where that is judged."""
-    if line is None or line.base_value is None:
+def format_reference(row: ScorecardRow | None) -> str:
+    """The reference's value, with the sign of the difference if the metric counts for the verdict."""
+    if row is None or row.base_value is None:
         return "–"
-    told = {"worse": " (model worse)"} if line.one_sided else {"better": " (model better)", "worse": " (model worse)"}
-    mark = told.get(line.verdict, "") if line.counts_for_verdict else ""
-    return f"{line.base_value:{line.value_format}}{mark}"
+    marks = {"worse": " (model worse)"} if row.one_sided else {"better": " (model better)", "worse": " (model worse)"}
+    mark = marks.get(row.verdict, "") if row.counts_for_verdict else ""
+    return f"{row.base_value:{row.value_format}}{mark}"
 
 
 def main() -> None:
@@ -115,11 +120,11 @@ def main() -> None:
     parser.add_argument("box", type=Path)
     parser.add_argument("--model", default="box")
     parser.add_argument("--limit", type=int, default=200)
-    parser.add_argument("--out", type=Path, help="a file for the tables")
-    said = parser.parse_args()
-    found = "\n".join(tables(resolve_model_folder(said.model), said.box, said.limit)) + "\n"
-    if said.out:
-        said.out.write_text(found)
+    parser.add_argument("--out", type=Path, help="file for the tables")
+    options = parser.parse_args()
+    markdown = "\n".join(tables(resolve_model_folder(options.model), options.box, options.limit)) + "\n"
+    if options.out:
+        options.out.write_text(markdown)
 
 
 if __name__ == "__main__":

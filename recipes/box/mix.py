@@ -1,7 +1,7 @@
-"""Weights between two stages: mix.py BASE TUNED SHARE OUT
+"""Interpolates the weights of two models: mix.py BASE TUNED ALPHA OUT
 
-OUT gets SHARE of TUNED and the rest of BASE (Wortsman et al. 2022, WiSE-FT): most of what a stage taught, and less of
-what it cost.
+OUT gets (1−ALPHA)·BASE + ALPHA·TUNED (WiSE-FT, Wortsman et al. 2022), which keeps most of the gain of a stage and
+reduces forgetting.
 """
 
 import sys
@@ -14,13 +14,13 @@ from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.export import export_model
 
 
-def main(base: Path, tuned: Path, share: float, out: Path) -> None:
-    """Write the folder."""
-    model, other = (checkpoint.load(folder, dtype=torch.float32) for folder in (base, tuned))
-    weights = dict(other.decoder.named_parameters())
+def main(base: Path, tuned: Path, alpha: float, out: Path) -> None:
+    """Write the interpolated model."""
+    model, tuned_model = (checkpoint.load(folder, dtype=torch.float32) for folder in (base, tuned))
+    weights = dict(tuned_model.decoder.named_parameters())
     with torch.no_grad():
         for name, parameter in model.decoder.named_parameters():
-            parameter.lerp_(weights[name], share)
+            parameter.lerp_(weights[name], alpha)
     export_model(out, model, Tokenizer.load(base))
 
 

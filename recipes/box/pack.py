@@ -1,7 +1,7 @@
-"""Put a trained model into the package: pack.py MODEL TARGET BOX
+"""Puts a trained model into the package: pack.py MODEL TARGET BOX
 
-MODEL is the folder that the last stage made, TARGET the package's `box` folder, BOX the folder with `data/` and the
-stages' runs. Weights are stored in bfloat16; the card's figures are measured here, on what was stored.
+MODEL is the result of the last stage, TARGET the package's `box` folder, BOX the folder with `data/` and the runs of
+the stages. Weights are stored in bfloat16; the tables of the card are measured on the stored model.
 """
 
 import json
@@ -22,13 +22,13 @@ SAMPLING = {"do_sample": True, "temperature": 0.3, "top_p": 0.9}
 
 
 def main(source: Path, target: Path, box: Path) -> None:
-    """Write the package folder, its card and the curves."""
+    """Write the package folder, the card and the loss curves."""
     model = checkpoint.load(source, dtype=torch.float32)
     export_model(target, model, Tokenizer.load(source), generation=SAMPLING, dtype=torch.bfloat16)
     decoder = model.decoder
-    runs = json.loads((HERE / "stages.json").read_text())  # a stage that was not run again is told as it was then
-    here = [name for name in runs if (box / name / "result.json").exists()]
-    runs |= {name: json.loads((box / name / "result.json").read_text()) for name in here}
+    runs = json.loads((HERE / "stages.json").read_text())  # figures of stages that were not run again
+    rerun = [name for name in runs if (box / name / "result.json").exists()]
+    runs |= {name: json.loads((box / name / "result.json").read_text()) for name in rerun}
     values = {
         "parameters": f"{sum(p.numel() for p in decoder.parameters()):,}",
         "layers": decoder.config.num_layers,
@@ -45,9 +45,9 @@ def main(source: Path, target: Path, box: Path) -> None:
     for name, value in values.items():
         card = card.replace(f"@{name}@", str(value))
     (target / "README.md").write_text(card, encoding="utf-8")
-    for name in here:
+    for name in rerun:
         shutil.copy(box / name / METRICS_FILE, HERE / f"curve-{name}.jsonl")
-        plot_loss(box / name / METRICS_FILE, HERE / f"curve-{name}.png", title=f"The model in the box: {name}")
+        plot_loss(box / name / METRICS_FILE, HERE / f"curve-{name}.png", title=f"Bundled model: {name}")
 
 
 if __name__ == "__main__":
