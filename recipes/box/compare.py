@@ -54,7 +54,8 @@ def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
         for file, title in HELD_OUT.items():
             dialogues = [item for item in islice(read_source(data / file), limit) if isinstance(item, Conversation)]
             cards = {
-                name: evaluate(model, reference, dialogues, data_metrics).scorecard for name, reference in references.items()
+                name: evaluate(model, reference, dialogues, data_metrics).scorecard
+                for name, reference in references.items()
             }
             lines += [f"**{title}**, {len(dialogues)} dialogues, 3 answers to each.", "", *comparison(cards)]
             print("\n".join(lines[-30:]), flush=True)

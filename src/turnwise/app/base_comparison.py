@@ -67,7 +67,7 @@ def plan_comparison(recipe: "Recipe", preset: ComparisonPreset, size: Comparison
     if not base or OBJECTIVES.plugin_name(recipe.objective) in TEXT_INFILLING_OBJECTIVES:
         return None
     run_dir = output_dir(recipe)
-    renderers = {name: load_renderer(name) for name in (str(run_dir), base)} if recipe.data.skip_bad else {}
+    renderers = {name: load_renderer(name) for name in (str(run_dir), base)} if recipe.data.skip_bad_rows else {}
     dialogues = held_out_dialogues(
         recipe, size.max_dialogues, lambda dialogue: template_error(dialogue, renderers) is None
     )

@@ -73,13 +73,12 @@ def _compare(console: Any, recipe: "Recipe", preset: "ComparisonPreset", size: "
     print_scorecard(evaluation.scorecard, console)
     assert config.report_dir is not None
     console.print(f"The report is {config.report_dir / 'report.html'}.", markup=False)
-    can_replay = (
-        recipe.method.TRAINS_WEIGHTS and not recipe.data.rehearse and OBJECTIVES.plugin_name(recipe.objective) == "sft"
-    )
+    is_sft = OBJECTIVES.plugin_name(recipe.objective) == "sft"
+    can_replay = is_sft and recipe.method.TRAINS_WEIGHTS and not recipe.data.replay_ratio
     if can_replay and has_regressed(evaluation.scorecard):
         console.print(
             "The model forgot some of what its base could do. "
-            "Train with --rehearse 0.5 to also learn the base's own answers."
+            "Train with --replay-ratio 0.5 to also train on the base's own replies."
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.text import Text
 
-from turnwise.cli.scorecard_table import progress_bar
+from turnwise.cli.progress_bars import progress_bar
 from turnwise.core.plurals import pluralize
 from turnwise.training.hooks import ReplySample, StepReport, TrainerHook, TrainingResult, ValidationReport, perplexity
 from turnwise.training.loggers import ProgressBarHook
