@@ -177,7 +177,12 @@ class TestErrors:
         path = write_chats(tmp_path / "a.jsonl", [["Hello", "Hi"], ["Hello", "Hi", "Bye"]])
         template = "{% if messages|length > 2 %}{{ raise_exception('too long a talk') }}{% endif %}"
         template += "{% for m in messages %}{{ m['content'] }}<|end|>{% endfor %}"
-        recipe_values = {"model": {"from": "x"}, "data": {"train": str(path), "valid_fraction": 0}, "out": "x"}
+        recipe_values = {
+            "model": {"from": "x"},
+            "data": {"train": str(path), "valid_fraction": 0},
+            "training": {"max_seq_len": 64},
+            "out": "x",
+        }
         renderer = Renderer(tokenizer, template)
         with pytest.raises(InvalidData, match=r"a\.jsonl, line 2: .*too long a talk"):
             load_datasets(parse_recipe(recipe_values, origin="test"), renderer, untrained)

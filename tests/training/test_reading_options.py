@@ -33,7 +33,7 @@ def test_a_source_of_a_recipe_has_read_options(table):
 
 def test_flags_apply_to_all_data_files_of_the_command_line(table, tmp_path):
     flags = RecipeFlags(
-        None, tmp_path / "out", None, None, {"valid": table}, {}, False,
+        None, tmp_path / "out", None, None, {"valid": table}, {},
         recipe_keys(read_options(encoding="windows-1252", columns=["user=Frage,assistant=Antwort"])),
     )  # fmt: skip
     data = flags.to_recipe(table).data
@@ -46,7 +46,7 @@ def test_all_splits_of_a_folder_have_the_read_options_of_the_training_split(tmp_
     values = {"model": {"from": "x"}, "out": "y", "data": {"train": [{"path": str(tmp_path), **GIVEN, "max_items": 1}]}}
     (valid,) = with_splits(parse_recipe(values, origin="test")).data.valid
     assert contents(valid) == [["a", "b"]]
-    assert valid.limit is None
+    assert valid.max_items is None
 
 
 def test_unused_columns_are_reported_before_the_run():

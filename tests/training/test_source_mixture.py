@@ -140,8 +140,8 @@ class TestRepeats:
     @pytest.mark.parametrize(
         ("train", "says"),
         [
-            ([{"path": "a", "weight": 1}, {"path": "b"}], "every training source a 'weight', or none"),
-            ([{"path": "a", "weight": 1, "repeat": 2}], "leave one of them out"),
+            ([{"path": "a", "weight": 1}, {"path": "b"}], "a 'weight' for every training source, or for none"),
+            ([{"path": "a", "weight": 1, "repeat": 2}], "use only one of them"),
             ([{"path": "a", "weight": 0}], "greater than 0"),
         ],
     )
