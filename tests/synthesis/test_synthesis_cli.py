@@ -164,7 +164,12 @@ def test_made_dialogues_are_trained_on_as_they_are_and_weighed(folder):
 
     box = resolve_model_folder(None)
     weighed = [{"path": str(folder / "made.jsonl"), "weight": 1}, {"path": str(folder / "scored.jsonl"), "weight": 3}]
-    values = {"model": {"from": str(box)}, "data": {"train": weighed}, "training": {"max_seq_len": 512}, "out": "unused"}
+    values = {
+        "model": {"from": str(box)},
+        "data": {"train": weighed},
+        "training": {"max_seq_len": 512},
+        "out": "unused",
+    }
     recipe = parse_recipe(values, origin="test")
     found = load_datasets(recipe, Renderer.from_tokenizer(Tokenizer.load(box)), checkpoint.load(box))
     assert len(found.train) > 0
