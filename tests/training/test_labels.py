@@ -29,7 +29,7 @@ class ScalarObjective(Objective):
         hidden_PC = model.hidden_states(
             batch.ids_BT, is_last_BT, segment_ids_BT=segment_ids_BT, positions_BT=batch.positions_BT
         )
-        errors_P = hidden_PC.mean(dim=1) - batch.segment_labels[SCORE]
+        errors_P = hidden_PC.sum(dim=1) - batch.segment_labels[SCORE]
         return LossOutput(errors_P.square().sum())
 
     def loss_denominator(self, batch):
@@ -60,9 +60,10 @@ def same_labels(first, second):
 
 @pytest.mark.usefixtures("one_thread")
 def test_an_objective_learns_a_scalar_per_text(trainer, recipe):
-    run = trainer(recipe(objective=ScalarObjective(), max_steps=30, learning_rate=0.02, eval_steps=10))
+    run = trainer(recipe(objective=ScalarObjective(), max_steps=80, learning_rate=0.01, eval_steps=20))
     result = run.run()
-    assert result.valid_after < 0.2 * result.valid_before
+    scores = run.data.valid.shards[0].segment_labels[SCORE]
+    assert result.valid_after < 0.5 * scores.var() < result.valid_before  # the variance is the loss of a constant
 
 
 @pytest.mark.usefixtures("no_loss_plot", "one_thread")
