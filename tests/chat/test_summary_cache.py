@@ -8,10 +8,11 @@ from dialogues import ALTERNATING_TEMPLATE, assistant, dialogue, rendered_prompt
 from fakes import answer_events, reply
 
 from turnwise.chat.summary_cache import SummaryCache, summary_keys
-from turnwise.core.chat_request import ChatRequest, SchedulingOptions
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ConversationSummary, Usage
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.exchanges import droppable_exchanges
+from turnwise.core.scheduling_options import SchedulingOptions
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -187,6 +188,6 @@ def test_tenants_do_not_share_summaries(says):
             service,
             ChatRequest(dialogue(20), scheduling=SchedulingOptions(tenant=tenant, prompt_cache_key="x", priority=3)),
         )
-    assert [(r.tenant, r.scope, r.priority) for r in service.engine.requests] == [
+    assert [(r.scheduling.tenant, r.scope, r.scheduling.priority) for r in service.engine.requests] == [
         (tenant, f"{tenant}\nx", 3) for tenant in ("ada", "ada", "bob", "bob")
     ]

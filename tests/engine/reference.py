@@ -10,6 +10,7 @@ import torch
 
 from turnwise.core.inference import GenerationEvent, GenerationRequest, TokenEvent
 from turnwise.core.parameters import GenerationParams
+from turnwise.core.scheduling_options import SchedulingOptions
 from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.native.native_runner import NativeRunner
@@ -40,8 +41,9 @@ def make_decoder(shape="llama-like", *, context=96, seed=0, **changes):
     return create(config, seed=seed).decoder.eval()
 
 
-def request(prompt, *, params=GREEDY, max_tokens=8, stop=(), **options):
-    return GenerationRequest(tuple(prompt), params, max_tokens, frozenset(stop), **options)
+def request(prompt, *, params=GREEDY, max_tokens=8, stop=(), tenant="", priority=0, **options):
+    scheduling = SchedulingOptions(tenant=tenant, priority=priority)
+    return GenerationRequest(tuple(prompt), params, max_tokens, frozenset(stop), scheduling=scheduling, **options)
 
 
 @torch.inference_mode()

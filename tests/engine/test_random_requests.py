@@ -12,6 +12,7 @@ from reference import VOCAB, EventRecorder, PagedSequences, SchedulerHarness, ma
 
 from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.core.parameters import GenerationParams
+from turnwise.core.scheduling_options import SchedulingOptions
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.sampling.multinomial import SamplerState
@@ -57,8 +58,8 @@ def random_request(rng):
     params |= {name: value for name, value in more.items() if rng.random() < 0.12}
     return GenerationRequest(
         tuple(prompt), GenerationParams(**params), max_tokens, frozenset(rng.sample(range(VOCAB), rng.randint(0, 3))),
-        prompt_output=prompt_output, num_return_sequences=answers, scope=rng.choice("ab"), tenant=rng.choice("xyz"),
-        priority=rng.choice([0, 0, 0, -1, 3]),
+        prompt_output=prompt_output, num_return_sequences=answers, scope=rng.choice("ab"),
+        scheduling=SchedulingOptions(tenant=rng.choice("xyz"), priority=rng.choice([0, 0, 0, -1, 3])),
         prediction=tuple(rng.randrange(VOCAB) for _ in range(rng.choice([0, 0, 12]))),
     )  # fmt: skip
 

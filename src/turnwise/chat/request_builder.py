@@ -84,8 +84,7 @@ class RequestBuilder:
             prompt_output=request.output.prompt_output,
             num_return_sequences=request.output.n if params.num_beams > 1 else 1,
             scope=request.scheduling.cache_scope,
-            tenant=request.scheduling.tenant,
-            priority=request.scheduling.priority,
+            scheduling=request.scheduling,
             prediction=self._prediction(params, request)[:max_tokens],
         )
 
@@ -173,8 +172,7 @@ class RequestBuilder:
             min(max_tokens, self.engine.max_new_tokens(len(rendered.ids))),
             self.renderer.tokenizer.stop_ids,
             scope=request.scheduling.cache_scope,
-            tenant=request.scheduling.tenant,
-            priority=request.scheduling.priority,
+            scheduling=request.scheduling,
         )
 
     def _prediction(self, params: GenerationParams, request: ChatRequest) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from turnwise.core.inference import PromptOutput
 from turnwise.core.messages import Message
 from turnwise.core.sampling_presets import SamplingPreset
+from turnwise.core.scheduling_options import SchedulingOptions
 from turnwise.core.tools import AUTO_TOOL_CHOICE, Tool, ToolChoice
 
 ResponseFormatKind = Literal["json_object", "json_schema", "regex", "choice", "lark"]
@@ -95,26 +96,6 @@ class ContextOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class SchedulingOptions:
-    """When a request runs, and with which requests it shares the prefix cache.
-
-    Attributes:
-        tenant: owner of the request. Tenants do not share the prefix cache and are served round-robin.
-        prompt_cache_key: restricts prefix-cache sharing to the tenant's requests with the same key.
-        priority: order among the tenant's requests; lower values run first.
-    """
-
-    tenant: str = ""
-    prompt_cache_key: str = ""
-    priority: int = 0
-
-    @property
-    def cache_scope(self) -> str:
-        """Namespace of the prefix cache and of the summary cache. Only requests with the same scope share entries."""
-        return f"{self.tenant}\n{self.prompt_cache_key}"
-
-
-@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A request for the next message of a conversation, or for the continuation of a text.
 
@@ -138,7 +119,7 @@ class ChatRequest:
     output: OutputOptions = OutputOptions()
     tools: ToolOptions = ToolOptions()
     context: ContextOptions = ContextOptions()
-    scheduling: SchedulingOptions = SchedulingOptions()
+    scheduling: SchedulingOptions = field(default_factory=SchedulingOptions)
 
     @property
     def is_continuation(self) -> bool:

@@ -1,11 +1,12 @@
 """The inference port: generation requests, their events, and the interfaces of engines and constraints."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.parameters import GenerationParams
+from turnwise.core.scheduling_options import SchedulingOptions
 
 if TYPE_CHECKING:  # numpy is slow to import, and the command line imports this module
     from numpy import bool_
@@ -56,10 +57,9 @@ class GenerationRequest:
         prompt_logprobs_start: index of the first prompt token to return a logprob for; earlier tokens may come from the
             prefix cache.
         num_return_sequences: number of answers to return, best first; only beam search supports more than 1.
-        scope: prefix-cache namespace. Only requests with the same scope share KV blocks, which avoids a timing side
-            channel.
-        tenant: tenant id, used for round-robin fairness.
-        priority: lower values are served first, within a tenant.
+        scope: prefix-cache namespace: the `cache_scope` of `scheduling`, to which engines add the adapter or the input
+            of the encoder. Only requests with the same scope share KV blocks, which avoids a timing side channel.
+        scheduling: tenant, for round-robin fairness, and priority.
         prediction: predicted output, as token ids; used as a draft.
         encoder_ids: input of the encoder, for encoder-decoders; `prompt_ids` are then the decoder's start tokens.
         adapter: name of a LoRA adapter; empty for none.
@@ -74,8 +74,7 @@ class GenerationRequest:
     prompt_logprobs_start: int = 0
     num_return_sequences: int = 1
     scope: str = ""
-    tenant: str = ""
-    priority: int = 0
+    scheduling: SchedulingOptions = field(default_factory=SchedulingOptions)
     prediction: tuple[int, ...] = ()
     encoder_ids: tuple[int, ...] = ()
     adapter: str = ""

@@ -53,7 +53,7 @@ class SchedulerQueues:
         """
         by_tenant: dict[str, list[SequenceGroup]] = {}
         for group in self.running:
-            by_tenant.setdefault(group.request.tenant, []).append(group)
+            by_tenant.setdefault(group.request.scheduling.tenant, []).append(group)
         positioned = [
             (position, group)
             for groups in by_tenant.values()
@@ -73,15 +73,15 @@ class SchedulerQueues:
         if not self.waiting:
             return
         num_seqs = sum(group.max_sequences for group in self.running)
-        running_by_tenant = Counter(group.request.tenant for group in self.running)
+        running_by_tenant = Counter(group.request.scheduling.tenant for group in self.running)
         skipped: set[SequenceGroup] = set()
         bypassed: list[SequenceGroup] = []  # searches that need more sequences than are available now
         while candidates := [group for group in self.waiting if group not in skipped]:
             group = min(
                 candidates,
                 key=lambda group: (
-                    running_by_tenant[group.request.tenant],
-                    group.request.priority,
+                    running_by_tenant[group.request.scheduling.tenant],
+                    group.request.scheduling.priority,
                     group.arrival_index,
                 ),
             )
@@ -97,13 +97,13 @@ class SchedulerQueues:
                 for victim in victims:
                     self.preempt(victim)
                     num_seqs -= victim.max_sequences
-                    running_by_tenant[victim.request.tenant] -= 1
+                    running_by_tenant[victim.request.scheduling.tenant] -= 1
                     skipped.add(victim)
             elif self._will_share_running_prefill(group):
                 skipped.add(group)
             elif self._start(group):
                 num_seqs += group.max_sequences
-                running_by_tenant[group.request.tenant] += 1
+                running_by_tenant[group.request.scheduling.tenant] += 1
                 for search in bypassed:
                     search.starvation_count += 1
             else:
@@ -160,10 +160,12 @@ class SchedulerQueues:
 
     def _select_victims(self, group: SequenceGroup, num_seqs: int) -> list[SequenceGroup]:
         """Groups of the same tenant and lower urgency to preempt for `num_seqs` sequences; [] if that is not enough."""
-        same_tenant = [running for running in self.running if running.request.tenant == group.request.tenant]
+        same_tenant = [
+            running for running in self.running if running.request.scheduling.tenant == group.request.scheduling.tenant
+        ]
         victims = []
         for candidate in sorted(same_tenant, key=_urgency, reverse=True):
-            if num_seqs <= 0 or candidate.request.priority <= group.request.priority:
+            if num_seqs <= 0 or candidate.request.scheduling.priority <= group.request.scheduling.priority:
                 break
             victims.append(candidate)
             num_seqs -= candidate.max_sequences
@@ -214,7 +216,7 @@ def _detach_tables(group: SequenceGroup) -> list[tuple[BlockTable, list[int]]]:
 
 def _urgency(group: SequenceGroup) -> tuple[int, int]:
     """Sort key; lower is more urgent."""
-    return group.request.priority, group.arrival_index
+    return group.request.scheduling.priority, group.arrival_index
 
 
 def _common_blocks(ids: Sequence[int], other_ids: Sequence[int]) -> int:
