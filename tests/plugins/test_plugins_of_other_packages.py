@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from extra_package import MODULES, install_extra_package
 
+import turnwise
+
 PROGRAM = Path(__file__).with_name("use_plugins.py")
 
 
@@ -45,9 +47,8 @@ def test_every_kind_of_plugin_is_in_the_extra_package():
     """A new kind has to be added to the extra package, too."""
     source = "".join(path.read_text() for path in Path(turnwise.__file__).parent.rglob("*.py"))
     groups = set(re.findall(r'PluginGroup\(\s*"[^"]*",\s*"(\w+)"', source))
-    recipe_kinds = {
-        f"{base.lower()}s" for base in re.findall(r"PluginRegistry\(\(__name__, __path__\), (\w+)\)", source)
-    }
+    bases = re.findall(r"PluginRegistry\(\(__name__, __path__\), (\w+)\)", source)
+    recipe_kinds = {f"{base.lower()}s" for base in bases}
     assert groups | recipe_kinds == {path.partition(".")[0] for path in MODULES}
 
 
