@@ -62,9 +62,9 @@ class PluginGroup(Generic[T]):
         exclude: Collection[str] = (),
         declared_in: Container[str] | None = None,
     ) -> None:
-        self.kind, self.group = kind, f"turnwise.{group}"
+        self.kind, self.group, self.requires = kind, f"turnwise.{group}", tuple(requires)
         self._package, self._path = package
-        self._requires, self._exclude, self._declared_in = requires, frozenset(exclude), declared_in
+        self._exclude, self._declared_in = frozenset(exclude), declared_in
         self._build = build or (lambda _, module: cast(T, module))
         self._parameter = parameter or kind
         self._loaded: dict[str, T] = {}
@@ -122,14 +122,14 @@ class PluginGroup(Generic[T]):
     def _module(self, name: str) -> ModuleType:
         if name in self._built_in:
             module = import_module(f"{self._package}.{name}")
-            assert all(hasattr(module, attribute) for attribute in self._requires), f"{module} keeps no contract"
+            assert all(hasattr(module, attribute) for attribute in self.requires), f"{module} keeps no contract"
             return module
         point = self._entry_points[name]
         try:
             module = import_module(point.value)
         except Exception as error:  # it is code of others: whatever it raises, the message has to say whose it is
             raise InvalidPlugin(f"The {self.kind} '{name}' of {_origin(point)} cannot be imported: {error}") from error
-        if missing := [attribute for attribute in self._requires if not hasattr(module, attribute)]:
+        if missing := [attribute for attribute in self.requires if not hasattr(module, attribute)]:
             raise InvalidPlugin(
                 f"The {self.kind} '{name}' of {_origin(point)} is incomplete: '{point.value}' has no '{missing[0]}'."
             )
