@@ -237,7 +237,7 @@ class TestReplayRuns:
 
 
 @pytest.mark.parametrize(
-    ("data", "more", "told"),
+    ("data", "more", "message"),
     [
         ({"replay_ratio": 0.95}, {}, "less than or equal to 0.9"),
         ({"replay_prompts": "mine.jsonl"}, {}, "'replay_ratio' is 0"),

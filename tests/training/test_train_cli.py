@@ -307,14 +307,14 @@ def test_a_dry_run_prints_targets_and_writes_nothing(base_folder, chats, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("lines", "flips", "told"),
+    ("lines", "flips", "is_regression"),
     [
         ([("golden", "no difference"), ("chrf", "worse")], [(True, False), (False, True)], False),
         ([("golden", "worse")], [], True),
         ([("golden", "no difference")], [(True, True)], True),
     ],
 )
-def test_a_regression_is_significant_or_a_safety_case(lines, flips, output):
+def test_a_regression_is_significant_or_a_safety_case(lines, flips, is_regression):
     from types import SimpleNamespace
 
     from turnwise.app.base_comparison import has_regressed
@@ -323,4 +323,4 @@ def test_a_regression_is_significant_or_a_safety_case(lines, flips, output):
         rows=[SimpleNamespace(name=name, verdict=verdict) for name, verdict in lines],
         flips=[SimpleNamespace(was_correct=was_correct, is_safety=is_safety) for was_correct, is_safety in flips],
     )
-    assert has_regressed(card) == output
+    assert has_regressed(card) == is_regression
