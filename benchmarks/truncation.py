@@ -60,7 +60,7 @@ def measure(path: Path, model: str, max_seq_len: int | None) -> str:
         OBJECTIVES.parse_plugin("sft"),
     )
     dialogues = learned = later = wrong = 0
-    for item in DataSource(path, skip_bad=True):
+    for item in DataSource(path, skip_bad_rows=True):
         if not isinstance(item, Conversation):
             continue
         item = replace(item, rejected=())

@@ -193,7 +193,7 @@ def test_a_truncated_compressed_file_yields_its_rows_and_then_a_bad_row(tmp_path
     compressed = COMPRESSIONS[suffix](lines)
     path = tmp_path / f"a.jsonl{suffix}"
     path.write_bytes(compressed[: len(compressed) * 9 // 10])
-    source = DataSource(path, skip_bad=True)
+    source = DataSource(path, skip_bad_rows=True)
     assert len(list(source)) < 60_000
     assert "damaged or cut off" in source.bad_rows[-1].reason
 
@@ -209,7 +209,7 @@ def test_a_broken_row_in_a_document_names_its_line(tmp_path):
     path = tmp_path / "data.json"
     rows = [{"prompt": "a", "response": "b"}, {"prompt": "", "response": "b"}, {"prompt": "c", "response": "d"}]
     path.write_text(json.dumps({"data": rows}, indent=1))
-    source = DataSource(path, skip_bad=True)
+    source = DataSource(path, skip_bad_rows=True)
     assert len(list(source)) == 2
     assert [bad.location.number for bad in source.bad_rows] == [7]
 

@@ -36,13 +36,13 @@ WHATSAPP = {
 
 @pytest.mark.parametrize("layout", WHATSAPP)
 def test_whatsapp_exports_of_all_layouts_are_read(read, layout):
-    assert read(WHATSAPP[layout], "chat.txt", me="Ada") == [TALK]
+    assert read(WHATSAPP[layout], "chat.txt", assistant_name="Ada") == [TALK]
 
 
 def test_a_long_silence_ends_a_dialogue_and_consecutive_posts_are_one_message(read):
     text = "12/03/2024, 08:06 - Bob: Open?\n12/03/2024, 08:06 - Bob: Please\n12/03/2024, 08:07 - Ada: Yes\n"
     later = "14/03/2024, 08:06 - Bob: And today?\n14/03/2024, 08:07 - Ada: No\nCome on Friday\n"
-    assert read(text + later, "chat.txt", me="Ada") == [
+    assert read(text + later, "chat.txt", assistant_name="Ada") == [
         [("user", "Open?\nPlease"), ("assistant", "Yes")],
         [("user", "And today?"), ("assistant", "No\nCome on Friday")],
     ]
@@ -50,12 +50,12 @@ def test_a_long_silence_ends_a_dialogue_and_consecutive_posts_are_one_message(re
 
 @pytest.mark.parametrize("layout", WHATSAPP)
 def test_the_error_without_an_assistant_lists_the_speakers(read, tmp_path, layout):
-    with pytest.raises(InvalidData, match=r"Bob \(2\), Ada \(1\).*--me"):
+    with pytest.raises(InvalidData, match=r"Bob \(2\), Ada \(1\).*--assistant-name"):
         read(WHATSAPP[layout], "chat.txt")
-    with pytest.raises(InvalidData, match="--me"):
+    with pytest.raises(InvalidData, match="--assistant-name"):
         check_data([tmp_path / "chat.txt"])
     with pytest.raises(InvalidData, match="Nobody in the chat is called 'Eve'"):
-        read(WHATSAPP[layout], "chat.txt", me="Eve")
+        read(WHATSAPP[layout], "chat.txt", assistant_name="Eve")
     assert read(WHATSAPP[layout], "chat.txt", roles={"Ada": "assistant", "Bob": "user"}) == [TALK]
 
 
@@ -77,7 +77,7 @@ def test_slack_exports_without_an_assistant_list_the_speakers(read):
            {"type": "message", "user": "U2", "text": "b &lt;3", "ts": "1710266762.0"}]  # fmt: skip
     with pytest.raises(InvalidData, match=r"U1 \(1\), U2 \(1\)"):
         read(day, "2024-03-12.json")
-    assert read(day, "2024-03-12.json", me="U2") == [[("user", "a"), ("assistant", "b <3")]]
+    assert read(day, "2024-03-12.json", assistant_name="U2") == [[("user", "a"), ("assistant", "b <3")]]
 
 
 def test_oasst_follows_the_best_answers_and_trains_on_each_once(tmp_path):
@@ -134,8 +134,9 @@ def test_speakers_can_be_given_roles(read):
     with pytest.raises(InvalidData, match="--role Bob=assistant"):
         read(chat)
     assert read(chat, roles={"ada": "assistant", "BOB": "user"}) == [[("user", "a"), ("assistant", "b")]]
-    assert read(chat, me="Ada") == [[("user", "a"), ("assistant", "b")]]
-    assert read("Bob: a\nAda: b\n", "a.txt", me="Ada", roles={"Bob": "user"}) == [[("user", "a"), ("assistant", "b")]]
+    assert read(chat, assistant_name="Ada") == [[("user", "a"), ("assistant", "b")]]
+    text = "Bob: a\nAda: b\n"
+    assert read(text, "a.txt", assistant_name="Ada", roles={"Bob": "user"}) == [[("user", "a"), ("assistant", "b")]]
 
 
 def test_dataset_info_sets_the_columns_and_roles_of_each_file(tmp_path):

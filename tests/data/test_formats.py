@@ -23,7 +23,7 @@ ROWS = [name for name in ALL if formats.load_format(name).parse is not None]
 def open_data(data: bytes | str, name: str = "data", **options):
     data = data.encode() if isinstance(data, str) else data
     read_options = ReadOptions(**options)
-    context = ParseContext(read_options.role_of_speaker, read_options.me)
+    context = ParseContext(read_options.role_of_speaker, read_options.assistant_name)
     return open_rows(Path(name), io.BytesIO(data), read_options, context)
 
 
@@ -46,7 +46,7 @@ def turns(conversation: Conversation) -> list[tuple[str, str]]:
 def example(name: str) -> tuple[str, dict]:
     """The example of a format, and the options for reading it."""
     format = formats.load_format(name)
-    return format.example, ({"me": format.example_me} if format.example_me else {})
+    return format.example, ({"assistant_name": format.example_assistant_name} if format.example_assistant_name else {})
 
 
 class TestEveryFormat:
@@ -84,7 +84,7 @@ class TestEveryFormat:
     @pytest.mark.parametrize("name", ALL)
     def test_reads_another_formats_example_without_another_exception(self, name, example_name):
         with suppress(UnreadableFile, InvalidData):
-            rows(name, example(example_name)[0], me="Ada")
+            rows(name, example(example_name)[0], assistant_name="Ada")
 
     @pytest.mark.parametrize(
         "garbage", [b"", b"\n\n", b"\xff\xfe\x00garbage", b'{"a": ' * 50, b"[[[[", b"\x00" * 100, b'"', b"7", b"null"]

@@ -28,7 +28,7 @@ def read(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8", newline="")
-        source = DataSource(path, skip_bad=True, options=ReadOptions(**options))
+        source = DataSource(path, skip_bad_rows=True, options=ReadOptions(**options))
         return list(source), source
 
     return read
@@ -91,7 +91,7 @@ class TestChatExports:
             post = {"type": "message", "date": "2024-03-12T18:06:00"}
             return {"name": who, "messages": [{**post, "from": "Bob", "text": "?"}, {**post, "from": who, "text": "!"}]}
 
-        items, _ = read("a.json", {"chats": {"list": [chat("News"), chat("Ada")]}}, me="Ada")
+        items, _ = read("a.json", {"chats": {"list": [chat("News"), chat("Ada")]}}, assistant_name="Ada")
         assert [turns(item) for item in items] == [[("user", "?"), ("assistant", "!")]]
 
     @staticmethod
@@ -99,27 +99,28 @@ class TestChatExports:
         message = {"type": "message", "user": user, "text": text, "ts": str(ts)}
         return {**message, "user_profile": profile} if profile else message
 
-    @pytest.mark.parametrize("me", ["Ada", "ada.l", "U1"])
-    def test_a_person_has_the_same_name_with_and_without_a_profile(self, read, me):
+    @pytest.mark.parametrize("name", ["Ada", "ada.l", "U1"])
+    def test_a_person_has_the_same_name_with_and_without_a_profile(self, read, name):
         posts = [
             self.post("U2", "Open?", 10.1, real_name="Bob"),
             self.post("U1", "Yes.", 11.1, real_name="Ada", display_name="ada.l"),
             self.post("U2", "Till?", 12.1, real_name="Bob"),
             self.post("U1", "Six.", 13.1),
         ]
-        (item,), _ = read("a.json", posts, me=me)
+        (item,), _ = read("a.json", posts, assistant_name=name)
         assert [role for role, _ in turns(item)] == ["user", "assistant", "user", "assistant"]
 
     def test_files_without_a_message_by_the_person_are_skipped(self, read, tmp_path):
         bob = self.post("U2", "?", 10.1, real_name="Bob")
-        read("c/1.json", [bob], me="Bob")
-        read("c/2.json", [bob, self.post("U1", "!", 11.1, real_name="Ada")], me="Ada")
-        assert len(list(DataSource(tmp_path / "c", options=ReadOptions(me="Ada")))) == 1
+        read("c/1.json", [bob], assistant_name="Bob")
+        read("c/2.json", [bob, self.post("U1", "!", 11.1, real_name="Ada")], assistant_name="Ada")
+        assert len(list(DataSource(tmp_path / "c", options=ReadOptions(assistant_name="Ada")))) == 1
         with pytest.raises(InvalidData, match="Nobody in the chat is called 'Cy'"):
-            list(DataSource(tmp_path / "c", options=ReadOptions(me="Cy")))
+            list(DataSource(tmp_path / "c", options=ReadOptions(assistant_name="Cy")))
 
     def test_whatsapp_exports_of_chinese_phones_are_read(self, read):
-        (item,), _ = read("a.txt", "2024/3/12 下午6:05 - Bob: 开门吗？\n2024/3/12 下午6:06 - Ada: 到六点。\n", me="Ada")
+        text = "2024/3/12 下午6:05 - Bob: 开门吗？\n2024/3/12 下午6:06 - Ada: 到六点。\n"
+        (item,), _ = read("a.txt", text, assistant_name="Ada")
         assert turns(item) == [("user", "开门吗？"), ("assistant", "到六点。")]
 
 
@@ -169,7 +170,7 @@ def test_nan_and_infinity_replaced_by_null_are_reported(tmp_path, monkeypatch, c
     name, *options = command
     result = CliRunner().invoke(app, [name, "a.jsonl", *options])
     assert result.exit_code == 0
-    assert "are null now: score (1 rows), deep (1 rows)" in " ".join(result.stderr.split())
+    assert "replaced by null: score (1 rows), deep (1 rows)" in " ".join(result.stderr.split())
 
 
 class TestTables:

@@ -62,7 +62,7 @@ def test_a_bad_row_error_names_file_line_reason_and_expected_form(tmp_path):
 def test_skipped_bad_rows_are_counted_and_recorded(tmp_path):
     path = tmp_path / "chats.jsonl"
     path.write_text(GOOD + "oops\n" + GOOD + "{}\n")
-    source = DataSource(path, skip_bad=True)
+    source = DataSource(path, skip_bad_rows=True)
     assert list(source) == [HELLO, HELLO]
     assert source.bad_row_count == 2
     assert [bad.location.number for bad in source.bad_rows] == [2, 4]
@@ -90,7 +90,7 @@ def test_a_truncated_gzip_file_yields_its_rows_and_then_a_bad_row(tmp_path):
     lines = [json.dumps({"messages": [{"role": "user", "content": f"{n * 7919 % 10007}"}]}) for n in range(20_000)]
     compressed = gzip.compress("\n".join(lines).encode())
     path.write_bytes(compressed[: len(compressed) * 3 // 4])
-    source = DataSource(path, skip_bad=True)
+    source = DataSource(path, skip_bad_rows=True)
     items = list(source)
     assert 0 < len(items) < 20_000
     assert "damaged or cut off" in source.bad_rows[-1].reason

@@ -122,7 +122,7 @@ def test_a_bad_row_stops_the_split_without_output_unless_skipped(tmp_path):
     with pytest.raises(InvalidData, match="line 3"):
         write_split(tmp_path / "in.jsonl", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
-    summary = write_split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad=True)
+    summary = write_split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad_rows=True)
     assert summary.bad_rows == 1
     assert summary.train + summary.valid + summary.test == 2
 
@@ -149,5 +149,5 @@ def test_shares_out_of_range_are_rejected(tmp_path, valid, test):
 def test_no_usable_row_writes_nothing(tmp_path):
     (tmp_path / "in.jsonl").write_text('{"messages": []}\n')
     with pytest.raises(InvalidData, match="no usable row"):
-        write_split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad=True)
+        write_split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad_rows=True)
     assert not (tmp_path / "out").exists()

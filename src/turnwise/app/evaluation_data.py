@@ -48,7 +48,7 @@ def load_evaluation_data(
     """
     renderers = {name or BUNDLED_MODEL: load_renderer(name) for name in systems if parse_baseline(name) is None}
     split = held_out_split(path)
-    source = DataSource(path, skip_bad=skip_bad_rows, split=split, options=read_options)
+    source = DataSource(path, skip_bad_rows=skip_bad_rows, split=split, options=read_options)
     dialogues: list[Conversation] = []
     rejected: list[str] = []
     for location, item in source.rows():

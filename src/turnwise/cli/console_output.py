@@ -1,4 +1,4 @@
-"""What commands about data show on standard error: bars with the time left, on a terminal only, and bad rows."""
+"""Output shared by commands: progress bars (only on a terminal), notes on standard error, checks of output paths."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def make_progress(shown: bool = True) -> Any:
-    """A `rich.progress.Progress` that vanishes when it is done."""
+def make_progress(enabled: bool = True) -> Any:
+    """A `rich.progress.Progress` on standard error that disappears at the end; hidden if it is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
+    return Progress(*columns, console=console, transient=True, disable=not (enabled and console.is_terminal))
 
 
-def with_progress(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
-    """The items, while a bar counts them."""
-    with make_progress() as shown:
-        task = shown.add_task(what, total=total)
+def with_progress(items: Iterable[_T], label: str, total: int) -> Iterator[_T]:
+    """Yield the items and show a progress bar."""
+    with make_progress() as progress:
+        task = progress.add_task(label, total=total)
         for item in items:
             yield item
-            shown.advance(task)
+            progress.advance(task)
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 
 
 def check_output_path(out: Path, *, overwrite: bool) -> None:
-    """Raise where a file would be replaced that nobody said may be."""
+    """Raise `InvalidParameter` if `out` is a folder, or exists and may not be replaced."""
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.files import path_exists
 
@@ -46,16 +46,16 @@ def check_output_path(out: Path, *, overwrite: bool) -> None:
 
 
 def warn_missing_chat_template(service: "EngineChatService") -> None:
-    """Say so where a model has no chat template: it was not tuned to chat, or the file is missing."""
+    """Print a note if the model has no chat template: it was not trained to chat, or the file is missing."""
     if service.renderer.tokenizer.chat_template is None:
         typer.echo(
-            f"Note: {service.name} has no chat template (chat_template.jinja), so turns are only joined by its "
+            f"Note: {service.name} has no chat template (chat_template.jinja), so messages are joined by its "
             "end-of-text token. Answers are poor unless it was trained that way.",
             err=True,
         )
 
 
 def report_skipped_rows(count: int) -> None:
-    """Say that bad rows were left out, if any were."""
+    """Print the number of skipped bad rows, if there are any."""
     if count:
-        typer.echo(f"{count:,} bad rows were left out; `turnwise data check` lists them.", err=True)
+        typer.echo(f"{count:,} bad rows were skipped; `turnwise data check` lists them.", err=True)

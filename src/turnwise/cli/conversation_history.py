@@ -1,4 +1,4 @@
-"""Earlier conversations in the terminal: a list of them, and one of them by number, id or title."""
+"""Stored conversations in the terminal: a numbered list, and lookup by number, id or text."""
 
 import time
 
@@ -10,7 +10,7 @@ MAX_LISTED = 20
 
 
 def list_conversations(store: ConversationStore) -> list[str]:
-    """One line for each of the latest conversations, with the number that `find_conversation` takes."""
+    """One line per conversation, latest first, with the number that `find_conversation` accepts."""
     return [
         f"{number:>3}  {time.strftime('%Y-%m-%d %H:%M', time.localtime(entry.updated))}  {entry.title or '(no title)'}"
         for number, entry in enumerate(store.list(limit=MAX_LISTED), start=1)
@@ -18,13 +18,18 @@ def list_conversations(store: ConversationStore) -> list[str]:
 
 
 def find_conversation(store: ConversationStore, reference: str) -> StoredConversation:
-    """The conversation with this number in the list, this id, or else the latest whose title or messages contain it.
+    """Look up a stored conversation.
+
+    Args:
+        store: conversation store.
+        reference: `last`, a number in `list_conversations`, an id, or a text in the title or messages; with several
+            matches, the latest conversation is returned.
 
     Raises `NotFound`.
     """
     listed = store.list(limit=MAX_LISTED)
     if not listed:
-        raise NotFound("There is no earlier conversation.")
+        raise NotFound("There is no stored conversation.")
     if reference == LAST_CONVERSATION:
         return store.get(listed[0].id)
     if reference.isdecimal() and 1 <= int(reference) <= len(listed):
@@ -33,5 +38,5 @@ def find_conversation(store: ConversationStore, reference: str) -> StoredConvers
         return store.get(reference)
     matching = store.list(limit=1, query=reference)
     if not matching:
-        raise NotFound(f"There is no conversation with '{reference[:60]}' in it. `/list` shows the latest ones.")
+        raise NotFound(f"No conversation contains '{reference[:60]}'. `/list` shows the latest ones.")
     return store.get(matching[0].id)

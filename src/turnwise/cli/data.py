@@ -1,4 +1,4 @@
-"""`turnwise data`: look over, split, make and convert data."""
+"""`turnwise data`: check, split, expand and convert data; `simulate`, `score` and `filter` are in modules beside it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -8,25 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli import data_score as scoring
-from turnwise.cli import data_simulate as making
+from turnwise.cli import data_score, data_simulate
 from turnwise.cli.console_output import Overwrite, check_output_path, make_progress, report_skipped_rows, with_progress
-from turnwise.cli.data_flags import data_source_flags
+from turnwise.cli.data_flags import SkipBadRows, data_source_flags
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
     from turnwise.data.sources import DataSource
 
-# Nothing else is imported up here: the help must answer at once.
+# Nothing else is imported at module level, so that `--help` is fast.
+
+PROGRESS_INTERVAL = 256  # rows between updates of the progress bar
 
 app = typer.Typer(
-    help="Check, split, convert, generate, score and filter dialogues. Formats are recognised: OpenAI messages, "
+    help="Check, split, convert, generate, score and filter dialogues. The format is detected: OpenAI messages, "
     "ShareGPT, Alpaca, question and answer pairs, preferences, tool calls, chat exports, plain text; as JSONL, JSON, "
     "CSV, TSV or Parquet, also compressed (.gz, .bz2, .xz, .zst, .zip).",
     no_args_is_help=True,
 )
-
-_SkipBad = Annotated[bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of stopping at the first one.")]
 
 
 @app.command(
@@ -47,16 +46,16 @@ def check(
     *,
     data_options: "ReadOptions",
 ) -> None:
-    """Report what the data contains and what is wrong: sizes, bad rows, duplicates, test-set leaks, odd dialogues.
+    """Report on data: sizes, bad rows, duplicates, test-set leaks and unusual dialogues.
 
     Exits with code 1 if no row can be used for training.
     """
-    from turnwise.data.check import check_data as look_over
+    from turnwise.data.check import check_data
     from turnwise.data.check_report import print_report
 
     count_tokens = _token_counter(tokenizer) if tokenizer else None
-    with _reading("Checking", shown=not as_json) as progress:
-        report = look_over(
+    with _file_progress("Checking", enabled=not as_json) as progress:
+        report = check_data(
             files, against=against or (), options=data_options, count_tokens=count_tokens, progress=progress
         )  # fmt: skip
     if as_json:
@@ -77,31 +76,39 @@ def check(
 def split(
     file: Annotated[Path, typer.Argument(help="Data file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder for train.jsonl, valid.jsonl, test.jsonl and split.json.")],
-    valid: Annotated[float, typer.Option(help="Share of the conversations for validation.")] = 0.05,
-    test: Annotated[float, typer.Option(help="Share of the conversations for testing.")] = 0.05,
+    valid: Annotated[float, typer.Option(help="Fraction of the conversations for validation.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Fraction of the conversations for testing.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
     group_by: Annotated[
         str | None, typer.Option(help="Keep conversations with the same value of this key in the same file.")
     ] = None,
-    skip_bad: _SkipBad = False,
+    skip_bad_rows: SkipBadRows = False,
     *,
     data_options: "ReadOptions",
 ) -> None:
-    """Split into training, validation and test files. Duplicates stay together; rows added later move no others."""
+    """Split data into training, validation and test files.
+
+    Duplicates go to the same file. Rows that are added later do not change the file of earlier rows.
+    """
     from turnwise.data.split import write_split
 
-    with _reading("Splitting") as progress:
-        made = write_split(
-            file, out, valid=valid, test=test, seed=seed, group_by=group_by, options=data_options, skip_bad=skip_bad,
-            progress=progress,
+    with _file_progress("Splitting") as progress:
+        summary = write_split(
+            file, out, valid=valid, test=test, seed=seed, group_by=group_by, options=data_options,
+            skip_bad_rows=skip_bad_rows, progress=progress,
         )  # fmt: skip
-    typer.echo(f"{out}: {made.train:,} train, {made.valid:,} valid, {made.test:,} test")
-    report_skipped_rows(made.bad_rows)
-    _tell_nulls(made.nulls)
-    shares = (("train", 1 - valid - test, made.train), ("valid", valid, made.valid), ("test", test, made.test))
-    for side, share, count in shares:
-        if share and not count:
-            typer.echo(f"No row fell to {side}: the data is small. A larger share or another seed may help.", err=True)
+    typer.echo(f"{out}: {summary.train:,} train, {summary.valid:,} valid, {summary.test:,} test")
+    report_skipped_rows(summary.bad_rows)
+    _report_nulls(summary.nulls)
+    splits = (
+        ("train", 1 - valid - test, summary.train), ("valid", valid, summary.valid), ("test", test, summary.test)
+    )  # fmt: skip
+    for split_name, fraction, count in splits:
+        if fraction and not count:
+            typer.echo(
+                f"The {split_name} file is empty, because the data is small. Try a larger fraction or another seed.",
+                err=True,
+            )
 
 
 @app.command(epilog="Example: turnwise data expand examples/bike_shop.yaml --count 5000 --seed 1 --out bike.jsonl")
@@ -111,7 +118,7 @@ def expand(
     out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same dialogues.")] = 0,
     noise: Annotated[
-        float, typer.Option(help="Share of user messages with typos, lower case and similar noise.")
+        float, typer.Option(help="Fraction of user messages with typos, lower case and similar noise.")
     ] = 0.3,
     overwrite: Overwrite = False,
 ) -> None:
@@ -122,10 +129,10 @@ def expand(
 
     check_output_path(out, overwrite=overwrite)
     dialogues = expand_grammar(load_grammar(grammar), count, seed, noise=noise)
-    made = write_jsonl(out, with_progress(dialogues, "Expanding", count))
-    typer.echo(f"{out}: {made:,} dialogues")
-    if made < count:
-        typer.echo(f"The grammar has no more to say than these {made:,} different dialogues.", err=True)
+    num_dialogues = write_jsonl(out, with_progress(dialogues, "Expanding", count))
+    typer.echo(f"{out}: {num_dialogues:,} dialogues")
+    if num_dialogues < count:
+        typer.echo(f"The grammar yields only {num_dialogues:,} different dialogues.", err=True)
 
 
 @app.command(
@@ -136,34 +143,36 @@ def expand(
 def convert(
     file: Annotated[Path, typer.Argument(help="Data file or folder.")],
     out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
-    skip_bad: _SkipBad = False,
+    skip_bad_rows: SkipBadRows = False,
     overwrite: Overwrite = False,
     *,
     data_options: "ReadOptions",
 ) -> None:
-    """Convert any data to OpenAI messages, one conversation per line."""
+    """Convert data to OpenAI messages in JSON Lines, one conversation per line."""
     from turnwise.data.jsonl_writer import write_jsonl
     from turnwise.data.sources import DataSource
 
-    source = DataSource(file, skip_bad=skip_bad, options=data_options)
+    source = DataSource(file, skip_bad_rows=skip_bad_rows, options=data_options)
     source.check_not_source(out)
     check_output_path(out, overwrite=overwrite)
-    with _reading("Converting") as progress:
-        made = write_jsonl(out, _watched(source, progress), nulls := Counter[str]())
-    typer.echo(f"{out}: {made:,} rows")
+    with _file_progress("Converting") as progress:
+        num_rows = write_jsonl(out, _with_file_progress(source, progress), nulls := Counter[str]())
+    typer.echo(f"{out}: {num_rows:,} rows")
     report_skipped_rows(source.bad_row_count)
-    _tell_nulls(nulls)
+    _report_nulls(nulls)
     if source.unread_columns:
         names = ", ".join(name for name, _ in source.unread_columns.most_common(10))
         typer.echo(
-            f"Not part of the dialogues: {names} (kept under 'meta'; --columns can say what they mean).", err=True
+            f"Columns that are not part of the dialogues: {names}. They are stored under 'meta'; if one belongs to the "
+            "dialogues, set its meaning with --columns.",
+            err=True,
         )
 
 
-def _tell_nulls(nulls: Mapping[str, int]) -> None:
+def _report_nulls(nulls: Mapping[str, int]) -> None:
     if nulls:
-        listed = ", ".join(f"{name} ({count:,} rows)" for name, count in nulls.items())
-        typer.echo(f"NaN and Infinity, which JSON does not have, are null now: {listed}.", err=True)
+        columns = ", ".join(f"{name} ({count:,} rows)" for name, count in nulls.items())
+        typer.echo(f"NaN and Infinity are not valid JSON and were replaced by null: {columns}.", err=True)
 
 
 def _token_counter(folder: Path) -> Callable[[str], int]:
@@ -173,26 +182,26 @@ def _token_counter(folder: Path) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text))
 
 
-def _watched(source: "DataSource", progress: "Callable[[DataSource], None]") -> Iterator[Any]:
-    for number, item in enumerate(source):
-        if number % 256 == 0:
+def _with_file_progress(source: "DataSource", progress: "Callable[[DataSource], None]") -> Iterator[Any]:
+    for index, item in enumerate(source):
+        if index % PROGRESS_INTERVAL == 0:
             progress(source)
         yield item
 
 
 @contextmanager
-def _reading(what: str, *, shown: bool = True) -> "Iterator[Callable[[DataSource], None]]":
-    """A bar that shows how far into the files the reading is; it appears on a terminal only."""
-    with make_progress(shown) as bar_shown:
+def _file_progress(label: str, *, enabled: bool = True) -> "Iterator[Callable[[DataSource], None]]":
+    """Yield a callback that shows the position in each file as a progress bar, only on a terminal."""
+    with make_progress(enabled) as progress_bars:
         tasks: dict[Path, Any] = {}
 
         def progress(source: "DataSource") -> None:
             if source.path not in tasks:
-                tasks[source.path] = bar_shown.add_task(f"{what} {source.path.name}", total=source.size)
-            bar_shown.update(tasks[source.path], completed=source.position)
+                tasks[source.path] = progress_bars.add_task(f"{label} {source.path.name}", total=source.size)
+            progress_bars.update(tasks[source.path], completed=source.position)
 
         yield progress
 
 
-making.register(app)
-scoring.register(app)
+data_simulate.register(app)
+data_score.register(app)

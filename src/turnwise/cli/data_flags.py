@@ -1,4 +1,4 @@
-"""Flags that say how data files are read, where the files do not say so themselves."""
+"""Flags of all commands that read data files."""
 
 import inspect
 from collections.abc import Callable
@@ -11,15 +11,19 @@ from turnwise.cli.shared_flags import with_flags
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
 
-# Nothing else is imported up here: the help must answer at once.
+# Nothing else is imported at module level, so that `--help` is fast.
 
 PANEL = "Reading the data"
+
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of stopping at the first one.")
+]
 
 _Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="Format of the data files. Default: recognised (alpaca, csv, openai …).",
+        help="Format of the data files (alpaca, csv, openai …). Default: detected.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -27,7 +31,7 @@ _Encoding = Annotated[
     str | None,
     typer.Option(
         "--encoding",
-        help="Text encoding (windows-1252, gbk …). Default: UTF-8, or what a byte order mark says.",
+        help="Text encoding (windows-1252, gbk …). Default: the encoding of the byte order mark, or UTF-8.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -35,7 +39,7 @@ _Columns = Annotated[
     list[str] | None,
     typer.Option(
         "--columns",
-        help="What columns or keys mean: user=Frage,assistant=Antwort (also system, history, conversation_id, role, "
+        help="Meaning of columns or keys: user=Frage,assistant=Antwort (also system, history, conversation_id, role, "
         "content, messages, chosen, rejected, text …).",
         rich_help_panel=PANEL,
     ),
@@ -44,23 +48,29 @@ _RoleMap = Annotated[
     list[str] | None,
     typer.Option(
         "--role",
-        help="Role of a speaker: --role Ada=assistant --role Bob=user.",
+        help="Role of a speaker, as NAME=ROLE: --role Ada=assistant --role Bob=user. Repeatable.",
         rich_help_panel=PANEL,
     ),
 ]
 _AssistantName = Annotated[
     str | None,
     typer.Option(
-        "--me",
-        help="In a chat export, the person whose messages are the assistant's; all others are users.",
+        "--assistant-name",
+        help="Speaker of a chat export whose messages become the assistant's; all other speakers become users.",
         rich_help_panel=PANEL,
     ),
 ]
-_FLAGS = {"format": _Format, "encoding": _Encoding, "columns": _Columns, "role": _RoleMap, "me": _AssistantName}
+_FLAGS = {
+    "format": _Format,
+    "encoding": _Encoding,
+    "columns": _Columns,
+    "role": _RoleMap,
+    "assistant_name": _AssistantName,
+}
 
 
 def data_source_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags for all of its data files; it receives them as the keyword `reading`, `ReadOptions`."""
+    """Decorator: add the flags for reading data files. The command receives `ReadOptions` as `data_options`."""
     flags = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in _FLAGS.items()
@@ -74,23 +84,27 @@ def read_options(
     encoding: str | None = None,
     columns: list[str] | None = None,
     role: list[str] | None = None,
-    me: str | None = None,
+    assistant_name: str | None = None,
 ) -> "ReadOptions":
-    """The options of a command line. Raises `InvalidParameter`."""
+    """Build `ReadOptions` from the values of the flags. Raises `InvalidParameter`."""
     from turnwise.data.read_options import ReadOptions, parse_assignments
 
     return ReadOptions(
-        format, encoding, parse_assignments(columns or (), "columns"), parse_assignments(role or (), "role"), me
+        format,
+        encoding,
+        parse_assignments(columns or (), "columns"),
+        parse_assignments(role or (), "role"),
+        assistant_name,
     )
 
 
 def recipe_keys(options: "ReadOptions") -> dict[str, Any]:
-    """The options as keys of a recipe's data source; those that were not given are left out."""
+    """The options as keys of a recipe's data source, without unset ones."""
     values = {
         "format": options.format,
         "encoding": options.encoding,
         "columns": options.columns,
         "roles": options.roles,
-        "assistant_name": options.me,
+        "assistant_name": options.assistant_name,
     }
     return {name: value for name, value in values.items() if value}

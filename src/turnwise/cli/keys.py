@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-# Nothing else is imported up here: the help must answer at once.
+# Nothing else is imported at module level, so that `--help` is fast.
 
 app = typer.Typer(
     help="Create, list and revoke API keys of the server. Running servers apply a change within a second.",

@@ -1,4 +1,4 @@
-"""The `turnwise` command. Every command is a file beside this one; nothing heavy is imported before it runs."""
+"""The `turnwise` command. Every subcommand is a module of this package and imports heavy packages when it runs."""
 
 import sys
 
@@ -19,15 +19,17 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_set: bool) -> None:
+    if is_set:
         typer.echo(f"turnwise {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+    ),
 ) -> None:
     pass
 
@@ -43,7 +45,7 @@ app.add_typer(tokenizer.app, name="tokenizer")
 
 
 def main() -> None:
-    """Run the command; a known error is one sentence on stderr and its exit code."""
+    """Run the command. A `TurnwiseError` becomes one line on standard error and its exit code."""
     try:
         app()
     except TurnwiseError as error:
@@ -51,6 +53,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # somebody piped us into `head`
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has exited
         sys.stderr.close()
         sys.exit(1)

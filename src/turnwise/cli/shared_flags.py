@@ -1,4 +1,4 @@
-"""Command-line flags that are derived from the declared generation parameters."""
+"""Flags that several commands share, and one flag per declared generation parameter."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -29,12 +29,12 @@ Threads = Annotated[
 
 
 def sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one flag per generation parameter; it receives what was said as the keyword `asked`.
+    """Decorator: add one flag per generation parameter. The command receives the used ones as the dict `sampling`.
 
-    A parameter that the command has itself, such as `seed`, is the command's.
+    A parameter of the command with the same name, such as `seed`, takes precedence.
     """
-    taken = inspect.signature(command).parameters
-    flags = [_flag(spec) for spec in PARAMETER_SPECS.values() if spec.has_cli_flag and spec.name not in taken]
+    own_names = inspect.signature(command).parameters
+    flags = [_flag(spec) for spec in PARAMETER_SPECS.values() if spec.has_cli_flag and spec.name not in own_names]
     return with_flags(command, "sampling", flags, dict)
 
 
@@ -44,16 +44,16 @@ def with_flags(
     flags: Sequence[inspect.Parameter],
     collect: Callable[[dict[str, Any]], Any],
 ) -> Callable[..., None]:
-    """Replace the command's parameter `keyword` by flags.
+    """Replace a parameter of a command by flags.
 
     Args:
-        command: the function behind a command.
-        keyword: its keyword-only parameter that gets what the flags say.
-        flags: one parameter for each flag.
-        collect: makes the keyword's value from the flags that were used, by their names.
+        command: the command's function.
+        keyword: the keyword-only parameter to replace.
+        flags: one parameter per flag.
+        collect: returns the value of `keyword` for a dict of the used flags.
     """
     signature = inspect.signature(command)
-    parameters = [*(each for each in signature.parameters.values() if each.name != keyword), *flags]
+    parameters = [*(parameter for parameter in signature.parameters.values() if parameter.name != keyword), *flags]
 
     @wraps(command)
     def wrapped(**values: Any) -> None:
@@ -61,7 +61,7 @@ def with_flags(
         command(**values, **{keyword: collect(used)})
 
     wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": None}
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
     return wrapped
 
 

@@ -1,4 +1,4 @@
-"""`turnwise tokenizer`: train a tokenizer and look at what one does."""
+"""`turnwise tokenizer`: train a tokenizer, and show the tokens of a text."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from turnwise.cli.data_flags import data_source_flags
+from turnwise.cli.data_flags import SkipBadRows, data_source_flags
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
     from turnwise.text.tokenization.encoding import Encoding
 
-# Nothing else is imported up here: the help must answer at once.
+# Nothing else is imported at module level, so that `--help` is fast.
 
 app = typer.Typer(help="Train a tokenizer, or show how one splits a text.", no_args_is_help=True)
 
-MAX_SAMPLE_TEXTS = 1000  # texts on which the summary measures
-# What `train` writes, and so what it may replace.
+MAX_SAMPLE_TEXTS = 1000  # texts for the average token length in the summary
+# Files that `train` writes. A folder with other files is not replaced.
 OUTPUT_FILES = frozenset({"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"})
 COLORS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.colors.YELLOW)
 
@@ -30,11 +30,9 @@ COLORS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.col
 def train(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders, in any format that training reads.")],
     out: Annotated[Path, typer.Option(help="Folder for tokenizer.json and the chat template.")],
-    vocab_size: Annotated[int, typer.Option(help="Vocabulary size, bytes and special tokens included.")] = 8192,
+    vocab_size: Annotated[int, typer.Option(help="Maximum vocabulary size, with bytes and special tokens.")] = 8192,
     min_frequency: Annotated[int, typer.Option(help="Minimum count of a pair of tokens to be merged.", min=1)] = 2,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of stopping at the first one.")
-    ] = False,
+    skip_bad_rows: SkipBadRows = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tokenizer in OUT.")] = False,
     *,
     data_options: "ReadOptions",
@@ -45,7 +43,7 @@ def train(
     from turnwise.text.tokenization.bpe_training import train_bpe
 
     if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - OUTPUT_FILES):
-        raise UserError(f"{out} is there already and holds more than a tokenizer. Name another folder.")
+        raise UserError(f"{out} holds other files than a tokenizer. Choose another folder.")
     if out.exists() and any(out.iterdir()) and not overwrite:
         raise InvalidParameter("out", f"{out} holds a tokenizer already. Choose another --out, or pass --overwrite.")
     count = 0
@@ -54,40 +52,46 @@ def train(
     def texts() -> Iterator[str]:
         nonlocal count
         for file in files:
-            for text in _texts(file, data_options, skip_bad=skip_bad):
+            for text in _texts(file, data_options, skip_bad_rows=skip_bad_rows):
                 count += 1
                 if len(sample) < MAX_SAMPLE_TEXTS:
                     sample.append(text)
                 yield text
 
-    tokenizer = train_bpe(_counted(texts()), vocab_size=vocab_size, min_frequency=min_frequency)
+    tokenizer = train_bpe(_with_text_counter(texts()), vocab_size=vocab_size, min_frequency=min_frequency)
     if not count:
         raise InvalidData(f"There is no text in {', '.join(map(str, files))}.")
     with atomic_directory(out) as folder:
         tokenizer.save(folder)
-    ids = sum(len(tokenizer.encode(text)) for text in sample)
-    typer.echo(f"{out}: {tokenizer.vocab_size:,} ids, learned from {count:,} texts")
-    typer.echo(f"A token is {sum(map(len, sample)) / max(ids, 1):.2f} characters long on average.")
+    num_tokens = sum(len(tokenizer.encode(text)) for text in sample)
+    typer.echo(f"{out}: vocabulary of {tokenizer.vocab_size:,} tokens, trained on {count:,} texts")
+    typer.echo(f"Average token length: {sum(map(len, sample)) / max(num_tokens, 1):.2f} characters.")
     if tokenizer.vocab_size < vocab_size:
-        typer.echo(f"The data has no more to merge than these; {vocab_size:,} ids were asked for.", err=True)
+        typer.echo(
+            f"The vocabulary is smaller than {vocab_size:,}: no further pair of tokens reaches --min-frequency.",
+            err=True,
+        )
 
 
 @app.command(
     epilog="Examples: turnwise tokenizer show my-tokenizer 'Hello, how are you?'   |   "
-    "turnwise tokenizer show runs/my-model '<|user|>Hi<|end|>' --special"
+    "turnwise tokenizer show runs/my-model '<|user|>Hi<|end|>' --allow-special"
 )
 def show(
     folder: Annotated[Path, typer.Argument(help="Model or tokenizer folder.")],
     text: Annotated[str, typer.Argument(help="Text to tokenize.")],
-    special: Annotated[
-        bool, typer.Option("--special", help="Encode special tokens as such; by default they are text, as in messages.")
+    allow_special: Annotated[
+        bool,
+        typer.Option(
+            "--allow-special", help="Encode spelled special tokens as such. By default they are text, as in messages."
+        ),
     ] = False,
 ) -> None:
-    """Show the tokens of a text and their ids. A dot is a further token of the previous character."""
+    """Show the tokens of a text and their ids. A dot stands for a further token of the previous character."""
     from turnwise.text.tokenization.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
-    encoding = tokenizer.encode_with_offsets(text, allow_special=special)
+    encoding = tokenizer.encode_with_offsets(text, allow_special=allow_special)
     pieces = list(_pieces(text, encoding))
     typer.echo("".join(typer.style(piece, bg=COLORS[i % len(COLORS)]) for i, piece in enumerate(pieces)))
     width = len(str(tokenizer.vocab_size))
@@ -96,20 +100,20 @@ def show(
     typer.echo(f"{len(pieces):,} tokens, {len(text):,} characters")
 
 
-def _texts(file: Path, data_options: "ReadOptions", *, skip_bad: bool) -> Iterator[str]:
-    """What is said in the data, without anything a template would put around it."""
+def _texts(file: Path, data_options: "ReadOptions", *, skip_bad_rows: bool) -> Iterator[str]:
+    """Message contents and documents of a data file, without a chat template."""
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import read_source
 
-    for item in read_source(file, options=data_options, skip_bad=skip_bad):
+    for item in read_source(file, options=data_options, skip_bad_rows=skip_bad_rows):
         if isinstance(item, Conversation):
             yield from (message.content for message in item.messages)
         else:
             yield item.text
 
 
-def _counted(texts: Iterable[str]) -> Iterator[str]:
-    """The same texts, with a line on the terminal that says how many there have been."""
+def _with_text_counter(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the texts and show their number on the terminal."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -123,8 +127,8 @@ def _counted(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _pieces(text: str, encoding: "Encoding") -> Iterator[str]:
-    """What each token stands for; where several share a character, the first has it and the others a dot."""
-    done = 0
+    """The characters of each token. If several tokens encode one character, the first shows it and the others a dot."""
+    shown = 0  # end of the characters shown so far
     for start, end in encoding.offsets:
-        yield text[max(start, done) : end].replace("\n", "⏎").replace("\t", "⇥") or "·"
-        done = max(done, end)
+        yield text[max(start, shown) : end].replace("\n", "⏎").replace("\t", "⇥") or "·"
+        shown = max(shown, end)

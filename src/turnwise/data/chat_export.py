@@ -29,7 +29,7 @@ def split_into_dialogues(posts: Iterable[ChatPost], context: ParseContext) -> It
 
     Raises:
         UnreadableFile: the roles of the speakers are not configured.
-        SpeakerNotFound: no post is by the person `context.me`.
+        SpeakerNotFound: no post is by the person `context.assistant_name`.
     """
     posts = [post for post in posts if post.text.strip()]
     _check_speakers(posts, context)
@@ -64,11 +64,12 @@ def _check_speakers(posts: list[ChatPost], context: ParseContext) -> None:
     if "assistant" in roles.values() and all(roles.values()):
         return
     names = ", ".join(f"{speaker} ({count:,})" for speaker, count in counts.most_common(8))
-    if context.me is not None:
-        raise SpeakerNotFound(f"Nobody in the chat is called '{context.me}'. The speakers are {names}.")
+    if context.assistant_name is not None:
+        raise SpeakerNotFound(f"Nobody in the chat is called '{context.assistant_name}'. The speakers are {names}.")
     first = counts.most_common(1)[0][0]
     raise UnreadableFile(
-        f"It is a chat between people: {names}. Name the person whose messages are the replies, such as --me '{first}'."
+        f"It is a chat between people: {names}. Name the person whose messages are the replies, such as "
+        f"--assistant-name '{first}'."
     )
 
 

@@ -61,10 +61,10 @@ def check_data(
     """
     checker = DataChecker(count_tokens)
     for path in against:
-        for location, item in DataSource(path, format=format, skip_bad=True, options=options).rows():
+        for location, item in DataSource(path, format=format, skip_bad_rows=True, options=options).rows():
             checker.add_reference(item, location)
     for path in paths:
-        source = DataSource(path, format=format, skip_bad=True, options=options)
+        source = DataSource(path, format=format, skip_bad_rows=True, options=options)
         for number, (location, item) in enumerate(source.rows()):
             checker.add(item, location)
             if progress and number % PROGRESS_ROWS == 0:

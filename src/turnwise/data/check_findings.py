@@ -39,7 +39,7 @@ FINDING_TEXTS: dict[str, FindingText] = {
     "looks like a chat": FindingText(
         "warning",
         "{count:,} plain texts look like chats with unknown speakers.",
-        "Name the speakers with --role NAME=assistant or --me NAME, or set the format with --format.",
+        "Name the speakers with --role NAME=assistant or --assistant-name NAME, or set the format with --format.",
     ),
     "leaks": FindingText(
         "problem",

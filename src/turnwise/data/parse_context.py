@@ -37,12 +37,12 @@ class ParseContext:
 
     Attributes:
         roles: role by lower-case speaker name, in addition to the built-in names.
-        me: speaker whose messages are the replies to train on; all other speakers are users.
+        assistant_name: speaker whose messages are the replies to train on; all other speakers are users.
         unread_columns: number of rows by name of a column or key with text that no parser used.
     """
 
     roles: Mapping[str, Role] = field(default_factory=dict)
-    me: str | None = None
+    assistant_name: str | None = None
     unread_columns: Counter[str] = field(default_factory=Counter)
 
     def role(self, speaker: Any) -> Role:
@@ -64,9 +64,9 @@ class ParseContext:
         name = speaker.strip().lower()
         if name in self.roles:
             return self.roles[name]
-        if self.me is not None and name == self.me.strip().lower():
+        if self.assistant_name is not None and name == self.assistant_name.strip().lower():
             return "assistant"
-        return ROLE_OF_SPEAKER.get(name) or ("user" if self.me is not None else None)
+        return ROLE_OF_SPEAKER.get(name) or ("user" if self.assistant_name is not None else None)
 
     def metadata_of(self, row: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:
         """Return the unused keys of a row as metadata; the entries of a `meta` object move to the top level."""

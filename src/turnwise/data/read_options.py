@@ -44,14 +44,14 @@ class ReadOptions:
         encoding: text encoding. Default: UTF-8, or what a byte order mark says.
         columns: column or key of the file, by standard name or alias (`prompt`, `response`, `role`, `content`, …).
         roles: role by speaker name.
-        me: speaker whose messages are the replies to train on; all other speakers are users.
+        assistant_name: speaker whose messages are the replies to train on; all other speakers are users.
     """
 
     format: str | None = None
     encoding: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
-    me: str | None = None
+    assistant_name: str | None = None
 
     def __post_init__(self) -> None:
         for name in self.columns:

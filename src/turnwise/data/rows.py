@@ -22,7 +22,7 @@ class UnreadableFile(ValueError):
 
 
 class SpeakerNotFound(UnreadableFile):
-    """No message of this chat is by the person `me`; other chats of the export may have some."""
+    """No message of this chat is by the person `assistant_name`; other chats of the export may have some."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 
     for item in read_source("chats.jsonl"):               # raises InvalidData at the first bad row
         ...
-    source = DataSource("chats.csv.gz", skip_bad=True)    # skips and counts bad rows
+    source = DataSource("chats.csv.gz", skip_bad_rows=True)    # skips and counts bad rows
     items = list(source)
     print(source.bad_row_count, source.bad_rows)
 """
@@ -58,12 +58,12 @@ class DataSource:
 
     Args:
         path: a file, possibly compressed, or a folder; subfolders are ignored. A `dataset_info.json` (LLaMA-Factory)
-            in the folder selects the files and their options. Chats without a message of the person `options.me` are
-            skipped, unless there are no others.
+            in the folder selects the files and their options. Chats without a message of the person
+            `options.assistant_name` are skipped, unless there are no others.
         format: format name; default: detected for each file from its name and first bytes.
         split: split of a folder with splits (`data/split_folders.py`); only its files are read.
-        skip_bad: skip bad rows; `bad_row_count` counts them and `bad_rows` records the first thousand. Otherwise the
-            first bad row raises `InvalidData`.
+        skip_bad_rows: skip bad rows; `bad_row_count` counts them and `bad_rows` records the first thousand. Otherwise
+            the first bad row raises `InvalidData`.
         options: encoding, columns and speakers; its `format` is overridden by `format`.
 
     After a pass, `unread_columns` counts the rows by column or key with text that no parser used.
@@ -76,12 +76,12 @@ class DataSource:
         path: str | Path,
         *,
         format: str | None = None,
-        skip_bad: bool = False,
+        skip_bad_rows: bool = False,
         split: SplitName | None = None,
         options: ReadOptions | None = None,
     ) -> None:
         self.path = Path(path)
-        self.skip_bad = skip_bad
+        self.skip_bad_rows = skip_bad_rows
         self.bad_rows: list[RejectedRow] = []
         self.bad_row_count = 0
         self.unread_columns: Counter[str] = Counter()
@@ -123,19 +123,19 @@ class DataSource:
         """Yield every good row with its location."""
         self.bad_rows, self.bad_row_count, self._finished_bytes = [], 0, 0
         self.unread_columns = Counter()
-        chats_without_me: list[SpeakerNotFound] = []
+        chats_without_assistant: list[SpeakerNotFound] = []
         for file in self.files:
             try:
                 yield from self._rows_of(file)
-            except SpeakerNotFound as error:  # days and channels of an export without a message of `options.me`
-                chats_without_me.append(error)
+            except SpeakerNotFound as error:  # a day or channel without a message of the assistant
+                chats_without_assistant.append(error)
             self._finished_bytes += file.stat().st_size
-        if chats_without_me and len(chats_without_me) == len(self.files):
-            raise InvalidData(f"{self.files[0]}: {chats_without_me[0]}") from chats_without_me[0]
+        if chats_without_assistant and len(chats_without_assistant) == len(self.files):
+            raise InvalidData(f"{self.files[0]}: {chats_without_assistant[0]}") from chats_without_assistant[0]
 
     def _rows_of(self, path: Path) -> Iterator[tuple[RowLocation, Record]]:
         options = self._options_of_file.get(path.name, self.options)
-        context = ParseContext(options.role_of_speaker, options.me, self.unread_columns)
+        context = ParseContext(options.role_of_speaker, options.assistant_name, self.unread_columns)
         expected = ""
         try:
             with path.open("rb") as raw:
@@ -155,7 +155,7 @@ class DataSource:
             raise InvalidData(f"Could not read {path}: {error.strerror or error}.") from error
 
     def _reject(self, row: RejectedRow) -> None:
-        if not self.skip_bad:
+        if not self.skip_bad_rows:
             raise InvalidData(f"{row} Use --skip-bad-rows to skip such rows.")
         self.bad_row_count += 1
         if len(self.bad_rows) < MAX_RECORDED_BAD_ROWS:
@@ -163,13 +163,13 @@ class DataSource:
 
 
 def read_source(
-    path: str | Path, *, format: str | None = None, skip_bad: bool = False, options: ReadOptions | None = None
+    path: str | Path, *, format: str | None = None, skip_bad_rows: bool = False, options: ReadOptions | None = None
 ) -> Iterator[Record]:
     """Yield the conversations and documents of a file or folder; see `DataSource` for the arguments.
 
-    Raises `InvalidData` with file and line at the first bad row, unless `skip_bad` is set.
+    Raises `InvalidData` with file and line at the first bad row, unless `skip_bad_rows` is set.
     """
-    return iter(DataSource(path, format=format, skip_bad=skip_bad, options=options))
+    return iter(DataSource(path, format=format, skip_bad_rows=skip_bad_rows, options=options))
 
 
 def _open_rows_of(path: Path, raw: BinaryIO, options: ReadOptions, context: ParseContext) -> OpenRows:

@@ -17,7 +17,7 @@ def detect_speaker_pattern(text: str, context: ParseContext) -> re.Pattern[str] 
     belongs to a configuration if the speakers are written "User:", and "**Answer:** 42" belongs to a reply. Names of
     one letter are speakers only if the first one is: otherwise "A: …" is an item of a list.
     """
-    names = {*ROLE_OF_SPEAKER, *context.roles, *([context.me.lower()] if context.me else [])}
+    names = {*ROLE_OF_SPEAKER, *context.roles, *([context.assistant_name.lower()] if context.assistant_name else [])}
     start = text.lstrip("\ufeff\r\n")
     for style in (_PLAIN, _BOLD, _HEADING):
         if first := _compile(names, style).match(start.lstrip()):

@@ -50,7 +50,7 @@ def write_split(
     group_by: str | None = None,
     format: str | None = None,
     options: ReadOptions | None = None,
-    skip_bad: bool = False,
+    skip_bad_rows: bool = False,
     progress: Callable[[DataSource], None] | None = None,
 ) -> SplitSummary:
     """Write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `split.json` to the folder `out` atomically.
@@ -65,7 +65,7 @@ def write_split(
             two groups goes to the split of the first one.
         format: format name; default: detected.
         options: encoding, columns and speakers.
-        skip_bad: skip bad rows.
+        skip_bad_rows: skip bad rows.
         progress: called regularly with the source being read.
 
     Raises `InvalidData` for unreadable data or an `out` that holds other files, `InvalidParameter` for shares out of
@@ -74,7 +74,7 @@ def write_split(
     out = Path(out)
     if not (valid >= 0 and test >= 0 and valid + test < 1):
         raise InvalidParameter("valid", f"Shares must be at least 0 and sum to less than 1: {valid=:g}, {test=:g}.")
-    source = DataSource(path, format=format, skip_bad=skip_bad, options=options)
+    source = DataSource(path, format=format, skip_bad_rows=skip_bad_rows, options=options)
     _refuse_other_files(out)
     if out.resolve() in (file.resolve().parent for file in source.files):
         raise InvalidData(f"{out} holds the input data. Choose another output folder.")

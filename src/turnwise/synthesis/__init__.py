@@ -1,1 +1,1 @@
-"""Makes dialogues with models, and judges and sifts dialogues whoever made them."""
+"""Generates dialogues with models, scores dialogues and filters them by score."""

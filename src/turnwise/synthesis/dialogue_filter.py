@@ -1,4 +1,4 @@
-"""Keeps the dialogues whose scores are good enough."""
+"""Filters dialogues by their scores."""
 
 import math
 from collections import Counter
@@ -12,111 +12,129 @@ from turnwise.core.messages import Conversation
 from turnwise.data.rows import Record
 from turnwise.synthesis.dialogue_scorer import scores_of
 
-Kind = Literal["generated", "written"]
+Origin = Literal["synthetic", "human"]
 
 
 @dataclass(frozen=True)
 class FilterCriteria:
-    """What is kept.
+    """Which records are kept.
 
     Args:
-        least: the least of a score, by its name.
-        best: a score and a share: so many of the judged dialogues are kept, those that have the most of it.
-        only: leave all generated dialogues out, or all that people wrote.
-        judge_written: judge what people wrote too; left alone, it stays whatever its scores.
+        min_scores: minimum by score name.
+        top_fraction: fraction of the scored dialogues to keep, those with the highest `sort_by`; above 0, at most 1.
+        sort_by: name of the score that `top_fraction` ranks by.
+        only: keep only synthetic dialogues, or only records written by people.
+        score_human: filter dialogues written by people by score too. By default all of them are kept.
 
-    Raises `InvalidParameter` for a share out of range.
+    Raises `InvalidParameter` if no criterion is set, if only one of `top_fraction` and `sort_by` is, or if
+    `top_fraction` is out of range.
     """
 
-    least: Mapping[str, float] = field(default_factory=dict)
-    best: tuple[str, float] | None = None
-    only: Kind | None = None
-    judge_written: bool = False
+    min_scores: Mapping[str, float] = field(default_factory=dict)
+    top_fraction: float | None = None
+    sort_by: str | None = None
+    only: Origin | None = None
+    score_human: bool = False
 
     def __post_init__(self) -> None:
-        if self.best is not None and not 0 < self.best[1] <= 1:
-            raise InvalidParameter("best", f"'best' must be greater than 0 and at most 1, got {self.best[1]:g}.")
+        if (self.top_fraction is None) != (self.sort_by is None):
+            raise InvalidParameter(
+                "top_fraction",
+                "'top_fraction' and 'sort_by' must be set together, as in --top-fraction 0.5 --sort-by relevance.",
+            )
+        if self.top_fraction is not None and not 0 < self.top_fraction <= 1:
+            raise InvalidParameter(
+                "top_fraction", f"'top_fraction' must be greater than 0 and at most 1, got {self.top_fraction:g}."
+            )
+        if not self.min_scores and self.top_fraction is None and self.only is None:
+            raise InvalidParameter(
+                "min_score",
+                "Set at least one criterion: --min-score NAME=NUMBER, --top-fraction FRACTION --sort-by NAME, or "
+                "--only.",
+            )
 
     def needs_scores(self, item: Record) -> bool:
-        """Whether scores decide about it."""
-        return isinstance(item, Conversation) and (self.judge_written or item.is_synthetic)
+        """True if the record is filtered by score."""
+        return isinstance(item, Conversation) and (self.score_human or item.is_synthetic)
 
-    def matches_kind(self, item: Record) -> bool:
-        """Whether it is of the kind that is wanted."""
-        generated = isinstance(item, Conversation) and item.is_synthetic
-        return self.only is None or generated == (self.only == "generated")
+    def matches_origin(self, item: Record) -> bool:
+        """True if the record passes `only`."""
+        is_synthetic = isinstance(item, Conversation) and item.is_synthetic
+        return self.only is None or is_synthetic == (self.only == "synthetic")
 
     @property
-    def names(self) -> set[str]:
-        """The scores that are needed."""
-        return {*self.least, *(self.best or ())[:1]}
+    def score_names(self) -> set[str]:
+        """Names of the scores that the criteria use."""
+        return {*self.min_scores, *([] if self.sort_by is None else [self.sort_by])}
 
 
 @dataclass
 class DialogueFilter:
-    """Goes through items twice: once for their scores, once to keep some of them.
+    """Filters records in two passes: `find_top` ranks them, `filter_records` yields those to keep.
 
     Args:
-        wanted: what is kept.
-        path: what messages call the data.
+        criteria: which records are kept.
+        path: the data file, for error messages.
+
+    `num_kept` counts the kept records, `num_dropped` the dropped ones by reason.
     """
 
-    wanted: FilterCriteria
+    criteria: FilterCriteria
     path: Path
-    kept: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)  # why → how many
+    num_kept: int = 0
+    num_dropped: Counter[str] = field(default_factory=Counter)
 
-    def find_best(self, items: Iterable[Record]) -> set[int]:
-        """The places of the best, among the judged ones; of equals the earlier.
+    def find_top(self, items: Iterable[Record]) -> set[int]:
+        """Return the indices of the top fraction of the scored records. Of equal scores the earlier record wins.
 
-        Raises `InvalidData` where no judged item has a score that is needed.
+        Raises `InvalidData` if there are records to score and none of them has a score that the criteria use.
         """
-        by, share = self.wanted.best or ("", 1.0)
-        met, judged = Counter[str](), 0
+        sort_by = self.criteria.sort_by
+        num_by_score = Counter[str]()
+        num_scored = 0
         ranked: list[tuple[float, int]] = []
-        for place, item in enumerate(items):
-            if not (self.wanted.matches_kind(item) and self.wanted.needs_scores(item)):
+        for index, item in enumerate(items):
+            if not (self.criteria.matches_origin(item) and self.criteria.needs_scores(item)):
                 continue
-            judged += 1
+            num_scored += 1
             scores = scores_of(item)
-            met.update(scores.keys())
-            if by in scores:
-                ranked.append((-scores[by], place))
-        for name in sorted(self.wanted.names):
-            if judged and not met[name]:
-                raise InvalidData(self._missing(name, met))
-        return {place for _, place in sorted(ranked)[: math.ceil(share * len(ranked))]}
+            num_by_score.update(scores.keys())
+            if sort_by is not None and sort_by in scores:
+                ranked.append((-scores[sort_by], index))
+        for name in sorted(self.criteria.score_names):
+            if num_scored and not num_by_score[name]:
+                raise InvalidData(self._missing_score_message(name, num_by_score))
+        return {index for _, index in sorted(ranked)[: math.ceil((self.criteria.top_fraction or 0) * len(ranked))]}
 
-    def filter_records(self, items: Iterable[Record], best: set[int]) -> Iterator[Record]:
-        """The items that are kept; `kept` and `fell` count."""
-        for place, item in enumerate(items):
-            reason = self._reason(item, place in best)
+    def filter_records(self, items: Iterable[Record], top: set[int]) -> Iterator[Record]:
+        """Yield the records to keep, and count the kept and dropped ones. `top`: the result of `find_top`."""
+        for index, item in enumerate(items):
+            reason = self._drop_reason(item, is_top=index in top)
             if reason is None:
-                self.kept += 1
+                self.num_kept += 1
                 yield item
             else:
-                self.dropped[reason] += 1
+                self.num_dropped[reason] += 1
 
-    def _reason(self, item: Record, best: bool) -> str | None:
-        wanted = self.wanted
-        if not wanted.matches_kind(item):
-            return f"not {wanted.only}"
-        if not wanted.needs_scores(item):
+    def _drop_reason(self, item: Record, *, is_top: bool) -> str | None:
+        criteria = self.criteria
+        if not criteria.matches_origin(item):
+            return f"not {criteria.only}"
+        if not criteria.needs_scores(item):
             return None
         scores = scores_of(item)
-        for name in sorted(wanted.names):
+        for name in sorted(criteria.score_names):
             if name not in scores:
                 return f"without {name}"
-        for name, least in wanted.least.items():
-            if scores[name] < least:
-                return f"{name} below {least:g}"
-        if wanted.best is not None and not best:
-            by, share = wanted.best
-            return f"not among the best {share:.0%} by {by}"
+        for name, minimum in criteria.min_scores.items():
+            if scores[name] < minimum:
+                return f"{name} below {minimum:g}"
+        if criteria.top_fraction is not None and not is_top:
+            return f"not in the top {criteria.top_fraction:.0%} by {criteria.sort_by}"
         return None
 
-    def _missing(self, name: str, met: Iterable[str]) -> str:
-        known = sorted(met)
-        if known:
-            return f"{self.path} has no score '{name}': {did_you_mean(name, known)}"
-        return f"{self.path} has no scores. `turnwise data score {self.path} --out scored.jsonl` gives them."
+    def _missing_score_message(self, name: str, available: Iterable[str]) -> str:
+        names = sorted(available)
+        if names:
+            return f"{self.path} has no score '{name}': {did_you_mean(name, names)}"
+        return f"{self.path} has no scores. Add them: turnwise data score {self.path} --out scored.jsonl"

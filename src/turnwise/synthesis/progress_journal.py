@@ -1,6 +1,6 @@
-"""What a run has made so far, in a file beside the one that it makes, so that it may be stopped anywhere and go on.
+"""The progress journal: the finished dialogues of a run, in a file beside the output, so that the run can be resumed.
 
-The first line says what was asked for, every further one is a dialogue, in the order of their numbers.
+The file is JSON Lines: a line with the settings of the run, then one line per dialogue in the order of their numbers.
 """
 
 import json
@@ -16,131 +16,135 @@ from turnwise.data.formats import openai
 from turnwise.data.jsonl_writer import to_json_line, write_jsonl
 from turnwise.synthesis.simulated_dialogue import END_REASONS, EndReason, SimulatedDialogue
 
-BEGINNING = b'{"request": '
+HEADER_START = b'{"settings": '
 
 
 def journal_path(out: Path) -> Path:
-    """Where a run that makes `out` keeps what it has until it is complete."""
+    """Path of the journal of a run that writes `out`."""
     return out.with_name(out.name + ".partial")
 
 
 class ProgressJournal:
-    """A run's own file.
+    """The journal of one run, open for appending.
 
     Args:
-        path: where it is; what a run that was stopped left there is gone on with.
-        request: everything that decides what the dialogues are, for JSON.
-        restart: throw away what is there.
+        path: the file. An existing journal is continued.
+        settings: all settings that the dialogues depend on, as JSON values.
+        restart: discard an existing journal.
 
     Raises:
-        InvalidParameter: what is there was made from another request.
-        InvalidData: it is damaged.
-        SaveFailed: the disk refuses.
+        InvalidParameter: the existing journal has other settings.
+        InvalidData: the existing file is damaged or is not a journal.
+        SaveFailed: the file cannot be written.
     """
 
-    def __init__(self, path: Path, request: Mapping[str, Any], *, restart: bool = False) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, restart: bool = False) -> None:
         self.path = path
-        self.done = 0
+        self.num_dialogues = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("w+b" if restart or not path.exists() else "r+b")
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._save_error(error) from error
         try:
-            self._go_on(json.loads(json.dumps(request)))  # as it will be read again
+            self._resume(json.loads(json.dumps(settings)))  # as JSON values, to compare with those in the file
         except OSError as error:
             self._file.close()
-            raise self._refused(error) from error
+            raise self._save_error(error) from error
         except UserError:
             self._file.close()
             raise
 
-    def _go_on(self, request: Mapping[str, Any]) -> None:
-        begun = self._file.readline()
-        if not begun.endswith(b"\n") and BEGINNING.startswith(begun[: len(BEGINNING)]):
-            # It is new, or was killed while it wrote this.
+    def _resume(self, settings: Mapping[str, Any]) -> None:
+        header = self._file.readline()
+        if not header.endswith(b"\n") and HEADER_START.startswith(header[: len(HEADER_START)]):
+            # The file is new, or the process was killed while it wrote the header.
             self._file.truncate(0)
             self._file.seek(0)
-            self._write({"request": request})
+            self._write({"settings": settings})
             return
-        self._refuse_others(self._parsed(begun, "request"), request)
+        self._check_settings(self._parse_line(header, "settings"), settings)
         end = self._file.tell()
         for line in self._file:
             if not line.endswith(b"\n"):
-                break  # killed while it was written
-            self._talk(line)
-            self.done += 1
+                break  # the process was killed while it wrote this line
+            self._parse_dialogue(line)
+            self.num_dialogues += 1
             end += len(line)
         self._file.truncate(end)
         self._file.seek(end)
 
-    def _refuse_others(self, begun: Mapping[str, Any], request: Mapping[str, Any]) -> None:
-        others = sorted(key for key in {*begun, *request} if begun.get(key) != request.get(key))
-        if others:
+    def _check_settings(self, stored: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        changed = sorted(key for key in {*stored, *settings} if stored.get(key) != settings.get(key))
+        if changed:
             raise InvalidParameter(
-                others[0],
-                f"{self.path} holds an unfinished run with other settings ({', '.join(others)}). Run it again as it "
-                "was to go on with it, choose another --out, or pass --restart to throw it away.",
+                changed[0],
+                f"{self.path} holds an unfinished run with other settings ({', '.join(changed)}). Use the same "
+                "settings to resume it, choose another --out, or pass --restart to discard it.",
             )
 
-    def add(self, talk: SimulatedDialogue) -> None:
-        """One more dialogue, the one whose turn it is. Raises `SaveFailed`."""
-        assert talk.number == self.done, "dialogues come in order"
-        row = None if talk.conversation is None else json.loads(to_json_line(talk.conversation))
+    def add(self, dialogue: SimulatedDialogue) -> None:
+        """Append the next dialogue. Raises `SaveFailed`."""
+        assert dialogue.number == self.num_dialogues, "dialogues must be added in order"
+        row = None if dialogue.conversation is None else json.loads(to_json_line(dialogue.conversation))
         try:
-            self._write({"talk": [talk.number, talk.ended, row]})
+            self._write({"dialogue": [dialogue.number, dialogue.end_reason, row]})
         except OSError as error:
-            raise self._refused(error) from error
-        self.done += 1
+            raise self._save_error(error) from error
+        self.num_dialogues += 1
 
-    def talks(self, count: int) -> Iterator[SimulatedDialogue]:
-        """The first `count` dialogues."""
+    def dialogues(self, count: int) -> Iterator[SimulatedDialogue]:
+        """Yield the first `count` dialogues."""
         with self.path.open("rb") as file:
             next(file)
             for line, _ in zip(file, range(count), strict=False):
-                yield self._talk(line)
+                yield self._parse_dialogue(line)
 
     def close(self) -> None:
-        """Leave it as it is, safely on disk."""
+        """Flush the file to disk and close it."""
         if not self._file.closed:
             os.fsync(self._file.fileno())
             self._file.close()
 
     def _write(self, value: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()  # whoever kills us loses nothing; only a power cut might
+        self._file.flush()  # a killed process loses nothing; a power cut may lose the last lines
 
-    def _talk(self, line: bytes) -> SimulatedDialogue:
-        number, ended, row = self._parsed(line, "talk")
-        return SimulatedDialogue(number, ended, None if row is None else cast(Conversation, openai.parse(row)))
+    def _parse_dialogue(self, line: bytes) -> SimulatedDialogue:
+        number, end_reason, row = self._parse_line(line, "dialogue")
+        return SimulatedDialogue(number, end_reason, None if row is None else cast(Conversation, openai.parse(row)))
 
-    def _parsed(self, line: bytes, key: str) -> Any:
+    def _parse_line(self, line: bytes, key: str) -> Any:
         try:
             return json.loads(line)[key]
         except (ValueError, KeyError, TypeError) as error:
-            raise InvalidData(f"{self.path} is damaged, or none of ours. Pass --restart to throw it away.") from error
+            raise InvalidData(
+                f"{self.path} is damaged or is not a progress journal. Pass --restart to discard it."
+            ) from error
 
-    def _refused(self, error: OSError) -> SaveFailed:
-        return SaveFailed(f"Could not write {self.path}: {error.strerror or error}. What was made before is kept.")
+    def _save_error(self, error: OSError) -> SaveFailed:
+        return SaveFailed(f"Could not write {self.path}: {error.strerror or error}. Earlier dialogues are kept.")
 
 
-def finish(work: ProgressJournal, out: Path, count: int) -> str:
-    """Write the first `count` dialogues to `out`, take the work file away, and say what was made.
+def finish_run(journal: ProgressJournal, out: Path, count: int) -> str:
+    """Write the first `count` dialogues to `out`, delete the journal and return a summary.
 
     Raises:
-        UserError: none of them came to anything.
-        SaveFailed: the disk refuses.
+        UserError: none of the dialogues has a reply.
+        SaveFailed: `out` cannot be written.
     """
-    made = Counter(talk.ended for talk in work.talks(count) if talk.conversation is not None)
-    nothing = Counter(talk.ended for talk in work.talks(count) if talk.conversation is None)
-    empty = f"{nothing.total():,} came to nothing ({_listed(nothing)})"
-    if not made:
-        raise UserError(f"There is nothing to write: {empty}. Other scenes, another model or --temperature may help.")
-    write_jsonl(out, (talk.conversation for talk in work.talks(count) if talk.conversation is not None))
-    work.path.unlink()
-    told = f"{out}: {made.total():,} dialogues; they ended because {_listed(made)}"
-    return f"{told}\n{empty}" if nothing else told
+    complete = Counter(item.end_reason for item in journal.dialogues(count) if item.conversation is not None)
+    empty = Counter(item.end_reason for item in journal.dialogues(count) if item.conversation is None)
+    empty_summary = f"{empty.total():,} dialogues without a reply were dropped: {_format_counts(empty)}"
+    if not complete:
+        raise UserError(
+            f"There is nothing to write: {empty_summary}. Try other scenarios, another model or another --temperature."
+        )
+    write_jsonl(out, (item.conversation for item in journal.dialogues(count) if item.conversation is not None))
+    journal.path.unlink()
+    summary = f"{out}: {complete.total():,} dialogues\nEnd reasons: {_format_counts(complete)}"
+    return f"{summary}\n{empty_summary}" if empty else summary
 
 
-def _listed(endings: Counter[EndReason]) -> str:
-    return ", ".join(f"{END_REASONS[ended]} ({number:,})" for ended, number in endings.most_common())
+def _format_counts(counts: Counter[EndReason]) -> str:
+    return ", ".join(f"{END_REASONS[reason]} ({number:,})" for reason, number in counts.most_common())

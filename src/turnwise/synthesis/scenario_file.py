@@ -1,17 +1,20 @@
-"""Scenes: who talks with whom, about what, and how it begins; read from YAML.
+"""Scenarios of simulated dialogues, read from YAML.
 
 ::
 
-    scenes:
+    scenarios:
       bike_shop:
-        weight: 2                                     # how often, beside the others; 1 where it is not said
-        assistants: ["You are Pedalhaus support."]    # system prompts, one for each dialogue; none: without
-        users: ["You are Omar. Your chain jumps."]    # likewise for the model that plays the user
-        openers: ["Hello, my chain jumps."]           # first lines of the user
-    goodbyes: [bye, see you]                          # a user's turn that ends with one of these is the last
+        weight: 2                                     # relative frequency; default: 1
+        system_prompts: ["You are Pedalhaus support."]      # of the assistant; default: none
+        user_personas: ["You are Omar. Your chain jumps."]  # system prompts of the user model; default: none
+        first_messages: ["Hello, my chain jumps."]          # of the user
+    goodbyes: [bye, see you]                          # the dialogue ends after a user message that ends with one
+
+One entry of each list is drawn for every dialogue, independently and uniformly.
 """
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -25,39 +28,56 @@ from turnwise.data.strict_yaml import read_yaml
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnScenario:
+    """One choice from a scenario file.
+
+    Attributes:
+        name: name of the scenario.
+        system_prompt: system prompt of the assistant.
+        user_persona: system prompt of the user model.
+        first_message: first message of the user.
+    """
+
+    name: str
+    system_prompt: str | None
+    user_persona: str | None
+    first_message: str
+
+
 class DialogueScenario(StrictModel):
-    """A situation. What is drawn of it is drawn anew for every dialogue, each line as likely as the others."""
+    """A situation in which all prompts, personas and first messages fit together."""
 
     weight: float = Field(1.0, gt=0)
-    assistants: tuple[Line, ...] = ()
-    users: tuple[Line, ...] = ()
-    openers: tuple[Line, ...] = Field(min_length=1)
+    system_prompts: tuple[Line, ...] = ()
+    user_personas: tuple[Line, ...] = ()
+    first_messages: tuple[Line, ...] = Field(min_length=1)
 
 
 class ScenarioFile(StrictModel):
-    """All that a file holds."""
+    """Content of a scenario file."""
 
-    scenes: dict[str, DialogueScenario] = Field(min_length=1)
+    scenarios: dict[str, DialogueScenario] = Field(min_length=1)
     goodbyes: tuple[Line, ...] = ("bye", "goodbye", "bye bye", "see you", "see you then", "see you soon", "that's all")
 
-    def draw(self, rng: random.Random) -> tuple[str, str | None, str | None, str]:
-        """A scene's name, the assistant's persona, the user's, and the opener."""
-        names = list(self.scenes)
-        (name,) = rng.choices(names, [self.scenes[name].weight for name in names])
-        scene = self.scenes[name]
-        assistant = rng.choice(scene.assistants) if scene.assistants else None
-        user = rng.choice(scene.users) if scene.users else None
-        return name, assistant, user, rng.choice(scene.openers)
+    def draw(self, rng: random.Random) -> DrawnScenario:
+        """Draw a scenario by weight, and its prompts and first message."""
+        names = list(self.scenarios)
+        (name,) = rng.choices(names, [self.scenarios[name].weight for name in names])
+        scenario = self.scenarios[name]
+        system_prompt = rng.choice(scenario.system_prompts) if scenario.system_prompts else None
+        user_persona = rng.choice(scenario.user_personas) if scenario.user_personas else None
+        return DrawnScenario(name, system_prompt, user_persona, rng.choice(scenario.first_messages))
 
     def is_goodbye(self, text: str) -> bool:
-        """Whether a turn ends with a word of parting, whatever its case and marks."""
-        said = f" {normalize_text(text)}"
-        return any(said.endswith(f" {normalize_text(word)}") for word in self.goodbyes)
+        """True if a message ends with a goodbye, ignoring case and punctuation."""
+        normalized = f" {normalize_text(text)}"
+        return any(normalized.endswith(f" {normalize_text(goodbye)}") for goodbye in self.goodbyes)
 
 
 def load_scenarios(path: str | Path) -> ScenarioFile:
-    """The scenes in a YAML file. Raises `InvalidData` naming the file and the key at fault."""
+    """Load a scenario file. Raises `InvalidData` with the file and the invalid key."""
     try:
-        return parse_strict_model(ScenarioFile, read_yaml(path, "scenes"), origin=str(path))
+        return parse_strict_model(ScenarioFile, read_yaml(path, "scenarios"), origin=str(path))
     except InvalidParameter as error:
         raise InvalidData(str(error)) from error

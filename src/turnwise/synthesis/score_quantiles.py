@@ -1,4 +1,4 @@
-"""How scores are distributed, so that people see where to cut."""
+"""Quantiles of scores, to choose thresholds for filtering."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -14,9 +14,9 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 class ScoreQuantiles:
-    """Collects scores that go by, those of generated dialogues apart from those that people wrote.
+    """Collects the scores of a stream of records, separately for synthetic and human dialogues.
 
-    `unjudged` counts dialogues of which no reply was judged.
+    `num_unscored` counts the dialogues without a reply that the model could score.
     """
 
     def __init__(self) -> None:
@@ -24,18 +24,19 @@ class ScoreQuantiles:
         self._values: dict[tuple[str, str], list[float]] = defaultdict(list)
 
     def observe(self, items: Iterable[Record]) -> Iterator[Record]:
-        """The items as they are."""
+        """Yield the records unchanged and collect their scores."""
         for item in items:
             if isinstance(item, Conversation):
-                self.num_unscored += "likelihood" not in scores_of(item)
-                for name, value in scores_of(item).items():
-                    self._values[name, "generated" if item.is_synthetic else "written"].append(value)
+                scores = scores_of(item)
+                self.num_unscored += "likelihood" not in scores
+                for name, value in scores.items():
+                    self._values[name, "synthetic" if item.is_synthetic else "human"].append(value)
             yield item
 
     def table(self) -> Table:
-        """Scores by row, quantiles by column."""
-        table = Table("score", "of dialogues", "number", "10 %", "median", "90 %")
-        for (name, kind), values in sorted(self._values.items()):
+        """A table with one row per score and kind of dialogue, and one column per quantile."""
+        table = Table("score", "dialogues", "count", "10 %", "median", "90 %")
+        for (name, origin), values in sorted(self._values.items()):
             quantiles = (f"{value:.2f}" for value in np.quantile(values, QUANTILES))
-            table.add_row(name, kind, f"{len(values):,}", *quantiles)
+            table.add_row(name, origin, f"{len(values):,}", *quantiles)
         return table

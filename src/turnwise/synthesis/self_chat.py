@@ -1,7 +1,7 @@
-"""Self-chat: one model is the assistant, one, perhaps the same, plays the user.
+"""Self-chat: one model plays the user and another one, or the same, answers as the assistant.
 
-The user's model reads the talk with the roles swapped: what the user said are its own turns. Everything that is drawn
-depends on the seed and the dialogue's number alone, so more dialogues begin with the same ones.
+The user model sees the dialogue with swapped roles: messages of the user are its own replies. All random choices depend
+on the seed and the number of the dialogue only. A longer run therefore starts with the dialogues of a shorter one.
 """
 
 import hashlib
@@ -15,158 +15,172 @@ from turnwise.core.chat_request import ChatRequest, ContextOptions
 from turnwise.core.chat_response import ChatResponse
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, TemplateError, Unavailable
 from turnwise.core.messages import Conversation, Message
+from turnwise.core.ordered_results import async_results_in_order
 from turnwise.core.parameters import GenerationParams
 from turnwise.data.fingerprint import normalize_text
-from turnwise.synthesis.ordered_tasks import map_in_order
-from turnwise.synthesis.scenario_file import ScenarioFile
+from turnwise.synthesis.scenario_file import DrawnScenario, ScenarioFile
 from turnwise.synthesis.simulated_dialogue import ChatModel, EndReason, SimulatedDialogue
 
-MAX_TOKENS = 256  # of a turn, where nothing else was asked
+MAX_TOKENS = 256  # of one message, unless the sampling parameters set `max_tokens`
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _DialoguePlan:
+    """The random choices for one dialogue."""
+
     number: int
-    scene: str
-    assistant: str | None
-    user: str | None
-    opener: str
-    exchanges: int
+    scenario: DrawnScenario
+    num_exchanges: int
 
 
 @dataclass(frozen=True)
 class SelfChat:
-    """Two parties and what they talk about.
+    """Simulates dialogues between two models.
+
+    Texts of a dialogue alternate: those at even indices are the user's, those at odd indices the assistant's.
 
     Args:
-        assistant: the model whose replies are wanted.
-        user: the model that plays the user.
-        scenes: what they talk about.
-        exchanges: fewest and most exchanges (a user's turn and its reply); how many is drawn for every dialogue.
-        seed: another seed makes other dialogues.
-        asked: generation parameters, for both.
+        assistant: model that answers.
+        user: model that plays the user.
+        scenarios: system prompts and first messages.
+        exchanges: minimum and maximum number of exchanges (a user message and its reply); drawn for each dialogue.
+        seed: random seed.
+        sampling: generation parameters of both models.
 
-    Raises `InvalidParameter` when a number is out of its range.
+    Raises `InvalidParameter` if `exchanges` is not a range of positive numbers.
     """
 
     assistant: ChatModel
     user: ChatModel
-    scenes: ScenarioFile
+    scenarios: ScenarioFile
     exchanges: tuple[int, int] = (2, 6)
     seed: int = 0
-    asked: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        fewest, most = self.exchanges
-        if not 1 <= fewest <= most:
-            raise InvalidParameter("turns", f"'turns' must be FEWEST:MOST, of at least 1, got {fewest}:{most}.")
+        minimum, maximum = self.exchanges
+        if not 1 <= minimum <= maximum:
+            raise InvalidParameter(
+                "exchanges", f"'exchanges' must be MIN:MAX with 1 <= MIN <= MAX, got {minimum}:{maximum}."
+            )
 
     @property
-    def request(self) -> dict[str, Any]:
-        """Everything that decides what the dialogues are."""
+    def settings(self) -> dict[str, Any]:
+        """All settings that the dialogues depend on, as JSON values."""
         return {
-            "scenes": self.scenes.model_dump(),
+            "scenarios": self.scenarios.model_dump(),
             "assistant": self.assistant.fingerprint,
             "user": self.user.fingerprint,
-            "turns": list(self.exchanges),
+            "exchanges": list(self.exchanges),
             "seed": self.seed,
             "sampling": [
-                asdict(GenerationParams.resolve(self.asked, by.defaults)) for by in (self.assistant, self.user)
+                asdict(GenerationParams.resolve(self.sampling, model.defaults)) for model in (self.assistant, self.user)
             ],
         }
 
     async def simulate(self, number: int) -> SimulatedDialogue:
-        """The dialogue of this number. Raises `TurnwiseError` when a model fails or refuses."""
+        """Simulate the dialogue with this number. Raises `TurnwiseError` if a model fails or rejects a request."""
         plan = self._plan(number)
-        said, ended = [plan.opener], None
-        while ended is None:
-            text, ended = await self._next(plan, said)
-            if ended is None:
-                said.append(text)
-                ended = self._is_over(plan, said)
-        if len(said) % 2:
-            said.pop()  # nobody replied to it
-        return SimulatedDialogue(number, ended, self._conversation(plan, said, ended) if said else None)
+        texts = [plan.scenario.first_message]
+        end_reason: EndReason | None = None
+        while end_reason is None:
+            text, end_reason = await self._next_text(plan, texts)
+            if end_reason is None:
+                texts.append(text)
+                end_reason = self._end_reason(plan, texts)
+        if len(texts) % 2:
+            texts.pop()  # the last user message has no reply
+        return SimulatedDialogue(number, end_reason, self._conversation(plan, texts, end_reason) if texts else None)
 
-    async def simulate_all(self, numbers: Sequence[int], at_once: int) -> AsyncGenerator[SimulatedDialogue, None]:
-        """The dialogues of these numbers in their order, `at_once` under way. Raises as `hold` does."""
-        async with aclosing(map_in_order(self.simulate, numbers, at_once)) as talks:
-            async for talk in talks:
-                yield talk
+    async def simulate_all(self, numbers: Sequence[int], max_in_flight: int) -> AsyncGenerator[SimulatedDialogue, None]:
+        """Yield the dialogues with these numbers in order; at most `max_in_flight` run at the same time.
 
-    def _plan(self, number: int) -> _Plan:
+        Raises as `simulate` does.
+        """
+        async with aclosing(async_results_in_order(self.simulate, numbers, max_in_flight)) as dialogues:
+            async for dialogue in dialogues:
+                yield dialogue
+
+    def _plan(self, number: int) -> _DialoguePlan:
         rng = random.Random(f"{self.seed}:{number}")
-        exchanges = rng.randint(*self.exchanges)
-        return _Plan(number, *self.scenes.draw(rng), exchanges)
+        num_exchanges = rng.randint(*self.exchanges)
+        return _DialoguePlan(number, self.scenarios.draw(rng), num_exchanges)
 
-    async def _next(self, plan: _Plan, said: Sequence[str]) -> tuple[str, EndReason | None]:
-        """The next turn, or why there is none."""
-        digest = hashlib.sha256(f"{self.seed}:{plan.number}:{len(said)}".encode()).digest()
-        asked = {"max_tokens": MAX_TOKENS, **self.asked, "seed": int.from_bytes(digest[:7], "big")}
+    async def _next_text(self, plan: _DialoguePlan, texts: Sequence[str]) -> tuple[str, EndReason | None]:
+        """The text of the next message, or the reason why there is none."""
+        digest = hashlib.sha256(f"{self.seed}:{plan.number}:{len(texts)}".encode()).digest()
+        sampling = {"max_tokens": MAX_TOKENS, **self.sampling, "seed": int.from_bytes(digest[:7], "big")}
+        generate = self._assistant_response if len(texts) % 2 else self._user_response
         try:
-            reply = await (self._reply if len(said) % 2 else self._ask)(plan, said, asked)
+            response = await generate(plan, texts, sampling)
         except ContextLengthExceeded:
-            return "", "context"
-        text = reply.text.strip()
-        if reply.finish_reason == "cancelled":
+            return "", "context_length"
+        text = response.text.strip()
+        if response.finish_reason == "cancelled":
             raise Unavailable("The model was stopped.")
-        if reply.finish_reason == "length":
-            return "", "cut"
+        if response.finish_reason == "length":
+            return "", "length"
         if not text:
             return "", "empty"
-        if self._repeats(text, said):
-            return "", "loop"
+        if self._is_repetition(text, texts):
+            return "", "repetition"
         return text, None
 
-    async def _reply(self, plan: _Plan, said: Sequence[str], asked: Mapping[str, Any]) -> ChatResponse:
-        messages = (*_system(plan.assistant), *_turns(said, "user", "assistant"))
-        return await self.assistant.reply(ChatRequest(messages, asked, context=ContextOptions("refuse")))
+    async def _assistant_response(
+        self, plan: _DialoguePlan, texts: Sequence[str], sampling: Mapping[str, Any]
+    ) -> ChatResponse:
+        messages = [*_system(plan.scenario.system_prompt), *_messages(texts, "user", "assistant")]
+        return await _respond(self.assistant, messages, sampling)
 
-    async def _ask(self, plan: _Plan, said: Sequence[str], asked: Mapping[str, Any]) -> ChatResponse:
-        turns = _turns(said, "assistant", "user")
+    async def _user_response(
+        self, plan: _DialoguePlan, texts: Sequence[str], sampling: Mapping[str, Any]
+    ) -> ChatResponse:
+        persona = plan.scenario.user_persona
+        messages = _messages(texts, "assistant", "user")
         try:
-            return await self.user.reply(
-                ChatRequest((*_system(plan.user), *turns), asked, context=ContextOptions("refuse"))
-            )
+            return await _respond(self.user, [*_system(persona), *messages], sampling)
         except TemplateError:
-            if plan.user is None:
+            if persona is None:
                 raise
-            # Some templates know no system prompt, or want a user's turn first.
-            messages = (Message("user", plan.user), *turns)
-            return await self.user.reply(ChatRequest(messages, asked, context=ContextOptions("refuse")))
+            # Some chat templates reject system messages, or dialogues that do not begin with a user message.
+            return await _respond(self.user, [Message("user", persona), *messages], sampling)
 
-    def _repeats(self, text: str, said: Sequence[str]) -> bool:
-        """Whether somebody said it before; a goodbye may be returned."""
-        return not self.scenes.is_goodbye(text) and normalize_text(text) in map(normalize_text, said)
+    def _is_repetition(self, text: str, texts: Sequence[str]) -> bool:
+        """True if a message repeats an earlier one. A goodbye may be repeated."""
+        return not self.scenarios.is_goodbye(text) and normalize_text(text) in map(normalize_text, texts)
 
-    def _is_over(self, plan: _Plan, said: Sequence[str]) -> EndReason | None:
-        if len(said) % 2:
+    def _end_reason(self, plan: _DialoguePlan, texts: Sequence[str]) -> EndReason | None:
+        if len(texts) % 2:
             return None  # the assistant has not answered yet
-        if self.scenes.is_goodbye(said[-2]):
+        if self.scenarios.is_goodbye(texts[-2]):
             return "goodbye"
-        return "turns" if len(said) == 2 * plan.exchanges else None
+        return "max_exchanges" if len(texts) == 2 * plan.num_exchanges else None
 
-    def _conversation(self, plan: _Plan, said: Sequence[str], ended: EndReason) -> Conversation:
-        mark = {
+    def _conversation(self, plan: _DialoguePlan, texts: Sequence[str], end_reason: EndReason) -> Conversation:
+        meta = {
             "generated": True,
-            "by": "self-chat",
+            "generator": "self-chat",
             "assistant": self.assistant.name,
             "user": self.user.name,
-            "persona": plan.user,
-            "scene": plan.scene,
+            "persona": plan.scenario.user_persona,
+            "scenario": plan.scenario.name,
             "seed": self.seed,
             "number": plan.number,
-            "ended": ended,
+            "end_reason": end_reason,
         }
-        messages = (*_system(plan.assistant), *_turns(said, "user", "assistant"))
-        return Conversation(messages, {key: value for key, value in mark.items() if value is not None})
+        messages = (*_system(plan.scenario.system_prompt), *_messages(texts, "user", "assistant"))
+        return Conversation(messages, {key: value for key, value in meta.items() if value is not None})
 
 
-def _system(persona: str | None) -> tuple[Message, ...]:
-    return () if persona is None else (Message("system", persona),)
+async def _respond(model: ChatModel, messages: Sequence[Message], sampling: Mapping[str, Any]) -> ChatResponse:
+    return await model.reply(ChatRequest(tuple(messages), sampling, context=ContextOptions("refuse")))
 
 
-def _turns(
-    said: Sequence[str], first: Literal["user", "assistant"], second: Literal["user", "assistant"]
+def _system(prompt: str | None) -> tuple[Message, ...]:
+    return () if prompt is None else (Message("system", prompt),)
+
+
+def _messages(
+    texts: Sequence[str], even_role: Literal["user", "assistant"], odd_role: Literal["user", "assistant"]
 ) -> list[Message]:
-    return [Message(second if place % 2 else first, text) for place, text in enumerate(said)]
+    return [Message(odd_role if index % 2 else even_role, text) for index, text in enumerate(texts)]

@@ -1,4 +1,4 @@
-"""A dialogue that was held, how it ended, and what is needed of whoever holds one."""
+"""A simulated dialogue, its end reasons, and the protocol of the models that take part."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,40 +8,46 @@ from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatResponse
 from turnwise.core.messages import Conversation
 
-EndReason = Literal["turns", "goodbye", "loop", "empty", "cut", "context"]
+EndReason = Literal["max_exchanges", "goodbye", "repetition", "empty", "length", "context_length"]
 END_REASONS: dict[EndReason, str] = {
-    "turns": "as long as was drawn",
+    "max_exchanges": "number of exchanges reached",
     "goodbye": "the user said goodbye",
-    "loop": "a turn was said before",
-    "empty": "a turn was empty",
-    "cut": "a turn reached the token limit",
-    "context": "the model's context was full",
+    "repetition": "a message was repeated",
+    "empty": "a message was empty",
+    "length": "a message reached the token limit",
+    "context_length": "the context was full",
 }
 
 
 class ChatModel(Protocol):
-    """What is needed of a chat service."""
+    """The part of a chat service that a self-chat needs."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Served model name."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes when its answers may."""
+        """Changes with the weights and the decoding settings."""
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """Generation parameters it prefers."""
+        """Generation parameters of the model."""
 
-    async def reply(self, turn: ChatRequest) -> ChatResponse:
-        """The answer to a turn."""
+    async def reply(self, request: ChatRequest) -> ChatResponse:
+        """Generate the complete response."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedDialogue:
-    """A dialogue that was held. `conversation` is None where it came to nothing: there was no reply worth keeping."""
+    """A simulated dialogue.
+
+    Attributes:
+        number: number of the dialogue in the run, from 0.
+        end_reason: why it ended.
+        conversation: the dialogue, or None if it has no complete reply.
+    """
 
     number: int
-    ended: EndReason
+    end_reason: EndReason
     conversation: Conversation | None

@@ -3,7 +3,8 @@
 The docstring of a format module starts with a line "Title: summary." The module has
 
 - `EXPECTED`: the form of a valid row; completes a sentence that starts with "Expected";
-- `EXAMPLE`: the text of a small valid file, and `EXAMPLE_ME`, the value of `--me` for it, if the format needs one;
+- `EXAMPLE`: the text of a small valid file, and `EXAMPLE_ASSISTANT_NAME`, the value of `--assistant-name` for it, if
+  the format needs one;
 
 and one of
 
@@ -47,7 +48,7 @@ class Format:
     summary: str
     expected: str
     example: str
-    example_me: str | None = None
+    example_assistant_name: str | None = None
     matches: Callable[[Any], float] | None = None
     parse: Callable[[Any, ParseContext], Record | list[Record]] | None = None
     combine: Callable[[Iterable[NumberedValue], ParseContext], Iterator[RowResult]] | None = None
@@ -99,7 +100,7 @@ def _build(name: str, module: ModuleType) -> Format:
         summary=(module.__doc__ or "").partition("\n")[0].partition(": ")[2],
         expected=module.EXPECTED,
         example=module.EXAMPLE,
-        example_me=getattr(module, "EXAMPLE_ME", None),
+        example_assistant_name=getattr(module, "EXAMPLE_ASSISTANT_NAME", None),
         **{function: getattr(module, function, None) for function in functions},
     )
 

@@ -1,4 +1,4 @@
-"""Discord: a channel exported by DiscordChatExporter (JSON); --me NAME sets whose messages are replies."""
+"""Discord: a channel exported by DiscordChatExporter (JSON); --assistant-name NAME sets whose messages are replies."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ EXAMPLE = """\
   ]
 }
 """
-EXAMPLE_ME = "Ada"
+EXAMPLE_ASSISTANT_NAME = "Ada"
 
 
 def matches(value: Any) -> float:
@@ -42,8 +42,8 @@ def parse(value: Any, context: ParseContext) -> list[Record]:
         author = entry.get("author") if isinstance(entry, dict) else None
         if isinstance(author, dict) and entry.get("type", "Default") in ("Default", "Reply"):
             speaker = str(author.get("nickname") or author.get("name"))
-            if context.me is not None and context.me.lower() == str(author.get("name")).lower():
-                speaker = context.me
+            if context.assistant_name is not None and context.assistant_name.lower() == str(author.get("name")).lower():
+                speaker = context.assistant_name
             posts.append(ChatPost(speaker, str(entry.get("content") or ""), parse_time(entry.get("timestamp"))))
     channel = row.get("channel")
     meta = {"channel": channel["name"]} if isinstance(channel, dict) and "name" in channel else {}

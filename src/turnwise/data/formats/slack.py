@@ -1,4 +1,4 @@
-"""Slack: a day of a channel from an export, an array of messages; --me NAME sets whose messages are replies."""
+"""Slack: a day of an exported channel, an array of messages; --assistant-name NAME sets whose messages are replies."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ EXAMPLE = """\
    "user_profile": {"real_name": "Ada", "display_name": "ada"}}
 ]
 """
-EXAMPLE_ME = "Ada"
+EXAMPLE_ASSISTANT_NAME = "Ada"
 _MENTION = re.compile(r"<@(\w+)>")
 _LINK = re.compile(r"<(https?://[^|>]+)(?:\|([^>]*))?>")
 
@@ -38,7 +38,7 @@ def combine(rows: Iterable[NumberedValue], context: ParseContext) -> Iterator[Ro
             first_number = first_number or row[0]
             if not row[1].get("subtype") or row[1]["subtype"] in ("bot_message", "thread_broadcast"):
                 entries.append(row[1])
-    names = _names_by_id(entries, context.me)
+    names = _names_by_id(entries, context.assistant_name)
     entries.sort(key=lambda entry: float(entry["ts"]) if _is_number(entry.get("ts")) else 0.0)
     posts = [
         ChatPost(_speaker(entry, names), _text(str(entry.get("text") or ""), names), parse_time(entry.get("ts")))
@@ -52,18 +52,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, str) and value.replace(".", "", 1).isdigit()
 
 
-def _names_by_id(entries: Iterable[Mapping[str, Any]], me: str | None) -> dict[str, str]:
+def _names_by_id(entries: Iterable[Mapping[str, Any]], assistant_name: str | None) -> dict[str, str]:
     """Return the name of every user id; only some messages of a person carry a profile.
 
-    The person called `me`, by id, real name or display name, has the name `me`.
+    The person with the id, real name or display name `assistant_name` has this name.
     """
     names: dict[str, str] = {}
     for entry in entries:
         profile, id = entry.get("user_profile"), str(entry.get("user"))
         profile = profile if isinstance(profile, dict) else {}
         profile_names = [str(profile[key]) for key in ("real_name", "display_name") if profile.get(key)]
-        if me is not None and me.strip().lower() in (name.strip().lower() for name in (*profile_names, id)):
-            names[id] = me
+        if assistant_name is not None and assistant_name.strip().lower() in (
+            name.strip().lower() for name in (*profile_names, id)
+        ):
+            names[id] = assistant_name
         elif profile_names:
             names.setdefault(id, profile_names[0])
     return names

@@ -1,4 +1,4 @@
-"""Telegram: result.json of an exported chat, or of all chats; --me NAME sets whose messages are replies."""
+"""Telegram: result.json of an exported chat, or of all chats; --assistant-name NAME sets whose messages are replies."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ EXAMPLE = """\
  ]
 }
 """
-EXAMPLE_ME = "Ada"
+EXAMPLE_ASSISTANT_NAME = "Ada"
 
 
 def matches(value: Any) -> float:
@@ -43,7 +43,10 @@ def _is_chat(messages: Any) -> bool:
 
 
 def parse(value: Any, context: ParseContext) -> list[Record]:
-    """Parse every chat into its dialogues. Chats without a message by `--me` are skipped. Raises `RowError`."""
+    """Parse every chat into its dialogues. Chats without a message by `assistant_name` are skipped.
+
+    Raises `RowError`.
+    """
     require_mapping(value)
     chats = _chats(value)
     if not chats:

@@ -1,4 +1,4 @@
-"""WhatsApp: a chat exported (.txt) from an Android phone or an iPhone; --me NAME sets whose messages are replies."""
+"""WhatsApp: a chat exported (.txt) from a phone; --assistant-name NAME sets whose messages are replies."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ EXAMPLE = """\
 12/03/2024, 18:07 - Ada: Until six.
 Come soon!
 """
-EXAMPLE_ME = "Ada"
+EXAMPLE_ASSISTANT_NAME = "Ada"
 _DATE = r"(\d{1,4}[./-]\d{1,2}[./-]\d{1,4})"
 _TIME = r"(?:(上午|下午|午前|午後|오전|오후)\s?)?(\d{1,2}[:.]\d{2}(?:[:.]\d{2})?)(?:[\s\u202f]?([AaPp])\.?\s?[Mm]\.?)?"
 _START = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{_DATE},?\s+{_TIME}\]\s*|{_DATE},?\s+{_TIME}\s+[-–]\s+)")

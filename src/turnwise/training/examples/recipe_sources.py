@@ -13,7 +13,7 @@ from turnwise.training.recipe_sections import SourceConfig
 def open_source(source: SourceConfig, *, skip_bad_rows: bool = False) -> DataSource:
     """Open the files of a recipe's source."""
     options = ReadOptions(source.format, source.encoding, source.columns, source.roles, source.assistant_name)
-    return DataSource(Path(source.path).expanduser(), skip_bad=skip_bad_rows, split=source.split, options=options)
+    return DataSource(Path(source.path).expanduser(), skip_bad_rows=skip_bad_rows, split=source.split, options=options)
 
 
 def with_splits(recipe: Recipe) -> Recipe:
