@@ -73,7 +73,7 @@ def test_every_command_that_reads_dialogues_takes_the_same_flags_for_them():
         for name, one in group.commands.items():
             yield from commands(one, *above, name) if hasattr(one, "commands") else [(" ".join((*above, name)), one)]
 
-    flags = {"--format", "--encoding", "--columns", "--role", "--me"}
+    flags = {"--format", "--encoding", "--columns", "--role", "--assistant-name"}
     options = {
         name: flags & {option for each in one.params for option in each.opts}
         for name, one in commands(typer.main.get_command(app))

@@ -1,4 +1,4 @@
-"""Parties that say what they are told, and the model in the box."""
+"""Scenarios, self-chats of scripted models, and the bundled model."""
 
 import pytest
 
@@ -8,25 +8,29 @@ from turnwise.testing import ScriptedChatService
 
 
 @pytest.fixture
-def scenes():
-    shop = {"assistants": ["You sell bikes."], "users": ["You are Omar."], "openers": ["hi", "hello"]}
-    garden = {"openers": ["nice roses"], "weight": 3}
-    return ScenarioFile.model_validate({"scenes": {"shop": shop, "garden": garden}})
+def scenarios():
+    shop = {
+        "system_prompts": ["You sell bikes."],
+        "user_personas": ["You are Omar."],
+        "first_messages": ["hi", "hello"],
+    }
+    garden = {"first_messages": ["nice roses"], "weight": 3}
+    return ScenarioFile.model_validate({"scenarios": {"shop": shop, "garden": garden}})
 
 
 @pytest.fixture
-def dice(scenes):
-    """A self-chat whose parties say numbers that depend on nothing but the seed of their turn."""
+def seeded_self_chat(scenarios):
+    """`seeded_self_chat(seed, exchanges, script)`: by default both models reply with the seed of the request."""
 
-    def make(seed=0, exchanges=(1, 4), script=lambda turn: [f"I say {turn.sampling['seed']}."]):
-        party = ScriptedChatService(script)
-        return SelfChat(party, party, scenes, exchanges, seed)
+    def build(seed=0, exchanges=(1, 4), script=lambda request: [f"I say {request.sampling['seed']}."]):
+        service = ScriptedChatService(script)
+        return SelfChat(service, service, scenarios, exchanges, seed)
 
-    return make
+    return build
 
 
 @pytest.fixture(scope="session")
-def box(one_thread):
+def bundled_model(one_thread):
     from turnwise.app.chat_services import open_chat_service
 
     with open_chat_service(max_num_seqs=4) as service:

@@ -1,4 +1,4 @@
-"""Filtering: who stays, why others fall, and that asking for more never keeps what less left out."""
+"""The dialogue filter: kept records, reasons for dropping the others, and monotonicity of the criteria."""
 
 from pathlib import Path
 
@@ -14,87 +14,95 @@ from turnwise.synthesis.dialogue_filter import DialogueFilter, FilterCriteria
 PATH = Path("scored.jsonl")
 
 
-def row(relevance=None, *, generated=True, **more):
-    meta = {"generated": True} if generated else {}
-    scores = ({} if relevance is None else {"relevance": relevance}) | more
+def dialogue(relevance=None, *, synthetic=True, **more_scores):
+    meta = {"generated": True} if synthetic else {}
+    scores = ({} if relevance is None else {"relevance": relevance}) | more_scores
     return Conversation(
         (Message("user", "hi"), Message("assistant", "yes")), meta | ({"scores": scores} if scores else {})
     )
 
 
-def sift(items, **wanted):
-    """The places that are kept, and why the others fell."""
-    sifting = DialogueFilter(FilterCriteria(**wanted), PATH)
-    best = sifting.find_best(items)
-    kept = {id(item) for item in sifting.filter_records(items, best)}
-    return {place for place, item in enumerate(items) if id(item) in kept}, dict(sifting.dropped)
+def filter_items(items, **criteria):
+    """Indices of the kept items, and the number of dropped ones by reason."""
+    dialogue_filter = DialogueFilter(FilterCriteria(**criteria), PATH)
+    top = dialogue_filter.find_top(items)
+    kept_ids = {id(item) for item in dialogue_filter.filter_records(items, top)}
+    return {index for index, item in enumerate(items) if id(item) in kept_ids}, dict(dialogue_filter.num_dropped)
 
 
-def test_rows_below_the_least_fall_and_it_is_said_why():
-    kept, dropped = sift([row(1.0), row(0.4), row(0.5)], least={"relevance": 0.5})
-    assert kept == {0, 2}
-    assert dropped == {"relevance below 0.5": 1}
+def filter_top(items, fraction):
+    """Indices of the kept items."""
+    return filter_items(items, top_fraction=fraction, sort_by="relevance")[0]
 
 
-def test_the_best_share_of_generated_dialogues_is_kept():
-    kept, dropped = sift([row(1.0), row(3.0), row(2.0), row(0.0)], best=("relevance", 0.5))
-    assert kept == {1, 2}
-    assert dropped == {"not among the best 50% by relevance": 2}
+def test_dialogues_below_a_minimum_are_dropped_with_the_reason():
+    indices, num_dropped = filter_items([dialogue(1.0), dialogue(0.4), dialogue(0.5)], min_scores={"relevance": 0.5})
+    assert indices == {0, 2}
+    assert num_dropped == {"relevance below 0.5": 1}
 
 
-def test_what_people_wrote_stays_unless_it_is_asked_for():
-    items = [row(0.0, generated=False), row(1.0), row(2.0), Document("a text")]
-    assert sift(items, best=("relevance", 0.5))[0] == {0, 2, 3}
-    assert sift(items, least={"relevance": 0.5}, judge_written=True)[0] == {1, 2, 3}
+def test_the_top_fraction_of_synthetic_dialogues_is_kept():
+    items = [dialogue(1.0), dialogue(3.0), dialogue(2.0), dialogue(0.0)]
+    indices, num_dropped = filter_items(items, top_fraction=0.5, sort_by="relevance")
+    assert indices == {1, 2}
+    assert num_dropped == {"not in the top 50% by relevance": 2}
 
 
-def test_one_kind_may_be_left_out():
-    items = [row(0.0, generated=False), row(1.0), Document("a text")]
-    assert sift(items, only="written") == ({0, 2}, {"not written": 1})
-    assert sift(items, only="generated") == ({1}, {"not generated": 2})
+def test_human_dialogues_are_kept_unless_score_human_is_set():
+    items = [dialogue(0.0, synthetic=False), dialogue(1.0), dialogue(2.0), Document("a text")]
+    assert filter_top(items, 0.5) == {0, 2, 3}
+    assert filter_items(items, min_scores={"relevance": 0.5}, score_human=True)[0] == {1, 2, 3}
 
 
-def test_a_row_without_the_score_falls():
-    assert sift([row(1.0), row(novelty=1.0)], least={"relevance": 0.0})[1] == {"without relevance": 1}
+def test_only_keeps_records_of_one_origin():
+    items = [dialogue(0.0, synthetic=False), dialogue(1.0), Document("a text")]
+    assert filter_items(items, only="human") == ({0, 2}, {"not human": 1})
+    assert filter_items(items, only="synthetic") == ({1}, {"not synthetic": 2})
 
 
-def test_without_any_scores_the_command_that_gives_them_is_named():
+def test_a_dialogue_without_the_score_is_dropped():
+    items = [dialogue(1.0), dialogue(novelty=1.0)]
+    assert filter_items(items, min_scores={"relevance": 0.0})[1] == {"without relevance": 1}
+
+
+def test_data_without_scores_is_rejected_with_the_command_that_adds_them():
     with pytest.raises(InvalidData, match=r"turnwise data score scored\.jsonl --out"):
-        sift([row(), row()], best=("relevance", 0.5))
+        filter_top([dialogue(), dialogue()], 0.5)
 
 
-def test_a_misspelt_score_is_named():
+def test_an_unknown_score_is_rejected_with_the_nearest_name():
     with pytest.raises(InvalidData, match="did you mean 'relevance'"):
-        sift([row(1.0)], least={"relevanc": 0.5})
+        filter_items([dialogue(1.0)], min_scores={"relevanc": 0.5})
 
 
-@pytest.mark.parametrize("share", [0, -1, 1.5, float("nan")])
-def test_a_share_is_a_share(share):
-    with pytest.raises(InvalidParameter, match="best"):
-        FilterCriteria(best=("relevance", share))
+@pytest.mark.parametrize("fraction", [0, -1, 1.5, float("nan")])
+def test_a_top_fraction_out_of_range_is_rejected(fraction):
+    with pytest.raises(InvalidParameter, match="'top_fraction' must be greater than 0"):
+        FilterCriteria(top_fraction=fraction, sort_by="relevance")
 
 
-ROWS = st.lists(st.builds(row, st.sampled_from([0.0, 0.5, 1.0, 2.0]), generated=st.booleans()), max_size=12)
-SHARES = st.floats(0.01, 1)
+DIALOGUES = st.lists(st.builds(dialogue, st.sampled_from([0.0, 0.5, 1.0, 2.0]), synthetic=st.booleans()), max_size=12)
+FRACTIONS = st.floats(0.01, 1)
 
 
-@given(items=ROWS, one=st.floats(-1, 3), other=st.floats(-1, 3))
-def test_a_higher_floor_keeps_part_of_what_a_lower_one_keeps(items, one, other):
-    low, high = sorted([one, other])
-    assert sift(items, least={"relevance": high})[0] <= sift(items, least={"relevance": low})[0]
+@given(items=DIALOGUES, minimums=st.tuples(st.floats(-1, 3), st.floats(-1, 3)))
+def test_a_higher_minimum_keeps_a_subset(items, minimums):
+    low, high = sorted(minimums)
+    strict, _ = filter_items(items, min_scores={"relevance": high})
+    assert strict <= filter_items(items, min_scores={"relevance": low})[0]
 
 
-@given(items=ROWS, one=SHARES, other=SHARES)
-def test_a_larger_share_keeps_all_that_a_smaller_one_keeps(items, one, other):
-    small, large = sorted([one, other])
-    assert sift(items, best=("relevance", small))[0] <= sift(items, best=("relevance", large))[0]
-    assert len(sift(items, best=("relevance", 1.0))[0]) == len(items)
+@given(items=DIALOGUES, fractions=st.tuples(FRACTIONS, FRACTIONS))
+def test_a_larger_fraction_keeps_a_superset(items, fractions):
+    small, large = sorted(fractions)
+    assert filter_top(items, small) <= filter_top(items, large)
+    assert len(filter_top(items, 1.0)) == len(items)
 
 
-@given(items=ROWS, share=SHARES)
-def test_nothing_kept_is_worse_than_something_that_fell(items, share):
-    kept, _ = sift(items, best=("relevance", share))
-    judged = {place for place, item in enumerate(items) if item.is_synthetic}
-    scores = {place: items[place].meta["scores"]["relevance"] for place in judged}
-    lost = [scores[place] for place in judged - kept]
-    assert not lost or max(lost) <= min(scores[place] for place in judged & kept)
+@given(items=DIALOGUES, fraction=FRACTIONS)
+def test_no_dropped_dialogue_scores_higher_than_a_kept_one(items, fraction):
+    indices = filter_top(items, fraction)
+    scored = {index for index, item in enumerate(items) if item.is_synthetic}
+    relevance = {index: items[index].meta["scores"]["relevance"] for index in scored}
+    dropped = [relevance[index] for index in scored - indices]
+    assert not dropped or max(dropped) <= min(relevance[index] for index in scored & indices)

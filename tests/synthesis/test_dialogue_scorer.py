@@ -1,4 +1,4 @@
-"""Scores: what they are, that context counts, and that only the replies are judged."""
+"""Scores of dialogues: their definitions, and that only replies are scored, given their context."""
 
 import asyncio
 import math
@@ -8,94 +8,101 @@ import pytest
 import torch
 
 from turnwise.core.messages import Conversation, Message
+from turnwise.core.ordered_results import iterate_sync
 from turnwise.data.rows import Document
-from turnwise.synthesis.dialogue_scorer import JUDGE, SCORES, DialogueScorer, novelty
-from turnwise.synthesis.ordered_tasks import iterate_sync
+from turnwise.synthesis.dialogue_scorer import SCORER_KEY, SCORES_KEY, DialogueScorer, novelty
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SUPPORT = "I understand that you want to cancel an order. To assist you, please follow these simple steps:"
 
 
-def dialogue(*turns, system=None, **meta):
-    said = [Message("assistant" if place % 2 else "user", text) for place, text in enumerate(turns)]
-    return Conversation(((Message("system", system),) if system else ()) + tuple(said), meta)
+def dialogue(*texts, system=None, **meta):
+    messages = [Message("assistant" if index % 2 else "user", text) for index, text in enumerate(texts)]
+    return Conversation(((Message("system", system),) if system else ()) + tuple(messages), meta)
 
 
-def scores(box, conversation):
-    return asyncio.run(DialogueScorer(box).scores(conversation))
+def scores(service, conversation):
+    return asyncio.run(DialogueScorer(service).scores(conversation))
 
 
-def test_likelihood_is_the_mean_over_the_tokens_of_the_replies(box):
-    """Against the model's own forward pass over the whole dialogue."""
+def test_likelihood_is_the_mean_logprob_of_the_reply_tokens(bundled_model):
+    """Compared with one forward pass of the model over the complete dialogue."""
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.models import checkpoint
 
-    made = dialogue("hello", "Hello! How can I help?", "tell me a joke", "I know none.", system="You are Turnwise.")
-    rendered = box.renderer.render(made.messages)
+    conversation = dialogue(
+        "hello", "Hello! How can I help?", "tell me a joke", "I know none.", system="You are Turnwise."
+    )
+    rendered = bundled_model.renderer.render(conversation.messages)
     decoder = checkpoint.load(resolve_model_folder(None), dtype=torch.float32).decoder
-    ids = torch.tensor([rendered.ids])
+    ids_BT = torch.tensor([rendered.ids])
     with torch.inference_mode():
-        logprobs = decoder.logits(decoder(ids)).double().log_softmax(-1)[0]
-    told = [
-        logprobs[at - 1, id].item()
-        for at, (id, said) in enumerate(zip(rendered.ids, rendered.loss_mask, strict=True))
-        if said
+        logprobs_TV = decoder.logits(decoder(ids_BT)).double().log_softmax(-1)[0]
+    reply_logprobs = [
+        logprobs_TV[index - 1, id].item()
+        for index, (id, is_reply) in enumerate(zip(rendered.ids, rendered.loss_mask, strict=True))
+        if is_reply
     ]
-    assert scores(box, made)["likelihood"] == pytest.approx(sum(told) / len(told), abs=1e-3)
+    expected = sum(reply_logprobs) / len(reply_logprobs)
+    assert scores(bundled_model, conversation)["likelihood"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_reply_to_what_was_asked_is_more_relevant_than_one_to_something_else(box):
-    right = scores(box, dialogue("I want to cancel my order", SUPPORT))
-    wrong = scores(box, dialogue("Tell me a joke, please.", SUPPORT))
+def test_a_reply_to_the_question_is_more_relevant_than_a_reply_to_another_one(bundled_model):
+    right = scores(bundled_model, dialogue("I want to cancel my order", SUPPORT))
+    wrong = scores(bundled_model, dialogue("Tell me a joke, please.", SUPPORT))
     assert right["relevance"] > wrong["relevance"] + 0.1
     assert right["likelihood"] > wrong["likelihood"]
 
 
-def test_relevance_is_what_the_talk_adds_to_an_empty_turn(box):
-    """A reply to nothing has exactly none; the template of the model in the box can write an empty turn."""
-    assert scores(box, dialogue("", "Hello! How can I help you today?"))["relevance"] == pytest.approx(0, abs=1e-4)
+def test_relevance_of_a_reply_to_an_empty_message_is_zero(bundled_model):
+    """The chat template of the bundled model renders empty messages."""
+    conversation = dialogue("", "Hello! How can I help you today?")
+    assert scores(bundled_model, conversation)["relevance"] == pytest.approx(0, abs=1e-4)
 
 
-def test_all_replies_count_and_no_user_turn_does(box):
-    one, two = dialogue("hello", "Hello!"), dialogue("hello", "Hello!", "zxq vbn wrt")
-    assert scores(box, one)["likelihood"] == pytest.approx(scores(box, two)["likelihood"], abs=1e-3)
-    three = dialogue("hello", "Hello!", "zxq vbn wrt", "qua qua zub")
-    assert scores(box, three)["likelihood"] < scores(box, one)["likelihood"]
+def test_all_replies_are_scored_and_no_user_message_is(bundled_model):
+    likelihood = scores(bundled_model, dialogue("hello", "Hello!"))["likelihood"]
+    with_question = dialogue("hello", "Hello!", "zxq vbn wrt")
+    assert scores(bundled_model, with_question)["likelihood"] == pytest.approx(likelihood, abs=1e-3)
+    with_unlikely_reply = dialogue("hello", "Hello!", "zxq vbn wrt", "qua qua zub")
+    assert scores(bundled_model, with_unlikely_reply)["likelihood"] < likelihood
 
 
-def test_replies_beyond_the_context_are_left_out_and_the_rest_is_judged(box):
+def test_replies_beyond_the_context_are_not_scored(bundled_model):
     short = ["hello", "Hello! How can I help you today?"]
-    long = dialogue(*short, "word " * box.context_length, "I see.")
-    assert scores(box, long)["likelihood"] == pytest.approx(scores(box, dialogue(*short))["likelihood"], abs=1e-3)
-    assert set(scores(box, dialogue("word " * box.context_length, "I see."))) == {"novelty"}
+    long_text = "word " * bundled_model.context_length
+    likelihood = scores(bundled_model, dialogue(*short))["likelihood"]
+    long_dialogue = dialogue(*short, long_text, "I see.")
+    assert scores(bundled_model, long_dialogue)["likelihood"] == pytest.approx(likelihood, abs=1e-3)
+    assert set(scores(bundled_model, dialogue(long_text, "I see."))) == {"novelty"}
 
 
-def test_a_dialogue_without_a_reply_has_none_of_its_scores(box):
-    assert scores(box, dialogue("hello")) == {"novelty": 1.0}
+def test_a_dialogue_without_a_reply_has_only_novelty(bundled_model):
+    assert scores(bundled_model, dialogue("hello")) == {"novelty": 1.0}
 
 
-def test_a_dialogue_that_the_template_refuses_has_none_either(box):
-    strict = replace(box, renderer=replace(box.renderer, chat_template="{{ raise_exception('roles must alternate') }}"))
-    assert scores(strict, dialogue("hello", "Hello!")) == {"novelty": 1.0}
+def test_a_dialogue_that_the_template_rejects_has_only_novelty(bundled_model):
+    renderer = replace(bundled_model.renderer, chat_template="{{ raise_exception('roles must alternate') }}")
+    assert scores(replace(bundled_model, renderer=renderer), dialogue("hello", "Hello!")) == {"novelty": 1.0}
 
 
-def test_novelty_is_the_share_of_new_runs_of_three_words():
+def test_novelty_is_the_fraction_of_new_word_trigrams():
     assert novelty(dialogue("hi", "yes")) == 1
     assert novelty(dialogue("a b c d", "A b c. x")) == pytest.approx(3 / 4)
     assert novelty(dialogue("go go go go go", "no")) == pytest.approx(1 / 3)
     assert novelty(dialogue("我想取消订单", "我想取消订单")) == pytest.approx(1 / 2)
 
 
-def test_the_system_prompt_is_no_turn():
+def test_novelty_ignores_the_system_message():
     assert novelty(dialogue("a b c", "d e f", system="a b c a b c")) == 1
 
 
-def test_scores_go_beside_what_is_known_and_documents_pass(box):
+def test_scores_are_added_to_the_metadata_and_documents_are_unchanged(bundled_model):
     items = [dialogue("hello", "Hello!", topic="greeting"), Document("a text"), dialogue("bye", "Goodbye!")]
-    first, text, last = iterate_sync(DialogueScorer(box).score_all(items, at_once=2))
+    first, document, last = iterate_sync(DialogueScorer(bundled_model).score_all(items, max_in_flight=2))
     assert first.meta["topic"] == "greeting"
-    assert first.meta[JUDGE] == "turnwise-box"
-    assert set(first.meta[SCORES]) == {"likelihood", "relevance", "novelty"}
-    assert all(math.isfinite(value) for value in last.meta[SCORES].values())
-    assert text == items[1]
+    assert first.meta[SCORER_KEY] == "turnwise-box"
+    assert set(first.meta[SCORES_KEY]) == {"likelihood", "relevance", "novelty"}
+    assert all(math.isfinite(value) for value in last.meta[SCORES_KEY].values())
+    assert document == items[1]
     assert first.messages == items[0].messages

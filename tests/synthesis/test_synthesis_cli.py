@@ -1,4 +1,4 @@
-"""`turnwise data talk`, `score` and `filter` as a person types them, and what other commands make of their files."""
+"""`turnwise data simulate`, `score` and `filter` on the command line, and other commands on the files they write."""
 
 import json
 import signal
@@ -16,14 +16,17 @@ from turnwise.engine.native.library import libraries
 from turnwise.synthesis.progress_journal import journal_path
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SCENES = """
-scenes:
-  shop: {assistants: [You are Turnwise.], users: [You ask for help.], openers: [hello, I want to cancel my order]}
+SCENARIOS = """
+scenarios:
+  shop:
+    system_prompts: [You are Turnwise.]
+    user_personas: [You ask for help.]
+    first_messages: [hello, I want to cancel my order]
 """
 
 
-def run(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -31,130 +34,133 @@ def run(*words):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Made and scored once, for all tests that only read."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "scenes.yaml").write_text(SCENES)
-    made = run("talk", "box", *wanted(folder), "--count", 8, "--out", folder / "made.jsonl")
-    scored = run("score", folder / "made.jsonl", "--out", folder / "scored.jsonl")
-    (folder / "said.json").write_text(json.dumps([made.output, scored.output]))
+    """`simulated.jsonl`, `scored.jsonl` and the outputs of the commands that wrote them, for tests that only read."""
+    folder = tmp_path_factory.mktemp("synthesis")
+    (folder / "scenarios.yaml").write_text(SCENARIOS)
+    simulated = run("simulate", "box", *flags(folder), "--count", 8, "--out", folder / "simulated.jsonl")
+    scored = run("score", folder / "simulated.jsonl", "--out", folder / "scored.jsonl")
+    (folder / "outputs.json").write_text(json.dumps({"simulate": simulated.output, "score": scored.output}))
     return folder
 
 
-def wanted(folder):
-    return "--scenes", folder / "scenes.yaml", "--turns", "1:3", "--seed", 1, "--max-tokens", 60
+def flags(folder):
+    """Flags of `simulate` for short dialogues."""
+    return "--scenarios", folder / "scenarios.yaml", "--exchanges", "1:3", "--seed", 1, "--max-tokens", 60
 
 
-@pytest.mark.parametrize("command", ["talk", "score", "filter"])
-def test_help_shows_an_example_and_the_list_has_the_command(command):
+def read_rows(path):
+    return list(read_source(path, format="openai"))
+
+
+@pytest.mark.parametrize("command", ["simulate", "score", "filter"])
+def test_a_command_is_listed_and_its_help_shows_an_example(command):
     assert f"turnwise data {command}" in " ".join(run(command, "--help").output.split())
     assert f" {command} " in run("--help").output
 
 
-def test_help_answers_without_torch():
-    code = (
-        "import sys; from turnwise.cli.main import main; sys.argv = ['turnwise', 'data', 'talk', '--help']\n"
+def test_help_does_not_import_torch():
+    program = (
+        "import sys; from turnwise.cli.main import main; sys.argv = ['turnwise', 'data', 'simulate', '--help']\n"
         "try: main()\nfinally: print(sorted({'torch', 'numpy', 'jinja2', 'yaml'} & set(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert process.stderr.strip() == "[]"
 
 
-def test_talk_says_what_it_made(folder):
-    told = json.loads((folder / "said.json").read_text())[0]
-    made = list(read_source(folder / "made.jsonl"))
-    assert f"made.jsonl: {len(made)} dialogues" in told
-    assert made
-    assert all(item.is_synthetic and item.meta["scene"] == "shop" for item in made)
+def test_simulate_reports_the_number_of_dialogues(folder):
+    output = json.loads((folder / "outputs.json").read_text())["simulate"]
+    dialogues = list(read_source(folder / "simulated.jsonl"))
+    assert f"simulated.jsonl: {len(dialogues)} dialogues" in output
+    assert dialogues
+    assert all(dialogue.is_synthetic and dialogue.meta["scenario"] == "shop" for dialogue in dialogues)
 
 
-def test_score_shows_how_the_scores_lie(folder):
-    told = json.loads((folder / "said.json").read_text())[1]
-    assert "relevance" in told
-    assert "median" in told
+def test_score_shows_quantiles_of_the_scores(folder):
+    output = json.loads((folder / "outputs.json").read_text())["score"]
+    assert "relevance" in output
+    assert "median" in output
 
 
-def test_score_says_what_it_could_not_judge(tmp_path):
+def test_score_reports_dialogues_without_a_scored_reply(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
     assert "1 dialogues have no reply" in run("score", tmp_path / "a.jsonl", "--out", tmp_path / "b.jsonl").output
-    assert _rows(tmp_path / "b.jsonl")[0].meta["scores"] == {"novelty": 1.0}
+    assert read_rows(tmp_path / "b.jsonl")[0].meta["scores"] == {"novelty": 1.0}
 
 
-def test_the_marks_and_scores_survive_convert_and_split(folder, tmp_path):
+def test_convert_and_split_keep_the_metadata_and_scores(folder, tmp_path):
     scored = list(read_source(folder / "scored.jsonl"))
-    run("convert", folder / "scored.jsonl", "--out", tmp_path / "again.jsonl")
-    assert list(read_source(tmp_path / "again.jsonl")) == scored
+    run("convert", folder / "scored.jsonl", "--out", tmp_path / "converted.jsonl")
+    assert list(read_source(tmp_path / "converted.jsonl")) == scored
     run("split", folder / "scored.jsonl", "--out", tmp_path / "split", "--test", 0.3)
-    parts = [item for side in ("train", "valid", "test") for item in _rows(tmp_path / "split" / f"{side}.jsonl")]
-    assert sorted(json.dumps(dict(item.meta)) for item in parts) == sorted(json.dumps(dict(i.meta)) for i in scored)
+    names = ("train", "valid", "test")
+    rows = [row for name in names for row in read_rows(tmp_path / "split" / f"{name}.jsonl")]
+    assert sorted(json.dumps(dict(row.meta)) for row in rows) == sorted(json.dumps(dict(row.meta)) for row in scored)
 
 
-def _rows(path):
-    return list(read_source(path, format="openai"))
-
-
-def test_check_counts_what_was_generated(folder):
-    report = json.loads(run("check", folder / "made.jsonl", "--json").stdout)
+def test_check_counts_synthetic_dialogues(folder):
+    report = json.loads(run("check", folder / "simulated.jsonl", "--json").stdout)
     assert report["generated"] == report["conversations"] > 0
-    assert "generated conversations" in run("check", folder / "made.jsonl").output
+    assert "generated conversations" in run("check", folder / "simulated.jsonl").output
 
 
-def test_filter_says_how_many_are_left_and_why(folder, tmp_path):
-    rows = len(_rows(folder / "scored.jsonl"))
-    result = run(
-        "filter", folder / "scored.jsonl", "--best", 0.5, "--by", "relevance", "--out", tmp_path / "kept.jsonl"
-    )
-    kept = len(_rows(tmp_path / "kept.jsonl"))
-    assert kept == (rows + 1) // 2
-    assert f"{kept} of {rows} rows kept" in result.output
-    assert "not among the best 50% by relevance" in result.output
+def test_filter_counts_kept_rows_and_dropped_rows_by_reason(folder, tmp_path):
+    num_rows = len(read_rows(folder / "scored.jsonl"))
+    criteria = ("--top-fraction", 0.5, "--sort-by", "relevance")
+    result = run("filter", folder / "scored.jsonl", *criteria, "--out", tmp_path / "filtered.jsonl")
+    num_kept = len(read_rows(tmp_path / "filtered.jsonl"))
+    assert num_kept == (num_rows + 1) // 2
+    assert f"{num_kept} of {num_rows} rows kept" in result.output
+    assert "not in the top 50% by relevance" in result.output
 
 
-def test_filter_of_unscored_rows_names_the_command_that_scores(folder, tmp_path):
+def test_filter_rejects_rows_without_scores_and_names_the_command_that_adds_them(folder, tmp_path):
+    out = tmp_path / "filtered.jsonl"
     with pytest.raises(InvalidData, match="turnwise data score"):
-        run("filter", folder / "made.jsonl", "--min", "likelihood=-3", "--out", tmp_path / "kept.jsonl")
-    assert not (tmp_path / "kept.jsonl").exists()
+        run("filter", folder / "simulated.jsonl", "--min-score", "likelihood=-3", "--out", out)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("criteria", "message"),
     [
-        ((), "Say what to keep"),
-        (("--best", 0.5), "--best and --by go together"),
-        (("--min", "likelihood"), "NAME=NUMBER"),
-        (("--best", 2, "--by", "relevance"), "at most 1"),
+        ((), "Set at least one criterion"),
+        (("--top-fraction", 0.5), "'top_fraction' and 'sort_by' must be set together"),
+        (("--min-score", "likelihood"), "NAME=NUMBER"),
+        (("--top-fraction", 2, "--sort-by", "relevance"), "at most 1"),
     ],
 )
-def test_filter_refuses_what_makes_no_sense(folder, tmp_path, flags, told):
-    with pytest.raises(InvalidParameter, match=told):
-        run("filter", folder / "scored.jsonl", "--out", tmp_path / "kept.jsonl", *flags)
+def test_filter_rejects_invalid_criteria(folder, tmp_path, criteria, message):
+    with pytest.raises(InvalidParameter, match=message):
+        run("filter", folder / "scored.jsonl", "--out", tmp_path / "filtered.jsonl", *criteria)
 
 
-@pytest.mark.parametrize("command", [("score",), ("filter", "--only", "written")])
-def test_nothing_is_written_over_what_is_read(folder, command):
-    name, *flags = command
+@pytest.mark.parametrize("command", [("score",), ("filter", "--only", "human")])
+def test_an_input_file_is_not_accepted_as_output(folder, command):
+    name, *criteria = command
     with pytest.raises(InvalidData, match="one of the input files"):
-        run(name, folder / "scored.jsonl", "--out", folder / "scored.jsonl", *flags)
+        run(name, folder / "scored.jsonl", "--out", folder / "scored.jsonl", *criteria)
 
 
-def test_talk_does_not_replace_a_file_unasked(folder):
+def test_simulate_does_not_replace_a_file_without_overwrite(folder):
     with pytest.raises(InvalidParameter, match="--overwrite"):
-        run("talk", "box", *wanted(folder), "--count", 1, "--out", folder / "made.jsonl")
+        run("simulate", "box", *flags(folder), "--count", 1, "--out", folder / "simulated.jsonl")
 
 
-@pytest.mark.parametrize("turns", ["many", "2:x", "0:3", "5:2"])
-def test_turns_are_two_numbers(folder, tmp_path, turns):
-    with pytest.raises(InvalidParameter, match="FEWEST:MOST"):
-        run("talk", "box", "--scenes", folder / "scenes.yaml", "--count", 1, "--turns", turns, "--out", tmp_path / "o")
+@pytest.mark.parametrize("exchanges", ["many", "2:x", "0:3", "5:2"])
+def test_an_invalid_range_of_exchanges_is_rejected(folder, tmp_path, exchanges):
+    arguments = ("--scenarios", folder / "scenarios.yaml", "--count", 1, "--out", tmp_path / "o")
+    with pytest.raises(InvalidParameter, match="MIN:MAX"):
+        run("simulate", "box", "--exchanges", exchanges, *arguments)
 
 
-def test_two_models_talk(folder, tmp_path, model_folder):
-    """The user is a model that knows no word; what comes of it is told."""
+def test_two_different_models_can_simulate_a_dialogue(folder, tmp_path, model_folder):
+    """The user model has random weights."""
     out = tmp_path / "o.jsonl"
-    run("talk", "box", "--user", model_folder, *wanted(folder), "--count", 4, "--out", out)
-    assert {(row.meta["assistant"], row.meta["user"]) for row in _rows(out)} == {("turnwise-box", "tiny")}
+    run("simulate", "box", "--user", model_folder, *flags(folder), "--count", 4, "--out", out)
+    assert {(row.meta["assistant"], row.meta["user"]) for row in read_rows(out)} == {("turnwise-box", "tiny")}
 
 
-def test_made_dialogues_are_trained_on_as_they_are_and_weighed(folder):
+def test_training_reads_synthetic_dialogues_with_weights(folder):
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.models import checkpoint
     from turnwise.text.rendering.renderer import Renderer
@@ -163,58 +169,61 @@ def test_made_dialogues_are_trained_on_as_they_are_and_weighed(folder):
     from turnwise.training.recipe import parse_recipe
 
     box = resolve_model_folder(None)
-    weighed = [{"path": str(folder / "made.jsonl"), "weight": 1}, {"path": str(folder / "scored.jsonl"), "weight": 3}]
+    sources = [
+        {"path": str(folder / "simulated.jsonl"), "weight": 1}, {"path": str(folder / "scored.jsonl"), "weight": 3}
+    ]  # fmt: skip
     values = {
         "model": {"from": str(box)},
-        "data": {"train": weighed},
+        "data": {"train": sources},
         "training": {"max_seq_len": 512},
         "out": "unused",
     }
     recipe = parse_recipe(values, origin="test")
-    found = load_datasets(recipe, Renderer.from_tokenizer(Tokenizer.load(box)), checkpoint.load(box))
-    assert len(found.train) > 0
+    datasets = load_datasets(recipe, Renderer.from_tokenizer(Tokenizer.load(box)), checkpoint.load(box))
+    assert len(datasets.train) > 0
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not libraries(), reason="without the compiled library numbers depend on what was read before")
-def test_interrupted_and_killed_it_goes_on_to_the_same_file(folder, tmp_path):
-    whole, parted = tmp_path / "whole.jsonl", tmp_path / "parted.jsonl"
-    partial = journal_path(parted)
-    flags = [*wanted(folder), "--count", 40, "--slots", 1, "--out"]
-    run("talk", "box", *flags, whole)
+@pytest.mark.skipif(not libraries(), reason="without the compiled library, results depend on the batch")
+def test_an_interrupted_and_killed_run_resumes_to_the_same_file(folder, tmp_path):
+    uninterrupted, resumed = tmp_path / "uninterrupted.jsonl", tmp_path / "resumed.jsonl"
+    journal = journal_path(resumed)
+    arguments = [*flags(folder), "--count", 40, "--concurrency", 1, "--out"]
+    run("simulate", "box", *arguments, uninterrupted)
 
-    def stopped(how, beyond):
-        command = [sys.executable, "-m", "turnwise", "data", "talk", "box", *map(str, [*flags, parted])]
+    def run_until(num_lines, stop_signal):
+        """Run in a process and send the signal when the journal has more lines; returns stderr and the exit code."""
+        command = [sys.executable, "-m", "turnwise", "data", "simulate", "box", *map(str, [*arguments, resumed])]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while not (partial.exists() and partial.read_bytes().count(b"\n") > beyond):
+        while not (journal.exists() and journal.read_bytes().count(b"\n") > num_lines):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.01)
-        process.send_signal(how)
+        process.send_signal(stop_signal)
         return process.communicate(timeout=60)[1], process.returncode
 
-    told, code = stopped(signal.SIGINT, 3)
-    assert "the same command goes on" in told
-    assert code == 130
-    done = partial.read_bytes().count(b"\n")
-    told, _ = stopped(signal.SIGKILL, done + 2)
-    assert f"Going on after {done - 1} dialogues" in told
-    assert not parted.exists()
-    run("talk", "box", *flags, parted)
-    assert parted.read_bytes() == whole.read_bytes()
-    assert not partial.exists()
+    stderr, exit_code = run_until(3, signal.SIGINT)
+    assert "run the same command again to resume" in stderr
+    assert exit_code == 130
+    num_lines = journal.read_bytes().count(b"\n")
+    stderr, _ = run_until(num_lines + 2, signal.SIGKILL)
+    assert f"Resuming after {num_lines - 1} dialogues" in stderr
+    assert not resumed.exists()
+    run("simulate", "box", *arguments, resumed)
+    assert resumed.read_bytes() == uninterrupted.read_bytes()
+    assert not journal.exists()
 
 
-def test_score_and_filter_read_as_the_flags_say(tmp_path):
+def test_score_and_filter_apply_the_flags_for_reading_data(tmp_path):
     table = tmp_path / "log.csv"
     table.write_bytes("wer;satz;nr\nAda;Geöffnet?;1\nBob;Ja;1\n".encode("windows-1252"))
-    flags = (
+    reading_flags = (
         "--encoding", "windows-1252", "--columns", "role=wer,content=satz,conversation_id=nr",
         "--role", "Ada=user", "--role", "Bob=assistant",
     )  # fmt: skip
-    run("score", table, "--out", tmp_path / "scored.jsonl", *flags)
-    run("filter", table, "--out", tmp_path / "kept.jsonl", "--only", "written", *flags)
-    for file in ("scored.jsonl", "kept.jsonl"):
-        (row,) = _rows(tmp_path / file)
+    run("score", table, "--out", tmp_path / "scored.jsonl", *reading_flags)
+    run("filter", table, "--out", tmp_path / "filtered.jsonl", "--only", "human", *reading_flags)
+    for name in ("scored.jsonl", "filtered.jsonl"):
+        (row,) = read_rows(tmp_path / name)
         assert [(message.role, message.content) for message in row.messages] == [
             ("user", "Geöffnet?"), ("assistant", "Ja"),
         ]  # fmt: skip

@@ -26,14 +26,14 @@ def data(tmp_path, corpus):
 
 def test_train_writes_a_tokenizer_that_show_uses(data, tmp_path):
     out = tmp_path / "made"
-    assert "400 ids, learned from 32 texts" in run("train", data, "--out", out, "--vocab-size", 400)
+    assert "vocabulary of 400 tokens, trained on 32 texts" in run("train", data, "--out", out, "--vocab-size", 400)
     tokenizer = Tokenizer.load(out)
     assert tokenizer.vocab_size == 400
     assert tokenizer.chat_template
     shown = run("show", out, "Hello 🚚<|end|>")
     assert all(str(id) in shown for id in tokenizer.encode("Hello 🚚<|end|>"))
     assert str(len(tokenizer.encode("Hello 🚚<|end|>"))) + " tokens, 14 characters" in shown
-    assert f"{tokenizer.eos_token_id}  <|end|>" in run("show", out, "a\n<|end|>", "--special")
+    assert f"{tokenizer.eos_token_id}  <|end|>" in run("show", out, "a\n<|end|>", "--allow-special")
 
 
 def test_training_replaces_only_a_tokenizer_and_only_with_overwrite(data, tmp_path):
@@ -45,7 +45,7 @@ def test_training_replaces_only_a_tokenizer_and_only_with_overwrite(data, tmp_pa
     run("train", data, "--out", out, "--vocab-size", 310, "--overwrite")
     assert Tokenizer.load(out).vocab_size == 310
     (out / "model.safetensors").write_text("precious")
-    with pytest.raises(UserError, match="holds more than a tokenizer"):
+    with pytest.raises(UserError, match="holds other files than a tokenizer"):
         run("train", data, "--out", out)
     assert (out / "model.safetensors").read_text() == "precious"
 
@@ -70,4 +70,4 @@ def test_flags_for_reading_data_are_applied(tmp_path):
     table = tmp_path / "fragen.csv"
     table.write_bytes("Frage;Antwort;Notiz\nGeöffnet?;Ja;no\n".encode("windows-1252"))
     arguments = ("train", table, "--out", tmp_path / "made", "--vocab-size", 300, "--encoding", "windows-1252")
-    assert "learned from 2 texts" in run(*arguments, "--columns", "user=Frage,assistant=Antwort")
+    assert "trained on 2 texts" in run(*arguments, "--columns", "user=Frage,assistant=Antwort")
