@@ -43,7 +43,7 @@ def chat(
 ) -> None:
     """Chat with a model in the terminal.
 
-    Ctrl-C stops the answer, Ctrl-D or `/quit` leaves the program, `/help` lists the commands.
+    Ctrl-C stops the answer, Ctrl-D or `/quit` quits, `/help` lists the commands.
     Conversations are stored; the page of `turnwise serve` shows them too.
 
     **Examples**
@@ -61,8 +61,9 @@ def chat(
 
     from turnwise.app.chat_services import open_chat_service
     from turnwise.app.stores import open_conversation_store
-    from turnwise.cli.chat_repl import ChatRepl, answer_once
+    from turnwise.cli.chat_repl import ChatRepl
     from turnwise.cli.conversation_history import LAST_CONVERSATION
+    from turnwise.cli.stream_answer import print_answer
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
 
@@ -75,7 +76,9 @@ def chat(
     _check_model(model)
     if prompt is not None:
         if resume or conversation is not None:
-            raise InvalidParameter("prompt", "--prompt stores no conversation. Leave --resume and --conversation out.")
+            raise InvalidParameter(
+                "prompt", "--prompt stores no conversation and cannot be combined with --resume or --conversation."
+            )
         text = sys.stdin.read().strip() if prompt == "-" else prompt
         with open_chat_service(
             model,
@@ -87,7 +90,7 @@ def chat(
             context_policy=context_policy,
         ) as service:
             warn_missing_chat_template(service)
-            answer_once(service, text, system=system, sampling=sampling)
+            print_answer(service, text, system=system, sampling=sampling)
         return
     with (
         open_conversation_store(store) as conversations,

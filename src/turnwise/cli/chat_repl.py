@@ -1,86 +1,51 @@
-"""A conversation in the terminal: prompt, streamed answer, a few slash commands."""
+"""A chat in the terminal: reads messages, streams the answers, and runs slash commands."""
 
 import asyncio
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from turnwise.cli.conversation_history import find_conversation, list_conversations
+from turnwise.cli.conversation_history import find_conversation, list_conversations, save_conversation
+from turnwise.cli.stream_answer import stream_answer, system_messages
+from turnwise.cli.terminal_input import line_reader
 from turnwise.core.chat_request import ChatRequest
-from turnwise.core.chat_response import ContextReport
 from turnwise.core.chat_service import ChatService
-from turnwise.core.errors import NotFound, TurnwiseError, UserError
-from turnwise.core.files import atomic_write, path_exists
-from turnwise.core.inference import FinishReason
+from turnwise.core.errors import NotFound, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.settings import Settings
 from turnwise.core.stored_conversations import ConversationStore
 
 COMMANDS = {
-    "/help": "this list",
-    "/reset": "forget the conversation and begin anew",
-    "/retry": "answer the last message again; the old answer stays, as a version that the page can show",
-    "/edit TEXT": "say something else in place of the last message; both stay",
-    "/list": "the latest conversations, also those from the page",
-    "/load NUMBER": "go on with one of them; an id or a word of it will do, too",
-    "/system TEXT": "begin anew with this system message",
-    "/set NAME VALUE": "change a sampling parameter, for instance /set temperature 0.2",
-    "/history": "show the conversation so far",
-    "/save FILE": "write the conversation as OpenAI-messages JSONL; --overwrite replaces a file",
-    "/quit": "leave (Ctrl-D does, too)",
+    "/help": "list the commands",
+    "/reset": "start a new conversation",
+    "/retry": "answer the last message again; the chat page shows both answers",
+    "/edit TEXT": "replace your last message and answer it; both versions are stored",
+    "/list": "list the latest conversations, including those of the chat page",
+    "/load NUMBER": "continue a conversation from the list; an id or a text in it works too",
+    "/system TEXT": "start a new conversation with this system message",
+    "/set NAME VALUE": "set a sampling parameter, such as /set temperature 0.2",
+    "/history": "show the conversation",
+    "/save FILE": "write the conversation as OpenAI messages (JSONL); --overwrite replaces a file",
+    "/quit": "quit (also Ctrl-D)",
 }
-# A model may say anything, also what would command the terminal; line breaks and tabs are text.
+# Control characters except line breaks and tabs. Answers must not contain terminal escape sequences.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-async def stream_answer(service: ChatService, turn: ChatRequest, write: Callable[[str], None]) -> list[str]:
-    """Stream the answer to `write`; return remarks on it: what a context policy dropped, whether it was cut off."""
-    context: ContextReport | None = None
-    finish: FinishReason | None = None
-    async with aclosing(service.stream(turn)) as deltas:
-        async for delta in deltas:
-            if delta.text:
-                write(delta.text)
-            context = delta.context or context
-            finish = delta.finish_reason or finish
-    remarks = [] if context is None else [context.description]
-    return [*remarks, "cut off at the length limit"] if finish == "length" else remarks
-
-
-def answer_once(service: ChatService, text: str, *, system: str | None, sampling: Mapping[str, Any]) -> None:
-    """Print the answer to one message."""
-
-    def write(piece: str) -> None:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-
-    asyncio.run(
-        stream_answer(service, ChatRequest((*_opening(system), Message("user", text)), sampling, preset="chat"), write)
-    )
-    sys.stdout.write("\n")
-
-
-def _opening(system: str | None) -> tuple[Message, ...]:
-    return (Message("system", system),) if system else ()
-
-
 class ChatRepl:
-    """One person and one model taking turns.
+    """A chat between one person and one model.
 
     Args:
-        service: the model.
-        system: a system message to begin every conversation with.
-        asked: sampling parameters.
-        read: asks the person for a line; raises EOFError when they leave. None asks in the terminal.
-        resume: the conversation to go on with, as `find_conversation` takes it. Raises `NotFound`.
+        service: chat model.
+        system: system message at the beginning of every new conversation.
+        sampling: sampling parameters.
+        read_line: reads a line of input and raises EOFError at its end. Default: reads from the terminal.
+        console: output. Default: standard output.
+        resume: conversation to continue, as in `find_conversation`. Raises `NotFound`.
     """
 
     def __init__(
@@ -89,7 +54,7 @@ class ChatRepl:
         *,
         system: str | None = None,
         sampling: Mapping[str, Any] | None = None,
-        read: Callable[[], str] | None = None,
+        read_line: Callable[[], str] | None = None,
         console: Console | None = None,
         resume: str | None = None,
     ) -> None:
@@ -97,22 +62,24 @@ class ChatRepl:
         self.console = console or Console(highlight=False, soft_wrap=True, emoji=False)
         self._sampling = dict(sampling or {})
         self._system = system
-        self._read = read or _terminal_reader(save_history=service.store is not None)
+        commands = [usage.split()[0] for usage in COMMANDS]
+        # Without a conversation store, the lines typed are not stored either.
+        self._read_line = read_line or line_reader(commands, save_history=service.store is not None)
         self.messages: list[Message] = []
-        self._conversation: str | None = None
+        self._conversation_id: str | None = None
         self._reset()
         if resume is not None:
             self._load(resume)
 
     def run(self) -> None:
-        """Take turns until the person leaves."""
-        self.console.print(f"[bold]{escape(self.service.name)}[/bold]  [dim]/help for commands, Ctrl-D to leave[/dim]")
+        """Read and answer messages until the user quits."""
+        self.console.print(f"[bold]{escape(self.service.name)}[/bold]  [dim]/help for commands, Ctrl-D to quit[/dim]")
         with asyncio.Runner() as runner:
             while True:
                 try:
-                    line = self._read().strip()
+                    line = self._read_line().strip()
                 except KeyboardInterrupt:
-                    continue  # an unfinished line is dropped, the talk is not
+                    continue  # Ctrl-C at the prompt discards the line
                 except EOFError:
                     self.console.print("[dim]Goodbye.[/dim]")
                     return
@@ -122,167 +89,133 @@ class ChatRepl:
                     continue
                 try:
                     if line.startswith("/"):
-                        self._command(line, runner)
+                        self._run_command(line, runner)
                     else:
                         self._answer([*self.messages, Message("user", line)], runner)
                 except TurnwiseError as error:
-                    self._report(error)
+                    self._print_error(error)
 
-    def _show(self, text: str) -> None:
-        """Text as it is: no markup, no wrapping, nothing that commands the terminal."""
+    def _print_raw(self, text: str) -> None:
+        """Print a text without markup, wrapping and control characters."""
         self.console.out(text.translate(_CONTROLS), end="", highlight=False)
 
-    def _report(self, error: TurnwiseError) -> None:
+    def _print_message(self, message: Message) -> None:
+        self.console.print(f"[bold]{message.role}[/bold]  ", end="")
+        self._print_raw(message.content + "\n")
+
+    def _print_error(self, error: TurnwiseError) -> None:
         self.console.print(f"[red]{escape(str(error))}[/red]")
 
     def _answer(self, messages: Sequence[Message], runner: asyncio.Runner) -> None:
-        """Stream the answer to these messages; Ctrl-C keeps what has been said so far.
+        """Stream the answer to the messages. Ctrl-C stops it and keeps the text so far.
 
-        Where nothing could be said because of an error, the conversation is what it was before.
+        If an error occurs before the first text, it is raised and the conversation does not change.
         """
-        pieces: list[str] = []
+        chunks: list[str] = []
 
-        def write(piece: str) -> None:
-            pieces.append(piece)
-            self._show(piece)
+        def write(chunk: str) -> None:
+            chunks.append(chunk)
+            self._print_raw(chunk)
 
-        turn = ChatRequest(tuple(messages), self._sampling, self._kept(), preset="chat")
+        request = ChatRequest(tuple(messages), self._sampling, self._ensure_conversation(), preset="chat")
         try:
-            for remark in runner.run(stream_answer(self.service, turn, write)):
-                self.console.print(f"\n[dim]({remark})[/dim]", end="")
+            for note in runner.run(stream_answer(self.service, request, write)):
+                self.console.print(f"\n[dim]({note})[/dim]", end="")
         except KeyboardInterrupt:
             self.console.print(" [dim](stopped)[/dim]", end="")
         except TurnwiseError as error:
             if isinstance(error, NotFound):
-                self._conversation = None  # somebody deleted it; what is said from now on is kept anew
-            if not pieces:
+                self._conversation_id = None  # the conversation was deleted; the next message creates a new one
+            if not chunks:
                 raise
             self.console.print()
-            self._report(error)
+            self._print_error(error)
         self.console.print("\n")
-        self.messages = [*messages, *([Message("assistant", "".join(pieces))] if pieces else [])]
+        self.messages = [*messages, *([Message("assistant", "".join(chunks))] if chunks else [])]
 
-    def _kept(self) -> str | None:
-        """The conversation's place in the store, made with its first message."""
+    def _ensure_conversation(self) -> str | None:
+        """Id of the stored conversation, which is created for the first message; None without a store."""
         if self.service.store is None:
             return None
-        if self._conversation is None:
-            self._conversation = self.service.store.create(title="", model=self.service.name).id
-        return self._conversation
+        if self._conversation_id is None:
+            self._conversation_id = self.service.store.create(title="", model=self.service.name).id
+        return self._conversation_id
 
     def _reset(self) -> None:
-        self.messages = list(_opening(self._system))
-        self._conversation = None
+        self.messages = list(system_messages(self._system))
+        self._conversation_id = None
 
-    def _command(self, line: str, runner: asyncio.Runner) -> None:
-        name, _, rest = line.partition(" ")
-        rest = rest.strip()
-        if name == "/reset":
+    def _run_command(self, line: str, runner: asyncio.Runner) -> None:
+        command, _, argument = line.partition(" ")
+        argument = argument.strip()
+        if command == "/reset":
             self._reset()
-            self.console.print("[dim]A new conversation.[/dim]")
-        elif name == "/system" and rest:
-            self._system = rest
+            self.console.print("[dim]Started a new conversation.[/dim]")
+        elif command == "/system" and argument:
+            self._system = argument
             self._reset()
-            self.console.print("[dim]A new conversation with this system message.[/dim]")
-        elif name == "/retry":
+            self.console.print("[dim]Started a new conversation with this system message.[/dim]")
+        elif command == "/retry":
             self._retry(runner)
-        elif name == "/edit" and rest:
-            self._edit(rest, runner)
-        elif name == "/list":
-            self._list()
-        elif name == "/load" and rest:
-            self._load(rest)
-        elif name == "/set" and rest:
-            self._set(rest)
-        elif name == "/history":
+        elif command == "/edit" and argument:
+            self._edit(argument, runner)
+        elif command == "/list":
+            for entry in list_conversations(self._store):
+                self._print_raw(entry + "\n")
+        elif command == "/load" and argument:
+            self._load(argument)
+        elif command == "/set" and argument:
+            self._set(argument)
+        elif command == "/history":
             for message in self.messages:
-                self.console.print(f"[bold]{message.role}[/bold]  ", end="")
-                self._show(message.content + "\n")
-        elif name == "/save" and rest:
-            self._save(rest)
+                self._print_message(message)
+        elif command == "/save" and argument:
+            path = save_conversation(self.messages, argument)
+            self.console.print(f"[dim]Saved {len(self.messages)} messages to {escape(str(path))}.[/dim]")
         else:
-            for command, help in COMMANDS.items():
-                self.console.print(f"  [bold]{command:<17}[/bold] {help}")
+            for usage, help in COMMANDS.items():
+                self.console.print(f"  [bold]{usage:<17}[/bold] {help}")
 
     @property
     def _store(self) -> ConversationStore:
         if self.service.store is None:
-            raise NotFound("Conversations are not stored here: it was started with --store none.")
+            raise NotFound("Conversations are not stored, because the program was started with --store none.")
         return self.service.store
 
-    def _list(self) -> None:
-        for line in list_conversations(self._store):
-            self._show(line + "\n")
-
     def _load(self, reference: str) -> None:
-        """Go on with an earlier conversation, on the branch that is shown."""
+        """Continue a stored conversation from its head."""
         conversation = find_conversation(self._store, reference)
-        self.messages, self._conversation = [stored.message for stored in conversation.messages], conversation.id
-        self.console.print("[dim]Going on with:[/dim] ", end="")
-        self._show((conversation.title or conversation.id) + "\n")
+        self.messages = [stored.message for stored in conversation.messages]
+        self._conversation_id = conversation.id
+        self.console.print("[dim]Continuing:[/dim] ", end="")
+        self._print_raw((conversation.title or conversation.id) + "\n")
         for message in self.messages[-2:]:
-            self.console.print(f"[bold]{message.role}[/bold]  ", end="")
-            self._show(message.content + "\n")
+            self._print_message(message)
 
     def _edit(self, text: str, runner: asyncio.Runner) -> None:
-        last = max((i for i, message in enumerate(self.messages) if message.role == "user"), default=None)
+        last = max((index for index, message in enumerate(self.messages) if message.role == "user"), default=None)
         if last is None:
-            self.console.print("[dim]There is nothing to edit yet.[/dim]")
+            self.console.print("[dim]There is no message to edit.[/dim]")
         else:
             self._answer([*self.messages[:last], Message("user", text)], runner)
 
     def _retry(self, runner: asyncio.Runner) -> None:
-        answered = bool(self.messages) and self.messages[-1].role == "assistant"
-        sampling = self.messages[:-1] if answered else self.messages
-        if sampling and sampling[-1].role == "user":
-            self._answer(sampling, runner)
+        has_answer = bool(self.messages) and self.messages[-1].role == "assistant"
+        messages = self.messages[:-1] if has_answer else self.messages
+        if messages and messages[-1].role == "user":
+            self._answer(messages, runner)
         else:
-            self.console.print("[dim]There is nothing to answer yet.[/dim]")
+            self.console.print("[dim]There is no message to answer.[/dim]")
 
-    def _save(self, rest: str) -> None:
-        where = rest.removesuffix("--overwrite").strip()
+    def _set(self, assignment: str) -> None:
+        """Set a sampling parameter, given as `NAME VALUE` or `NAME=VALUE`; the value is JSON or text."""
+        name, *values = re.split(r"\s*=\s*|\s+", assignment, maxsplit=1)
+        name, text = name.replace("-", "_"), " ".join(values)
         try:
-            path = Path(where).expanduser()
-        except RuntimeError as error:  # "~nobody"
-            raise UserError(f"Could not save to {where}: nobody here has that name.") from error
-        if path_exists(path) and where == rest:
-            raise UserError(f"Could not save to {path}: it exists already. To replace it: /save {where} --overwrite")
-        if not path.parent.is_dir():
-            raise UserError(f"Could not save to {path}: there is no folder {path.parent}. Make it first.")
-        atomic_write(path, json.dumps({"messages": [m.as_dict() for m in self.messages]}, ensure_ascii=False) + "\n")
-        self.console.print(f"[dim]Saved {len(self.messages)} messages to {escape(str(path))}.[/dim]")
-
-    def _set(self, rest: str) -> None:
-        name, *said = re.split(r"\s*=\s*|\s+", rest, maxsplit=1)
-        name, value = name.replace("-", "_"), " ".join(said)
-        try:
-            parsed: Any = json.loads(value)
+            value: Any = json.loads(text)
         except json.JSONDecodeError:
-            parsed = value
-        sampling = {**self._sampling, name: parsed}
+            value = text
+        sampling = {**self._sampling, name: value}
         GenerationParams.resolve(sampling)
         self._sampling = sampling
-        self.console.print(f"[dim]{name} = {escape(str(parsed))}[/dim]")
-
-
-def _terminal_reader(*, save_history: bool) -> Callable[[], str]:
-    """Line editing with history in a terminal, plain lines from a pipe.
-
-    The history is kept in a file where `remember` is set: who keeps no conversations keeps no lines of them either.
-    """
-    if not sys.stdin.isatty():
-        return lambda: input()
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.completion import WordCompleter
-    from prompt_toolkit.history import FileHistory, InMemoryHistory
-
-    history: FileHistory | InMemoryHistory = InMemoryHistory()
-    if save_history:
-        path = Settings.from_environment().home / "history"
-        with suppress(OSError):  # a home that cannot be written to is no reason not to talk
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)
-            history = FileHistory(str(path))
-    completer = WordCompleter([command.split()[0] for command in COMMANDS], sentence=True)
-    session: PromptSession[str] = PromptSession(history=history, completer=completer)
-    return lambda: session.prompt("> ")
+        self.console.print(f"[dim]{name} = {escape(str(value))}[/dim]")

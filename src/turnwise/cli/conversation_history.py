@@ -1,8 +1,13 @@
-"""Stored conversations in the terminal: a numbered list, and lookup by number, id or text."""
+"""Stored conversations in the terminal: a numbered list, lookup by number, id or text, and export to a file."""
 
+import json
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
-from turnwise.core.errors import NotFound
+from turnwise.core.errors import NotFound, UserError
+from turnwise.core.files import atomic_write, path_exists
+from turnwise.core.messages import Message
 from turnwise.core.stored_conversations import ConversationStore, StoredConversation
 
 LAST_CONVERSATION = "last"
@@ -40,3 +45,25 @@ def find_conversation(store: ConversationStore, reference: str) -> StoredConvers
     if not matching:
         raise NotFound(f"No conversation contains '{reference[:60]}'. `/list` shows the latest ones.")
     return store.get(matching[0].id)
+
+
+def save_conversation(messages: Sequence[Message], argument: str) -> Path:
+    """Write messages to a JSONL file and return its path.
+
+    Args:
+        messages: messages of the conversation.
+        argument: path of the file, optionally followed by `--overwrite`.
+
+    Raises `UserError` if the file exists and `--overwrite` is missing, or if it cannot be written.
+    """
+    name = argument.removesuffix("--overwrite").strip()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:  # "~name" of an unknown user
+        raise UserError(f"Could not save to {name}: there is no user of that name.") from error
+    if path_exists(path) and name == argument:
+        raise UserError(f"Could not save to {path}: the file exists. To replace it: /save {name} --overwrite")
+    if not path.parent.is_dir():
+        raise UserError(f"Could not save to {path}: there is no folder {path.parent}. Create it first.")
+    atomic_write(path, json.dumps({"messages": [m.as_dict() for m in messages]}, ensure_ascii=False) + "\n")
+    return path
