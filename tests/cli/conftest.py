@@ -1,3 +1,5 @@
+"""A model that never stops, the command in this process, and a home folder per test."""
+
 from dataclasses import replace
 
 import pytest
@@ -5,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def talkative_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
-    """A model whose greedy answers go on for tens of thousands of tokens: it never finds an end."""
+    """A model folder whose greedy answers never end: it never predicts an end-of-text token."""
     import torch
 
     from turnwise.models.checkpoint import create, save
@@ -22,7 +24,7 @@ def talkative_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
 
 @pytest.fixture
 def turnwise(monkeypatch, capsys):
-    """`turnwise(*arguments)`: exit code, standard output and standard error of the command, run in this process."""
+    """`turnwise(*arguments)`: runs the command in this process; returns exit code, standard output and standard error."""
     from turnwise.cli import main
 
     def run(*arguments):
@@ -30,17 +32,17 @@ def turnwise(monkeypatch, capsys):
         try:
             main.main()
             code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        except SystemExit as error:
+            code = error.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    """No test writes into the home of whoever runs it."""
+def home_per_test(tmp_path, monkeypatch):
+    """Tests never write into the home of the user who runs them."""
     monkeypatch.setenv("TURNWISE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")

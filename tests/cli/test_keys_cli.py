@@ -14,7 +14,7 @@ def stored_keys():
     return open_key_store(Settings.from_environment().keys_url).list()
 
 
-def test_a_key_is_shown_once_alone_on_standard_output(turnwise):
+def test_create_prints_only_the_key_to_standard_output(turnwise):
     code, out, err = turnwise("keys", "create", "--name", "laptop")
     assert code == 0
     assert re.fullmatch(r"tw-[0-9a-f]{64}\n", out)
@@ -24,13 +24,13 @@ def test_a_key_is_shown_once_alone_on_standard_output(turnwise):
     assert stat.S_IMODE((Settings.from_environment().home / "keys.db").stat().st_mode) == 0o600
 
 
-def test_quiet_prints_only_the_key(turnwise):
+def test_quiet_prints_nothing_else(turnwise):
     code, out, err = turnwise("keys", "create", "--name", "laptop", "--quiet")
     assert (code, err) == (0, "")
     assert stored_keys()[0].verify(out.strip())
 
 
-def test_the_list_shows_everything_but_the_key(turnwise):
+def test_list_shows_limits_and_dates_but_no_key(turnwise):
     limits = ["--requests-per-minute", "6000", "--max-concurrent", "4"]
     key = turnwise("keys", "create", "--name", "shop", *limits, "-q")[1].strip()
     turnwise("keys", "create", "--name", "me")
@@ -45,25 +45,25 @@ def test_the_list_shows_everything_but_the_key(turnwise):
     assert key[VISIBLE_LENGTH : VISIBLE_LENGTH + 8] not in out
 
 
-def test_no_keys_yet(turnwise):
+def test_list_without_keys_shows_how_to_create_one(turnwise):
     assert turnwise("keys", "list") == (
         0, "", "There are no keys yet. Create one: turnwise keys create --name NAME\n",
     )  # fmt: skip
 
 
-def test_revoking(turnwise):
+def test_revoke_accepts_a_name_or_a_listed_prefix(turnwise):
     turnwise("keys", "create", "--name", "a")
     prefix = turnwise("keys", "create", "--name", "b", "-q")[1][:VISIBLE_LENGTH]
     code, out, _ = turnwise("keys", "revoke", "a")
     assert (code, bool(re.fullmatch(r"The key 'a' \(tw-\w{8}…\) is revoked\.\n", out))) == (0, True)
-    assert turnwise("keys", "revoke", f"{prefix}…")[0] == 0, "as the list shows it"
+    assert turnwise("keys", "revoke", f"{prefix}…")[0] == 0, "the prefix as `list` prints it"
     code, _, err = turnwise("keys", "revoke", "a")
     assert (code, err) == (1, "Error: There is no key 'a'. `turnwise keys list` shows names and prefixes.\n")
     assert stored_keys() == []
 
 
 @pytest.mark.parametrize(
-    ("flags", "complaint"),
+    ("flags", "message"),
     [
         (["--name", "a"], "There is a key named 'a' already"),
         (["--name", "tw-1"], "A key's name has"),
@@ -72,16 +72,16 @@ def test_revoking(turnwise):
         ([], "Missing option '--name'"),
     ],
 )
-def test_mistakes_are_explained_and_make_no_key(turnwise, flags, complaint):
+def test_invalid_flags_create_no_key(turnwise, flags, message):
     turnwise("keys", "create", "--name", "a")
     code, out, err = turnwise("keys", "create", *flags)
     assert (code, out) == (2, "")
-    assert complaint in err
+    assert message in err
     assert len(stored_keys()) == 1
 
 
 @pytest.mark.parametrize("command", ["create", "list", "revoke"])
-def test_every_command_shows_examples(turnwise, command):
+def test_the_help_of_every_command_shows_an_example(turnwise, command):
     code, out, _ = turnwise("keys", command, "--help")
     assert code == 0
     assert f"turnwise keys {command}" in out
