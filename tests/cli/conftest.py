@@ -24,7 +24,7 @@ def talkative_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
 
 @pytest.fixture
 def turnwise(monkeypatch, capsys):
-    """`turnwise(*arguments)`: runs the command in this process; returns exit code, standard output and standard error."""
+    """`turnwise(*arguments)`: runs the command in this process; returns exit code, stdout and stderr."""
     from turnwise.cli import main
 
     def run(*arguments):
