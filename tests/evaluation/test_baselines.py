@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections import Counter
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.baselines.ngram import NgramBaseline
@@ -233,11 +232,6 @@ class TestRetrieval:
     def test_nothing_to_remember_is_an_error(self, dialogues):
         with pytest.raises(InvalidData, match="nothing to retrieve"):
             RetrievalBaseline(dialogues)
-
-    def test_a_missing_library_is_told(self, monkeypatch, desk):
-        monkeypatch.setitem(sys.modules, "bm25s", None)
-        with pytest.raises(UserError, match=r"pip install 'turnwise\[evaluation\]'"):
-            RetrievalBaseline(desk)
 
 
 class TestMeasured:

@@ -12,7 +12,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, Sample, SampleResult
-from turnwise.evaluation.word_tokens import split_words
+from turnwise.text.word_tokens import split_words
 
 SAID = ["the cat sat on the mat", "a dog barks at the mailman in the rain", "yes", "where is it?"]
 WANTED = ["the cat is on the mat", "the dog barks at the old mailman", "yes please", "it is over there, by the door"]

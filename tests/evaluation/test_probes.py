@@ -12,9 +12,9 @@ from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.metrics.contradiction import NO, YES
 from turnwise.evaluation.probes import read_probes
 from turnwise.evaluation.samples import GenerationOutput, Loglikelihood, SampleResult
-from turnwise.evaluation.word_tokens import split_words
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.text.word_tokens import split_words
 
 PROBES = ("contradiction", "recall", "knowledge")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from turnwise.core.messages import Message
-from turnwise.evaluation.word_tokens import split_words
+from turnwise.text.word_tokens import split_words
 
 
 @dataclass(frozen=True, slots=True)

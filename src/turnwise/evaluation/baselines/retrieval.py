@@ -1,21 +1,18 @@
 """Retrieval baseline: returns the reply to the most similar user message of its training dialogues.
 
-Similarity is BM25 (Robertson & Zaragoza 2009), computed with `bm25s` (Lù 2024). It is not a likelihood, so metrics that
-need loglikelihoods, such as response selection, do not apply to this baseline.
+Similarity is BM25 (`text.lexical_search`). It is not a likelihood, so metrics that need loglikelihoods, such as
+response selection, do not apply to this baseline.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from types import ModuleType
 
-import numpy as np
-
-from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.baselines import ComparedModel
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery
 from turnwise.evaluation.system_under_test import OnQueriesDone
-from turnwise.evaluation.word_tokens import split_words
+from turnwise.text.lexical_search import LexicalIndex
+from turnwise.text.word_tokens import split_words
 
 
 class RetrievalBaseline:
@@ -29,7 +26,6 @@ class RetrievalBaseline:
 
     Raises:
         InvalidData: no dialogue has a reply to a user.
-        UserError: `bm25s` is not installed.
     """
 
     name = "retrieval"
@@ -40,8 +36,7 @@ class RetrievalBaseline:
             raise InvalidData("There is nothing to retrieve: no dialogue has an answer to a question with words.")
         self.answers = [answer for _, answer in pairs]
         self.most_frequent = Counter(self.answers).most_common(1)[0][0]
-        self.index = _bm25s().BM25()
-        self.index.index([question for question, _ in pairs], show_progress=False)
+        self.index = LexicalIndex(question for question, _ in pairs)
 
     def generate(
         self, queries: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone
@@ -53,37 +48,22 @@ class RetrievalBaseline:
             on_done(1)
         return outputs
 
-    def _answer(self, question: Sequence[str]) -> str:
-        word_ids = self.index.get_tokens_ids(question)
-        if not word_ids:
-            return self.most_frequent
-        similarities = self.index.get_scores_from_ids(word_ids)
-        return self.answers[int(np.argmax(similarities))]
+    def _answer(self, question: str) -> str:
+        matches = self.index.search(question, 1)
+        return self.answers[matches[0].index] if matches else self.most_frequent
 
 
-def _pairs(messages: Sequence[Message]) -> list[tuple[list[str], str]]:
-    """User messages, as words, and the replies to them."""
+def _pairs(messages: Sequence[Message]) -> list[tuple[str, str]]:
+    """User messages with words, and the replies to them."""
     return [
         (question, message.content)
         for at, message in enumerate(messages)
-        if message.role == "assistant" and message.content.strip() and (question := _last_question(messages[:at]))
+        if message.role == "assistant"
+        and message.content.strip()
+        and split_words(question := _last_question(messages[:at]))
     ]
 
 
-def _last_question(messages: Sequence[Message]) -> list[str]:
-    """Words of the last user message; empty if there is none."""
-    return split_words(next((message.content for message in reversed(messages) if message.role == "user"), ""))
-
-
-def _bm25s() -> ModuleType:
-    try:
-        import bm25s
-    except ImportError:
-        raise UserError("The retrieval baseline needs bm25s: pip install 'turnwise[evaluation]'") from None
-    module: ModuleType = bm25s
-    return module
-
-
-def build(dialogues: Sequence[Conversation], _: ComparedModel) -> RetrievalBaseline:
-    """Build the baseline; it does not depend on the model."""
-    return RetrievalBaseline(dialogues)
+def _last_question(messages: Sequence[Message]) -> str:
+    """The last user message; empty if there is none."""
+    return next((message.content for message in reversed(messages) if message.role == "user"), "")

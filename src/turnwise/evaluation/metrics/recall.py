@@ -14,7 +14,7 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.metric import FloatArray, Metric, statistics_array
 from turnwise.evaluation.probes import fill_dialogue, read_probes
 from turnwise.evaluation.samples import GenerationQuery, Sample, SampleResult
-from turnwise.evaluation.word_tokens import count_ngrams, split_words
+from turnwise.text.word_tokens import count_ngrams, split_words
 
 TURNS = 40
 NUM_DIALOGUES = 20  # enough for a significant difference between two models

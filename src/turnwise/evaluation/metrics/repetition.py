@@ -6,7 +6,7 @@ from turnwise.core.messages import Conversation
 from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import FloatArray, Metric, statistics_array
 from turnwise.evaluation.samples import Sample, SampleResult
-from turnwise.evaluation.word_tokens import count_ngrams, split_words
+from turnwise.text.word_tokens import count_ngrams, split_words
 
 ORDER = 4  # words per n-gram
 

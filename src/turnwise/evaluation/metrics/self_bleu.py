@@ -7,7 +7,7 @@ from turnwise.core.messages import Conversation
 from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import FloatArray, Metric, statistics_array
 from turnwise.evaluation.samples import Sample, SampleResult
-from turnwise.evaluation.word_tokens import is_cjk
+from turnwise.text.word_tokens import is_cjk
 
 NUM_OTHERS = 20  # replies that each reply is compared with
 

@@ -7,7 +7,7 @@ from turnwise.core.messages import Conversation
 from turnwise.evaluation.last_replies import dialogue_id
 from turnwise.evaluation.metric import FloatArray, Metric, statistics_array
 from turnwise.evaluation.samples import GenerationQuery, Sample, SampleResult
-from turnwise.evaluation.word_tokens import split_words
+from turnwise.text.word_tokens import split_words
 
 
 class SuccessMetric(Metric):

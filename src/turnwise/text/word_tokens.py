@@ -1,4 +1,4 @@
-"""Word tokens for metrics: runs of letters and digits in lower case; each CJK character is a word."""
+"""Word tokens of a text: runs of letters and digits in lower case; each CJK character is a word."""
 
 import re
 from collections import Counter
