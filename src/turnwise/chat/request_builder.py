@@ -66,14 +66,7 @@ class RequestBuilder:
             UserError: a parameter is out of range, the template rejects the messages, the format cannot be enforced or
                 the prompt exceeds the context.
         """
-        params = GenerationParams.resolve(
-            request.sampling, applicable_defaults(apply_sampling_preset(request.preset, self.defaults), request)
-        )
-        check_parameters(params, request, self.renderer.tokenizer.vocab_size)
-        check_search_parameters(params, request)
-        check_template_variables(request.context.chat_template_kwargs, self.renderer, self.name)
-        check_unicode(request.messages)
-        check_continuation(request, self.name, is_encoder_decoder=self.engine.is_encoder_decoder)
+        params = self.check_request(request)
         ids = self._prompt_ids_within_context(request)
         return GenerationRequest(
             prompt_ids=ids,
@@ -87,6 +80,18 @@ class RequestBuilder:
             scheduling=request.scheduling,
             prediction=self._prediction(params, request)[:max_tokens],
         )
+
+    def check_request(self, request: ChatRequest) -> GenerationParams:
+        """Check the request without rendering it, and return its parameters. Raises `UserError`."""
+        params = GenerationParams.resolve(
+            request.sampling, applicable_defaults(apply_sampling_preset(request.preset, self.defaults), request)
+        )
+        check_parameters(params, request, self.renderer.tokenizer.vocab_size)
+        check_search_parameters(params, request)
+        check_template_variables(request.context.chat_template_kwargs, self.renderer, self.name)
+        check_unicode(request.messages)
+        check_continuation(request, self.name, is_encoder_decoder=self.engine.is_encoder_decoder)
+        return params
 
     def _ban_suppressed_tokens(self, params: GenerationParams) -> GenerationParams:
         if not self.suppressed:

@@ -6,7 +6,7 @@ within one engine step.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from turnwise.chat.context_fitting import fit_to_context
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
 from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import DeltaAccumulator, collect_embedding, collect_response
+from turnwise.chat.grounding import add_passages
 from turnwise.chat.request_builder import RequestBuilder
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.chat.token_inspector import RendererTokenInspector
@@ -28,9 +29,10 @@ from turnwise.core.chat_response import (
     ContextReport,
     Usage,
 )
-from turnwise.core.errors import TurnwiseError, Unavailable, UserError
+from turnwise.core.errors import ContextLengthExceeded, TurnwiseError, Unavailable, UserError
 from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine
 from turnwise.core.inference_client import EventStream
+from turnwise.core.retrieval import Retriever
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.text.rendering.renderer import Renderer
 
@@ -50,6 +52,7 @@ class EngineChatService:
         store: conversation store; None: store nothing.
         context_policy: name of the default policy in `chat.context_policies`, for conversations longer than the
             context.
+        retriever: finds passages that are added to the prompt; None: add nothing.
     """
 
     name: str
@@ -61,6 +64,7 @@ class EngineChatService:
     suppressed: frozenset[int] = frozenset()
     store: ConversationStore | None = None
     context_policy: str = DEFAULT_CONTEXT_POLICY
+    retriever: Retriever | None = None
 
     def __post_init__(self) -> None:
         CONTEXT_POLICIES.load(self.context_policy)  # report an unknown name now, not at the first long conversation
@@ -93,16 +97,24 @@ class EngineChatService:
         return self._request_builder.prompt_ids(request)
 
     async def count_input_tokens(self, request: ChatRequest) -> int:
-        """Number of prompt tokens, after the context policy. Raises `UserError` as `stream` does."""
+        """Number of prompt tokens, with passages and after the context policy. Raises `UserError` as `stream` does."""
         generation_request, _ = await self._fit(request)
         return len(generation_request.prompt_ids)
 
     async def _fit(self, request: ChatRequest) -> tuple[GenerationRequest, ContextReport | None]:
+        if self.retriever is not None:
+            grounded = await add_passages(request, self.retriever, self._request_builder)
+            if grounded is not None:
+                with suppress(ContextLengthExceeded):
+                    return await self._fit_messages(grounded)
+        return await self._fit_messages(request)
+
+    async def _fit_messages(self, request: ChatRequest) -> tuple[GenerationRequest, ContextReport | None]:
         name = request.context.policy or self.context_policy
         return await fit_to_context(request, name, self._request_builder, self._summaries, self._generate_internal)
 
     def build_request(self, request: ChatRequest) -> GenerationRequest:
-        """The engine request, without applying a context policy; see `RequestBuilder.build_request`."""
+        """The engine request, without passages or a context policy; see `RequestBuilder.build_request`."""
         return self._request_builder.build_request(request)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:

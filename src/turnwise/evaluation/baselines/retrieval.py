@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
+from turnwise.core.retrieval import Passage
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery
 from turnwise.evaluation.system_under_test import OnQueriesDone
-from turnwise.text.lexical_search import LexicalIndex
+from turnwise.text.lexical_retriever import LexicalRetriever
 from turnwise.text.word_tokens import split_words
 
 
@@ -31,12 +32,11 @@ class RetrievalBaseline:
     name = "retrieval"
 
     def __init__(self, dialogues: Sequence[Conversation]) -> None:
-        pairs = [pair for dialogue in dialogues for pair in _pairs(dialogue.messages)]
-        if not pairs:
+        passages = [passage for dialogue in dialogues for passage in _passages(dialogue.messages)]
+        if not passages:
             raise InvalidData("There is nothing to retrieve: no dialogue has an answer to a question with words.")
-        self.answers = [answer for _, answer in pairs]
-        self.most_frequent = Counter(self.answers).most_common(1)[0][0]
-        self.index = LexicalIndex(question for question, _ in pairs)
+        self.most_frequent = Counter(passage.metadata["reply"] for passage in passages).most_common(1)[0][0]
+        self.retriever = LexicalRetriever(passages)
 
     def generate(
         self, queries: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone
@@ -49,14 +49,14 @@ class RetrievalBaseline:
         return outputs
 
     def _answer(self, question: str) -> str:
-        matches = self.index.search(question, 1)
-        return self.answers[matches[0].index] if matches else self.most_frequent
+        retrieved = self.retriever.search(question, 1)
+        return retrieved[0].passage.metadata["reply"] if retrieved else self.most_frequent
 
 
-def _pairs(messages: Sequence[Message]) -> list[tuple[str, str]]:
-    """User messages with words, and the replies to them."""
+def _passages(messages: Sequence[Message]) -> list[Passage]:
+    """User messages with words; the metadata has the reply."""
     return [
-        (question, message.content)
+        Passage(question, metadata={"reply": message.content})
         for at, message in enumerate(messages)
         if message.role == "assistant"
         and message.content.strip()
