@@ -5,8 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from turnwise.cli.console_output import warn_missing_chat_template
-from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
-from turnwise.core.inference import Quantization
+from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, Store, Threads, sampling_flags
 
 
 @sampling_flags
@@ -21,22 +20,15 @@ def chat(
         str | None, typer.Option(help="Answer this message and exit; '-' reads it from standard input.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="System message at the beginning of the conversation.")] = None,
-    dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="Device that runs the model: auto, cpu or cuda.")] = "auto",
-    quantize: Annotated[
-        Quantization | None,
-        typer.Option(help="Quantize the weights: faster, less memory, a little less accurate."),
-    ] = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    quantize: Quantize = None,
     threads: Threads = None,
-    store: Annotated[
-        str | None,
-        typer.Option(help="Where to store conversations: sqlite:///FILE, or 'none'. Default: a file in TURNWISE_HOME."),
-    ] = None,
+    store: Store = None,
     context_policy: ContextPolicy = "refuse",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the last conversation.")] = False,
     conversation: Annotated[
-        str | None,
-        typer.Option(help="Continue the conversation with this id, this number in `/list`, or this text in it."),
+        str | None, typer.Option(help="Conversation to continue: its id, its number in `/list`, or a text in it.")
     ] = None,
     *,
     sampling: dict[str, Any],
@@ -44,7 +36,7 @@ def chat(
     """Chat with a model in the terminal.
 
     Ctrl-C stops the answer, Ctrl-D or `/quit` quits, `/help` lists the commands.
-    Conversations are stored; the page of `turnwise serve` shows them too.
+    Conversations are stored; the chat page of `turnwise serve` lists them too.
 
     **Examples**
 

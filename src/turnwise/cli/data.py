@@ -28,11 +28,7 @@ app = typer.Typer(
 )
 
 
-@app.command(
-    epilog="Examples: turnwise data check chats.jsonl   |   turnwise data check train.csv --against test.csv   |   "
-    "turnwise data check chats.jsonl --json --tokenizer runs/my-model   |   "
-    "turnwise data check fragen.csv --columns user=Frage,assistant=Antwort --encoding windows-1252"
-)
+@app.command()
 @data_source_flags
 def check(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders.")],
@@ -49,6 +45,15 @@ def check(
     """Report on data: sizes, bad rows, duplicates, test-set leaks and unusual dialogues.
 
     Exits with code 1 if no row can be used for training.
+
+    **Examples**
+
+    ```
+    turnwise data check chats.jsonl
+    turnwise data check train.csv --against test.csv
+    turnwise data check chats.jsonl --json --tokenizer runs/my-model
+    turnwise data check fragen.csv --columns user=Frage,assistant=Antwort --encoding windows-1252
+    ```
     """
     from turnwise.data.check import check_data
     from turnwise.data.check_report import print_report
@@ -68,10 +73,7 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command(
-    epilog="Examples: turnwise data split chats.jsonl --out data/   |   "
-    "turnwise data split chats.csv --out data/ --test 0.1 --seed 7 --group-by customer --skip-bad-rows"
-)
+@app.command()
 @data_source_flags
 def split(
     file: Annotated[Path, typer.Argument(help="Data file or folder.")],
@@ -89,6 +91,13 @@ def split(
     """Split data into training, validation and test files.
 
     Duplicates go to the same file. Rows that are added later do not change the file of earlier rows.
+
+    **Examples**
+
+    ```
+    turnwise data split chats.jsonl --out data/
+    turnwise data split chats.csv --out data/ --test 0.1 --seed 7 --group-by customer --skip-bad-rows
+    ```
     """
     from turnwise.data.split import write_split
 
@@ -111,7 +120,7 @@ def split(
             )
 
 
-@app.command(epilog="Example: turnwise data expand examples/bike_shop.yaml --count 5000 --seed 1 --out bike.jsonl")
+@app.command()
 def expand(
     grammar: Annotated[Path, typer.Argument(help="Template grammar in YAML.")],
     count: Annotated[int, typer.Option(help="Number of dialogues, all different.", min=1)],
@@ -122,7 +131,14 @@ def expand(
     ] = 0.3,
     overwrite: Overwrite = False,
 ) -> None:
-    """Generate dialogues from a template grammar."""
+    """Generate dialogues from a template grammar.
+
+    **Example**
+
+    ```
+    turnwise data expand examples/bike_shop.yaml --count 5000 --seed 1 --out bike.jsonl
+    ```
+    """
     from turnwise.data.grammar.expand import expand as expand_grammar
     from turnwise.data.grammar.grammar_file import load_grammar
     from turnwise.data.jsonl_writer import write_jsonl
@@ -135,10 +151,7 @@ def expand(
         typer.echo(f"The grammar yields only {num_dialogues:,} different dialogues.", err=True)
 
 
-@app.command(
-    epilog="Examples: turnwise data convert chats.csv --out chats.jsonl   |   "
-    "turnwise data convert sharegpt.json.gz --out chats.jsonl --skip-bad-rows"
-)
+@app.command()
 @data_source_flags
 def convert(
     file: Annotated[Path, typer.Argument(help="Data file or folder.")],
@@ -148,7 +161,15 @@ def convert(
     *,
     data_options: "ReadOptions",
 ) -> None:
-    """Convert data to OpenAI messages in JSON Lines, one conversation per line."""
+    """Convert data to OpenAI messages in JSON Lines, one conversation per line.
+
+    **Examples**
+
+    ```
+    turnwise data convert chats.csv --out chats.jsonl
+    turnwise data convert sharegpt.json.gz --out chats.jsonl --skip-bad-rows
+    ```
+    """
     from turnwise.data.jsonl_writer import write_jsonl
     from turnwise.data.sources import DataSource
 

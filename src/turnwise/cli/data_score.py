@@ -28,7 +28,9 @@ def score(
     *,
     data_options: "ReadOptions",
 ) -> None:
-    """Score every dialogue: likelihood of its replies, their relevance to the dialogue, and novelty (no repetition).
+    """Score dialogues with a model: likelihood of the replies, their relevance to the dialogue, and novelty.
+
+    Higher is better for every score. `turnwise data filter` filters by them.
 
     **Examples**
 
@@ -88,7 +90,9 @@ def filter_rows(
     *,
     data_options: "ReadOptions",
 ) -> None:
-    """Keep synthetic dialogues with good scores, and count the dropped ones by reason.
+    """Filter dialogues by score, and print the number of dropped rows by reason.
+
+    Human dialogues are filtered by score only with --score-human.
 
     **Examples**
 

@@ -43,7 +43,7 @@ def simulate(
 ) -> None:
     """Simulate dialogues: one model plays the user, the other one answers.
 
-    After Ctrl-C, the same command resumes the run.
+    A message has at most 256 tokens, unless --max-tokens is set. After Ctrl-C, the same command resumes the run.
 
     **Examples**
 

@@ -12,11 +12,7 @@ app = typer.Typer(
 )
 
 
-@app.command(
-    epilog="Examples: turnwise keys create --name laptop   |   "
-    "turnwise keys create --name shop --requests-per-minute 60 --max-concurrent 4   |   "
-    "export OPENAI_API_KEY=$(turnwise keys create --name me --quiet)"
-)
+@app.command()
 def create(
     name: Annotated[str, typer.Option(help="Unique name of the key, for lists and logs.")],
     requests_per_minute: Annotated[
@@ -27,7 +23,16 @@ def create(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key.")] = False,
 ) -> None:
-    """Create a key and print it. It is shown only once: the server stores its hash."""
+    """Create a key and print it. It is shown only once: the server stores its hash.
+
+    **Examples**
+
+    ```
+    turnwise keys create --name laptop
+    turnwise keys create --name shop --requests-per-minute 60 --max-concurrent 4
+    export OPENAI_API_KEY=$(turnwise keys create --name me --quiet)
+    ```
+    """
     from turnwise.core.settings import Settings
     from turnwise.store import open_key_store
 
@@ -43,9 +48,16 @@ def create(
         )
 
 
-@app.command("list", epilog="Example: turnwise keys list")
+@app.command("list")
 def list_keys() -> None:
-    """List names, prefixes, dates and limits of all keys. The keys themselves are not stored."""
+    """List names, prefixes, dates and limits of all keys. The keys themselves are not stored.
+
+    **Example**
+
+    ```
+    turnwise keys list
+    ```
+    """
     from turnwise.core.settings import Settings
     from turnwise.store import open_key_store
 
@@ -64,11 +76,19 @@ def list_keys() -> None:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@app.command(epilog="Examples: turnwise keys revoke laptop   |   turnwise keys revoke tw-1a2b3c4d")
+@app.command()
 def revoke(
     key: Annotated[str, typer.Argument(help="Name of the key, or its prefix from `turnwise keys list`.")],
 ) -> None:
-    """Revoke a key. Servers reject it within a second."""
+    """Revoke a key. Servers reject it within a second.
+
+    **Examples**
+
+    ```
+    turnwise keys revoke laptop
+    turnwise keys revoke tw-1a2b3c4d
+    ```
+    """
     from turnwise.core.settings import Settings
     from turnwise.store import open_key_store
 

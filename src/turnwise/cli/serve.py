@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from turnwise.cli.console_output import warn_missing_chat_template
-from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
-from turnwise.core.inference import Quantization
+from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, Store, Threads, sampling_flags
 
 if TYPE_CHECKING:
     from turnwise.chat.service import EngineChatService
@@ -24,16 +23,13 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
-    dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="Device that runs the model: auto, cpu or cuda.")] = "auto",
-    quantize: Annotated[
-        Quantization | None,
-        typer.Option(help="Quantize the weights: faster, less memory, a little less accurate."),
-    ] = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    quantize: Quantize = None,
     max_num_seqs: Annotated[
         int,
         typer.Option(
-            help="Maximum number of sequences that are generated at the same time; each beam counts as one.", min=1
+            help="Maximum number of sequences that are generated at the same time. Each beam is one sequence.", min=1
         ),
     ] = 32,
     kv_cache_gb: Annotated[
@@ -49,14 +45,9 @@ def serve(
     ] = None,
     adapter: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Serve an adapter or a second model too, as NAME=FOLDER; requests choose it by `model`. Repeatable."
-        ),
+        typer.Option(help="Additional adapter or model, as NAME=FOLDER. Requests select it by `model`. Repeatable."),
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(help="Where to store conversations: sqlite:///FILE, or 'none'. Default: a file in TURNWISE_HOME."),
-    ] = None,
+    store: Store = None,
     context_policy: ContextPolicy = "refuse",
     web: Annotated[bool, typer.Option(help="Serve the chat page at /.")] = True,
     allow_remote: Annotated[
@@ -78,7 +69,7 @@ def serve(
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Accept this name in the Host header too, for a proxy on this machine. Repeatable.",
+            help="Additional host name to accept in the Host header, for a reverse proxy. Repeatable.",
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = None,
@@ -87,12 +78,13 @@ def serve(
         typer.Option(help="Maximum number of completions, running and waiting.", min=1, rich_help_panel=LIMITS_PANEL),
     ] = 256,
     request_timeout: Annotated[
-        float, typer.Option(help="Maximum seconds for one completion.", min=0.1, rich_help_panel=LIMITS_PANEL)
+        float,
+        typer.Option(help="Maximum duration of one completion in seconds.", min=0.1, rich_help_panel=LIMITS_PANEL),
     ] = 600,
     timeout_graceful_shutdown: Annotated[
         float,
         typer.Option(
-            help="Seconds that running completions may take after Ctrl-C or SIGTERM; a second signal stops at once.",
+            help="Seconds that running completions may take after Ctrl-C or SIGTERM. A second signal stops at once.",
             min=0,
             rich_help_panel=LIMITS_PANEL,
         ),
@@ -167,14 +159,14 @@ def serve(
     from turnwise.server.uvicorn_server import serve as run
     from turnwise.store import open_key_store
 
-    GenerationParams.resolve(sampling)  # report a wrong default now, not at the first request
+    GenerationParams.resolve(sampling)  # reject an invalid default before the model is loaded
     origins = [parse_origin(origin) for origin in allowed_origin or ()]
     keys = open_key_store(Settings.from_environment().keys_url)
-    has_keys = bool(keys.list())  # reports a damaged file now
+    has_keys = bool(keys.list())  # also rejects a damaged key file before the model is loaded
     adapters = _parse_adapters(adapter or ())
     check_address(host, port, allow_remote=allow_remote, requires_key=has_keys or require_api_key)
     for folder in (model, *adapters.values()):
-        resolve_model_folder(folder)  # report a missing folder before any model is loaded
+        resolve_model_folder(folder)  # reject a missing folder before any model is loaded
     base_engines = SharedBaseEngines()
     with ExitStack() as stack:
         conversations = stack.enter_context(open_conversation_store(store))
@@ -214,10 +206,7 @@ def serve(
             )
         if conversations is not None:
             typer.echo(f"Conversations of the chat page are stored in {_store_location(store)}.")
-        if has_keys:
-            typer.echo("Requests need an API key; `turnwise keys list` shows the keys.")
-        elif require_api_key:
-            typer.echo("Requests need an API key, and there is none yet. Create one: turnwise keys create --name NAME")
+        _report_keys(has_keys=has_keys, require_api_key=require_api_key)
         app = create_app(
             services,
             default=default.name,
@@ -252,6 +241,13 @@ def _parse_adapters(assignments: Sequence[str]) -> dict[str, str]:
             raise InvalidParameter("adapter", f"--adapter {assignment}: must be NAME=FOLDER, each name once.")
         folders[name] = folder
     return folders
+
+
+def _report_keys(*, has_keys: bool, require_api_key: bool) -> None:
+    if has_keys:
+        typer.echo("Requests need an API key; `turnwise keys list` shows the keys.")
+    elif require_api_key:
+        typer.echo("Requests need an API key, and there is none yet. Create one: turnwise keys create --name NAME")
 
 
 def _store_location(store: str | None) -> str:

@@ -7,13 +7,28 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from turnwise.core.inference import Quantization
 from turnwise.core.parameter_spec import ParameterSpec
 from turnwise.core.parameters import PARAMETER_SPECS
+
+Dtype = Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")]
+
+Device = Annotated[str, typer.Option(help="Device that runs the model: auto, cpu or cuda.")]
+
+Quantize = Annotated[
+    Quantization | None,
+    typer.Option(help="Quantize the weights: faster, less memory, slightly less accurate. Default: full precision."),
+]
+
+Store = Annotated[
+    str | None,
+    typer.Option(help="Store of conversations: sqlite:///FILE, or 'none'. Default: a file in TURNWISE_HOME."),
+]
 
 ContextPolicy = Annotated[
     str,
     typer.Option(
-        help="What to do with a conversation longer than the model's context: refuse, drop_oldest, sliding_window or "
+        help="Policy for conversations longer than the model's context: refuse, drop_oldest, sliding_window or "
         "summarise."
     ),
 ]

@@ -22,10 +22,7 @@ OUTPUT_FILES = frozenset({"tokenizer.json", "tokenizer_config.json", "chat_templ
 COLORS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.colors.YELLOW)
 
 
-@app.command(
-    epilog="Examples: turnwise tokenizer train chats.jsonl --out my-tokenizer   |   "
-    "turnwise tokenizer train chats.csv notes.txt --out my-tokenizer --vocab-size 16384 --skip-bad-rows"
-)
+@app.command()
 @data_source_flags
 def train(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders, in any format that training reads.")],
@@ -37,7 +34,15 @@ def train(
     *,
     data_options: "ReadOptions",
 ) -> None:
-    """Train a byte-level BPE tokenizer on the texts of the messages. It can encode any text in any script."""
+    """Train a byte-level BPE tokenizer on the texts of the messages. It can encode any text in any script.
+
+    **Examples**
+
+    ```
+    turnwise tokenizer train chats.jsonl --out my-tokenizer
+    turnwise tokenizer train chats.csv notes.txt --out my-tokenizer --vocab-size 16384 --skip-bad-rows
+    ```
+    """
     from turnwise.core.errors import InvalidData, InvalidParameter, UserError
     from turnwise.core.files import atomic_directory
     from turnwise.text.tokenization.bpe_training import train_bpe
@@ -73,10 +78,7 @@ def train(
         )
 
 
-@app.command(
-    epilog="Examples: turnwise tokenizer show my-tokenizer 'Hello, how are you?'   |   "
-    "turnwise tokenizer show runs/my-model '<|user|>Hi<|end|>' --allow-special"
-)
+@app.command()
 def show(
     folder: Annotated[Path, typer.Argument(help="Model or tokenizer folder.")],
     text: Annotated[str, typer.Argument(help="Text to tokenize.")],
@@ -87,7 +89,15 @@ def show(
         ),
     ] = False,
 ) -> None:
-    """Show the tokens of a text and their ids. A dot stands for a further token of the previous character."""
+    """Show the tokens of a text and their ids. A dot stands for a further token of the previous character.
+
+    **Examples**
+
+    ```
+    turnwise tokenizer show my-tokenizer 'Hello, how are you?'
+    turnwise tokenizer show runs/my-model '<|user|>Hi<|end|>' --allow-special
+    ```
+    """
     from turnwise.text.tokenization.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
