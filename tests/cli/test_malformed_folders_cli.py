@@ -1,4 +1,4 @@
-"""Every command that opens a model folder says in one sentence what is wrong with it."""
+"""Every command that opens a malformed model folder reports the fault in one line."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def dialogues(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["serve", "chat", "evaluate", "train"])
-def test_a_config_of_too_many_layers(turnwise, folder, dialogues, tmp_path, command):
+def test_a_config_with_too_many_layers_is_rejected_with_the_key(turnwise, folder, dialogues, tmp_path, command):
     arguments = {
         "serve": [folder, "--port", "0", "--store", "none"],
         "chat": [folder, "--prompt", "Hi"],
@@ -38,14 +38,14 @@ def test_a_config_of_too_many_layers(turnwise, folder, dialogues, tmp_path, comm
     assert "Traceback" not in err
 
 
-def test_a_tokenizer_that_fails(turnwise, folder):
+def test_an_unreadable_tokenizer_is_reported_with_its_path(turnwise, folder):
     (folder / "tokenizer.json").write_text("{")
     code, _, err = turnwise("tokenizer", "show", folder, "Hello")
     assert code == 2
     assert err.startswith(f"Error: {folder}/tokenizer.json is not a tokenizer that this version can read")
 
 
-def test_an_adapter_whose_rank_is_a_text(turnwise, folder, tmp_path):
+def test_an_adapter_rank_that_is_no_number_is_rejected_with_the_key(turnwise, folder, tmp_path):
     (tmp_path / "adapter").mkdir()
     config = {"peft_type": "LORA", "r": "many", "lora_alpha": 1, "base_model_name_or_path": str(folder)}
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))

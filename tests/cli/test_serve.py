@@ -62,8 +62,8 @@ def test_a_server_starts_answers_and_stops(talkative_folder):
 
 
 def test_a_port_in_use_is_reported_in_one_line(turnwise, model_folder):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         code, _, err = turnwise("serve", model_folder, "--port", port, "--store", "none")
     assert code == 2
     assert err == (

@@ -1,4 +1,4 @@
-"""A chat in the terminal: reads messages, streams the answers, and runs slash commands."""
+"""The chat REPL of the terminal: reads messages, streams the answers and runs slash commands."""
 
 import asyncio
 import json

@@ -25,10 +25,14 @@ COLORS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.col
 @app.command()
 @data_source_flags
 def train(
-    files: Annotated[list[Path], typer.Argument(help="Data files or folders, in any format that training reads.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Data files or folders, in any format that `turnwise train` accepts.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for tokenizer.json and the chat template.")],
     vocab_size: Annotated[int, typer.Option(help="Maximum vocabulary size, with bytes and special tokens.")] = 8192,
-    min_frequency: Annotated[int, typer.Option(help="Minimum count of a pair of tokens to be merged.", min=1)] = 2,
+    min_frequency: Annotated[
+        int, typer.Option(help="Minimum number of occurrences of a pair of tokens for a merge.", min=1)
+    ] = 2,
     skip_bad_rows: SkipBadRows = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tokenizer in OUT.")] = False,
     *,
@@ -48,7 +52,7 @@ def train(
     from turnwise.text.tokenization.bpe_training import train_bpe
 
     if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - OUTPUT_FILES):
-        raise UserError(f"{out} holds other files than a tokenizer. Choose another folder.")
+        raise UserError(f"{out} exists and is not a tokenizer folder. Choose another --out.")
     if out.exists() and any(out.iterdir()) and not overwrite:
         raise InvalidParameter("out", f"{out} holds a tokenizer already. Choose another --out, or pass --overwrite.")
     count = 0
@@ -85,7 +89,8 @@ def show(
     allow_special: Annotated[
         bool,
         typer.Option(
-            "--allow-special", help="Encode spelled special tokens as such. By default they are text, as in messages."
+            "--allow-special",
+            help="Encode special tokens in TEXT as such. By default they are plain text, as in messages.",
         ),
     ] = False,
 ) -> None:

@@ -10,7 +10,7 @@
         first_messages: ["Hello, my chain jumps."]          # of the user
     goodbyes: [bye, see you]                          # the dialogue ends after a user message that ends with one
 
-One entry of each list is drawn for every dialogue, independently and uniformly.
+One entry of every list is drawn for a dialogue, independently and uniformly.
 """
 
 import random
