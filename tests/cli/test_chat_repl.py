@@ -17,10 +17,12 @@ from turnwise.cli.chat_repl import COMMANDS, ChatRepl
 from turnwise.core.chat_response import ContextReport
 from turnwise.core.errors import ContextLengthExceeded, NotFound, TurnwiseError
 from turnwise.core.messages import Message
+from turnwise.core.scenario import Scenario
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService
 
 pytestmark = pytest.mark.timeout(60)
+KIND = Scenario(system_prompt="Be kind.")
 
 
 @pytest.fixture
@@ -132,13 +134,13 @@ def test_an_unknown_or_incomplete_command_lists_the_commands(run_repl):
 
 
 def test_reset_starts_a_new_conversation_with_the_same_system_message(run_repl, store):
-    repl, _ = run_repl(ScriptedChatService(echo, store=store), "hello", "/reset", "again", system="Be kind.")
+    repl, _ = run_repl(ScriptedChatService(echo, store=store), "hello", "/reset", "again", scenario=KIND)
     assert contents(repl.messages) == ["system: Be kind.", "user: again", "assistant: 2: AGAIN"]
     assert len(store.list()) == 2
 
 
 def test_system_starts_a_new_conversation_with_another_system_message(run_repl):
-    repl, _ = run_repl(ScriptedChatService(echo), "hello", "/system You are terse.", "hi", system="Be kind.")
+    repl, _ = run_repl(ScriptedChatService(echo), "hello", "/system You are terse.", "hi", scenario=KIND)
     assert contents(repl.messages) == ["system: You are terse.", "user: hi", "assistant: 2: HI"]
 
 
@@ -151,7 +153,7 @@ def test_retry_answers_the_last_message_again(run_repl, store):
 
 
 def test_retry_without_a_user_message_reports_it(run_repl):
-    assert "There is no message to answer" in run_repl(ScriptedChatService(echo), "/retry", system="Be kind.")[1]
+    assert "There is no message to answer" in run_repl(ScriptedChatService(echo), "/retry", scenario=KIND)[1]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ def test_set_rejects_an_invalid_parameter_and_changes_nothing(run_repl, line, me
 
 
 def test_history_shows_all_messages_with_their_roles(run_repl):
-    output = run_repl(ScriptedChatService(echo), "hello", "/history", system="Be kind.")[1]
+    output = run_repl(ScriptedChatService(echo), "hello", "/history", scenario=KIND)[1]
     assert "system  Be kind.\nuser  hello\nassistant  2: HELLO\n" in output
 
 

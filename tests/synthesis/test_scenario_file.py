@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from turnwise.core.errors import InvalidData
-from turnwise.synthesis.scenario_file import DrawnScenario, load_scenarios
+from turnwise.core.scenario import Scenario
+from turnwise.synthesis.scenario_file import load_scenarios
 
 EXAMPLE = Path(__file__).parents[2] / "examples/scenarios.yaml"
 
@@ -36,7 +37,7 @@ def test_scenarios_are_drawn_in_proportion_to_their_weights(load):
 
 def test_system_prompts_and_personas_are_optional(load):
     scenarios = load("scenarios: {a: {first_messages: [hi]}}")
-    assert scenarios.draw(Random(0)) == DrawnScenario("a", None, None, "hi")
+    assert scenarios.draw(Random(0)) == Scenario("a", None, None, "hi")
 
 
 @pytest.mark.parametrize(

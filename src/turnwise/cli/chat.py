@@ -58,8 +58,10 @@ def chat(
     from turnwise.cli.stream_answer import print_answer
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
+    from turnwise.core.scenario import Scenario
 
     GenerationParams.resolve(sampling)
+    scenario = Scenario(system_prompt=system)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # piped input may be invalid UTF-8
     if model is not None and message is None and prompt is None and _is_message(model):
@@ -82,7 +84,7 @@ def chat(
             context_policy=context_policy,
         ) as service:
             warn_missing_chat_template(service)
-            print_answer(service, text, system=system, sampling=sampling)
+            print_answer(service, text, scenario=scenario, sampling=sampling)
         return
     with (
         open_conversation_store(store) as conversations,
@@ -99,7 +101,10 @@ def chat(
     ):
         warn_missing_chat_template(service)
         ChatRepl(
-            service, system=system, sampling=sampling, resume=conversation or (LAST_CONVERSATION if resume else None)
+            service,
+            scenario=scenario,
+            sampling=sampling,
+            resume=conversation or (LAST_CONVERSATION if resume else None),
         ).run()
 
 

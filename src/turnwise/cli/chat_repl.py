@@ -4,19 +4,21 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from turnwise.cli.conversation_history import find_conversation, list_conversations, save_conversation
-from turnwise.cli.stream_answer import stream_answer, system_messages
+from turnwise.cli.stream_answer import stream_answer
 from turnwise.cli.terminal_input import line_reader
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import NotFound, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
+from turnwise.core.scenario import Scenario
 from turnwise.core.stored_conversations import ConversationStore
 
 COMMANDS = {
@@ -41,7 +43,7 @@ class ChatRepl:
 
     Args:
         service: chat model.
-        system: system message at the beginning of every new conversation.
+        scenario: system prompt of every new conversation.
         sampling: sampling parameters.
         read_line: reads a line of input and raises EOFError at its end. Default: reads from the terminal.
         console: output. Default: standard output.
@@ -52,7 +54,7 @@ class ChatRepl:
         self,
         service: ChatService,
         *,
-        system: str | None = None,
+        scenario: Scenario | None = None,
         sampling: Mapping[str, Any] | None = None,
         read_line: Callable[[], str] | None = None,
         console: Console | None = None,
@@ -61,7 +63,7 @@ class ChatRepl:
         self.service = service
         self.console = console or Console(highlight=False, soft_wrap=True, emoji=False)
         self._sampling = dict(sampling or {})
-        self._system = system
+        self._scenario = scenario or Scenario()
         commands = [usage.split()[0] for usage in COMMANDS]
         # Without a conversation store, the lines typed are not stored either.
         self._read_line = read_line or line_reader(commands, save_history=service.store is not None)
@@ -142,7 +144,7 @@ class ChatRepl:
         return self._conversation_id
 
     def _reset(self) -> None:
-        self.messages = list(system_messages(self._system))
+        self.messages = list(self._scenario.prepend_to([]))
         self._conversation_id = None
 
     def _run_command(self, line: str, runner: asyncio.Runner) -> None:
@@ -152,7 +154,7 @@ class ChatRepl:
             self._reset()
             self.console.print("[dim]Started a new conversation.[/dim]")
         elif command == "/system" and argument:
-            self._system = argument
+            self._scenario = replace(self._scenario, system_prompt=argument)
             self._reset()
             self.console.print("[dim]Started a new conversation with this system message.[/dim]")
         elif command == "/retry":

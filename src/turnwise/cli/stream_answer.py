@@ -11,6 +11,7 @@ from turnwise.core.chat_response import ContextReport
 from turnwise.core.chat_service import ChatService
 from turnwise.core.inference import FinishReason
 from turnwise.core.messages import Message
+from turnwise.core.scenario import Scenario
 
 
 async def stream_answer(service: ChatService, request: ChatRequest, write: Callable[[str], None]) -> list[str]:
@@ -27,18 +28,13 @@ async def stream_answer(service: ChatService, request: ChatRequest, write: Calla
     return [*notes, "cut off at the length limit"] if finish_reason == "length" else notes
 
 
-def print_answer(service: ChatService, text: str, *, system: str | None, sampling: Mapping[str, Any]) -> None:
+def print_answer(service: ChatService, text: str, *, scenario: Scenario, sampling: Mapping[str, Any]) -> None:
     """Stream the answer to one user message to standard output."""
 
     def write(chunk: str) -> None:
         sys.stdout.write(chunk)
         sys.stdout.flush()
 
-    request = ChatRequest((*system_messages(system), Message("user", text)), sampling, preset="chat")
+    request = ChatRequest(scenario.prepend_to([Message("user", text)]), sampling, preset="chat")
     asyncio.run(stream_answer(service, request, write))
     sys.stdout.write("\n")
-
-
-def system_messages(system: str | None) -> tuple[Message, ...]:
-    """The first messages of a conversation: the system message, if there is one."""
-    return (Message("system", system),) if system else ()

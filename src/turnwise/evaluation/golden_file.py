@@ -21,6 +21,7 @@ from typing import Any
 
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.core.messages import Message, Role
+from turnwise.core.scenario import Scenario
 from turnwise.data.strict_yaml import read_yaml
 from turnwise.evaluation.golden_case import GoldenCase, case_errors, normalized_words, passes_case
 
@@ -83,9 +84,9 @@ class GoldenFile:
         texts = [self._text(text, label, "messages") for text in self._list(entry.get("messages"), label, "messages")]
         if len(texts) % 2 == 0:
             raise self._error(label, "'messages' must alternate between user and assistant and end with the user.")
-        system = [Message("system", self._text(entry["system"], label, "system"))] if "system" in entry else []
+        scenario = Scenario(system_prompt=self._optional_text(entry, label, "system"))
         roles: tuple[Role, Role] = ("user", "assistant")
-        return (*system, *(Message(roles[index % 2], text) for index, text in enumerate(texts)))
+        return scenario.prepend_to(Message(roles[index % 2], text) for index, text in enumerate(texts))
 
     def _alternatives(self, value: Any, label: str, key: str) -> tuple[str, ...]:
         """The alternatives of a group: one text, or a list of texts and further lists."""

@@ -14,13 +14,13 @@ One entry of every list is drawn for a dialogue, independently and uniformly.
 """
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from turnwise.core.errors import InvalidData, InvalidParameter
+from turnwise.core.scenario import Scenario
 from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.data.fingerprint import normalize_text
 from turnwise.data.strict_yaml import read_yaml
@@ -28,25 +28,8 @@ from turnwise.data.strict_yaml import read_yaml
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnScenario:
-    """One choice from a scenario file.
-
-    Attributes:
-        name: name of the scenario.
-        system_prompt: system prompt of the assistant.
-        user_persona: system prompt of the user model.
-        first_message: first message of the user.
-    """
-
-    name: str
-    system_prompt: str | None
-    user_persona: str | None
-    first_message: str
-
-
-class DialogueScenario(StrictModel):
-    """A situation in which all prompts, personas and first messages fit together."""
+class ScenarioVariants(StrictModel):
+    """Texts of which a scenario is drawn. All prompts, personas and first messages fit together."""
 
     weight: float = Field(1.0, gt=0)
     system_prompts: tuple[Line, ...] = ()
@@ -57,17 +40,17 @@ class DialogueScenario(StrictModel):
 class ScenarioFile(StrictModel):
     """Content of a scenario file."""
 
-    scenarios: dict[str, DialogueScenario] = Field(min_length=1)
+    scenarios: dict[str, ScenarioVariants] = Field(min_length=1)
     goodbyes: tuple[Line, ...] = ("bye", "goodbye", "bye bye", "see you", "see you then", "see you soon", "that's all")
 
-    def draw(self, rng: random.Random) -> DrawnScenario:
+    def draw(self, rng: random.Random) -> Scenario:
         """Draw a scenario by weight, and its prompts and first message."""
         names = list(self.scenarios)
         (name,) = rng.choices(names, [self.scenarios[name].weight for name in names])
-        scenario = self.scenarios[name]
-        system_prompt = rng.choice(scenario.system_prompts) if scenario.system_prompts else None
-        user_persona = rng.choice(scenario.user_personas) if scenario.user_personas else None
-        return DrawnScenario(name, system_prompt, user_persona, rng.choice(scenario.first_messages))
+        variants = self.scenarios[name]
+        system_prompt = rng.choice(variants.system_prompts) if variants.system_prompts else None
+        user_persona = rng.choice(variants.user_personas) if variants.user_personas else None
+        return Scenario(name, system_prompt, user_persona, rng.choice(variants.first_messages))
 
     def is_goodbye(self, text: str) -> bool:
         """True if a message ends with a goodbye, ignoring case and punctuation."""

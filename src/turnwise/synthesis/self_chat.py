@@ -17,8 +17,9 @@ from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, Templa
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.ordered_results import async_results_in_order
 from turnwise.core.parameters import GenerationParams
+from turnwise.core.scenario import Scenario
 from turnwise.data.fingerprint import normalize_text
-from turnwise.synthesis.scenario_file import DrawnScenario, ScenarioFile
+from turnwise.synthesis.scenario_file import ScenarioFile
 from turnwise.synthesis.simulated_dialogue import ChatModel, EndReason, SimulatedDialogue
 
 MAX_TOKENS = 256  # of one message, unless the sampling parameters set `max_tokens`
@@ -29,7 +30,7 @@ class _DialoguePlan:
     """The random choices for one dialogue."""
 
     number: int
-    scenario: DrawnScenario
+    scenario: Scenario
     num_exchanges: int
 
 
@@ -129,7 +130,7 @@ class SelfChat:
     async def _assistant_response(
         self, plan: _DialoguePlan, texts: Sequence[str], sampling: Mapping[str, Any]
     ) -> ChatResponse:
-        messages = [*_system(plan.scenario.system_prompt), *_messages(texts, "user", "assistant")]
+        messages = plan.scenario.prepend_to(_messages(texts, "user", "assistant"))
         return await _respond(self.assistant, messages, sampling)
 
     async def _user_response(
@@ -138,7 +139,7 @@ class SelfChat:
         persona = plan.scenario.user_persona
         messages = _messages(texts, "assistant", "user")
         try:
-            return await _respond(self.user, [*_system(persona), *messages], sampling)
+            return await _respond(self.user, Scenario(system_prompt=persona).prepend_to(messages), sampling)
         except TemplateError:
             if persona is None:
                 raise
@@ -168,16 +169,12 @@ class SelfChat:
             "number": plan.number,
             "end_reason": end_reason,
         }
-        messages = (*_system(plan.scenario.system_prompt), *_messages(texts, "user", "assistant"))
+        messages = plan.scenario.prepend_to(_messages(texts, "user", "assistant"))
         return Conversation(messages, {key: value for key, value in meta.items() if value is not None})
 
 
 async def _respond(model: ChatModel, messages: Sequence[Message], sampling: Mapping[str, Any]) -> ChatResponse:
     return await model.reply(ChatRequest(tuple(messages), sampling, context=ContextOptions("refuse")))
-
-
-def _system(prompt: str | None) -> tuple[Message, ...]:
-    return () if prompt is None else (Message("system", prompt),)
 
 
 def _messages(
