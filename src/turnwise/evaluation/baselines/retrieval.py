@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.retrieval import Passage
+from turnwise.evaluation.baselines import ComparedModel
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery
 from turnwise.evaluation.system_under_test import OnQueriesDone
 from turnwise.text.lexical_retriever import LexicalRetriever
@@ -51,6 +52,11 @@ class RetrievalBaseline:
     def _answer(self, question: str) -> str:
         retrieved = self.retriever.search(question, 1)
         return retrieved[0].passage.metadata["reply"] if retrieved else self.most_frequent
+
+
+def build(dialogues: Sequence[Conversation], _: ComparedModel) -> RetrievalBaseline:
+    """Build the baseline; it does not depend on the model."""
+    return RetrievalBaseline(dialogues)
 
 
 def _passages(messages: Sequence[Message]) -> list[Passage]:
