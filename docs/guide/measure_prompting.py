@@ -1,7 +1,7 @@
-"""How the way of asking changes what the model in the box gets right: python docs/guide/measure_prompting.py
+"""Measures how the prompt affects the answers of the bundled model: python docs/guide/measure_prompting.py
 
-Forty short sentences, half of them glad and half of them sad, are asked for their sentiment: with an instruction, with
-four examples, and with four examples and the answer held to the two words.
+The model classifies the sentiment of forty short sentences, half of them positive: with an instruction, with four
+examples, and with four examples and `guided_choice`.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from turnwise.core.chat_request import ChatRequest, OutputOptions, ResponseForma
 from turnwise.core.chat_service import ChatService
 from turnwise.core.messages import Message
 
-GLAD = [
+POSITIVE = [
     "I love this song", "What a lovely day", "The food was great", "I am so happy", "We won the game",
     "My friend came to visit", "The film was wonderful", "I got the job", "The sun is shining",
     "This cake is delicious", "I feel good today", "Thank you, that was perfect", "The holiday was amazing",
     "She smiled at me", "I passed the exam", "What a nice surprise", "My dog makes me laugh", "The party was fun",
     "I like it very much", "Everything went well",
 ]  # fmt: skip
-SAD = [
+NEGATIVE = [
     "I hate this song", "What an awful day", "The food was terrible", "I am so sad", "We lost the game",
     "My friend is angry with me", "The film was boring", "I lost my job", "It rains all the time",
     "This cake is disgusting", "I feel sick today", "That was a mistake", "The holiday was a disaster",
@@ -31,41 +31,46 @@ EXAMPLES = [
     ("It hurts", "negative"),
     ("Well done!", "positive"),
 ]
-WORDS = ("positive", "negative")
+LABELS = ("positive", "negative")
 
 
-def prompt(sentence: str, *, examples: bool) -> tuple[Message, ...]:
-    """The question, with examples before it or an instruction in it."""
-    if not examples:
+def build_prompt(sentence: str, *, with_examples: bool) -> tuple[Message, ...]:
+    """Return the question with an instruction, or with examples before it."""
+    if not with_examples:
         return (Message("user", f"Is this positive or negative? Answer with one word: {sentence}"),)
-    shown = [m for said, word in EXAMPLES for m in (Message("user", f"Sentiment: {said}"), Message("assistant", word))]
-    return (*shown, Message("user", f"Sentiment: {sentence}"))
+    examples = [
+        message
+        for example, label in EXAMPLES
+        for message in (Message("user", f"Sentiment: {example}"), Message("assistant", label))
+    ]
+    return (*examples, Message("user", f"Sentiment: {sentence}"))
 
 
-async def right(service: ChatService, *, examples: bool, held: bool) -> tuple[int, int]:
-    """How many answers were one of the two words, and how many the right one."""
+async def count_answers(service: ChatService, *, with_examples: bool, is_guided: bool) -> tuple[int, int]:
+    """Return the number of answers that are one of the labels, and the number of correct answers."""
     valid = correct = 0
-    for sentence, word in [*((s, "positive") for s in GLAD), *((s, "negative") for s in SAD)]:
-        format = ResponseFormat("choice", WORDS, "guided_choice") if held else None
+    for sentence, label in [*((s, "positive") for s in POSITIVE), *((s, "negative") for s in NEGATIVE)]:
+        format = ResponseFormat("choice", LABELS, "guided_choice") if is_guided else None
         sampling = {"temperature": 0, "max_tokens": 20}
-        turn = ChatRequest(prompt(sentence, examples=examples), sampling, output=OutputOptions(format=format))
-        said = (await service.reply(turn)).text.strip().lower().rstrip(".")
-        valid += said in WORDS
-        correct += said == word
+        messages = build_prompt(sentence, with_examples=with_examples)
+        reply = await service.reply(ChatRequest(messages, sampling, output=OutputOptions(format=format)))
+        answer = reply.text.strip().lower().rstrip(".")
+        valid += answer in LABELS
+        correct += answer == label
     return valid, correct
 
 
 async def main() -> None:
-    """The table."""
-    ways = {
-        "an instruction": (False, False),
+    """Print the table."""
+    prompts = {
+        "instruction": (False, False),
         "four examples": (True, False),
-        "four examples, held to the words": (True, True),
+        "four examples and `guided_choice`": (True, True),
     }
-    print("| asked with | one of the two words | right, of 40 |\n| --- | --- | --- |")
+    print("| prompt | answers with one of the two words | correct answers, of 40 |\n| --- | --- | --- |")
     with open_chat_service() as service:
-        for name, (examples, held) in ways.items():
-            valid, correct = await right(service, examples=examples, held=held)
+        for name, (with_examples, is_guided) in prompts.items():
+            valid, correct = await count_answers(service, with_examples=with_examples, is_guided=is_guided)
             print(f"| {name} | {valid} | {correct} |")
 
 

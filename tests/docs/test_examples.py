@@ -1,4 +1,4 @@
-"""What the docs show runs: Python blocks against a server with the bundled model; commands are parsed as typed."""
+"""The examples of the docs work: Python blocks against a server with the bundled model, and the arguments of commands."""
 
 import re
 import shlex
@@ -18,8 +18,8 @@ READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 TEXTS = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [path for path in TEXTS if "```python" in path.read_text(encoding="utf-8")]
 COMMAND = re.compile(r"^ {4}(?:\$ )?(turnwise (?:[^\n]*\\\n)*[^\n]*)", re.MULTILINE)  # in an indented block
-BLOCK_SIZE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-SHOWN = "http://127.0.0.1:8000"
+CODE_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+DOCUMENTED_URL = "http://127.0.0.1:8000"
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def test_there_are_pages_with_examples():
 def test_the_examples_of_a_page_run(page, url):
     text = page.read_text(encoding="utf-8")
     names: dict[str, object] = {}
-    for block in BLOCK_SIZE.finditer(text):
+    for block in CODE_BLOCK.finditer(text):
         line = text.count("\n", 0, block.start()) + 1
-        code = "\n" * line + block.group(1).replace(SHOWN, url)  # so that a failure names the page's own line
+        code = "\n" * line + block.group(1).replace(DOCUMENTED_URL, url)  # a failure then names the line of the page
         exec(compile(code, str(page), "exec"), names)
 
 
@@ -50,6 +50,18 @@ def test_the_examples_of_a_page_run(page, url):
 def test_links_and_pictures_of_a_page_exist(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_the_anchors_of_links_exist(page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*\.md)?#([^)]+)\)", page.read_text(encoding="utf-8")):
+        assert anchor in anchors(page.parent / target if target else page), f"{target}#{anchor}"
+
+
+def anchors(page):
+    """The anchors of the headings of a page, as GitHub forms them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
@@ -61,7 +73,7 @@ def test_the_commands_of_a_page_exist_with_their_options(page):
 
 
 def parsed(words):
-    """Parse a command as typed, without running it. Raises where an option or a value is wrong."""
+    """Parse a command without running it. Raises if an option or a value is invalid."""
     if words[0] != "turnwise":
         return True
     command, context, rest = typer.main.get_command(app), None, words[1:]
