@@ -1,4 +1,4 @@
-"""The examples of the docs work: Python blocks against a server with the bundled model, and the arguments of commands."""
+"""The examples of the docs work: Python blocks run against a server with the bundled model; commands are parsed."""
 
 import re
 import shlex
