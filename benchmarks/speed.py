@@ -146,7 +146,7 @@ def train_rounds(folder: Path, vocab: int, rounds: int) -> dict[str, list[float]
     model = checkpoint.load(folder, dtype=torch.float32)
     ours = model.decoder.train()
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
-    our_optimizers = build_optimizers(ours, name="adamw", rate=1e-4, weight_decay=0.1)
+    our_optimizers = build_optimizers(ours, name="adamw", learning_rate=1e-4, weight_decay=0.1)
     their_optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
 
     def our_step(part: list[list[int]]) -> None:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from turnwise.core.errors import SaveFailed
 from turnwise.core.messages import Message
-from turnwise.models import checkpoint
+from turnwise.models import checkpoint, checkpoint_writer
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import checkpoint_files as state
@@ -183,7 +183,7 @@ class TestSamples:
 
     def test_the_reply_after_tool_results_is_the_one_that_evaluation_compares(self, tmp_path):
         from turnwise.core.messages import Conversation, ToolCall
-        from turnwise.evaluation.last_replies import reply_samples
+        from turnwise.evaluation.last_replies import last_reply_samples
         from turnwise.training.launch.reply_samples import pair_samples, save_samples_before
 
         call = ToolCall("1", "find_order", '{"id": 7}')
@@ -197,10 +197,10 @@ class TestSamples:
         ))  # fmt: skip
         save_samples_before(tmp_path, ["before"])
         (sample,) = pair_samples(tmp_path, [dialogue], ["after"])
-        (compared,) = reply_samples([dialogue])
+        (compared,) = last_reply_samples([dialogue])
         assert (sample.question, sample.reply) == ("Where is my lamp?", "It is on its way.")
         assert sample.reply == compared.reference
-        assert compared.queries[0].history == dialogue.messages[:-1]
+        assert compared.generation_queries[0].history == dialogue.messages[:-1]
 
     def test_a_prompt_longer_than_the_context_loses_its_beginning(self, tiny_model, tokenizer):
         from turnwise.core.messages import Conversation
@@ -249,12 +249,12 @@ class TestDiskFull:
         assert run(values).steps == 4
 
     def test_a_failed_export_leaves_only_the_work_folder(self, values, monkeypatch, tmp_path):
-        real = checkpoint.save_file
-        monkeypatch.setattr(checkpoint, "save_file", no_space)
+        real = checkpoint_writer.save_file
+        monkeypatch.setattr(checkpoint_writer, "save_file", no_space)
         with pytest.raises(SaveFailed, match="No space left"):
             run(values)
         assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
-        monkeypatch.setattr(checkpoint, "save_file", real)
+        monkeypatch.setattr(checkpoint_writer, "save_file", real)
         assert run(values).steps == 4
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
