@@ -115,11 +115,7 @@ def summarize_result(recipe: Recipe, result: TrainingResult, data: DatasetSplits
         "rollbacks": result.rollbacks,
         "saved_as": result.saved_as,
         **({"rounding_error": round(result.rounding_error, 5)} if result.rounding_error is not None else {}),
-        **(
-            {"alpha": result.alpha, "interpolations": [asdict(entry) for entry in result.interpolations]}
-            if result.interpolations
-            else {}
-        ),
+        **_interpolation_summary(result),
         **(_data_summary(data) if data else {}),
         "loss": {name: loss for name, loss in losses.items() if loss is not None},
         **_perplexities(recipe, losses),
