@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from queue import SimpleQueue
 
 from turnwise.core.exchanges import last_reply
 from turnwise.core.files import atomic_write
-from turnwise.core.inference import GenerationEvent, GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationRequest
+from turnwise.core.inference_client import InferenceClient
 from turnwise.core.messages import Conversation
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
@@ -32,8 +32,9 @@ def generate_replies(model: LanguageModel, renderer: Renderer, dialogues: Sequen
         return []
     engine = build_engine(model, max_num_seqs=len(dialogues))
     try:
-        queues = [_submit(engine, renderer, dialogue) for dialogue in dialogues]
-        return [renderer.tokenizer.decode(collect_tokens(events)[0]) for events in queues]
+        requests = ((_build_request(engine, renderer, dialogue), None) for dialogue in dialogues)
+        generations = InferenceClient(engine).generate_all(requests)
+        return [renderer.tokenizer.decode(generation.token_ids) for generation in generations]
     finally:
         engine.close()
 
@@ -47,31 +48,17 @@ def build_engine(model: LanguageModel, max_num_seqs: int) -> Engine:
     return create_transformers_engine(model, max_num_seqs=max_num_seqs)
 
 
-def _submit(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[GenerationEvent]:
+def _build_request(engine: Engine, renderer: Renderer, dialogue: Conversation) -> GenerationRequest:
     last = last_reply(dialogue)
     assert last is not None, "samples are dialogues with a reply"
     ids = renderer.render(last[0], add_generation_prompt=True, tools=dialogue.tools).ids
     max_tokens = min(MAX_REPLY_TOKENS, engine.context_length // 2)
-    request = GenerationRequest(
+    return GenerationRequest(
         prompt_ids=tuple(ids[-(engine.context_length - max_tokens) :]),
         params=GenerationParams(temperature=0),
         max_tokens=max_tokens,
         stop_ids=renderer.tokenizer.stop_ids,
     )
-    events: SimpleQueue[GenerationEvent] = SimpleQueue()
-    engine.submit(request, events.put)
-    return events
-
-
-def collect_tokens(events: SimpleQueue[GenerationEvent]) -> tuple[list[int], GenerationEvent]:
-    """Wait for the end of a generation; return its token ids and its last event."""
-    ids: list[int] = []
-    while True:
-        event = events.get()
-        if isinstance(event, TokenEvent):
-            ids.append(event.token_id)
-        if event.finish_reason is not None:
-            return ids, event
 
 
 def save_samples_before(work: Path, replies: Sequence[str]) -> None:

@@ -8,12 +8,13 @@ model's preferred replies; half are sampled at temperature 1, which preserves it
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from queue import SimpleQueue
 
 from turnwise.core.errors import InvalidData, TemplateError, TurnwiseError
-from turnwise.core.inference import ErrorEvent, GenerationEvent, GenerationRequest
+from turnwise.core.inference import GenerationRequest
+from turnwise.core.inference_client import InferenceClient
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.data.prompts import bundled_prompts, prompt_histories
@@ -22,7 +23,7 @@ from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.recipe_sources import open_source
 from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.launch.reply_samples import build_engine, collect_tokens
+from turnwise.training.launch.reply_samples import build_engine
 from turnwise.training.method import Method
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.recipe import Recipe
@@ -31,7 +32,6 @@ MIN_PROMPTS, MAX_PROMPTS = 200, 4_000
 TOKENS_PER_PROMPT = 60  # estimate for a prompt with its reply
 MAX_REPLY_TOKENS = 300  # longer replies are dropped
 MAX_NUM_SEQS = 32  # concurrent sequences
-MAX_SUBMITTED = 256  # prompts submitted ahead
 
 
 def generate_replay(
@@ -111,19 +111,16 @@ class SelfDistillReplay:
     def _replies(self, prompts: Sequence[tuple[Message, ...]]) -> Iterator[tuple[tuple[Message, ...], str]]:
         """Yield each prompt with its reply, in order; replies that reach the token limit are dropped."""
         engine = build_engine(self.model, MAX_NUM_SEQS)
-        queues: list[SimpleQueue[GenerationEvent]] = []
+        requests = ((self._request(prompt, number), None) for number, prompt in enumerate(prompts))
         try:
-            for number, prompt in enumerate(prompts):
-                for next_number in range(len(queues), min(len(prompts), number + MAX_SUBMITTED)):
-                    queues.append(SimpleQueue())
-                    engine.submit(self._request(prompts[next_number], next_number), queues[next_number].put)
-                ids, last = collect_tokens(queues[number])
-                if isinstance(last, ErrorEvent):
-                    raise TurnwiseError(f"Generating replay failed: {last.error}") from last.error
-                for hook in self.hooks:
-                    hook.on_replay(number + 1, len(prompts))
-                if last.finish_reason == "stop":
-                    yield prompt, self.renderer.tokenizer.decode(ids)
+            with closing(InferenceClient(engine).generate_all(requests)) as generations:
+                for number, (prompt, generation) in enumerate(zip(prompts, generations, strict=True), 1):
+                    for hook in self.hooks:
+                        hook.on_replay(number, len(prompts))
+                    if generation.finish_reason == "stop":
+                        yield prompt, self.renderer.tokenizer.decode(generation.token_ids)
+        except TurnwiseError as error:
+            raise TurnwiseError(f"Generating replay failed: {error}") from error
         finally:
             engine.close()
 
