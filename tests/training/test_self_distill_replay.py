@@ -66,7 +66,8 @@ class TestReplies:
     def test_replies_are_the_models_own(self, box, replay_dialogues):
         """Half of them are greedy, like the samples of a run."""
         learned = {talk.messages[:-1]: talk.messages[-1].content for talk in replay_dialogues}
-        prompts = [Conversation((*prompt, Message("assistant", "Any reply."))) for prompt in islice(bundled_prompts(0), 40)]
+        placeholder = Message("assistant", "Any reply.")
+        prompts = [Conversation((*prompt, placeholder)) for prompt in islice(bundled_prompts(0), 40)]
         num_equal = 0
         for talk, text in zip(prompts, generate_replies(box.model, box.renderer, prompts), strict=True):
             history = tuple(unlearned(message) for message in talk.messages[:-1])
