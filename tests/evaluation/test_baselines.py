@@ -202,6 +202,13 @@ class TestNgram:
 
 
 class TestRetrieval:
+    def test_it_is_opened_by_its_name_from_a_file_of_dialogues(self, model_folder, tmp_path):
+        path = tmp_path / "train.jsonl"
+        path.write_text(json.dumps({"messages": [m.as_dict() for m in talk("tea?", "Yes.").messages]}) + "\n")
+        with open_baseline("retrieval", path, model_folder) as baseline:
+            (answer,) = baseline.generate([(GenerationQuery((Message("user", "Is there tea?"),)), 0)], ignore)
+        assert answer.text == "Yes."
+
     def test_the_answer_to_a_seen_question_is_found(self, desk):
         subject = RetrievalBaseline(desk)
         answers = subject.generate([(GenerationQuery(dialogue.messages[:1]), 0) for dialogue in desk], ignore)
