@@ -1,4 +1,4 @@
-"""Make the training files of the model in the box: prepare.py DATA OUT
+"""Generates the training files of the bundled model: prepare.py DATA OUT
 
 DATA is a folder with the open sets named in README.md beside this file; OUT receives `pretrain.jsonl`, `chat.jsonl`,
 `more.jsonl`, `short.jsonl`, `valid_support.jsonl`, `valid_chat.jsonl`, `valid_small_talk.jsonl` and

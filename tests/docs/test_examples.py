@@ -32,7 +32,7 @@ def url():
 
 def test_there_are_pages_with_examples():
     assert {page.name for page in PAGES} >= {
-        "README.md", "README.zh-CN.md", "long_talks.md", "parameters.md", "prompting.md", "texts.md",
+        "README.md", "README.zh-CN.md", "long_conversations.md", "parameters.md", "prompting.md", "texts.md",
     }  # fmt: skip
 
 
