@@ -26,7 +26,7 @@ from turnwise.store.sqlite.response_cache import SqliteResponseCache
 
 HELD_OUT = {
     "valid_support.jsonl": "customer support (Bitext, validation split)",
-    "valid_chat.jsonl": "open-domain talk (Self-dialogue, validation split)",
+    "valid_chat.jsonl": "open-domain dialogue (Self-dialogue, validation split)",
     "valid_small_talk.jsonl": "small talk (same grammar, another seed)",
     "valid_short.jsonl": "support in few words, and unseen names (same grammars, another seed)",
 }
