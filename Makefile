@@ -1,7 +1,7 @@
 # make serve   sets everything up and starts the service (address is printed); PORT=9000 and MODEL=FOLDER are passed on
 #              TORCH_INDEX=https://download.pytorch.org/whl/cpu takes PyTorch's build for processors on Linux
 # make test    sets everything up and runs all checks and tests
-# make check   lint, types and import rules only
+# make check   lint, types, import rules and the language of names
 # make clients real client libraries against the service; writes docs/clients.md (needs the network, and node 20)
 # make quick   the tests of an inner loop: no slow ones, no browser
 
@@ -44,6 +44,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/check_language.py
 
 browser-note:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
