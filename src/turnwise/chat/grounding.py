@@ -37,7 +37,7 @@ async def add_passages(request: ChatRequest, retriever: Retriever, builder: Requ
     index = next((i for i in reversed(range(len(request.messages))) if request.messages[i].role == "user"), None)
     if index is None:
         return None
-    builder.check_request(request)  # the retriever gets a valid message only
+    await asyncio.to_thread(builder.check_request, request)  # the retriever gets a valid message only
     retrieved = await asyncio.to_thread(retriever.search, request.messages[index].content, MAX_PASSAGES)
     return await asyncio.to_thread(_add_fitting, request, index, retrieved, builder) if retrieved else None
 
