@@ -45,7 +45,7 @@ def main() -> None:
     given = parser.parse_args()
     decoder = checkpoint.load(given.model or resolve_model_folder(None), dtype=torch.float32).decoder
     vocab, context = decoder.config.vocab_size, decoder.config.context_length
-    bytes_given = None if given.cache_memory is None else int(given.cache_memory * 1e9)
+    bytes_given = None if given.kv_cache_gb is None else int(given.kv_cache_gb * 1e9)
     engine = Engine(decoder, max_num_seqs=16, kv_cache_memory_bytes=bytes_given)
     del decoder
     rng, slots = random.Random(0), threading.Semaphore(24)

@@ -132,7 +132,7 @@ def _open_engine(
     from turnwise.models.model_kind import is_native
 
     if not is_native(folder):
-        for option, value in (("quantize", quantize), ("cache_memory", kv_cache_memory_bytes)):
+        for option, value in (("quantize", quantize), ("kv_cache_gb", kv_cache_memory_bytes)):
             if value is not None:
                 raise InvalidParameter(option, f"'{option}' cannot be used with models that transformers runs.")
         torch_dtype = DTYPES.get(dtype) or torch.float32

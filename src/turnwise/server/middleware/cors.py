@@ -75,7 +75,7 @@ def parse_origin(origin: str) -> str:
         or parts.query
     ):
         raise InvalidParameter(
-            "allow_origin",
+            "allowed_origin",
             f"'{truncate(origin)}' is not an origin; write it as https://example.org or http://localhost:3000.",
         )
     name = f"[{host}]" if ":" in host else host
