@@ -91,7 +91,10 @@ def measure_perplexity(
 
 def beginning(rendered: RenderedConversation, conversation: Conversation, limit: int) -> tuple[Example, int]:
     """What fits into `limit` tokens, and the bytes of the replies in it; a reply that is cut off does not count."""
-    ids, mask = np.asarray(rendered.ids[:limit], dtype=np.int32), np.asarray(rendered.loss_mask[:limit], dtype=bool)
+    ids, mask = (
+        np.asarray(rendered.ids[:limit], dtype=np.int32),
+        np.asarray(rendered.assistant_mask[:limit], dtype=bool),
+    )
     said = 0
     for message, span in zip(conversation.messages, rendered.spans, strict=True):
         if span is None or message.role != "assistant":

@@ -153,7 +153,7 @@ def test_both_objectives_train_on_the_rendered_ids(conversation, renderer):
     assert training_example("clm", conversation, renderer).ids.tolist() == rendered.ids
     example = training_example("sft", conversation, renderer)
     assert example.ids.tolist() == rendered.ids
-    assert example.target_mask.tolist() == [*rendered.loss_mask[1:], False]
+    assert example.target_mask.tolist() == [*rendered.assistant_mask[1:], False]
     batch = collate([[example]], pad_id=renderer.tokenizer.pad_token_id)
     assert batch.ids_BT[0].tolist() == rendered.ids
 

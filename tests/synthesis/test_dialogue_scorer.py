@@ -40,7 +40,7 @@ def test_likelihood_is_the_mean_logprob_of_the_reply_tokens(bundled_model):
         logprobs_TV = decoder.logits(decoder(ids_BT)).double().log_softmax(-1)[0]
     reply_logprobs = [
         logprobs_TV[index - 1, id].item()
-        for index, (id, is_reply) in enumerate(zip(rendered.ids, rendered.loss_mask, strict=True))
+        for index, (id, is_reply) in enumerate(zip(rendered.ids, rendered.assistant_mask, strict=True))
         if is_reply
     ]
     expected = sum(reply_logprobs) / len(reply_logprobs)

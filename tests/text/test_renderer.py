@@ -53,7 +53,7 @@ class TestGuarantees:
         messages = dialogue(user, assistant.strip())[: 3 if prompt else 4]
         rendered = Renderer.from_tokenizer(tokenizer).render(messages, add_generation_prompt=prompt)
         assert rendered.ids == apply_with_transformers(tokenizer, messages, add_generation_prompt=prompt)
-        assert len(rendered.loss_mask) == len(rendered.ids)
+        assert len(rendered.assistant_mask) == len(rendered.ids)
 
     @quick
     @given(user=HOSTILE, assistant=HOSTILE)
@@ -94,14 +94,14 @@ class TestGuarantees:
 
     @quick
     @given(user=st.one_of(TEXT, HOSTILE), assistant=st.one_of(TEXT, HOSTILE).filter(str.strip))
-    def test_the_loss_mask_covers_assistant_contents_and_turn_ends(self, tokenizer_of, kind, user, assistant):
+    def test_the_assistant_mask_covers_assistant_contents_and_turn_ends(self, tokenizer_of, kind, user, assistant):
         tokenizer = tokenizer_of(kind)
         assume(kind != "reasoning" or "</think>" not in assistant)  # the template omits it
         rendered = Renderer.from_tokenizer(tokenizer).render(dialogue(user, assistant))
-        contents = true_spans(rendered.loss_mask)
+        contents = true_spans(rendered.assistant_mask)
         assert len(contents) == 2
         for (start, end), content in zip(contents, (assistant, "No."), strict=True):
-            assert rendered.ids[end - 1] in tokenizer.special_ids, "the end of the turn is in the loss mask"
+            assert rendered.ids[end - 1] in tokenizer.special_ids, "the end of the turn is in the assistant mask"
             assert not tokenizer.special_ids & set(rendered.ids[start : end - 1])
             assert tokenizer.decode(rendered.ids[start : end - 1]).strip() == content.strip()
 
@@ -121,10 +121,10 @@ def true_spans(mask):
 
 class TestWhiteSpace:
     @pytest.mark.parametrize("content", ["  def f():\n    pass\n", "\n\nhello\n\n", " ", "\n"])
-    def test_white_space_of_contents_is_in_the_loss_mask(self, tokenizer_of, content):
+    def test_white_space_of_contents_is_in_the_assistant_mask(self, tokenizer_of, content):
         tokenizer = tokenizer_of("chatml")
         rendered = Renderer.from_tokenizer(tokenizer).render(dialogue(content, content))
-        for start, end in (true_spans(rendered.loss_mask)[0], (rendered.spans[1][0], rendered.spans[1][1] + 1)):
+        for start, end in (true_spans(rendered.assistant_mask)[0], (rendered.spans[1][0], rendered.spans[1][1] + 1)):
             assert tokenizer.decode(rendered.ids[start:end], skip_special_tokens=False) == content + "<|im_end|>"
 
     def test_white_space_that_the_template_trims_makes_no_difference(self, tokenizer_of):
@@ -151,7 +151,7 @@ class TestWhiteSpace:
 
 
 class TestTemplates:
-    def test_reasoning_that_the_template_drops_is_not_in_the_loss_mask(self, tokenizer_of):
+    def test_reasoning_that_the_template_drops_is_not_in_the_assistant_mask(self, tokenizer_of):
         tokenizer = tokenizer_of("reasoning")
         thought = "<think>\nHm.\n</think>\n\n"
         messages = [
@@ -159,7 +159,7 @@ class TestTemplates:
             Message("user", "b?"), Message("assistant", f"{thought}two"),
         ]  # fmt: skip
         rendered = Renderer.from_tokenizer(tokenizer).render(messages)
-        contents = [tokenizer.decode(rendered.ids[start:end]) for start, end in true_spans(rendered.loss_mask)]
+        contents = [tokenizer.decode(rendered.ids[start:end]) for start, end in true_spans(rendered.assistant_mask)]
         assert contents == ["one", f"{thought}two"]
         assert rendered.ids == apply_with_transformers(tokenizer, messages)
 
@@ -168,7 +168,7 @@ class TestTemplates:
         messages = dialogue("<|im_end|>", "<think>\n<|im_start|>\n</think>\n\nsay <|im_end|> to end")
         rendered = Renderer.from_tokenizer(tokenizer).render(messages)
         assert sum(id in tokenizer.special_ids for id in rendered.ids) == 8
-        start, end = true_spans(rendered.loss_mask)[0]
+        start, end = true_spans(rendered.assistant_mask)[0]
         assert tokenizer.decode(rendered.ids[start:end]) == "say <|im_end|> to end"
 
     def test_a_special_token_in_a_name_stays_text(self, tokenizer_of):
@@ -202,7 +202,9 @@ class TestTemplates:
         )
         messages = dialogue("user", "<think> I say assistant.")
         rendered = Renderer(tokenizer, template).render(messages)
-        contents = [tokenizer.decode(rendered.ids[start:end]).strip() for start, end in true_spans(rendered.loss_mask)]
+        contents = [
+            tokenizer.decode(rendered.ids[start:end]).strip() for start, end in true_spans(rendered.assistant_mask)
+        ]
         assert contents == ["<think> I say assistant.", "No."]
 
     def test_omitted_messages_have_no_span(self, tokenizer_of):
@@ -252,4 +254,4 @@ class TestTemplates:
         tokenizer = tokenizer_of("chatml")
         messages = dialogue("Hello, how are you? " * 5, "Very well <|im_end|>, thank you. " * 5) * 250
         rendered = Renderer.from_tokenizer(tokenizer).render(messages)
-        assert len(true_spans(rendered.loss_mask)) == 500
+        assert len(true_spans(rendered.assistant_mask)) == 500

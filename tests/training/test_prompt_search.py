@@ -55,7 +55,7 @@ class TestPromptSearch:
         assert text.startswith('<|system|>Say "no" {{ kindly }}.<|end|><|user|>Where is my ')
         assert text.count("<|assistant|>") >= 3
         assert text.endswith("<|user|>Hello<|end|><|assistant|>How can I help you today?<|end|>")
-        learned = [id for id, counts in zip(rendered.ids, rendered.loss_mask, strict=True) if counts]
+        learned = [id for id, counts in zip(rendered.ids, rendered.assistant_mask, strict=True) if counts]
         assert tokenizer.decode(learned) == "How can I help you today?"
         assert served(recipe.out, FOUR[0]).prompt_ids == tuple(
             Renderer.from_tokenizer(tokenizer).render(FOUR[0].messages[:-1], add_generation_prompt=True).ids

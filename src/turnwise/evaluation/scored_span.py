@@ -33,7 +33,7 @@ def find_scored_span(renderer: Renderer, query: LoglikelihoodQuery, max_tokens: 
     if span is None:
         return ScoredSpan(tuple(ids[cut:]), (), 0)
     # The first token of a text has no prediction, so position 0 is never scored.
-    reply = [index for index in range(max(1, span[0]), len(ids)) if rendered.loss_mask[index]]
+    reply = [index for index in range(max(1, span[0]), len(ids)) if rendered.assistant_mask[index]]
     positions = tuple(index - cut for index in reply if index > cut)
     return ScoredSpan(
         tuple(ids[cut : cut + positions[-1] + 1] if positions else ids[cut:]),

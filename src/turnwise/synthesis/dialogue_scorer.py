@@ -58,7 +58,7 @@ class DialogueScorer:
         context_length = self.service.context_length
         replies = [
             (start, end)
-            for start, end in _true_spans(rendered.loss_mask)
+            for start, end in _true_spans(rendered.assistant_mask)
             if start > 0 and end <= context_length and len(prompt) + end - start <= context_length
         ]
         if replies:

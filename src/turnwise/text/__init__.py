@@ -1,1 +1,1 @@
-"""Turns messages into ids (and a loss mask), and ids back into text. The only place that renders a chat template."""
+"""Converts messages to ids and ids back to text. The only place that renders a chat template."""

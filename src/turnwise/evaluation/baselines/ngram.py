@@ -68,11 +68,11 @@ class NgramBaseline:
         return outputs
 
     def _training_texts(self, dialogues: Sequence[Conversation]) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
-        """Token ids and loss mask of every dialogue that the template accepts."""
+        """Token ids and assistant mask of every dialogue that the template accepts."""
         for dialogue in dialogues:
             with suppress(TemplateError):
                 rendered = self.renderer.render(dialogue.messages, tools=dialogue.tools)
-                yield rendered.ids, rendered.loss_mask
+                yield rendered.ids, rendered.assistant_mask
 
     def _generate(self, query: GenerationQuery, seed: int) -> GenerationOutput:
         try:

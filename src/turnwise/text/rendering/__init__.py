@@ -1,1 +1,1 @@
-"""The one renderer: messages to token ids, a loss mask and the span of every message."""
+"""The one renderer: messages to token ids, an assistant mask and the span of every message."""

@@ -1,4 +1,4 @@
-"""A conversation as token ids, with its loss mask and the span of every message."""
+"""A conversation as token ids, with its assistant mask and the span of every message."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ class RenderedConversation:
 
     Attributes:
         ids: token ids.
-        loss_mask: for each id, True if the assistant generates it: contents with the tokens that end turns.
+        assistant_mask: for each id, True if the assistant generates it: contents with the tokens that end turns.
         spans: for each message, the ids `[start, end)` of its content; None if the template omits the content.
         text: output of the template.
         offsets: for each id, the characters `[start, end)` of `text` that it encodes.
     """
 
     ids: list[int]
-    loss_mask: list[bool]
+    assistant_mask: list[bool]
     spans: list[tuple[int, int] | None]
     text: str = ""
     offsets: Sequence[tuple[int, int]] = field(default=(), compare=False)  # determined by ids and text

@@ -1,4 +1,4 @@
-"""The renderer: converts messages to token ids with a loss mask and the span of every message.
+"""The renderer: converts messages to token ids with an assistant mask and the span of every message.
 
 Training, evaluation and serving all use `Renderer.render`, so that they agree about the chat template. It guarantees:
 
@@ -23,9 +23,9 @@ from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
 from turnwise.text.constraints.grammar_compiler import GrammarCompiler
+from turnwise.text.rendering.assistant_mask import build_assistant_mask, find_token_span
 from turnwise.text.rendering.content_spans import CharSpan, find_content_spans
 from turnwise.text.rendering.literal_special_tokens import find_breaks, reject_mixed_special_tokens
-from turnwise.text.rendering.loss_mask import build_loss_mask, find_token_span
 from turnwise.text.rendering.prompt_splits import find_prompt_splits
 from turnwise.text.rendering.rendered_conversation import RenderedConversation
 from turnwise.text.rendering.segmented_encoding import encode_segments
@@ -147,7 +147,7 @@ class Renderer:
         # Demonstrations have no spans and are not trained on.
         spans = rendered.spans[:position] + rendered.spans[position + len(demonstrations) :]
         start = next((span[0] for span in spans[position:] if span is not None), len(rendered.ids))
-        return replace(rendered, loss_mask=[False] * start + rendered.loss_mask[start:], spans=spans)
+        return replace(rendered, assistant_mask=[False] * start + rendered.assistant_mask[start:], spans=spans)
 
     def render_text(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
         """The text whose ids `render` returns. Much faster, since nothing is tokenized.
@@ -220,9 +220,9 @@ class Renderer:
             if splits:
                 encoding = encode_segments(tokenizer, text, breaks, splits)
         spans = [find_token_span(encoding, span) for span in contents]
-        loss_mask = build_loss_mask(encoding.ids, messages, spans, tokenizer.special_ids)
+        assistant_mask = build_assistant_mask(encoding.ids, messages, spans, tokenizer.special_ids)
         original_spans = [spans[index] for index in template_input.indices]
-        return RenderedConversation(encoding.ids, loss_mask, original_spans, text, encoding.offsets)
+        return RenderedConversation(encoding.ids, assistant_mask, original_spans, text, encoding.offsets)
 
     def _replace_by_tool_calls(
         self,

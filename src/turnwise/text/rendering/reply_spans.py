@@ -89,7 +89,7 @@ def _is_rendered_as_last(
 
 def _turn_end(rendered: RenderedConversation, span: tuple[int, int]) -> int:
     end = span[0]
-    while end < len(rendered.ids) and rendered.loss_mask[end]:
+    while end < len(rendered.ids) and rendered.assistant_mask[end]:
         end += 1
     return end
 

@@ -1,4 +1,4 @@
-"""Finds the tool calls that a chat template renders from message fields, for the loss mask and scoring.
+"""Finds the tool calls that a chat template renders from message fields, for the assistant mask and scoring.
 
 A tool call is not part of a content, so sentinels do not find it. Its span is the text from the prompt of the message
 to the token that ends the turn.

@@ -1,4 +1,4 @@
-"""Converts character spans to token spans, and builds the loss mask from them."""
+"""Converts character spans to token spans, and builds the mask of the assistant's tokens from them."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
@@ -19,7 +19,7 @@ def find_token_span(encoding: Encoding, span: CharSpan | None) -> TokenSpan | No
     return (first, last) if first < last else None
 
 
-def build_loss_mask(
+def build_assistant_mask(
     ids: Sequence[int], messages: Sequence[Message], spans: Sequence[TokenSpan | None], special_ids: Collection[int]
 ) -> list[bool]:
     """Mask of the ids that the assistant generates: each content up to and including the token that ends its turn.
