@@ -3,6 +3,9 @@
 A processor file has `ORDER`, its position in the chain, and `start(request) -> LogitsProcessor | None`; None if the
 request does not use it. Processors run before the warpers (`engine/sampling/warpers/`), so log-probabilities are those
 of the distribution that they leave.
+
+Present orders: repetition_penalty 10, frequency_penalty 20, presence_penalty 30, logit_bias 40,
+no_repeat_ngram_size 50, min_tokens 60.
 """
 
 from collections.abc import Sequence

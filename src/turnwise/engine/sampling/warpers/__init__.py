@@ -1,8 +1,11 @@
 """Logits warpers: each reshapes the distribution of the next token, for a whole batch. One file per parameter.
 
 A warper file has `ORDER`, its position in the chain, and `apply(logits_BV, value_B) -> logits_BV`. Default, bounds and
-the value that switches it off are declared in `core.parameters`. At that value a row is unchanged. Rows do not affect
-each other.
+the value that switches it off (`neutral`) are declared in `core.parameters`. At that value a row is unchanged. Rows do
+not affect each other.
+
+Present orders: top_n_sigma 5, temperature 10, top_k 20, top_p 30, min_p 40, typical_p 50, epsilon_cutoff 60,
+eta_cutoff 70.
 """
 
 from collections.abc import Mapping
