@@ -210,7 +210,7 @@ def test_an_error_of_the_engine_is_raised_with_its_message(create_service, token
 
 def test_a_failed_forward_pass_of_a_real_engine_is_raised(create_service, tiny_model, monkeypatch):
     engine = Engine(tiny_model.decoder, max_num_seqs=1)
-    monkeypatch.setattr(engine._scheduler._runner, "forward", lambda spans, hidden: 1 / 0)
+    monkeypatch.setattr(engine._scheduler._runner, "forward", lambda spans, return_hidden: 1 / 0)
     try:
         with pytest.raises(TurnwiseError, match="failed while generating"):
             reply(create_service(engine), ChatRequest(HELLO, {"temperature": 0}))

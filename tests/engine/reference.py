@@ -98,10 +98,10 @@ class SchedulerHarness:
         self._forward, self.runner.forward = self.runner.forward, self._counting_forward
         self.scheduler = Scheduler(self.runner, self.num_blocks, max_num_seqs)
 
-    def _counting_forward(self, entries, *, hidden=False):
+    def _counting_forward(self, entries, *, return_hidden=False):
         self.passes += 1
         self.tokens += sum(len(entry.ids) for entry in entries)
-        return self._forward(entries, hidden=hidden)
+        return self._forward(entries, return_hidden=return_hidden)
 
     def submit(self, generation_request, recorder=None):
         group = SequenceGroup.from_request(generation_request, recorder or EventRecorder())
@@ -148,13 +148,13 @@ class PagedSequences:
     def num_blocks(count, max_length):
         return count * blocks_for(max_length)
 
-    def forward(self, numbers, ids, num_outputs=1, hidden=False):
+    def forward(self, numbers, ids, num_outputs=1, return_hidden=False):
         """One forward pass over new tokens of the sequences `numbers`."""
         pairs = list(zip(numbers, ids, strict=True))
         entries = [
             BatchEntry(self.tables[number], self.lengths[number], new_ids, num_outputs) for number, new_ids in pairs
         ]
-        out = self.runner.forward(entries, hidden=hidden)
+        out = self.runner.forward(entries, return_hidden=return_hidden)
         for number, new_ids in pairs:
             self.lengths[number] += len(new_ids)
         return out

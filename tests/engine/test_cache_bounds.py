@@ -28,7 +28,7 @@ def test_the_prefix_tree_has_at_most_one_node_per_block_and_a_bounded_number_of_
         ids = [number, *range(40)]
         table = kv_cache.match_prefix(f"scope {number}", ids)
         assert kv_cache.reserve(table, len(ids))
-        table.length = len(ids)
+        table.num_computed_tokens = len(ids)
         kv_cache.free(table, ids)
         assert len(kv_cache.tree) <= 64
         assert len(kv_cache.tree._roots) <= 100

@@ -107,10 +107,10 @@ def test_a_failed_pass_is_repeated_sequence_by_sequence(engine, model, monkeypat
     runner = engine._scheduler._runner
     forward = runner.forward
 
-    def broken(spans, *, hidden=False):
+    def broken(spans, *, return_hidden=False):
         if len(spans) == 3:
             raise MemoryError("no room")
-        return forward(spans, hidden=hidden)
+        return forward(spans, return_hidden=return_hidden)
 
     monkeypatch.setattr(runner, "forward", broken)
     recorders = [WaitingRecorder() for _ in range(4)]
@@ -126,10 +126,10 @@ def test_a_prompt_whose_forward_pass_fails_ends_with_an_error(engine, model, mon
     runner = engine._scheduler._runner
     forward = runner.forward
 
-    def broken(spans, *, hidden=False):
+    def broken(spans, *, return_hidden=False):
         if any(span.ids[0] == 13 for span in spans):
             raise RuntimeError("cannot read this")
-        return forward(spans, hidden=hidden)
+        return forward(spans, return_hidden=return_hidden)
 
     monkeypatch.setattr(runner, "forward", broken)
     recorder, after = WaitingRecorder(), WaitingRecorder()

@@ -200,10 +200,10 @@ def test_a_request_that_the_model_cannot_compute_fails_alone():
     harness = SchedulerHarness(MODEL, max_num_seqs=4)
     forward = harness.runner.forward
 
-    def broken(spans, *, hidden=False):
+    def broken(spans, *, return_hidden=False):
         if any(60 in span.ids for span in spans):
             raise MemoryError("injected")
-        return forward(spans, hidden=hidden)
+        return forward(spans, return_hidden=return_hidden)
 
     harness.runner.forward = broken
     bad = harness.submit(request([60, 1], max_tokens=5)).on_event
@@ -286,7 +286,7 @@ def test_evicting_a_scope_with_a_deep_tree_does_not_recurse():
     ids = list(range(20_000))
     table = memory.match_prefix("first", ids)
     assert memory.reserve(table, len(ids))
-    table.length = len(ids)
+    table.num_computed_tokens = len(ids)
     memory.free(table, ids)
     for number in range(4097):
         memory.free(memory.match_prefix(f"scope {number}", [1, 2, 3]))

@@ -86,7 +86,7 @@ def test_the_quantized_lm_head_equals_the_integer_reference(native, bits, hidden
     monkeypatch.setattr(weights_file, "HEAD_BITS", bits)
     model = with_random_biases(make_decoder(hidden_size=hidden, initializer_range=0.2))
     (prompt,) = prompts([15])
-    hidden_RC = sequences_of(model, 1, quantize="int4").forward([0], [prompt], num_outputs=15, hidden=True)
+    hidden_RC = sequences_of(model, 1, quantize="int4").forward([0], [prompt], num_outputs=15, return_hidden=True)
     hidden_states = hidden_RC.numpy()
     sequences = sequences_of(model, 1, quantize="int4")
     logits = sequences.forward([0], [prompt], num_outputs=15).numpy()

@@ -16,7 +16,7 @@ from turnwise.core.scheduling_options import SchedulingOptions
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.sampling.multinomial import SamplerState
-from turnwise.engine.sampling.sampler import LogitsProcessors, sample_batch
+from turnwise.engine.sampling.sampler import SequenceLogitsState, sample_batch
 from turnwise.engine.search.beam import BeamSearch
 from turnwise.engine.speculation import speculative_decoder as drafting
 from turnwise.engine.speculation.cost_model import CostModel
@@ -81,18 +81,16 @@ class ReferenceEngine:
             return [([], "length")]
         if generation_request.params.num_beams > 1:
             return self.search_answers(generation_request)
-        draw, logits_processors, output_ids = (
+        draw, logits_state, output_ids = (
             SamplerState.from_params(generation_request.params),
-            LogitsProcessors(generation_request),
+            SequenceLogitsState(generation_request),
             [],
         )
         while True:
-            (choice,) = sample_batch(
-                self.logits([*generation_request.prompt_ids, *output_ids]), [draw], [logits_processors]
-            )
+            (choice,) = sample_batch(self.logits([*generation_request.prompt_ids, *output_ids]), [draw], [logits_state])
             if choice.token_id in generation_request.stop_ids:
                 return [(output_ids, "stop")]
-            logits_processors.accept(choice.token_id)
+            logits_state.accept(choice.token_id)
             output_ids.append(choice.token_id)
             if len(output_ids) == generation_request.max_tokens:
                 return [(output_ids, "length")]

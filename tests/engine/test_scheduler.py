@@ -174,7 +174,7 @@ def test_a_short_prompt_does_not_wait_for_a_long_one():
     harness.scheduler.step()
     assert short.on_event.tokens
     assert not long.on_event.tokens
-    assert long.sequence.table.length == MAX_PREFILL_TOKENS - 100
+    assert long.sequence.table.num_computed_tokens == MAX_PREFILL_TOKENS - 100
 
 
 # Seeds

@@ -72,7 +72,7 @@ class AdaptedSequences(PagedSequences):
         for name, factors in adapters.items():
             assert self.runner.load_lora(name, factors)
 
-    def forward(self, sequences, ids, num_outputs=1, hidden=False):
+    def forward(self, sequences, ids, num_outputs=1, return_hidden=False):
         entries = [
             BatchEntry(
                 self.tables[number], self.lengths[number], new_ids, num_outputs, adapter=self.adapter_names[number]
@@ -81,7 +81,7 @@ class AdaptedSequences(PagedSequences):
         ]
         for number, new_ids in zip(sequences, ids, strict=True):
             self.lengths[number] += len(new_ids)
-        return self.runner.forward(entries, hidden=hidden)
+        return self.runner.forward(entries, return_hidden=return_hidden)
 
 
 @pytest.mark.parametrize("dora", [False, True], ids=["LoRA", "DoRA"])

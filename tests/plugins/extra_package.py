@@ -52,13 +52,13 @@ def start(request):
 from dataclasses import dataclass
 
 from turnwise.core.inference import TokenEvent
-from turnwise.engine.sampling.sampler import LogitsProcessors
+from turnwise.engine.sampling.sampler import SequenceLogitsState
 
 
 @dataclass
 class Hypothesis:
     ids: tuple
-    logits_processors: LogitsProcessors
+    logits_state: SequenceLogitsState
     parent: int = 0
 
 
@@ -82,7 +82,7 @@ class RankSearch:
     def advance(self, out_LX, logits_of):
         token_id = int(out_LX[0].topk(self.rank).indices[-1])
         ids = self.hypotheses[0].ids if self.hypotheses else ()
-        self.hypotheses = [Hypothesis((*ids, token_id), LogitsProcessors(self.request))]
+        self.hypotheses = [Hypothesis((*ids, token_id), SequenceLogitsState(self.request))]
         self.is_done = len(ids) + 1 == self.request.max_tokens
         return [TokenEvent(token_id, "length" if self.is_done else None)]
 

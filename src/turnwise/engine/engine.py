@@ -41,7 +41,7 @@ class Engine:
     Args:
         decoder: the model in memory, or its weights, which are read one by one. From now on only the engine's thread
             uses it.
-        max_num_seqs: most sequences that run at the same time; further requests wait.
+        max_num_seqs: maximum number of sequences that run at the same time; further requests wait.
         kv_cache_memory_bytes: size of the KV cache. Default: enough for `max_num_seqs` full contexts (at least eight),
             at most a quarter of the machine's memory.
         quantize: quantize the weights to "int8" or "int4"; `make_runner` says where that is not supported.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from turnwise.core.inference import EventListener, GenerationEvent, GenerationRequest, RequestStats, TokenLogprobs
 from turnwise.engine.kv_cache.kv_cache_manager import BlockTable
 from turnwise.engine.sampling.multinomial import SamplerState
-from turnwise.engine.sampling.sampler import LogitsProcessors
+from turnwise.engine.sampling.sampler import SequenceLogitsState
 from turnwise.engine.search import Search, start_search
 from turnwise.engine.speculation.draft_proposer import NO_DRAFT, Draft, SequenceDraftState
 
@@ -19,22 +19,22 @@ class TokenSequence:
 
     Attributes:
         ids: prompt, then output.
-        logits_processors: processors and constraints with their state.
+        logits_state: processors and constraints with their state.
         table: its blocks in the KV cache; None while it has none.
         draft: tokens that may come next, to be verified in the next forward pass.
         num_accepted: how many draft tokens the last forward pass has verified as correct.
     """
 
     ids: list[int]
-    logits_processors: LogitsProcessors
+    logits_state: SequenceLogitsState
     table: BlockTable | None = None
     draft: Draft = NO_DRAFT
     num_accepted: int = 0
 
     @property
-    def num_uncached_tokens(self) -> int:
+    def num_uncomputed_tokens(self) -> int:
         """Tokens without keys and values in the cache; at least 1, the one whose logits give the next token."""
-        return len(self.ids) - (self.table.length if self.table is not None else 0)
+        return len(self.ids) - (self.table.num_computed_tokens if self.table is not None else 0)
 
 
 @dataclass(eq=False)
@@ -51,7 +51,7 @@ class SequenceGroup:
         is_cancelled: set from any thread, read once a step.
         stats: token counts reported with the events.
         is_started: True once it was admitted for the first time.
-        starvation_count: how many later arrivals were admitted before it; bounds starvation of wide searches.
+        num_overtaken: number of requests that have overtaken it while it waited; bounds starvation of wide searches.
         draft_state: state of speculative decoding; None before the first draft.
         prompt_logprobs: log-probabilities of the prompt tokens that are computed so far.
     """
@@ -65,14 +65,14 @@ class SequenceGroup:
     is_cancelled: bool = False
     stats: RequestStats = field(default_factory=RequestStats)
     is_started: bool = False
-    starvation_count: int = 0
+    num_overtaken: int = 0
     draft_state: SequenceDraftState | None = None
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
 
     @classmethod
     def from_request(cls, request: GenerationRequest, on_event: EventListener) -> "SequenceGroup":
         """A group with one sequence, the prompt."""
-        sequence = TokenSequence(list(request.prompt_ids), LogitsProcessors(request))
+        sequence = TokenSequence(list(request.prompt_ids), SequenceLogitsState(request))
         return cls(request, on_event, SamplerState.from_params(request.params), [sequence], start_search(request))
 
     @property
@@ -93,7 +93,7 @@ class SequenceGroup:
     @property
     def is_prefilling(self) -> bool:
         """True while prefill is not finished."""
-        return any(sequence.num_uncached_tokens > 1 for sequence in self.sequences)
+        return any(sequence.num_uncomputed_tokens > 1 for sequence in self.sequences)
 
     @property
     def needs_hidden_states(self) -> bool:

@@ -16,15 +16,15 @@ class BlockTable:
     Attributes:
         blocks: block numbers in order; 32-bit integers, which the compiled library reads in place.
         length: number of tokens whose keys and values are in the cache.
-        node: node of the last of its blocks that is in the prefix tree.
+        node: prefix-tree node of its last cached block; the root if none.
         num_cached_blocks: how many of its first blocks are in the prefix tree.
     """
 
-    __slots__ = ("blocks", "length", "node", "num_cached_blocks")
+    __slots__ = ("blocks", "node", "num_cached_blocks", "num_computed_tokens")
 
     def __init__(self, root: Node) -> None:
         self.blocks = array("i")
-        self.length = 0
+        self.num_computed_tokens = 0
         self.node = root
         self.num_cached_blocks = 0
 
@@ -57,15 +57,17 @@ class KVCacheManager:
             return table
         if nodes := self._match(scope, ids):
             table.blocks.extend(node.block for node in nodes)
-            table.node, table.num_cached_blocks, table.length = nodes[-1], len(nodes), len(nodes) * BLOCK_SIZE
+            table.node, table.num_cached_blocks = nodes[-1], len(nodes)
+            table.num_computed_tokens = len(nodes) * BLOCK_SIZE
             self.pool.incref(table.blocks)
-        partial = self.tree.match_partial(table.node, ids[table.length : min(table.length + BLOCK_SIZE, len(ids) - 1)])
+        start = table.num_computed_tokens
+        partial = self.tree.match_partial(table.node, ids[start : min(start + BLOCK_SIZE, len(ids) - 1)])
         if partial is not None:
             child, common = partial
             self.pool.incref([child.block])  # else `reserve` might evict it and use it as the target of the copy
-            if self.reserve(table, table.length + common):
+            if self.reserve(table, table.num_computed_tokens + common):
                 self._copy(child.block, table.blocks[-1])
-                table.length += common
+                table.num_computed_tokens += common
             self.pool.decref([child.block])
         return table
 
@@ -82,9 +84,9 @@ class KVCacheManager:
 
     def insert_prefix(self, table: BlockTable, ids: Sequence[int]) -> None:
         """Add the table's full blocks to the prefix tree. `ids` are the tokens of its sequence."""
-        if (table.num_cached_blocks + 1) * BLOCK_SIZE > table.length:
-            return
-        while (table.num_cached_blocks + 1) * BLOCK_SIZE <= table.length:
+        if (table.num_cached_blocks + 1) * BLOCK_SIZE > table.num_computed_tokens:
+            return  # no new full block, as in most steps: spare the `touch` below, which walks up to the root
+        while (table.num_cached_blocks + 1) * BLOCK_SIZE <= table.num_computed_tokens:
             at = table.num_cached_blocks
             key = tuple(ids[at * BLOCK_SIZE : (at + 1) * BLOCK_SIZE])
             node = self.tree.insert(table.node, key, table.blocks[at])
@@ -101,45 +103,48 @@ class KVCacheManager:
 
         Full blocks are shared. A last block that is not full is copied, because both sequences will write to it.
         """
-        full, rest = divmod(table.length, BLOCK_SIZE)
+        full, rest = divmod(table.num_computed_tokens, BLOCK_SIZE)
         if rest and not self.pool.num_available:
             return None
         forked = BlockTable(table.node)
         forked.blocks.extend(table.blocks[:full])
-        forked.length, forked.num_cached_blocks = table.length, table.num_cached_blocks
+        forked.num_computed_tokens, forked.num_cached_blocks = table.num_computed_tokens, table.num_cached_blocks
         self.pool.incref(forked.blocks)
         if rest:
-            self.reserve(forked, table.length)
+            self.reserve(forked, table.num_computed_tokens)
             self._copy(table.blocks[full], forked.blocks[full])
         return forked
 
     def free(self, table: BlockTable, ids: Sequence[int] | None = None) -> None:
-        """Release the table's blocks. With `ids`, its tokens, all of its blocks are added to the prefix tree first."""
+        """Release the table's blocks.
+
+        If `ids` (the tokens of its sequence) are given, its blocks, also a partly filled last one, are first added to
+        the prefix tree.
+        """
         if ids is not None:
             self.insert_prefix(table, ids)
-            full, rest = divmod(table.length, BLOCK_SIZE)
+            full, rest = divmod(table.num_computed_tokens, BLOCK_SIZE)
             if rest:
-                key = tuple(ids[full * BLOCK_SIZE : table.length])
+                key = tuple(ids[full * BLOCK_SIZE : table.num_computed_tokens])
                 self.tree.touch(self.tree.insert(table.node, key, table.blocks[full]))
         self.pool.decref(table.blocks)
         del table.blocks[:]
-        table.length = 0
+        table.num_computed_tokens = 0
 
-    def discard(self, table: BlockTable) -> list[int]:
+    def discard(self, table: BlockTable) -> None:
         """Release the table's blocks and remove them from the prefix tree, because their content is invalid.
 
-        Nodes with children, or whose block another sequence uses, stay. Returns the blocks that are free now.
+        Stops at the first node that has children or is shared.
         """
         node = table.node
         while node.parent is not None and not node.children and self.pool.ref_count(node.block) == 1:
             self.tree.remove(node)
             node = node.parent
-        blocks = list(table.blocks)
         self.free(table)
-        return [block for block in blocks if self.pool.is_free(block)]
 
     def repair(self, tables: Sequence[tuple[str, BlockTable]]) -> bool:
-        """Restore a consistent state after an exception may have interrupted a change. Returns True if it was needed.
+        """Restore a consistent state after an exception that may have interrupted a change. Returns True if it was
+        inconsistent.
 
         Reference counts are recomputed from `tables`, all tables in use with their scopes. The prefix tree is emptied:
         it is only a cache, and a half-finished change to it cannot be trusted.

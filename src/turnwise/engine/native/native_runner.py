@@ -138,17 +138,17 @@ class NativeRunner:
         restore.start()
         restore.join()
 
-    def forward(self, batch: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
+    def forward(self, batch: Sequence[BatchEntry], *, return_hidden: bool = False) -> Tensor:
         """Compute the new tokens of all entries; returns logits `(R, V)` or hidden states `(R, C)` of output rows."""
         # Rows with the same adapter are made neighbours, so that its matrices are read once for all of them.
         order = sorted(range(len(batch)), key=lambda number: batch[number].adapter)
         if order == list(range(len(batch))):
-            return self._forward(batch, hidden=hidden)
-        outputs = self._forward([batch[number] for number in order], hidden=hidden)
+            return self._forward(batch, return_hidden=return_hidden)
+        outputs = self._forward([batch[number] for number in order], return_hidden=return_hidden)
         by_entry = torch.split(outputs, [batch[number].num_outputs for number in order])
         return torch.cat([by_entry[position] for position in np.argsort(order)])
 
-    def _forward(self, entries: Sequence[BatchEntry], *, hidden: bool) -> Tensor:
+    def _forward(self, entries: Sequence[BatchEntry], *, return_hidden: bool) -> Tensor:
         """Convert the entries to arrays with one element per sequence (_N) or per row (_R), and call the library."""
         num_sequences = len(entries)
         lengths_N = np.fromiter((len(entry.ids) for entry in entries), np.int32, num_sequences)
@@ -167,7 +167,9 @@ class NativeRunner:
         adapters_N = np.fromiter(
             (0 if packed is None else packed.pointer for packed in adapters), np.uintp, num_sequences
         )
-        out = torch.empty(len(output_rows), self._hidden_size if hidden else self._vocab_size, dtype=torch.float32)
+        out = torch.empty(
+            len(output_rows), self._hidden_size if return_hidden else self._vocab_size, dtype=torch.float32
+        )
         batch = Batch(
             ids=ids_R.ctypes.data,
             sequences=sequences_R.ctypes.data,
@@ -178,7 +180,7 @@ class NativeRunner:
             adapters=adapters_N.ctypes.data,
             num_rows=len(ids_R),
             num_output_rows=len(output_rows),
-            return_hidden=hidden,
+            return_hidden=return_hidden,
             num_sequences=num_sequences,
             max_lora_rank=max(0 if packed is None else packed.max_rank for packed in adapters),
         )

@@ -38,11 +38,11 @@ class ModelRunner(Protocol):
     def enter(self) -> None:
         """Called once, by the thread that calls the other methods."""
 
-    def forward(self, batch: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
+    def forward(self, batch: Sequence[BatchEntry], *, return_hidden: bool = False) -> Tensor:
         """Compute the new tokens of all entries and write their keys and values.
 
-        Returns the logits `(R, V)` of each entry's output tokens, entry by entry; with `hidden` the last hidden states
-        `(R, C)` instead, which `logits` turns into logits.
+        Returns the logits `(R, V)` of each entry's output tokens, entry by entry; with `return_hidden` the last hidden
+        states `(R, C)` instead, which `logits` turns into logits.
         """
 
     def logits(self, hidden_RC: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class TorchRunner:
         """Nothing to do."""
 
     @torch.inference_mode()
-    def forward(self, batch: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
+    def forward(self, batch: Sequence[BatchEntry], *, return_hidden: bool = False) -> Tensor:
         """Logits `(R, V)`, or hidden states `(R, C)`, of the output tokens of all entries, entry by entry."""
         by_length: dict[int, list[int]] = {}  # entries of one length are computed together, without padding
         for number, entry in enumerate(batch):
@@ -51,7 +51,7 @@ class TorchRunner:
             for row, number in enumerate(numbers):
                 outputs[number] = hidden_BTC[row, hidden_BTC.shape[1] - batch[number].num_outputs :]
         hidden_RC = torch.cat(outputs)
-        return hidden_RC if hidden else self.logits(hidden_RC)
+        return hidden_RC if return_hidden else self.logits(hidden_RC)
 
     @torch.inference_mode()
     def logits(self, hidden_RC: Tensor) -> Tensor:

@@ -47,9 +47,9 @@ class TransformersRunner:
         """Nothing to do."""
 
     @torch.inference_mode()
-    def forward(self, batch: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
+    def forward(self, batch: Sequence[BatchEntry], *, return_hidden: bool = False) -> Tensor:
         """Logits `(R, V)` of the output tokens of all entries, entry by entry."""
-        assert not hidden, "the engine rejects requests that need hidden states"
+        assert not return_hidden, "the engine rejects requests that need hidden states"
         by_shape: dict[tuple[str, int, int], list[int]] = {}
         for number, entry in enumerate(batch):
             encoder_scope = entry.scope if self._has_encoder else ""

@@ -22,8 +22,8 @@ from turnwise.engine.sampling.prompt_outputs import compute_logprobs
 log = logging.getLogger(__name__)
 
 
-class LogitsProcessors:
-    """Logits processors and constraints of one sequence, with their state."""
+class SequenceLogitsState:
+    """State of the logits processors and constraints of one sequence."""
 
     def __init__(self, request: GenerationRequest) -> None:
         self._processors: list[LogitsProcessor] = start_processors(request)
@@ -53,7 +53,7 @@ class LogitsProcessors:
         for constraint in self._constraints:
             constraint.accept(token_id)
 
-    def fork(self) -> "LogitsProcessors":
+    def fork(self) -> "SequenceLogitsState":
         """An independent copy for another hypothesis."""
         forked = copy(self)
         forked._processors = [processor.fork() for processor in self._processors]
@@ -80,23 +80,23 @@ class SamplerOutput:
 
 @torch.inference_mode()
 def sample_batch(
-    logits_BV: Tensor, states: Sequence[SamplerState], processors: Sequence[LogitsProcessors]
+    logits_BV: Tensor, states: Sequence[SamplerState], logits_states: Sequence[SequenceLogitsState]
 ) -> list[SamplerOutput]:
     """Sample one token per row. An exception costs only the row that caused it.
 
     Args:
         logits_BV: B sequences, V vocabulary. Modified in place.
         states: sampling parameters and random numbers of each row.
-        processors: logits processors of each row.
+        logits_states: logits processors and constraints of each row.
     """
     # Minimum and maximum are finite only if all logits are; NaN propagates to both.
     is_finite_B = (logits_BV.amin(dim=1) > -torch.inf) & (logits_BV.amax(dim=1) < torch.inf)
     errors: list[TurnwiseError | None] = [
         None if is_finite else NonFiniteLogits() for is_finite in is_finite_B.tolist()
     ]
-    for row, row_processors in enumerate(processors):
-        if not row_processors.is_empty and errors[row] is None:
-            errors[row] = _apply_processors(row_processors, logits_BV[row])
+    for row, logits_state in enumerate(logits_states):
+        if not logits_state.is_empty and errors[row] is None:
+            errors[row] = _apply_logits_state(logits_state, logits_BV[row])
     failed_rows = [row for row, error in enumerate(errors) if error is not None]
     if failed_rows:
         logits_BV[failed_rows] = 0.0  # warpers need valid logits; the tokens of these rows are not used
@@ -114,10 +114,10 @@ def sample_batch(
     ]
 
 
-def _apply_processors(processors: LogitsProcessors, logits_V: Tensor) -> TurnwiseError | None:
-    """Apply the processors of one row; the error that ends its request, if any."""
+def _apply_logits_state(logits_state: SequenceLogitsState, logits_V: Tensor) -> TurnwiseError | None:
+    """Apply the processors and constraints of one row; the error that ends its request, if any."""
     try:
-        processors.apply(logits_V)
+        logits_state.apply(logits_V)
     except UserError as error:
         return error
     except BaseException:  # includes panics of the grammar library, which are not Exceptions

@@ -59,7 +59,7 @@ def _count_tokens(queues: SchedulerQueues) -> dict[SequenceGroup, list[tuple[Tok
     sequences = [_next_prefill(queues, group) for group in prefilling]
     # Searches advance all sequences at once, so the last token of each is left for a pass that has all of them.
     remaining = [
-        sequence.num_uncached_tokens - (len(group.sequences) > 1)
+        sequence.num_uncomputed_tokens - (len(group.sequences) > 1)
         for group, sequence in zip(prefilling, sequences, strict=True)
     ]
     for group, sequence, count in zip(prefilling, sequences, split_token_budget(remaining, budget), strict=True):
@@ -71,7 +71,7 @@ def _count_tokens(queues: SchedulerQueues) -> dict[SequenceGroup, list[tuple[Tok
 def _next_prefill(queues: SchedulerQueues, group: SequenceGroup) -> TokenSequence:
     """The group's first sequence that is not computed. One at a time, so that the next can share its blocks."""
     queues.current = group
-    sequence = next(sequence for sequence in group.sequences if sequence.num_uncached_tokens > 1)
+    sequence = next(sequence for sequence in group.sequences if sequence.num_uncomputed_tokens > 1)
     if sequence.table is None:
         sequence.table = queues.kv_cache.match_prefix(group.request.scope, sequence.ids)
     return sequence
@@ -98,11 +98,11 @@ def _reserve_blocks(queues: SchedulerQueues, group: SequenceGroup, sequence: Tok
     """Reserve blocks for `count` more tokens and the draft. False if the group itself had to be preempted."""
     kv_cache = queues.kv_cache
     assert sequence.table is not None, "a running sequence has a block table"
-    draft = len(sequence.draft.ids)
-    if draft and kv_cache.reserve(sequence.table, sequence.table.length + count + draft):
+    num_draft = len(sequence.draft.ids)
+    if num_draft and kv_cache.reserve(sequence.table, sequence.table.num_computed_tokens + count + num_draft):
         return True
     sequence.draft = NO_DRAFT  # never preempt a sequence to make space for draft tokens
-    while not kv_cache.reserve(sequence.table, sequence.table.length + count):
+    while not kv_cache.reserve(sequence.table, sequence.table.num_computed_tokens + count):
         victim = queues.by_urgency()[-1]
         queues.preempt(victim)
         if victim is group:
@@ -112,7 +112,7 @@ def _reserve_blocks(queues: SchedulerQueues, group: SequenceGroup, sequence: Tok
 
 def _make_chunk(group: SequenceGroup, sequence: TokenSequence, count: int) -> ScheduledChunk:
     assert sequence.table is not None, "`_reserve_blocks` succeeded"
-    start, draft = sequence.table.length, sequence.draft.ids
+    start, draft = sequence.table.num_computed_tokens, sequence.draft.ids
     ids = sequence.ids[start : start + count]
     is_last = start + len(ids) == len(sequence.ids)
     num_outputs = int(is_last)

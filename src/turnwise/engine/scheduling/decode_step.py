@@ -36,7 +36,7 @@ def decode_step(
         outputs = sample_batch(
             logits_BV,
             [group.sampler_state for group, _ in active],
-            [group.sequence.logits_processors for group, _ in active],
+            [group.sequence.logits_state for group, _ in active],
         )
         still_active = []
         for (group, row), output in zip(active, outputs, strict=True):
@@ -63,8 +63,8 @@ def _append_token(group: SequenceGroup, output: SamplerOutput) -> GenerationEven
     sequence.ids.append(output.token_id)
     finish_reason: FinishReason | None = None
     try:
-        sequence.logits_processors.accept(output.token_id)
-        is_complete = sequence.logits_processors.is_complete
+        sequence.logits_state.accept(output.token_id)
+        is_complete = sequence.logits_state.is_complete
     except BaseException:
         log.exception("a logits processor or constraint of a request failed")
         return ErrorEvent(GenerationFailed())
@@ -76,10 +76,10 @@ def _append_token(group: SequenceGroup, output: SamplerOutput) -> GenerationEven
 
 
 def _accept_draft_token(group: SequenceGroup) -> None:
-    """Count the appended token as cached: the forward pass has computed it as part of the draft."""
+    """Count the appended token as computed: the forward pass has computed it as part of the draft."""
     table = group.sequence.table
     assert table is not None, "the forward pass has used the table"
-    table.length += 1
+    table.num_computed_tokens += 1
     group.sequence.num_accepted += 1
     if group.sequence.draft.is_prediction:
         accepted = group.stats.accepted_prediction_tokens + 1

@@ -31,16 +31,18 @@ class Scheduler:
     """Continuous batching (Yu et al. 2022) over a paged KV cache (Kwon et al. 2023) with chunked prefill (Agrawal et
     al. 2024).
 
-    An exception ends only the requests that it concerns. Work for one request is guarded. A forward pass that fails is
-    repeated group by group. Optimisations (drafts, prefix cache) fail without losing an answer. All handlers catch
-    BaseException, because a panic inside a Rust library is one and nothing above this thread would handle it.
+    An exception ends only the requests that it concerns. `_guard` ends one request if its work raises. A forward pass
+    that fails is repeated group by group. If speculation or prefix caching raises, it is switched off or emptied and
+    answers go on. Handlers catch BaseException, because a Rust panic (llguidance, tokenizers) is one and nothing above
+    this thread would catch it.
 
-    Shapes: R rows of output, L sequences of a group, X is V (logits, vocabulary) or C (hidden states, hidden size).
+    Shapes: R rows of output, L sequences of a group, X is V for logits (vocabulary) and C for hidden states (hidden
+    size).
 
     Args:
         runner: computes forward passes.
         num_blocks: blocks of the runner's cache.
-        max_num_seqs: most sequences that run at the same time.
+        max_num_seqs: maximum number of sequences that run at the same time.
         enable_speculation: use drafts; only with batch-invariant runners, so that outputs do not depend on it.
     """
 
@@ -68,9 +70,10 @@ class Scheduler:
         if self._is_speculating:
             self._propose_drafts()
         chunks = self._attempt(lambda: build_batch(self.queues))
-        for hidden in (False, True):
-            if batch := [chunk for chunk in chunks if chunk.group.needs_hidden_states == hidden]:
-                self._run_batch(batch, hidden=hidden)
+        # A forward pass returns either logits or hidden states, so there is one pass for each.
+        for return_hidden in (False, True):
+            if batch := [chunk for chunk in chunks if chunk.group.needs_hidden_states == return_hidden]:
+                self._run_batch(batch, return_hidden=return_hidden)
 
     def fail_all(self) -> None:
         """End all running requests with an error, or all waiting ones if none runs.
@@ -89,7 +92,10 @@ class Scheduler:
             group.emit_to_all(ErrorEvent(GenerationFailed()))
 
     def _attempt(self, phase: Callable[[], Result]) -> Result:
-        """Run a phase. If it raises, fail the request it was working on and run it again without that one."""
+        """Run `admit` or `build_batch`. If it raises, end the request it was working on and run it again without it.
+
+        Raises the exception if no request that waits or runs is to blame.
+        """
         while True:
             try:
                 return phase()
@@ -135,10 +141,12 @@ class Scheduler:
         log.exception("speculative decoding failed and is off from now on; answers are the same, but slower")
         self._is_speculating = False
 
-    def _forward(self, chunks: Sequence[ScheduledChunk], *, hidden: bool) -> tuple[Sequence[ScheduledChunk], Tensor]:
+    def _forward(
+        self, chunks: Sequence[ScheduledChunk], *, return_hidden: bool
+    ) -> tuple[Sequence[ScheduledChunk], Tensor]:
         """One forward pass over all chunks. If it raises, one pass per group; returns the chunks that succeeded."""
         try:
-            return chunks, self._runner.forward([chunk.entry for chunk in chunks], hidden=hidden)
+            return chunks, self._runner.forward([chunk.entry for chunk in chunks], return_hidden=return_hidden)
         except BaseException:
             log.exception("a forward pass over %d sequences failed", len(chunks))
         succeeded: list[ScheduledChunk] = []
@@ -147,22 +155,26 @@ class Scheduler:
         for chunk in chunks:
             by_group.setdefault(chunk.group, []).append(chunk)
         for group, group_chunks in by_group.items():
-            if len(by_group) == 1:
+            if len(by_group) == 1:  # the pass that failed had this group only; it would fail again
                 self._fail(group)
                 break
             try:  # repeating is harmless: the same keys and values are written to the same positions
-                outputs.append(self._runner.forward([chunk.entry for chunk in group_chunks], hidden=hidden))
+                outputs.append(
+                    self._runner.forward([chunk.entry for chunk in group_chunks], return_hidden=return_hidden)
+                )
                 succeeded += group_chunks
             except BaseException:
                 log.exception("the forward pass of one request failed")
                 self._fail(group)
+        # `torch.cat` needs at least one tensor: the empty placeholder stays only if no pass succeeded.
         return succeeded, torch.cat(outputs[bool(succeeded) :])
 
-    def _run_batch(self, chunks: Sequence[ScheduledChunk], *, hidden: bool) -> None:
+    def _run_batch(self, chunks: Sequence[ScheduledChunk], *, return_hidden: bool) -> None:
         """Run a forward pass and hand out its logits, `(R, V)`, or hidden states, `(R, C)`."""
         start_time = perf_counter()
-        chunks, out_RX = self._forward(chunks, hidden=hidden)
-        if chunks and not hidden and all(chunk.is_decode for chunk in chunks):
+        chunks, out_RX = self._forward(chunks, return_hidden=return_hidden)
+        # The cost model estimates passes that only decode: prefill and hidden states have other latencies.
+        if chunks and not return_hidden and all(chunk.is_decode for chunk in chunks):
             self._speculative_decoder.cost.record_latency(
                 sum(len(chunk.entry.ids) for chunk in chunks), perf_counter() - start_time
             )
@@ -175,9 +187,9 @@ class Scheduler:
             first_row += chunk.entry.num_outputs
             if chunk.sequence.table is None:
                 continue  # the group failed at an earlier chunk of this batch
-            draft = len(chunk.sequence.draft.ids)
-            # Draft tokens count as cached only once `decode_step` has verified them.
-            chunk.sequence.table.length += len(chunk.entry.ids) - draft
+            num_draft = len(chunk.sequence.draft.ids)
+            # Draft tokens count as computed only once `decode_step` has verified them.
+            chunk.sequence.table.num_computed_tokens += len(chunk.entry.ids) - num_draft
             self._guard(group, partial(self._process_prompt_outputs, chunk, chunk_RX))
             if not chunk.is_last or group not in self.queues.running:
                 continue
@@ -185,7 +197,8 @@ class Scheduler:
                 searched.setdefault(group, []).append(chunk_RX[-1:])
             else:
                 sampled.append(group)
-                sampled_rows.append(first_row - 1 - draft)
+                # `first_row` is now the row after this chunk. The draft's rows are the last ones of the chunk.
+                sampled_rows.append(first_row - 1 - num_draft)
         self._sample(sampled, sampled_rows, out_RX)
         for group, last_outputs in searched.items():
             self._guard(group, partial(self._advance_search, group, torch.cat(last_outputs)))
@@ -229,6 +242,7 @@ class Scheduler:
             else:
                 self._finish(group, replace(event, finish_reason="length"))
         elif group.search is not None and group.search.needs_prompt_outputs:
+            # The last row of the prompt goes to `advance`, as the output of the first hypothesis.
             group.search.observe_prompt(out_RX[:-1] if chunk.is_last else out_RX)
 
     def _sample(self, groups: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tensor) -> None:
@@ -236,7 +250,8 @@ class Scheduler:
             if event.finish_reason is None:
                 group.emit(event)
             else:
-                self._record_draft_result(group)  # before its blocks are released
+                # Record now, because `_finish` removes the draft with the blocks. The loop below then skips this group.
+                self._record_draft_result(group)
                 self._finish(group, event)
         for group in groups:
             self._record_draft_result(group)
@@ -249,10 +264,10 @@ class Scheduler:
             self._fork_sequences(group)
         for event in events[:-1]:
             group.emit(event)
-        if events and not group.search.is_done:
-            group.emit(events[-1])
-        elif events:
-            self._release(group, events[-1])
+        if events:
+            if group.search.is_done:
+                # As in `_finish`: when the listener receives the last event, the request's blocks are free.
+                self._remove_finished(group, events[-1])
             group.emit(events[-1])
 
     def _fork_sequences(self, group: SequenceGroup) -> None:
@@ -272,18 +287,21 @@ class Scheduler:
                 parents.remove(hypothesis.parent)
             else:
                 table = kv_cache.fork(table)  # None if memory is short: the sequence is then computed again
-            group.sequences.append(TokenSequence([*prompt, *hypothesis.ids], hypothesis.logits_processors, table))
+            group.sequences.append(TokenSequence([*prompt, *hypothesis.ids], hypothesis.logits_state, table))
 
     def _finish(self, group: SequenceGroup, event: GenerationEvent) -> None:
         """Release a request's blocks and send the last event of all its answers."""
-        self._release(group, event)
+        self._remove_finished(group, event)
         group.emit_to_all(event)
 
-    def _release(self, group: SequenceGroup, event: GenerationEvent) -> None:
+    def _remove_finished(self, group: SequenceGroup, event: GenerationEvent) -> None:
+        """Release a request's blocks, remove it from the running ones and keep its output for later drafts."""
         if isinstance(event, ErrorEvent) and isinstance(event.error, NonFiniteLogits):
-            self._clear_blocks(self.queues.discard(group))
+            # Attention multiplies masked positions by weight 0, and 0 · NaN = NaN: a NaN left in a freed block would
+            # spread to the next sequence that gets the block.
+            self._clear_blocks(self.queues.free_blocks_uncached(group))
         else:
-            self.queues.release(group)
+            self.queues.free_blocks(group)
         self.queues.running.remove(group)
         if self._is_speculating and group.search is None and not isinstance(event, ErrorEvent):
             try:

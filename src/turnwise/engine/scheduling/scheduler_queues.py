@@ -12,7 +12,7 @@ from turnwise.engine.speculation.draft_proposer import NO_DRAFT
 
 log = logging.getLogger(__name__)
 
-MAX_BYPASS = 64  # requests admitted before a waiting search; after that none is, until the search fits
+MAX_OVERTAKEN = 64  # how many requests may overtake a waiting search; then none, until it fits
 
 
 class SchedulerQueues:
@@ -28,7 +28,7 @@ class SchedulerQueues:
 
     Args:
         kv_cache: blocks and prefix cache.
-        max_num_seqs: most sequences that run at the same time.
+        max_num_seqs: maximum number of sequences that run at the same time.
     """
 
     def __init__(self, kv_cache: KVCacheManager, max_num_seqs: int) -> None:
@@ -48,8 +48,8 @@ class SchedulerQueues:
     def by_urgency(self) -> list[SequenceGroup]:
         """Running groups, most urgent first.
 
-        Tenants are ordered by arrival. The groups of one tenant occupy the positions of their arrivals, ordered by
-        priority: a priority moves a request ahead of the same tenant's requests only.
+        Each tenant keeps the positions of its requests in arrival order; within them its most urgent request goes
+        first. So a priority moves a request ahead of the same tenant's requests only.
         """
         by_tenant: dict[str, list[SequenceGroup]] = {}
         for group in self.running:
@@ -75,7 +75,7 @@ class SchedulerQueues:
         num_seqs = sum(group.max_sequences for group in self.running)
         running_by_tenant = Counter(group.request.scheduling.tenant for group in self.running)
         skipped: set[SequenceGroup] = set()
-        bypassed: list[SequenceGroup] = []  # searches that need more sequences than are available now
+        overtaken: list[SequenceGroup] = []  # searches that need more sequences than are available now
         while candidates := [group for group in self.waiting if group not in skipped]:
             group = min(
                 candidates,
@@ -88,11 +88,12 @@ class SchedulerQueues:
             self.current = group
             if num_seqs and num_seqs + group.max_sequences > self._max_num_seqs:
                 victims = self._select_victims(group, num_seqs + group.max_sequences - self._max_num_seqs)
-                # Nothing to preempt. One sequence more fits nobody; a search may be bypassed, but not forever.
-                if not victims and (group.max_sequences == 1 or group.starvation_count >= MAX_BYPASS):
+                # Nothing can be preempted. A request for one sequence does not fit, so nothing fits. A search may be
+                # overtaken, but not forever.
+                if not victims and (group.max_sequences == 1 or group.num_overtaken >= MAX_OVERTAKEN):
                     return
                 if not victims:
-                    bypassed.append(group)
+                    overtaken.append(group)
                     skipped.add(group)
                 for victim in victims:
                     self.preempt(victim)
@@ -104,8 +105,8 @@ class SchedulerQueues:
             elif self._start(group):
                 num_seqs += group.max_sequences
                 running_by_tenant[group.request.scheduling.tenant] += 1
-                for search in bypassed:
-                    search.starvation_count += 1
+                for search in overtaken:
+                    search.num_overtaken += 1
             else:
                 return
 
@@ -114,11 +115,11 @@ class SchedulerQueues:
 
         It continues where it was. Tokens that the prefix cache has lost by then are computed again.
         """
-        self.release(group)
+        self.free_blocks(group)
         self.running.remove(group)
         self.waiting.append(group)
 
-    def release(self, group: SequenceGroup) -> None:
+    def free_blocks(self, group: SequenceGroup) -> None:
         """Release a group's blocks; their content stays in the prefix cache."""
         try:
             for table, ids in _detach_tables(group):
@@ -127,7 +128,7 @@ class SchedulerQueues:
             log.exception("releasing the blocks of a request failed; the prefix cache is emptied")
             self.repair()
 
-    def discard(self, group: SequenceGroup) -> list[int]:
+    def free_blocks_uncached(self, group: SequenceGroup) -> list[int]:
         """Release a group's blocks without caching them. Returns the blocks that are free now."""
         tables = [table for table, _ in _detach_tables(group)]
         blocks = [block for table in tables for block in table.blocks]
@@ -144,7 +145,7 @@ class SchedulerQueues:
         for groups in (self.running, self.waiting):
             if group in groups:
                 groups.remove(group)
-        self.discard(group)
+        self.free_blocks_uncached(group)
         self.repair()  # the exception may have left blocks that no table refers to
 
     def repair(self) -> None:
@@ -176,7 +177,7 @@ class SchedulerQueues:
         sequence = group.sequence
         group.restart_prefill()
         table = self.kv_cache.match_prefix(group.request.scope, sequence.ids[: group.max_prefix_match])
-        # Keep one block in reserve for each running sequence: without it they would preempt each other at once.
+        # Keep one block free per running sequence (vLLM's watermark), else they would be preempted at once.
         spare = sum(running.max_sequences for running in self.running)
         missing = blocks_for(len(sequence.ids)) - len(table.blocks)
         available = self.kv_cache.pool.num_available
@@ -186,7 +187,7 @@ class SchedulerQueues:
         sequence.table = table
         if not group.is_started:
             group.is_started = True
-            group.stats = replace(group.stats, cached_tokens=table.length)
+            group.stats = replace(group.stats, cached_tokens=table.num_computed_tokens)
         self.waiting.remove(group)
         self.running.append(group)
         return True
@@ -201,7 +202,7 @@ class SchedulerQueues:
             if not running.is_prefilling or table is None or running.request.scope != scope:
                 continue
             shared = _common_blocks(ids, running.sequence.ids) * BLOCK_SIZE
-            if shared > table.length and shared > self.kv_cache.num_cached_tokens(scope, ids):
+            if shared > table.num_computed_tokens and shared > self.kv_cache.num_cached_tokens(scope, ids):
                 return True
         return False
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from turnwise.core.inference import GenerationEvent, GenerationRequest
 from turnwise.core.plugins import PluginGroup
-from turnwise.engine.sampling.sampler import LogitsProcessors
+from turnwise.engine.sampling.sampler import SequenceLogitsState
 
 
 class Hypothesis(Protocol):
@@ -23,7 +23,7 @@ class Hypothesis(Protocol):
         """Output tokens so far."""
 
     @property
-    def logits_processors(self) -> LogitsProcessors:
+    def logits_state(self) -> SequenceLogitsState:
         """Processors and constraints with their state."""
 
     @property

@@ -33,7 +33,7 @@ from turnwise.core.inference import (
 )
 from turnwise.engine.generation_errors import NonFiniteLogits, NoTokenAllowed
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
-from turnwise.engine.sampling.sampler import LogitsProcessors
+from turnwise.engine.sampling.sampler import SequenceLogitsState
 
 OutputLogprobs = tuple[TokenLogprobs | None, ...]
 
@@ -44,7 +44,7 @@ class BeamHypothesis:
 
     ids: tuple[int, ...]
     score: float
-    logits_processors: LogitsProcessors
+    logits_state: SequenceLogitsState
     logprobs: OutputLogprobs = ()
     parent: int = 0
 
@@ -81,7 +81,7 @@ class BeamSearch:
         self._group_size = params.num_beams // params.num_beam_groups
         self._num_stop_ids = len(request.stop_ids)
         self._groups = [
-            BeamGroup([BeamHypothesis((), 0.0, LogitsProcessors(request))]) for _ in range(params.num_beam_groups)
+            BeamGroup([BeamHypothesis((), 0.0, SequenceLogitsState(request))]) for _ in range(params.num_beam_groups)
         ]
         self._num_emitted = 0  # tokens that have been returned because all possible answers start with them
         self._is_started = False
@@ -139,8 +139,8 @@ class BeamSearch:
         for token_id, count in chosen.items():
             scores_LV[:, token_id] -= self._params.diversity_penalty * count
         for beam, scores_V in zip(group.beams, scores_LV, strict=True):
-            if not beam.logits_processors.is_empty:
-                beam.logits_processors.apply(scores_V)
+            if not beam.logits_state.is_empty:
+                beam.logits_state.apply(scores_V)
         sums_LV = scores_LV + torch.tensor([beam.score for beam in group.beams]).to(scores_LV).unsqueeze(1)
         # Each stop id may end every beam, and as many beams again have to continue.
         num_candidates = min(max(2, 1 + self._num_stop_ids) * self._group_size, sums_LV.numel())
@@ -171,21 +171,21 @@ class BeamSearch:
             if is_top:
                 group.finished.append(FinishedHypothesis(parent.ids, rank, "stop", parent.logprobs, at_stop_id=True))
             return
-        processors = parent.logits_processors
-        if not processors.is_empty:
-            processors = processors.fork()
-            processors.accept(token_id)
+        logits_state = parent.logits_state
+        if not logits_state.is_empty:
+            logits_state = logits_state.fork()
+            logits_state.accept(token_id)
         logprobs: OutputLogprobs = ()
         if self._params.logprobs:
             top = [self._params.top_logprobs]
             logprobs = (*parent.logprobs, *compute_logprobs(scores_V.unsqueeze(0), [token_id], top))
         ids = (*parent.ids, token_id)
-        if processors.is_complete or len(ids) >= self._request.max_tokens:
+        if logits_state.is_complete or len(ids) >= self._request.max_tokens:
             if is_top:
-                finish_reason: FinishReason = "stop" if processors.is_complete else "length"
+                finish_reason: FinishReason = "stop" if logits_state.is_complete else "length"
                 group.finished.append(FinishedHypothesis(ids, rank, finish_reason, logprobs, at_stop_id=False))
         elif len(group.beams) < self._group_size:
-            group.beams.append(BeamHypothesis(ids, score, processors, logprobs, row))
+            group.beams.append(BeamHypothesis(ids, score, logits_state, logprobs, row))
 
     def _is_group_done(self, group: BeamGroup) -> bool:
         if not group.beams:

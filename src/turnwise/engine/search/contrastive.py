@@ -29,7 +29,7 @@ from turnwise.core.inference import (
 )
 from turnwise.engine.generation_errors import NonFiniteLogits, NoTokenAllowed
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
-from turnwise.engine.sampling.sampler import LogitsProcessors
+from turnwise.engine.sampling.sampler import SequenceLogitsState
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Candidate:
 
     ids: tuple[int, ...]
     probability: float
-    logits_processors: LogitsProcessors
+    logits_state: SequenceLogitsState
     parent: int
 
 
@@ -50,7 +50,7 @@ class ContrastiveSearch:
     def __init__(self, request: GenerationRequest) -> None:
         self._request, self._params = request, request.params
         self.max_sequences = request.params.top_k
-        self._logits_processors = LogitsProcessors(request)
+        self._logits_state = SequenceLogitsState(request)
         self._output: tuple[int, ...] = ()
         self._context: list[Tensor] = []  # normalised hidden states of prompt and output, `(R, C)` each
         self._logits_1V = torch.empty(0)
@@ -108,9 +108,9 @@ class ContrastiveSearch:
         if self._params.logprobs:
             (logprobs,) = compute_logprobs(self._logits_1V, [token_id], [self._params.top_logprobs])
         self._output = candidate.ids
-        self._logits_processors.accept(token_id)
+        self._logits_state.accept(token_id)
         finish_reason: FinishReason | None = None
-        if self._logits_processors.is_complete:
+        if self._logits_state.is_complete:
             finish_reason = "stop"
         elif len(self._output) >= self._request.max_tokens:
             finish_reason = "length"
@@ -121,9 +121,9 @@ class ContrastiveSearch:
         """Set `hypotheses` to the k most likely next tokens. Returns an error event, if any."""
         if not bool(self._logits_1V.isfinite().all()):
             return self._fail(NonFiniteLogits())
-        if not self._logits_processors.is_empty:
+        if not self._logits_state.is_empty:
             try:
-                self._logits_processors.apply(self._logits_1V[0])
+                self._logits_state.apply(self._logits_1V[0])
             except UserError as error:
                 return self._fail(error)
         if self._logits_1V.max() == -torch.inf:
@@ -132,7 +132,7 @@ class ContrastiveSearch:
             self._logits_1V[0].float().softmax(dim=0).topk(min(self._params.top_k, self._logits_1V.shape[1]))
         )
         self.hypotheses = [
-            Candidate((*self._output, token_id), probability, self._logits_processors, parent)
+            Candidate((*self._output, token_id), probability, self._logits_state, parent)
             for probability, token_id in zip(probabilities_K.tolist(), token_ids_K.tolist(), strict=True)
             if probability
         ]

@@ -41,11 +41,10 @@ class SpeculativeDecoder:
                     group.sequence.draft = Draft(draft.ids[:length], draft.match)
 
     def record_result(self, group: SequenceGroup) -> None:
-        """Record the outcome of the group's draft after a forward pass, then remove the draft."""
+        """Record the outcome of the group's draft after a forward pass."""
         draft, accepted = group.sequence.draft, group.sequence.num_accepted
         if not draft.ids:
             return
-        group.sequence.draft, group.sequence.num_accepted = NO_DRAFT, 0
         verified = min(len(draft.ids), accepted + 1)  # tokens after the first wrong one are not compared
         self.cost.record_acceptance(draft.match, accepted, verified)
         if group.draft_state is not None:
