@@ -2,6 +2,11 @@
 //
 // Shapes: R rows (new tokens, of any sequences), C hidden size, H heads, K key/value heads, D head size, F intermediate size,
 // V vocabulary. A row knows its sequence and its position; it attends to the tokens of its sequence up to itself.
+//
+// Constants of other headers: WIDTH (simd.hpp): floats of a vector. PANEL (linear.hpp): outputs of a weight matrix that are
+// stored together. ROW_BLOCK (linear.hpp): rows that are processed together. SINGLE_ROW_PANELS (linear.hpp): panels per tile
+// when there is one row. GROUP (quantized_linear.hpp): inputs that share a scale. MAX_QUERIES (attention.hpp): queries that
+// share one pass over keys and values.
 #pragma once
 
 #include <vector>
@@ -15,7 +20,7 @@
 #include "thread_pool.hpp"
 
 namespace turnwise {
-namespace {  // internal linkage: several variants of the library are loaded side by side
+namespace {  // internal linkage: builds for different instruction sets are loaded side by side
 
 constexpr int MAX_QUERY_GROUP_ROWS = 4;  // rows of one sequence that share one pass over its keys and values
 
@@ -60,6 +65,7 @@ class Decoder {
     const ModelWeights& model() const { return m_; }
 
   private:
+    // Keeps the threads awake between the phases of a pass, and lets them sleep at its end, also after an exception.
     struct Pass {
         explicit Pass(ThreadPool& pool) : pool(pool) { pool.begin_pass(); }
         ~Pass() { pool.end_pass(); }
@@ -92,29 +98,30 @@ class Decoder {
 
     // ---- Linear layers
 
-    // Calls epilogue(row, panel, sums, thread_id) with the sums of x W for all rows and panels. Panels 2i and 2i + 1 of a row
+    // Calls epilogue(row, panel, sums, thread) with the sums of x W for all rows and panels. Panels 2i and 2i + 1 of a row
     // are handled one after the other by the same thread.
     template <class Epilogue>
     void multiply(const float* x, int rows, const PackedMatrix& matrix, Epilogue epilogue) {
         const QuantizedRows quantized = matrix.bits > 8 ? QuantizedRows{} : quantize_rows(x, rows, matrix);
-        // With few rows, reading the weights takes the time; rows + 1 accounts for it.
+        // Reading the weights costs about as much as one row of multiplications, hence rows + 1. Quantized weights are
+        // smaller and an instruction multiplies more of them: about half the cost.
         const int64_t cost = int64_t(matrix.inputs) * matrix.outputs * (rows + 1) / (matrix.bits > 8 ? 1 : 2);
         const int panels = num_panels(matrix), blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
         const int padded_panels = (panels + SINGLE_ROW_PANELS - 1) / SINGLE_ROW_PANELS * SINGLE_ROW_PANELS;
         static_assert(SINGLE_ROW_PANELS % 2 == 0, "a gate panel and its up panel must be in one chunk");
         // Items are panels of the first block of rows, then panels of the next block, so that all threads work on the same
         // rows at a time and share them in the cache.
-        pool_.run(blocks * padded_panels, cost, [&](int first, int last, int id) {
+        pool_.run(blocks * padded_panels, cost, [&](int first, int last, int thread) {
             for (int from = first, to; from < last; from = to) {
                 const int block = from / padded_panels;
                 to = std::min(last, (block + 1) * padded_panels);
                 const int start = block * ROW_BLOCK, end = std::min(rows, start + ROW_BLOCK);
-                const auto thread_epilogue = [&](int row, int panel, float* sums) { epilogue(row, panel, sums, id); };
+                const auto thread_epilogue = [&](int row, int panel, float* sums) { epilogue(row, panel, sums, thread); };
                 const auto run_tiles = [&](auto kernel) {
                     TiledLinear<decltype(kernel), decltype(thread_epilogue)>(kernel, start, end, thread_epilogue)
                         .run(from - block * padded_panels, std::min(panels, to - block * padded_panels));
                 };
-                float* panel_buffer = scratch_[id].panel.data();
+                float* panel_buffer = scratch_[thread].panel.data();
                 switch (matrix.bits) {
                     case 32: run_tiles(FloatKernel<float>(x, matrix.inputs, matrix.weights, panel_buffer)); break;
                     case 16: run_tiles(FloatKernel<uint16_t>(x, matrix.inputs, matrix.weights, panel_buffer)); break;
@@ -165,10 +172,10 @@ class Decoder {
     template <class Update>
     void gate_up_projection(const float* x, int rows, const LayerWeights& layer, Update update) {
         const PackedMatrix& matrix = layer.up;
-        multiply(x, rows, matrix, [&](int row, int panel, float* sums, int id) {
+        multiply(x, rows, matrix, [&](int row, int panel, float* sums, int thread) {
             update(row, panel, sums);
             const float* bias = matrix.bias ? matrix.bias + panel * PANEL : nullptr;
-            float* gate = scratch_[id].gate.data() + row % ROW_BLOCK * PANEL;
+            float* gate = scratch_[thread].gate.data() + row % ROW_BLOCK * PANEL;
             const bool is_gate = m_.is_gated && panel % 2 == 0;
             const int column = (m_.is_gated ? panel / 2 : panel) * PANEL;
             float* target = intermediate_.data() + size_t(row) * m_.intermediate_size + column;
@@ -194,12 +201,12 @@ class Decoder {
         return lora->down ? lora : nullptr;
     }
 
-    // lora_hidden = D x for rows with an adapter, before the product with the base matrix of the same target.
+    // lora_hidden = A x for rows with an adapter, before the product with the base matrix of the same target.
     void apply_lora_down(const float* x, int rows, int inputs, int layer, LoraTarget target, const Batch& batch) {
         if (!batch.max_lora_rank) return;
         pool_.run(rows, int64_t(rows) * inputs * batch.max_lora_rank, [&](int from, int to, int) {
             for (int first = from, end; first < to; first = end) {
-                // Consecutive rows with the same adapter: each slice of D is read once for all of them.
+                // Consecutive rows with the same adapter: each slice of A is read once for all of them.
                 const LoraMatrix* adapter = batch.adapters[sequences_[first]];
                 for (end = first + 1; end < to && batch.adapters[sequences_[end]] == adapter;) end++;
                 const LoraMatrix* lora = lora_of(first, layer, target, batch);
@@ -231,7 +238,7 @@ class Decoder {
     // Normalises (QK-norm) and rotates queries and keys in place, then writes keys and values to the row's position in the
     // cache. Every row has a position of its own, so rows are independent.
     template <class Number>
-    void apply_rope_and_write_kv(int row, const LayerWeights& layer, int number, const Batch& batch,
+    void apply_rope_and_write_kv(int row, const LayerWeights& layer, int layer_index, const Batch& batch,
                                  const KVCacheView& cache) {
         const int H = m_.num_heads, K = m_.num_kv_heads, D = m_.head_dim, position = positions_[row];
         float* q = qkv_.data() + size_t(row) * qkv_width_;
@@ -245,7 +252,7 @@ class Decoder {
         const int32_t block = batch.block_tables[sequences_[row]][position / BLOCK_SIZE];
         for (int head = 0; head < K; head++) {
             const float* key = q + (H + head) * D;
-            const size_t offset = head_offset(cache, number, head) + block * block_stride();
+            const size_t offset = head_offset(cache, layer_index, head) + block * block_stride();
             // Keys are transposed within a block: one number per dimension, BLOCK_SIZE apart.
             Number* cached_key = (Number*)cache.keys + offset + position % BLOCK_SIZE;
             for (int d = 0; d < D; d++) store_as(cached_key + d * BLOCK_SIZE, key[d]);
@@ -255,8 +262,8 @@ class Decoder {
         }
     }
 
-    // Cuts rows into groups of consecutive rows of one sequence, which share its keys and values. Groups are small enough for
-    // all threads to have work.
+    // Splits the rows into groups of consecutive rows of one sequence, at most MAX_QUERY_GROUP_ROWS, fewer if threads would
+    // idle. A group shares one pass over the keys and values of its sequence.
     void find_query_groups(int rows) {
         const int max_rows = std::clamp(rows * m_.num_kv_heads / pool_.limit(), 1, MAX_QUERY_GROUP_ROWS);
         query_groups_.clear();
@@ -267,43 +274,45 @@ class Decoder {
         query_groups_.push_back(rows);
     }
 
-    // attention = the attention of all rows.
-    void attend_rows(int rows, const LayerWeights& layer, int number, const Batch& batch, const KVCacheView& cache) {
+    // Writes softmax(QKᵀ)V of every row to `attention_`.
+    void attend_rows(int rows, const LayerWeights& layer, int layer_index, const Batch& batch, const KVCacheView& cache) {
         const int H = m_.num_heads, K = m_.num_kv_heads, groups = int(query_groups_.size()) - 1;
         // All query heads of a key/value head are computed together, unless that leaves threads without work.
         const int heads_together = groups * K < pool_.limit() ? 1 : H / K, head_groups = H / heads_together;
         int64_t attended = 0;
         for (int row = 0; row < rows; row++)
             attended += layer.window ? std::min(layer.window, positions_[row] + 1) : positions_[row] + 1;
-        pool_.run(groups * head_groups, 4 * attended * H * m_.head_dim, [&](int from, int to, int id) {
+        // 4: rough cost in multiplications of one number of a key and a value, for the choice of chunks.
+        pool_.run(groups * head_groups, 4 * attended * H * m_.head_dim, [&](int from, int to, int thread) {
             for (int item = from; item < to; item++) {
                 const int group = item / head_groups, first = query_groups_[group], last = query_groups_[group + 1];
                 const int head = item % head_groups * heads_together;
-                if (cache.is_bf16) attention<uint16_t>(id, first, last, head, heads_together, layer, number, batch, cache);
-                else attention<float>(id, first, last, head, heads_together, layer, number, batch, cache);
+                if (cache.is_bf16)
+                    attention<uint16_t>(thread, first, last, head, heads_together, layer, layer_index, batch, cache);
+                else attention<float>(thread, first, last, head, heads_together, layer, layer_index, batch, cache);
             }
         });
     }
 
-    // Attention of rows first..last, all of one sequence, for `heads` heads from `first_head` on, which share a key/value
-    // head.
+    // Attention of the rows [first, last), all of one sequence, for the `heads` heads from `first_head` on, which share a
+    // key/value head.
     template <class Number>
-    void attention(int id, int first, int last, int first_head, int heads, const LayerWeights& layer, int number,
+    void attention(int thread, int first, int last, int first_head, int heads, const LayerWeights& layer, int layer_index,
                    const Batch& batch, const KVCacheView& cache) {
-        const int H = m_.num_heads, K = m_.num_kv_heads, D = m_.head_dim, last_head = first_head + heads - 1;
-        const size_t offset = head_offset(cache, number, first_head / (H / K));
+        const int H = m_.num_heads, K = m_.num_kv_heads, D = m_.head_dim, end_head = first_head + heads;
+        const size_t offset = head_offset(cache, layer_index, first_head / (H / K));
         const int32_t* block_table = batch.block_tables[sequences_[first]];
         const PagedHead<Number> keys{(const Number*)cache.keys + offset, block_stride(), block_table};
         const PagedHead<Number> values{(const Number*)cache.values + offset, block_stride(), block_table};
         Query queries[MAX_QUERIES];
         int count = 0;
         for (int row = first; row < last; row++)
-            for (int head = first_head; head <= last_head; head++) {
+            for (int head = first_head; head < end_head; head++) {
                 const int end = positions_[row] + 1, start = layer.window ? std::max(0, end - layer.window) : 0;
                 queries[count++] = {qkv_.data() + size_t(row) * qkv_width_ + head * D, start, end,
                                     attention_.data() + (size_t(row) * H + head) * D};
-                if (count < MAX_QUERIES && (row < last - 1 || head < last_head)) continue;
-                attend(queries, count, D, keys, values, scratch_[id].scores.data(), score_stride_);
+                if (count < MAX_QUERIES && (row < last - 1 || head < end_head - 1)) continue;
+                attend(queries, count, D, keys, values, scratch_[thread].scores.data(), score_stride_);
                 count = 0;
             }
     }
@@ -342,7 +351,7 @@ class Decoder {
         const int C = m_.hidden_size, F = m_.intermediate_size, H = m_.num_heads, K = m_.num_kv_heads, D = m_.head_dim;
         int R = batch.num_rows;
         float *x = x_.data(), *normed = normed_.data(), *intermediate = intermediate_.data();
-        // Runs work(row) for all rows; `cost`: multiplications per row.
+        // Runs work(row) for all rows. `cost`: rough cost of a row in multiplications, for the choice of chunks.
         const auto for_rows = [&](int64_t cost, auto work) {
             pool_.run(R, R * cost, [&](int first, int last, int) {
                 for (int row = first; row < last; row++) work(row);
@@ -356,34 +365,34 @@ class Decoder {
             embed(batch.ids[row], positions_[row], x + size_t(row) * C);
             normalise(x + size_t(row) * C, layers_[0].attention_norm, normed + size_t(row) * C);
         });
-        for (int number = 0; number < m_.num_layers; number++) {
-            const LayerWeights& layer = layers_[number];
+        for (int layer_index = 0; layer_index < m_.num_layers; layer_index++) {
+            const LayerWeights& layer = layers_[layer_index];
             const auto lora_update = [&](LoraTarget target) {
-                return [this, number, target, &batch](int row, int panel, float* sums) {
-                    add_lora_output(row, panel, number, target, batch, sums);
+                return [this, layer_index, target, &batch](int row, int panel, float* sums) {
+                    add_lora_output(row, panel, layer_index, target, batch, sums);
                 };
             };
-            apply_lora_down(normed, R, C, number, QKV, batch);
+            apply_lora_down(normed, R, C, layer_index, QKV, batch);
             linear<false>(normed, R, layer.qkv, qkv_.data(), qkv_width_, layer.qkv.outputs, lora_update(QKV));
             for_rows(8 * (H + 2 * K) * D, [&](int row) {
-                if (cache.is_bf16) apply_rope_and_write_kv<uint16_t>(row, layer, number, batch, cache);
-                else apply_rope_and_write_kv<float>(row, layer, number, batch, cache);
+                if (cache.is_bf16) apply_rope_and_write_kv<uint16_t>(row, layer, layer_index, batch, cache);
+                else apply_rope_and_write_kv<float>(row, layer, layer_index, batch, cache);
             });
-            if (number == m_.num_layers - 1 && batch.num_output_rows < R) {
+            if (layer_index == m_.num_layers - 1 && batch.num_output_rows < R) {
                 // After the last layer's keys and values are written, only output rows are still needed.
                 gather_output_rows(batch);
                 R = batch.num_output_rows;
                 find_query_groups(R);
             }
-            attend_rows(R, layer, number, batch, cache);
-            apply_lora_down(attention_.data(), R, H * D, number, OUT, batch);
+            attend_rows(R, layer, layer_index, batch, cache);
+            apply_lora_down(attention_.data(), R, H * D, layer_index, OUT, batch);
             linear<true>(attention_.data(), R, layer.out, x, C, C, lora_update(OUT));
             normalise_rows(layer.mlp_norm);
-            apply_lora_down(normed, R, C, number, UP, batch);
+            apply_lora_down(normed, R, C, layer_index, UP, batch);
             gate_up_projection(normed, R, layer, lora_update(UP));
-            apply_lora_down(intermediate, R, F, number, DOWN, batch);
+            apply_lora_down(intermediate, R, F, layer_index, DOWN, batch);
             linear<true>(intermediate, R, layer.down, x, C, C, lora_update(DOWN));
-            normalise_rows(number + 1 < m_.num_layers ? layers_[number + 1].attention_norm : m_.final_norm);
+            normalise_rows(layer_index + 1 < m_.num_layers ? layers_[layer_index + 1].attention_norm : m_.final_norm);
         }
         if (batch.return_hidden) std::copy(normed, normed + size_t(R) * C, out);
         else lm_head(normed, R, out);

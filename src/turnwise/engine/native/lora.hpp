@@ -6,7 +6,7 @@
 
 namespace turnwise {
 
-// D x for WIDTH ranks of one row; `down` is (inputs, WIDTH). A sum waits for its last addition, so four sums alternate.
+// A x for WIDTH ranks of one row; `down` is (inputs, WIDTH). A sum waits for its last addition, so four sums alternate.
 inline Vec lora_down(const float* x, const float* down, int inputs) {
     Vec sums[4] = {};
     int i = 0;
@@ -17,7 +17,7 @@ inline Vec lora_down(const float* x, const float* down, int inputs) {
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-// U h for WIDTH outputs of a panel over the ranks first..end, in two alternating sums; `up` is (rank, PANEL).
+// B h for WIDTH outputs of a panel over the ranks [first, end), in two alternating sums; `up` is (rank, PANEL).
 inline Vec lora_up(const float* h, const float* up, int first, int end) {
     Vec sums[2] = {};
     for (int k = first; k + 2 <= end; k += 2) {
@@ -28,7 +28,7 @@ inline Vec lora_up(const float* h, const float* up, int first, int end) {
     return sums[0] + sums[1];
 }
 
-// Adds U h to the PANEL base outputs `sums` of one row, and applies the DoRA scale. Ranks in which this panel of U is zero
+// Adds B h to the PANEL base outputs `sums` of one row, and applies the DoRA scale. Ranks in which this panel of B is zero
 // are skipped: a joined matrix such as QKV has separate ranks for each of its parts.
 inline void add_lora_up(const LoraMatrix& lora, const float* h, int panel, float* sums) {
     const float* up = lora.up + size_t(panel) * lora.rank * PANEL;

@@ -49,12 +49,12 @@ struct KVCacheView {
     int32_t num_blocks, is_bf16;  // bfloat16, or float32
 };
 
-// A LoRA update of one matrix: y = s (W x + U (D x)), where D (down) is lora_A and U (up) is lora_B with its scaling.
+// A LoRA update of one matrix: y = s (W x + B (A x)), where A (down) is lora_A and B (up) is lora_B with its scaling.
 struct LoraMatrix {
     const float* down;             // (rank / WIDTH, inputs, WIDTH); null if the matrix is not adapted
     const float* up;               // panels of outputs, each (rank, PANEL)
     const float* dora_scale;       // s, padded to a multiple of PANEL; null without DoRA
-    const int32_t* nonzero_ranks;  // (panels, 2): first nonzero rank of a panel of U, end of the last
+    const int32_t* nonzero_ranks;  // (panels, 2): first nonzero rank of a panel of B, end of the last
     int32_t rank;                  // padded to a multiple of WIDTH
 };
 
