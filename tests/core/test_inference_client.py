@@ -125,3 +125,41 @@ def test_an_engine_that_is_closed_raises_unavailable():
     engine.send(0, TokenEvent(7), FinishEvent("cancelled"))
     with pytest.raises(Unavailable):
         generation.result(1)
+
+
+class FailingCondition:
+    def push(self, token_id):
+        raise ValueError("The condition failed.")
+
+
+def test_an_error_of_the_stop_condition_reaches_the_caller_and_cancels_the_request():
+    engine = ManualEngine()
+    generation = InferenceClient(engine).start(request(1), FailingCondition())
+    engine.send(0, TokenEvent(7))
+    with pytest.raises(ValueError, match="condition failed"):
+        generation.result(1)
+    assert engine.cancelled == [0]
+
+
+def test_events_after_a_cancellation_are_ignored():
+    engine = ManualEngine()
+    generation = InferenceClient(engine).start(request(1))
+    generation.cancel()
+    engine.send(0, TokenEvent(7), ErrorEvent(TurnwiseError("Out of memory.")))
+    assert generation.cancelled()
+
+
+def test_a_request_whose_answer_ends_during_submit_is_cancelled_by_the_next_event():
+    """The engine's thread may be faster than `submit`: there is no handle to cancel yet."""
+
+    class EagerEngine(ManualEngine):
+        def submit(self, request, on_event):
+            handle = super().submit(request, on_event)
+            on_event(TokenEvent(8))
+            return handle
+
+    engine = EagerEngine()
+    generation = InferenceClient(engine).start(request(1), StopAt(8))
+    assert generation.result(1).token_ids == (8,)
+    engine.send(0, TokenEvent(9))
+    assert set(engine.cancelled) == {0}

@@ -43,7 +43,7 @@ def test_prompts_include_small_talk_safety_topics_and_support():
 
 
 def test_no_prompt_is_a_question_of_the_golden_set():
-    golden_questions = {normalize_text(case.history[-1].content) for case in load_golden_cases()}
+    golden_questions = {normalize_text(case.messages[-1].content) for case in load_golden_cases()}
     assert not golden_questions & {normalize_text(history[-1].content) for history in first_prompts(count=6_000)}
     # The file must list every golden case, also those that are not among the first prompts.
     assert golden_questions == set(GOLDEN_SET_QUESTIONS.read_text(encoding="utf-8").splitlines())

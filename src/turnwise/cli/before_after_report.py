@@ -29,12 +29,13 @@ def report_before_after(
         seconds_left: what is left of a time budget; the comparison is made to fit. None: no limit.
         seconds_per_answer: the measured time for one answer.
     """
-    from turnwise.app.base_comparison import MAX_DIALOGUES, MIN_DIALOGUES, ComparisonSize, fit_comparison
     from turnwise.core.errors import TurnwiseError
 
     if preset == "none" or not recipe.model.source:
         return
     try:
+        from turnwise.app.base_comparison import MAX_DIALOGUES, MIN_DIALOGUES, ComparisonSize, fit_comparison
+
         size = ComparisonSize(MAX_DIALOGUES[preset], has_golden=True)
         if seconds_left is not None and seconds_per_answer:
             size = fit_comparison(seconds_left, seconds_per_answer, MAX_DIALOGUES[preset])

@@ -6,7 +6,7 @@ bound on requests in flight are the same everywhere.
 
 import asyncio
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -93,13 +93,28 @@ class _PendingGeneration(Future[Generation]):
 
     def cancel(self) -> bool:
         """Cancel the request and the future."""
-        if self._handle is not None:
-            self._handle.cancel()
+        self._cancel_request()
         return super().cancel()
 
+    def _cancel_request(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
     def _observe(self, event: GenerationEvent) -> None:
+        """Receive an event. Called from the engine's thread, also before `submit` returns and after `cancel`."""
         if self.done():
-            return  # an event that the engine sent before it was cancelled
+            self._cancel_request()  # again, because there was no handle yet if the answer ended during `submit`
+            return
+        try:
+            self._process(event)
+        except InvalidStateError:
+            pass  # cancelled by the other thread at this moment
+        except Exception as error:  # raised by the stop condition
+            self._cancel_request()
+            with suppress(InvalidStateError):
+                self.set_exception(error)
+
+    def _process(self, event: GenerationEvent) -> None:
         if isinstance(event, ErrorEvent):
             self.set_exception(event.error)
             return
@@ -110,13 +125,11 @@ class _PendingGeneration(Future[Generation]):
             self._token_ids.append(event.token_id)
             if self._stop is not None and self._stop.push(event.token_id):
                 finish_reason = "stop"
-                if self._handle is not None:
-                    self._handle.cancel()
-        with suppress(Exception):  # cancelled by the other thread in this moment
-            if finish_reason == "cancelled":
-                self.set_exception(Unavailable("The model was stopped."))
-            elif finish_reason is not None:
-                self.set_result(Generation(tuple(self._token_ids), finish_reason, self._prompt))
+                self._cancel_request()
+        if finish_reason == "cancelled":
+            self.set_exception(Unavailable("The model was stopped."))
+        elif finish_reason is not None:
+            self.set_result(Generation(tuple(self._token_ids), finish_reason, self._prompt))
 
 
 class EventStream:

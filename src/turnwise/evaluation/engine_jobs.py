@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from turnwise.core.errors import TurnwiseError
+from turnwise.core.errors import TurnwiseError, UserError
 from turnwise.core.inference import GenerationRequest, InferenceEngine
 from turnwise.core.inference_client import Generation, InferenceClient
 from turnwise.core.response_cache import cache_key
@@ -49,6 +49,7 @@ def run_jobs(
         name: the model's name for error messages.
 
     Raises:
+        UserError: a request is rejected.
         TurnwiseError: the engine failed.
     """
     client = InferenceClient(engine)
@@ -63,6 +64,8 @@ def run_jobs(
         try:
             for (key, job, text), generation in zip(pending, generations, strict=True):
                 yield key, _result(job, generation, text)
+        except UserError:
+            raise
         except TurnwiseError as error:
             raise TurnwiseError(f"{name} failed: {error}") from error
 

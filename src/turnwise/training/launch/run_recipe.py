@@ -4,6 +4,7 @@ Files of an unfinished run are in `OUT.partial`; `OUT` appears only when it is c
 continues an interrupted run.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,8 @@ def _explain_disk_errors(work: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.filename is not None and not Path(os.fsdecode(error.filename)).is_relative_to(work):
+            raise  # for example a file of the base model that cannot be read
         raise SaveFailed(
             f"Could not write in {work}: {error.strerror or error}. Fix that and run the same command again: it "
             "continues from the last checkpoint."
