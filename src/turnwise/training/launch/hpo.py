@@ -182,8 +182,8 @@ def _check_same_recipe(work: Path, recipe: Recipe) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") != recipe.dump():
         raise InvalidParameter(
             "out",
-            f"{work} holds an unfinished search of another recipe, or of an earlier version of Turnwise. Run that recipe "
-            "again to continue it, choose another --out, or pass --restart to discard it.",
+            f"{work} holds an unfinished search of another recipe, or of an earlier version of Turnwise. Run that "
+            "recipe again to continue it, choose another --out, or pass --restart to discard it.",
         )
     atomic_write(path, recipe.dump())
 
