@@ -134,10 +134,11 @@ def test_a_folder_without_a_model_is_rejected(turnwise, tmp_path):
     [
         (["--temperature", "3"], "'temperature' must be between 0 and 2, got 3."),
         (["--top-p", "-1"], "'top_p' must be between 0 and 1"),
-        (["--stop", ""], "'stop' must hold strings that are not empty."),
+        (["--stop", ""], "'stop' must contain non-empty strings."),
         (["--dtype", "float31"], "Unknown dtype 'float31': did you mean 'float32'?"),
         (["--device", "gpu"], "Unknown device 'gpu': "),
-        (["--store", "postgres://x"], "No store answers to 'postgres://x'"),
+        (["--store", "postgres://x"], "'postgres://x' has an unknown scheme; known: sqlite"),
+        (["--store", "foo"], "'foo' is not a store. Use sqlite:///PATH or none."),
     ],
 )
 def test_an_invalid_value_is_rejected_in_one_line(flags, message, turnwise, model_folder):

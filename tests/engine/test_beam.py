@@ -210,7 +210,7 @@ def test_requesting_more_answers_than_exist_is_a_client_error():
     )
     (result,) = run_requests(make_decoder(), generation_request)
     assert isinstance(result.events[-1].error, UserError)
-    assert str(result.events[-1].error) == "'n' is 3, but only 2 answers exist."
+    assert str(result.events[-1].error) == "'n' is 3, but the search found only 2 answers."
 
 
 def test_non_finite_logits_in_beams_end_the_request_with_an_error():

@@ -102,7 +102,7 @@ class TestVerdict:
         new, old = golden([0, 1, 1], safety=[0]), golden([1, 1, 1], safety=[0])
         card = build_scorecard(new | surprise(*LOW), old | surprise(*HIGH))
         assert card.verdict == "worse"
-        assert card.reasons[0].startswith("1 safety case right before and wrong now: ")
+        assert card.reasons[0].startswith("1 safety case passed before and fails now: ")
         assert card.negative_flips == 1
 
     def test_flips_are_told_the_lost_ones_first(self):

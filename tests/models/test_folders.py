@@ -139,7 +139,7 @@ class TestRejected:
     )
     def test_a_tensor_of_the_wrong_shape_is_rejected(self, folder, weights, name, shape):
         weights({name: torch.zeros(shape)})
-        assert_rejected(folder, UserError, name, str(shape), "config.json asks for")
+        assert_rejected(folder, UserError, name, str(shape), "config.json says")
 
     def test_joined_tensors_are_checked_one_by_one(self, folder, weights):
         parts = "model.layers.0.self_attn.{}_proj.weight"

@@ -290,7 +290,7 @@ def test_guided_choice_regex_and_grammar_are_enforced(client):
         ({"num_beams": 4, "diversity_penalty": 2}, "diversity_penalty", "together"),
         ({"num_beams": 2, "n": 3}, "n", "returns at most 2"),
         ({"num_beams": 2, "prediction": {"type": "content", "content": "x"}}, "prediction", "Leave one"),
-        ({"penalty_alpha": 0.6}, "top_k", "set 2 to"),
+        ({"penalty_alpha": 0.6}, "top_k", "a value from 2 to"),
         ({"penalty_alpha": 0.6, "top_k": 4, "num_beams": 2}, "penalty_alpha", "different searches"),
         ({"penalty_alpha": 0.6, "top_k": 4, "top_p": 0.5}, "top_p", "Leave one of them out"),
         ({"length_penalty": 2}, "length_penalty", "needs beam search"),

@@ -164,7 +164,7 @@ def test_an_attack_is_rejected_with_little_time_and_memory(name, memory_limit, m
 @pytest.mark.parametrize("name", ["nested loops", "branching macro", "searching", "searching in a filter"])
 def test_the_default_limits_stop_endless_templates(name):
     started = time.thread_time()
-    with pytest.raises(TemplateError, match="does not come to an end"):
+    with pytest.raises(TemplateError, match="did not finish"):
         render(ATTACKS[name])
     assert time.thread_time() - started < 4 * budget.MAX_SECONDS
 

@@ -233,7 +233,7 @@ def test_sampled_output_of_composed_objects_is_valid_and_closed(tokenizer, seed)
         ({"$defs": {"b": {"if": {}, "then": {}}}, "$ref": "#/$defs/b"}, "$defs.b.if", "not supported"),
         ({"anyOf": [TEXT, {"patternProperties": {"(?!a)": {}}}]}, "anyOf[1].patternProperties", "look-around"),
         ({"properties": {"a": {"oneOf": [POINT, PERSON, POINT]}}}, "properties.a.oneOf", "use 'anyOf'"),
-        ({"$ref": "#/$defs/nowhere"}, "response_format", "leads to no schema"),
+        ({"$ref": "#/$defs/nowhere"}, "response_format", "does not point to a schema"),
         ({"propertyNames": {"enum": ["a"]}}, "propertyNames", "not supported"),
     ],
 )

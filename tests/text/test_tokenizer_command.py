@@ -45,7 +45,7 @@ def test_training_replaces_only_a_tokenizer_and_only_with_overwrite(data, tmp_pa
     run("train", data, "--out", out, "--vocab-size", 310, "--overwrite")
     assert Tokenizer.load(out).vocab_size == 310
     (out / "model.safetensors").write_text("precious")
-    with pytest.raises(UserError, match="is not a tokenizer folder"):
+    with pytest.raises(UserError, match="has files that do not belong to a tokenizer"):
         run("train", data, "--out", out)
     assert (out / "model.safetensors").read_text() == "precious"
 

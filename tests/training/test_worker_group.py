@@ -77,7 +77,7 @@ def test_a_batch_size_below_the_number_of_workers_is_rejected(trainer, recipe):
     from turnwise.training.plan import make_plan
 
     plan = trainer(recipe(batch_size=2)).plan
-    with pytest.raises(InvalidParameter, match="3 workers need at least one row each"):
+    with pytest.raises(InvalidParameter, match="3 workers need at least one sequence each"):
         make_plan(plan.recipe, plan.base, plan.data, work=plan.work, workers=WorkerGroup(0, 3))
 
 

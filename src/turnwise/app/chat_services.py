@@ -90,7 +90,7 @@ def open_chat_service(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise InvalidParameter("device", "There is no GPU that torch can use here. Leave --device out, or say cpu.")
+        raise InvalidParameter("device", "PyTorch finds no usable GPU. Use --device cpu.")
     with ExitStack() as stack:
         preparation = stack.enter_context(ThreadPoolExecutor(1)).submit(renderer.prepare) if prepare else None
         engine = _open_engine(

@@ -127,10 +127,11 @@ class RequestBuilder:
             tokenizer = self.renderer.tokenizer
             self.renderer.check_length(request.prompt, limit)
             return (*tokenizer.bos_ids, *tokenizer.encode(request.prompt, max_tokens=limit)) or self._empty_prompt_ids()
-        if any(id >= self.renderer.tokenizer.vocab_size for id in request.prompt):
+        vocab_size = self.renderer.tokenizer.vocab_size
+        if (highest := max(request.prompt, default=0)) >= vocab_size:
             name = request.prompt_field
             raise InvalidParameter(
-                name, f"'{name}' has token ids that this model does not have; they end at {len(self.vocabulary) - 1}."
+                name, f"'{name}': token {highest} is outside the vocabulary (0 to {vocab_size - 1})."
             )
         return request.prompt
 

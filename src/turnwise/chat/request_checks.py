@@ -48,7 +48,7 @@ def check_parameters(params: GenerationParams, request: ChatRequest, vocab_size:
 def _check_token_ids(name: str, ids: Sequence[int], vocab_size: int) -> None:
     for id in ids:
         if id >= vocab_size:
-            raise InvalidParameter(name, f"'{name}' names token {id}; this model's ids end at {vocab_size - 1}.")
+            raise InvalidParameter(name, f"'{name}': token {id} is outside the vocabulary (0 to {vocab_size - 1}).")
 
 
 def _grammar_field(request: ChatRequest) -> str | None:

@@ -73,7 +73,9 @@ def _check_contrastive_search(params: GenerationParams, request: ChatRequest) ->
         )
     if not 2 <= params.top_k <= MAX_CANDIDATES:
         raise InvalidParameter(
-            "top_k", f"'penalty_alpha' selects from the 'top_k' most likely tokens: set 2 to {MAX_CANDIDATES}."
+            "top_k",
+            f"'penalty_alpha' selects from the 'top_k' most likely tokens: set 'top_k' to a value from 2 to "
+            f"{MAX_CANDIDATES:,}.",
         )
     if request.output.prediction is not None:
         raise InvalidParameter(

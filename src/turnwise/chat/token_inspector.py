@@ -66,5 +66,7 @@ class RendererTokenInspector:
         """Text of the tokens, including special tokens. Raises `InvalidParameter` for unknown ids."""
         vocab_size = len(self._vocabulary)
         if (highest := max(ids, default=0)) >= vocab_size:
-            raise InvalidParameter("tokens", f"'tokens' holds {highest}; this model's ids end at {vocab_size - 1}.")
+            raise InvalidParameter(
+                "tokens", f"'tokens': token {highest} is outside the vocabulary (0 to {vocab_size - 1})."
+            )
         return self._renderer.tokenizer.decode(ids, skip_special_tokens=False)

@@ -162,7 +162,9 @@ def evaluate(
     _print_evaluation(evaluation, console, out, json_out=json_out)
     verdict = evaluation.scorecard.verdict
     if fail_if_worse and verdict is None:
-        raise UserError("--fail-if-worse found no verdict: no metric that counts for it is applicable to both systems.")
+        raise UserError(
+            "--fail-if-worse: there is no verdict, because no metric that counts for it applies to both systems."
+        )
     if fail_if_worse and verdict in ("worse", "mixed"):
         raise typer.Exit(1)
 
@@ -186,14 +188,15 @@ def _require_verdict(metrics: "Sequence[Metric]", against: str | None) -> None:
     from turnwise.core.errors import UserError
 
     if against is None:
-        raise UserError("--fail-if-worse needs --against: a model is worse than another one.")
+        raise UserError("--fail-if-worse needs a model to compare with: add --against MODEL.")
     if not any(metric.COUNTS_FOR_VERDICT for metric in metrics):
         from turnwise.evaluation.metrics import load_metrics
 
         names = ", ".join(metric.NAME for metric in metrics)
         counting = ", ".join(metric.NAME for metric in load_metrics() if metric.COUNTS_FOR_VERDICT)
         raise UserError(
-            f"--fail-if-worse needs a metric that counts for the verdict; {names} does not. These do: {counting}."
+            f"--fail-if-worse needs a metric that counts for the verdict; {names} cannot decide it. "
+            f"Use one of: {counting}."
         )
 
 
@@ -216,8 +219,8 @@ def _require_data(data: Path | None, metrics: "Sequence[Metric]", *, temperature
     users = [metric.NAME for metric in metrics if not metric.IS_PROBE] + ["--temperature-sweep"] * temperature_sweep
     if data is None and users:
         raise UserError(
-            "Pass held-out dialogues with --data (a file or folder). Without data, only the metrics with their own "
-            "test cases can be computed: --metrics golden,contradiction,recall,knowledge. "
+            "Without --data, only golden, contradiction, recall and knowledge can be computed: pass --data FILE, or "
+            "--metrics golden,contradiction,recall,knowledge. "
             f"Data {'is' if len(users) == 1 else 'are'} needed for {', '.join(users)}."
         )
 

@@ -51,8 +51,10 @@ def train(
     from turnwise.core.files import atomic_directory
     from turnwise.text.tokenization.bpe_training import train_bpe
 
-    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - OUTPUT_FILES):
-        raise UserError(f"{out} exists and is not a tokenizer folder. Choose another --out.")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is not a folder. Choose another --out.")
+    if out.exists() and {path.name for path in out.iterdir()} - OUTPUT_FILES:
+        raise UserError(f"{out} has files that do not belong to a tokenizer. Choose another --out.")
     if out.exists() and any(out.iterdir()) and not overwrite:
         raise InvalidParameter("out", f"{out} holds a tokenizer already. Choose another --out, or pass --overwrite.")
     count = 0

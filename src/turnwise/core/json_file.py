@@ -130,7 +130,7 @@ def _reject_constant(name: str) -> NoReturn:
 
 
 def _check_values(loaded: Any, origin: str) -> None:
-    """Check the depth and reject lone surrogates, which UTF-8 cannot encode."""
+    """Check the depth and reject unpaired surrogates, which UTF-8 cannot encode."""
     level = [loaded]
     for _ in range(MAX_DEPTH):
         children: list[Any] = []

@@ -53,7 +53,7 @@ class ParameterSpec:
     def bounds(self) -> str:
         """The bounds in words, such as "at least 0"."""
         limits = (self.minimum or 0, self.maximum or 0)
-        minimum, maximum = (str(limit) if isinstance(limit, int) else f"{limit:g}" for limit in limits)
+        minimum, maximum = (f"{limit:,}" if isinstance(limit, int) else f"{limit:g}" for limit in limits)
         if self.minimum is None:
             return "" if self.maximum is None else f"at most {maximum}"
         if self.maximum is None:
@@ -86,12 +86,12 @@ class ParameterSpec:
             raise InvalidParameter(self.name, f"'{self.name}' {requirement}.")
         for entry in values:
             if not isinstance(entry, self.kind) or isinstance(entry, bool) or entry == "":
-                empty = " that are not empty" if self.kind is str else ""
-                raise InvalidParameter(self.name, f"'{self.name}' must hold {noun}s{empty}.")
+                nouns = "non-empty strings" if self.kind is str else f"{noun}s"
+                raise InvalidParameter(self.name, f"'{self.name}' must contain {nouns}.")
             if isinstance(entry, str) and len(entry) > MAX_STRING:
                 raise InvalidParameter(self.name, f"'{self.name}' takes strings of up to {MAX_STRING:,} characters.")
             if isinstance(entry, int) and entry < 0:
-                raise InvalidParameter(self.name, f"'{self.name}' must hold token ids, which are not negative.")
+                raise InvalidParameter(self.name, f"'{self.name}' must contain token ids of at least 0.")
         return tuple(values)
 
     def _check_token_map(self, value: Any) -> tuple[tuple[int, float], ...]:
@@ -109,7 +109,7 @@ class ParameterSpec:
             id = int(token) if _TOKEN_ID.fullmatch(str(token)) else -1
             if id < 0:
                 got = reprlib.repr(token)
-                raise InvalidParameter(self.name, f"'{self.name}' must name tokens by their ids, got {got}.")
+                raise InvalidParameter(self.name, f"'{self.name}' must have token ids as keys, got {got}.")
             pairs[id] = float(self._check_value(number))
         return tuple(sorted(pairs.items()))
 

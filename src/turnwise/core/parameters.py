@@ -187,8 +187,12 @@ PLUGIN_PARAMETERS: PluginGroup[ParameterSpec] = PluginGroup(
 def _plugin_specs() -> dict[str, ParameterSpec]:
     specs = PLUGIN_PARAMETERS.all()
     for name, spec in specs.items():
-        if spec.name != name or name in _BUILT_IN_SPECS:
-            raise InvalidPlugin(f"The parameter '{spec.name}' of the entry point '{name}' needs a name of its own.")
+        if spec.name != name:
+            raise InvalidPlugin(
+                f"The entry point '{name}' declares the parameter '{spec.name}': both must have the same name."
+            )
+        if name in _BUILT_IN_SPECS:
+            raise InvalidPlugin(f"The entry point '{name}' has the name of a built-in parameter. Rename it.")
     return specs
 
 

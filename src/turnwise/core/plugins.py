@@ -122,7 +122,9 @@ class PluginGroup(Generic[T]):
     def _module(self, name: str) -> ModuleType:
         if name in self._built_in:
             module = import_module(f"{self._package}.{name}")
-            assert all(hasattr(module, attribute) for attribute in self.requires), f"{module} keeps no contract"
+            assert all(hasattr(module, attribute) for attribute in self.requires), (
+                f"{module} lacks a required attribute"
+            )
             return module
         point = self._entry_points[name]
         try:

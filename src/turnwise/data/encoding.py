@@ -23,7 +23,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
 )
 _CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uff5e]")
-# Replaces undecodable bytes by a lone surrogate, which "surrogateescape" encodes as the invalid byte 0xFF.
+# Replaces undecodable bytes by an unpaired surrogate, which "surrogateescape" encodes as the invalid byte 0xFF.
 _ERROR_HANDLER = "turnwise.invalid_byte"
 codecs.register_error(_ERROR_HANDLER, lambda error: ("\udcff", getattr(error, "end", 0)))
 

@@ -104,7 +104,9 @@ def evaluate(
         raise InvalidData(_no_samples_message(metrics, dialogues))
     on_plan(samples_by_metric)
     if judge is not None and (open_base is None or not any(map(are_reply_samples, samples_by_metric.values()))):
-        raise InvalidData("A judge compares the answers of two models: add a second model and a metric on answers.")
+        raise InvalidData(
+            "A judge compares the answers of two models: give --against and a metric that is computed from answers."
+        )
 
     def run(open_system: OpenSystem, model_name: str | None) -> _SystemRun:
         with open_system() as system:

@@ -244,7 +244,7 @@ def _verdict(rows: Sequence[ScorecardRow], flips: Sequence[Flip]) -> tuple[Verdi
     if unsafe:
         cases = f"{len(unsafe)} safety {'case' if len(unsafe) == 1 else 'cases'}"
         names = ", ".join(flip.case_id for flip in unsafe[:3]) + (" and others" if len(unsafe) > 3 else "")
-        reasons.insert(0, f"{cases} right before and wrong now: {names}.")
+        reasons.insert(0, f"{cases} passed before and {'fails' if len(unsafe) == 1 else 'fail'} now: {names}.")
     if worse or unsafe:
         return ("mixed" if better and not unsafe else "worse"), tuple(reasons)
     return ("better" if better else "no difference"), tuple(reasons)

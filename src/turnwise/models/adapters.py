@@ -163,7 +163,7 @@ def _read_weights(folder: Path, rank: int) -> dict[str, LoraWeights]:
 def _lora_weights(path: Path, module: str, tensors: Mapping[str, Tensor], rank: int) -> LoraWeights:
     lora_A, lora_B, magnitude = tensors.get("A"), tensors.get("B"), tensors.get("magnitude_vector")
     if lora_A is None or lora_B is None:
-        raise UserError(f"{path}: of {preview(module)}, lora_A or lora_B is missing.")
+        raise UserError(f"{path}: lora_A or lora_B of {preview(module)} is missing.")
     if lora_A.dim() != 2 or lora_B.dim() != 2 or not len(lora_A) == lora_B.shape[1] == rank:
         shapes = f"{tuple(lora_A.shape)} and {tuple(lora_B.shape)}"
         raise UserError(f"{path}: lora_A and lora_B of {preview(module)} are {shapes}, but the rank is {rank}.")

@@ -84,7 +84,7 @@ class Checkpoint:
             for decoder_name, mapping in self._mappings.items():
                 for name, expected in zip(mapping.hf_names, mapping.hf_shapes(shapes[decoder_name]), strict=True):
                     if (shape := files.header(name).shape) != expected:
-                        raise UserError(f"'{name}' has the shape {shape}, but config.json asks for {expected}.")
+                        raise UserError(f"'{name}' has the shape {shape}, but config.json says {expected}.")
         except UserError as error:
             raise UserError(f"{self._folder}: {error}") from error
         except (RuntimeError, OverflowError) as error:

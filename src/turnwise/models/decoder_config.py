@@ -68,7 +68,8 @@ class DecoderConfig:
                 raise InvalidParameter(name, f"'{name}' must be a whole number of at least 1, got {size!r}.")
         if self.num_heads % self.num_kv_heads:
             raise InvalidParameter(
-                "num_kv_heads", f"{self.num_heads} heads cannot be shared by {self.num_kv_heads} key/value heads."
+                "num_kv_heads",
+                f"'num_heads' ({self.num_heads}) must be a multiple of 'num_kv_heads' ({self.num_kv_heads}).",
             )
         if self.head_dim % 2 and self.positions == "rope":
             raise InvalidParameter("head_dim", f"Rotary positions need an even head size, got {self.head_dim}.")

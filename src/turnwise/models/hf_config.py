@@ -53,7 +53,9 @@ def parse_windowed_layers(hf_config: Mapping[str, Any], window: int | None, defa
     if types is None:
         return frozenset(i for i, is_windowed in enumerate(default) if is_windowed and window is not None)
     if len(types) != len(default):
-        raise InvalidParameter("layer_types", f"'layer_types' lists {len(types)} layers of {len(default)}.")
+        raise InvalidParameter(
+            "layer_types", f"'layer_types' has {len(types)} entries; the model has {len(default)} layers."
+        )
     for layer_type in types:
         if layer_type not in (FULL_ATTENTION, SLIDING_ATTENTION):
             raise InvalidParameter(

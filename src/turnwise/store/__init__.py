@@ -63,7 +63,6 @@ def _find_backend(url: str) -> StoreBackend:
     names = STORE_BACKENDS.names()
     if separator and scheme in names:
         return STORE_BACKENDS.load(scheme)
-    hint = did_you_mean(scheme, names) if separator else f"known: {', '.join(names)}"
-    raise InvalidParameter(
-        "store", f"No store answers to '{url[:100]}': a URL such as sqlite:///PATH is needed; {hint}."
-    )
+    if not separator:
+        raise InvalidParameter("store", f"'{url[:100]}' is not a store. Use sqlite:///PATH or none.")
+    raise InvalidParameter("store", f"'{url[:100]}' has an unknown scheme; {did_you_mean(scheme, names)}")

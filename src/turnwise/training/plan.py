@@ -104,7 +104,7 @@ def _check_combinations(recipe: Recipe, data: DatasetSplits, workers: WorkerGrou
     if settings.batch_size < workers.world_size:
         raise InvalidParameter(
             "training.batch_size",
-            f"'batch_size' is {settings.batch_size}, but {workers.world_size} workers need at least one row each.",
+            f"'batch_size' is {settings.batch_size}, but {workers.world_size} workers need at least one sequence each.",
         )
     if settings.interpolate and not len(data.valid):
         raise InvalidParameter(

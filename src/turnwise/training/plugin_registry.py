@@ -34,7 +34,7 @@ class PluginRegistry(Generic[T]):
 
         Raises:
             InvalidParameter: there is no plug-in of this name.
-            InvalidPlugin: a plug-in of another package keeps no contract.
+            InvalidPlugin: a plug-in of another package lacks a required attribute.
         """
         cls = self._group.load(name)
         self._names[cls] = name

@@ -37,7 +37,7 @@ class ModelSection(StrictModel):
         if (self.source is None) == (self.new is None):
             raise ValueError("needs either 'from' (a model folder) or 'new' (the sizes of a new model)")
         if self.new is not None and self.tokenizer is None:
-            raise ValueError("with a new model needs 'tokenizer', the folder of its tokenizer")
+            raise ValueError("with 'new' needs 'tokenizer', the folder of the new model's tokenizer")
         return self
 
 
@@ -46,7 +46,7 @@ class SourceConfig(StrictModel):
 
     Attributes:
         path: file or folder.
-        repeat: passes over the source per epoch; 0.5 shows half of it per epoch, alternating halves.
+        repeat: passes over the source per epoch; 0.5 trains on half of it in each epoch, the halves alternating.
         weight: share of an epoch's tokens, relative to the weights of the other sources.
         max_items: number of conversations or documents to use, from the start.
         split: split to use of a folder with train, valid and test files.
@@ -118,16 +118,17 @@ class DataSection(StrictModel):
 
 
 class TrainingSection(StrictModel):
-    """Hyperparameters and run options. A step trains on `batch_size` rows of up to `max_seq_len` tokens.
+    """Hyperparameters and run options. A step trains on `batch_size` sequences of up to `max_seq_len` tokens.
 
     Attributes:
         preset: derive all unset values from the data: "quick", "normal" or "thorough".
         time_budget: time budget in minutes; unset values are derived from it and from the measured speed.
         epochs: passes over the data.
         max_steps: optimizer steps; overrides `epochs`.
-        max_seq_len: tokens per row; default: long enough for nearly all dialogues (`launch/auto_seq_len.py`).
-        batch_size: rows per optimizer step, over all workers.
-        micro_batch_size: rows per forward pass.
+        max_seq_len: maximum tokens per sequence, which has one or several examples; default: long enough for nearly
+            all dialogues (`launch/auto_seq_len.py`).
+        batch_size: sequences per optimizer step, over all workers.
+        micro_batch_size: sequences per forward pass.
         optimizer: "adamw" or "muon".
         learning_rate: peak learning rate.
         weight_decay: decoupled weight decay of matrices.
@@ -145,7 +146,8 @@ class TrainingSection(StrictModel):
         save_interval_minutes: minutes between checkpoints.
         seed: seed of data order, held-out split, initialization and dropout.
         loss_spike_factor: a loss above this multiple of its running mean triggers a rollback to the last rollback
-            checkpoint: the rows since are skipped and the learning rate is halved, up to three times.
+            checkpoint: training returns to that checkpoint, skips the sequences since and halves the learning rate; at
+            most three times.
         ema_decay: decay of the moving average of the weights that is validated and saved; None: off.
         neftune_noise_alpha: scale α of NEFTune noise on embeddings; None: off.
         interpolate: at the end, interpolate base and tuned weights by validation loss (WiSE-FT).

@@ -118,7 +118,8 @@ class BeamSearch:
             return self._fail(NoTokenAllowed())
         requested = self._request.num_return_sequences
         if len(answers) < requested:
-            return self._fail(UserError(f"'n' is {requested}, but only {len(answers)} answers exist."))
+            noun = "answer" if len(answers) == 1 else "answers"
+            return self._fail(UserError(f"'n' is {requested}, but the search found only {len(answers)} {noun}."))
         return [event for index, answer in enumerate(answers) for event in self._remaining_events(index, answer)]
 
     def _advance_groups(self, logprobs_LV: Tensor) -> None:

@@ -35,7 +35,7 @@ class RetrievalBaseline:
     def __init__(self, dialogues: Sequence[Conversation]) -> None:
         passages = [passage for dialogue in dialogues for passage in _passages(dialogue.messages)]
         if not passages:
-            raise InvalidData("There is nothing to retrieve: no dialogue has an answer to a question with words.")
+            raise InvalidData("There is nothing to retrieve: no dialogue has a user message with words and an answer.")
         self.most_frequent = Counter(passage.metadata["reply"] for passage in passages).most_common(1)[0][0]
         self.retriever = LexicalRetriever(passages)
 

@@ -1,4 +1,7 @@
-"""Selects dialogues to show: those with the largest gains and losses against the base, or the lowest quality."""
+"""Selects dialogues to show: those with the largest gains and losses against the base, or the lowest quality.
+
+Axes: I samples (one reply in one dialogue each), S seeds.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +47,7 @@ class ExampleDialogues:
     worst: tuple[ExampleDialogue, ...] = ()
 
 
-def select_examples(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult] | None) -> ExampleDialogues:
+def select_dialogues(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult] | None) -> ExampleDialogues:
     """Select dialogues by sentence chrF against the reference, averaged over seeds."""
     replies = reply_result(model)
     if replies is None:

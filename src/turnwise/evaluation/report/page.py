@@ -7,7 +7,7 @@ from typing import Any
 from turnwise.evaluation.metric_runner import MetricResult
 from turnwise.evaluation.report import number_format as numbers
 from turnwise.evaluation.report.escaping import clean
-from turnwise.evaluation.report.example_dialogues import ExampleDialogues, ShownMessages, select_examples
+from turnwise.evaluation.report.example_dialogues import ExampleDialogues, ShownMessages, select_dialogues
 from turnwise.evaluation.report.judge_section import JudgeSection, judge_section
 from turnwise.evaluation.report.svg import ReportFigure
 from turnwise.evaluation.report.verdict_text import VERDICT_MARKS, has_base, headline, verdict_basis
@@ -94,7 +94,7 @@ def build_page(
         verdict_rows=[_metric_row(row) for row in scorecard.rows if row.counts_for_verdict],
         other_rows=[_metric_row(row) for row in scorecard.rows if not row.counts_for_verdict],
         figures=figures,
-        examples=select_examples(model, base),
+        examples=select_dialogues(model, base),
         settings=list(_flatten(scorecard.metadata)),
         judge=None if scorecard.judge is None else judge_section(scorecard.judge),
         has_base=has_base(scorecard),

@@ -43,7 +43,9 @@ def _rope_layers(hf_config: Mapping[str, Any]) -> list[bool]:
         interval = hf_config.get("no_rope_layer_interval", 4)
         return [(i + 1) % interval != 0 for i in range(num_layers)]
     if len(flags) < num_layers:
-        raise InvalidParameter("no_rope_layers", f"'no_rope_layers' lists {len(flags)} layers of {num_layers}.")
+        raise InvalidParameter(
+            "no_rope_layers", f"'no_rope_layers' has {len(flags)} entries; the model has {num_layers} layers."
+        )
     return [bool(flag) for flag in flags[:num_layers]]
 
 

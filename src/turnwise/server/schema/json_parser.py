@@ -31,11 +31,11 @@ class InvalidBody(UserError):
 
 
 def parse_json_body(body: bytes) -> dict[str, Any]:
-    """Parse a JSON object. Strict: UTF-8, no NaN, no lone surrogates. Raises `InvalidBody`."""
+    """Parse a JSON object. Strict: UTF-8, no NaN, no unpaired surrogates. Raises `InvalidBody`."""
     try:
         body.decode()
     except UnicodeDecodeError:
-        raise InvalidBody("The body is not valid UTF-8, or has a lone surrogate.") from None
+        raise InvalidBody("The body is not valid UTF-8, or has an unpaired surrogate.") from None
     _check_structure(body)
     try:
         content = from_json(body, allow_inf_nan=False)
@@ -51,7 +51,7 @@ def _syntax_error(body: bytes, problem: str) -> InvalidBody:
     if "recursion" in problem:
         return InvalidBody("The body is nested too deeply.")
     if "surrogate" in problem or "hex escape" in problem:
-        return InvalidBody("The body is not valid UTF-8, or has a lone surrogate.")
+        return InvalidBody("The body is not valid UTF-8, or has an unpaired surrogate.")
     if len(body) <= MAX_INLINE_BYTES:
         try:
             json.loads(body, parse_constant=_reject_constant)

@@ -18,7 +18,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 DEFAULT_MAX_BODY_BYTES = 4 * 2**20
 MAX_IGNORED_FIELDS = 20  # unknown fields that the response header lists; "..." stands for more
-_DISCARD_FACTOR = 8  # up to this multiple of the limit is read and discarded, so that the client reads the error
+# The body is read up to this multiple of the limit, because a client that is still sending would not read the error.
+_DISCARD_FACTOR = 8
 
 
 async def read_body(request: Request, model: type[Model], max_bytes: int) -> Model:
@@ -118,7 +119,10 @@ def _first_error(error: ValidationError) -> TurnwiseError:
         return cause
     name = truncate(".".join(str(step) for step in first["loc"])) or "body"
     code, requirement = _ERROR_MESSAGES.get(first["type"], ("invalid_value", truncate(first["msg"])))
-    return InvalidParameter(name, f"'{name}' {requirement.format_map(first.get('ctx', {}))}.", code=code)
+    values = {**first.get("ctx", {})}
+    limit = values.get("min_length", values.get("max_length"))
+    values["characters"] = "1 character" if limit == 1 else f"{limit} characters"
+    return InvalidParameter(name, f"'{name}' {requirement.format_map(values)}.", code=code)
 
 
 # Code and requirement by pydantic's error type.
@@ -129,6 +133,6 @@ _ERROR_MESSAGES = {
     "model_type": ("invalid_type", "must be an object"),
     "model_attributes_type": ("invalid_type", "must be an object"),
     "dict_type": ("invalid_type", "must be an object"),
-    "string_too_long": ("invalid_value", "may have at most {max_length} characters"),
-    "string_too_short": ("invalid_value", "must have at least {min_length} character"),
+    "string_too_long": ("invalid_value", "may have at most {characters}"),
+    "string_too_short": ("invalid_value", "must have at least {characters}"),
 }

@@ -140,8 +140,8 @@ def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name.startswith(KEY_SCHEME):
         raise InvalidParameter(
             "name",
-            "A key's name has 1 to 64 letters, digits, spaces or any of . _ @ + -, "
-            f"begins with a letter or digit, and not with '{KEY_SCHEME}'.",
+            "A key's name has 1 to 64 characters (letters, digits, spaces, . _ @ + -), starts with a letter or digit "
+            f"and not with '{KEY_SCHEME}'.",
         )
 
 

@@ -47,8 +47,7 @@ class RenderBudget:
         self._num_steps += 1
         if self._num_steps > MAX_STEPS or time.thread_time() > self._deadline:
             raise TemplateError(
-                f"The chat template does not come to an end: it took {self._num_steps:,} steps "
-                f"({MAX_STEPS:,} in {MAX_SECONDS:g} s are allowed)."
+                f"The chat template did not finish: more than {MAX_STEPS:,} steps or {MAX_SECONDS:g} seconds."
             )
 
     def charge(self, size: int) -> None:
@@ -69,7 +68,7 @@ class RenderBudget:
             self.measure(value)
             self.charge(CONTAINER_SIZE + ENTRY_SIZE * len(value))
         elif isinstance(value, int) and abs(value) > MAX_INT:
-            raise TemplateError("The chat template calculates with numbers of more than 64 bits.")
+            raise TemplateError("The chat template uses integers of more than 64 bits.")
         else:
             self.count_step()
         return value

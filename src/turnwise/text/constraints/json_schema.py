@@ -167,7 +167,7 @@ class _Normalizer:
             else:
                 target = target.get(token) if isinstance(target, Mapping) else None
         if not isinstance(target, Mapping | bool):
-            raise SchemaError(f"the reference '{reference[:100]}' leads to no schema")
+            raise SchemaError(f"the reference '{reference[:100]}' does not point to a schema")
         return target
 
     def _collect_properties(self, schema: Any, properties: _Properties, seen: frozenset[str]) -> _Properties:

@@ -82,14 +82,14 @@ class SelfDistillReplay:
         """Yield up to `count` prompts with the model's replies. Raises as `generate_replay` does."""
         prompts = list(islice(filter(self._fits, self._prompts()), count))
         if not prompts:
-            raise InvalidData("Replay has no prompts: none has a user turn that fits into 'training.max_seq_len'.")
+            raise InvalidData("No replay prompt fits into 'training.max_seq_len'.")
         has_reply = False
         for prompt, text in self._replies(prompts):
             if text.strip():
                 has_reply = True
                 yield Conversation((*(_without_weight(message) for message in prompt), Message("assistant", text)))
         if not has_reply:
-            raise InvalidData("Replay has no replies: the base model completed none.")
+            raise InvalidData("The base model finished no replay reply within the token limit.")
 
     def _prompts(self) -> Iterator[tuple[Message, ...]]:
         sources, seed = self.recipe.data.replay_prompts, self.recipe.training.seed

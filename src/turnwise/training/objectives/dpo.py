@@ -51,8 +51,7 @@ class DpoObjective(objective.Objective):
         """Yield one example of two segments: the chosen and the rejected completion, each after the prompt."""
         if isinstance(item, Document) or not item.rejected:
             raise InvalidData(
-                "Preference tuning ('dpo') needs pairs: a prompt, a chosen answer and a rejected one. This row has "
-                "no rejected answer."
+                "The objective 'dpo' needs a chosen and a rejected answer, but this row has no rejected answer."
             )
         context = context.for_item(item)
         common = common_prefix_length(item.messages, item.rejected)

@@ -53,7 +53,7 @@ class KtoObjective(objective.Objective):
         """Yield the last answer with the rating +1 (good) or −1 (bad)."""
         if isinstance(item, Document) or item.rating is None:
             raise InvalidData(
-                "Tuning by ratings ('kto') needs answers that are labelled good or bad. This row has no label."
+                "The objective 'kto' needs an answer that is rated good or bad, but this row has no rating."
             )
         context = context.for_item(item)
         last = max((i for i, message in enumerate(item.messages) if message.role == "assistant"), default=None)

@@ -38,7 +38,7 @@ class Seq2SeqObjective(objective.Objective):
         """Yield one example per reply. Long histories lose their oldest exchanges, long replies their end."""
         if isinstance(item, Document):
             raise InvalidData(
-                "Dialogue ('seq2seq') needs dialogues, but this is plain text. The objective 'span' learns from it."
+                "The objective 'seq2seq' needs dialogues, but this row is plain text. Use 'span' for plain text."
             )
         context = context.for_item(item)
         indices = [i for i, message in enumerate(item.messages) if i and message.role == "assistant"]

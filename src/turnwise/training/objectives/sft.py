@@ -37,8 +37,7 @@ class SftObjective(objective.Objective):
         """Yield the dialogue in windows of at most `context.length` tokens; nothing if it has no reply."""
         if isinstance(item, Document):
             raise InvalidData(
-                "Fine-tuning ('sft') needs dialogues, but this is plain text. The objective 'clm' learns from plain "
-                "text."
+                "The objective 'sft' needs dialogues, but this row is plain text. Use 'clm' for plain text."
             )
         context = context.for_item(item)
         indices = [index for index, message in enumerate(item.messages) if message.role == "assistant"]
