@@ -196,7 +196,7 @@ def test_an_interrupted_evaluation_says_how_to_continue(model_folder, data, monk
     monkeypatch.setattr(DecoderUnderTest, "loglikelihood", interrupt)
     result = run(model_folder, "--data", data, "--metrics", "bits_per_byte")
     assert result.exit_code == 130
-    assert "The same command continues: finished answers are in the cache" in unwrapped(result.stderr)
+    assert "The same command resumes: finished answers are in the cache" in unwrapped(result.stderr)
     result = run(model_folder, "--data", data, "--metrics", "bits_per_byte", "--no-cache")
     assert "No answers were saved" in result.stderr
 

@@ -91,7 +91,7 @@ def test_ctrl_c_writes_a_checkpoint_that_can_be_resumed_without_ray(run_values, 
     command.send_signal(signal.SIGINT)
     output = command.communicate(timeout=LONGEST)[1]
     assert command.returncode == 130, output
-    assert "The same command continues the run" in output
+    assert "The same command resumes the run" in output
     assert "Traceback" not in output
     stopped = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())["step"]
     assert 3 <= stopped == steps(tmp_path / "out.partial" / "metrics.jsonl")[-1][0] < 60

@@ -110,7 +110,7 @@ def test_ctrl_c_writes_a_checkpoint_and_the_same_command_continues(base_folder, 
     process = processes.start(processes.train_command, arguments, stderr_file)
     assert processes.when_steps(process, tmp_path / "out.partial", 3, signal.SIGINT)
     assert processes.ended(process) == 130
-    assert "The same command continues the run" in stderr_file.read_text()
+    assert "The same command resumes the run" in stderr_file.read_text()
     assert "Traceback" not in stderr_file.read_text()
     state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
     made = steps(tmp_path / "out.partial" / "metrics.jsonl")
@@ -132,7 +132,7 @@ def test_a_signal_writes_a_checkpoint(base_folder, chats, valid_chats, tmp_path,
     process = processes.start(processes.train_command, arguments, stderr_file)
     assert processes.when_steps(process, tmp_path / "out.partial", 3, sent)
     assert processes.ended(process) == 128 + sent
-    assert "The same command continues the run" in stderr_file.read_text()
+    assert "The same command resumes the run" in stderr_file.read_text()
     state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
     assert state["step"] >= 3
 

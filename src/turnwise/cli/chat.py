@@ -11,10 +11,12 @@ from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, St
 @sampling_flags
 def chat(
     model: Annotated[
-        str | None, typer.Argument(help="Model folder in the Hugging Face layout. Default: the bundled model.")
+        str | None,
+        typer.Argument(metavar="MODEL", help="Model folder in the Hugging Face layout. Default: the bundled model."),
     ] = None,
     message: Annotated[
-        str | None, typer.Argument(help="Answer this message and exit, like --prompt. MODEL may be omitted.")
+        str | None,
+        typer.Argument(metavar="MESSAGE", help="Answer this message and exit, like --prompt. MODEL may be omitted."),
     ] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Answer this message and exit; '-' reads it from standard input.")
@@ -26,9 +28,9 @@ def chat(
     threads: Threads = None,
     store: Store = None,
     context_policy: ContextPolicy = "refuse",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the last conversation.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the last conversation.")] = False,
     conversation: Annotated[
-        str | None, typer.Option(help="Conversation to continue: its id, its number in `/list`, or a text in it.")
+        str | None, typer.Option(help="Conversation to resume: its id, its number in `/list`, or a text in it.")
     ] = None,
     *,
     sampling: dict[str, Any],

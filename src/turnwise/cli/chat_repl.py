@@ -27,7 +27,7 @@ COMMANDS = {
     "/retry": "answer the last message again; the chat page shows both answers",
     "/edit TEXT": "replace your last message and answer it; both versions are stored",
     "/list": "list the latest conversations, including those of the chat page",
-    "/load NUMBER": "continue a conversation from the list; an id or a text in it works too",
+    "/load NUMBER": "resume a conversation from the list; an id or a text in it works too",
     "/system TEXT": "start a new conversation with this system message",
     "/set NAME VALUE": "set a sampling parameter, such as /set temperature 0.2",
     "/history": "show the conversation",
@@ -47,7 +47,7 @@ class ChatRepl:
         sampling: sampling parameters.
         read_line: reads a line of input and raises EOFError at its end. Default: reads from the terminal.
         console: output. Default: standard output.
-        resume: conversation to continue, as in `find_conversation`. Raises `NotFound`.
+        resume: conversation to resume, as in `find_conversation`. Raises `NotFound`.
     """
 
     def __init__(

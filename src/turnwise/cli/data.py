@@ -31,7 +31,7 @@ app = typer.Typer(
 @app.command()
 @data_source_flags
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Data files or folders.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Data files or folders.")],
     against: Annotated[
         list[Path] | None, typer.Option(help="Data that FILES must not contain, such as the test set. Repeatable.")
     ] = None,
@@ -76,7 +76,7 @@ def check(
 @app.command()
 @data_source_flags
 def split(
-    file: Annotated[Path, typer.Argument(help="Data file or folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Data file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder for train.jsonl, valid.jsonl, test.jsonl and split.json.")],
     valid: Annotated[float, typer.Option(help="Fraction of the conversations for validation.")] = 0.05,
     test: Annotated[float, typer.Option(help="Fraction of the conversations for testing.")] = 0.05,
@@ -122,7 +122,7 @@ def split(
 
 @app.command()
 def expand(
-    grammar: Annotated[Path, typer.Argument(help="Template grammar in YAML.")],
+    grammar: Annotated[Path, typer.Argument(metavar="GRAMMAR", help="Template grammar in YAML.")],
     count: Annotated[int, typer.Option(help="Number of dialogues, all different.", min=1)],
     out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same dialogues.")] = 0,
@@ -154,7 +154,7 @@ def expand(
 @app.command()
 @data_source_flags
 def convert(
-    file: Annotated[Path, typer.Argument(help="Data file or folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Data file or folder.")],
     out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
     skip_bad_rows: SkipBadRows = False,
     overwrite: Overwrite = False,

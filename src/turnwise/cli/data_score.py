@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 @data_source_flags
 def score(
-    file: Annotated[Path, typer.Argument(help="Data file or folder with synthetic or human dialogues.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Data file or folder with synthetic or human dialogues.")
+    ],
     out: Annotated[Path, typer.Option(help="Output file: the same rows with their scores.")],
-    model: Annotated[str, typer.Option(help="Model that scores: a folder, or 'box' (the bundled model).")] = "box",
+    model: Annotated[str, typer.Option(help="Scoring model: a folder, or 'box' (the bundled model).")] = "box",
     concurrency: Annotated[
         int, typer.Option(help="Maximum number of dialogues that are scored at the same time.", min=1)
     ] = 16,
@@ -28,7 +30,7 @@ def score(
     *,
     data_options: "ReadOptions",
 ) -> None:
-    """Score dialogues with a model: likelihood of the replies, their relevance to the dialogue, and novelty.
+    """Score dialogues with a model: likelihood and relevance of the replies, and novelty (low repetition).
 
     Higher is better for every score. `turnwise data filter` filters by them.
 
@@ -64,7 +66,9 @@ def score(
 
 @data_source_flags
 def filter_rows(
-    file: Annotated[Path, typer.Argument(help="Dialogues with scores, as `turnwise data score` writes them.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Dialogues with scores, as `turnwise data score` writes them.")
+    ],
     out: Annotated[Path, typer.Option(help="Output file.")],
     min_score: Annotated[
         list[str] | None,
@@ -72,7 +76,7 @@ def filter_rows(
     ] = None,
     top_fraction: Annotated[
         float | None,
-        typer.Option(help="Fraction of the scored dialogues to keep, above 0 and at most 1; needs --sort-by."),
+        typer.Option(help="Fraction of the scored dialogues to keep, greater than 0 and at most 1; needs --sort-by."),
     ] = None,
     sort_by: Annotated[
         str | None, typer.Option(help="Score that --top-fraction ranks by; the highest are kept.", metavar="NAME")

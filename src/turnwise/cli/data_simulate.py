@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @sampling_flags
 def simulate(
-    model: Annotated[str, typer.Argument(help="Model of the assistant: a folder, or 'box' (the bundled model).")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model of the assistant: a folder, or 'box' (the bundled model).")
+    ],
     scenarios: Annotated[
         Path, typer.Option(help="Scenarios in YAML: system prompts, user personas and first messages.")
     ],
@@ -37,11 +39,13 @@ def simulate(
         int, typer.Option(help="Maximum number of dialogues that run at the same time.", min=1)
     ] = 16,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT when the new file is complete.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Discard an unfinished run.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Discard an unfinished run instead of resuming it.")
+    ] = False,
     *,
     sampling: dict[str, Any],
 ) -> None:
-    """Simulate dialogues: one model plays the user, the other one answers.
+    """Simulate dialogues: one model plays the user; another one, or the same, plays the assistant.
 
     A message has at most 256 tokens, unless --max-tokens is set. After Ctrl-C, the same command resumes the run.
 

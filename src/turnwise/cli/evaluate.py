@@ -24,7 +24,8 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="Model folder (default: the bundled model), or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl."
+            metavar="MODEL",
+            help="Model folder (default: the bundled model), or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl.",
         ),
     ] = None,
     data: Annotated[
@@ -82,7 +83,7 @@ def evaluate(
     """Measure a model on held-out dialogues; with --against, compare two models and test the differences.
 
     Answers are sampled with the same parameters as when the model is served. Sampling options apply to both models.
-    After Ctrl-C, the same command continues.
+    After Ctrl-C, the same command resumes.
 
     **Examples**
 
@@ -156,7 +157,7 @@ def evaluate(
         with evaluation_progress(console) as on_progress:
             evaluation = run_evaluation(config, on_plan=on_plan, on_progress=on_progress)
     except KeyboardInterrupt:
-        hint = "The same command continues: finished answers are in the cache." if cache else "No answers were saved."
+        hint = "The same command resumes: finished answers are in the cache." if cache else "No answers were saved."
         console.print(f"\nStopped. {hint}")
         raise typer.Exit(130) from None
     _print_evaluation(evaluation, console, out, json_out=json_out)

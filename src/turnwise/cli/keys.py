@@ -23,7 +23,7 @@ def create(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key.")] = False,
 ) -> None:
-    """Create a key and print it. It is shown only once: the server stores its hash.
+    """Create a key and print it. It is shown only once: the server stores only its hash.
 
     **Examples**
 
@@ -78,7 +78,9 @@ def list_keys() -> None:
 
 @app.command()
 def revoke(
-    key: Annotated[str, typer.Argument(help="Name of the key, or its prefix from `turnwise keys list`.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Name of the key, or its prefix from `turnwise keys list`.")
+    ],
 ) -> None:
     """Revoke a key. Servers reject it within a second.
 

@@ -7,12 +7,14 @@ import typer
 
 
 def merge(
-    adapter: Annotated[Path, typer.Argument(help="Adapter folder, as `turnwise train --method lora` writes it.")],
+    adapter: Annotated[
+        Path, typer.Argument(metavar="ADAPTER", help="Adapter folder, as `turnwise train --method lora` writes it.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the merged model.")],
     unmerge: Annotated[
         Path | None,
         typer.Option(
-            help="Merged model. The adapter is subtracted from it, and OUT is the base model.", metavar="MERGED"
+            help="Subtract the adapter from this merged model and write the base model to OUT.", metavar="MERGED"
         ),
     ] = None,
     save_dtype: Annotated[

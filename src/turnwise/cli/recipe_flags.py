@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from turnwise.core.errors import InvalidParameter
     from turnwise.training.recipe import Recipe
 
 # Nothing else is imported here, because `--help` must not load torch.
+
+COMMAND_LINE = "The command line"  # origin of a recipe without a file; messages name the flag instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,10 @@ class RecipeFlags:
             "training": _without_none(self.training),
             "out": str(self.out),
         }
-        return parse_recipe(values, origin="The command line")
+        try:
+            return parse_recipe(values, origin=COMMAND_LINE)
+        except InvalidParameter as error:
+            raise InvalidParameter(error.param or "recipe", _name_flag(error)) from error
 
     def override_recipe(self, path: Path) -> "Recipe":
         """Load a recipe file and replace the values that flags set."""
@@ -74,6 +80,22 @@ class RecipeFlags:
             name: [{"path": str(value)} | self.source_options] if isinstance(value, Path) else value
             for name, value in _without_none(self.data).items()
         }
+
+
+def _name_flag(error: "InvalidParameter") -> str:
+    """The message of an error in a recipe made from flags: "--method: there is no method 'lorra'; …"."""
+    path = error.param or ""
+    text = str(error).removeprefix(f"{COMMAND_LINE}: ").removeprefix(f"'{path}' ")
+    section, *keys = path.split(".")
+    if section in ("objective", "method", "out"):
+        flag = f"--{section}"
+    elif section == "model":
+        flag = "--base-model"
+    elif section in ("data", "training") and keys and keys[0] != "train":  # `data.train` is an argument
+        flag = f"--{keys[0].replace('_', '-')}"
+    else:
+        return str(error).removeprefix(f"{COMMAND_LINE}: ")
+    return f"{flag}: {text[:1].lower()}{text[1:]}"
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

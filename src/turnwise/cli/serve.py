@@ -19,7 +19,8 @@ LIMITS_PANEL = "Access and limits"
 @sampling_flags
 def serve(
     model: Annotated[
-        str | None, typer.Argument(help="Model folder in the Hugging Face layout. Default: the bundled model.")
+        str | None,
+        typer.Argument(metavar="MODEL", help="Model folder in the Hugging Face layout. Default: the bundled model."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
@@ -92,7 +93,8 @@ def serve(
     timeout_keep_alive: Annotated[
         float,
         typer.Option(
-            help="Seconds that a connection may be idle between requests. Set it higher than in clients and proxies.",
+            help="Seconds that a connection may be idle between requests. Set it longer than the idle timeout of "
+            "clients and proxies.",
             min=1,
             rich_help_panel=LIMITS_PANEL,
         ),

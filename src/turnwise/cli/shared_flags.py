@@ -1,6 +1,7 @@
 """Flags that several commands share, and one flag per declared generation parameter."""
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Annotated, Any, Optional
@@ -17,7 +18,7 @@ Device = Annotated[str, typer.Option(help="Device that runs the model: auto, cpu
 
 Quantize = Annotated[
     Quantization | None,
-    typer.Option(help="Quantize the weights: faster, less memory, slightly less accurate. Default: full precision."),
+    typer.Option(help="Quantize the weights: faster, less memory, a little less accurate. Default: full precision."),
 ]
 
 Store = Annotated[
@@ -80,11 +81,22 @@ def with_flags(
     return wrapped
 
 
+def _flag_name(parameter: str) -> str:
+    return f"--{parameter.replace('_', '-')}"
+
+
+def _with_dashes(match: re.Match[str]) -> str:
+    """A quoted parameter as a flag: --top-k for 'top_k'; other quoted words as they are."""
+    spec = PARAMETER_SPECS.get(match.group(1))
+    return _flag_name(spec.name) if spec is not None and spec.has_cli_flag else match.group()
+
+
 def _flag(spec: ParameterSpec) -> inspect.Parameter:
     kind: Any = list[spec.kind] if spec.is_list else spec.kind  # type: ignore[name-defined]
-    bounds = f" ({spec.bounds})" if spec.bounds and not spec.is_list and abs(spec.maximum or 0) < 1e9 else ""
-    flag = f"--{spec.name.replace('_', '-')}"
-    option = typer.Option(flag, help=spec.description + bounds, rich_help_panel="Sampling")
+    has_bounds = spec.bounds and not spec.is_list and abs(spec.maximum or 0) < 1e9
+    bounds = f" {spec.bounds.capitalize()}." if has_bounds else ""
+    help_text = re.sub(r"'(\w+)'", _with_dashes, spec.description) + bounds
+    option = typer.Option(_flag_name(spec.name), help=help_text, rich_help_panel="Sampling")
     return inspect.Parameter(
         spec.name,
         inspect.Parameter.KEYWORD_ONLY,

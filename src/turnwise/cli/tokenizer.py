@@ -26,12 +26,13 @@ COLORS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.col
 @data_source_flags
 def train(
     files: Annotated[
-        list[Path], typer.Argument(help="Data files or folders, in any format that `turnwise train` accepts.")
+        list[Path],
+        typer.Argument(metavar="FILES", help="Data files or folders, in any format that `turnwise train` accepts."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for tokenizer.json and the chat template.")],
     vocab_size: Annotated[int, typer.Option(help="Maximum vocabulary size, with bytes and special tokens.")] = 8192,
     min_frequency: Annotated[
-        int, typer.Option(help="Minimum number of occurrences of a pair of tokens for a merge.", min=1)
+        int, typer.Option(help="Merge only token pairs that occur at least this often.", min=1)
     ] = 2,
     skip_bad_rows: SkipBadRows = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tokenizer in OUT.")] = False,
@@ -86,17 +87,20 @@ def train(
 
 @app.command()
 def show(
-    folder: Annotated[Path, typer.Argument(help="Model or tokenizer folder.")],
-    text: Annotated[str, typer.Argument(help="Text to tokenize.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Model or tokenizer folder.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Text to tokenize.")],
     allow_special: Annotated[
         bool,
         typer.Option(
             "--allow-special",
-            help="Encode special tokens in TEXT as such. By default they are plain text, as in messages.",
+            help="Encode special tokens written in TEXT as special tokens. By default they are plain text, as in "
+            "messages.",
         ),
     ] = False,
 ) -> None:
-    """Show the tokens of a text and their ids. A dot stands for a further token of the previous character.
+    """Show the tokens of a text and their ids.
+
+    · marks a token that continues the character of the token before it.
 
     **Examples**
 

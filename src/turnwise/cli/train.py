@@ -23,7 +23,7 @@ AUTOMATIC, WORKERS, OUTPUT = "Automatic hyperparameters", "Workers", "Output and
 
 @data_source_flags
 def train(
-    data: Annotated[Path, typer.Argument(help="File or folder of dialogues, or a recipe (.yaml).")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="File or folder of dialogues, or a recipe (.yaml).")],
     base_model: Annotated[
         str | None,
         typer.Option(help="Model to start from: a folder, or 'box' for the bundled model. Default: box."),
@@ -172,7 +172,7 @@ def train(
     ] = False,
     restart: Annotated[
         bool,
-        typer.Option("--restart", help="Discard an unfinished run instead of continuing it.", rich_help_panel=OUTPUT),
+        typer.Option("--restart", help="Discard an unfinished run instead of resuming it.", rich_help_panel=OUTPUT),
     ] = False,
     *,
     data_options: "ReadOptions",
@@ -180,7 +180,7 @@ def train(
     """Train a model on dialogues. The result has the weights with the lowest validation loss.
 
     Checkpoints are written about once per minute, and when Ctrl-C, SIGTERM or a closed terminal ends the run. The same
-    command continues an unfinished run.
+    command resumes an unfinished run.
 
     **Examples**
 
@@ -324,11 +324,11 @@ def _format_values(values: dict[str, Any]) -> str:
 
 
 def _report_interrupt(console: Any, error: KeyboardInterrupt) -> int:
-    """Print how to continue; return the exit code."""
+    """Print how to resume; return the exit code."""
     from contextlib import suppress
 
     from turnwise.training.stop_signals import exit_code
 
     with suppress(OSError):  # the terminal may be closed
-        console.print("\nStopped. The same command continues the run.")
+        console.print("\nStopped. The same command resumes the run.")
     return exit_code(error)

@@ -88,7 +88,7 @@ class TrainStep:
             raise error
         if self.micro_batch_size == 1 or self._plan.workers.world_size > 1:
             raise UserError(
-                f"A step no longer fits into memory. {REDUCE_MEMORY_HINT} The same command continues the run."
+                f"A step no longer fits into memory. {REDUCE_MEMORY_HINT} The same command resumes the run."
             ) from error
         self._plan.base.model.module.zero_grad(set_to_none=True)
         self._checkpoints.state.micro_batch_size = self.micro_batch_size // 2

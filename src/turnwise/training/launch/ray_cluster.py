@@ -46,7 +46,7 @@ def run_on_ray(
         address: host:port of the cluster, "auto" for the one this machine is part of, "local" for a new one.
         num_workers: number of workers; each has a GPU if the cluster has enough of them.
         overwrite: replace an existing output folder, once the new model is complete.
-        restart: discard an unfinished run instead of continuing it.
+        restart: discard an unfinished run instead of resuming it.
         hooks: receive the preflight report and the events of training.
 
     Raises:
@@ -150,7 +150,7 @@ def _forward_events(
     if stop_sent and training.exception() is None:
         raise TrainingInterrupted(signum())
     raise TurnwiseError(
-        f"The workers failed {MAX_FAILURES + 1} times: {training.exception()}. The same command continues from the "
+        f"The workers failed {MAX_FAILURES + 1} times: {training.exception()}. The same command resumes from the "
         "last checkpoint."
     )
 

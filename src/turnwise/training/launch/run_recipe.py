@@ -40,7 +40,7 @@ def run_recipe(
     Args:
         recipe: the recipe.
         overwrite: replace an existing output folder, once the new model is complete.
-        restart: discard an unfinished run instead of continuing it.
+        restart: discard an unfinished run instead of resuming it.
         hooks: receive the events of the run, besides the metrics file and TensorBoard.
         device: device to train on; None uses a GPU if there is one.
         stop: polled after every step by every worker; True writes a checkpoint and ends the run, as Ctrl-C does.
