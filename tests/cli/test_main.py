@@ -64,10 +64,14 @@ def test_version_prints_the_version(turnwise):
 @pytest.mark.parametrize("command", ["chat", "serve"])
 def test_every_declared_parameter_has_a_flag_with_its_description(command, turnwise):
     options = {option for param in typer.main.get_command(app).commands[command].params for option in param.opts}
-    assert {f"--{name.replace('_', '-')}" for name, spec in PARAMETER_SPECS.items() if spec.has_cli_flag} <= options
+    flags = {name: f"--{name.replace('_', '-')}" for name, spec in PARAMETER_SPECS.items() if spec.has_cli_flag}
+    assert set(flags.values()) <= options
     help_text = " ".join(turnwise(command, "--help")[1].replace("│", " ").split())
     for spec in PARAMETER_SPECS.values():
-        assert (spec.description in help_text) == spec.has_cli_flag
+        description = spec.description
+        for name, flag in flags.items():
+            description = description.replace(f"'{name}'", flag)  # the help names flags, not fields
+        assert (description in help_text) == spec.has_cli_flag
 
 
 def test_all_commands_that_read_dialogues_have_the_same_flags_for_reading():
