@@ -4,8 +4,8 @@ import codecs
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from turnwise.data.encoding import TranscodedFile, guess_encoding
 from turnwise.data.rows import BadRow, FileSample, NumberedLine
+from turnwise.data.text_encoding import TranscodedFile, guess_encoding
 
 MAX_LINE_BYTES = 64 * 2**20  # a longer "line" is not a data row; a decompressed line may be endless
 SAMPLE_BYTES = 64 * 2**10

@@ -10,13 +10,13 @@ from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.data import containers, formats
 from turnwise.data.compression import DamagedFile, open_decompressed
 from turnwise.data.containers import Container
-from turnwise.data.encoding import transcode_to_utf8
 from turnwise.data.formats import Format
 from turnwise.data.lines import take_sample
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.read_options import ReadOptions
 from turnwise.data.rows import BadRow, FileSample, NumberedValue, RowError, RowResult
 from turnwise.data.signatures import identify_file
+from turnwise.data.text_encoding import transcode_to_utf8
 
 MAX_INSPECTED = 50  # rows looked at to detect the format, as some may be broken
 HEAD_BYTES = 2**16

@@ -19,12 +19,12 @@ from turnwise.core.errors import InvalidData
 from turnwise.data.compression import DamagedFile
 from turnwise.data.data_files import list_data_files, list_split_files
 from turnwise.data.dataset_info import read_dataset_info
-from turnwise.data.encoding import check_encoding
 from turnwise.data.open_rows import OpenRows, check_format, open_rows
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.read_options import ReadOptions
 from turnwise.data.rows import BadRow, Record, RowResult, SpeakerNotFound, UnreadableFile
 from turnwise.data.split_folders import SplitName
+from turnwise.data.text_encoding import check_encoding
 
 MAX_RECORDED_BAD_ROWS = 1000  # per pass; further ones are only counted
 
