@@ -181,7 +181,7 @@ def test_a_missing_gpu_is_reported(turnwise, model_folder, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     code, _, err = turnwise("chat", model_folder, "--prompt", "Hi", "--device", "cuda")
     assert code == 2
-    assert "no GPU" in err
+    assert "PyTorch finds no usable GPU. Use --device cpu." in err
 
 
 # chat --prompt
