@@ -72,12 +72,12 @@ class TestRejectedBeforeTheFirstQuery:
 
     def test_fail_if_worse_without_a_possible_verdict(self, model_folder, data):
         arguments = (model_folder, "--data", data, "--fail-if-worse")
-        message = "needs a metric that counts for the verdict; bleu does not"
+        message = "needs a metric that counts for the verdict; bleu cannot decide it"
         with pytest.raises(UserError, match=f"{message}.*chrf"):
             run(*arguments, "--metrics", "bleu", "--against", model_folder)
         with pytest.raises(UserError, match=message):  # success counts, but has no samples in this data
             run(*arguments, "--metrics", "bleu,success", "--against", model_folder)
-        with pytest.raises(UserError, match="needs --against"):
+        with pytest.raises(UserError, match="needs a model to compare with: add --against MODEL"):
             run(*arguments, "--metrics", "chrf")
 
     def test_quantization_of_a_baseline(self, model_folder, data):

@@ -196,7 +196,7 @@ def test_gpt2_tensor_names_may_lack_the_prefix(published, tmp_path):
         ("llama", "untied", {"partial_rotary_factor": 0.5}, "part of a head"),
         ("llama", "untied", {"rope_parameters": {"full_attention": {"rope_theta": 1.0}}}, "by layer"),
         ("llama", "untied", {"quantization_config": {"quant_method": "gptq"}}, "quantized"),
-        ("llama", "untied", {"num_key_value_heads": 3}, "cannot be shared"),
+        ("llama", "untied", {"num_key_value_heads": 3}, "must be a multiple of 'num_kv_heads'"),
         ("llama", "untied", {"head_dim": 7}, "even head size"),
         ("llama", "untied", {"hidden_size": "wide"}, "'hidden_size' should be"),
         ("llama", "untied", {"num_attention_heads": 0}, "'num_attention_heads' should be"),
@@ -210,10 +210,10 @@ def test_gpt2_tensor_names_may_lack_the_prefix(published, tmp_path):
             "'rms_norm_eps' should be",
         ),
         ("mistral", "windowed", {"layer_types": ["full_attention"] * 4}, "'layer_types'"),
-        ("qwen2", "full attention", {"layer_types": ["full_attention"] * 3}, "3 layers of 4"),
+        ("qwen2", "full attention", {"layer_types": ["full_attention"] * 3}, "has 3 entries; the model has 4 layers"),
         ("qwen2", "full attention", {"layer_types": ["chunked_attention"] * 4}, "'chunked_attention'"),
         ("qwen2", "full attention", {"layer_types": ["sliding_attention"] * 4}, "no 'sliding_window'"),
-        ("smollm3", "every fourth", {"no_rope_layers": [1, 0]}, "2 layers of 4"),
+        ("smollm3", "every fourth", {"no_rope_layers": [1, 0]}, "has 2 entries; the model has 4 layers"),
         ("gpt2", "tied", {"activation_function": "relu"}, "'relu' is not supported"),
         ("gpt2", "tied", {"scale_attn_by_inverse_layer_idx": True}, "'scale_attn_by_inverse_layer_idx'"),
         ("gpt2", "tied", {"scale_attn_weights": False}, "'scale_attn_weights'"),
@@ -236,5 +236,5 @@ def test_an_unknown_model_type_is_rejected_with_a_suggestion(published, tmp_path
 
 
 def test_a_decoder_config_rejects_sizes_that_do_not_match(tiny_config):
-    with pytest.raises(InvalidParameter, match="cannot be shared"):
+    with pytest.raises(InvalidParameter, match="must be a multiple of 'num_kv_heads'"):
         tiny_config.__class__(**{**_fields(tiny_config), "num_kv_heads": 3})

@@ -96,7 +96,7 @@ BODIES = [
     (request(max_completion_tokens=-3), 400, "invalid_parameter", "max_completion_tokens", "tokens' must be at"),
     (request(max_tokens=3, max_completion_tokens=4), 400, "invalid_parameter", "max_tokens", "differ"),
     (request(stop=["a"] * 5), 400, "invalid_parameter", "stop", "at most 4 entries, got 5"),
-    (request(stop=[""]), 400, "invalid_parameter", "stop", "not empty"),
+    (request(stop=[""]), 400, "invalid_parameter", "stop", "non-empty strings"),
     (request(stop=7), 400, "invalid_parameter", "stop", "must be a str"),
     (request(stream="yes"), 400, "invalid_type", "stream", "must be true or false"),
     (request(stream=1), 400, "invalid_type", "stream", "must be true or false"),

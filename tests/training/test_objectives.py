@@ -593,5 +593,5 @@ class TestPreferences:
         assert kto.balance_labels("rating", np.array([1, 1], np.float32)).tolist() == [1.0, 1.0]
 
     def test_an_answer_without_a_label_is_rejected(self, renderer):
-        with pytest.raises(InvalidData, match="no label"):
+        with pytest.raises(InvalidData, match="no rating"):
             encoded(kto, FOUR[:1], renderer)

@@ -89,7 +89,7 @@ class TestReplies:
     def test_replies_without_an_end_are_dropped(self, untrained, tokenizer):
         """A model with random weights never ends a reply."""
         recipe = make_recipe({"train": "none", "replay_ratio": 0.5}, training={"max_seq_len": 64})
-        with pytest.raises(InvalidData, match="the base model completed none"):
+        with pytest.raises(InvalidData, match="The base model finished no replay reply"):
             list(SelfDistillReplay(recipe, untrained, Renderer.from_tokenizer(tokenizer)).dialogues(10))
 
     def test_progress_is_reported(self, box):
@@ -271,5 +271,5 @@ def test_prompts_without_a_user_turn_are_rejected(tmp_path):
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"messages": [{"role": "assistant", "content": "Hello."}]}\n')
     recipe = make_recipe({"train": "none", "replay_ratio": 0.5, "replay_prompts": str(path)})
-    with pytest.raises(InvalidData, match="none has a user turn that fits"):
+    with pytest.raises(InvalidData, match="No replay prompt has a user turn that fits"):
         list(generate_replay(recipe, load_base_model(recipe), 1_000.0))

@@ -82,7 +82,7 @@ class SelfDistillReplay:
         """Yield up to `count` prompts with the model's replies. Raises as `generate_replay` does."""
         prompts = list(islice(filter(self._fits, self._prompts()), count))
         if not prompts:
-            raise InvalidData("No replay prompt fits into 'training.max_seq_len'.")
+            raise InvalidData("No replay prompt has a user turn that fits into 'training.max_seq_len'.")
         has_reply = False
         for prompt, text in self._replies(prompts):
             if text.strip():
