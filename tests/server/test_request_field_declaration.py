@@ -108,8 +108,7 @@ def files_with(*words: str) -> set[str]:
 
 
 def test_a_field_is_declared_in_two_files():
-    # `core/inference.py` has the priority of the engine's request.
-    assert files_with("priority") - {"core/inference.py"} == {"core/chat_request.py", "server/schema/common_fields.py"}
+    assert files_with("priority") == {"core/scheduling_options.py", "server/schema/common_fields.py"}
 
 
 def test_a_field_with_a_report_is_declared_in_four_files():
