@@ -59,7 +59,7 @@ class GenerationRequest:
         num_return_sequences: number of answers to return, best first; only beam search supports more than 1.
         scope: prefix-cache namespace: the `cache_scope` of `scheduling`, to which engines add the adapter or the input
             of the encoder. Only requests with the same scope share KV blocks, which avoids a timing side channel.
-        scheduling: tenant, for round-robin fairness, and priority.
+        scheduling: scheduling options: the tenant, for round-robin fairness, and the order of its requests.
         prediction: predicted output, as token ids; used as a draft.
         encoder_ids: input of the encoder, for encoder-decoders; `prompt_ids` are then the decoder's start tokens.
         adapter: name of a LoRA adapter; empty for none.
