@@ -37,16 +37,16 @@ class TestMerging:
         base = base_folder if of == "ours" else neox_folder
         recipe = method_recipe(LORA, model={"from": str(base)})
         run_recipe(recipe, device=CPU)
-        merged, again = tmp_path / "whole", tmp_path / "again"
-        assert self.merge(recipe.out, "--out", merged).exit_code == 0
-        assert self.merge(recipe.out, "--unmerge", merged, "--out", again).exit_code == 0
-        first, merged, last = (load_file(folder / "model.safetensors") for folder in (base, merged, again))
+        merged_folder, again = tmp_path / "whole", tmp_path / "again"
+        assert self.merge(recipe.out, "--out", merged_folder).exit_code == 0
+        assert self.merge(recipe.out, "--unmerge", merged_folder, "--out", again).exit_code == 0
+        first, merged, last = (load_file(folder / "model.safetensors") for folder in (base, merged_folder, again))
         adapted = [name for name in first if (merged[name] - first[name]).abs().max() > 1e-3]
         assert adapted
         assert all((last[name] - first[name]).abs().max() < 1e-5 for name in first)
         ids = torch.tensor([list(range(6, 30))])
 
-        theirs = transformers.AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(merged_folder, dtype=torch.float32)
         with torch.inference_mode():
             if of == "ours":
                 torch.testing.assert_close(
@@ -102,7 +102,7 @@ class TestServing:
                 url = stack.enter_context(serve_in_thread(create_app(services, default=next(iter(services)))))
                 client = openai.OpenAI(base_url=f"{url}/v1", api_key="-")
                 assert {model.id for model in client.models.list()} >= folders.keys()
-                return {name: self.asked(client, name) for name in folders}
+                return {name: self.request(client, name) for name in folders}
 
         return ask
 

@@ -217,8 +217,8 @@ class TestInterruptedRuns:
     def test_a_second_ctrl_c_interrupts_immediately(self, values, tmp_path):
         class Impatient(Interrupting):
             def on_step_end(self, report):
-                super().step(report)
-                super().step(report)
+                super().on_step_end(report)
+                super().on_step_end(report)
 
         with pytest.raises(KeyboardInterrupt):
             run(long_run(values, max_steps=8), hooks=[Impatient(at=5)])

@@ -77,7 +77,7 @@ class TestSaveDtype:
             errors = torch.cat([(exact[name] - saved[name]).abs().flatten() for name in exact if ".qkv." in name])
             largest = max(float((exact[name] - saved[name]).abs().max()) for name in exact)
             assert errors.mean() > 0
-            assert f"by {largest:.1e} at most" in " ".join(result.stderr.split())
+            assert f"and {largest:.1e} at most" in " ".join(result.stderr.split())
 
     def test_a_weight_too_large_for_the_dtype_is_rejected(self, base_folder):
         module = checkpoint.load(base_folder, dtype=torch.float32).module

@@ -233,7 +233,7 @@ class TestErrors:
 
     def test_a_value_out_of_range_is_rejected(self, chats, base_folder, out):
         message = refused(InvalidParameter, chats, "--base-model", base_folder, "--out", out, "--learning-rate", 3)
-        assert "'training.learning_rate' should be less than 1, got 3.0." in message
+        assert "--learning-rate: should be less than 1, got 3.0." in message
 
     def test_an_unknown_objective_is_rejected(self, chats, base_folder, out):
         message = refused(InvalidParameter, chats, "--base-model", base_folder, "--out", out, "--objective", "sfd")
