@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tool_templates import HERMES, LLAMA, MISTRAL, SPECIAL, TAGS
 
@@ -17,7 +17,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool
 from turnwise.text import tool_call_formats
 from turnwise.text.constraints.grammar_compiler import GrammarCompiler
-from turnwise.text.constraints.tool_call_grammar import build_tool_call_grammar
+from turnwise.text.constraints.tool_call_grammar import RAW_CLOSING, build_tool_call_grammar
 from turnwise.text.streaming.tool_call_parser import ToolCallParser
 from turnwise.text.tokenization.llguidance_tokenizer import LLGuidanceTokenizer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -162,8 +162,19 @@ def test_a_response_is_parsed_independently_of_its_chunks(response):
         assert parser.is_complete == bool(expected)
 
 
+CLOSING_IN_INPUT = "\n}\n</tool_call>"
+CUT_IN_INPUT = (
+    tool_call_formats.load_format("hermes"),
+    f'<tool_call>\n{{"name": "sum", "arguments": \n{CLOSING_IN_INPUT}\n}}\n</tool_call>',
+    "",
+    [("sum", "custom", CLOSING_IN_INPUT)],
+    [],
+)
+
+
 @quick
 @given(responses(), st.integers(0, 200))
+@example(CUT_IN_INPUT, len(CUT_IN_INPUT[1]) - len(CLOSING_IN_INPUT))
 def test_a_truncated_response_is_parsed_to_prefixes_without_markers(response, length):
     call_format, text, expected_content, expected, cuts = response
     text = text[:length]
@@ -175,7 +186,12 @@ def test_a_truncated_response_is_parsed_to_prefixes_without_markers(response, le
     assert [call[:2] for call in parsed_calls] == [call[:2] for call in expected[: len(parsed_calls)]]
     for (_, _, prefix), (_, _, arguments) in zip(parsed_calls, expected, strict=False):
         assert arguments.startswith(prefix.removesuffix("\ufffd"))
-    assert parser.is_complete <= (parsed_calls == expected[: len(parsed_calls)])
+    if parser.is_complete:
+        *_, (_, _, arguments) = parsed_calls
+        expected_arguments = expected[len(parsed_calls) - 1][2]
+        # A raw input may contain the closing. Cut after it, the text is that of a complete call with a shorter input.
+        is_closed_early = expected_arguments.startswith(f"{arguments}{RAW_CLOSING}{call_format.closing}")
+        assert arguments == expected_arguments or is_closed_early
 
 
 @quick
