@@ -19,10 +19,14 @@ class PromptFilter:
 
     def accept(self, history: tuple[Message, ...]) -> bool:
         """Return True, and remember the prompt, if it may be used."""
-        if history in self._accepted or not self._excluded.isdisjoint(_typo_keys(history[-1].content)):
+        if history in self._accepted or self.is_golden_question(history[-1].content):
             return False
         self._accepted.add(history)
         return True
+
+    def is_golden_question(self, text: str) -> bool:
+        """True if the golden set has this question, exactly or with one typo."""
+        return not self._excluded.isdisjoint(_typo_keys(text))
 
 
 def _typo_keys(text: str) -> set[str]:
