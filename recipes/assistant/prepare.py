@@ -1,7 +1,7 @@
 """Generates the training files of the default model's adapter: prepare.py DATA OUT
 
-DATA is a folder with the open sets named in README.md beside this file; OUT receives `train.jsonl`, `replay_prompts.jsonl`
-and one `valid_*.jsonl` per domain. Everything is seeded: the same DATA gives the same files.
+DATA is a folder with the open sets named in README.md beside this file; OUT receives `train.jsonl` and one
+`valid_*.jsonl` per domain. Everything is seeded: the same DATA gives the same files.
 """
 
 import random

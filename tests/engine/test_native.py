@@ -21,6 +21,7 @@ from turnwise.engine.native import native_runner as runner_file
 from turnwise.engine.native.library import libraries, library
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.native.sources import VARIANTS, file_name
+from turnwise.engine.native.structs import WeightFormat
 from turnwise.engine.runners.model_runner import make_runner, preferred_dtype
 from turnwise.engine.runners.torch_runner import TorchRunner
 from turnwise.models.decoder_config import RopeConfig
@@ -48,6 +49,11 @@ ODD = {
     "window of one": {"sliding_window": 1, "windowed_layers": frozenset({0, 1})},
     "window of seventeen": {"sliding_window": 17, "windowed_layers": frozenset({0})},
 }
+
+
+def head_format(sequences):
+    """Storage format of the LM head."""
+    return sequences.runner.packed.struct.lm_head.segments[0].format
 
 
 def with_random_biases(model):
@@ -86,7 +92,7 @@ def test_logits_equal_those_of_torch(name, is_bfloat16):
     if is_bfloat16:
         to_bfloat16(model)
     sequences = sequences_of(model, 3)
-    assert sequences.runner.packed.struct.lm_head.bits == (16 if is_bfloat16 else 32)
+    assert head_format(sequences) == (WeightFormat.BFLOAT16 if is_bfloat16 else WeightFormat.FLOAT32)
     conversations = prompts([50, 1, 18])
     expected = torch.stack([next_logits(model, ids) for ids in conversations])
     torch.testing.assert_close(sequences.forward([2, 0, 1], conversations), expected, rtol=1e-4, atol=1e-4)
@@ -161,7 +167,7 @@ def test_weights_packed_as_bfloat16_give_the_same_bits_as_float32(monkeypatch):
     is_bfloat16 = sequences_of(MODEL, 1)
     monkeypatch.setattr("turnwise.engine.native.packed_model._is_exact_in_bfloat16", lambda name, weights: False)
     full = sequences_of(MODEL, 1)
-    assert (is_bfloat16.runner.packed.struct.lm_head.bits, full.runner.packed.struct.lm_head.bits) == (16, 32)
+    assert (head_format(is_bfloat16), head_format(full)) == (WeightFormat.BFLOAT16, WeightFormat.FLOAT32)
     assert torch.equal(is_bfloat16.forward([0], [prompt]), full.forward([0], [prompt]))
 
 

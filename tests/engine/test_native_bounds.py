@@ -24,7 +24,7 @@ MODEL = make_decoder(context=64)
 EXTREMES = [-(2**31), -5, -1, 0, 1, 3, 2**16, 2**24 + 1, 2**31 - 1]
 
 
-FLAGS = {"is_layer_norm", "is_gelu", "is_embed_bf16", "uses_rope", "is_gated"}  # any integer is valid
+FLAGS = {"is_layer_norm", "is_gelu", "uses_rope", "is_gated"}  # any integer is valid
 
 
 def entries(ids=(1, 2, 3), blocks=(0, 1), start=0, num_outputs=1):

@@ -108,6 +108,12 @@ class Checkpoint:
         """One of our tensors on the CPU, in its stored dtype or, if an adapter changes it, in float32."""
         return self._mappings[name].from_hf(self._get_tensor)
 
+    def block_formats(self, name: str) -> None:
+        """None: the weights are floats."""
+
+    def quantized(self, name: str) -> None:
+        """None: the weights are floats."""
+
     def decoder(self) -> Decoder:
         """A decoder with all weights."""
         with torch.device("meta"):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.quantized_blocks import QuantizedBlocks
 
 
 class DecoderWeights(Protocol):
@@ -42,6 +43,15 @@ class DecoderWeights(Protocol):
 
     def tensor(self, name: str) -> Tensor:
         """One tensor in its stored dtype."""
+
+    def block_formats(self, name: str) -> tuple[str, ...] | None:
+        """Formats of the blocks that `quantized` returns, without reading them, or None."""
+
+    def quantized(self, name: str) -> tuple[QuantizedBlocks, ...] | None:
+        """The blocks of the matrices that this tensor is stacked from, as they are in a GGUF file.
+
+        None if one of them is not in a block format, or if the weights are not used as they are stored.
+        """
 
     def decoder(self) -> Decoder:
         """A decoder with all weights, in `dtype` on `device`."""
@@ -83,6 +93,12 @@ class ModuleWeights:
     def tensor(self, name: str) -> Tensor:
         """One tensor, shared with the decoder."""
         return self._parameters[name]
+
+    def block_formats(self, name: str) -> None:
+        """None: the weights are floats."""
+
+    def quantized(self, name: str) -> None:
+        """None: the weights are floats."""
 
     def decoder(self) -> Decoder:
         """The decoder itself."""

@@ -13,6 +13,7 @@ GROUP = 32  # inputs that share a scale of 4-bit weights
 # Integers that the largest weight of a group maps to in 4 bits, where the limit is 8: 7 gives coarser steps, 9 gives
 # finer steps and clips that weight.
 SCALE_CANDIDATES = (7.0, 8.0, 9.0)
+MAX_SCALE = 65504.0  # largest float16
 CHUNK_ELEMENTS = 2**19  # quantized at a time, so that intermediate results stay in the processor's cache
 
 
@@ -26,7 +27,7 @@ def quantize_weight(weight_OI: Tensor, bits: int, group: int) -> tuple[Tensor, T
 
     Returns:
         The integers `(O, I)` as uint8, and the scales as float32: with 8 bits `(O, 1)`, with 4 bits `(O, G)` and exact
-        in bfloat16.
+        in float16, as in ggml's format Q4_0.
     """
     outputs, inputs = weight_OI.shape
     quantized_OI = torch.empty(outputs, inputs, dtype=torch.uint8)
@@ -61,7 +62,7 @@ def _quantize_4bit(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
         integers = _round_4bit(weight_OGI, largest_OG1 / -candidate)
         products = (weight_OGI * integers).sum(-1, keepdim=True)
         fitted = products * _reciprocal(integers.square_().sum(-1, keepdim=True))
-        scale = fitted.bfloat16().float()
+        scale = fitted.clamp(-MAX_SCALE, MAX_SCALE).half().float()
         error = _round_4bit(weight_OGI, scale).mul_(scale).sub_(weight_OGI).square_().sum(-1, keepdim=True)
         is_better = error < least_error
         best_scale, least_error = torch.where(is_better, scale, best_scale), torch.where(is_better, error, least_error)

@@ -30,6 +30,10 @@ class Decoder {
         : m_(model), layers_(model.layers, model.layers + model.num_layers), pool_(threads), scratch_(threads) {
         max_inputs_ = std::max({m_.hidden_size, m_.intermediate_size, m_.num_heads * m_.head_dim});
         qkv_width_ = num_panels(layers_[0].qkv) * PANEL;
+        has_integer_weights_ = has_integers(m_.lm_head);
+        for (const LayerWeights& layer : layers_)
+            for (const PackedMatrix* matrix : {&layer.qkv, &layer.out, &layer.up, &layer.down})
+                has_integer_weights_ |= has_integers(*matrix);
     }
 
     // Writes the logits (output rows, V), or hidden states (output rows, C), to `out`.
@@ -87,14 +91,19 @@ class Decoder {
 
     void grow_linear_buffers(size_t rows) {
         for (auto& scratch : scratch_) grow(scratch.panel, size_t(max_inputs_) * PANEL);
-        if (m_.lm_head.bits > 8) return;
+        if (!has_integer_weights_) return;
         const size_t max_groups = rows * num_groups(max_inputs_);
         grow(quantized_values_, max_groups * GROUP);
         grow(quantized_scales_, max_groups);
-        grow(quantized_sums_, max_groups);
+        grow(quantized_half_sums_, 2 * max_groups);
     }
 
     static int num_panels(const PackedMatrix& matrix) { return (matrix.outputs + PANEL - 1) / PANEL; }
+
+    static bool has_integers(const PackedMatrix& matrix) {
+        return std::any_of(matrix.segments, matrix.segments + matrix.num_segments,
+                           [](const MatrixSegment& segment) { return is_integer(segment.format); });
+    }
 
     // ---- Linear layers
 
@@ -102,10 +111,11 @@ class Decoder {
     // are handled one after the other by the same thread.
     template <class Epilogue>
     void multiply(const float* x, int rows, const PackedMatrix& matrix, Epilogue epilogue) {
-        const QuantizedRows quantized = matrix.bits > 8 ? QuantizedRows{} : quantize_rows(x, rows, matrix);
+        const bool is_quantized = has_integers(matrix);
+        const QuantizedRows quantized = is_quantized ? quantize_rows(x, rows, matrix) : QuantizedRows{};
         // Reading the weights costs about as much as one row of multiplications, hence rows + 1. Quantized weights are
         // smaller and an instruction multiplies more of them: about half the cost.
-        const int64_t cost = int64_t(matrix.inputs) * matrix.outputs * (rows + 1) / (matrix.bits > 8 ? 1 : 2);
+        const int64_t cost = int64_t(matrix.inputs) * matrix.outputs * (rows + 1) / (is_quantized ? 2 : 1);
         const int panels = num_panels(matrix), blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
         const int padded_panels = (panels + SINGLE_ROW_PANELS - 1) / SINGLE_ROW_PANELS * SINGLE_ROW_PANELS;
         static_assert(SINGLE_ROW_PANELS % 2 == 0, "a gate panel and its up panel must be in one chunk");
@@ -116,25 +126,41 @@ class Decoder {
                 const int block = from / padded_panels;
                 to = std::min(last, (block + 1) * padded_panels);
                 const int start = block * ROW_BLOCK, end = std::min(rows, start + ROW_BLOCK);
-                const auto thread_epilogue = [&](int row, int panel, float* sums) { epilogue(row, panel, sums, thread); };
-                const auto run_tiles = [&](auto kernel) {
-                    TiledLinear<decltype(kernel), decltype(thread_epilogue)>(kernel, start, end, thread_epilogue)
-                        .run(from - block * padded_panels, std::min(panels, to - block * padded_panels));
-                };
-                float* panel_buffer = scratch_[thread].panel.data();
-                switch (matrix.bits) {
-                    case 32: run_tiles(FloatKernel<float>(x, matrix.inputs, matrix.weights, panel_buffer)); break;
-                    case 16: run_tiles(FloatKernel<uint16_t>(x, matrix.inputs, matrix.weights, panel_buffer)); break;
-                    case 8: run_tiles(QuantizedKernel<8>(quantized, matrix.inputs, matrix.weights, matrix.scales)); break;
-                    default: run_tiles(QuantizedKernel<4>(quantized, matrix.inputs, matrix.weights, matrix.scales));
+                const int first_panel = from - block * padded_panels;
+                const int end_panel = std::min(panels, to - block * padded_panels);
+                int segment_start = 0;  // first panel of the segment
+                for (int i = 0; i < matrix.num_segments; segment_start += matrix.segments[i++].num_panels) {
+                    const MatrixSegment& segment = matrix.segments[i];
+                    const int run_from = std::max(first_panel - segment_start, 0);
+                    const int run_to = std::min(end_panel - segment_start, segment.num_panels);
+                    if (run_from >= run_to) continue;
+                    const auto panel_epilogue = [&, segment_start](int row, int panel, float* sums) {
+                        epilogue(row, segment_start + panel, sums, thread);
+                    };
+                    float* panel_buffer = scratch_[thread].panel.data();
+                    with_format(segment.format, [&](auto format) {
+                        const auto kernel = make_kernel<decltype(format)::value>(x, quantized, matrix.inputs, segment,
+                                                                                 panel_buffer);
+                        TiledLinear<std::decay_t<decltype(kernel)>, decltype(panel_epilogue)>(kernel, start, end, panel_epilogue)
+                            .run(run_from, run_to);
+                    });
                 }
             }
         }, SINGLE_ROW_PANELS);
     }
 
+    // The tile kernel of a format: over float activations `x`, or over quantized ones.
+    template <int FORMAT>
+    static auto make_kernel(const float* x, QuantizedRows quantized, int inputs, const MatrixSegment& segment,
+                            float* panel_buffer) {
+        if constexpr (FORMAT == FLOAT32) return FloatKernel<float>(x, inputs, segment.weights, panel_buffer);
+        else if constexpr (FORMAT == BFLOAT16) return FloatKernel<uint16_t>(x, inputs, segment.weights, panel_buffer);
+        else return QuantizedKernel<FORMAT>(quantized, inputs, segment);
+    }
+
     // Quantizes activations; the result is valid until the next call.
     QuantizedRows quantize_rows(const float* x, int rows, const PackedMatrix& matrix) {
-        QuantizedRows quantized{quantized_values_.data(), quantized_scales_.data(), quantized_sums_.data()};
+        QuantizedRows quantized{quantized_values_.data(), quantized_scales_.data(), quantized_half_sums_.data()};
         const int row_groups = num_groups(matrix.inputs);
         pool_.run(rows * row_groups, int64_t(rows) * matrix.inputs * 4, [&](int from, int to, int) {
             for (int index = from; index < to; index++) {
@@ -325,10 +351,7 @@ class Decoder {
 
     void embed(int32_t id, int32_t position, float* out) const {
         const int C = m_.hidden_size;
-        const size_t offset = size_t(id) * C;
-        for (int i = 0; i < C; i += WIDTH)
-            store(out + i, m_.is_embed_bf16 ? load_as_float((const uint16_t*)m_.embed + offset + i)
-                                            : load_as_float((const float*)m_.embed + offset + i));
+        dequantize_output(m_.embed, id, out);
         if (m_.position_embed)
             for (int i = 0; i < C; i++) out[i] += m_.position_embed[size_t(position) * C + i];
     }
@@ -403,12 +426,13 @@ class Decoder {
     ThreadPool pool_;
     std::vector<Scratch> scratch_;  // one per thread
     int max_inputs_, qkv_width_, score_stride_ = 0;
+    bool has_integer_weights_;
     // Activations: the residual stream (R, C), its normalised copy (R, C), queries, keys and values (R, qkv_width),
     // outputs of attention (R, H D), of the gate and up projection (R, F), and of lora_A (R, max_lora_rank).
     std::vector<float> x_, normed_, qkv_, attention_, intermediate_, lora_hidden_;
     std::vector<int8_t> quantized_values_;  // buffers of QuantizedRows
     std::vector<float> quantized_scales_;
-    std::vector<int32_t> quantized_sums_;
+    std::vector<int32_t> quantized_half_sums_;
     std::vector<int32_t> sequences_, positions_;  // of the remaining rows
     std::vector<int> query_groups_;               // first row of each group, and the end of the last
 };

@@ -6,7 +6,6 @@ Shapes: O outputs, I inputs.
 import ctypes
 import math
 import mmap
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 MIN_MMAP_BYTES = 2**18  # larger arrays are allocated with mmap
-CHUNK_ELEMENTS = 2**19  # elements of a matrix that are converted at a time: 2 MB as float32
 
 
 class Packer:
@@ -42,30 +40,15 @@ class Packer:
         by_panel = (-1, self._panel, gate.shape[1])
         return torch.stack([gate.view(by_panel), up.view(by_panel)], dim=1).view(-1, gate.shape[1])
 
-    def iterate_chunks(
-        self, weight_OI: Tensor, dtype: torch.dtype, *, is_gate_up: bool
-    ) -> Iterator[tuple[int, Tensor]]:
-        """Convert a matrix a few panels at a time with `pad_rows`, or with `interleave_gate_up`.
+    def panel_rows(self, outputs: int, *, is_gate_up: bool) -> NDArray[np.int64]:
+        """Row of the matrix for each output in panel order; -1 for the zero rows that fill the last panel.
 
-        Args:
-            weight_OI: the matrix, of any dtype.
-            dtype: the dtype to round to first.
-            is_gate_up: True for a fused gate and up projection.
-
-        Yields:
-            The number of the chunk's first panel, and its rows as float32.
+        With `is_gate_up` the matrix is a fused gate and up projection, whose panels alternate.
         """
-        halves = weight_OI.chunk(2) if is_gate_up else (weight_OI,)
-        panels_per_chunk = max(1, CHUNK_ELEMENTS // (len(halves) * self._panel * max(1, weight_OI.shape[1])))
-        step = panels_per_chunk * self._panel
-        for start in range(0, len(halves[0]), step):
-            rows = torch.cat([half[start : start + step] for half in halves]).to(dtype)
-            panel_rows = self.interleave_gate_up(rows) if is_gate_up else self.pad_rows(rows)
-            yield start // self._panel * len(halves), panel_rows
-
-    def count_panels(self, outputs: int, *, is_gate_up: bool) -> int:
-        """Number of panels that `iterate_chunks` yields for a matrix with `outputs` rows."""
-        return 2 * -(-outputs // 2 // self._panel) if is_gate_up else -(-outputs // self._panel)
+        num_parts = 2 if is_gate_up else 1
+        rows = np.arange(outputs, dtype=np.int64).reshape(num_parts, -1)
+        padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % self._panel)), constant_values=-1)
+        return padded.reshape(num_parts, -1, self._panel).swapaxes(0, 1).reshape(-1)
 
     def in_panels(self, padded_OI: Tensor) -> NDArray[np.float32]:
         """Transpose each panel of padded rows: `(O / panel, I, panel)`."""

@@ -4,13 +4,13 @@
 // the groups are scaled and added as floats in ascending order. The scales of a row come from that row alone, so its outputs
 // do not depend on the other rows.
 //
-// Weights are stored with OFFSET added, because the multiply-add instructions of x86 need one unsigned factor:
-// sum((w + OFFSET) x) - OFFSET sum(x) = sum(w x). Layout of a panel: (inputs / 4, PANEL, 4) bytes, four consecutive inputs of
+// Weights of formats without a minimum are stored with OFFSET added, because the multiply-add instructions of x86 need one
+// unsigned factor: sum((w + OFFSET) x) - OFFSET sum(x) = sum(w x). Layout of a panel: (inputs / 4, PANEL, 4) bytes, four consecutive inputs of
 // an output side by side, as these instructions read them. With 4 bits, a byte holds the weight of one step of four inputs in
 // its low half, and that of the next step in its high half.
 #pragma once
 
-#include "linear.hpp"
+#include "weight_formats.hpp"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -18,19 +18,13 @@
 
 namespace turnwise {
 
-constexpr int GROUP = 32;  // inputs that share a scale
-constexpr int STEP = 4;    // inputs of one multiply-add instruction
-
 typedef uint8_t ByteVec __attribute__((vector_size(4 * WIDTH)));   // STEP unsigned weights of WIDTH outputs
-typedef int8_t Int8Vec __attribute__((vector_size(WIDTH)));
-
-inline int num_groups(int inputs) { return (inputs + GROUP - 1) / GROUP; }
 
 // Activations as integers from -127 to 127, each row padded with zeros to a multiple of GROUP.
 struct QuantizedRows {
-    int8_t* values;  // (rows, groups, GROUP)
-    float* scales;   // (rows, groups)
-    int32_t* sums;   // (rows, groups), sums of `values`
+    int8_t* values;      // (rows, groups, GROUP)
+    float* scales;       // (rows, groups)
+    int32_t* half_sums;  // (rows, groups, 2), sums of the first and the second half of a group's `values`
 
     // Quantize one group of one row. `index` counts groups over all rows; `x` has `count` inputs, GROUP at most.
     void set_group(size_t index, const float* x, int count) {
@@ -45,17 +39,19 @@ struct QuantizedRows {
         float max = maxima[0];
         for (int i = 1; i < WIDTH; i++) max = std::max(max, maxima[i]);
         const float factor = max > 0 ? 127.0f / max : 0.0f;
-        IntVec total = {};
+        IntVec totals[2] = {};
         for (int i = 0; i < GROUP; i += WIDTH) {
             const Vec shifted = load<Vec>(x + i) * factor + ROUNDING_SHIFT;
             const IntVec rounded = bit_cast<IntVec>(shifted) - ROUNDING_SHIFT_BITS;
-            total += rounded;
+            totals[2 * i / GROUP] += rounded;
             const Int8Vec narrow = __builtin_convertvector(rounded, Int8Vec);
             std::memcpy(values + index * GROUP + i, &narrow, sizeof narrow);
         }
         scales[index] = max / 127.0f + horizontal_sum(nonfinite);
-        sums[index] = 0;
-        for (int i = 0; i < WIDTH; i++) sums[index] += total[i];
+        for (int half = 0; half < 2; half++) {
+            half_sums[2 * index + half] = 0;
+            for (int i = 0; i < WIDTH; i++) half_sums[2 * index + half] += totals[half][i];
+        }
     }
 };
 
@@ -109,18 +105,18 @@ struct GroupDot {
 };
 #endif
 
-// The tile kernel for BITS-bit weights. Scales: 8 bits, one float per output; 4 bits, one bfloat16 per output and group,
-// (panels, groups, PANEL).
-template <int BITS>
+// The tile kernel for one integer format. The weights of a group are multiplied as integers; for each group (or half of it,
+// if it has two scales) the product is scaled, and a minimum m of the weights adds m sum(x).
+template <int FORMAT>
 class QuantizedKernel {
+    typedef FormatTraits<FORMAT> Traits;
+
   public:
     // Registers of a tile: sums of a group, sums of the row, weights; of the 32 of AVX-512, or 16.
     static constexpr int MAX_TILE_ROWS = WIDTH == 16 ? 8 : 4;
-    static constexpr int OFFSET = 1 << (BITS - 1);
-    static constexpr int GROUP_BYTES = GROUP * PANEL * BITS / 8;
 
-    QuantizedKernel(QuantizedRows x, int inputs, const void* matrix, const void* scales)
-        : x_(x), groups_(num_groups(inputs)), matrix_((const uint8_t*)matrix), scales_(scales) {}
+    QuantizedKernel(QuantizedRows x, int inputs, const MatrixSegment& segment)
+        : x_(x), groups_(num_groups(inputs)), segment_(segment) {}
 
     void begin_panel(int, int) {}
     void end_panel() {}
@@ -129,63 +125,73 @@ class QuantizedKernel {
     NOINLINE void tile(int row, int panel, float* out) const {
         constexpr int VECS = 2 * PANELS;  // vectors of outputs
         Vec sums[ROWS][VECS] = {};
-        const size_t panel_stride = size_t(groups_) * GROUP_BYTES;
-        const uint8_t* w = matrix_ + panel * panel_stride;
-        const int8_t* x = x_.values + size_t(row) * groups_ * GROUP;
-        for (int group = 0; group < groups_; group++) {
-            GroupDot<BITS> dots[ROWS][VECS];
-            // Two steps at a time, since one load of 4-bit weights has the weights of both.
-#pragma GCC unroll 4
-            for (int step = 0; step < GROUP / STEP; step += 2) {
-                ByteVec first[VECS], second[VECS];
-#pragma GCC unroll 8
-                for (int p = 0; p < VECS; p++)
-                    load_two_steps(w + (p / 2) * panel_stride + size_t(group) * GROUP_BYTES, step, p % 2, first[p], second[p]);
-#pragma GCC unroll 8
-                for (int r = 0; r < ROWS; r++) {
-                    const int8_t* inputs = x + (size_t(r) * groups_ + group) * GROUP + step * STEP;
-                    // int - IntVec{} broadcasts four inputs, as one 32-bit number, to all lanes.
-#pragma GCC unroll 8
-                    for (int p = 0; p < VECS; p++) dots[r][p].add(first[p], load<int32_t>(inputs) - IntVec{});
-#pragma GCC unroll 8
-                    for (int p = 0; p < VECS; p++) dots[r][p].add(second[p], load<int32_t>(inputs + STEP) - IntVec{});
-                }
-            }
-            Vec weight_scales[VECS];
-            if (BITS == 4) {
-#pragma GCC unroll 8
-                for (int p = 0; p < VECS; p++) {
-                    const size_t index = (size_t(panel + p / 2) * groups_ + group) * PANEL + (p % 2) * WIDTH;
-                    weight_scales[p] = load_as_float((const uint16_t*)scales_ + index);
-                }
-            }
-#pragma GCC unroll 8
-            for (int r = 0; r < ROWS; r++) {
-                const size_t index = size_t(row + r) * groups_ + group;
-                const int32_t correction = OFFSET * x_.sums[index];
-#pragma GCC unroll 8
-                for (int p = 0; p < VECS; p++) {
-                    const Vec dot = __builtin_convertvector(dots[r][p].total() - correction, Vec);
-                    sums[r][p] += dot * (BITS == 4 ? weight_scales[p] * x_.scales[index] : broadcast(x_.scales[index]));
-                }
-            }
-        }
+        const size_t panel_stride = size_t(groups_) * Traits::GROUP_BYTES;
+        const uint8_t* w = (const uint8_t*)segment_.weights + panel * panel_stride;
+        for (int group = 0; group < groups_; group++)
+#pragma GCC unroll 2
+            for (int sub = 0; sub < Traits::SUBGROUPS; sub++)
+                add_subgroup<ROWS, VECS>(row, panel, group, sub, w + size_t(group) * Traits::GROUP_BYTES, panel_stride, sums);
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 8
             for (int p = 0; p < VECS; p++) {
                 const int column = (p % 2) * WIDTH;
-                if (BITS == 8) sums[r][p] *= load<Vec>((const float*)scales_ + (panel + p / 2) * PANEL + column);
+                if (Traits::HAS_ROW_SCALE)
+                    sums[r][p] *= load<Vec>((const float*)segment_.scales + (panel + p / 2) * PANEL + column);
                 store(out + (r * PANELS + p / 2) * PANEL + column, sums[r][p]);
             }
     }
 
   private:
+    // Adds the inputs that share one scale to `sums`. `w` are the weights of the group in the first panel.
+    template <int ROWS, int VECS>
+    inline __attribute__((always_inline)) void add_subgroup(int row, int panel, int group, int sub, const uint8_t* w,
+                                                            size_t panel_stride, Vec (&sums)[ROWS][VECS]) const {
+        constexpr int STEPS = GROUP / STEP / Traits::SUBGROUPS;
+        GroupDot<Traits::BITS> dots[ROWS][VECS];
+        const int8_t* x = x_.values + (size_t(row) * groups_ + group) * GROUP;
+        // Two steps at a time, since one load of 4-bit weights has the weights of both.
+#pragma GCC unroll 4
+        for (int step = sub * STEPS; step < (sub + 1) * STEPS; step += 2) {
+            ByteVec first[VECS], second[VECS];
+#pragma GCC unroll 8
+            for (int p = 0; p < VECS; p++) load_two_steps(w + (p / 2) * panel_stride, step, p % 2, first[p], second[p]);
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                const int8_t* inputs = x + size_t(r) * groups_ * GROUP + step * STEP;
+                // int - IntVec{} broadcasts four inputs, as one 32-bit number, to all lanes.
+#pragma GCC unroll 8
+                for (int p = 0; p < VECS; p++) dots[r][p].add(first[p], load<int32_t>(inputs) - IntVec{});
+#pragma GCC unroll 8
+                for (int p = 0; p < VECS; p++) dots[r][p].add(second[p], load<int32_t>(inputs + STEP) - IntVec{});
+            }
+        }
+        GroupScale scales[VECS];
+#pragma GCC unroll 8
+        for (int p = 0; p < VECS; p++) {
+            const size_t panel_group = size_t(panel + p / 2) * groups_ + group;
+            scales[p] = load_group_scale<FORMAT>(segment_, panel_group, sub, (p % 2) * WIDTH);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            const size_t index = size_t(row + r) * groups_ + group;
+            const float x_scale = x_.scales[index];
+            const int32_t* half_sums = x_.half_sums + 2 * index;
+            const int32_t x_sum = Traits::SUBGROUPS == 2 ? half_sums[sub] : half_sums[0] + half_sums[1];
+#pragma GCC unroll 8
+            for (int p = 0; p < VECS; p++) {
+                const Vec dot = __builtin_convertvector(dots[r][p].total() - Traits::OFFSET * x_sum, Vec);
+                sums[r][p] += dot * (Traits::HAS_ROW_SCALE ? broadcast(x_scale) : scales[p].scale * x_scale);
+                if (Traits::HAS_MINIMUM) sums[r][p] += scales[p].minimum * (float(x_sum) * x_scale);
+            }
+        }
+    }
+
     // Loads the weights of `step` and of the next step, for one of the two vectors of outputs of a panel.
     static void load_two_steps(const uint8_t* group, int step, int vec, ByteVec& first, ByteVec& second) {
-        const uint8_t* source = group + step * STEP * PANEL * BITS / 8 + vec * STEP * WIDTH;
+        const uint8_t* source = group + step * STEP * PANEL * Traits::BITS / 8 + vec * STEP * WIDTH;
         first = load<ByteVec>(source);
-        if (BITS == 8) {
+        if (Traits::BITS == 8) {
             second = load<ByteVec>(source + STEP * PANEL);
         } else {
             second = bit_cast<ByteVec>(bit_cast<UintVec>(first) >> 4) & 15;
@@ -195,8 +201,7 @@ class QuantizedKernel {
 
     const QuantizedRows x_;
     const int groups_;
-    const uint8_t* matrix_;
-    const void* scales_;
+    const MatrixSegment segment_;
 };
 
 }  // namespace turnwise

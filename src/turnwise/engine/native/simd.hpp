@@ -5,6 +5,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
 // For long functions with several call sites: compiling them once halves the build time.
 #define NOINLINE __attribute__((noinline))
 
@@ -22,7 +26,9 @@ constexpr int WIDTH = 4;
 typedef float Vec __attribute__((vector_size(4 * WIDTH)));
 typedef int32_t IntVec __attribute__((vector_size(4 * WIDTH)));
 typedef uint32_t UintVec __attribute__((vector_size(4 * WIDTH)));
-typedef uint16_t Bf16Vec __attribute__((vector_size(2 * WIDTH)));  // WIDTH bfloat16 values as raw bits
+typedef uint16_t Bits16Vec __attribute__((vector_size(2 * WIDTH)));  // WIDTH bfloat16 or float16 values as raw bits
+typedef uint8_t Uint8Vec __attribute__((vector_size(WIDTH)));
+typedef int8_t Int8Vec __attribute__((vector_size(WIDTH)));
 
 // std::bit_cast of C++20.
 template <class To, class From>
@@ -48,7 +54,24 @@ inline Vec broadcast(float value) { return value - Vec{}; }
 // Load WIDTH numbers as float32. A bfloat16 is the upper half of a float32, so widening it is a shift and exact.
 inline Vec load_as_float(const float* source) { return load<Vec>(source); }
 inline Vec load_as_float(const uint16_t* source) {
-    return bit_cast<Vec>(__builtin_convertvector(load<Bf16Vec>(source), UintVec) << 16);
+    return bit_cast<Vec>(__builtin_convertvector(load<Bits16Vec>(source), UintVec) << 16);
+}
+
+inline Vec load_as_float(const int8_t* source) { return __builtin_convertvector(load<Int8Vec>(source), Vec); }
+inline Vec load_as_float(const uint8_t* source) { return __builtin_convertvector(load<Uint8Vec>(source), Vec); }
+
+// Load WIDTH float16 values. All variants are exact for finite values.
+inline Vec load_half(const uint16_t* source) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_cvtph_ps(load<__m256i>(source));
+#elif defined(__F16C__) && defined(__AVX__)
+    return (Vec)_mm256_cvtph_ps(load<__m128i>(source));
+#else
+    // Exponent and mantissa are moved to their places in a float32, whose exponent is then too small by 112.
+    const UintVec bits = __builtin_convertvector(load<Bits16Vec>(source), UintVec);
+    const Vec magnitude = bit_cast<Vec>((bits & 0x7fff) << 13) * 0x1p112f;
+    return bit_cast<Vec>(bit_cast<UintVec>(magnitude) | (bits & 0x8000) << 16);
+#endif
 }
 
 // Lanes are added in order: the result must not depend on how a compiler vectorises a reduction.

@@ -7,13 +7,38 @@
 
 extern "C" {
 
-// A weight matrix in panels of outputs. bits: 32 float32, 16 bfloat16 (linear.hpp), 8 or 4 integers with scales
-// (quantized_linear.hpp).
-struct PackedMatrix {
+// How the weights of a segment are stored. Integers q are unsigned. `s` and `m` are the scale and the minimum of a group of 32
+// inputs, `S` and `M` factors of the scales and minimums of 256 inputs (a super group); S and M are float16. The formats of
+// ggml in the last column are computed as they are in a file.
+enum WeightFormat : int32_t {
+    FLOAT32,
+    BFLOAT16,
+    INT8,                   // (q - 128) s, one float32 s per output
+    INT8_GROUP,             // (q - 128) s, float16 s                               Q8_0, Q5_0
+    INT8_GROUP_MIN,         // q s + m, float16 s and m                             Q5_1
+    INT8_SUPER_GROUP,       // q s S - m M, 8-bit s and m                           Q5_K
+    INT8_HALF_SUPER_GROUP,  // (q - 128) s S, signed 8-bit s of 16 inputs           Q6_K
+    INT4_GROUP,             // (q - 8) s, float16 s                                 Q4_0
+    INT4_GROUP_MIN,         // q s + m, float16 s and m                             Q4_1
+    INT4_SUPER_GROUP,       // q s S - m M, 8-bit s and m                           Q4_K
+    NUM_WEIGHT_FORMATS
+};
+
+// Consecutive panels of outputs in one format (linear.hpp, quantized_linear.hpp). G groups of inputs.
+struct MatrixSegment {
     const void* weights;
-    const void* scales;  // null unless quantized
-    const float* bias;   // padded to a multiple of PANEL, or null
-    int32_t inputs, outputs, bits;
+    const void* scales;        // (panels, G, PANEL), or (panels, 2 G, PANEL) for groups of 16; INT8: (panels, PANEL)
+    const void* minimums;      // (panels, G, PANEL), or null
+    const void* super_scales;  // (panels, G / 8, PANEL), or null
+    const void* super_minimums;
+    int32_t format, num_panels;
+};
+
+// A weight matrix in panels of outputs.
+struct PackedMatrix {
+    const MatrixSegment* segments;
+    const float* bias;  // padded to a multiple of PANEL, or null
+    int32_t num_segments, inputs, outputs;
 };
 
 struct NormWeights {
@@ -31,15 +56,14 @@ struct LayerWeights {
 struct ModelWeights {
     int32_t num_layers, hidden_size, num_heads, num_kv_heads, head_dim, intermediate_size, vocab_size;
     int32_t num_positions;  // rows of the position tables
-    int32_t is_layer_norm, is_gated, is_gelu, is_embed_bf16;
+    int32_t is_layer_norm, is_gated, is_gelu;
     float norm_eps;
     const LayerWeights* layers;
-    const void* embed;            // (V, C), float32 or bfloat16
     const float* position_embed;  // (P, C), or null
     const float* rope_cos;        // (P, D), or null
     const float* rope_sin;
     NormWeights final_norm;
-    PackedMatrix lm_head;
+    PackedMatrix embed, lm_head;  // (V, C); the same memory if they are tied and stored alike
 };
 
 // Keys of one layer are (num_blocks, K, D, BLOCK_SIZE), values (num_blocks, K, BLOCK_SIZE, D); layers follow each other.

@@ -1,14 +1,40 @@
 """ctypes structures that mirror `structs.hpp` field by field."""
 
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
+from enum import IntEnum
+
+
+class WeightFormat(IntEnum):
+    """How the weights of a segment are stored (`enum WeightFormat`)."""
+
+    FLOAT32 = 0
+    BFLOAT16 = 1
+    INT8 = 2
+    INT8_GROUP = 3
+    INT8_GROUP_MIN = 4
+    INT8_SUPER_GROUP = 5
+    INT8_HALF_SUPER_GROUP = 6
+    INT4_GROUP = 7
+    INT4_GROUP_MIN = 8
+    INT4_SUPER_GROUP = 9
+
+
+class MatrixSegment(Structure):
+    """Consecutive panels of outputs of a matrix in one format."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("weights", "scales", "minimums", "super_scales", "super_minimums")),
+        *((name, c_int32) for name in ("format", "num_panels")),
+    )
 
 
 class PackedMatrix(Structure):
-    """A weight matrix in panels, its scales if it is quantized, and its bias, or null."""
+    """A weight matrix in panels, and its bias, or null."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("weights", "scales", "bias")),
-        *((name, c_int32) for name in ("inputs", "outputs", "bits")),
+        ("segments", POINTER(MatrixSegment)),
+        ("bias", c_void_p),
+        *((name, c_int32) for name in ("num_segments", "inputs", "outputs")),
     )
 
 
@@ -35,11 +61,12 @@ class ModelWeights(Structure):
     _fields_ = (
         *((name, c_int32) for name in ("num_layers", "hidden_size", "num_heads", "num_kv_heads", "head_dim")),
         *((name, c_int32) for name in ("intermediate_size", "vocab_size", "num_positions")),
-        *((name, c_int32) for name in ("is_layer_norm", "is_gated", "is_gelu", "is_embed_bf16")),
+        *((name, c_int32) for name in ("is_layer_norm", "is_gated", "is_gelu")),
         ("norm_eps", c_float),
         ("layers", POINTER(LayerWeights)),
-        *((name, c_void_p) for name in ("embed", "position_embed", "rope_cos", "rope_sin")),
+        *((name, c_void_p) for name in ("position_embed", "rope_cos", "rope_sin")),
         ("final_norm", NormWeights),
+        ("embed", PackedMatrix),
         ("lm_head", PackedMatrix),
     )
 

@@ -9,6 +9,7 @@
 #include "attention.hpp"
 #include "linear.hpp"
 #include "structs.hpp"
+#include "weight_formats.hpp"
 
 namespace turnwise {
 
@@ -17,15 +18,30 @@ constexpr int32_t MAX_SIZE = 1 << 24, MAX_LAYERS = 1 << 16;
 
 inline bool is_size(int32_t value) { return 0 < value && value <= MAX_SIZE; }
 
+inline const char* validate_segment(const MatrixSegment& segment, int64_t inputs) {
+    const int32_t format = segment.format;
+    if (format < 0 || format >= NUM_WEIGHT_FORMATS) return "a matrix has an unknown format";
+    if (!segment.weights) return "a matrix has no weights";
+    if (segment.num_panels < 1 || !is_size(segment.num_panels)) return "a part of a matrix has no outputs";
+    if (is_integer(format) && !segment.scales) return "a quantized matrix has no scales";
+    if (has_minimums(format) && !segment.minimums) return "a quantized matrix has no minimums";
+    if (!has_super_scales(format)) return nullptr;
+    if (!segment.super_scales || (has_minimums(format) && !segment.super_minimums))
+        return "a quantized matrix has no super scales";
+    return inputs % (GROUP * GROUPS_PER_SUPER) ? "the inputs of a matrix are no multiple of its super groups" : nullptr;
+}
+
 inline const char* validate_matrix(const PackedMatrix& matrix, int64_t inputs, int64_t outputs) {
-    const int32_t bits = matrix.bits;
-    if (!matrix.weights) return "a matrix has no weights";
-    if (bits != 32 && bits != 16 && bits != 8 && bits != 4) return "a matrix has an unsupported number of bits";
-    if (bits <= 8 && !matrix.scales) return "a quantized matrix has no scales";
     if (matrix.inputs != inputs || !is_size(matrix.inputs)) return "the inputs of a matrix do not match the model";
     if (matrix.outputs < outputs || matrix.outputs % PANEL || !is_size(matrix.outputs))
         return "the outputs of a matrix do not match the model";
-    return nullptr;
+    if (!matrix.segments || matrix.num_segments < 1 || !is_size(matrix.num_segments)) return "a matrix has no weights";
+    int64_t panels = 0;
+    for (int i = 0; i < matrix.num_segments; i++) {
+        if (const char* error = validate_segment(matrix.segments[i], inputs)) return error;
+        panels += matrix.segments[i].num_panels;
+    }
+    return panels * PANEL == matrix.outputs ? nullptr : "the outputs of a matrix do not match its parts";
 }
 
 inline const char* validate_layer(const ModelWeights& model, const LayerWeights& layer) {
@@ -36,7 +52,8 @@ inline const char* validate_layer(const ModelWeights& model, const LayerWeights&
     if (!layer.query_norm.weight != !layer.key_norm.weight) return "only one of query norm and key norm is set";
     if (layer.uses_rope && (!model.rope_cos || !model.rope_sin)) return "the rotary position tables are missing";
     if (layer.window < 0) return "the attention window is negative";
-    if (model.is_gated && layer.up.outputs % (2 * PANEL)) return "gate and up projection differ in size";
+    if (model.is_gated && (layer.up.outputs % (2 * PANEL) || layer.up.num_segments != 1))
+        return "gate and up projection differ in size or format";
     if (const char* error = validate_matrix(layer.qkv, model.hidden_size, queries + 2 * keys)) return error;
     if (const char* error = validate_matrix(layer.out, queries, model.hidden_size)) return error;
     if (const char* error = validate_matrix(layer.up, model.hidden_size, model.is_gated ? 2 * padded_up : padded_up))
@@ -57,10 +74,10 @@ inline const char* validate_model(const ModelWeights& model) {
         return "queries, keys and values together are too large";
     if (!std::isfinite(model.norm_eps)) return "the epsilon of the norms is not finite";
     if (model.num_positions < 1) return "the context is empty";
-    if (!model.layers || !model.embed || !model.final_norm.weight)
-        return "the layers, the embedding or the final norm are missing";
+    if (!model.layers || !model.final_norm.weight) return "the layers or the final norm are missing";
     for (int number = 0; number < model.num_layers; number++)
         if (const char* error = validate_layer(model, model.layers[number])) return error;
+    if (const char* error = validate_matrix(model.embed, model.hidden_size, model.vocab_size)) return error;
     return validate_matrix(model.lm_head, model.hidden_size, model.vocab_size);
 }
 

@@ -6,12 +6,16 @@ from turnwise.core.inference import Quantization
 from turnwise.core.system_memory import available_memory, too_large, total_memory
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
 from turnwise.engine.native.native_runner import is_supported
-from turnwise.engine.native.packed_model import HEAD_BITS
 from turnwise.models.decoder_weights import DecoderWeights
 
 CPU_FRACTION = 0.25  # of the machine's memory that the KV cache may take by default
 GPU_FRACTION = 0.8  # of a GPU's free memory after loading the weights
 MIN_CONTEXTS = 8  # full contexts in the cache even with fewer sequences: for searches and the prefix cache
+HEAD_BITS = 8.0  # per weight of a quantized LM head
+# Bits per weight of ggml's formats in the compiled library. 5- and 6-bit integers are stored in bytes.
+BLOCK_FORMAT_BITS = {
+    "Q4_0": 4.5, "Q4_1": 5.0, "Q4_K": 4.63, "Q5_0": 8.5, "Q5_1": 9.0, "Q5_K": 8.63, "Q6_K": 8.57, "Q8_0": 8.5,
+}  # fmt: skip
 SCALE_BITS = 0.5  # per weight, for the scales of 4-bit weights
 LOADING_BYTES = 100_000_000  # needed besides the weights while they are loaded
 
@@ -48,8 +52,11 @@ def estimate_weight_bytes(weights: DecoderWeights, quantize: Quantization | None
     native = is_supported(weights)
     total = 0.0
     for name, shape in weights.shapes.items():
+        block_formats = weights.block_formats(name) if native and quantize is None else None
         if native and quantize is not None and len(shape) == 2 and name not in ("embed.weight", "position.weight"):
-            bits = float(HEAD_BITS) if quantize == "int8" or name == "head.weight" else 4 + SCALE_BITS
+            bits = HEAD_BITS if quantize == "int8" or name == "head.weight" else 4 + SCALE_BITS
+        elif block_formats is not None:
+            bits = max(BLOCK_FORMAT_BITS.get(block_format, 32.0) for block_format in block_formats)
         elif native:
             bits = 8.0 * min(weights.stored_dtype(name).itemsize, weights.dtype.itemsize)
             bits = bits if weights.stored_dtype(name) == torch.bfloat16 else 32.0
@@ -57,8 +64,8 @@ def estimate_weight_bytes(weights: DecoderWeights, quantize: Quantization | None
             bits = 8.0 * weights.dtype.itemsize
         total += shape.numel() * bits / 8
     embed = weights.shapes["embed.weight"].numel()
-    if native and weights.config.tied:  # the head is stored separately, in another layout
-        total += embed * (HEAD_BITS / 8 if quantize else weights.stored_dtype("embed.weight").itemsize)
+    if native and weights.config.tied and quantize is not None:  # the quantized head is stored beside the embedding
+        total += embed * HEAD_BITS / 8
     if not native and weights.device.type == "cpu" and weights.dtype == torch.float32:
         total = 2 * total + 4 * embed  # two layouts of every matrix, and the embeddings (`prepacked_linear.py`)
     return int(total)
