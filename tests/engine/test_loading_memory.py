@@ -83,7 +83,7 @@ def test_peak_memory_while_loading_is_little_more_than_the_packed_weights(folder
 
 class TestModelThatDoesNotFit:
     def test_is_rejected_with_quantization_options_that_fit(self, folders, monkeypatch):
-        monkeypatch.setattr(memory_budget, "available_memory", lambda: 190_000_000)
+        monkeypatch.setattr(memory_budget, "available_memory", lambda: 180_000_000)
         with pytest.raises(UserError) as caught:
             Engine(Checkpoint(folders / "bfloat16", dtype=torch.float32), max_num_seqs=1)
         message = str(caught.value)
