@@ -16,9 +16,9 @@ from turnwise.models.adapters import LoraWeights, save_adapter
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("model.gguf", "is a GGUF file; GGUF is not supported yet"),
-        ("nowhere.gguf", "would be a GGUF file, but does not exist"),
-        ("notes.txt", "is a file. A model is a folder"),
+        ("model.gguf", "is not a GGUF file: it does not begin with 'GGUF'"),
+        ("nowhere.gguf", "There is no GGUF file nowhere.gguf"),
+        ("notes.txt", "is a file. A model is a GGUF file or a folder"),
         ("HuggingFaceTB/SmolLM2-135M-Instruct", "hf download HuggingFaceTB/SmolLM2-135M-Instruct"),
         ("https://huggingface.co/owner/name", "hf download owner/name"),
         ("https://example.org/model", "is a URL; models are not downloaded automatically"),

@@ -77,6 +77,8 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         yield temporary
         for path in sorted(temporary.rglob("*")):
+            if path.is_symlink():  # its target is not part of the directory
+                continue
             if path.is_file():
                 _sync_file(path)
             elif path.is_dir():

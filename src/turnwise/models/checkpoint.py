@@ -21,6 +21,7 @@ from turnwise.models.dtypes import auto_dtype
 from turnwise.models.families import Family, load_family
 from turnwise.models.model_folders import read_hf_config
 from turnwise.models.safetensors_file import DTYPES_BY_CODE
+from turnwise.models.quantized_blocks import QuantizedBlocks
 from turnwise.models.tensor_files import TensorFiles
 
 __all__ = ["Checkpoint", "create", "load", "read_decoder_config", "save"]
@@ -99,7 +100,7 @@ class Checkpoint:
     def stored_dtype(self, name: str) -> torch.dtype:
         """The dtype that `tensor` returns; float32 if an adapter changes the tensor or its parts differ in dtype."""
         hf_names = self._mappings[name].hf_names
-        if any(hf_name.removesuffix(".weight") in self._adapted_modules for hf_name in hf_names):
+        if self._is_adapted(name):
             return torch.float32
         dtypes = {getattr(torch, DTYPES_BY_CODE[self._files.header(hf_name).dtype][0]) for hf_name in hf_names}
         return dtypes.pop() if len(dtypes) == 1 else torch.float32
@@ -108,11 +109,24 @@ class Checkpoint:
         """One of our tensors on the CPU, in its stored dtype or, if an adapter changes it, in float32."""
         return self._mappings[name].from_hf(self._get_tensor)
 
-    def block_formats(self, name: str) -> None:
-        """None: the weights are floats."""
+    def block_formats(self, name: str) -> tuple[str, ...] | None:
+        """Formats of the blocks that `quantized` returns, or None."""
+        hf_names = self._mappings[name].hf_names
+        formats = tuple(f for hf_name in hf_names if (f := self._files.block_format(hf_name)) is not None)
+        return formats if len(formats) == len(hf_names) and not self._is_adapted(name) else None
 
-    def quantized(self, name: str) -> None:
-        """None: the weights are floats."""
+    def quantized(self, name: str) -> tuple[QuantizedBlocks, ...] | None:
+        """The blocks of one of our matrices, one entry per checkpoint tensor that it is stacked from.
+
+        None if one of them is not stored in blocks or an adapter changes it.
+        """
+        if self.block_formats(name) is None:
+            return None
+        return tuple(self._files.quantized(hf_name) for hf_name in self._mappings[name].hf_names)
+
+    def _is_adapted(self, name: str) -> bool:
+        modules = (hf_name.removesuffix(".weight") for hf_name in self._mappings[name].hf_names)
+        return any(module in self._adapted_modules for module in modules)
 
     def decoder(self) -> Decoder:
         """A decoder with all weights."""

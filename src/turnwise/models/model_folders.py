@@ -18,18 +18,23 @@ HUB_NAME_PATTERN = re.compile(r"[\w.-]+/[\w.-]+")
 URL_PATTERN = re.compile(r"(?i)(?:https?:/+|hf://)(?:huggingface\.co/|hf\.co/)?([\w.-]+/[\w.-]+)?")
 WEIGHTS_INDEX_FILE = "model.safetensors.index.json"
 WEIGHTS_FILE = "model.safetensors"
+GGUF_FILE = "model.gguf"  # in the folder of a GGUF file, a link to it
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 UNHASHED_CONFIGS = ("generation_config.json", "tokenizer_config.json")
-EXPECTED_LAYOUT = "A model is a folder in the Hugging Face layout: config.json, tokenizer.json, model.safetensors."
+EXPECTED_LAYOUT = (
+    "A model is a GGUF file or a folder in the Hugging Face layout: config.json, tokenizer.json, model.safetensors."
+)
 
 
 def find_model_folder(name: str) -> Path:
     """The folder of a model, given as a path or as a Hugging Face hub name whose files are in the local hub cache.
 
-    Nothing is downloaded.
+    For a GGUF file, or a folder that holds only one, this is the folder that it was converted to. Nothing is
+    downloaded.
 
     Raises:
         ModelNotFound: there is no such folder; the message explains what the name may refer to.
+        UserError: the GGUF file is damaged or not supported, or the folder holds several.
     """
     try:
         folder = Path(name).expanduser()
@@ -37,14 +42,42 @@ def find_model_folder(name: str) -> Path:
         folder = Path(name)
     try:
         recover_directory(folder)
-        if folder.is_dir():
-            return folder
-        exists = folder.exists()
+        is_dir, is_file, exists = folder.is_dir(), folder.is_file(), folder.exists()
     except (OSError, ValueError):  # the name is too long for a path, or has a zero byte
         raise ModelNotFound(f"There is no model folder {preview(name)}.") from None
+    if is_dir:
+        return _resolve_gguf(folder)
+    if is_file and (folder.suffix.lower() == ".gguf" or _begins_with_magic(folder)):
+        from turnwise.models.gguf.folder import gguf_model_folder
+
+        return gguf_model_folder(folder)
     if not exists and HUB_NAME_PATTERN.fullmatch(name) and (snapshot := _cached_snapshot(name)) is not None:
-        return snapshot
+        return _resolve_gguf(snapshot)
     raise ModelNotFound(_not_found_message(name, folder, exists=exists))
+
+
+def _resolve_gguf(folder: Path) -> Path:
+    """The folder itself or, if its model is a GGUF file, the folder with the converted config and tokenizer."""
+    if next(folder.glob("*.gguf"), None) is None:
+        return folder
+    from turnwise.models.gguf.folder import find_gguf, gguf_model_folder, refresh_folder
+
+    if (folder / GGUF_FILE).is_symlink():
+        return refresh_folder(folder)
+    has_other_weights = next(folder.glob("*.safetensors"), None) is not None
+    has_config = (folder / "config.json").is_file()
+    if has_other_weights or (has_config and (folder / GGUF_FILE).is_file()):
+        return folder
+    path = find_gguf(folder)
+    return folder if path is None else gguf_model_folder(path)
+
+
+def _begins_with_magic(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
 
 
 def _cached_snapshot(name: str) -> Path | None:
@@ -56,14 +89,14 @@ def _cached_snapshot(name: str) -> Path | None:
     except (OSError, ValueError):
         return None
     folder = cache / "snapshots" / Path(commit).name
-    return folder if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file() else None
+    is_model = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+    return folder if is_model or next(folder.glob("*.gguf"), None) is not None else None
 
 
 def _not_found_message(name: str, folder: Path, *, exists: bool) -> str:
     """Explain what `name` probably refers to and how to get a model folder from it."""
     if folder.suffix.lower() == ".gguf":
-        state = "is a GGUF file" if exists else "would be a GGUF file, but does not exist"
-        return f"{name} {state}; GGUF is not supported yet. Download the model's original folder. {EXPECTED_LAYOUT}"
+        return f"There is no GGUF file {name}." if not exists else f"{name} is not a regular file."
     if url := URL_PATTERN.match(name):
         if "huggingface.co/" in name or "hf.co/" in name or name.lower().startswith("hf:"):
             return f"{name} is a URL; models are not downloaded automatically. {_download_hint(url[1] or 'OWNER/NAME')}"
@@ -95,19 +128,14 @@ def read_hf_config(folder: Path) -> dict[str, Any]:
         raise ModelNotFound(_not_found_message(str(folder), folder, exists=folder.exists()))
     path = folder / "config.json"
     if not path.is_file():
-        raise ModelNotFound(f"{folder} holds no model: config.json is missing.{_gguf_hint(folder)}")
+        raise ModelNotFound(f"{folder} holds no model: config.json is missing.")
     hf_config = read_json_object(path)
     check_hf_config(hf_config, str(path), FAMILIES.names())
     return hf_config
 
 
-def _gguf_hint(folder: Path) -> str:
-    gguf = next(iter(sorted(folder.glob("*.gguf"))), None)
-    return "" if gguf is None else f" {_not_found_message(str(gguf), gguf, exists=True)}"
-
-
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model: one file, or the shards that the index lists.
+    """The weight files of a model: a safetensors file, the shards that the index lists, or a GGUF file.
 
     Raises:
         ModelNotFound: a file is missing.
@@ -117,6 +145,8 @@ def weight_files(folder: Path) -> list[Path]:
     index_path = folder / WEIGHTS_INDEX_FILE
     if index_path.is_file() and not (folder / WEIGHTS_FILE).is_file():
         names = _shard_names(index_path)
+    elif (folder / GGUF_FILE).is_symlink() or (folder / GGUF_FILE).is_file():
+        names = [GGUF_FILE]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
@@ -155,7 +185,8 @@ def weights_digest(folder: Path) -> str:
     Complete files are hashed: training may change one layer in the middle of gigabytes.
     """
     digest = hashlib.sha256()
-    for path in [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*config.json"))]:
+    patterns = ["*.safetensors", "*config.json", *(["*.gguf"] if (folder / GGUF_FILE).is_file() else [])]
+    for path in [path for pattern in patterns for path in sorted(folder.glob(pattern))]:
         if path.name not in UNHASHED_CONFIGS and path.is_file():
             stat = path.stat()
             digest.update(f"{path.name} {_file_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)}".encode())

@@ -9,6 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+# Formats that the `gguf` package decodes.
+BLOCK_FORMATS = (
+    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4",
+    "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class QuantizedBlocks:
@@ -37,5 +43,7 @@ class QuantizedBlocks:
         """The weights `(outputs, inputs)`."""
         import gguf
 
-        weights_OI: NDArray[np.float32] = gguf.quants.dequantize(self.blocks_OB, gguf.GGMLQuantizationType[self.format])
+        block_format = gguf.GGMLQuantizationType[self.format]
+        with np.errstate(all="ignore"):  # the scales of a damaged block may be infinite
+            weights_OI: NDArray[np.float32] = gguf.quants.dequantize(self.blocks_OB, block_format)
         return weights_OI

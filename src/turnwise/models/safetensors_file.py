@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import parse_json, preview
+from turnwise.models.quantized_blocks import QuantizedBlocks
 
 if TYPE_CHECKING:
     from torch import Tensor  # torch is imported only to read data: headers are checked before it is loaded
@@ -83,6 +84,13 @@ class SafetensorsFile:
                 file.seek(self._data_start + header.start)
                 _read_into(file, memoryview(tensor.view(-1).view(torch.uint8).numpy().data))
         return tensor
+
+    def block_format(self, name: str) -> None:
+        """None: the supported dtypes have no blocks."""
+
+    def quantized(self, name: str) -> QuantizedBlocks:
+        """Not supported; see `block_format`."""
+        raise NotImplementedError(name)
 
     @contextmanager
     def _as_user_error(self) -> Iterator[None]:

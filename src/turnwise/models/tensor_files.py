@@ -1,13 +1,14 @@
-"""The tensors of a model folder by name, in one safetensors file or in shards."""
+"""The tensors of a model folder by name, in one safetensors file, in shards, or in a GGUF file."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import preview
-from turnwise.models.model_folders import weight_files
+from turnwise.models.model_folders import GGUF_FILE, weight_files
+from turnwise.models.quantized_blocks import QuantizedBlocks
 from turnwise.models.safetensors_file import DTYPES_BY_CODE, SafetensorsFile, TensorHeader
 
 if TYPE_CHECKING:
@@ -15,6 +16,36 @@ if TYPE_CHECKING:
 
 # Tensors of some checkpoints that need not be read: they are computed, or copies of others.
 IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", "lm_head.weight")
+
+
+class WeightFile(Protocol):
+    """An open file with tensors: `SafetensorsFile` or `GgufWeights`."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def tensors(self) -> Mapping[str, TensorHeader]:
+        """Headers by name."""
+
+    def read(self, name: str) -> "Tensor":
+        """Read one tensor into new memory."""
+
+    def block_format(self, name: str) -> str | None:
+        """The format of a matrix that is stored in blocks; None for other tensors."""
+
+    def quantized(self, name: str) -> QuantizedBlocks:
+        """The blocks of a matrix with a `block_format`, with a row per output."""
+
+
+def open_weight_file(path: Path) -> WeightFile:
+    """Open a weight file by its kind. Raises `UserError` if it is damaged."""
+    if path.name != GGUF_FILE:
+        return SafetensorsFile(path)
+    from turnwise.models.gguf.weights import GgufWeights
+
+    return GgufWeights(path)
 
 
 class TensorFiles:
@@ -27,9 +58,9 @@ class TensorFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file_of: dict[str, SafetensorsFile] = {}
+        self._file_of: dict[str, WeightFile] = {}
         for path in weight_files(folder):
-            file = SafetensorsFile(path)
+            file = open_weight_file(path)
             if duplicate := next((name for name in file.tensors if name in self._file_of), None):
                 raise UserError(f"{folder}: {preview(duplicate)} is in two of the weight files.")
             self._file_of.update(dict.fromkeys(file.tensors, file))
@@ -67,6 +98,16 @@ class TensorFiles:
         """Read a tensor. Raises as `header` does, and `UserError` if the file was truncated meanwhile."""
         stored_name = self._stored_name(name)
         return self._file_of[stored_name].read(stored_name)
+
+    def block_format(self, name: str) -> str | None:
+        """The format of a matrix that is stored in blocks; None for other tensors. Raises as `header` does."""
+        stored_name = self._stored_name(name)
+        return self._file_of[stored_name].block_format(stored_name)
+
+    def quantized(self, name: str) -> QuantizedBlocks:
+        """The blocks of a matrix with a `block_format`, with a row per output. Raises as `get` does."""
+        stored_name = self._stored_name(name)
+        return self._file_of[stored_name].quantized(stored_name)
 
     def _stored_name(self, name: str) -> str:
         """The name in the file: some checkpoints omit the prefix of the outer module."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from turnwise.models.decoder_config import DecoderConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor  # torch is imported only to convert tensors: names are needed before it is loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,18 @@ class WeightMapping:
         """Shapes of the checkpoint's tensors, if ours has this shape."""
         return [(rows, *shape[1:])[:: -1 if self.is_transposed else 1] for rows in self.split_sizes or shape[:1]]
 
-    def from_hf(self, get_tensor: Callable[[str], Tensor]) -> Tensor:
+    def from_hf(self, get_tensor: "Callable[[str], Tensor]") -> "Tensor":
         """Read the checkpoint's tensors and join them to ours."""
+        import torch
+
         hf_tensors = [get_tensor(name) for name in self.hf_names]
         tensor = hf_tensors[0] if len(hf_tensors) == 1 else torch.cat(hf_tensors)
         return tensor.T.contiguous() if self.is_transposed else tensor
 
-    def to_hf(self, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def to_hf(self, tensor: "Tensor") -> "Iterator[tuple[str, Tensor]]":
         """Split our tensor into the checkpoint's, with their names."""
+        import torch
+
         tensor = tensor.T if self.is_transposed else tensor
         hf_tensors = torch.split(tensor, list(self.split_sizes)) if len(self.hf_names) > 1 else (tensor,)
         for name, hf_tensor in zip(self.hf_names, hf_tensors, strict=True):

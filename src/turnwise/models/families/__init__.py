@@ -4,15 +4,13 @@ One file per family, named after its `model_type`.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from turnwise.core.errors import UserError, did_you_mean
 from turnwise.core.json_file import preview
 from turnwise.core.plugins import PluginGroup
 from turnwise.models.decoder_config import DecoderConfig
-
-if TYPE_CHECKING:
-    from turnwise.models.weight_mappings import WeightMapping  # imports torch, which `FAMILIES.names` does not need
+from turnwise.models.weight_mappings import WeightMapping
 
 
 class Family(Protocol):
@@ -30,7 +28,7 @@ class Family(Protocol):
     def to_hf_config(self, config: DecoderConfig) -> dict[str, Any]:
         """The content of `config.json` for a decoder config: the inverse of `from_hf_config`."""
 
-    def weight_mappings(self, config: DecoderConfig) -> "list[WeightMapping]":
+    def weight_mappings(self, config: DecoderConfig) -> list[WeightMapping]:
         """Decoder weights with their names in the published checkpoint."""
 
 
