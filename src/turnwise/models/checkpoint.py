@@ -20,8 +20,8 @@ from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.dtypes import auto_dtype
 from turnwise.models.families import Family, load_family
 from turnwise.models.model_folders import read_hf_config
-from turnwise.models.safetensors_file import DTYPES_BY_CODE
 from turnwise.models.quantized_blocks import QuantizedBlocks
+from turnwise.models.safetensors_file import DTYPES_BY_CODE
 from turnwise.models.tensor_files import TensorFiles
 
 __all__ = ["Checkpoint", "create", "load", "read_decoder_config", "save"]
