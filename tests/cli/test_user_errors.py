@@ -19,10 +19,10 @@ from turnwise.models.adapters import LoraWeights, save_adapter
         ("model.gguf", "is not a GGUF file: it does not begin with 'GGUF'"),
         ("nowhere.gguf", "There is no GGUF file nowhere.gguf"),
         ("notes.txt", "is a file. A model is a GGUF file or a folder"),
-        ("HuggingFaceTB/SmolLM2-135M-Instruct", "hf download HuggingFaceTB/SmolLM2-135M-Instruct"),
-        ("https://huggingface.co/owner/name", "hf download owner/name"),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", "turnwise models pull hf:HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("https://huggingface.co/owner/name", "turnwise models pull hf:owner/name"),
         ("https://example.org/model", "is a URL; models are not downloaded automatically"),
-        ("hf://owner/name", "hf download owner/name"),
+        ("hf://owner/name", "turnwise models pull hf:owner/name"),
     ],
 )
 def test_an_argument_that_is_no_model_folder_is_rejected_with_a_hint(

@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from turnwise.app.default_model import default_model_name
 from turnwise.app.generation_defaults import load_generation_defaults, load_suppressed_tokens
-from turnwise.app.model_names import BUNDLED_MODEL, resolve_model_folder
+from turnwise.app.model_names import BUNDLED_MODEL, BUNDLED_MODEL_NAMES, resolve_model_folder
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
@@ -49,7 +50,7 @@ def open_chat_service(
     """Open a chat service for a model; its engine is closed when the block ends.
 
     Args:
-        model: a Hugging Face folder, or the folder of an adapter. None and "box" open the bundled model.
+        model: a model or adapter, as `resolve_model_folder` accepts it. None opens the default model.
         dtype: dtype of the weights: "auto" or a name in `models.dtypes.DTYPES`.
         device: "auto", "cpu" or "cuda".
         quantize: "int8" or "int4" quantizes the weights; None leaves them as they are.
@@ -91,6 +92,7 @@ def open_chat_service(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidParameter("device", "PyTorch finds no usable GPU. Use --device cpu.")
+    is_bundled = (model or default_model_name()) in BUNDLED_MODEL_NAMES
     with ExitStack() as stack:
         preparation = stack.enter_context(ThreadPoolExecutor(1)).submit(renderer.prepare) if prepare else None
         engine = _open_engine(
@@ -99,7 +101,7 @@ def open_chat_service(
         if preparation is not None:
             wait([preparation])  # its error is not raised: the request that needs the result raises it
         yield EngineChatService(
-            name=name or (f"turnwise-{BUNDLED_MODEL}" if model in (None, BUNDLED_MODEL) else folder.resolve().name),
+            name=name or (f"turnwise-{BUNDLED_MODEL}" if is_bundled else folder.resolve().name),
             created=_creation_time(folder),
             fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),
             renderer=renderer,

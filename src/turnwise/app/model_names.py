@@ -1,28 +1,59 @@
-"""Model names as commands accept them: a folder, or "box" for the bundled model."""
+"""Model names as commands accept them: a bundled model, a folder or file, or a model of the store."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from turnwise.app.default_model import default_model_name
+from turnwise.app.model_store.catalogue_entry import CatalogueEntry, load_catalogue
+from turnwise.core.errors import ModelNotFound
+from turnwise.core.files import path_exists
 from turnwise.models.adapter_config import bundled_model_folder
 from turnwise.models.model_folders import find_model_folder
-from turnwise.text.rendering.renderer import Renderer
-from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.models.stored_models import stored_model_folder
+
+if TYPE_CHECKING:
+    from turnwise.text.rendering.renderer import Renderer
 
 BUNDLED_MODEL = "box"  # the name of the bundled model
+BUNDLED_MODEL_NAMES = ("tiny", BUNDLED_MODEL)
 
 
 def resolve_model_folder(name: str | None) -> Path:
-    """Return the folder of a model: of the bundled model for None and "box", otherwise see `find_model_folder`.
+    """Return the folder of a model.
+
+    Args:
+        name: "tiny" or "box", the bundled model; else a path; else the name of a stored model; else a hub name in the
+            local hub cache (see `find_model_folder`). None is the default model.
 
     Raises:
-        ModelNotFound: the folder does not exist or holds no model; the message says what to do.
+        ModelNotFound: there is no such model; the message says what to do.
     """
-    return bundled_model_folder() if name is None or name == BUNDLED_MODEL else find_model_folder(name)
+    name = default_model_name() if name is None else name
+    if name in BUNDLED_MODEL_NAMES:
+        return bundled_model_folder()
+    entry = load_catalogue().get(name)
+    if entry is not None and not path_exists(Path(name)) and stored_model_folder(name) is None:
+        raise ModelNotFound(f"{name} is not on this machine: run {pull_command(name, entry)}.")
+    return find_model_folder(name)
 
 
-def load_renderer(model: str | None) -> Renderer:
+def pull_command(name: str, entry: CatalogueEntry) -> str:
+    """The command that pulls a model of the catalogue, with download size and license."""
+    return f"turnwise models pull {name} ({entry.download_bytes / 1e6:,.0f} MB, {entry.license})"
+
+
+def is_model_name(name: str) -> bool:
+    """True if the name is one of a bundled model or of the catalogue, and not a path."""
+    return name in BUNDLED_MODEL_NAMES or (name in load_catalogue() and not path_exists(Path(name)))
+
+
+def load_renderer(model: str | None) -> "Renderer":
     """Load the tokenizer and chat template of a model, without its weights.
 
     Raises:
         UserError: the folder holds no tokenizer, or a damaged one.
     """
+    from turnwise.text.rendering.renderer import Renderer  # imports llguidance, which takes 0.3 s
+    from turnwise.text.tokenization.tokenizer import Tokenizer
+
     return Renderer.from_tokenizer(Tokenizer.load(resolve_model_folder(model)))

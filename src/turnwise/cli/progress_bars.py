@@ -51,6 +51,33 @@ def evaluation_progress(console: Any) -> "Iterator[OnEvaluationProgress]":
         yield on_progress
 
 
+@contextmanager
+def download_progress(console: Any, name: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Yield a callback for the bytes so far, the bytes in all, and what is being downloaded."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = progress.add_task(name)
+    log = ProgressLog(console)
+
+    def on_progress(done: int, total: int, label: str) -> None:
+        if progress.tasks[0].total != total:
+            log.start(done)
+            progress.update(task, completed=done, total=total)
+            progress.start()  # not before there is progress: a message may come first
+        log.update(done, total, f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB", label)
+        progress.update(task, completed=done, description=f"{name}: {label}")
+
+    try:
+        yield on_progress
+    finally:
+        progress.stop()
+
+
 def _progress(console: Any) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -57,7 +57,7 @@ class RecipeFlags:
 
     def override_recipe(self, path: Path) -> "Recipe":
         """Load a recipe file and replace the values that flags set."""
-        from turnwise.app.model_names import BUNDLED_MODEL, resolve_model_folder
+        from turnwise.app.model_names import is_model_name, resolve_model_folder
         from turnwise.training.recipe import load_recipe, parse_recipe
 
         recipe = load_recipe(path)
@@ -66,8 +66,8 @@ class RecipeFlags:
         values["training"] = recipe.training.model_dump(exclude_unset=True) | _without_none(self.training)
         if self.base_model is not None:
             values["model"] = {"from": self.base_model}
-        if values["model"]["from"] == BUNDLED_MODEL:
-            values["model"]["from"] = str(resolve_model_folder(BUNDLED_MODEL))
+        if is_model_name(values["model"]["from"]):
+            values["model"]["from"] = str(resolve_model_folder(values["model"]["from"]))
         values["data"] |= self._data_values()
         values["data"]["train"] = [source | self.source_options for source in values["data"]["train"]]
         values |= {"out": str(self.out)} if self.out else {}

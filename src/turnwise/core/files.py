@@ -39,6 +39,18 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def sync_tree(folder: Path) -> None:
+    """Sync all files and directories in a directory, and the directory. Symbolic links are not followed."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            continue
+        if path.is_file():
+            _sync_file(path)
+        elif path.is_dir():
+            fsync_directory(path)
+    fsync_directory(folder)
+
+
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` atomically: a reader sees the old file or the new one.
 
@@ -76,14 +88,7 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
         temporary.chmod(0o755)
         yield temporary
-        for path in sorted(temporary.rglob("*")):
-            if path.is_symlink():  # its target is not part of the directory
-                continue
-            if path.is_file():
-                _sync_file(path)
-            elif path.is_dir():
-                fsync_directory(path)
-        fsync_directory(temporary)
+        sync_tree(temporary)
         _swap(temporary, target)
     except OSError as error:
         raise SaveFailed(

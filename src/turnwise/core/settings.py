@@ -25,6 +25,11 @@ class Settings:
         return f"sqlite:///{self.home / 'conversations.db'}"
 
     @property
+    def models(self) -> Path:
+        """Folder of the models that `turnwise models pull` stores."""
+        return self.home / "models"
+
+    @property
     def keys_url(self) -> str:
         """URL of the API keys: `TURNWISE_KEYS`, else a file in `home`."""
         return os.environ.get("TURNWISE_KEYS") or f"sqlite:///{self.home / 'keys.db'}"

@@ -29,6 +29,7 @@ from turnwise.models.adapter_config import (
 )
 from turnwise.models.model_folders import weights_digest
 from turnwise.models.safetensors_file import SafetensorsFile
+from turnwise.models.stored_models import stored_model_name
 
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 TENSOR_PREFIX = "base_model.model."  # of all tensor names in the file
@@ -172,6 +173,13 @@ def _lora_weights(path: Path, module: str, tensors: Mapping[str, Tensor], rank: 
     return LoraWeights(lora_A, lora_B, magnitude)
 
 
+def _base_name(base: Path) -> str:
+    """The base model as an adapter's config names it: by a name that works on any machine, else by its path."""
+    if base == bundled_model_folder().resolve():
+        return BUNDLED_MODEL_NAME
+    return stored_model_name(base) or str(base)
+
+
 def save_adapter(
     folder: Path, weights: Mapping[str, LoraWeights], *, base: Path, rank: int, alpha: float, dropout: float,
     task_type: str, fan_in_fan_out: bool = False,
@@ -198,7 +206,7 @@ def save_adapter(
     config = {
         "peft_type": "LORA",
         "task_type": task_type or None,
-        "base_model_name_or_path": BUNDLED_MODEL_NAME if base == bundled_model_folder().resolve() else str(base),
+        "base_model_name_or_path": _base_name(base),
         "r": rank,
         "lora_alpha": alpha,
         "lora_dropout": dropout,

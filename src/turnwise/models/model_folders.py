@@ -13,6 +13,7 @@ from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import preview, read_json, read_json_object, read_optional_json_object
 from turnwise.models.families import FAMILIES
 from turnwise.models.hf_config_fields import check_hf_config
+from turnwise.models.stored_models import stored_model_folder
 
 HUB_NAME_PATTERN = re.compile(r"[\w.-]+/[\w.-]+")
 URL_PATTERN = re.compile(r"(?i)(?:https?:/+|hf://)(?:huggingface\.co/|hf\.co/)?([\w.-]+/[\w.-]+)?")
@@ -27,10 +28,12 @@ EXPECTED_LAYOUT = (
 
 
 def find_model_folder(name: str) -> Path:
-    """The folder of a model, given as a path or as a Hugging Face hub name whose files are in the local hub cache.
+    """The folder of a model. Nothing is downloaded.
 
-    For a GGUF file, or a folder that holds only one, this is the folder that it was converted to. Nothing is
-    downloaded.
+    Args:
+        name: a path, else the name of a stored model (`turnwise models list`), else a Hugging Face hub name whose files
+            are in the local hub cache. For a GGUF file, or a folder that holds only one, the result is the folder that
+            it was converted to.
 
     Raises:
         ModelNotFound: there is no such folder; the message explains what the name may refer to.
@@ -51,6 +54,8 @@ def find_model_folder(name: str) -> Path:
         from turnwise.models.gguf.folder import gguf_model_folder
 
         return gguf_model_folder(folder)
+    if not exists and (stored := stored_model_folder(name)) is not None:
+        return _resolve_gguf(stored)
     if not exists and HUB_NAME_PATTERN.fullmatch(name) and (snapshot := _cached_snapshot(name)) is not None:
         return _resolve_gguf(snapshot)
     raise ModelNotFound(_not_found_message(name, folder, exists=exists))
@@ -108,12 +113,13 @@ def _not_found_message(name: str, folder: Path, *, exists: bool) -> str:
             f"There is no model folder {name}. If it is a name on the Hugging Face hub: "
             f"models are not downloaded automatically. {_download_hint(name)}"
         )
-    return f"There is no model folder {name}. {EXPECTED_LAYOUT}"
+    return f"There is no model folder {name}. {EXPECTED_LAYOUT} `turnwise models list` lists models to pull."
 
 
 def _download_hint(name: str) -> str:
     return (
-        f"Download it once with: pip install huggingface_hub && hf download {name} (then the name {name} works here)."
+        f"Pull it once with: pip install 'turnwise[hub]' && turnwise models pull hf:{name} "
+        f"(then the name {name.rpartition('/')[2]} works here)."
     )
 
 

@@ -1,0 +1,88 @@
+"""Descriptions of models for `turnwise models list` and `show`."""
+
+from pathlib import Path
+from typing import Any
+
+from turnwise.app.model_names import BUNDLED_MODEL_NAMES, resolve_model_folder
+from turnwise.app.model_store.catalogue_entry import load_catalogue
+from turnwise.app.model_store.store import ModelStore
+from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
+from turnwise.core.json_file import read_optional_json_object
+from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE, bundled_model_folder
+
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")  # of config.json, by family
+
+
+def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
+    """The bundled model, pulled models and models to pull, each with name, status, bytes, kind, license, title.
+
+    Bytes of a model to pull are the download size.
+    """
+    store = store or ModelStore()
+    pulled = {name: stored for name in store.names() if (stored := store.get(name))}
+    weights = bundled_model_folder() / "model.safetensors"
+    models = [
+        _list_entry(
+            BUNDLED_MODEL_NAMES[0], "bundled", weights.stat().st_size, "chat", "CC-BY-SA-4.0", "5.5M chat model"
+        )
+    ]
+    models += [
+        _list_entry(model.name, "pulled", model.bytes, model.kind, model.license, model.title)
+        for model in pulled.values()
+    ]
+    models += [
+        _list_entry(name, "available", entry.download_bytes, entry.kind, entry.license, entry.title)
+        for name, entry in load_catalogue().items()
+        if name not in pulled
+    ]
+    return models
+
+
+def _list_entry(name: str, status: str, num_bytes: int, kind: str, license_name: str, title: str) -> dict[str, Any]:
+    return {
+        "name": name, "status": status, "bytes": num_bytes, "kind": kind, "license": license_name, "title": title,
+    }  # fmt: skip
+
+
+def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
+    """Everything that is stored about a pulled model, and what its config states.
+
+    Raises:
+        ModelNotFound: the model has not been pulled.
+    """
+    store = store or ModelStore()
+    if name in BUNDLED_MODEL_NAMES:
+        raise UserError(f"{name} comes with the package; its model card is {bundled_model_folder() / 'README.md'}.")
+    stored = store.get(name)
+    if stored is None:
+        if name in load_catalogue():
+            resolve_model_folder(name)  # explains how to pull it
+        raise ModelNotFound(f"There is no pulled model '{name[:60]}'; {did_you_mean(name, store.names())}")
+    folder = store.folder(name)
+    facts = stored.model_dump(exclude={"files", "license_note"})
+    return {
+        **facts,
+        "license_note": stored.license_note,
+        "path": str(folder),
+        "bytes": stored.bytes,
+        **model_facts(folder),
+        "files": [file.model_dump() for file in stored.files],
+    }
+
+
+def model_facts(folder: Path) -> dict[str, Any]:
+    """Architecture, context length and type of the weights, as far as the model's config states them.
+
+    Raises:
+        UserError: the config is damaged.
+    """
+    config = read_optional_json_object(folder / "config.json")
+    if not config:
+        adapter = read_optional_json_object(folder / ADAPTER_CONFIG_FILE)
+        return {"base_model": adapter.get("base_model_name_or_path")} if adapter else {}
+    architectures = config.get("architectures") or [config.get("model_type")]
+    return {
+        "architecture": architectures[0],
+        "context_length": next((config[key] for key in CONTEXT_KEYS if key in config), None),
+        "quantization": config.get("dtype") or config.get("torch_dtype"),
+    }
