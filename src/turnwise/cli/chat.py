@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from turnwise.cli.console_output import warn_missing_chat_template
+from turnwise.cli.console_output import warn_fallback_model, warn_missing_chat_template
 from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, Store, Threads, sampling_flags
 
 
@@ -12,7 +12,9 @@ from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, St
 def chat(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="Model folder in the Hugging Face layout. Default: the bundled model."),
+        typer.Argument(
+            metavar="MODEL", help="Name of `turnwise models list`, or model folder. Default: the bundled model."
+        ),
     ] = None,
     message: Annotated[
         str | None,
@@ -70,6 +72,7 @@ def chat(
         model, message = None, model
     prompt = message if prompt is None else prompt
     _check_model(model)
+    warn_fallback_model(model)
     if prompt is not None:
         if resume or conversation is not None:
             raise InvalidParameter(

@@ -45,6 +45,15 @@ def check_output_path(out: Path, *, overwrite: bool) -> None:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
 
 
+def warn_fallback_model(model: str | None) -> None:
+    """Print a note if no model is named and the default model has not been pulled."""
+    from turnwise.app.default_model import fallback_note
+
+    note = fallback_note() if model is None else None
+    if note is not None:
+        typer.echo(note, err=True)
+
+
 def warn_missing_chat_template(service: "EngineChatService") -> None:
     """Print a note if the model has no chat template: it was not trained to chat, or the file is missing."""
     if service.renderer.tokenizer.chat_template is None:

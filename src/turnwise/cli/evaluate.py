@@ -25,7 +25,7 @@ def evaluate(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Model folder (default: the bundled model), or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl.",
+            help="Model name or folder (default: tiny), or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl.",
         ),
     ] = None,
     data: Annotated[

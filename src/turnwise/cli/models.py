@@ -208,6 +208,8 @@ def _license(model: "StoredModel") -> str:
 
 def _format_bytes(count: int) -> str:
     """A size in decimal units: 98 MB."""
+    if count < 1e3:
+        return f"{count} B"
     if count < 1e6:
         return f"{count / 1e3:,.0f} kB"
     return f"{count / 1e6:,.0f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"

@@ -69,7 +69,7 @@ def download_progress(console: Any, name: str) -> Iterator[Callable[[int, int, s
             log.start(done)
             progress.update(task, completed=done, total=total)
             progress.start()  # not before there is progress: a message may come first
-        log.update(done, total, f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB", label)
+        log.update(done, total, f"{name}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
         progress.update(task, completed=done, description=f"{name}: {label}")
 
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from turnwise.cli.console_output import warn_missing_chat_template
+from turnwise.cli.console_output import warn_fallback_model, warn_missing_chat_template
 from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, Store, Threads, sampling_flags
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ LIMITS_PANEL = "Access and limits"
 def serve(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="Model folder in the Hugging Face layout. Default: the bundled model."),
+        typer.Argument(
+            metavar="MODEL", help="Name of `turnwise models list`, or model folder. Default: the bundled model."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
@@ -169,6 +171,7 @@ def serve(
     check_address(host, port, allow_remote=allow_remote, requires_key=has_keys or require_api_key)
     for folder in (model, *adapters.values()):
         resolve_model_folder(folder)  # reject a missing folder before any model is loaded
+    warn_fallback_model(model)
     base_engines = SharedBaseEngines()
     with ExitStack() as stack:
         conversations = stack.enter_context(open_conversation_store(store))

@@ -26,7 +26,9 @@ def train(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="File or folder of dialogues, or a recipe (.yaml).")],
     base_model: Annotated[
         str | None,
-        typer.Option(help="Model to start from: a folder, or 'box' for the bundled model. Default: box."),
+        typer.Option(
+            help="Model to start from: a name of `turnwise models list`, or a folder. Default: tiny, the bundled model."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     objective: Annotated[

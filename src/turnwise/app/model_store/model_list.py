@@ -5,10 +5,11 @@ from typing import Any
 
 from turnwise.app.model_names import BUNDLED_MODEL_NAMES, resolve_model_folder
 from turnwise.app.model_store.catalogue_entry import load_catalogue
-from turnwise.app.model_store.store import ModelStore
-from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
+from turnwise.app.model_store.store import ModelStore, StoredFile, StoredModel
+from turnwise.core.errors import ModelNotFound, did_you_mean
 from turnwise.core.json_file import read_optional_json_object
 from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE, bundled_model_folder
+from turnwise.models.safetensors_file import DTYPES_BY_CODE, SafetensorsFile
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")  # of config.json, by family
 
@@ -20,12 +21,8 @@ def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
     """
     store = store or ModelStore()
     pulled = {name: stored for name in store.names() if (stored := store.get(name))}
-    weights = bundled_model_folder() / "model.safetensors"
-    models = [
-        _list_entry(
-            BUNDLED_MODEL_NAMES[0], "bundled", weights.stat().st_size, "chat", "CC-BY-SA-4.0", "5.5M chat model"
-        )
-    ]
+    bundled = _bundled_model()
+    models = [_list_entry(bundled.name, "bundled", bundled.bytes, bundled.kind, bundled.license, bundled.title)]
     models += [
         _list_entry(model.name, "pulled", model.bytes, model.kind, model.license, model.title)
         for model in pulled.values()
@@ -36,6 +33,15 @@ def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
         if name not in pulled
     ]
     return models
+
+
+def _bundled_model() -> StoredModel:
+    folder = bundled_model_folder()
+    weights = StoredFile(path="model.safetensors", bytes=(folder / "model.safetensors").stat().st_size, sha256="")
+    return StoredModel(
+        name=BUNDLED_MODEL_NAMES[0], title="5.5M parameters, the small chat model of this project", kind="chat",
+        license="CC-BY-SA-4.0", source="this package", files=(weights,),
+    )  # fmt: skip
 
 
 def _list_entry(name: str, status: str, num_bytes: int, kind: str, license_name: str, title: str) -> dict[str, Any]:
@@ -51,14 +57,13 @@ def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
         ModelNotFound: the model has not been pulled.
     """
     store = store or ModelStore()
-    if name in BUNDLED_MODEL_NAMES:
-        raise UserError(f"{name} comes with the package; its model card is {bundled_model_folder() / 'README.md'}.")
-    stored = store.get(name)
+    is_bundled = name in BUNDLED_MODEL_NAMES
+    stored = _bundled_model() if is_bundled else store.get(name)
     if stored is None:
         if name in load_catalogue():
             resolve_model_folder(name)  # explains how to pull it
         raise ModelNotFound(f"There is no pulled model '{name[:60]}'; {did_you_mean(name, store.names())}")
-    folder = store.folder(name)
+    folder = bundled_model_folder() if is_bundled else store.folder(name)
     facts = stored.model_dump(exclude={"files", "license_note"})
     return {
         **facts,
@@ -84,5 +89,13 @@ def model_facts(folder: Path) -> dict[str, Any]:
     return {
         "architecture": architectures[0],
         "context_length": next((config[key] for key in CONTEXT_KEYS if key in config), None),
-        "quantization": config.get("dtype") or config.get("torch_dtype"),
+        "quantization": _weights_dtype(folder),
     }
+
+
+def _weights_dtype(folder: Path) -> str | None:
+    """Dtype of the largest tensor of a folder's first safetensors file, or None."""
+    path = next(iter(sorted(folder.glob("*.safetensors"))), None)
+    tensors = SafetensorsFile(path).tensors.values() if path is not None else ()
+    largest = max(tensors, key=lambda tensor: tensor.stop - tensor.start, default=None)
+    return None if largest is None else DTYPES_BY_CODE.get(largest.dtype, (largest.dtype, 0))[0]

