@@ -10,6 +10,7 @@ from pydantic import Field
 from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.data.strict_yaml import read_yaml
 
+CATALOGUE = Path(str(resources.files("turnwise"))) / "app" / "model_store" / "catalogue"
 ModelPurpose = Literal["chat", "embeddings", "unknown"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0, le=2**40)]
@@ -97,15 +98,9 @@ class CatalogueEntry(StrictModel):
 
 
 @cache
-def load_catalogue(folder: Path | None = None) -> dict[str, CatalogueEntry]:
-    """All models of the catalogue by name, in alphabetical order.
-
-    Raises:
-        InvalidParameter: a file of the catalogue is invalid.
-    """
-    folder = folder or Path(str(resources.files("turnwise.app.model_store").joinpath("catalogue")))
-    paths = sorted(folder.glob("*.yaml"))
-    return {path.stem: read_catalogue_entry(path) for path in paths}
+def load_catalogue() -> dict[str, CatalogueEntry]:
+    """All models of the catalogue by name, in alphabetical order. Raises `InvalidData` or `InvalidParameter`."""
+    return {path.stem: read_catalogue_entry(path) for path in sorted(CATALOGUE.glob("*.yaml"))}
 
 
 def read_catalogue_entry(path: Path) -> CatalogueEntry:

