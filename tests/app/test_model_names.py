@@ -1,0 +1,119 @@
+"""Names that commands accept: bundled models, paths, pulled models, hub names; and the default model."""
+
+import json
+
+import pytest
+
+from turnwise.app import default_model, model_names
+from turnwise.app.model_names import is_model_name, resolve_model_folder
+from turnwise.core.errors import ModelNotFound
+from turnwise.models.adapter_config import bundled_model_folder
+from turnwise.models.stored_models import stored_model_name
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TURNWISE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def add_model(folder, **files):
+    """A folder as the store has it."""
+    folder.mkdir(parents=True)
+    for name in ("source.json", "config.json"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["tiny", "box", None])
+def test_the_bundled_model_has_two_names_and_is_the_default(name):
+    assert resolve_model_folder(name) == bundled_model_folder()
+
+
+def test_a_path_comes_before_a_pulled_model_of_the_same_name(home, tmp_path):
+    stored = add_model(home / "models" / "smollm2")
+    assert resolve_model_folder("smollm2") == stored
+    (tmp_path / "smollm2").mkdir()
+    assert resolve_model_folder("smollm2").resolve() == tmp_path / "smollm2"
+
+
+def test_a_pulled_model_comes_before_the_hub_cache(home):
+    stored = add_model(home / "models" / "mine")
+    assert resolve_model_folder("mine") == stored
+
+
+@pytest.mark.parametrize("name", ["../secret", "mine/..", ".smollm2.pull", "mi\0ne", "x" * 300, ""])
+def test_a_name_never_leaves_the_store(home, name):
+    add_model(home / "secret")
+    add_model(home / "models" / ".smollm2.pull")
+    add_model(home / "models" / "mine")
+    if name == "":
+        return
+    with pytest.raises(ModelNotFound):
+        resolve_model_folder(name)
+
+
+def test_a_model_that_is_not_pulled_names_the_command_the_size_and_the_license():
+    with pytest.raises(ModelNotFound) as error:
+        resolve_model_folder("smollm2")
+    assert str(error.value) == (
+        "smollm2 is not on this machine: run turnwise models pull smollm2 (93 MB, Apache-2.0)."
+    )  # fmt: skip
+
+
+def test_an_unknown_name_points_to_the_list():
+    with pytest.raises(ModelNotFound, match="`turnwise models list` lists models to pull"):
+        resolve_model_folder("nothing")
+
+
+def test_names_of_the_catalogue_are_names_unless_a_path_has_them(tmp_path):
+    assert is_model_name("tiny")
+    assert is_model_name("minilm")
+    (tmp_path / "minilm").mkdir()
+    assert not is_model_name("minilm")
+    assert not is_model_name("runs/mine")
+
+
+def test_an_adapter_names_a_pulled_base_by_its_name(home, model_folder, tmp_path, one_thread):
+    """The adapter then works on every machine that has pulled the base."""
+    import shutil
+
+    import torch
+
+    from turnwise.models.adapter_config import adapter_base_folder
+    from turnwise.models.adapters import LoraWeights, save_adapter
+
+    base = home / "models" / "mine"
+    shutil.copytree(model_folder, base)
+    (base / "source.json").write_text("{}")
+    assert stored_model_name(base) == "mine"
+    assert stored_model_name(model_folder) is None
+    (tmp_path / "adapter").mkdir()
+    weights = {"model.layers.0.self_attn.q_proj": LoraWeights(torch.zeros(2, 32), torch.zeros(32, 2), None)}
+    save_adapter(tmp_path / "adapter", weights, base=base, rank=2, alpha=2, dropout=0, task_type="CAUSAL_LM")
+    assert json.loads((tmp_path / "adapter/adapter_config.json").read_text())["base_model_name_or_path"] == "mine"
+    assert adapter_base_folder(tmp_path / "adapter") == base
+
+
+@pytest.fixture
+def default_with_a_base(monkeypatch):
+    """A default model that needs `smollm2`."""
+    monkeypatch.setattr(default_model, "DEFAULT_MODEL", "assistant")
+    monkeypatch.setattr(default_model, "REQUIRED_MODELS", {"assistant": ("smollm2",), "tiny": ()})
+
+
+def test_the_default_model_falls_back_to_tiny_until_its_base_is_pulled(home, default_with_a_base):
+    assert default_model.default_model_name() == "tiny"
+    assert default_model.missing_models() == ["smollm2"]
+    note = default_model.fallback_note()
+    assert "smollm2, which is not on this machine; using the small model 'tiny'" in note
+    assert "turnwise models pull --default" in note
+    add_model(home / "models" / "smollm2")
+    assert default_model.default_model_name() == "assistant"
+    assert default_model.fallback_note() is None
+
+
+def test_the_default_of_this_version_needs_nothing():
+    assert default_model.default_model_name() in model_names.BUNDLED_MODEL_NAMES
+    assert default_model.fallback_note() is None
