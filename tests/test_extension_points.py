@@ -30,6 +30,7 @@ FILES_TO_TOUCH = {
     "golden cases": 1,
     "an HTTP field": 2,
     "a page control": 1,
+    "a model to pull": 1,
     "a CLI command": 2,
 }
 GROUPS = {  # the variable of the plug-in group, in the package of the plug-ins
