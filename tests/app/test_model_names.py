@@ -96,6 +96,18 @@ def test_an_adapter_names_a_pulled_base_by_its_name(home, model_folder, tmp_path
     assert adapter_base_folder(tmp_path / "adapter") == base
 
 
+def test_the_converted_folder_of_a_pulled_gguf_file_has_the_name_of_the_model(home, tmp_path):
+    stored, converted = home / "models" / "mine", home / "gguf" / "0123" / "model-q4"
+    for folder in (stored, converted):
+        folder.mkdir(parents=True)
+    (tmp_path / "model-q4.gguf").write_bytes(b"GGUF")
+    (stored / "model-q4.gguf").symlink_to(tmp_path / "model-q4.gguf")
+    (stored / "source.json").write_text("{}")
+    (converted / "model.gguf").symlink_to(tmp_path / "model-q4.gguf")
+    assert stored_model_name(converted) == "mine"
+    assert stored_model_name(tmp_path) is None
+
+
 @pytest.fixture
 def default_with_a_base(monkeypatch):
     """A default model that needs `smollm2`."""

@@ -19,6 +19,7 @@ from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.models.model_kind import check_servable
+from turnwise.models.stored_models import stored_model_name
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -101,7 +102,8 @@ def open_chat_service(
         if preparation is not None:
             wait([preparation])  # its error is not raised: the request that needs the result raises it
         yield EngineChatService(
-            name=name or (f"turnwise-{BUNDLED_MODEL}" if is_bundled else folder.resolve().name),
+            name=name
+            or (f"turnwise-{BUNDLED_MODEL}" if is_bundled else stored_model_name(folder) or folder.resolve().name),
             created=_creation_time(folder),
             fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),
             renderer=renderer,

@@ -13,13 +13,12 @@ from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import preview, read_json, read_json_object, read_optional_json_object
 from turnwise.models.families import FAMILIES
 from turnwise.models.hf_config_fields import check_hf_config
-from turnwise.models.stored_models import stored_model_folder
+from turnwise.models.stored_models import GGUF_FILE, stored_model_folder
 
 HUB_NAME_PATTERN = re.compile(r"[\w.-]+/[\w.-]+")
 URL_PATTERN = re.compile(r"(?i)(?:https?:/+|hf://)(?:huggingface\.co/|hf\.co/)?([\w.-]+/[\w.-]+)?")
 WEIGHTS_INDEX_FILE = "model.safetensors.index.json"
 WEIGHTS_FILE = "model.safetensors"
-GGUF_FILE = "model.gguf"  # in the folder of a GGUF file, a link to it
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 UNHASHED_CONFIGS = ("generation_config.json", "tokenizer_config.json")
 EXPECTED_LAYOUT = (

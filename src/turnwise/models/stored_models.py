@@ -4,6 +4,7 @@ from pathlib import Path
 
 from turnwise.core.settings import Settings
 
+GGUF_FILE = "model.gguf"  # in the folder of a GGUF file, a link to it
 SOURCE_FILE = "source.json"  # origin, license and hashes of a stored model
 
 
@@ -16,6 +17,14 @@ def stored_model_folder(name: str) -> Path | None:
 
 
 def stored_model_name(folder: Path) -> str | None:
-    """The name of the stored model in a folder, or None if the folder is not in the store."""
-    stored = stored_model_folder(folder.name)
-    return folder.name if stored is not None and stored.resolve() == folder.resolve() else None
+    """The name of the stored model that a folder belongs to, or None.
+
+    The folder is one of the store, or one that was converted from a GGUF file of the store.
+    """
+    gguf = folder / GGUF_FILE
+    file = gguf.resolve() if gguf.is_symlink() else None
+    for source in sorted(Settings.from_environment().models.glob(f"[!.]*/{SOURCE_FILE}")):
+        stored = source.parent
+        if stored.resolve() == folder.resolve() or any(path.resolve() == file for path in stored.glob("*.gguf")):
+            return stored.name
+    return None

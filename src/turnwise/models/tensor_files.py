@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import preview
-from turnwise.models.model_folders import GGUF_FILE, weight_files
+from turnwise.models.model_folders import weight_files
 from turnwise.models.quantized_blocks import QuantizedBlocks
 from turnwise.models.safetensors_file import DTYPES_BY_CODE, SafetensorsFile, TensorHeader
+from turnwise.models.stored_models import GGUF_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,5 +1,6 @@
 """Descriptions of models for `turnwise models list` and `show`."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from turnwise.app.model_store.store import ModelStore, StoredFile, StoredModel
 from turnwise.core.errors import ModelNotFound, did_you_mean
 from turnwise.core.json_file import read_optional_json_object
 from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE, bundled_model_folder
+from turnwise.models.gguf.metadata import GgufMetadata
+from turnwise.models.gguf.model_file import read_model
 from turnwise.models.safetensors_file import DTYPES_BY_CODE, SafetensorsFile
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")  # of config.json, by family
@@ -82,6 +85,8 @@ def model_facts(folder: Path) -> dict[str, Any]:
         UserError: the config is damaged.
     """
     config = read_optional_json_object(folder / "config.json")
+    if not config and (gguf := next(iter(sorted(folder.glob("*.gguf"))), None)) is not None:
+        return _gguf_facts(gguf)
     if not config:
         adapter = read_optional_json_object(folder / ADAPTER_CONFIG_FILE)
         return {"base_model": adapter.get("base_model_name_or_path")} if adapter else {}
@@ -90,6 +95,20 @@ def model_facts(folder: Path) -> dict[str, Any]:
         "architecture": architectures[0],
         "context_length": next((config[key] for key in CONTEXT_KEYS if key in config), None),
         "quantization": _weights_dtype(folder),
+    }
+
+
+def _gguf_facts(path: Path) -> dict[str, Any]:
+    """The same facts of a GGUF file; `quantization` lists the formats of its tensors, that of the most bytes first."""
+    header = read_model(path)
+    metadata = GgufMetadata(header)
+    bytes_by_format: Counter[str] = Counter()
+    for tensor in header.tensors.values():
+        bytes_by_format[tensor.type_name] += tensor.num_bytes
+    return {
+        "architecture": metadata.architecture,
+        "context_length": metadata.optional_integer("{arch}.context_length"),
+        "quantization": ", ".join(name for name, _ in bytes_by_format.most_common()),
     }
 
 

@@ -20,7 +20,7 @@ from turnwise.models.gguf.metadata import GgufMetadata
 from turnwise.models.gguf.model_file import SHARD_PATTERN, read_model, shard_paths
 from turnwise.models.gguf.tokenizer import convert_tokenizer, convert_tokenizer_config
 from turnwise.models.gguf.vocabulary import Vocabulary, read_vocabulary
-from turnwise.models.model_folders import GGUF_FILE
+from turnwise.models.stored_models import GGUF_FILE
 
 SOURCE_FILE = "gguf_source.json"  # what the folder was made from
 VERSION = 1  # of the conversion; folders of other versions are made anew
