@@ -82,6 +82,7 @@ def test_show_states_path_source_license_and_hashes(turnwise, wheel, tmp_path):
     assert description["files"][0]["sha256"] == hashlib.sha256(CONTENT).hexdigest()
     out = turnwise("models", "show", "small")[1]
     assert "source        small-model==1.0" in out
+    assert "it does not begin with 'GGUF'" in description["error"], "the rest is shown all the same"
     assert hashlib.sha256(CONTENT).hexdigest() in out
 
 

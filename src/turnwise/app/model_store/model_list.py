@@ -7,7 +7,7 @@ from typing import Any
 from turnwise.app.model_names import BUNDLED_MODEL_NAMES, resolve_model_folder
 from turnwise.app.model_store.catalogue_entry import load_catalogue
 from turnwise.app.model_store.store import ModelStore, StoredFile, StoredModel
-from turnwise.core.errors import ModelNotFound, did_you_mean
+from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
 from turnwise.core.json_file import read_optional_json_object
 from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE, bundled_model_folder
 from turnwise.models.gguf.metadata import GgufMetadata
@@ -54,7 +54,7 @@ def _list_entry(name: str, status: str, num_bytes: int, kind: str, license_name:
 
 
 def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
-    """Everything that is stored about a pulled model, and what its config states.
+    """Everything that is stored about a pulled model, and what its config states; `error` if that cannot be read.
 
     Raises:
         ModelNotFound: the model has not been pulled.
@@ -67,13 +67,17 @@ def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
             resolve_model_folder(name)  # explains how to pull it
         raise ModelNotFound(f"There is no pulled model '{name[:60]}'; {did_you_mean(name, store.names())}")
     folder = bundled_model_folder() if is_bundled else store.folder(name)
+    try:
+        config_facts = model_facts(folder)
+    except UserError as error:
+        config_facts = {"error": str(error)}
     facts = stored.model_dump(exclude={"files", "license_note"})
     return {
         **facts,
         "license_note": stored.license_note,
         "path": str(folder),
         "bytes": stored.bytes,
-        **model_facts(folder),
+        **config_facts,
         "files": [file.model_dump() for file in stored.files],
     }
 
