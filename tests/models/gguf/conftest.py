@@ -10,6 +10,7 @@ LLAMA3 = {"rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_fr
 LARGER = {"hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 2, "initializer_range": 0.02}
 CONFIGS["llama"] |= {"llama3 scaling": {**SMALL, "head_dim": 32, "rope_parameters": LLAMA3}}
 CONFIGS["llama"] |= {"large": {**SMALL, **LARGER}}
+CONFIGS["qwen2"] |= {"vocabulary of bytes": {**SMALL, "vocab_size": 300}}
 
 
 @pytest.fixture

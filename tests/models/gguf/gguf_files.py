@@ -176,3 +176,45 @@ def raw_gguf(entries=(), tensors=(), *, version=3, num_entries=None, num_tensors
         header += text(name) + struct.pack("<I", len(dimensions))
         header += struct.pack(f"<{len(dimensions)}Q", *dimensions) + struct.pack("<IQ", kind, offset)
     return header + bytes(-len(header) % alignment) + data
+
+
+SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+
+def parse_gguf(content):
+    """`(entries, tensors, data)` of a valid file, as `raw_gguf` takes them."""
+    position = 24
+
+    def number(size):
+        nonlocal position
+        position += size
+        return int.from_bytes(content[position - size : position], "little")
+
+    def string():
+        nonlocal position
+        length = number(8)
+        position += length
+        return content[position - length : position]
+
+    def skip(kind):
+        nonlocal position
+        if kind == STRING:
+            string()
+        elif kind == ARRAY:
+            item, count = number(4), number(8)
+            for _ in range(count):
+                skip(item)
+        else:
+            position += SIZES[kind]
+
+    num_tensors, num_entries = (int.from_bytes(content[start : start + 8], "little") for start in (8, 16))
+    entries, tensors = [], []
+    for _ in range(num_entries):
+        key, kind, start = string(), number(4), position
+        skip(kind)
+        entries.append((key, kind, content[start:position]))
+    for _ in range(num_tensors):
+        name = string()
+        dimensions = tuple(number(8) for _ in range(number(4)))
+        tensors.append((name, dimensions, number(4), number(8)))
+    return entries, tensors, content[position + -position % 32 :]
