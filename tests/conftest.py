@@ -1,4 +1,15 @@
-"""Tiny models and tokenizers, made on the spot: no test needs the network or a file from elsewhere."""
+"""Tiny models and tokenizers, made on the spot: no test needs the network or a file from elsewhere.
+
+Some slow tests compare with other programs or use published models. They are skipped unless these variables are set:
+
+- `LLAMA_CPP_PYTHON`: a Python interpreter that has the package `llama_cpp` (default: this one, if it has it).
+- `TURNWISE_TEST_GGUF`: published GGUF files, separated as in PATH.
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +88,22 @@ def model_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
     save(create(tiny_config, seed=0), folder, hf_config={"eos_token_id": tokenizer.eos_token_id})
     tokenizer.save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def llama_cpp_python():
+    """An interpreter with llama_cpp."""
+    default = sys.executable if importlib.util.find_spec("llama_cpp") else None
+    python = os.environ.get("LLAMA_CPP_PYTHON", default)
+    if python is None:
+        pytest.skip("llama_cpp is not installed; LLAMA_CPP_PYTHON can name an interpreter that has it")
+    return python
+
+
+@pytest.fixture(scope="session")
+def published_gguf_files():
+    """Published GGUF files."""
+    files = [Path(name) for name in os.environ.get("TURNWISE_TEST_GGUF", "").split(os.pathsep) if name]
+    if not files:
+        pytest.skip("TURNWISE_TEST_GGUF names no published GGUF files")
+    return files
