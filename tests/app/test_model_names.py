@@ -62,6 +62,16 @@ def test_a_model_that_is_not_pulled_names_the_command_the_size_and_the_license()
     )  # fmt: skip
 
 
+def test_a_model_of_the_hub_is_known_by_its_reference_too(home):
+    stored = add_model(home / "models" / "name")
+    source = {"name": "name", "title": "org/name", "kind": "chat", "license": "mit", "source": "hf:org/name@0123"}
+    (stored / "source.json").write_text(json.dumps(source))
+    assert resolve_model_folder("hf:org/name") == stored
+    assert resolve_model_folder("hf:org/name@0123") == stored
+    with pytest.raises(ModelNotFound, match="run turnwise models pull hf:org/other"):
+        resolve_model_folder("hf:org/other")
+
+
 def test_an_unknown_name_points_to_the_list():
     with pytest.raises(ModelNotFound, match="`turnwise models list` lists models to pull"):
         resolve_model_folder("nothing")

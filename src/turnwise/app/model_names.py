@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from turnwise.app.default_model import default_model_name
 from turnwise.app.model_store.catalogue_entry import CatalogueEntry, load_catalogue
+from turnwise.app.model_store.store import ModelStore
 from turnwise.core.errors import ModelNotFound
 from turnwise.core.files import path_exists
 from turnwise.models.adapter_config import bundled_model_folder
@@ -22,8 +23,9 @@ def resolve_model_folder(name: str | None) -> Path:
     """Return the folder of a model.
 
     Args:
-        name: "tiny" or "box", the bundled model; else a path; else the name of a stored model; else a hub name in the
-            local hub cache (see `find_model_folder`). None is the default model.
+        name: "tiny" or "box", the bundled model; else a path; else the name of a stored model, or the `hf:ORG/NAME`
+            that it was pulled from; else a hub name in the local hub cache (see `find_model_folder`). None is the
+            default model.
 
     Raises:
         ModelNotFound: there is no such model; the message says what to do.
@@ -31,10 +33,22 @@ def resolve_model_folder(name: str | None) -> Path:
     name = default_model_name() if name is None else name
     if name in BUNDLED_MODEL_NAMES:
         return bundled_model_folder()
+    if name.startswith("hf:") and not name.startswith("hf://"):
+        return find_model_folder(_stored_hub_model(name))
     entry = load_catalogue().get(name)
     if entry is not None and not path_exists(Path(name)) and stored_model_folder(name) is None:
         raise ModelNotFound(f"{name} is not on this machine: run {pull_command(name, entry)}.")
     return find_model_folder(name)
+
+
+def _stored_hub_model(reference: str) -> str:
+    """The name of the stored model that was pulled as `hf:ORG/NAME`. Raises `ModelNotFound`."""
+    store = ModelStore()
+    for name in store.names():
+        stored = store.get(name)
+        if stored is not None and reference in (stored.source, stored.source.partition("@")[0]):
+            return name
+    raise ModelNotFound(f"{reference} is not on this machine: run turnwise models pull {reference}")
 
 
 def pull_command(name: str, entry: CatalogueEntry) -> str:

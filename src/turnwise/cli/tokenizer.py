@@ -87,7 +87,7 @@ def train(
 
 @app.command()
 def show(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Model or tokenizer folder.")],
+    folder: Annotated[str, typer.Argument(metavar="MODEL", help="Model name, or folder of a model or tokenizer.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="Text to tokenize.")],
     allow_special: Annotated[
         bool,
@@ -109,9 +109,10 @@ def show(
     turnwise tokenizer show runs/my-model '<|user|>Hi<|end|>' --allow-special
     ```
     """
+    from turnwise.app.model_names import resolve_model_folder
     from turnwise.text.tokenization.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = Tokenizer.load(resolve_model_folder(folder))
     encoding = tokenizer.encode_with_offsets(text, allow_special=allow_special)
     pieces = list(_pieces(text, encoding))
     typer.echo("".join(typer.style(piece, bg=COLORS[i % len(COLORS)]) for i, piece in enumerate(pieces)))
