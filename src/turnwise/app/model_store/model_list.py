@@ -10,8 +10,6 @@ from turnwise.app.model_store.store import ModelStore, StoredFile, StoredModel
 from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
 from turnwise.core.json_file import read_optional_json_object
 from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE, bundled_model_folder
-from turnwise.models.gguf.metadata import GgufMetadata
-from turnwise.models.gguf.model_file import read_model
 from turnwise.models.safetensors_file import DTYPES_BY_CODE, SafetensorsFile
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")  # of config.json, by family
@@ -104,6 +102,9 @@ def model_facts(folder: Path) -> dict[str, Any]:
 
 def _gguf_facts(path: Path) -> dict[str, Any]:
     """The same facts of a GGUF file; `quantization` lists the formats of its tensors, that of the most bytes first."""
+    from turnwise.models.gguf.metadata import GgufMetadata  # imports gguf and numpy, which takes 0.3 s
+    from turnwise.models.gguf.model_file import read_model
+
     header = read_model(path)
     metadata = GgufMetadata(header)
     bytes_by_format: Counter[str] = Counter()
