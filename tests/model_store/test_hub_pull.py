@@ -64,6 +64,12 @@ def test_of_several_gguf_files_one_has_to_be_named():
         selected("q4.gguf", gguf="q5.gguf")
 
 
+@pytest.mark.parametrize("path", ["../up.gguf", "/etc/up.gguf", "a/../../up.gguf", ".hidden/x.gguf"])
+def test_a_hub_cannot_name_a_path_outside_the_folder(path):
+    with pytest.raises(UserError, match="no safetensors and no GGUF file"):
+        selected(path)
+
+
 def test_pickled_weights_are_refused():
     with pytest.raises(UserError, match="Pickled weights are not pulled"):
         selected("config.json", "pytorch_model.bin")

@@ -14,6 +14,7 @@ from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound, S
 
 REFERENCE = re.compile(r"hf:(?P<repository>[\w.-]+/[\w.-]+)(?:/(?P<file>[\w./-]+\.gguf))?(?:@(?P<revision>[\w./-]+))?")
 SAFE_FILE = re.compile(r"(?:\d_[A-Za-z]+/)?\w[\w.-]*\.(?:json|jinja|model|txt|md|safetensors)|LICENSE")
+GGUF_FILE = re.compile(r"(?:\w[\w.-]*/)*\w[\w.-]*\.gguf")  # a hub cannot name a path outside the model's folder
 CHAT_TASKS, EMBEDDING_TASKS = ("text-generation",), ("feature-extraction", "sentence-similarity")
 
 
@@ -83,7 +84,7 @@ def select_files(repository: str, files: list[HubFile], gguf: str | None) -> lis
         InvalidParameter: `gguf` does not exist, or there are several GGUF files and no safetensors.
         UserError: there are neither safetensors nor GGUF files.
     """
-    ggufs = [file for file in files if file.path.lower().endswith(".gguf")]
+    ggufs = [file for file in files if GGUF_FILE.fullmatch(file.path)]
     if gguf is not None:
         if selected := [file for file in ggufs if file.path == gguf]:
             return selected
