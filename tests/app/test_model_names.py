@@ -38,6 +38,10 @@ def test_a_path_comes_before_a_pulled_model_of_the_same_name(home, tmp_path):
     assert resolve_model_folder("smollm2").resolve() == tmp_path / "smollm2"
 
 
+def test_a_path_may_be_a_path_object(model_folder):
+    assert resolve_model_folder(model_folder) == model_folder
+
+
 def test_a_pulled_model_comes_before_the_hub_cache(home):
     stored = add_model(home / "models" / "mine")
     assert resolve_model_folder("mine") == stored

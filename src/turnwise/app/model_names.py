@@ -19,7 +19,7 @@ BUNDLED_MODEL = "box"  # the name of the bundled model
 BUNDLED_MODEL_NAMES = ("tiny", BUNDLED_MODEL)
 
 
-def resolve_model_folder(name: str | None) -> Path:
+def resolve_model_folder(name: str | Path | None) -> Path:
     """Return the folder of a model.
 
     Args:
@@ -30,7 +30,7 @@ def resolve_model_folder(name: str | None) -> Path:
     Raises:
         ModelNotFound: there is no such model; the message says what to do.
     """
-    name = default_model_name() if name is None else name
+    name = default_model_name() if name is None else str(name)
     if name in BUNDLED_MODEL_NAMES:
         return bundled_model_folder()
     if name.startswith("hf:") and not name.startswith("hf://"):
