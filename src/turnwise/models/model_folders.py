@@ -185,12 +185,14 @@ def _pickle_hint(folder: Path) -> str:
 
 
 def weights_digest(folder: Path) -> str:
-    """Hash of the weights and the config of a model or an adapter.
+    """Hash of the weights and the config of a model or an adapter; of a GGUF file, which holds both, alone.
 
     Complete files are hashed: training may change one layer in the middle of gigabytes.
     """
     digest = hashlib.sha256()
-    patterns = ["*.safetensors", "*config.json", *(["*.gguf"] if (folder / GGUF_FILE).is_file() else [])]
+    patterns = ["*.safetensors", "*config.json"]
+    if (folder / GGUF_FILE).is_file():
+        patterns = ["*.gguf"] if (folder / GGUF_FILE).is_symlink() else [*patterns, "*.gguf"]
     for path in [path for pattern in patterns for path in sorted(folder.glob(pattern))]:
         if path.name not in UNHASHED_CONFIGS and path.is_file():
             stat = path.stat()

@@ -13,6 +13,7 @@ from gguf_files import random_blocks, to_gguf_layout, write_gguf
 from safetensors.numpy import load_file, save_file
 
 from turnwise.core.errors import UserError
+from turnwise.models.adapter_config import adapter_base_folder
 from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.checkpoint import Checkpoint, load
 from turnwise.models.gguf.weights import GgufWeights
@@ -121,6 +122,19 @@ class TestBlocks:
         assert checkpoint.quantized("layers.0.attention.qkv.weight") is None
         assert checkpoint.stored_dtype("layers.0.attention.qkv.weight") == torch.float32
         assert checkpoint.quantized("layers.1.attention.qkv.weight") is not None
+
+    def test_an_adapter_names_the_file_and_fits_it_whatever_it_is_converted_to(self, published, tmp_path):
+        path = write_gguf(tmp_path / "m.gguf", published("llama", "large")[0], quantize=self.q8_0)
+        adapter, base = tmp_path / "adapter", find_model_folder(str(path))
+        adapter.mkdir()
+        change = {"model.layers.0.self_attn.q_proj": LoraWeights(torch.randn(2, 256), torch.randn(256, 2))}
+        save_adapter(adapter, change, base=base, rank=2, alpha=4.0, dropout=0.0, task_type="CAUSAL_LM")
+        assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == str(path)
+        (base / "config.json").write_text((base / "config.json").read_text() + "\n")  # by a later version
+        assert adapter_base_folder(adapter) == base
+        write_gguf(path, published("llama", "untied")[0])
+        with pytest.raises(UserError, match="its base has changed since"):
+            adapter_base_folder(adapter)
 
     def test_gpt2_has_rows_of_outputs(self, gguf_of):
         path, *_ = gguf_of("gpt2", "tied", quantize=self.q8_0)
