@@ -48,6 +48,19 @@ def test_a_cached_prefix_is_reused():
     assert branch.blocks[:2] == again.blocks[:2], "they share blocks"
 
 
+def test_retained_prefixes_are_bounded_and_unused_memory_stays_untouched():
+    kv_cache = KVCacheManager(1000, lambda source, target: None, max_retained_blocks=8)
+    highest = 0
+    for number in range(50):
+        table = fill_table(kv_cache, [number] * 50)
+        highest = max(highest, *table.blocks)
+        kv_cache.free(table, [number] * 50)
+        assert kv_cache.pool.num_evictable <= 8
+    assert highest < 8 + 2 * 4, "blocks of evicted prefixes are used again before new ones"
+    assert kv_cache.num_cached_tokens("", [49] * 50) == 48, "the last prefix is retained"
+    assert kv_cache.pool.num_available == 1000
+
+
 def test_at_least_one_token_is_always_left_to_compute():
     kv_cache = make_kv_cache(20)
     ids = list(range(64))

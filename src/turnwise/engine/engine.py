@@ -12,7 +12,8 @@ from dataclasses import replace
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, TurnwiseError, Unavailable, UserError
 from turnwise.core.inference import ErrorEvent, EventListener, GenerationRequest, Quantization
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
-from turnwise.engine.runners.memory_budget import check_weights_fit, num_cache_blocks
+from turnwise.engine.native.native_runner import is_quantized
+from turnwise.engine.runners.memory_budget import check_weights_fit, max_retained_blocks, num_cache_blocks
 from turnwise.engine.runners.model_runner import ModelRunner, make_runner
 from turnwise.engine.scheduling.scheduler import Scheduler
 from turnwise.engine.sequence import SequenceGroup
@@ -43,7 +44,8 @@ class Engine:
             uses it.
         max_num_seqs: maximum number of sequences that run at the same time; further requests wait.
         kv_cache_memory_bytes: size of the KV cache. Default: enough for `max_num_seqs` full contexts (at least eight),
-            at most a quarter of the machine's memory.
+            at most a quarter of the machine's memory; on a CPU, prefixes of earlier requests then take at most a
+            share of it (`memory_budget.max_retained_blocks`), so that memory follows the requests that run.
         quantize: quantize the weights to "int8" or "int4"; `make_runner` says where that is not supported.
         enable_speculation: use speculative decoding where it saves time; answers are the same without.
 
@@ -65,10 +67,19 @@ class Engine:
     ) -> None:
         weights = as_decoder_weights(decoder)
         check_weights_fit(weights, quantize)
-        num_blocks = num_cache_blocks(weights, max_num_seqs, kv_cache_memory_bytes, half=quantize is not None)
+        half = is_quantized(weights, quantize)
+        num_blocks = num_cache_blocks(weights, max_num_seqs, kv_cache_memory_bytes, half=half)
         self._context_length = min(weights.config.context_length, num_blocks * BLOCK_SIZE)
+        retained = None if kv_cache_memory_bytes is not None else max_retained_blocks(weights, half=half)
         runner = make_runner(weights, num_blocks, quantize)
-        self._start(runner, num_blocks, max_num_seqs, weights.config.vocab_size, enable_speculation=enable_speculation)
+        self._start(
+            runner,
+            num_blocks,
+            max_num_seqs,
+            weights.config.vocab_size,
+            enable_speculation=enable_speculation,
+            max_retained_blocks=retained,
+        )
 
     def _start(
         self,
@@ -78,10 +89,17 @@ class Engine:
         vocab_size: int,
         *,
         enable_speculation: bool = True,
+        max_retained_blocks: int | None = None,
     ) -> None:
         self._runner, self._num_blocks, self._vocab_size = runner, num_blocks, vocab_size
         self._max_beams = max(max_num_seqs, MAX_BEAMS)
-        self._scheduler = Scheduler(runner, num_blocks, max_num_seqs, enable_speculation=enable_speculation)
+        self._scheduler = Scheduler(
+            runner,
+            num_blocks,
+            max_num_seqs,
+            enable_speculation=enable_speculation,
+            max_retained_blocks=max_retained_blocks,
+        )
         self._inbox: deque[SequenceGroup] = deque()  # submitted, not yet in the scheduler
         self._wake = threading.Condition()  # guards the inbox and the two flags below
         self._closing = self._failed = False

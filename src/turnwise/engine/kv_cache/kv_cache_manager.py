@@ -35,10 +35,16 @@ class KVCacheManager:
     Args:
         num_blocks: size of the pool.
         copy: `copy(source, target)` copies the content of one block over another.
+        max_retained_blocks: cached blocks that no sequence uses; the least recently used above this number are evicted.
+            Memory of a block is taken when it is first written, so the cache grows with the sequences that run, and
+            not up to the size of the pool. Default: all blocks.
     """
 
-    def __init__(self, num_blocks: int, copy: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, num_blocks: int, copy: Callable[[int, int], None], max_retained_blocks: int | None = None
+    ) -> None:
         self._copy = copy
+        self._max_retained_blocks = num_blocks if max_retained_blocks is None else max_retained_blocks
         self.pool = BlockPool(num_blocks)
         self.tree = PrefixTree(self.pool)
 
@@ -130,6 +136,9 @@ class KVCacheManager:
         self.pool.decref(table.blocks)
         del table.blocks[:]
         table.num_computed_tokens = 0
+        excess = self.pool.num_evictable - self._max_retained_blocks
+        if excess > 0:
+            self.tree.evict(max(excess, min(EVICTION_BATCH, self._max_retained_blocks // 4)))
 
     def discard(self, table: BlockTable) -> None:
         """Release the table's blocks and remove them from the prefix tree, because their content is invalid.

@@ -48,6 +48,11 @@ def _library_for(config: DecoderConfig) -> CDLL | None:
     return library(config.hidden_size, config.head_dim)
 
 
+def is_quantized(weights: DecoderWeights, quantize: Quantization | None = None) -> bool:
+    """True if the library computes with integers: weights to be quantized, or in a block format."""
+    return quantize is not None or any(weights.block_formats(name) is not None for name in weights.shapes)
+
+
 class NativeRunner:
     """Runs a decoder with a KV cache of `num_blocks` blocks (implements `model_runner.ModelRunner`).
 
@@ -88,7 +93,8 @@ class NativeRunner:
         # threads.
         weakref.finalize(self, _destroy, native, self._handle, os.getpid()).atexit = False
         self._vocab_size, self._hidden_size = config.vocab_size, config.hidden_size
-        self.kind = "-".join(["native", native.turnwise_instruction_set().decode(), *([quantize] if quantize else [])])
+        weight_kind = quantize or ("blocks" if is_quantized(weights) else "")
+        self.kind = "-".join(filter(None, ["native", native.turnwise_instruction_set().decode(), weight_kind]))
         self._config = config
         self._adapters: dict[str, PackedAdapter] = {}
         assert native.turnwise_block_size() == BLOCK_SIZE, "both sides use the same block size"
@@ -96,10 +102,11 @@ class NativeRunner:
         # np.zeros takes no physical memory until a block is written. With quantized weights, keys and values are stored
         # as bfloat16 (numpy has no such type, hence uint16): with many or long sequences, reading them dominates a
         # step.
-        dtype = np.float32 if quantize is None else np.uint16
+        is_half = is_quantized(weights, quantize)
+        dtype = np.uint16 if is_half else np.float32
         self._keys = np.zeros((*shape, config.head_dim, BLOCK_SIZE), dtype)
         self._values = np.zeros((*shape, BLOCK_SIZE, config.head_dim), dtype)
-        self._cache = KVCacheView(self._keys.ctypes.data, self._values.ctypes.data, num_blocks, quantize is not None)
+        self._cache = KVCacheView(self._keys.ctypes.data, self._values.ctypes.data, num_blocks, is_half)
 
     def load_lora(self, name: str, factors: Mapping[str, LoraFactors]) -> bool:
         """Register an adapter for entries with this name; False if it changes more than the layers' matrices."""

@@ -9,6 +9,8 @@ from turnwise.engine.native.native_runner import is_supported
 from turnwise.models.decoder_weights import DecoderWeights
 
 CPU_FRACTION = 0.25  # of the machine's memory that the KV cache may take by default
+RETAINED_FRACTION = 1 / 64  # of the machine's memory for prefixes of earlier requests
+MIN_RETAINED_BYTES = 128_000_000
 GPU_FRACTION = 0.8  # of a GPU's free memory after loading the weights
 MIN_CONTEXTS = 8  # full contexts in the cache even with fewer sequences: for searches and the prefix cache
 HEAD_BITS = 8.0  # per weight of a quantized LM head
@@ -45,6 +47,15 @@ def num_cache_blocks(weights: DecoderWeights, max_num_seqs: int, max_bytes: int 
             max_bytes = int(CPU_FRACTION * total_memory())
     needed = max(max_num_seqs, MIN_CONTEXTS) * blocks_for(weights.config.context_length)
     return max(1, min(needed, max_bytes // (BLOCK_SIZE * kv_bytes_per_token(weights, half=half))))
+
+
+def max_retained_blocks(weights: DecoderWeights, *, half: bool = False) -> int | None:
+    """Blocks that prefixes of earlier requests may take on a CPU by default; None on a GPU, whose cache is allocated
+    at once."""
+    if weights.device.type != "cpu":
+        return None
+    retained_bytes = max(MIN_RETAINED_BYTES, int(RETAINED_FRACTION * total_memory()))
+    return max(1, retained_bytes // (BLOCK_SIZE * kv_bytes_per_token(weights, half=half)))
 
 
 def estimate_weight_bytes(weights: DecoderWeights, quantize: Quantization | None = None) -> int:

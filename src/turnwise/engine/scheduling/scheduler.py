@@ -44,15 +44,22 @@ class Scheduler:
         num_blocks: blocks of the runner's cache.
         max_num_seqs: maximum number of sequences that run at the same time.
         enable_speculation: use drafts; only with batch-invariant runners, so that outputs do not depend on it.
+        max_retained_blocks: see `KVCacheManager`.
     """
 
     def __init__(
-        self, runner: ModelRunner, num_blocks: int, max_num_seqs: int, *, enable_speculation: bool = True
+        self,
+        runner: ModelRunner,
+        num_blocks: int,
+        max_num_seqs: int,
+        *,
+        enable_speculation: bool = True,
+        max_retained_blocks: int | None = None,
     ) -> None:
         self._runner = runner
         self._is_speculating = enable_speculation and runner.batch_invariant
         self._speculative_decoder = SpeculativeDecoder()
-        self.queues = SchedulerQueues(KVCacheManager(num_blocks, runner.copy), max_num_seqs)
+        self.queues = SchedulerQueues(KVCacheManager(num_blocks, runner.copy, max_retained_blocks), max_num_seqs)
 
     @property
     def is_idle(self) -> bool:
