@@ -17,15 +17,15 @@ from turnwise.models.quantized_blocks import QuantizedBlocks
 GROUP = 32
 RoundedFormat = Literal["Q8_0", "Q4_0", "Q4_1"]
 MAX_HALF = 65504.0  # largest float16
-# Integers that the weight of largest magnitude maps to in Q4_0, where the limit is 8: 7 gives coarser steps, 9 gives finer
-# steps and clips that weight.
+# Integers that the weight of largest magnitude maps to in Q4_0, where the limit is 8: 7 gives coarser steps, 9 gives
+# finer steps and clips that weight.
 SYMMETRIC_RANGES = (7.0, 7.5, 8.0, 8.5, 9.0)
 AFFINE_RANGES = (1.0, 0.95, 0.9, 0.85, 0.8)  # shares of the range of a group in Q4_1; weights beyond it are clipped
 
 
 @dataclass(frozen=True, slots=True)
 class GroupGrid:
-    """The values that the weights of groups can have: `integer * scale + minimum`, for integers from 0 to `max_integer`.
+    """The values that weights can have: `integer * scale + minimum` of their group, integers from 0 to `max_integer`.
 
     Attributes:
         scale_OG: scales, exact in float16.
@@ -146,7 +146,7 @@ def round_matrix(weight_OI: Tensor, block_format: RoundedFormat) -> QuantizedBlo
         weight_OI: the matrix; I is a multiple of 32.
         block_format: the format.
     """
-    weight_OGN = weight_OI.float().unflatten(1, (-1, GROUP))
+    weight_OGN = weight_OI.float().view(len(weight_OI), -1, GROUP)
     grid = fit_grid(weight_OGN, block_format)
     integers = GroupGrid(grid.scale_OG[..., None], grid.minimum_OG[..., None], grid.max_integer).round(weight_OGN)
     return pack_blocks(integers.flatten(1), grid, block_format)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from turnwise.models.block_rounding import RoundedFormat, round_matrix
 from turnwise.models.decoder import Block
 from turnwise.models.decoder_weights import DecoderWeights
 from turnwise.models.gptq import gptq_matrix
-from turnwise.models.block_rounding import RoundedFormat, round_matrix
 from turnwise.models.quantized_blocks import QuantizedBlocks
 from turnwise.models.rope import RotaryEmbedding
 

@@ -39,9 +39,10 @@ def gptq_matrix(weight_OI: Tensor, hessian_II: Tensor, block_format: RoundedForm
                 group = (start + i) // GROUP
                 group_OGN = columns_OL[:, None, i : i + GROUP]
                 importance_GN = importance_I[None, start + i : start + i + GROUP]
-                grid = fit_grid(group_OGN, block_format, importance_GN)
-                scale_OG[:, group], minimum_OG[:, group] = grid.scale_OG[:, 0], grid.minimum_OG[:, 0]
-                grid, max_integer = GroupGrid(grid.scale_OG[:, 0], grid.minimum_OG[:, 0], grid.max_integer), grid.max_integer
+                grid_O1 = fit_grid(group_OGN, block_format, importance_GN)
+                max_integer = grid_O1.max_integer
+                grid = GroupGrid(grid_O1.scale_OG[:, 0], grid_O1.minimum_OG[:, 0], max_integer)
+                scale_OG[:, group], minimum_OG[:, group] = grid.scale_OG, grid.minimum_OG
             integers_O = grid.round(columns_OL[:, i])
             integers_OI[:, start + i] = integers_O
             error_O = (columns_OL[:, i] - grid.value(integers_O)) / factor_LL[i, i]
@@ -61,4 +62,5 @@ def _inverse_factor(hessian_II: Tensor) -> Tensor:
         diagonal += 0.1 * diagonal.mean()
         factor, failed = torch.linalg.cholesky_ex(damped_II)
     inverse_II = torch.cholesky_inverse(factor)
-    return torch.linalg.cholesky(inverse_II, upper=True).float()
+    upper_II: Tensor = torch.linalg.cholesky(inverse_II, upper=True)
+    return upper_II.float()
