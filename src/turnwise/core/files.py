@@ -74,6 +74,27 @@ def atomic_write(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that is synced and becomes `path` at the end of the block. After an exception it is deleted.
+
+    Raises:
+        SaveFailed: a write failed, for example because the disk is full; an old file is unchanged.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync_file(temporary)
+        temporary.replace(path)
+        fsync_directory(path.parent)
+    except OSError as error:
+        raise SaveFailed(f"Could not write {path}: {error.strerror or error}. Nothing was changed.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
     """Yield a temporary directory that becomes `target` at the end of the block. After an exception it is deleted.
 

@@ -6,10 +6,11 @@ Shapes: O outputs, I inputs, G groups, N = 32 inputs of a group.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from turnwise.models.quantized_blocks import QuantizedBlocks
@@ -125,7 +126,7 @@ def pack_blocks(integers_OI: Tensor, grid: GroupGrid, block_format: RoundedForma
     """
     outputs, inputs = integers_OI.shape
     integers_OGN = integers_OI.to(torch.uint8).numpy().reshape(outputs, -1, GROUP)
-    columns = [_half_bytes(grid.scale_OG)]
+    columns: list[NDArray[Any]] = [_half_bytes(grid.scale_OG)]
     if block_format == "Q4_1":
         columns.append(_half_bytes(grid.minimum_OG))
     if block_format == "Q8_0":
@@ -135,8 +136,9 @@ def pack_blocks(integers_OI: Tensor, grid: GroupGrid, block_format: RoundedForma
     return QuantizedBlocks(block_format, inputs, np.concatenate(columns, axis=-1).reshape(outputs, -1))
 
 
-def _half_bytes(values_OG: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return values_OG.half().view(torch.uint8).numpy().reshape(*values_OG.shape, 2)
+def _half_bytes(values_OG: Tensor) -> NDArray[np.uint8]:
+    halves: NDArray[np.uint8] = values_OG.contiguous().half().view(torch.uint8).numpy().reshape(*values_OG.shape, 2)
+    return halves
 
 
 def round_matrix(weight_OI: Tensor, block_format: RoundedFormat) -> QuantizedBlocks:

@@ -6,7 +6,7 @@ memory.
 Shapes: B sequences, T tokens, C hidden size, I inputs of a matrix.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +29,14 @@ class _InputsRead(Exception):
 def round_layers(
     weights: DecoderWeights,
     ids_BT: Tensor | None,
-    block_format: Callable[[str], RoundedFormat],
+    formats: Mapping[str, RoundedFormat | None],
 ) -> Iterator[tuple[str, QuantizedBlocks]]:
     """Round the matrices of all layers.
 
     Args:
         weights: the decoder's weights, read layer by layer.
         ids_BT: calibration texts as token ids. None: every matrix is rounded to the nearest values.
-        block_format: the format of a matrix, by its name.
+        formats: format of every matrix by name; None leaves a matrix as it is.
 
     Yields:
         The name of each matrix, such as "layers.0.mlp.up.weight", and its blocks.
@@ -47,15 +47,18 @@ def round_layers(
         if hidden_BTC is None:
             for matrix in MATRICES:
                 name = f"layers.{number}.{matrix}.weight"
-                yield name, round_matrix(weights.tensor(name), block_format(name))
+                if (block_format := formats[name]) is not None:
+                    yield name, round_matrix(weights.tensor(name), block_format)
             continue
         layer = _load_layer(weights, number)
         run = _layer_runner(weights, layer, number, hidden_BTC.shape[1])
         for matrix in MATRICES:
             name = f"layers.{number}.{matrix}.weight"
+            if (block_format := formats[name]) is None:
+                continue
             linear = layer.get_submodule(matrix)
             assert isinstance(linear, nn.Linear), "matrices of a layer are linear layers"
-            blocks = gptq_matrix(linear.weight, _input_covariance(linear, run, hidden_BTC), block_format(name))
+            blocks = gptq_matrix(linear.weight, _input_covariance(linear, run, hidden_BTC), block_format)
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(blocks.dequantize()))
             yield name, blocks

@@ -53,6 +53,11 @@ def rope_tables(config: RopeConfig, head_dim: int, num_positions: int) -> tuple[
         return angles_PD.cos(), angles_PD.sin()
 
 
+def rope_divisors(config: RopeConfig, head_dim: int) -> Tensor:
+    """The D / 2 numbers that the frequencies without scaling are divided by."""
+    return _frequencies(RopeConfig(config.theta), head_dim) / _frequencies(config, head_dim)
+
+
 def _frequencies(config: RopeConfig, head_dim: int) -> Tensor:
     """The D / 2 frequencies, scaled by `config.rope_type`."""
     unscaled = config.theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim)

@@ -1,0 +1,144 @@
+"""Writes a model as a GGUF file, in floats or rounded, with or without calibration texts."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turnwise.app.model_names import resolve_model_folder
+from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.json_file import read_optional_json_object
+from turnwise.core.messages import Conversation
+from turnwise.data.grammar.expand import expand
+from turnwise.data.prompts import load_small_talk
+from turnwise.data.sources import read_source
+from turnwise.models.model_kind import full_model_folder, is_native
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from turnwise.models.checkpoint import Checkpoint
+    from turnwise.models.gguf.writer import GgufType
+    from turnwise.models.quantized_blocks import QuantizedBlocks
+
+CALIBRATION_TOKENS = 8192
+SEQUENCE_LENGTH = 256  # tokens of a calibration sequence
+NUM_BUNDLED_DIALOGUES = 400  # small talk of the package, if no calibration file is given
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """Attributes:
+    path: the file.
+    num_bytes: its size.
+    calibration_tokens: tokens that the matrices were rounded with; 0 without calibration.
+    """
+
+    path: Path
+    num_bytes: int
+    calibration_tokens: int
+
+
+def export_gguf(
+    model: str,
+    path: Path,
+    gguf_type: "GgufType",
+    *,
+    calibration: Path | None = None,
+    calibrate: bool = False,
+    calibration_tokens: int = CALIBRATION_TOKENS,
+    on_progress: OnProgress = lambda done, total: None,
+) -> ExportResult:
+    """Write a GGUF file; an adapter is merged into its base model.
+
+    Args:
+        model: folder or name of a decoder of our own families.
+        path: the new file.
+        gguf_type: type of the file.
+        calibration: dialogues or texts for `calibrate`. Default: small talk of the package.
+        calibrate: round with second-order information (GPTQ) from calibration texts.
+        calibration_tokens: tokens to use of them.
+        on_progress: called with the number of finished matrices and their total.
+
+    Raises:
+        UserError: the model cannot be written as GGUF.
+        InvalidData: the calibration file has too little text.
+        SaveFailed: a write failed.
+    """
+    import torch
+
+    from turnwise.models.checkpoint import Checkpoint
+    from turnwise.models.gguf.writer import write_gguf
+
+    folder = resolve_model_folder(model)
+    if not is_native(folder):
+        raise UserError(f"{folder}: only decoders that Turnwise computes itself can be written as GGUF.")
+    tokenizer = Tokenizer.load(folder)
+    weights = Checkpoint(folder, dtype=torch.float32)
+    ids_BT = _calibration_ids(tokenizer, calibration, calibration_tokens) if calibrate else None
+    tokenizer_folder = folder if (folder / "tokenizer.json").is_file() else full_model_folder(folder)
+    write_gguf(
+        path,
+        weights.config,
+        _rounded_tensors(weights, gguf_type, ids_BT, on_progress),
+        gguf_type,
+        tokenizer_folder,
+        tokenizer.chat_template,
+        {"name": folder.resolve().name, **_license(full_model_folder(folder))},
+    )
+    return ExportResult(path, path.stat().st_size, 0 if ids_BT is None else ids_BT.numel())
+
+
+def _rounded_tensors(
+    weights: "Checkpoint", gguf_type: "GgufType", ids_BT: "Tensor | None", on_progress: OnProgress
+) -> Iterator[tuple[str, "Tensor | QuantizedBlocks"]]:
+    """All tensors of a decoder, matrices in the formats of the file's type."""
+    from turnwise.models.block_rounding import round_matrix
+    from turnwise.models.calibration import round_layers
+    from turnwise.models.gguf.writer import block_format_of
+
+    formats = {name: block_format_of(name, tuple(shape), gguf_type) for name, shape in weights.shapes.items()}
+    num_rounded = sum(block_format is not None for block_format in formats.values())
+    num_done = 0
+    for name, block_format in formats.items():
+        if block_format is None:
+            yield name, weights.tensor(name)
+        elif not name.startswith("layers."):
+            yield name, round_matrix(weights.tensor(name), block_format)
+            num_done += 1
+            on_progress(num_done, num_rounded)
+    for name, blocks in round_layers(weights, ids_BT, formats):
+        yield name, blocks
+        num_done += 1
+        on_progress(num_done, num_rounded)
+
+
+def _calibration_ids(tokenizer: Tokenizer, path: Path | None, num_tokens: int) -> "Tensor":
+    """Calibration texts as sequences of equal length, `(B, T)`: a seeded sample of all sequences."""
+    import torch
+
+    renderer = Renderer.from_tokenizer(tokenizer)
+    items = expand(load_small_talk(), NUM_BUNDLED_DIALOGUES, seed=0) if path is None else read_source(path)
+    texts = (
+        renderer.render(item.messages).ids if isinstance(item, Conversation) else tokenizer.encode(item.text)
+        for item in items
+    )
+    ids = list(islice(chain.from_iterable(texts), 16 * num_tokens))
+    starts = list(range(0, len(ids) - SEQUENCE_LENGTH + 1, SEQUENCE_LENGTH))
+    if not starts:
+        raise InvalidData(f"{path} has {len(ids)} tokens; calibration needs at least {SEQUENCE_LENGTH}.")
+    random.Random(0).shuffle(starts)
+    chosen = starts[: max(1, num_tokens // SEQUENCE_LENGTH)]
+    return torch.tensor([ids[start : start + SEQUENCE_LENGTH] for start in chosen])
+
+
+def _license(folder: Path) -> dict[str, str]:
+    """The licence that a model from the catalogue came with."""
+    license_name = read_optional_json_object(folder / "source.json").get("license")
+    return {"license": license_name} if isinstance(license_name, str) else {}
