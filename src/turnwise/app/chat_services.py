@@ -52,7 +52,8 @@ def open_chat_service(
 
     Args:
         model: a model or adapter, as `resolve_model_folder` accepts it. None opens the default model.
-        dtype: dtype of the weights: "auto" or a name in `models.dtypes.DTYPES`.
+        dtype: dtype of the weights: "auto" or a name in `models.dtypes.DTYPES`. With "auto", a GGUF file is computed
+            in the formats that it is stored in.
         device: "auto", "cpu" or "cuda".
         quantize: "int8" or "int4" quantizes the weights; None leaves them as they are.
         kv_cache_memory_bytes: size of the KV cache. None: enough for `max_num_seqs` full contexts, up to a share of
@@ -148,7 +149,8 @@ def _open_engine(
 
     def create_engine(source: Path) -> Engine:
         # The engine reads the weights tensor by tensor into its own layout.
-        weights = checkpoint.Checkpoint(source, dtype=torch_dtype, device=device)
+        # An explicit dtype asks for floats, also of a GGUF file.
+        weights = checkpoint.Checkpoint(source, dtype=torch_dtype, device=device, dequantize=dtype != "auto")
         new_engine = Engine(
             weights, max_num_seqs=max_num_seqs, quantize=quantize, kv_cache_memory_bytes=kv_cache_memory_bytes
         )

@@ -41,7 +41,8 @@ def quantize(
     model: Model,
     out: Annotated[Path, typer.Option(help="The GGUF file to write.")],
     type_name: Annotated[
-        RoundedTypeName, typer.Option("--type", help="q4_1 has a minimum per group of 32 weights and loses less than q4_0.")
+        RoundedTypeName,
+        typer.Option("--type", help="q4_1 has a minimum per group of 32 weights and loses less than q4_0."),
     ] = "q4_1",
     calibrate: Annotated[
         Path | None,

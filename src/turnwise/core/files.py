@@ -75,7 +75,7 @@ def atomic_write(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that is synced and becomes `path` at the end of the block. After an exception it is deleted.
+    """Yield a temporary path that becomes `path` at the end of the block. After an exception it is deleted.
 
     Raises:
         SaveFailed: a write failed, for example because the disk is full; an old file is unchanged.

@@ -58,7 +58,7 @@ def round_layers(
                 continue
             linear = layer.get_submodule(matrix)
             assert isinstance(linear, nn.Linear), "matrices of a layer are linear layers"
-            blocks = gptq_matrix(linear.weight, _input_covariance(linear, run, hidden_BTC), block_format)
+            blocks = gptq_matrix(linear.weight.detach(), _input_covariance(linear, run, hidden_BTC), block_format)
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(blocks.dequantize()))
             yield name, blocks
@@ -79,7 +79,7 @@ def _load_layer(weights: DecoderWeights, number: int) -> Block:
     prefix = f"layers.{number}."
     names = [name for name in weights.shapes if name.startswith(prefix)]
     layer.load_state_dict({name.removeprefix(prefix): weights.tensor(name).float() for name in names}, assign=True)
-    return layer.eval()
+    return layer.eval().requires_grad_(False)
 
 
 def _layer_runner(weights: DecoderWeights, layer: Block, number: int, num_tokens: int) -> Callable[[Tensor], Tensor]:

@@ -39,6 +39,7 @@ class Checkpoint:
         dtype: dtype to compute with. Default: the fastest of the device (`auto_dtype`).
         device: device to compute on.
         adapter: merged into the weights when they are read.
+        dequantize: do not use matrices in block formats as they are stored: `quantized` returns None.
 
     Raises:
         ModelNotFound: the folder does not exist or has no weights.
@@ -53,7 +54,9 @@ class Checkpoint:
         dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
         adapter: Adapter | None = None,
+        dequantize: bool = False,
     ) -> None:
+        self._dequantizes = dequantize
         folder, self.device = Path(folder), torch.device(device)
         if adapter is None and is_adapter(folder):
             adapter = load_adapter(folder)
@@ -111,6 +114,8 @@ class Checkpoint:
 
     def block_formats(self, name: str) -> tuple[str, ...] | None:
         """Formats of the blocks that `quantized` returns, or None."""
+        if self._dequantizes:
+            return None
         hf_names = self._mappings[name].hf_names
         formats = tuple(f for hf_name in hf_names if (f := self._files.block_format(hf_name)) is not None)
         return formats if len(formats) == len(hf_names) and not self._is_adapted(name) else None
@@ -118,7 +123,7 @@ class Checkpoint:
     def quantized(self, name: str) -> tuple[QuantizedBlocks, ...] | None:
         """The blocks of one of our matrices, one entry per checkpoint tensor that it is stacked from.
 
-        None if one of them is not stored in blocks or an adapter changes it.
+        None if one of them is not stored in blocks, an adapter changes it, or `dequantize` is set.
         """
         if self.block_formats(name) is None:
             return None

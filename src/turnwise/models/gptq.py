@@ -14,6 +14,7 @@ DAMPING = 0.02  # added to the diagonal, relative to its mean
 LAZY_INPUTS = 128  # inputs between updates of all later weights; a multiple of GROUP
 
 
+@torch.no_grad()
 def gptq_matrix(weight_OI: Tensor, hessian_II: Tensor, block_format: RoundedFormat) -> QuantizedBlocks:
     """Round a matrix so that its outputs change little.
 

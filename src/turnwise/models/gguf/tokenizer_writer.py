@@ -59,7 +59,8 @@ def write_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int, chat
     generation = read_optional_json_object(folder / "generation_config.json")
     stop_ids = generation.get("eos_token_id")
     if isinstance(stop_ids, list) and stop_ids:
-        writer.add_eot_token_id(stop_ids[-1] if stop_ids[0] == ids.get(config.get("eos_token")) else stop_ids[0])
+        eos = ids.get(str(config.get("eos_token")))
+        writer.add_eot_token_id(next((id for id in stop_ids if id != eos), stop_ids[0]))
     writer.add_add_bos_token(_adds_bos(content))
     writer.add_add_space_prefix(False)
     if chat_template is not None:
