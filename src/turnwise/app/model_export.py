@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from turnwise.models.quantized_blocks import QuantizedBlocks
 
 CALIBRATION_TOKENS = 8192
-SEQUENCE_LENGTH = 256  # tokens of a calibration sequence
+SEQUENCE_LENGTH = 256  # tokens of a calibration sequence, within the model's context
 NUM_BUNDLED_DIALOGUES = 400  # small talk of the package, if no calibration file is given
 
 OnProgress = Callable[[int, int], None]
@@ -53,7 +53,7 @@ def export_gguf(
     calibration: Path | None = None,
     calibrate: bool = False,
     calibration_tokens: int = CALIBRATION_TOKENS,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> ExportResult:
     """Write a GGUF file; an adapter is merged into its base model.
 
@@ -81,7 +81,8 @@ def export_gguf(
         raise UserError(f"{folder}: only decoders that Turnwise computes itself can be written as GGUF.")
     tokenizer = Tokenizer.load(folder)
     weights = Checkpoint(folder, dtype=torch.float32)
-    ids_BT = _calibration_ids(tokenizer, calibration, calibration_tokens) if calibrate else None
+    length = min(SEQUENCE_LENGTH, weights.config.context_length)
+    ids_BT = _calibration_ids(tokenizer, calibration, calibration_tokens, length) if calibrate else None
     tokenizer_folder = folder if (folder / "tokenizer.json").is_file() else full_model_folder(folder)
     write_gguf(
         path,
@@ -119,7 +120,7 @@ def _rounded_tensors(
         on_progress(num_done, num_rounded)
 
 
-def _calibration_ids(tokenizer: Tokenizer, path: Path | None, num_tokens: int) -> "Tensor":
+def _calibration_ids(tokenizer: Tokenizer, path: Path | None, num_tokens: int, length: int) -> "Tensor":
     """Calibration texts as sequences of equal length, `(B, T)`: a seeded sample of all sequences."""
     import torch
 
@@ -130,12 +131,11 @@ def _calibration_ids(tokenizer: Tokenizer, path: Path | None, num_tokens: int) -
         for item in items
     )
     ids = list(islice(chain.from_iterable(texts), 16 * num_tokens))
-    starts = list(range(0, len(ids) - SEQUENCE_LENGTH + 1, SEQUENCE_LENGTH))
+    starts = list(range(0, len(ids) - length + 1, length))
     if not starts:
-        raise InvalidData(f"{path} has {len(ids)} tokens; calibration needs at least {SEQUENCE_LENGTH}.")
+        raise InvalidData(f"{path} has {len(ids)} tokens; calibration needs at least {length}.")
     random.Random(0).shuffle(starts)
-    chosen = starts[: max(1, num_tokens // SEQUENCE_LENGTH)]
-    return torch.tensor([ids[start : start + SEQUENCE_LENGTH] for start in chosen])
+    return torch.tensor([ids[start : start + length] for start in starts[: max(1, num_tokens // length)]])
 
 
 def _license(folder: Path) -> dict[str, str]:

@@ -1,0 +1,193 @@
+"""Models written as GGUF files: they load with the same logits, tokens and template, here and in llama.cpp."""
+
+import asyncio
+import json
+import subprocess
+
+import pytest
+import torch
+
+from turnwise.app.chat_services import open_chat_service
+from turnwise.app.model_export import export_gguf
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.messages import Message
+from turnwise.models.block_rounding import round_matrix
+from turnwise.models.checkpoint import Checkpoint, create, load
+from turnwise.models.decoder_config import DecoderConfig, RopeConfig
+from turnwise.models.gguf.pre_tokenizers import PRE_TOKENIZERS
+from turnwise.models.gguf.tokenizer_writer import pre_tokenizer_name
+from turnwise.models.model_folders import find_model_folder
+from turnwise.text.tokenization.bpe_training import train_bpe
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.export import export_model
+
+SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_layers": 2, "num_heads": 4, "head_dim": 16}
+FAMILIES = {
+    "llama": {"num_kv_heads": 2},
+    "llama with scaling": {"family": "llama", "num_kv_heads": 2, "rope": RopeConfig(5e5, "llama3", 8.0, 1.0, 4.0)},
+    "untied llama": {"family": "llama", "num_kv_heads": 2, "tied": False},
+    "qwen2": {"num_kv_heads": 2, "qkv_bias": True},
+    "qwen3": {"num_kv_heads": 2, "qk_norm": True},
+    "smollm3": {"num_kv_heads": 2, "no_rope_layers": frozenset()},
+    "gpt2": {
+        "num_kv_heads": 4, "norm": "layer", "positions": "learned", "activation": "gelu_tanh", "gated_mlp": False,
+        "qkv_bias": True, "out_bias": True, "mlp_bias": True,
+    },
+}  # fmt: skip
+TEXTS = ["How do I cancel order 1234?", "  It's 12 o'clock\n\nnow!", "你好,世界 🙂", "<|end|> is text"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """`folders(name)`: a model folder of a family with a tokenizer of its own."""
+    root = tmp_path_factory.mktemp("folders")
+    tokenizer = train_bpe(["How do I cancel my order? It is late, isn't it? 12 34"] * 3, vocab_size=300)
+
+    def make(name):
+        folder = root / name.replace(" ", "-")
+        if not folder.exists():
+            settings = {"family": name, "vocab_size": tokenizer.vocab_size, "context_length": 128, "tied": True}
+            config = DecoderConfig(**settings | SIZES | FAMILIES[name], initializer_range=0.2)
+            export_model(folder, create(config, seed=1), tokenizer)
+        return folder
+
+    return make
+
+
+def logits(folder):
+    model = load(find_model_folder(str(folder)), dtype=torch.float32)
+    with torch.inference_mode():
+        return model.decoder.logits(model.decoder(torch.arange(5, 45)[None]))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_written_file_has_the_logits_tokens_and_template_of_its_folder(folders, tmp_path, name):
+    folder, path = folders(name), tmp_path / "model.gguf"
+    result = export_gguf(str(folder), path, "f32")
+    assert (result.path, result.num_bytes, result.calibration_tokens) == (path, path.stat().st_size, 0)
+    torch.testing.assert_close(logits(path), logits(folder), rtol=1e-5, atol=1e-5)
+    original, read = (Tokenizer.load(source) for source in (folder, find_model_folder(str(path))))
+    assert [read.encode(text) for text in TEXTS] == [original.encode(text) for text in TEXTS]
+    assert (read.chat_template, read.stop_ids) == (original.chat_template, original.stop_ids)
+    assert read.special_ids == original.special_ids
+
+
+@pytest.mark.parametrize("gguf_type", ["f16", "bf16"])
+def test_half_precision_rounds_every_matrix_once(folders, tmp_path, gguf_type):
+    folder, path = folders("llama"), tmp_path / "model.gguf"
+    export_gguf(str(folder), path, gguf_type)
+    dtype = torch.float16 if gguf_type == "f16" else torch.bfloat16
+    stored, original = (Checkpoint(find_model_folder(str(source)), dtype=torch.float32) for source in (path, folder))
+    for name in ("layers.1.attention.qkv.weight", "layers.0.mlp.down.weight", "embed.weight"):
+        assert torch.equal(stored.tensor(name), original.tensor(name).to(dtype))
+    assert torch.equal(stored.tensor("norm.weight"), original.tensor("norm.weight"))
+
+
+@pytest.mark.parametrize("gguf_type", ["q8_0", "q4_0", "q4_1"])
+def test_blocks_are_those_of_the_rounded_matrices(folders, tmp_path, gguf_type):
+    folder, path = folders("llama"), tmp_path / "model.gguf"
+    export_gguf(str(folder), path, gguf_type)
+    stored, original = (Checkpoint(find_model_folder(str(source)), dtype=torch.float32) for source in (path, folder))
+    for name, block_format in (("layers.0.attention.qkv.weight", gguf_type.upper()), ("embed.weight", "Q8_0")):
+        assert set(stored.block_formats(name)) == {block_format}
+        expected = round_matrix(original.tensor(name), block_format).dequantize()
+        torch.testing.assert_close(stored.tensor(name), torch.from_numpy(expected), rtol=0, atol=0)
+
+
+def test_calibration_reads_dialogues_and_lowers_the_error(folders, tmp_path):
+    folder, dialogues = folders("llama"), tmp_path / "talks.jsonl"
+    texts = ["How do I cancel my order?", "It is late, isn't it?", "12 34 late orders"]
+    rows = [{"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": text}]} for text in texts]
+    dialogues.write_text("\n".join(json.dumps(row) for row in rows * 20))
+    errors = {}
+    for calibrate in (False, True):
+        path = tmp_path / f"{calibrate}.gguf"
+        calibration = dialogues if calibrate else None
+        result = export_gguf(str(folder), path, "q4_0", calibrate=calibrate, calibration=calibration)
+        assert (result.calibration_tokens > 0) == calibrate
+        ids = torch.tensor([Tokenizer.load(folder).encode(" ".join(texts))[:60]])
+        original, rounded = (load(find_model_folder(str(source)), dtype=torch.float32) for source in (folder, path))
+        with torch.inference_mode():
+            expected, actual = (model.decoder(ids) for model in (original, rounded))
+        errors[calibrate] = float((actual - expected).norm())
+    assert errors[True] < errors[False]
+
+
+def test_a_calibration_file_that_is_too_short_is_refused(folders, tmp_path):
+    dialogues = tmp_path / "short.jsonl"
+    dialogues.write_text('{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi"}]}')
+    with pytest.raises(InvalidData, match="calibration needs at least 128"):
+        export_gguf(str(folders("llama")), tmp_path / "m.gguf", "q4_1", calibrate=True, calibration=dialogues)
+    assert list(tmp_path.iterdir()) == [dialogues]
+
+
+def test_a_file_appears_only_when_it_is_complete(folders, tmp_path, monkeypatch):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise UserError("no more")
+
+    monkeypatch.setattr("turnwise.models.block_rounding.round_matrix", fail)
+    with pytest.raises(UserError, match="no more"):
+        export_gguf(str(folders("llama")), path, "q8_0")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_rule_of_a_tokenizer_is_found_by_its_parts():
+    for name in ("qwen2", "llama-bpe", "smollm", "gpt-2", "default"):
+        rule = PRE_TOKENIZERS[name]
+        splits = [{"type": "Split", "pattern": {"Regex": p}, "behavior": "Isolated"} for p in rule.patterns]
+        byte_level = {"type": "ByteLevel", "use_regex": False}
+        content = {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [*splits, byte_level]},
+                   "model": {"ignore_merges": rule.ignore_merges}}  # fmt: skip
+        assert PRE_TOKENIZERS[pre_tokenizer_name(content)].patterns == rule.patterns
+    digits = {"type": "Digits", "individual_digits": True}
+    smollm = {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, {"type": "ByteLevel"}]}}
+    assert PRE_TOKENIZERS[pre_tokenizer_name(smollm)].patterns == PRE_TOKENIZERS["smollm"].patterns
+    assert pre_tokenizer_name({"pre_tokenizer": {"type": "Whitespace"}}) is None
+    assert pre_tokenizer_name({}) is None
+
+
+def test_models_that_llama_cpp_would_compute_differently_are_refused(folders, tmp_path):
+    folder = tmp_path / "windowed"
+    tokenizer = Tokenizer.load(folders("llama"))
+    settings = {"vocab_size": tokenizer.vocab_size, "context_length": 128, "num_kv_heads": 2}
+    config = DecoderConfig(
+        family="mistral", **settings, **SIZES, tied=False, sliding_window=8, windowed_layers=frozenset({0, 1})
+    )
+    export_model(folder, create(config), tokenizer)
+    with pytest.raises(UserError, match="without sliding windows"):
+        export_gguf(str(folder), tmp_path / "m.gguf", "f16")
+    other = tmp_path / "other"
+    export_model(other, load(folders("llama")), tokenizer)
+    content = json.loads((other / "tokenizer.json").read_text())
+    content["pre_tokenizer"]["pretokenizers"].insert(0, {"type": "WhitespaceSplit"})
+    (other / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="no rule that splits texts as this tokenizer does"):
+        export_gguf(str(other), tmp_path / "m.gguf", "f16")
+
+
+LLAMA_CPP = """
+import json, sys, llama_cpp
+model = llama_cpp.Llama(sys.argv[1], n_ctx=256, n_threads=1, verbose=False)
+messages = [{"role": "user", "content": sys.argv[2]}]
+answer = model.create_chat_completion(messages, temperature=0, max_tokens=40)
+print(json.dumps(answer["choices"][0]["message"]["content"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gguf_type", ["f16", "q8_0", "q4_0"])
+def test_llama_cpp_gives_the_same_answers(llama_cpp_python, tmp_path, gguf_type):
+    path = tmp_path / "tiny.gguf"
+    export_gguf("tiny", path, gguf_type)
+    question = "How do I cancel my order?"
+    command = [llama_cpp_python, "-c", LLAMA_CPP, str(path), question]
+    theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    request = ChatRequest((Message("user", question),), {"temperature": 0, "max_tokens": 40})
+    with open_chat_service(str(path)) as service:
+        reply = asyncio.run(service.reply(request))
+    assert reply.choices[0].message.content == theirs
