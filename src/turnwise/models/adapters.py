@@ -29,7 +29,7 @@ from turnwise.models.adapter_config import (
 )
 from turnwise.models.model_folders import weights_digest
 from turnwise.models.safetensors_file import SafetensorsFile
-from turnwise.models.stored_models import GGUF_FILE, stored_model_name
+from turnwise.models.stored_models import converted_gguf, stored_model_name
 
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 TENSOR_PREFIX = "base_model.model."  # of all tensor names in the file
@@ -177,8 +177,7 @@ def _base_name(base: Path) -> str:
     """The base model as an adapter's config names it: by a name that works on any machine, else by its path."""
     if base == bundled_model_folder().resolve():
         return BUNDLED_MODEL_NAME
-    gguf = base / GGUF_FILE
-    return stored_model_name(base) or str(gguf.resolve() if gguf.is_symlink() else base)
+    return stored_model_name(base) or str(converted_gguf(base) or base)
 
 
 def save_adapter(

@@ -13,7 +13,7 @@ from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import preview, read_json, read_json_object, read_optional_json_object
 from turnwise.models.families import FAMILIES
 from turnwise.models.hf_config_fields import check_hf_config
-from turnwise.models.stored_models import GGUF_FILE, stored_model_folder
+from turnwise.models.stored_models import GGUF_FILE, converted_gguf, stored_model_folder
 
 HUB_NAME_PATTERN = re.compile(r"[\w.-]+/[\w.-]+")
 URL_PATTERN = re.compile(r"(?i)(?:https?:/+|hf://)(?:huggingface\.co/|hf\.co/)?([\w.-]+/[\w.-]+)?")
@@ -66,8 +66,8 @@ def _resolve_gguf(folder: Path) -> Path:
         return folder
     from turnwise.models.gguf.folder import find_gguf, gguf_model_folder, refresh_folder
 
-    if (folder / GGUF_FILE).is_symlink():
-        return refresh_folder(folder)
+    if (converted := refresh_folder(folder)) is not None:
+        return converted
     has_other_weights = next(folder.glob("*.safetensors"), None) is not None
     has_config = (folder / "config.json").is_file()
     if has_other_weights or (has_config and (folder / GGUF_FILE).is_file()):
@@ -192,7 +192,7 @@ def weights_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     patterns = ["*.safetensors", "*config.json"]
     if (folder / GGUF_FILE).is_file():
-        patterns = ["*.gguf"] if (folder / GGUF_FILE).is_symlink() else [*patterns, "*.gguf"]
+        patterns = [*patterns, "*.gguf"] if converted_gguf(folder) is None else ["*.gguf"]
     for path in [path for pattern in patterns for path in sorted(folder.glob(pattern))]:
         if path.name not in UNHASHED_CONFIGS and path.is_file():
             stat = path.stat()

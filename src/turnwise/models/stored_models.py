@@ -5,6 +5,7 @@ from pathlib import Path
 from turnwise.core.settings import Settings
 
 GGUF_FILE = "model.gguf"  # in the folder of a GGUF file, a link to it
+CONVERSION_FILE = "gguf_source.json"  # in the same folder: which file it was made from
 SOURCE_FILE = "source.json"  # origin, license and hashes of a stored model
 
 
@@ -21,10 +22,16 @@ def stored_model_name(folder: Path) -> str | None:
 
     The folder is one of the store, or one that was converted from a GGUF file of the store.
     """
-    gguf = folder / GGUF_FILE
-    file = gguf.resolve() if gguf.is_symlink() else None
+    gguf = converted_gguf(folder)
+    file = None if gguf is None else gguf.resolve()
     for source in sorted(Settings.from_environment().models.glob(f"[!.]*/{SOURCE_FILE}")):
         stored = source.parent
         if stored.resolve() == folder.resolve() or any(path.resolve() == file for path in stored.glob("*.gguf")):
             return stored.name
     return None
+
+
+def converted_gguf(folder: Path) -> Path | None:
+    """The GGUF file that a folder in `TURNWISE_HOME/gguf` was made from, or None for other folders."""
+    link = folder / GGUF_FILE
+    return folder / link.readlink() if link.is_symlink() and (folder / CONVERSION_FILE).is_file() else None

@@ -14,9 +14,9 @@ from gguf_files import add_characters, raw_gguf, write_gguf
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.models.checkpoint import load, read_decoder_config
-from turnwise.models.gguf.folder import SOURCE_FILE
 from turnwise.models.model_folders import find_model_folder, weights_digest
 from turnwise.models.model_kind import check_servable
+from turnwise.models.stored_models import CONVERSION_FILE
 
 TEXT, INTEGER, FLOAT, FLAG, LIST = (
     GGUFValueType[name] for name in ("STRING", "UINT32", "FLOAT32", "BOOL", "ARRAY")
@@ -97,6 +97,11 @@ class TestPaths:
         (tmp_path / "config.json").write_text("{}")  # of the original model, as on the Hugging Face hub
         assert find_model_folder(str(tmp_path)) == find_model_folder(str(path))
 
+    def test_a_link_named_as_in_converted_folders_is_a_file_like_others(self, gguf_of, tmp_path):
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "model.gguf").symlink_to(gguf_of("llama")[0])
+        check_servable(find_model_folder(str(tmp_path / "folder")))
+
     def test_a_folder_with_several_files_asks_for_one(self, gguf_of, tmp_path):
         shutil.copy(gguf_of("llama")[0], tmp_path / "other.gguf")
         with pytest.raises(UserError, match=r"holds several GGUF files \(llama.gguf, other.gguf\); name one of them"):
@@ -117,7 +122,8 @@ class TestPaths:
         (cache / "refs").mkdir(parents=True)
         (cache / "refs" / "main").write_text("abc123")
         (cache / "snapshots" / "abc123").mkdir(parents=True)
-        shutil.copy(gguf_of("llama")[0], cache / "snapshots" / "abc123" / "m.gguf")
+        (cache / "blobs").mkdir()
+        (cache / "snapshots" / "abc123" / "m.gguf").symlink_to(gguf_of("llama")[0].rename(cache / "blobs" / "0f3a"))
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
         assert find_model_folder("owner/name").name == "m"
 
@@ -141,7 +147,7 @@ class TestCache:
     def test_a_folder_of_another_version_or_a_damaged_one_is_made_anew(self, gguf_of, content):
         path, *_ = gguf_of("llama")
         folder = find_model_folder(str(path))
-        (folder / SOURCE_FILE).write_text(content)
+        (folder / CONVERSION_FILE).write_text(content)
         (folder / "config.json").write_text("damaged")
         assert read_config(find_model_folder(str(path)))["model_type"] == "llama"
 
@@ -206,6 +212,15 @@ class TestSplitFiles:
             assert torch.equal(parameter, split.decoder.get_parameter(name))
         assert find_model_folder(str(files[0])).name == "m"
         assert find_model_folder(str(files[0].parent)) == find_model_folder(str(files[0]))
+
+    def test_links_to_files_with_other_names_are_read(self, shards, tmp_path):
+        _, files = shards
+        (tmp_path / "links").mkdir()
+        for number, file in enumerate(files):
+            (tmp_path / "links" / file.name).symlink_to(file.rename(tmp_path / f"blob{number}"))
+        folder = find_model_folder(str(tmp_path / "links"))
+        assert folder.name == "m"
+        load(folder)
 
     def test_a_change_in_any_file_is_noticed(self, shards):
         _, files = shards

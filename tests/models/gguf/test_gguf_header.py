@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.core.errors import UserError
-from turnwise.models.gguf.header import read_header
+from turnwise.models.gguf.header_reader import read_header
 
 U64 = struct.Struct("<Q").pack
 U32 = struct.Struct("<I").pack
@@ -141,7 +141,7 @@ def test_a_header_needs_no_torch(tmp_path):
 
     (tmp_path / "m.gguf").write_bytes(raw_gguf([ARCHITECTURE]))
     program = (
-        "import sys; from pathlib import Path; from turnwise.models.gguf.header import read_header; "
+        "import sys; from pathlib import Path; from turnwise.models.gguf.header_reader import read_header; "
         "read_header(Path(sys.argv[1])); print('torch' in sys.modules)"
     )
     arguments = [sys.executable, "-c", program, tmp_path / "m.gguf"]

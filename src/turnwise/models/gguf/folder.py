@@ -6,6 +6,7 @@ suffix, which is then the served name. The weights stay in the file. Does not im
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from turnwise.core.json_file import read_json
 from turnwise.core.settings import Settings
 from turnwise.models.families import load_family
 from turnwise.models.gguf.config import convert_config
-from turnwise.models.gguf.header import GgufHeader, is_gguf
+from turnwise.models.gguf.header import GgufHeader
+from turnwise.models.gguf.header_reader import is_gguf
 from turnwise.models.gguf.metadata import GgufMetadata
 from turnwise.models.gguf.model_file import SHARD_PATTERN, read_model, shard_paths
 from turnwise.models.gguf.tokenizer import convert_tokenizer, convert_tokenizer_config
 from turnwise.models.gguf.vocabulary import Vocabulary, read_vocabulary
-from turnwise.models.stored_models import GGUF_FILE
+from turnwise.models.stored_models import CONVERSION_FILE, GGUF_FILE, converted_gguf
 
-SOURCE_FILE = "gguf_source.json"  # what the folder was made from
 VERSION = 1  # of the conversion; folders of other versions are made anew
 
 
@@ -38,7 +39,8 @@ def gguf_model_folder(path: Path) -> Path:
         raise ModelNotFound(f"There is no GGUF file {path}.")
     if not is_gguf(path):
         raise UserError(f"{path} is not a GGUF file: it does not begin with 'GGUF'.")
-    target = path.resolve()
+    # Links are not followed: in the cache of the Hugging Face hub, only they have the file's name.
+    target = Path(os.path.abspath(path))  # noqa: PTH100 (`resolve` follows links)
     key = hashlib.sha256(str(target).encode(errors="surrogateescape")).hexdigest()[:16]
     folder = Settings.from_environment().home / "gguf" / key / _model_name(target)
     if _is_current(folder, target):
@@ -51,20 +53,20 @@ def gguf_model_folder(path: Path) -> Path:
     with atomic_directory(folder) as new:
         for name, content in contents.items():
             (new / name).write_text(content, encoding="utf-8")
-        (new / SOURCE_FILE).write_text(json.dumps(source) + "\n", encoding="utf-8")
+        (new / CONVERSION_FILE).write_text(json.dumps(source) + "\n", encoding="utf-8")
         for number, shard in enumerate(shards):
             (new / (shard.name if number else GGUF_FILE)).symlink_to(shard)
     return folder
 
 
-def refresh_folder(folder: Path) -> Path:
-    """The folder itself, made anew if it is a converted one whose file has changed. Raises as `gguf_model_folder`."""
-    link = folder / GGUF_FILE
-    if not (link.is_symlink() and (folder / SOURCE_FILE).is_file()):
-        return folder
-    if not link.is_file():
-        raise ModelNotFound(f"{folder} was made from the GGUF file {link.readlink()}, which does not exist any more.")
-    return gguf_model_folder(link.resolve())
+def refresh_folder(folder: Path) -> Path | None:
+    """A converted folder, made anew if its file has changed; None for other folders. Raises as `gguf_model_folder`."""
+    path = converted_gguf(folder)
+    if path is None:
+        return None
+    if not path.is_file():
+        raise ModelNotFound(f"{folder} was made from the GGUF file {path}, which does not exist any more.")
+    return gguf_model_folder(path)
 
 
 def find_gguf(folder: Path) -> Path | None:
@@ -96,7 +98,7 @@ def _stamp(path: Path) -> list[Any]:
 def _is_current(folder: Path, target: Path) -> bool:
     """True if the folder was made by this version from the file as it is now, and from all shards of a split one."""
     try:
-        source = read_json(folder / SOURCE_FILE)
+        source = read_json(folder / CONVERSION_FILE)
         files = [_stamp(Path(path)) for path, *_ in source["files"]]
     except (UserError, OSError, KeyError, TypeError, ValueError):  # there is none, or it is damaged
         return False

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import preview
-from turnwise.models.gguf.header import GgufHeader, GgufTensor, read_header
+from turnwise.models.gguf.header import GgufHeader, GgufTensor
+from turnwise.models.gguf.header_reader import read_header
 from turnwise.models.gguf.metadata import GgufMetadata
+from turnwise.models.stored_models import converted_gguf
 
 SHARD_PATTERN = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE)  # names of split files
 MAX_SHARDS = 1000
@@ -16,7 +18,7 @@ def read_model(path: Path) -> GgufHeader:
     """The metadata of a model and its tensors, those of all shards of a split one.
 
     Args:
-        path: the file, or the first shard. A link is followed: the other shards lie beside its target.
+        path: the file, or the first shard; or the link to it in a converted folder.
 
     Raises:
         UserError: a file is damaged, is not a language model, or is not the first shard.
@@ -41,13 +43,13 @@ def read_model(path: Path) -> GgufHeader:
 
 
 def shard_paths(path: Path, num_shards: int) -> list[Path]:
-    """The files of a split model, from the name of its first one.
+    """The files of a split model, from the name of its first one or the link to it in a converted folder.
 
     Raises:
         UserError: the name is not that of the first shard.
         ModelNotFound: a shard is missing.
     """
-    target = path.resolve()
+    target = converted_gguf(path.parent) or path
     match = SHARD_PATTERN.fullmatch(target.name)
     if match is None or int(match[3]) != num_shards or num_shards > MAX_SHARDS:
         raise UserError(

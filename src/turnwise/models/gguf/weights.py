@@ -18,10 +18,11 @@ from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
 from turnwise.core.errors import UserError
 from turnwise.models.families import load_family
-from turnwise.models.gguf.config import ROPE_FACTORS, convert_config
+from turnwise.models.gguf.config import convert_config
 from turnwise.models.gguf.header import GgufTensor
 from turnwise.models.gguf.metadata import GgufMetadata
 from turnwise.models.gguf.model_file import read_model
+from turnwise.models.gguf.rope_scaling import ROPE_FACTORS
 from turnwise.models.gguf.tensor_data import num_rows, read_rows
 from turnwise.models.quantized_blocks import BLOCK_FORMATS, QuantizedBlocks
 from turnwise.models.safetensors_file import DTYPES_BY_CODE, TensorHeader
@@ -29,6 +30,7 @@ from turnwise.models.safetensors_file import DTYPES_BY_CODE, TensorHeader
 if TYPE_CHECKING:
     from torch import Tensor  # torch is imported only to read data: headers are checked before it is loaded
 
+COMPUTED = (ROPE_FACTORS, ".attn_rot_embd.weight")  # rotary frequencies, which the config implies
 CHUNK_ELEMENTS = 2**18  # dequantized at a time, which takes a few megabytes
 ROTATING_NEIGHBOURS = ("llama", "smollm3")  # architectures whose queries and keys are reordered
 ARCHITECTURES = {name: arch for arch, name in MODEL_ARCH_NAMES.items()}
@@ -58,7 +60,7 @@ class GgufWeights:
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         names = get_tensor_name_map(ARCHITECTURES[architecture], config.num_layers)
-        unread = {name: tensor for name, tensor in header.tensors.items() if name != ROPE_FACTORS}
+        unread = {name: tensor for name, tensor in header.tensors.items() if not name.endswith(COMPUTED)}
         self._stored: dict[str, GgufTensor] = {}
         self._transposed: set[str] = set()
         self._row_order: dict[str, np.ndarray] = {}
