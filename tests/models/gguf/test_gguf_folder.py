@@ -44,7 +44,7 @@ REFUSED = {
     },
     "'max_position_embeddings' should be": {"llama.context_length": (2**32 - 1, INTEGER)},
     "holds an encoder": {"llama.attention.causal": (False, FLAG)},
-    "the pattern of sliding windows has 2 of 4 layers": {
+    "'llama.attention.sliding_window_pattern' has 2 entries instead of 4": {
         "llama.attention.sliding_window": (5, INTEGER),
         "llama.attention.sliding_window_pattern": ([True, False], LIST),
     },
@@ -61,8 +61,8 @@ REFUSED = {
     "the merge 'a z' does not join two tokens to a third": {"tokenizer.ggml.merges": (["a z"], LIST)},
     "the merge 'ab' does not join two tokens": {"tokenizer.ggml.merges": (["ab"], LIST)},
     "the tokens 0 and 2 are both 'a'": {"tokenizer.ggml.tokens": (["a", "b", "a"], LIST)},
-    "has 96 tokens, but 2 types": {"tokenizer.ggml.token_type": ([1, 1], LIST)},
-    "has 97 tokens, but 96 rows of embeddings": {
+    "'tokenizer.ggml.token_type' has 2 entries instead of 96": {"tokenizer.ggml.token_type": ([1, 1], LIST)},
+    "'tokenizer.ggml.tokens' has 97 entries, more than 96": {
         "tokenizer.ggml.tokens": ([*(str(i) for i in range(97))], LIST),
         "tokenizer.ggml.token_type": ([1] * 97, LIST),
         "tokenizer.ggml.merges": (["1 2"], LIST),

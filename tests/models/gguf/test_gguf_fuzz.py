@@ -1,15 +1,20 @@
 """Damaged and hostile GGUF files are refused in one sentence, soon, and without large allocations."""
 
 import json
+import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import gguf
 import pytest
 from gguf.constants import GGMLQuantizationType, GGUFValueType
-from gguf_files import write_gguf
+from gguf_files import ARRAY, STRING, parse_gguf, raw_gguf, text, write_gguf
 from test_gguf_tokenizer import SCORES, byte_level, sentencepiece
+
+from turnwise.core.errors import UserError
+from turnwise.models.model_folders import find_model_folder
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 
@@ -48,6 +53,26 @@ def fuzz(files, seed, count):
 
 def test_three_hundred_damaged_files_are_opened_or_refused(files):
     fuzz(files, seed=0, count=300)
+
+
+@pytest.mark.parametrize("key", ["tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type",
+                                 "tokenizer.ggml.scores", "llama.block_count"])  # fmt: skip
+def test_a_list_that_is_too_long_for_the_model_is_not_decoded(files, tmp_path, key):
+    """As Python objects, short strings and numbers take several times the bytes that they take in the file."""
+    entries, tensors, data = parse_gguf(files[0].read_bytes())
+    strings = struct.pack("<IQ", STRING, 400_000) + text("ab") * 400_000
+    numbers = struct.pack("<IQ", 0, 4_000_000) + bytes(4_000_000)
+    value = strings if key.endswith(("tokens", "merges")) else numbers
+    entries = [entry for entry in entries if entry[0] != key.encode()] + [(key, ARRAY, value)]
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw_gguf(entries, tensors, data=data))
+    find_model_folder(str(files[0]))  # imports
+    tracemalloc.start()
+    with pytest.raises(UserError):
+        find_model_folder(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * path.stat().st_size + 2**20
 
 
 @pytest.mark.slow

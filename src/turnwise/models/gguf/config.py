@@ -100,7 +100,7 @@ def _convert_llama_like(header: GgufHeader, metadata: GgufMetadata, model_type: 
 def _convert_llama(header: GgufHeader, metadata: GgufMetadata) -> dict[str, Any]:
     """Llama; with a sliding window, Mistral's first version, for which the format has no architecture of its own."""
     config = _convert_llama_like(header, metadata, "llama")
-    windows = _convert_windows(header, metadata, config["num_hidden_layers"])
+    windows = _convert_windows(metadata, config["num_hidden_layers"])
     if not windows:
         return config
     if FULL_ATTENTION in windows["layer_types"]:
@@ -110,12 +110,12 @@ def _convert_llama(header: GgufHeader, metadata: GgufMetadata) -> dict[str, Any]
 
 def _convert_qwen2(header: GgufHeader, metadata: GgufMetadata) -> dict[str, Any]:
     config = _convert_llama_like(header, metadata, "qwen2")
-    return config | _convert_windows(header, metadata, config["num_hidden_layers"])
+    return config | _convert_windows(metadata, config["num_hidden_layers"])
 
 
 def _convert_qwen3(header: GgufHeader, metadata: GgufMetadata) -> dict[str, Any]:
     config = _convert_llama_like(header, metadata, "qwen3")
-    return config | _convert_windows(header, metadata, config["num_hidden_layers"])
+    return config | _convert_windows(metadata, config["num_hidden_layers"])
 
 
 def _convert_smollm3(header: GgufHeader, metadata: GgufMetadata) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _convert_smollm3(header: GgufHeader, metadata: GgufMetadata) -> dict[str, An
     config = _convert_llama_like(header, metadata, "smollm3")
     num_layers = config["num_hidden_layers"]
     no_rope_layers = [int((layer + 1) % 4 != 0) for layer in range(num_layers)]
-    return {**config, "no_rope_layers": no_rope_layers, **_convert_windows(header, metadata, num_layers)}
+    return {**config, "no_rope_layers": no_rope_layers, **_convert_windows(metadata, num_layers)}
 
 
 def _convert_gpt2(header: GgufHeader, metadata: GgufMetadata) -> dict[str, Any]:
@@ -149,13 +149,11 @@ ARCHITECTURES: dict[str, Converter] = {
 }  # fmt: skip
 
 
-def _convert_windows(header: GgufHeader, metadata: GgufMetadata, num_layers: int) -> dict[str, Any]:
+def _convert_windows(metadata: GgufMetadata, num_layers: int) -> dict[str, Any]:
     """The sliding window and the layers that have it; empty without one."""
     window = metadata.integer("{arch}.attention.sliding_window", 0)
     if not window:
         return {}
-    pattern = metadata.numbers("{arch}.attention.sliding_window_pattern") or [1] * num_layers
-    if len(pattern) != num_layers:
-        raise UserError(f"{header.path}: the pattern of sliding windows has {len(pattern)} of {num_layers} layers.")
+    pattern = metadata.numbers("{arch}.attention.sliding_window_pattern", num_layers) or [1] * num_layers
     layer_types = [SLIDING_ATTENTION if is_windowed else FULL_ATTENTION for is_windowed in pattern]
     return {"use_sliding_window": True, "sliding_window": window, "layer_types": layer_types}

@@ -107,12 +107,9 @@ def _is_current(folder: Path, target: Path) -> bool:
 
 def _convert(header: GgufHeader) -> dict[str, str]:
     """The content of the folder's files by name. Raises `UserError` if something is not supported."""
-    config, vocabulary = convert_config(header), read_vocabulary(header)
+    config = convert_config(header)
+    vocabulary = read_vocabulary(header, num_rows=config["vocab_size"])
     load_family(config["model_type"]).from_hf_config(config)
-    if len(vocabulary.tokens) > config["vocab_size"]:
-        raise UserError(
-            f"{header.path} has {len(vocabulary.tokens):,} tokens, but {config['vocab_size']:,} rows of embeddings."
-        )
     files: dict[str, Any] = {
         "config.json": config | _token_ids(vocabulary),
         "generation_config.json": _token_ids(vocabulary),

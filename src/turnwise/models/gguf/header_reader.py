@@ -35,6 +35,7 @@ from turnwise.models.gguf.header import (
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_HEADER_BYTES = 256 * 2**20  # the header of a vocabulary of 256,000 tokens takes 16 MB
+MAX_TEXT_BYTES = 4 * 2**20  # of a text outside of lists; the longest is the chat template
 MAX_KEYS = 10_000
 MAX_TENSORS = 100_000
 MAX_NAME_BYTES = 2**16 - 1  # limit of the format
@@ -155,7 +156,7 @@ class _Parser:
 
     def _value(self, key: str, type_id: int) -> Any:
         if type_id == STRING:
-            return self._text(f"the value of {preview(key)}", MAX_HEADER_BYTES)
+            return self._text(f"the value of {preview(key)}", MAX_TEXT_BYTES)
         if type_id == ARRAY:
             return self._array(key)
         if type_id not in SCALARS:

@@ -6,6 +6,7 @@ from typing import Any
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import preview
 from turnwise.models.gguf.header import GgufArray, GgufHeader
+from turnwise.models.hf_config_fields import MAX_LAYERS
 
 
 class GgufMetadata:
@@ -33,7 +34,7 @@ class GgufMetadata:
     def integer(self, key: str, default: int | None = None) -> int:
         """A whole number from 0 on. A list of equal numbers, one per layer, counts as one."""
         value = self._get(key, default)
-        if isinstance(value, GgufArray) and not value.is_text and value.count:
+        if isinstance(value, GgufArray) and not value.is_text and 0 < value.count <= MAX_LAYERS:
             numbers = set(value.decode())
             if len(numbers) > 1:
                 raise UserError(f"{self._path}: layers that differ in '{self._name(key)}' are not supported.")
@@ -56,24 +57,28 @@ class GgufMetadata:
         value = self._get(key, default)
         return value if isinstance(value, bool) else self._reject(key, value, "true or false")
 
-    def texts(self, key: str) -> list[str]:
-        """A list of texts."""
+    def texts(self, key: str, max_count: int) -> list[str]:
+        """A list of at most `max_count` texts; a longer one is not decoded."""
         value = self._get(key, None)
         if not isinstance(value, GgufArray) or not value.is_text:
             self._reject(key, value, "a list of texts")
+        if value.count > max_count:
+            raise UserError(f"{self._path}: '{self._name(key)}' has {value.count:,} entries, more than {max_count:,}.")
         try:
             return list(value.decode())
         except UnicodeDecodeError as error:
             raise UserError(f"{self._path}: a text in '{self._name(key)}' is not UTF-8.") from error
 
-    def numbers(self, key: str) -> list[Any]:
-        """A list of numbers; empty if the key is missing."""
+    def numbers(self, key: str, count: int) -> list[Any]:
+        """A list of `count` numbers; empty if the key is missing. One of another length is not decoded."""
         if not self.has(key):
             return []
         value = self._get(key, None)
-        return value.decode() if isinstance(value, GgufArray) and not value.is_text else self._reject(
-            key, value, "a list of numbers"
-        )  # fmt: skip
+        if not isinstance(value, GgufArray) or value.is_text:
+            self._reject(key, value, "a list of numbers")
+        if value.count != count:
+            raise UserError(f"{self._path}: '{self._name(key)}' has {value.count:,} entries instead of {count:,}.")
+        return list(value.decode())
 
     def has(self, key: str) -> bool:
         """True if the file has the key."""

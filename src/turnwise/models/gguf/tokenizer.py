@@ -15,6 +15,7 @@ from turnwise.models.gguf.pre_tokenizers import PRE_TOKENIZERS
 from turnwise.models.gguf.vocabulary import NORMAL, USER_DEFINED, Vocabulary
 
 SPACE = "\u2581"  # SentencePiece writes a space as "▁"
+MAX_MERGES_PER_TOKEN = 16  # Llama 3 has 2: pairs that make the same token
 MAX_MERGED_CHARACTERS = 128  # a longer token of SentencePiece is not made by merging; its default limit is 16
 COMPONENTS: dict[str, Any] = {"version": "1.0", "truncation": None, "padding": None}
 
@@ -73,7 +74,7 @@ def _convert_byte_level(header: GgufHeader, metadata: GgufMetadata, vocabulary: 
 def _read_merges(header: GgufHeader, metadata: GgufMetadata, vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
     """Pairs of tokens in the order of merging. Of equal pairs only the first counts."""
     tokens, seen = set(vocabulary.tokens), set()
-    for merge in metadata.texts("tokenizer.ggml.merges"):
+    for merge in metadata.texts("tokenizer.ggml.merges", MAX_MERGES_PER_TOKEN * len(tokens)):
         split = merge.find(" ", 1)  # the first character may be a space itself
         first, second = merge[:split], merge[split + 1 :]
         if split < 0 or not {first, second, first + second} <= tokens:

@@ -43,26 +43,27 @@ class Vocabulary:
     special_ids: frozenset[int]
 
 
-def read_vocabulary(header: GgufHeader) -> Vocabulary:
+def read_vocabulary(header: GgufHeader, num_rows: int) -> Vocabulary:
     """Read the vocabulary.
+
+    Args:
+        header: the header of the file.
+        num_rows: number of rows of the token embedding, which is the maximum number of tokens.
 
     Raises:
         UserError: a list is missing, has another length than the tokens, or two tokens are equal.
     """
     metadata, path = GgufMetadata(header), header.path
-    tokens = metadata.texts("tokenizer.ggml.tokens")
-    if not tokens or len(tokens) > MAX_TOKENS:
-        raise UserError(f"{path} has {len(tokens):,} tokens; 1 to {MAX_TOKENS:,} are supported.")
+    tokens = metadata.texts("tokenizer.ggml.tokens", min(num_rows, MAX_TOKENS))
+    if not tokens:
+        raise UserError(f"{path} has no tokens.")
     if longest := next((token for token in tokens if len(token) > MAX_TOKEN_CHARACTERS), None):
         raise UserError(
             f"{path} has a token of {len(longest):,} characters; at most {MAX_TOKEN_CHARACTERS:,} are supported."
         )
     _reject_equal_tokens(header, tokens)
-    types = metadata.numbers("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
-    scores = metadata.numbers("tokenizer.ggml.scores")
-    for noun, values in (("types", types), ("scores", scores or types)):
-        if len(values) != len(tokens):
-            raise UserError(f"{path} has {len(tokens):,} tokens, but {len(values):,} {noun} of tokens.")
+    types = metadata.numbers("tokenizer.ggml.token_type", len(tokens)) or [NORMAL] * len(tokens)
+    scores = metadata.numbers("tokenizer.ggml.scores", len(tokens))
     if not all(math.isfinite(score) for score in scores):
         raise UserError(f"{path}: a score of a token is not a finite number.")
 
