@@ -3,6 +3,8 @@
     python benchmarks/peers.py FOLDER                                         transformers alone
     python benchmarks/peers.py FOLDER --llama-python VENV/bin/python \\
         --gguf small.f16.gguf small.q8_0.gguf --quantize int8
+    python benchmarks/peers.py small.q4_1.gguf --transformers \
+        --llama-python VENV/bin/python --gguf small.q4_1.gguf             one GGUF file, as it is stored
 
 Every side is a process of its own that waits while another is measured. They take turns, round by round; the ratios are
 medians over rounds of Turnwise's figure by the other's, for every type of weights. Prompts have 128 tokens, answers 64,
@@ -70,7 +72,7 @@ def sides(given: argparse.Namespace) -> list[Side]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a model folder")
+    parser.add_argument("model", type=Path, help="a model folder or a GGUF file")
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 4, 8, 16, 32])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--transformers", nargs="*", default=["float32"], metavar="DTYPE")

@@ -1,17 +1,17 @@
-"""Turnwise's engine as a side of peers.py: turnwise_side.py FOLDER WIDEST [int8|int4]"""
+"""Turnwise's engine as a side of peers.py: turnwise_side.py MODEL WIDEST [int8|int4]"""
 
 import json
 import sys
 import threading
 import time
-from pathlib import Path
 
 import torch
 
 from turnwise.core.inference import GenerationEvent, GenerationRequest
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
-from turnwise.models import checkpoint
+from turnwise.models.checkpoint import Checkpoint
+from turnwise.models.model_folders import find_model_folder
 
 PROMPT = 128
 GREEDY = GenerationParams(temperature=0)
@@ -50,9 +50,9 @@ def generate(engine: Engine, scope: str, width: int, new: int) -> dict[str, floa
 def main() -> None:
     """Answer every line of standard input, `WIDTH NEW`, with the figures as JSON."""
     more = {"quantize": sys.argv[3]} if len(sys.argv) > 3 else {}
-    model = checkpoint.load(Path(sys.argv[1]), dtype=torch.float32)
+    weights = Checkpoint(find_model_folder(sys.argv[1]), dtype=torch.float32)
     # Without drafts: a random checkpoint says the same again and again, which no chat does.
-    engine = Engine(model.decoder, max_num_seqs=int(sys.argv[2]), enable_speculation=False, **more)
+    engine = Engine(weights, max_num_seqs=int(sys.argv[2]), enable_speculation=False, **more)
     for number, line in enumerate(sys.stdin):
         width, new = map(int, line.split())
         # A scope of its own: nothing is shared with an earlier round. Prompts are read in turn, beside the chats whose

@@ -1,4 +1,5 @@
-"""Writes a model as a GGUF file, in floats or rounded, with or without calibration texts."""
+"""Writes a model in another format: as a GGUF file, rounded with or without calibration texts, or as a Hugging Face
+folder."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from turnwise.models.quantized_blocks import QuantizedBlocks
 
 CALIBRATION_TOKENS = 8192
+MAX_SHARD_BYTES = 1_000_000_000  # of a converted model: the memory that a conversion takes
 SEQUENCE_LENGTH = 256  # tokens of a calibration sequence, within the model's context
 NUM_BUNDLED_DIALOGUES = 400  # small talk of the package, if no calibration file is given
 
@@ -34,10 +36,12 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """Attributes:
-    path: the file.
-    num_bytes: its size.
-    calibration_tokens: tokens that the matrices were rounded with; 0 without calibration.
+    """A written file.
+
+    Attributes:
+        path: the file.
+        num_bytes: its size.
+        calibration_tokens: tokens that the matrices were rounded with; 0 without calibration.
     """
 
     path: Path
@@ -94,6 +98,43 @@ def export_gguf(
         {"name": folder.resolve().name, **_license(full_model_folder(folder))},
     )
     return ExportResult(path, path.stat().st_size, 0 if ids_BT is None else ids_BT.numel())
+
+
+def convert_model(model: str, folder: Path, dtype_name: str = "auto") -> str:
+    """Write a model as a Hugging Face folder, one shard of weights at a time; an adapter is merged.
+
+    Args:
+        model: GGUF file, folder or name of a decoder of our own families.
+        folder: the new folder.
+        dtype_name: dtype of the weights. "auto": bfloat16 if it is exact, else float32.
+
+    Returns:
+        The name of the dtype.
+
+    Raises:
+        UserError: the model is not a decoder of our own families.
+        SaveFailed: a write failed.
+    """
+    import torch
+
+    from turnwise.models.checkpoint import Checkpoint
+    from turnwise.models.checkpoint_writer import save_weights
+    from turnwise.models.dtypes import DTYPES
+    from turnwise.training.export import export_folder
+
+    source = resolve_model_folder(model)
+    if not is_native(source):
+        raise UserError(f"{source}: only decoders that Turnwise computes itself can be converted.")
+    weights = Checkpoint(source, dtype=torch.float32, dequantize=True)
+    if dtype_name == "auto":
+        is_bfloat16 = all(weights.stored_dtype(name) == torch.bfloat16 for name in weights.shapes)
+        dtype_name = "bfloat16" if is_bfloat16 else "float32"
+    generation = read_optional_json_object(full_model_folder(source) / "generation_config.json")
+    with export_folder(folder, Tokenizer.load(source), generation=generation) as new:
+        save_weights(
+            weights, new, dtype=DTYPES[dtype_name], hf_config=weights.hf_config, max_shard_bytes=MAX_SHARD_BYTES
+        )
+    return dtype_name
 
 
 def _rounded_tensors(

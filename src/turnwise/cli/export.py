@@ -1,4 +1,4 @@
-"""`turnwise export` and `turnwise quantize`: write a model as a GGUF file."""
+"""`turnwise export`, `quantize` and `convert`: write a model in another format."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -74,6 +74,37 @@ def quantize(
     if no_calibration and calibrate is not None:
         raise InvalidParameter("calibrate", "--calibrate and --no-calibration cannot be used together.")
     _write(model, out, type_name, overwrite=overwrite, calibrate=not no_calibration, calibration=calibrate)
+
+
+def convert(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Type of the weights. auto: bfloat16 if the model is stored in it, else float32."),
+    ] = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model as a folder in the Hugging Face layout, for transformers and other programs.
+
+    Blocks of a GGUF file are dequantized. Turnwise itself opens GGUF files without conversion.
+
+    **Examples**
+
+    ```
+    turnwise convert SmolLM2-135M-Instruct.Q4_1.gguf --out models/smollm2
+    turnwise convert mine.gguf --out models/mine --dtype bfloat16
+    ```
+    """
+    from turnwise.app.model_export import convert_model
+    from turnwise.core.errors import InvalidParameter
+    from turnwise.training.launch.run_dir import check_replaceable
+
+    check_replaceable(out)
+    if out.exists() and not overwrite:
+        raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
+    dtype_name = convert_model(model, out, dtype)
+    typer.echo(f"The model is in {out}, in {dtype_name}. Chat with it: turnwise chat {out}", err=True)
 
 
 def _write(

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from turnwise.app.chat_services import open_chat_service
-from turnwise.app.model_export import export_gguf
+from turnwise.app.model_export import convert_model, export_gguf
 from turnwise.core.chat_request import ChatRequest
-from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.errors import InvalidData, TurnwiseError, UserError
 from turnwise.core.messages import Message
 from turnwise.models.block_rounding import round_matrix
 from turnwise.models.checkpoint import Checkpoint, create, load
@@ -191,3 +191,46 @@ def test_llama_cpp_gives_the_same_answers(llama_cpp_python, tmp_path, gguf_type)
     with open_chat_service(str(path)) as service:
         reply = asyncio.run(service.reply(request))
     assert reply.choices[0].message.content == theirs
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_a_file_is_converted_to_a_folder_with_its_weights(folders, tmp_path, monkeypatch, dtype, expected):
+    monkeypatch.setattr("turnwise.app.model_export.MAX_SHARD_BYTES", 40_000)
+    path, converted = tmp_path / "model.gguf", tmp_path / "converted"
+    export_gguf(str(folders("llama")), path, "q4_1")
+    assert convert_model(str(path), converted, dtype) == expected
+    assert len(list(converted.glob("model-*.safetensors"))) > 1
+    stored, written = (Checkpoint(find_model_folder(str(p)), dtype=torch.float32) for p in (path, converted))
+    for name in stored.shapes:
+        weights = stored.tensor(name) if dtype == "auto" else stored.tensor(name).bfloat16()
+        assert torch.equal(written.tensor(name), weights)
+    original, read = (Tokenizer.load(p) for p in (folders("llama"), converted))
+    assert (read.chat_template, read.stop_ids) == (original.chat_template, original.stop_ids)
+    assert [read.encode(text) for text in TEXTS] == [original.encode(text) for text in TEXTS]
+
+
+def test_the_commands_write_files_and_refuse_what_exists(folders, tmp_path):
+    from typer.testing import CliRunner
+
+    from turnwise.cli.main import app
+
+    runner, folder, path = CliRunner(), str(folders("llama")), tmp_path / "model.gguf"
+    for arguments in (
+        ["export", folder, "--gguf", "q8_0", "--out", str(path)],
+        ["quantize", folder, "--type", "q4_0", "--no-calibration", "--out", str(path), "--overwrite"],
+        ["convert", str(path), "--out", str(tmp_path / "folder")],
+    ):
+        result = runner.invoke(app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert "Chat with it: turnwise chat" in result.output
+    for arguments, message in (
+        (["export", folder, "--out", str(path)], "exists already"),
+        (["export", folder, "--out", str(tmp_path / "model.bin")], "ends with .gguf"),
+        (["convert", str(path), "--out", str(tmp_path / "folder")], "exists already"),
+        (
+            ["quantize", folder, "--calibrate", str(path), "--no-calibration", "--out", str(path)],
+            "cannot be used together",
+        ),
+    ):
+        with pytest.raises(TurnwiseError, match=message):
+            runner.invoke(app, arguments, catch_exceptions=False, standalone_mode=False)

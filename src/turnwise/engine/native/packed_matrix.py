@@ -69,25 +69,25 @@ class MatrixPacker(Packer):
 
     def can_pack_blocks(self, parts: Sequence[QuantizedBlocks], *, is_gate_up: bool) -> bool:
         """True if the library computes these formats, and stores the parts without converting them."""
-        if any(part.format not in GGML_FORMATS or part.inputs % self._group for part in parts):
+        if any(matrix.format not in GGML_FORMATS or matrix.inputs % self._group for matrix in parts):
             return False
-        if len({part.format for part in parts}) == 1:
+        if len({matrix.format for matrix in parts}) == 1:
             return True
-        return not is_gate_up and all(part.outputs % self._panel == 0 for part in parts[:-1])
+        return not is_gate_up and all(matrix.outputs % self._panel == 0 for matrix in parts[:-1])
 
     def pack_blocks(
         self, parts: Sequence[QuantizedBlocks], bias_O: Tensor | None, *, is_gate_up: bool = False
     ) -> PackedMatrix:
         """Store a matrix, stacked from `parts`, as it is in a GGUF file. The caller checks `can_pack_blocks`."""
-        if len({part.format for part in parts}) == 1:
-            joined = np.concatenate([part.blocks_OB for part in parts]) if parts[1:] else parts[0].blocks_OB
+        if len({matrix.format for matrix in parts}) == 1:
+            joined = np.concatenate([matrix.blocks_OB for matrix in parts]) if parts[1:] else parts[0].blocks_OB
             parts = [replace(parts[0], blocks_OB=joined)]
         inputs, segments = parts[0].inputs, []
-        for part in parts:
-            rows = self.panel_rows(part.outputs, is_gate_up=is_gate_up)
-            chunks = (_unpack_rows(part, chunk_rows) for chunk_rows in self._chunks(rows, inputs))
-            segments.append(self._integer_segment(GGML_FORMATS[part.format][0], inputs, len(rows), chunks))
-        outputs = sum(part.outputs for part in parts)
+        for matrix in parts:
+            rows = self.panel_rows(matrix.outputs, is_gate_up=is_gate_up)
+            chunks = (_unpack_rows(matrix, chunk_rows) for chunk_rows in self._chunks(rows, inputs))
+            segments.append(self._integer_segment(GGML_FORMATS[matrix.format][0], inputs, len(rows), chunks))
+        outputs = sum(matrix.outputs for matrix in parts)
         return self._matrix(segments, bias_O, inputs, self.panel_rows(outputs, is_gate_up=is_gate_up))
 
     def _chunks(self, rows: NDArray[np.int64], inputs: int) -> Iterator[NDArray[np.int64]]:
@@ -162,8 +162,8 @@ class MatrixPacker(Packer):
         return words.swapaxes(1, 2)
 
 
-def _unpack_rows(part: QuantizedBlocks, rows: NDArray[np.int64]) -> IntegerRows:
+def _unpack_rows(matrix: QuantizedBlocks, rows: NDArray[np.int64]) -> IntegerRows:
     """Rows of a matrix; row -1 has scale and minimum 0."""
-    blocks_OB = part.blocks_OB[np.maximum(rows, 0)]
+    blocks_OB = matrix.blocks_OB[np.maximum(rows, 0)]
     blocks_OB[rows < 0] = 0
-    return unpack_blocks(part.format, blocks_OB)
+    return unpack_blocks(matrix.format, blocks_OB)

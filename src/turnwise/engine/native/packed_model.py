@@ -96,6 +96,10 @@ class PackedModel(MatrixPacker):
             return embed, embed
         if self._quantize is None and weights.block_formats("embed.weight") is not None:
             return self._matrix_of("embed"), self._matrix_of("head")
+        embed_blocks = weights.quantized("embed.weight")
+        if embed_blocks is not None and self.can_pack_blocks(embed_blocks, is_gate_up=False):
+            head_VC = weights.tensor("embed.weight" if config.tied else "head.weight")
+            return self.pack_blocks(embed_blocks, None), self.pack_floats(head_VC, None, HEAD_FORMAT, weights.dtype)
         embed_VC = weights.tensor("embed.weight")
         is_bf16 = _is_exact_in_bfloat16("embed.weight", weights)
         embed_format = WeightFormat.BFLOAT16 if is_bf16 else WeightFormat.FLOAT32

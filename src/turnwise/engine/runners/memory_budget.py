@@ -63,10 +63,11 @@ def estimate_weight_bytes(weights: DecoderWeights, quantize: Quantization | None
     native = is_supported(weights)
     total = 0.0
     for name, shape in weights.shapes.items():
-        block_formats = weights.block_formats(name) if native and quantize is None else None
-        if native and quantize is not None and len(shape) == 2 and name not in ("embed.weight", "position.weight"):
+        is_rounded = quantize is not None and len(shape) == 2 and name not in ("embed.weight", "position.weight")
+        block_formats = weights.block_formats(name)
+        if native and is_rounded:
             bits = HEAD_BITS if quantize == "int8" or name == "head.weight" else 4 + SCALE_BITS
-        elif block_formats is not None:
+        elif native and block_formats is not None:
             bits = max(BLOCK_FORMAT_BITS.get(block_format, 32.0) for block_format in block_formats)
         elif native:
             bits = 8.0 * min(weights.stored_dtype(name).itemsize, weights.dtype.itemsize)
