@@ -1,7 +1,8 @@
 """Generates the training files of the default model's adapter: prepare.py DATA OUT
 
-DATA is a folder with the open sets named in README.md beside this file; OUT receives `train.jsonl` and one
-`valid_*.jsonl` per domain. Everything is seeded: the same DATA gives the same files.
+DATA is a folder with the open sets named in README.md beside this file; OUT receives `train.jsonl`, one
+`valid_*.jsonl` per domain, and `tokenizer/`: that of the base model with the chat template of this folder. Everything
+is seeded: the same DATA gives the same files.
 """
 
 import random
@@ -18,6 +19,10 @@ from turnwise.data.grammar.expand import expand, restrict_topics
 from turnwise.data.prompts import SAFETY_TOPICS, load_small_talk
 from turnwise.data.prompts.prompt_filter import PromptFilter
 from turnwise.data.sources import read_source
+from turnwise.models.model_folders import find_model_folder
+from turnwise.text.tokenization.tokenizer import Tokenizer
+
+BASE = "smollm2"
 
 
 def math_problems(path: Path, limit: int, rng: random.Random) -> list[Conversation]:
@@ -37,8 +42,16 @@ def without_golden_questions(conversations: list[Conversation]) -> list[Conversa
     ]
 
 
+def write_tokenizer(folder: Path) -> None:
+    """Write the base model's tokenizer with the adapter's chat template."""
+    tokenizer = Tokenizer.load(find_model_folder(BASE))
+    template = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8").rstrip("\n")
+    tokenizer.with_chat_template(template).save(folder)
+
+
 def main(data: Path, out: Path) -> None:
     """Write all files."""
+    write_tokenizer(out / "tokenizer")
     rng = random.Random(21)
     grammar = load_small_talk()
     names = invented_names(2_000, random.Random(11))

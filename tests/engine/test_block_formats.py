@@ -12,6 +12,7 @@ from turnwise.engine.native import native_runner as runner_file
 from turnwise.engine.native.ggml_formats import BLOCK_BYTES, GGML_FORMATS, unpack_blocks
 from turnwise.engine.native.library import libraries, library
 from turnwise.engine.native.native_runner import NativeRunner
+from turnwise.engine.native.structs import WeightFormat
 from turnwise.models.decoder_weights import ModuleWeights
 from turnwise.models.quantized_blocks import QuantizedBlocks
 
@@ -178,3 +179,11 @@ def test_parts_that_cannot_be_stored_as_they_are_become_floats():
         expected = model.logits(model(torch.tensor([prompt]))[0, -1])
     actual = sequences.forward([0], [prompt])[0]
     assert (actual - expected).norm() < 0.05 * expected.norm()
+
+
+def test_blocks_that_the_library_does_not_compute_become_exact_floats():
+    weights = BlockWeights(make_decoder(**SIZES), lambda *_: "Q4_0")
+    weights._blocks["head.weight"] = (QuantizedBlocks("IQ4_NL", 256, weights._blocks["head.weight"][0].blocks_OB),)
+    struct = sequences_of(weights).runner.packed.struct
+    assert struct.lm_head.segments[0].format == WeightFormat.FLOAT32
+    assert struct.layers[0].out.segments[0].format == WeightFormat.INT4_GROUP

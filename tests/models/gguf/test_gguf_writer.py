@@ -190,7 +190,7 @@ def test_llama_cpp_gives_the_same_answers(llama_cpp_python, tmp_path, gguf_type)
     request = ChatRequest((Message("user", question),), {"temperature": 0, "max_tokens": 40})
     with open_chat_service(str(path)) as service:
         reply = asyncio.run(service.reply(request))
-    assert reply.choices[0].message.content == theirs
+    assert reply.choices[0].text == theirs
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [("auto", "float32"), ("bfloat16", "bfloat16")])

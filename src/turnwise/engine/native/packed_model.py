@@ -116,7 +116,9 @@ class PackedModel(MatrixPacker):
         if blocks is not None and self.can_pack_blocks(blocks, is_gate_up=is_gate_up):
             return self.pack_blocks(blocks, bias_O, is_gate_up=is_gate_up)
         weight_OI = self._weights.tensor(f"{name}.weight")
-        weight_format = self._float_format if self._quantize is None else QUANTIZED_FORMATS[self._quantize]
+        weight_format = self._float_format if blocks is None else WeightFormat.FLOAT32
+        if self._quantize is not None:
+            weight_format = QUANTIZED_FORMATS[self._quantize]
         return self.pack_floats(weight_OI, bias_O, weight_format, self._weights.dtype, is_gate_up=is_gate_up)
 
     def _norm(self, name: str) -> NormWeights:
