@@ -1,7 +1,9 @@
 // The C interface of the library, called from Python (library.py). The only file that is compiled; the others are headers.
 #include "decoder.hpp"
+#include "encoder.hpp"
 #include "structs.hpp"
 #include "validate.hpp"
+#include "validate_encoder.hpp"
 
 #ifndef TURNWISE_SOURCE
 #define TURNWISE_SOURCE "unknown"
@@ -106,5 +108,35 @@ void turnwise_set_test_perturbation(void* decoder, int32_t limit, uint32_t seed,
 }
 
 void turnwise_destroy(void* decoder) { delete static_cast<Decoder*>(decoder); }
+
+// As turnwise_create, for an encoder.
+void* turnwise_create_encoder(const EncoderWeights* model, int32_t threads) {
+    try {
+        last_error = threads < 1 || threads > 1024 ? "the number of threads is out of range" : validate_encoder(*model);
+        if (last_error) return nullptr;
+        return new Encoder(*model, threads);
+    } catch (...) {
+        return nullptr;
+    }
+}
+
+// Returns 0; 1 if memory ran out; 2 if the batch is invalid, with turnwise_last_error set.
+int32_t turnwise_encode(void* encoder, const EncoderBatch* batch, float* out) {
+    try {
+        last_error = validate_encoder_batch(static_cast<Encoder*>(encoder)->model(), *batch);
+        if (last_error) return 2;
+        static_cast<Encoder*>(encoder)->forward(*batch, out);
+        return 0;
+    } catch (...) {
+        return 1;
+    }
+}
+
+// For tests; see ThreadPool::set_test_perturbation.
+void turnwise_set_encoder_perturbation(void* encoder, int32_t limit, uint32_t seed, int32_t max_pause) {
+    static_cast<Encoder*>(encoder)->pool().set_test_perturbation(limit, seed, max_pause);
+}
+
+void turnwise_destroy_encoder(void* encoder) { delete static_cast<Encoder*>(encoder); }
 
 }  // extern "C"

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from turnwise.engine.native.sources import FOLDER, VARIANTS, file_name, source_hash
-from turnwise.engine.native.structs import Batch, KVCacheView, ModelWeights
+from turnwise.engine.native.structs import Batch, EncoderBatch, EncoderWeights, KVCacheView, ModelWeights
 
 log = logging.getLogger(__name__)
 
@@ -65,4 +65,11 @@ def _load(path: Path) -> ctypes.CDLL:
     loaded.turnwise_set_test_perturbation.restype = None
     loaded.turnwise_destroy.argtypes = (c_void_p,)
     loaded.turnwise_destroy.restype = None
+    loaded.turnwise_create_encoder.argtypes = (POINTER(EncoderWeights), c_int32)
+    loaded.turnwise_create_encoder.restype = c_void_p
+    loaded.turnwise_encode.argtypes = (c_void_p, POINTER(EncoderBatch), c_void_p)
+    loaded.turnwise_set_encoder_perturbation.argtypes = (c_void_p, c_int32, c_uint32, c_int32)
+    loaded.turnwise_set_encoder_perturbation.restype = None
+    loaded.turnwise_destroy_encoder.argtypes = (c_void_p,)
+    loaded.turnwise_destroy_encoder.restype = None
     return loaded

@@ -99,4 +99,33 @@ struct Batch {
     int32_t max_lora_rank;  // largest rank of the adapters; 0 if there are none
 };
 
+struct EncoderLayerWeights {
+    PackedMatrix qkv, out, up, down;
+    NormWeights attention_norm, mlp_norm;  // LayerNorm after the residual connection
+};
+
+struct EncoderWeights {
+    int32_t num_layers, hidden_size, num_heads, intermediate_size, vocab_size;
+    int32_t num_positions;  // rows of `position_embed`
+    int32_t is_gelu_tanh;   // GELU by its tanh formula, or by erf
+    int32_t embed_format;   // FLOAT32, BFLOAT16, or INT8: signed, with one scale per token
+    float norm_eps;
+    const EncoderLayerWeights* layers;
+    const void* embed;            // (V, C), token by token
+    const float* embed_scales;    // (V), or null
+    const float* position_embed;  // (P, C), with the embedding of the token type added
+    NormWeights embed_norm;
+};
+
+enum Pooling : int32_t { NO_POOLING, MEAN_POOLING, FIRST_TOKEN_POOLING, NUM_POOLINGS };
+
+// Sequences of one forward pass of the encoder. Sequence i has the rows starts[i] to starts[i + 1], its positions count from 0.
+struct EncoderBatch {
+    const int32_t* ids;     // of all rows
+    const int32_t* starts;  // one more than there are sequences; the last is the number of rows
+    int32_t num_sequences;
+    int32_t pooling;        // enum Pooling
+    int32_t normalize;      // scale pooled vectors to Euclidean length 1
+};
+
 }  // extern "C"

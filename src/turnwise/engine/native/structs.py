@@ -19,6 +19,14 @@ class WeightFormat(IntEnum):
     INT4_SUPER_GROUP = 9
 
 
+class Pooling(IntEnum):
+    """How the hidden states of a sequence become one vector (`enum Pooling`)."""
+
+    NONE = 0
+    MEAN = 1
+    FIRST_TOKEN = 2
+
+
 class MatrixSegment(Structure):
     """Consecutive panels of outputs of a matrix in one format."""
 
@@ -91,4 +99,35 @@ class Batch(Structure):
         *((name, c_void_p) for name in ("block_tables", "block_table_lengths", "adapters")),
         *((name, c_int32) for name in ("num_rows", "num_output_rows", "return_hidden", "num_sequences")),
         ("max_lora_rank", c_int32),
+    )
+
+
+class EncoderLayerWeights(Structure):
+    """One layer of an encoder."""
+
+    _fields_ = (
+        *((name, PackedMatrix) for name in ("qkv", "out", "up", "down")),
+        *((name, NormWeights) for name in ("attention_norm", "mlp_norm")),
+    )
+
+
+class EncoderWeights(Structure):
+    """All weights of an encoder, its sizes and its switches."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("num_layers", "hidden_size", "num_heads", "intermediate_size", "vocab_size")),
+        *((name, c_int32) for name in ("num_positions", "is_gelu_tanh", "embed_format")),
+        ("norm_eps", c_float),
+        ("layers", POINTER(EncoderLayerWeights)),
+        *((name, c_void_p) for name in ("embed", "embed_scales", "position_embed")),
+        ("embed_norm", NormWeights),
+    )
+
+
+class EncoderBatch(Structure):
+    """The sequences of a forward pass of an encoder."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("ids", "starts")),
+        *((name, c_int32) for name in ("num_sequences", "pooling", "normalize")),
     )
