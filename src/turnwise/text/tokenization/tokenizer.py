@@ -44,6 +44,7 @@ class Tokenizer:
         special_ids: ids of all special tokens.
         special_tokens: texts of all special tokens, longest first.
         bos_ids: ids that the tokenizer itself puts before a text.
+        added_ids: ids that the tokenizer itself puts before and after a text, whatever they are.
     """
 
     backend: tokenizers.Tokenizer
@@ -65,6 +66,7 @@ class Tokenizer:
         # A post-processor adds tokens and trims offsets. It is removed here, and saved with the tokenizer.
         self._post_processor = self.backend.post_processor
         self.bos_ids = self._find_bos_ids()
+        self.added_ids = self._find_added_ids()
         self.backend.post_processor = None
         self._has_normalized_special = any(token.special and token.normalized for token in added_tokens.values())
         if (eos_token_id := self.eos_token_id) is not None:
@@ -76,6 +78,16 @@ class Tokenizer:
         except UserError:  # the vocabulary has no "a"
             return ()
         return tuple(itertools.takewhile(lambda id: id in self.special_ids, encoding.ids))
+
+    def _find_added_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        try:
+            encoding = call_backend("", lambda: self.backend.encode("a", add_special_tokens=True))
+        except UserError:
+            return (), ()
+        is_added, ids = encoding.special_tokens_mask, encoding.ids
+        first = next((i for i, added in enumerate(is_added) if not added), len(ids))
+        last = next((i for i in range(len(ids), first, -1) if not is_added[i - 1]), first)
+        return tuple(ids[:first]), tuple(ids[last:])
 
     @property
     def vocab_size(self) -> int:

@@ -1,0 +1,51 @@
+"""An embedding service: tokenizes texts and embeds them with an encoder."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingResult, SequenceEmbedder
+from turnwise.core.errors import InvalidParameter
+from turnwise.text.tokenization.embedding_tokenizer import EmbeddingTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderEmbeddingService:
+    """Embeds texts with an encoder (implements `core.embedding_service.EmbeddingService`)."""
+
+    name: str
+    created: int
+    tokenizer: EmbeddingTokenizer
+    embedder: SequenceEmbedder
+
+    @property
+    def max_input_tokens(self) -> int:
+        """Maximum number of tokens of an input, start and end tokens included."""
+        return self.tokenizer.max_length
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+        """Embed texts in a thread. Errors as for `EmbeddingService.embed`."""
+        cancelled = threading.Event()
+        try:
+            return await asyncio.to_thread(self._embed, request, cancelled)
+        finally:
+            cancelled.set()  # the thread of a cancelled call stops after its batch
+
+    def _embed(self, request: EmbeddingRequest, cancelled: threading.Event) -> EmbeddingResult:
+        self.tokenizer.max_ids(request.truncate_to)  # an invalid value is an error whatever the inputs are
+        sequences, truncated = [], []
+        for number, prompt in enumerate(request.inputs):
+            if not isinstance(prompt, str):
+                self._check_ids(prompt)
+            ids, is_truncated = self.tokenizer.encode(prompt, request.input_type, request.truncate_to)
+            sequences.append(ids)
+            if is_truncated:
+                truncated.append(number)
+        vectors = self.embedder.embed(sequences, cancelled)
+        return EmbeddingResult(vectors, sum(map(len, sequences)), truncated)
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        size = self.embedder.vocab_size
+        if (invalid := next((id for id in ids if not 0 <= id < size), None)) is not None:
+            raise InvalidParameter("input", f"The token id {invalid} does not exist; ids are 0 to {size - 1}.")

@@ -1,0 +1,87 @@
+"""The embedding service port: a model that turns texts into vectors, for the server and other callers."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+InputType = Literal["query", "passage", "document"]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts to embed.
+
+    Attributes:
+        inputs: texts, or their token ids. Token ids are used as they are, without a prefix.
+        input_type: what the texts are used as, which selects the model's prefix; "document" is another word for
+            "passage". None: the model's default. A model without prefixes embeds all types alike.
+        truncate_to: shorten longer inputs to this number of tokens, at most the maximum of the model; -1 is that
+            maximum. None: longer inputs are errors.
+    """
+
+    inputs: Sequence[str | tuple[int, ...]]
+    input_type: InputType | None = None
+    truncate_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResult:
+    """The vectors of a request.
+
+    Attributes:
+        vectors: one vector of length 1 per input, in order.
+        prompt_tokens: number of tokens of all inputs, with prefixes and start and end tokens.
+        truncated: indices of the inputs that were shortened.
+    """
+
+    vectors: Sequence[Sequence[float]]
+    prompt_tokens: int
+    truncated: Sequence[int] = ()
+
+
+class EmbeddingService(Protocol):
+    """An embedding model. `chat.embedding_service.EncoderEmbeddingService` implements it."""
+
+    @property
+    def name(self) -> str:
+        """Served model name."""
+
+    @property
+    def created(self) -> int:
+        """Unix time of the weights, in seconds."""
+
+    @property
+    def max_input_tokens(self) -> int:
+        """Maximum number of tokens of an input."""
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+        """Embed texts. Cancelling the call stops the computation after the current batch.
+
+        Raises:
+            InvalidParameter: a token id is not in the vocabulary, or `truncate_to` is out of range.
+            ContextLengthExceeded: an input is too long and is not to be shortened.
+            TurnwiseError: the computation failed.
+        """
+
+
+class SequenceEmbedder(Protocol):
+    """Embeds sequences of token ids. `engine.encoder_engine.EncoderEngine` implements it."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+
+    def embed(
+        self, sequences: Sequence[Sequence[int]], cancelled: threading.Event | None = None
+    ) -> list[list[float]]:
+        """One vector of length 1 per sequence, in order; may be called from any thread.
+
+        Raises:
+            EmbeddingCancelled: `cancelled` was set before the last batch.
+            TurnwiseError: the computation failed.
+        """
+
+
+class EmbeddingCancelled(Exception):  # noqa: N818 (an interruption, not an error)
+    """The caller does not need the vectors any more."""

@@ -1,0 +1,131 @@
+"""The weights of an encoder by name, read from a Hugging Face folder or created at random.
+
+Names are those of `weight_shapes`, such as "layers.0.qkv.weight". Queries, keys and values are stacked in one matrix.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from turnwise.core.errors import UserError
+from turnwise.models.encoder_config import EncoderConfig, read_encoder_config
+from turnwise.models.tensor_files import TensorFiles
+
+PREFIXES = ("", "bert.", "roberta.")  # of the tensors, by the class that saved the model
+NORM = "LayerNorm"
+LAYER_MODULES = {  # our name: modules of the checkpoint that are stacked
+    "qkv": tuple(f"attention.self.{name}" for name in ("query", "key", "value")),
+    "out": ("attention.output.dense",),
+    "attention_norm": (f"attention.output.{NORM}",),
+    "up": ("intermediate.dense",),
+    "down": ("output.dense",),
+    "mlp_norm": (f"output.{NORM}",),
+}
+
+
+class EncoderWeights(Protocol):
+    """The weights of an encoder."""
+
+    @property
+    def config(self) -> EncoderConfig:
+        """Sizes and switches."""
+
+    def tensor(self, name: str) -> Tensor:
+        """A weight as it is stored. "position.weight" starts at the first position and includes token type 0."""
+
+
+def weight_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of all weights by name."""
+    C, F = config.hidden_size, config.intermediate_size
+    shapes: dict[str, tuple[int, ...]] = {
+        "embed.weight": (config.vocab_size, C), "position.weight": (config.num_positions, C),
+        "embed_norm.weight": (C,), "embed_norm.bias": (C,),
+    }  # fmt: skip
+    for number in range(config.num_layers):
+        for name, shape in {
+            "qkv": (3 * C, C), "out": (C, C), "attention_norm": (C,), "up": (F, C), "down": (C, F), "mlp_norm": (C,),
+        }.items():  # fmt: skip
+            shapes[f"layers.{number}.{name}.weight"] = shape
+            shapes[f"layers.{number}.{name}.bias"] = shape[:1]
+    return shapes
+
+
+class EncoderCheckpoint:
+    """An encoder in a Hugging Face folder, whose weights are read one by one (implements `EncoderWeights`).
+
+    Raises:
+        ModelNotFound: the folder has no model or no weights.
+        UserError: the architecture or a setting is not supported; a tensor is missing or has another shape than the
+            config says.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.config = read_encoder_config(folder)
+        self._files = TensorFiles(folder)
+        self._prefix = next((prefix for prefix in PREFIXES if self._has_embeddings(prefix)), "")
+        try:
+            for name, shape in weight_shapes(self.config).items():
+                self._check_shape(name, shape)
+        except UserError as error:
+            raise UserError(f"{folder}: {error}") from error
+
+    def _has_embeddings(self, prefix: str) -> bool:
+        try:
+            self._files.header(f"{prefix}embeddings.word_embeddings.weight")
+        except UserError:
+            return False
+        return True
+
+    def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        config, stacked = self.config, self._stored_names(name)
+        expected = (shape[0] // len(stacked), *shape[1:])
+        if name == "position.weight":
+            expected = (config.num_positions + config.first_position, config.hidden_size)
+            if config.has_token_types:
+                types = self._files.header(self._embedding("token_type_embeddings")).shape
+                if len(types) != 2 or types[0] < 1 or types[1] != config.hidden_size:
+                    raise UserError(f"the embedding of token types has the shape {types}.")
+        for stored_name in stacked:
+            if (stored := self._files.header(stored_name).shape) != expected:
+                raise UserError(f"'{stored_name}' has the shape {stored}, but config.json says {expected}.")
+
+    def _embedding(self, name: str) -> str:
+        return f"{self._prefix}embeddings.{name}.weight"
+
+    def _stored_names(self, name: str) -> list[str]:
+        """Names of the tensors that a weight is stacked from."""
+        module, _, suffix = name.rpartition(".")
+        if module in ("embed", "position"):
+            return [self._embedding({"embed": "word_embeddings", "position": "position_embeddings"}[module])]
+        if module == "embed_norm":
+            return [f"{self._prefix}embeddings.{NORM}.{suffix}"]
+        _, number, module = module.split(".")
+        return [f"{self._prefix}encoder.layer.{number}.{part}.{suffix}" for part in LAYER_MODULES[module]]
+
+    def tensor(self, name: str) -> Tensor:
+        """A weight; see `EncoderWeights`."""
+        parts = [self._files.get(stored_name) for stored_name in self._stored_names(name)]
+        weight = torch.cat(parts) if len(parts) > 1 else parts[0]
+        if name == "position.weight":
+            weight = weight[self.config.first_position :].float()
+            if self.config.has_token_types:
+                weight = weight + self._files.get(self._embedding("token_type_embeddings"))[0].float()
+        return weight
+
+
+class RandomEncoderWeights:
+    """Random weights (implements `EncoderWeights`); the same seed gives the same weights."""
+
+    def __init__(self, config: EncoderConfig, seed: int = 0) -> None:
+        self.config = config
+        generator = torch.Generator().manual_seed(seed)
+        self._tensors = {
+            name: torch.randn(shape, generator=generator) * shape[-1] ** -0.5 + ("norm.weight" in name)
+            for name, shape in weight_shapes(config).items()
+        }
+
+    def tensor(self, name: str) -> Tensor:
+        """A weight; see `EncoderWeights`."""
+        return self._tensors[name]
