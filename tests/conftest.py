@@ -4,6 +4,7 @@ Some slow tests compare with other programs or use published models. They are sk
 
 - `LLAMA_CPP_PYTHON`: a Python interpreter that has the package `llama_cpp` (default: this one, if it has it).
 - `TURNWISE_TEST_GGUF`: published GGUF files, separated as in PATH.
+- `TURNWISE_TEST_MINILM`: the folder of all-MiniLM-L6-v2.
 """
 
 import importlib.util
@@ -107,3 +108,91 @@ def published_gguf_files():
     if not files:
         pytest.skip("TURNWISE_TEST_GGUF names no published GGUF files")
     return files
+
+
+@pytest.fixture(scope="session")
+def minilm_folder():
+    """The published all-MiniLM-L6-v2."""
+    folder = os.environ.get("TURNWISE_TEST_MINILM")
+    if folder is None:
+        pytest.skip("TURNWISE_TEST_MINILM does not name the folder of all-MiniLM-L6-v2")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def make_bert_folder(tmp_path_factory, one_thread):
+    """Writes the folder of a tiny random embedding model: make_bert_folder(prompts=…, modules=…, config=…)."""
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = [
+        "the",
+        "a",
+        "lamp",
+        "is",
+        "broken",
+        "how",
+        "do",
+        "i",
+        "reset",
+        "my",
+        "password",
+        "query",
+        "passage",
+        ":",
+        "?",
+        ".",
+        ",",
+        "##s",
+        "##ing",
+        "hello",
+        "world",
+    ]
+    vocab = {token: id for id, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    size, inner, num_positions = 32, 48, 40
+
+    def make(config=None, **files):
+        folder = tmp_path_factory.mktemp("bert") / "tiny-bert"
+        folder.mkdir()
+        tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+        tokenizer.save(str(folder / "tokenizer.json"))
+        hf_config = {
+            "model_type": "bert", "architectures": ["BertModel"], "vocab_size": len(vocab), "hidden_size": size,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": inner, "type_vocab_size": 2,
+            "max_position_embeddings": num_positions, "hidden_act": "gelu", "layer_norm_eps": 1e-12,
+        }  # fmt: skip
+        (folder / "config.json").write_text(json.dumps(hf_config | (config or {})))
+        for name, content in files.items():
+            path = folder / {"pooling": "1_Pooling/config.json"}.get(name, f"{name}.json")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(content))
+        generator = torch.Generator().manual_seed(0)
+        shapes = {
+            "embeddings.word_embeddings.weight": (len(vocab), size),
+            "embeddings.position_embeddings.weight": (num_positions, size),
+            "embeddings.token_type_embeddings.weight": (2, size),
+            "embeddings.LayerNorm.weight": (size,), "embeddings.LayerNorm.bias": (size,),
+        }  # fmt: skip
+        for layer in range(2):
+            modules = {
+                **{f"attention.self.{name}": (size, size) for name in ("query", "key", "value")},
+                "attention.output.dense": (size, size), "attention.output.LayerNorm": (size,),
+                "intermediate.dense": (inner, size), "output.dense": (size, inner), "output.LayerNorm": (size,),
+            }  # fmt: skip
+            for module, shape in modules.items():
+                shapes[f"encoder.layer.{layer}.{module}.weight"] = shape
+                shapes[f"encoder.layer.{layer}.{module}.bias"] = shape[:1]
+        tensors = {name: torch.randn(shape, generator=generator) * 0.5 for name, shape in shapes.items()}
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return make

@@ -3,11 +3,19 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
-from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingResult, SequenceEmbedder
+from turnwise.core.embedding_service import EmbeddingCancelled, EmbeddingRequest, EmbeddingResult, SequenceEmbedder
 from turnwise.core.errors import InvalidParameter
 from turnwise.text.tokenization.embedding_tokenizer import EmbeddingTokenizer
+
+NUM_THREADS = 4  # requests that are tokenized and computed at the same time; their batches take turns
+
+
+def _create_executor() -> ThreadPoolExecutor:
+    """Threads of their own: long requests must not hold up the default pool, which tokenizes chats."""
+    return ThreadPoolExecutor(NUM_THREADS, "turnwise-embeddings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,7 @@ class EncoderEmbeddingService:
     created: int
     tokenizer: EmbeddingTokenizer
     embedder: SequenceEmbedder
+    executor: ThreadPoolExecutor = field(default_factory=_create_executor)
 
     @property
     def max_input_tokens(self) -> int:
@@ -28,7 +37,7 @@ class EncoderEmbeddingService:
         """Embed texts in a thread. Errors as for `EmbeddingService.embed`."""
         cancelled = threading.Event()
         try:
-            return await asyncio.to_thread(self._embed, request, cancelled)
+            return await asyncio.get_running_loop().run_in_executor(self.executor, self._embed, request, cancelled)
         finally:
             cancelled.set()  # the thread of a cancelled call stops after its batch
 
@@ -36,6 +45,8 @@ class EncoderEmbeddingService:
         self.tokenizer.max_ids(request.truncate_to)  # an invalid value is an error whatever the inputs are
         sequences, truncated = [], []
         for number, prompt in enumerate(request.inputs):
+            if cancelled.is_set():
+                raise EmbeddingCancelled
             if not isinstance(prompt, str):
                 self._check_ids(prompt)
             ids, is_truncated = self.tokenizer.encode(prompt, request.input_type, request.truncate_to)

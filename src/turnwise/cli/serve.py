@@ -50,6 +50,16 @@ def serve(
         list[str] | None,
         typer.Option(help="Additional adapter or model, as NAME=FOLDER. Requests select it by `model`. Repeatable."),
     ] = None,
+    embedding_model: Annotated[
+        str | None,
+        typer.Option(
+            help="Embedding model for /v1/embeddings: minilm, e5-small, another name of `turnwise models list`, or a "
+            "folder. Default: only the chat model's own embeddings."
+        ),
+    ] = None,
+    embedding_quantize: Annotated[
+        Literal["int8"] | None, typer.Option(help="Quantize the weights of the embedding model.")
+    ] = None,
     store: Store = None,
     context_policy: ContextPolicy = "refuse",
     web: Annotated[bool, typer.Option(help="Serve the chat page at /.")] = True,
@@ -144,12 +154,14 @@ def serve(
     turnwise serve runs/mine --port 9000 --temperature 0.3 --context-policy drop_oldest
     turnwise serve runs/mine --quantize int8
     turnwise serve --adapter polite=runs/polite --adapter brief=runs/brief
+    turnwise serve --embedding-model e5-small
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
     from turnwise.app.chat_services import open_chat_service
+    from turnwise.app.embedding_services import open_embedding_service
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.app.stores import open_conversation_store
@@ -204,6 +216,13 @@ def serve(
             raise InvalidParameter(
                 "adapter", f"Two models have the name '{default.name}'. Give the adapter another name."
             )
+        embedding_services = {}
+        if embedding_model is not None:
+            embeddings = open_embedding_service(embedding_model, quantize=embedding_quantize, threads=threads)
+            if embeddings.name in services:
+                raise InvalidParameter("embedding_model", f"Two models have the name '{embeddings.name}'.")
+            embedding_services[embeddings.name] = embeddings
+            typer.echo(f"{embeddings.name}: embeddings of up to {embeddings.max_input_tokens:,} tokens.")
         for service in services.values():
             warn_missing_chat_template(service)
             typer.echo(
@@ -215,6 +234,7 @@ def serve(
         app = create_app(
             services,
             default=default.name,
+            embedding_services=embedding_services,
             web=web,
             body_limit=max_body_size,
             allowed_hosts=allowed_host or (),

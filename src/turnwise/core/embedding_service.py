@@ -13,7 +13,7 @@ class EmbeddingRequest:
     """Texts to embed.
 
     Attributes:
-        inputs: texts, or their token ids. Token ids are used as they are, without a prefix.
+        inputs: texts, or their token ids. Token ids get start and end tokens unless they have them, and no prefix.
         input_type: what the texts are used as, which selects the model's prefix; "document" is another word for
             "passage". None: the model's default. A model without prefixes embeds all types alike.
         truncate_to: shorten longer inputs to this number of tokens, at most the maximum of the model; -1 is that
@@ -72,9 +72,7 @@ class SequenceEmbedder(Protocol):
     def vocab_size(self) -> int:
         """Number of token ids."""
 
-    def embed(
-        self, sequences: Sequence[Sequence[int]], cancelled: threading.Event | None = None
-    ) -> list[list[float]]:
+    def embed(self, sequences: Sequence[Sequence[int]], cancelled: threading.Event | None = None) -> list[list[float]]:
         """One vector of length 1 per sequence, in order; may be called from any thread.
 
         Raises:
@@ -83,5 +81,5 @@ class SequenceEmbedder(Protocol):
         """
 
 
-class EmbeddingCancelled(Exception):  # noqa: N818 (an interruption, not an error)
+class EmbeddingCancelled(Exception):
     """The caller does not need the vectors any more."""

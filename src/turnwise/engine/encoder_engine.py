@@ -54,9 +54,7 @@ class EncoderEngine:
         else:
             self._torch = Encoder(weights)
 
-    def embed(
-        self, sequences: Sequence[Sequence[int]], cancelled: threading.Event | None = None
-    ) -> list[list[float]]:
+    def embed(self, sequences: Sequence[Sequence[int]], cancelled: threading.Event | None = None) -> list[list[float]]:
         """One vector of length 1 per sequence, in order.
 
         Args:
@@ -74,7 +72,9 @@ class EncoderEngine:
             with self._lock:
                 batch_NC = self._compute([sequences[number] for number in numbers])
             if not np.isfinite(batch_NC).all():
-                raise TurnwiseError("The embedding model produced numbers that are not finite; its weights are damaged.")
+                raise TurnwiseError(
+                    "The embedding model produced numbers that are not finite; its weights are damaged."
+                )
             for number, vector in zip(numbers, batch_NC.tolist(), strict=True):
                 vectors[number] = vector
         return vectors

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import JsonFileModel, preview, validate_fields
-from turnwise.models.hf_config_fields import EPSILON, FLAG, LAYERS, LENGTH, SIZE, TEXT, Epsilon, Layers, Length, Size
+from turnwise.models.hf_config_fields import EPSILON, FLAG, MAX_SIZE, TEXT, Epsilon, Layers, Length, Size
 from turnwise.models.model_folders import read_hf_config
 
 EncoderActivation = Literal["gelu", "gelu_tanh"]
@@ -23,6 +23,7 @@ ACTIVATIONS: dict[str, EncoderActivation] = {
 # The first position of a text counted from the padding id: position ids of RoBERTa start after it.
 POSITION_OFFSETS = {"bert": None, "roberta": 1, "xlm-roberta": 1}
 DEFAULT_PAD_ID = 1  # of RoBERTa
+_SIZE = f"a whole number from 1 to {MAX_SIZE:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,12 @@ class EncoderConfig:
 class EncoderFields(JsonFileModel):
     """Fields of `config.json` that Turnwise uses."""
 
-    vocab_size: Size = Field(description=SIZE.description)
-    hidden_size: Size = Field(description=SIZE.description)
-    num_hidden_layers: Layers = Field(description=LAYERS.description)
-    num_attention_heads: Size = Field(description=SIZE.description)
-    intermediate_size: Size = Field(description=SIZE.description)
-    max_position_embeddings: Length = Field(description=LENGTH.description)
+    vocab_size: Size = Field(description=_SIZE)
+    hidden_size: Size = Field(description=_SIZE)
+    num_hidden_layers: Layers = Field(description=_SIZE)
+    num_attention_heads: Size = Field(description=_SIZE)
+    intermediate_size: Size = Field(description=_SIZE)
+    max_position_embeddings: Length = Field(description=_SIZE)
     type_vocab_size: Annotated[int, Field(ge=0, le=2**24)] = Field(2, description="a whole number from 0 on")
     layer_norm_eps: Epsilon = EPSILON
     hidden_act: str | None = TEXT
@@ -95,8 +96,7 @@ def parse_encoder_config(hf_config: dict[str, Any], origin: str) -> EncoderConfi
 
     if hf_config["model_type"] not in POSITION_OFFSETS:
         raise reject("model_type", f"supported: {', '.join(POSITION_OFFSETS)}")
-    fields = EncoderFields
-    validate_fields(fields, hf_config, origin)
+    validate_fields(EncoderFields, hf_config, origin)
     if (hf_config.get("position_embedding_type") or "absolute") != "absolute":
         raise reject("position_embedding_type", "only 'absolute'")
     activation = hf_config.get("hidden_act") or "gelu"

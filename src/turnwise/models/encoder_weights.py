@@ -102,11 +102,11 @@ class EncoderCheckpoint:
         if module == "embed_norm":
             return [f"{self._prefix}embeddings.{NORM}.{suffix}"]
         _, number, module = module.split(".")
-        return [f"{self._prefix}encoder.layer.{number}.{part}.{suffix}" for part in LAYER_MODULES[module]]
+        return [f"{self._prefix}encoder.layer.{number}.{submodule}.{suffix}" for submodule in LAYER_MODULES[module]]
 
     def tensor(self, name: str) -> Tensor:
         """A weight; see `EncoderWeights`."""
-        parts = [self._files.get(stored_name) for stored_name in self._stored_names(name)]
+        parts: list[Tensor] = [self._files.get(stored_name) for stored_name in self._stored_names(name)]
         weight = torch.cat(parts) if len(parts) > 1 else parts[0]
         if name == "position.weight":
             weight = weight[self.config.first_position :].float()
@@ -121,7 +121,7 @@ class RandomEncoderWeights:
     def __init__(self, config: EncoderConfig, seed: int = 0) -> None:
         self.config = config
         generator = torch.Generator().manual_seed(seed)
-        self._tensors = {
+        self._tensors: dict[str, Tensor] = {
             name: torch.randn(shape, generator=generator) * shape[-1] ** -0.5 + ("norm.weight" in name)
             for name, shape in weight_shapes(config).items()
         }

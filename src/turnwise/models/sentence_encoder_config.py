@@ -1,8 +1,8 @@
 """Settings of an embedding model in the files of sentence-transformers: pooling, maximum length, prefixes.
 
 `modules.json` lists the modules. `1_Pooling/config.json` has the pooling, `sentence_bert_config.json` the maximum
-length, `config_sentence_transformers.json` the prefixes ("prompts"). A folder without them gets mean pooling, the length
-of its position embedding, and no prefixes, as in sentence-transformers.
+length, `config_sentence_transformers.json` the prefixes ("prompts"). A folder without them gets mean pooling, the
+length of its position embedding, and no prefixes, as in sentence-transformers.
 """
 
 from collections.abc import Mapping

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 
 from fastapi import FastAPI
 from fastapi.middleware import Middleware
@@ -9,8 +10,9 @@ from fastapi.middleware import Middleware
 from turnwise import __version__
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.chat_service import ChatService
+from turnwise.core.embedding_service import EmbeddingService
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
-from turnwise.server.instrumented_service import InstrumentedService
+from turnwise.server.instrumented_service import InstrumentedEmbeddingService, InstrumentedService
 from turnwise.server.middleware.access_log import AccessLogMiddleware
 from turnwise.server.middleware.api_key_auth import ApiKeyAuth, ApiKeyMiddleware
 from turnwise.server.middleware.concurrency_limit import ConcurrencyLimiter, ConcurrencyLimitMiddleware, ServerLimits
@@ -48,6 +50,7 @@ def create_app(
     services: Mapping[str, ChatService],
     *,
     default: str,
+    embedding_services: Mapping[str, EmbeddingService] = MappingProxyType({}),
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
     allowed_hosts: Collection[str] = (),
@@ -63,6 +66,7 @@ def create_app(
     Args:
         services: chat services by served name; read at every request.
         default: served name that the alias `latest` stands for. Conversations are stored in the store of this service.
+        embedding_services: embedding models by served name. On `/v1/embeddings`, `latest` stands for the first one.
         web: serve the chat page at `/`.
         body_limit: maximum size of a request body, in bytes.
         allowed_hosts: further values of the `Host` header on a loopback address, for a proxy on this machine.
@@ -81,7 +85,11 @@ def create_app(
     limiter, drain, api_key_auth = ConcurrencyLimiter(limits), DrainState(), ApiKeyAuth(keys, require=require_key)
     server_metrics = ServerMetrics(num_running=lambda: limiter.num_running, num_waiting=lambda: limiter.num_waiting)
     served_models = ServedModels(
-        services, default, instrument=lambda service: InstrumentedService(service, server_metrics)
+        services,
+        default,
+        instrument=lambda service: InstrumentedService(service, server_metrics),
+        embedding_services=embedding_services,
+        instrument_embeddings=lambda service: InstrumentedEmbeddingService(service, server_metrics),
     )
     served_models.find(LATEST)  # raises if there is no default model
     origins = frozenset(map(parse_origin, allow_origins))

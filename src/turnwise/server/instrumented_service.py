@@ -1,4 +1,4 @@
-"""A chat service that records metrics and the outcome of every completion."""
+"""Services that record metrics and the outcome of every completion."""
 
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -9,6 +9,7 @@ from turnwise.chat.delta_accumulator import collect_embedding, collect_response
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
 from turnwise.core.chat_service import ChatService, TokenInspector
+from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingResult, EmbeddingService
 from turnwise.core.errors import UserError
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.request_context import current_request
@@ -62,6 +63,24 @@ class InstrumentedService:
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
         """Return the embedding of a prompt, and the usage."""
         return await collect_embedding(self.stream, prompt)
+
+
+class InstrumentedEmbeddingService:
+    """Wraps an embedding service (implements `core.embedding_service.EmbeddingService`).
+
+    Records a request as one completion.
+    """
+
+    def __init__(self, service: EmbeddingService, metrics: ServerMetrics) -> None:
+        self._service, self._metrics = service, metrics
+        self.name, self.created, self.max_input_tokens = service.name, service.created, service.max_input_tokens
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+        """Embed texts."""
+        with _measure_completion(self.name, 1, self._metrics) as timer:
+            result = await self._service.embed(request)
+            timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
+            return result
 
 
 def _set_tenant(request: ChatRequest) -> ChatRequest:

@@ -2,12 +2,13 @@
 
 import base64
 import struct
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
+from turnwise.core.embedding_service import EmbeddingRequest as ServiceRequest
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
-from turnwise.server.merge_streams import gather_bounded
 from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
@@ -26,29 +27,35 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         openapi_extra=json_request_body(EmbeddingRequest),
     )
     async def create_embeddings(request: Request) -> Response:
-        """Embed texts: the last hidden state of the last token of each, normalized to length 1."""
+        """Embed texts with an embedding model, or with a chat model: the last hidden state of the last token.
+
+        Vectors have length 1.
+        """
         body = await read_body(request, EmbeddingRequest, max_body_bytes)
-        service = served_models.find(body.model)
+        service = served_models.find_embedding_service(body.model)
         current_request().user = body.user
-        work = gather_bounded([service.embed(prompt) for prompt in body.input])
+        work = service.embed(ServiceRequest(body.input, body.input_type, body.truncate_prompt_tokens))
         try:
-            results = await cancel_on_disconnect(request.receive, work)
+            result = await cancel_on_disconnect(request.receive, work)
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-        dimension = len(results[0][0])
+        dimension = len(result.vectors[0])
         if body.dimensions not in (None, dimension):
             message = f"'dimensions' can only be {dimension} with the model '{service.name}'."
             raise InvalidParameter("dimensions", message, code="unsupported_value")
         encode = _encode_base64 if body.encoding_format == "base64" else list
-        data = [EmbeddingBody(index=i, embedding=encode(vector)) for i, (vector, _) in enumerate(results)]
-        num_tokens = sum(usage.prompt_tokens for _, usage in results)
-        usage = EmbeddingUsage(prompt_tokens=num_tokens, total_tokens=num_tokens)
+        data = [EmbeddingBody(index=i, embedding=encode(vector)) for i, vector in enumerate(result.vectors)]
+        usage = EmbeddingUsage(
+            prompt_tokens=result.prompt_tokens,
+            total_tokens=result.prompt_tokens,
+            truncated_inputs=list(result.truncated) or None,
+        )
         response = EmbeddingResponse(data=data, model=service.name, usage=usage)
-        return Response(response.model_dump_json(), media_type="application/json")
+        return Response(response.model_dump_json(exclude_none=True), media_type="application/json")
 
     return routes
 
 
-def _encode_base64(vector: tuple[float, ...]) -> str:
+def _encode_base64(vector: Sequence[float]) -> str:
     """Little-endian float32 values as base64."""
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -67,6 +67,7 @@ def router(served_models: ServedModels) -> APIRouter:
     async def list_models() -> ModelList:
         """List the served models."""
         data = [ModelBody.of(name, service) for name, service in sorted(served_models.services.items())]
+        data += [ModelBody.of_embedding_service(entry) for entry in served_models.embedding_services.values()]
         return ModelList(data=data, default=served_models.default)
 
     @routes.get("/v1/models/{name:path}")
@@ -74,6 +75,8 @@ def router(served_models: ServedModels) -> APIRouter:
         """Get a model by its served name or an alias."""
         if not name:
             raise HTTPException(404)  # a trailing slash, as on every other route
+        if (embedding_service := served_models.embedding_services.get(name)) is not None:
+            return ModelBody.of_embedding_service(embedding_service)
         service = served_models.find(name)
         return ModelBody.of(service.name, service)
 

@@ -4,9 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from turnwise.core.embedding_service import InputType
 from turnwise.server.schema.common_fields import LoggedUser, ServedModelName
 from turnwise.server.schema.completion_request import MAX_PROMPTS, Prompt, prompt_list_schema, read_prompt_list
-from turnwise.server.schema.request_field import Reader, RequestBody
+from turnwise.server.schema.request_field import EXTENSION, Reader, RequestBody
 
 _INPUT_SCHEMA = prompt_list_schema(
     f"A text or its token ids, or a list of up to {MAX_PROMPTS} of either.", {"type": "string", "minLength": 1}
@@ -30,6 +31,24 @@ class EmbeddingRequest(RequestBody):
         Field(strict=True, ge=1, description="Only the dimension of the model's embeddings: they cannot be truncated."),
     ] = None
     user: LoggedUser = None
+    input_type: Annotated[
+        InputType | None,
+        Field(
+            description="What the texts are used as; selects the model's prefix ('document' is another word for "
+            "'passage'). Models without prefixes embed all types alike."
+        ),
+        EXTENSION,
+    ] = None
+    truncate_prompt_tokens: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=-1,
+            description="Shorten longer inputs to this number of tokens, -1 to the maximum of the model; "
+            "`usage.truncated_inputs` lists them. Default: longer inputs are errors. Embedding models only.",
+        ),
+        EXTENSION,
+    ] = None
 
 
 class EmbeddingBody(BaseModel):
@@ -41,10 +60,11 @@ class EmbeddingBody(BaseModel):
 
 
 class EmbeddingUsage(BaseModel):
-    """Token counts."""
+    """Token counts. The extension `truncated_inputs` has the indices of the inputs that were shortened, if any."""
 
     prompt_tokens: int
     total_tokens: int
+    truncated_inputs: list[int] | None = None
 
 
 class EmbeddingResponse(BaseModel):

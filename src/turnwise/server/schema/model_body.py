@@ -5,14 +5,16 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from turnwise.core.chat_service import ChatService
+from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.sampling_presets import apply_sampling_preset
 
 
 class ModelBody(BaseModel):
-    """A served model. The last three fields are extensions.
+    """A served model. The last four fields are extensions.
 
-    `max_model_len` is the context length in tokens, `defaults` are the model's generation parameters, `chat_defaults`
-    the same with `"sampling_preset": "chat"`.
+    `max_model_len` is the context length in tokens, or the maximum length of an input of an embedding model. `defaults`
+    are the model's generation parameters, `chat_defaults` the same with `"sampling_preset": "chat"`; they are empty for
+    embedding models.
     """
 
     id: str
@@ -22,6 +24,7 @@ class ModelBody(BaseModel):
     max_model_len: int
     defaults: dict[str, Any]
     chat_defaults: dict[str, Any]
+    task: Literal["chat", "embeddings"] = "chat"
 
     @classmethod
     def of(cls, name: str, service: ChatService) -> "ModelBody":
@@ -32,4 +35,16 @@ class ModelBody(BaseModel):
             max_model_len=service.context_length,
             defaults=dict(service.defaults),
             chat_defaults=apply_sampling_preset("chat", service.defaults),
+        )
+
+    @classmethod
+    def of_embedding_service(cls, service: EmbeddingService) -> "ModelBody":
+        """Describe an embedding model."""
+        return cls(
+            id=service.name,
+            created=service.created,
+            max_model_len=service.max_input_tokens,
+            defaults={},
+            chat_defaults={},
+            task="embeddings",
         )

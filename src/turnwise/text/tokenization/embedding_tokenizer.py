@@ -31,15 +31,14 @@ class EmbeddingTokenizer:
         Raises:
             InvalidParameter: it is larger than the maximum, or leaves no space beside the start and end tokens.
         """
-        if truncate_to in (None, -1):
+        if truncate_to is None or truncate_to == -1:
             return self.max_length
         minimum = len(self.tokenizer.added_ids[0]) + len(self.tokenizer.added_ids[1]) + 1
-        if not minimum <= truncate_to <= self.max_length:  # type: ignore[operator]
+        if not minimum <= truncate_to <= self.max_length:
             raise InvalidParameter(
                 "truncate_prompt_tokens",
                 f"'truncate_prompt_tokens' must be -1 or from {minimum} to {self.max_length} with this model.",
             )
-        assert truncate_to is not None
         return truncate_to
 
     def encode(
@@ -81,7 +80,6 @@ def _prefix_name(input_type: str | None) -> str | None:
 
 def _without_added_ids(ids: list[int], before: Sequence[int], after: Sequence[int]) -> list[int]:
     """The ids between the start and the end tokens, if the ids have them."""
-    if before and after and len(ids) > len(before) + len(after):
-        if ids[: len(before)] == list(before) and ids[-len(after) :] == list(after):
-            return ids[len(before) : -len(after)]
-    return ids
+    num_added = len(before) + len(after)
+    inner = ids[len(before) : len(ids) - len(after)]
+    return inner if len(ids) > num_added > 0 and [*before, *inner, *after] == ids else ids
