@@ -128,30 +128,8 @@ def make_bert_folder(tmp_path_factory, one_thread):
     from safetensors.torch import save_file
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    words = [
-        "the",
-        "a",
-        "lamp",
-        "is",
-        "broken",
-        "how",
-        "do",
-        "i",
-        "reset",
-        "my",
-        "password",
-        "query",
-        "passage",
-        ":",
-        "?",
-        ".",
-        ",",
-        "##s",
-        "##ing",
-        "hello",
-        "world",
-    ]
-    vocab = {token: id for id, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    words = "[PAD] [UNK] [CLS] [SEP] the a lamp is broken how do i reset my password query passage : ? . , hello world"
+    vocab = {token: id for id, token in enumerate(words.split())}
     size, inner, num_positions = 32, 48, 40
 
     def make(config=None, **files):

@@ -138,7 +138,7 @@ def test_minilm_has_the_vectors_of_transformers(minilm_folder, quantize, min_cos
 
     texts = [
         *TEXTS,
-        "Where is my order? It's 3 weeks late!",
+        "Where is my order? It's late!",
         "Ein Zimmer mit Frühstück",
         "今天天气怎么样？",
         "x " * 400,
