@@ -1,8 +1,9 @@
 """How much a model's embeddings know: the intent of a question by its nearest neighbour, beside a bag of words.
 
-python benchmarks/embeddings.py DATA [--model FOLDER]
+python benchmarks/embeddings.py DATA [--model FOLDER | --embedding-model NAME [--quantize int8]]
 
-DATA holds classification sets as folders with train.csv.gz and valid.csv.gz (columns text, label).
+DATA holds classification sets as folders with train.csv.gz and valid.csv.gz (columns text, label). --model is a chat
+model, --embedding-model an embedding model. Speed is measured by embedding_speed.py.
 """
 
 import argparse
@@ -11,13 +12,17 @@ import csv
 import gzip
 import random
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.app.chat_services import open_chat_service
+from turnwise.app.embedding_services import open_embedding_service
+from turnwise.chat.embedding_service import EncoderEmbeddingService
 from turnwise.core.chat_service import ChatService
+from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingService
 
 SETS = {"bitext_intents": "valid", "clinc150": "valid"}
 KNOWN, ASKED = 20, 500  # labelled questions of each intent, and questions to find the intent of
@@ -44,8 +49,10 @@ def sample(folder: Path, other: str) -> tuple[list[tuple[str, str]], list[tuple[
     return few, asked[:ASKED]
 
 
-async def embedded(service: ChatService, texts: list[str]) -> NDArray[np.float64]:
+async def embedded(service: ChatService | EmbeddingService, texts: list[str]) -> NDArray[np.float64]:
     """A row for every text."""
+    if isinstance(service, EncoderEmbeddingService):
+        return np.array((await service.embed(EmbeddingRequest(texts, truncate_to=-1))).vectors)
     return np.array([vector for vector, _ in await asyncio.gather(*(service.embed(text) for text in texts))])
 
 
@@ -76,9 +83,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model")
+    parser.add_argument("--embedding-model")
+    parser.add_argument("--quantize", choices=["int8"])
     options = parser.parse_args()
     print("| set | intents | embeddings | bag of words |\n| --- | --- | --- | --- |")
-    with open_chat_service(options.model) as service:
+    if options.embedding_model:
+        context = nullcontext(open_embedding_service(options.embedding_model, quantize=options.quantize))
+    else:
+        context = open_chat_service(options.model)
+    with context as service:
         for name, other in SETS.items():
             known, asked = sample(options.data / name, other)
             labels, truth = [label for _, label in known], [label for _, label in asked]
