@@ -2,9 +2,9 @@
 
     python benchmarks/embedding_speed.py minilm --peer-python VENV/bin/python
 
-VENV has sentence-transformers. Every side is a process of its own that waits while another is measured; they take turns,
-round by round, and the ratios are medians over rounds. The texts have one to twelve sentences. "batches of 32" is a plain
-loop that embeds 32 texts at a time; "all texts at once" lets both sides sort all texts by length first.
+VENV has sentence-transformers. Every side is a process of its own that waits while another is measured; they take
+turns, round by round, and the ratios are medians over rounds. The texts have one to twelve sentences. "batches of 32"
+is a plain loop that embeds 32 texts at a time; "all texts at once" lets both sides sort all texts by length first.
 """
 
 import argparse
