@@ -10,7 +10,9 @@ quantized activations, as the engine and llama.cpp compute, and with `--dtype fl
 import argparse
 import json
 import subprocess
+import tempfile
 from array import array
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -60,15 +62,17 @@ class Session:
             answer.append(int(self.logits(answer[-1:], len(prompt) + len(answer) - 1)[-1].argmax()))
         return answer
 
-    def loss(self, text: list[int]) -> float:
-        """Sum of negative log-probabilities after the first token."""
-        log_probs = self.logits(text)[:-1].double().log_softmax(-1)
-        return -float(log_probs.gather(1, torch.tensor(text[1:])[:, None]).sum())
+
+def loss(logits: torch.Tensor, text: list[int]) -> float:
+    """Sum of negative log-probabilities of a text after its first token."""
+    log_probs = logits[:-1].double().log_softmax(-1)
+    return -float(log_probs.gather(1, torch.tensor(text[1:])[:, None]).sum())
 
 
-def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    """Norm of the difference by the norm of the expected logits."""
-    return float((actual.double() - expected).norm() / expected.norm())
+def mean_error(actual: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
+    """Norm of the difference by the norm of the expected logits, a mean over texts."""
+    pairs = zip(actual, expected, strict=False)  # the first texts have expected logits
+    return float(np.mean([float((a.double() - e).norm() / e.norm()) for a, e in pairs]))
 
 
 def main() -> None:
@@ -88,28 +92,42 @@ def main() -> None:
     texts = token_texts(options.texts_file, tokenizer, options.texts, TEXT)
     session = Session(Checkpoint(folder, dtype=torch.float32), options.threads)
     answers = [session.answer(prompt) for prompt in prompts]
-    losses = [session.loss(text) for text in texts]
+    text_logits = [session.logits(text) for text in texts]
+    losses = [loss(logits, text) for logits, text in zip(text_logits, texts, strict=True)]
     num_tokens = sum(len(text) - 1 for text in texts)
     print(f"{options.file.name}: {len(prompts)} prompts, {len(texts)} texts, {num_tokens:,} tokens")
-    if options.llama_python is not None:
-        given = {"prompts": prompts, "texts": texts, "new": NEW}
+    exact_logits: list[torch.Tensor] = []
+    if options.exact:
+        exact = Checkpoint(folder, dtype=torch.float64, dequantize=True).decoder()
+        with torch.inference_mode():
+            exact_logits = [exact.logits(exact(torch.tensor([text]))[0]) for text in texts[: options.exact]]
+        floats = Session(Checkpoint(folder, dtype=torch.float32, dequantize=True), options.threads)
+        error = mean_error([floats.logits(text) for text in texts[: options.exact]], exact_logits)
+        print(f"logits beside float64: {error:.1e} with float32")
+        print(f"logits beside float64: {mean_error(text_logits, exact_logits):.1e} as stored, with int8 activations")
+    if options.llama_python is None:
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        logits_file = f"{temporary}/logits.npz"
+        given = {"prompts": prompts, "texts": texts, "new": NEW, "num_exact": options.exact, "logits_file": logits_file}
         command = [str(options.llama_python), str(SIDE), str(options.file), str(options.threads)]
         output = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=True).stdout
         theirs = json.loads(output)
-        pairs = list(zip(answers, theirs["answers"], strict=True))
-        same = [mine == other for mine, other in pairs]
-        equal = [a == b for mine, other in pairs for a, b in zip(mine, other, strict=True)]
-        print(f"greedy: {np.mean(equal):.1%} of tokens, {np.mean(same):.1%} of answers equal to llama.cpp's")
-        ours, other = np.exp(sum(losses) / num_tokens), np.exp(sum(theirs["losses"]) / num_tokens)
-        print(f"perplexity: Turnwise {ours:.4f}, llama.cpp {other:.4f}, {ours / other - 1:+.3%}")
-    if options.exact:
-        exact = Checkpoint(folder, dtype=torch.float64, dequantize=True).decoder()
-        floats = Session(Checkpoint(folder, dtype=torch.float32, dequantize=True), options.threads)
-        with torch.inference_mode():
-            expected_logits = [(text, exact.logits(exact(torch.tensor([text]))[0])) for text in texts[: options.exact]]
-        blocks_error = np.mean([relative_error(session.logits(text), expected) for text, expected in expected_logits])
-        float_error = np.mean([relative_error(floats.logits(text), expected) for text, expected in expected_logits])
-        print(f"logits beside float64: {float_error:.1e} with floats, {blocks_error:.1e} with quantized activations")
+        stored = np.load(logits_file)
+        their_logits = [torch.from_numpy(stored[name]) for name in stored.files]
+    if exact_logits:
+        print(f"logits beside float64: {mean_error(their_logits, exact_logits):.1e} in llama.cpp")
+    pairs = list(zip(answers, theirs["answers"], strict=True))
+    first = np.mean([mine[0] == other[0] for mine, other in pairs])
+    same = np.mean([mine == other for mine, other in pairs])
+    print(f"greedy: {first:.1%} of first tokens, {same:.1%} of answers of {NEW} tokens equal llama.cpp's")
+    tops = [logits.argmax(-1).tolist() for logits in text_logits]
+    equal = [
+        a == b for mine, other in zip(tops, theirs["top_ids"], strict=True) for a, b in zip(mine, other, strict=True)
+    ]
+    print(f"most likely token after each token of the texts: {np.mean(equal):.1%} equal llama.cpp's")
+    ours, other = np.exp(sum(losses) / num_tokens), np.exp(sum(theirs["losses"]) / num_tokens)
+    print(f"perplexity: Turnwise {ours:.4f}, llama.cpp {other:.4f}, {ours / other - 1:+.3%}")
 
 
 if __name__ == "__main__":
