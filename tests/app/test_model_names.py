@@ -118,6 +118,7 @@ def test_the_converted_folder_of_a_pulled_gguf_file_has_the_name_of_the_model(ho
     (stored / "model-q4.gguf").symlink_to(tmp_path / "model-q4.gguf")
     (stored / "source.json").write_text("{}")
     (converted / "model.gguf").symlink_to(tmp_path / "model-q4.gguf")
+    (converted / "gguf_source.json").write_text("{}")
     assert stored_model_name(converted) == "mine"
     assert stored_model_name(tmp_path) is None
 

@@ -250,9 +250,9 @@ def test_a_failing_callback_ends_only_its_own_request(caplog):
 
 def test_non_finite_logits_end_the_request_and_leave_nothing_in_the_cache():
     model = make_decoder()
-    harness = SchedulerHarness(model)
     with torch.no_grad():
         model.embed.weight[50] = torch.inf
+    harness = SchedulerHarness(model)
     (prompt,) = prompts([5])
     prompt = [id % 50 for id in prompt]
     long = harness.submit(request([id % 50 for id in prompts([30])[0]], max_tokens=8))

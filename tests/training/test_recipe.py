@@ -155,6 +155,7 @@ class TestFiles:
     def test_every_bundled_recipe_parses(self, path, monkeypatch):
         monkeypatch.setenv("BOX", "/box")
         monkeypatch.setenv("DATA", "/data")
+        monkeypatch.setenv("MODELS", "/models")
         assert isinstance(load_recipe(path), Recipe)
 
     def test_there_are_recipes(self):
@@ -164,6 +165,7 @@ class TestFiles:
     def test_a_dumped_recipe_parses_to_the_same_recipe(self, path, monkeypatch, tmp_path):
         monkeypatch.setenv("BOX", "/box")
         monkeypatch.setenv("DATA", "/data")
+        monkeypatch.setenv("MODELS", "/models")
         recipe = load_recipe(path)
         again = load_recipe(self.write(tmp_path, recipe.dump()))
         assert again == recipe

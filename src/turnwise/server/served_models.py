@@ -56,7 +56,7 @@ class ServedModels:
         return ChatModelEmbeddings(self.find(name))
 
     def _not_found(self, name: str, names: Collection[str]) -> ModelNotFound:
-        listed = truncate(", ".join(sorted(names)), _MAX_LISTED_CHARS)
+        listed = truncate(", ".join(names), _MAX_LISTED_CHARS)
         return ModelNotFound(f"The model '{truncate(name)}' is not served here. Served models: {listed}.")
 
     @property
