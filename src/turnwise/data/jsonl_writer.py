@@ -2,15 +2,12 @@
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from turnwise.core.errors import SaveFailed
-from turnwise.core.files import fsync_directory
+from turnwise.core.files import atomic_file
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document, Record
 
@@ -85,21 +82,9 @@ def write_jsonl(path: Path, items: Iterable[Record], nulls: Counter[str] | None 
 
     Raises `SaveFailed` if writing fails.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     count = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for item in items:
-                file.write(to_json_line(item, nulls))
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        fsync_directory(path.parent)
-    except OSError as error:
-        raise SaveFailed(f"Could not write {path}: {error.strerror or error}. Nothing was changed.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for item in items:
+            file.write(to_json_line(item, nulls))
+            count += 1
     return count
