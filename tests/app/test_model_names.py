@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from turnwise.app import default_model, model_names
+from turnwise.app import default_model
 from turnwise.app.model_names import is_model_name, resolve_model_folder
 from turnwise.core.errors import ModelNotFound
-from turnwise.models.adapter_config import bundled_model_folder
+from turnwise.models.bundled_models import bundled_model_folder
 from turnwise.models.stored_models import stored_model_name
 
 
@@ -27,8 +27,13 @@ def add_model(folder, **files):
 
 
 @pytest.mark.parametrize("name", ["tiny", "box", None])
-def test_the_bundled_model_has_two_names_and_is_the_default(name):
-    assert resolve_model_folder(name) == bundled_model_folder()
+def test_the_small_bundled_model_has_two_names_and_is_the_fallback(name):
+    assert resolve_model_folder(name) == bundled_model_folder("tiny")
+
+
+def test_the_default_is_the_bundled_adapter_once_its_base_is_pulled(home):
+    add_model(home / "models" / "smollm2")
+    assert resolve_model_folder(None) == resolve_model_folder("assistant") == bundled_model_folder("assistant")
 
 
 def test_a_path_comes_before_a_pulled_model_of_the_same_name(home, tmp_path):
@@ -123,14 +128,7 @@ def test_the_converted_folder_of_a_pulled_gguf_file_has_the_name_of_the_model(ho
     assert stored_model_name(tmp_path) is None
 
 
-@pytest.fixture
-def default_with_a_base(monkeypatch):
-    """A default model that needs `smollm2`."""
-    monkeypatch.setattr(default_model, "DEFAULT_MODEL", "assistant")
-    monkeypatch.setattr(default_model, "REQUIRED_MODELS", {"assistant": ("smollm2",), "tiny": ()})
-
-
-def test_the_default_model_falls_back_to_tiny_until_its_base_is_pulled(home, default_with_a_base):
+def test_the_default_model_falls_back_to_tiny_until_its_base_is_pulled(home):
     assert default_model.default_model_name() == "tiny"
     assert default_model.missing_models() == ["smollm2"]
     note = default_model.fallback_note()
@@ -138,9 +136,4 @@ def test_the_default_model_falls_back_to_tiny_until_its_base_is_pulled(home, def
     assert "turnwise models pull --default" in note
     add_model(home / "models" / "smollm2")
     assert default_model.default_model_name() == "assistant"
-    assert default_model.fallback_note() is None
-
-
-def test_the_default_of_this_version_needs_nothing():
-    assert default_model.default_model_name() in model_names.BUNDLED_MODEL_NAMES
     assert default_model.fallback_note() is None

@@ -256,6 +256,17 @@ def test_the_fingerprint_changes_with_weights_and_dtype(tmp_path):
     assert system_fingerprint(tmp_path, "auto") != first
 
 
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "chat_template.jinja", "demonstrations.json", "generation_config.json"]
+)
+def test_the_fingerprint_changes_with_every_file_that_decides_the_prompt(tmp_path, name):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / name).write_text("{}")
+    first = system_fingerprint(tmp_path, "auto")
+    (tmp_path / name).write_text("[]")
+    assert system_fingerprint(tmp_path, "auto") != first
+
+
 def test_closing_a_service_ends_its_engine_thread(model_folder):
     def engine_threads():
         return [thread for thread in threading.enumerate() if thread.name == "turnwise-engine"]

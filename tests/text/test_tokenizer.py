@@ -101,6 +101,21 @@ class TestFolders:
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
         assert Tokenizer.load(tmp_path).chat_template == "yes"
 
+    def test_an_adapter_without_a_tokenizer_has_that_of_its_base_and_its_own_template(self, tokenizer, tmp_path):
+        base, adapter = tmp_path / "base", tmp_path / "adapter"
+        tokenizer.save(base)
+        (base / "generation_config.json").write_text('{"eos_token_id": [3, 4]}')
+        adapter.mkdir()
+        unchanged = Tokenizer.load(adapter, base)
+        assert unchanged.chat_template == tokenizer.chat_template
+        assert unchanged.stop_ids >= {3, 4}
+        (adapter / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+        (adapter / "generation_config.json").write_text('{"eos_token_id": 5}')
+        own = Tokenizer.load(adapter, base)
+        assert own.chat_template == "{{ messages[0]['content'] }}"
+        assert own.stop_ids == {5, tokenizer.eos_token_id}
+        assert own.encode("Hello") == tokenizer.encode("Hello")
+
     def test_named_tokens_may_be_objects(self, tokenizer, tmp_path):
         tokenizer.save(tmp_path)
         changed = {"eos_token": {"content": "<|user|>", "special": True}, "bos_token": None}

@@ -12,6 +12,7 @@ from sample_items import FOUR, written
 
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
 from turnwise.models import checkpoint, transformers_checkpoint
+from turnwise.models.adapter_config import adapter_base_folder
 from turnwise.models.quantization import QuantizedLinear
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -128,11 +129,39 @@ class TestAdapters:
         )
         assert (tmp_path / "again" / "model.safetensors").is_file()
 
-    def test_an_adapter_of_an_adapter_is_rejected(self, method_recipe, tmp_path):
+    @pytest.mark.parametrize("rank", [4, 6])
+    def test_the_training_of_an_adapter_continues(self, method_recipe, base_folder, tmp_path, rank):
+        """The result is an adapter of the same base model, and begins where the first one ended."""
         first = method_recipe(LORA)
+        before = run_recipe(first, device=CPU)
+        again = method_recipe({**LORA, "rank": rank}, model={"from": first.out}, out=str(tmp_path / "again"))
+        after = run_recipe(again, device=CPU)
+        assert after.valid_before == pytest.approx(before.valid_after, rel=1e-4)
+        assert after.valid_after < after.valid_before
+        assert adapter_base_folder(Path(again.out)) == base_folder
+
+    def test_the_training_of_an_adapter_by_peft_continues_with_the_rank_of_its_joined_factors(
+        self, method_recipe, base_folder, tmp_path
+    ):
+        written_by_peft(base_folder, tmp_path / "theirs")  # rank 3 of query and value, joined: 6
+        lora = {**LORA, "rank": 6}
+        recipe = method_recipe(lora, model={"from": str(tmp_path / "theirs")}, training={"learning_rate": 1e-9})
+        run_recipe(recipe, device=CPU)
+        ids = list(range(6, 40))
+        torch.testing.assert_close(logits(recipe.out, ids), logits(tmp_path / "theirs", ids), atol=1e-4, rtol=1e-4)
+        with pytest.raises(InvalidParameter, match="has rank 6, so the rank cannot be 4"):
+            run_recipe(recipe.model_copy(update={"method": method_recipe(LORA).method}), device=CPU, overwrite=True)
+
+    def test_an_adapter_that_cannot_be_continued_is_rejected(self, method_recipe, tmp_path):
+        dora = method_recipe({**LORA, "dora": True})
+        run_recipe(dora, device=CPU)
+        with pytest.raises(InvalidParameter, match=r"is a DoRA adapter.*turnwise merge"):
+            run_recipe(method_recipe(LORA, model={"from": dora.out}, out=str(tmp_path / "again")), device=CPU)
+        mlp = {**LORA, "target_modules": ["*.mlp.*"]}
+        first = method_recipe(LORA, out=str(tmp_path / "lora"))
         run_recipe(first, device=CPU)
-        with pytest.raises(InvalidParameter, match="turnwise merge"):
-            run_recipe(method_recipe(LORA, model={"from": first.out}, out=str(tmp_path / "again")), device=CPU)
+        with pytest.raises(InvalidParameter, match="patterns leave out"):
+            run_recipe(method_recipe(mlp, model={"from": first.out}, out=str(tmp_path / "again")), device=CPU)
 
     def test_a_small_change_of_a_base_in_half_precision_is_not_rounded_away(
         self, method_recipe, tmp_path, tiny_config, tokenizer

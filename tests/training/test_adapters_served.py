@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.shared_base_engines import SharedBaseEngines
+from turnwise.engine.engine import Engine
 from turnwise.engine.native.library import library
 from turnwise.models import transformers_checkpoint
 from turnwise.server.app import create_app
@@ -90,11 +91,13 @@ class TestServing:
     """The official client selects base and adapters by `model`, over real sockets."""
 
     @pytest.fixture
-    def answers(self):
-        """`answers({name: folder}, bases)`: the completion of every model for one question."""
+    def answers(self, monkeypatch):
+        """`answers({name: folder}, bases)`: the completion of every model; adapters are merged if `bases` is None."""
 
         def ask(folders, base_engines=None):
             with ExitStack() as stack:
+                if base_engines is None:
+                    stack.enter_context(monkeypatch.context()).setattr(Engine, "load_lora", lambda *_: False)
                 services = {
                     name: stack.enter_context(open_chat_service(str(folder), name=name, base_engines=base_engines))
                     for name, folder in folders.items()
@@ -153,9 +156,6 @@ class TestServing:
             assert (first.token, first.logprob) == (second.token, pytest.approx(second.logprob, abs=1e-3))
 
     def test_an_adapter_is_merged_into_a_copy_if_the_engine_cannot_apply_it(self, answers, adapters, monkeypatch):
-        from turnwise.engine.engine import Engine
-
         monkeypatch.setattr(Engine, "load_lora", lambda *_: False)
-        base_engines = SharedBaseEngines()
-        completions = answers({"lora": adapters["lora"]}, base_engines)
+        completions = answers({"lora": adapters["lora"]}, SharedBaseEngines())
         assert completions["lora"].system_fingerprint == answers({"lora": adapters["lora"]})["lora"].system_fingerprint

@@ -8,9 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from turnwise.app.default_model import default_model_name
 from turnwise.app.generation_defaults import load_generation_defaults, load_suppressed_tokens
-from turnwise.app.model_names import BUNDLED_MODEL, BUNDLED_MODEL_NAMES, resolve_model_folder
+from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
@@ -18,7 +17,8 @@ from turnwise.chat.service import EngineChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
 from turnwise.core.stored_conversations import ConversationStore
-from turnwise.models.model_kind import check_servable
+from turnwise.models.bundled_models import bundled_model_name
+from turnwise.models.model_kind import check_servable, full_model_folder
 from turnwise.models.stored_models import stored_model_name
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -64,7 +64,7 @@ def open_chat_service(
         defaults: generation parameters that replace those of the model's `generation_config.json`.
         name: the served model name; default: the folder's name.
         context_policy: the default context policy.
-        base_engines: engines of base models that adapters share. None merges an adapter into its base.
+        base_engines: engines of base models that adapters share; default: one of its own.
         prepare: build in a thread, while the weights load, what the first constrained requests need.
 
     Raises:
@@ -81,7 +81,7 @@ def open_chat_service(
     check_servable(folder)
     defaults = {**load_generation_defaults(folder), **(defaults or {})}
     suppressed = load_suppressed_tokens(folder)
-    renderer = Renderer.from_tokenizer(Tokenizer.load(folder))
+    renderer = Renderer.from_tokenizer(Tokenizer.load(folder, full_model_folder(folder)))
     _preload_torch()
     import torch
 
@@ -94,17 +94,16 @@ def open_chat_service(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidParameter("device", "PyTorch finds no usable GPU. Use --device cpu.")
-    is_bundled = (model or default_model_name()) in BUNDLED_MODEL_NAMES
     with ExitStack() as stack:
         preparation = stack.enter_context(ThreadPoolExecutor(1)).submit(renderer.prepare) if prepare else None
         engine = _open_engine(
-            stack, folder, dtype, device, quantize, kv_cache_memory_bytes, max_num_seqs, base_engines
+            stack, folder, dtype, device, quantize, kv_cache_memory_bytes, max_num_seqs,
+            SharedBaseEngines() if base_engines is None else base_engines,
         )  # fmt: skip
         if preparation is not None:
             wait([preparation])  # its error is not raised: the request that needs the result raises it
         yield EngineChatService(
-            name=name
-            or (f"turnwise-{BUNDLED_MODEL}" if is_bundled else stored_model_name(folder) or folder.resolve().name),
+            name=name or _served_name(folder),
             created=_creation_time(folder),
             fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),
             renderer=renderer,
@@ -116,6 +115,12 @@ def open_chat_service(
         )
 
 
+def _served_name(folder: Path) -> str:
+    if bundled_model_name(folder) is not None:
+        return f"turnwise-{folder.name}"
+    return stored_model_name(folder) or folder.resolve().name
+
+
 def _open_engine(
     stack: ExitStack,
     folder: Path,
@@ -124,7 +129,7 @@ def _open_engine(
     quantize: Quantization | None,
     kv_cache_memory_bytes: int | None,
     max_num_seqs: int,
-    base_engines: SharedBaseEngines | None,
+    base_engines: SharedBaseEngines,
 ) -> "Engine | AdaptedEngine | TransformersEngine":
     """Load the weights into an engine that `stack` closes."""
     import torch
@@ -157,7 +162,7 @@ def _open_engine(
         stack.callback(new_engine.close)
         return new_engine
 
-    return create_engine(folder) if base_engines is None else base_engines.engine(folder, create_engine, device)
+    return base_engines.engine(folder, create_engine, device)
 
 
 def _check_choice(parameter: str, noun: str, value: str, choices: Sequence[str]) -> None:

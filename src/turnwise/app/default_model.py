@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from turnwise.models.bundled_models import ASSISTANT, FULL_MODEL
 from turnwise.models.stored_models import stored_model_folder
 
-FALLBACK_MODEL = "tiny"  # comes with the package and needs nothing else
-DEFAULT_MODEL = "tiny"
+FALLBACK_MODEL = FULL_MODEL  # comes with the package and needs nothing else
+DEFAULT_MODEL = ASSISTANT
 REQUIRED_MODELS: Mapping[str, Sequence[str]] = {  # models of the catalogue that a default model needs
-    "tiny": (),
+    ASSISTANT: ("smollm2",),
+    FULL_MODEL: (),
 }
 
 

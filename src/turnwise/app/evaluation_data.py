@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from turnwise.app.model_names import BUNDLED_MODEL, load_renderer
+from turnwise.app.default_model import default_model_name
+from turnwise.app.model_names import load_renderer
 from turnwise.app.systems_under_test import parse_baseline
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
@@ -46,7 +47,7 @@ def load_evaluation_data(
     Raises:
         InvalidData: the path does not exist, or a row is malformed or rejected and `skip_bad_rows` is not set.
     """
-    renderers = {name or BUNDLED_MODEL: load_renderer(name) for name in systems if parse_baseline(name) is None}
+    renderers = {name or default_model_name(): load_renderer(name) for name in systems if parse_baseline(name) is None}
     split = held_out_split(path)
     source = DataSource(path, skip_bad_rows=skip_bad_rows, split=split, options=read_options)
     dialogues: list[Conversation] = []

@@ -83,7 +83,7 @@ def export_gguf(
     folder = resolve_model_folder(model)
     if not is_native(folder):
         raise UserError(f"{folder}: only decoders that Turnwise computes itself can be written as GGUF.")
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = Tokenizer.load(folder, full_model_folder(folder))
     weights = Checkpoint(folder, dtype=torch.float32)
     length = min(SEQUENCE_LENGTH, weights.config.context_length)
     ids_BT = _calibration_ids(tokenizer, calibration, calibration_tokens, length) if calibrate else None
@@ -130,7 +130,7 @@ def convert_model(model: str, folder: Path, dtype_name: str = "auto") -> str:
         is_bfloat16 = all(weights.stored_dtype(name) == torch.bfloat16 for name in weights.shapes)
         dtype_name = "bfloat16" if is_bfloat16 else "float32"
     generation = read_optional_json_object(full_model_folder(source) / "generation_config.json")
-    with export_folder(folder, Tokenizer.load(source), generation=generation) as new:
+    with export_folder(folder, Tokenizer.load(source, full_model_folder(source)), generation=generation) as new:
         save_weights(
             weights, new, dtype=DTYPES[dtype_name], hf_config=weights.hf_config, max_shard_bytes=MAX_SHARD_BYTES
         )

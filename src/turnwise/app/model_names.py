@@ -8,31 +8,28 @@ from turnwise.app.model_store.catalogue_entry import CatalogueEntry, load_catalo
 from turnwise.app.model_store.store import ModelStore
 from turnwise.core.errors import ModelNotFound
 from turnwise.core.files import path_exists
-from turnwise.models.adapter_config import bundled_model_folder
+from turnwise.models.bundled_models import BUNDLED_MODELS, bundled_model_folder
 from turnwise.models.model_folders import find_model_folder
+from turnwise.models.model_kind import full_model_folder
 from turnwise.models.stored_models import stored_model_folder
 
 if TYPE_CHECKING:
     from turnwise.text.rendering.renderer import Renderer
-
-BUNDLED_MODEL = "box"  # the name of the bundled model
-BUNDLED_MODEL_NAMES = ("tiny", BUNDLED_MODEL)
 
 
 def resolve_model_folder(name: str | Path | None) -> Path:
     """Return the folder of a model.
 
     Args:
-        name: "tiny" or "box", the bundled model; else a path; else the name of a stored model, or the `hf:ORG/NAME`
-            that it was pulled from; else a hub name in the local hub cache (see `find_model_folder`). None is the
-            default model.
+        name: a bundled model; else a path; else the name of a stored model, or the `hf:ORG/NAME` that it was pulled
+            from; else a hub name in the local hub cache (see `find_model_folder`). None is the default model.
 
     Raises:
         ModelNotFound: there is no such model; the message says what to do.
     """
     name = default_model_name() if name is None else str(name)
-    if name in BUNDLED_MODEL_NAMES:
-        return bundled_model_folder()
+    if name in BUNDLED_MODELS:
+        return bundled_model_folder(name)
     if name.startswith("hf:") and not name.startswith("hf://"):
         return find_model_folder(_stored_hub_model(name))
     entry = load_catalogue().get(name)
@@ -58,7 +55,7 @@ def pull_command(name: str, entry: CatalogueEntry) -> str:
 
 def is_model_name(name: str) -> bool:
     """True if the name is one of a bundled model or of the catalogue, and not a path."""
-    return name in BUNDLED_MODEL_NAMES or (name in load_catalogue() and not path_exists(Path(name)))
+    return name in BUNDLED_MODELS or (name in load_catalogue() and not path_exists(Path(name)))
 
 
 def load_renderer(model: str | None) -> "Renderer":
@@ -70,4 +67,5 @@ def load_renderer(model: str | None) -> "Renderer":
     from turnwise.text.rendering.renderer import Renderer  # imports llguidance, which takes 0.3 s
     from turnwise.text.tokenization.tokenizer import Tokenizer
 
-    return Renderer.from_tokenizer(Tokenizer.load(resolve_model_folder(model)))
+    folder = resolve_model_folder(model)
+    return Renderer.from_tokenizer(Tokenizer.load(folder, full_model_folder(folder)))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_names import resolve_model_folder
-from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.core.inference import Quantization
 
 if TYPE_CHECKING:
@@ -103,8 +102,7 @@ def open_model_under_test(
     from turnwise.core.chat_request import ChatRequest, ToolOptions
     from turnwise.evaluation.model_under_test import DecoderUnderTest, ModelUnderTest
 
-    # With shared base engines, adapters are evaluated unmerged, which is how they are served.
-    with open_chat_service(model, base_engines=SharedBaseEngines(), **serving) as service:
+    with open_chat_service(model, **serving) as service:
         model_class = ModelUnderTest if service.engine.is_encoder_decoder else DecoderUnderTest
         yield model_class(
             service.name,

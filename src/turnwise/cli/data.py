@@ -197,9 +197,10 @@ def _report_nulls(nulls: Mapping[str, int]) -> None:
 
 
 def _token_counter(folder: Path) -> Callable[[str], int]:
+    from turnwise.models.model_kind import full_model_folder
     from turnwise.text.tokenization.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = Tokenizer.load(folder, full_model_folder(folder))
     return lambda text: len(tokenizer.encode(text))
 
 

@@ -21,7 +21,7 @@ def score(
         Path, typer.Argument(metavar="FILE", help="Data file or folder with synthetic or human dialogues.")
     ],
     out: Annotated[Path, typer.Option(help="Output file: the same rows with their scores.")],
-    model: Annotated[str, typer.Option(help="Scoring model: a folder, or 'box' (the bundled model).")] = "box",
+    model: Annotated[str, typer.Option(help="Scoring model: a folder, or 'tiny' (the small bundled model).")] = "tiny",
     concurrency: Annotated[
         int, typer.Option(help="Maximum number of dialogues that are scored at the same time.", min=1)
     ] = 16,

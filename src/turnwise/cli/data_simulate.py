@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @sampling_flags
 def simulate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Model of the assistant: a folder, or 'box' (the bundled model).")
+        str,
+        typer.Argument(metavar="MODEL", help="Model of the assistant: a folder, or 'tiny' (the small bundled model)."),
     ],
     scenarios: Annotated[
         Path, typer.Option(help="Scenarios in YAML: system prompts, user personas and first messages.")

@@ -36,7 +36,7 @@ def evaluate(
         ),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="Model or baseline to compare with; 'box' is the bundled model.")
+        str | None, typer.Option(help="Model or baseline to compare with; 'tiny' is the small bundled model.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.md and scorecard.json.")] = None,
     limit: Annotated[int, typer.Option(help="Maximum number of dialogues.", min=1)] = 500,

@@ -70,7 +70,7 @@ def merge(
     path = source / "generation_config.json"
     generation = read_json_object(path) if path.is_file() else None
     rounding = rounding_error(model.module, dtype)
-    export_model(out, model, Tokenizer.load(source), generation=generation, dtype=dtype)
+    export_model(out, model, Tokenizer.load(source, full_model_folder(source)), generation=generation, dtype=dtype)
     if dtype != torch.float32:
         name = str(dtype).removeprefix("torch.")
         typer.echo(

@@ -38,14 +38,17 @@ class RecipeFlags:
         """Build a recipe from the flags and a data file."""
         from turnwise.app.model_names import resolve_model_folder
         from turnwise.core.errors import InvalidParameter
+        from turnwise.models.adapter_config import is_adapter
         from turnwise.training.recipe import parse_recipe
 
         if self.out is None:
             raise InvalidParameter("out", "Set the folder for the trained model with --out FOLDER.")
+        folder = resolve_model_folder(self.base_model)
+        default_method = "lora" if is_adapter(folder) else "full"
         values = {
             "objective": _parse_plugin_option(self.objective or "sft"),
-            "method": _parse_plugin_option(self.method or "full"),
-            "model": {"from": str(resolve_model_folder(self.base_model))},
+            "method": _parse_plugin_option(self.method or default_method),
+            "model": {"from": str(folder)},
             "data": {"train": [{"path": str(data)} | self.source_options], **self._data_values()},
             "training": _without_none(self.training),
             "out": str(self.out),

@@ -110,9 +110,11 @@ def show(
     ```
     """
     from turnwise.app.model_names import resolve_model_folder
+    from turnwise.models.model_kind import full_model_folder
     from turnwise.text.tokenization.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(resolve_model_folder(folder))
+    model_folder = resolve_model_folder(folder)
+    tokenizer = Tokenizer.load(model_folder, full_model_folder(model_folder))
     encoding = tokenizer.encode_with_offsets(text, allow_special=allow_special)
     pieces = list(_pieces(text, encoding))
     typer.echo("".join(typer.style(piece, bg=COLORS[i % len(COLORS)]) for i, piece in enumerate(pieces)))

@@ -4,7 +4,6 @@ Does not import torch.
 """
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import JsonFileModel, preview, read_json_object, read_optional_json_object, validate_fields
+from turnwise.models.bundled_models import bundled_model_folder
 from turnwise.models.model_folders import find_model_folder, weights_digest
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"  # of PEFT
@@ -87,8 +87,3 @@ def adapter_base_folder(folder: Path) -> Path:
     if digest is not None and digest != weights_digest(base):
         raise UserError(f"{folder} was trained for other weights than those in {base}: its base has changed since.")
     return base
-
-
-def bundled_model_folder() -> Path:
-    """The folder of the model that comes with the package."""
-    return Path(str(resources.files("turnwise").joinpath("box")))

@@ -24,9 +24,9 @@ from turnwise.models.adapter_config import (
     BASE_DIGEST_FILE,
     BUNDLED_MODEL_NAME,
     adapter_base_folder,
-    bundled_model_folder,
     read_adapter_config,
 )
+from turnwise.models.bundled_models import bundled_model_folder
 from turnwise.models.model_folders import weights_digest
 from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.models.stored_models import converted_gguf, stored_model_name

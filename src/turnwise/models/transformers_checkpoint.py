@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,6 @@ from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.language_model import ModelKind
 from turnwise.models.model_folders import read_hf_config
 from turnwise.models.model_kind import detect_model_kind, reject_encoder
-from turnwise.models.optional_libraries import import_transformers
 from turnwise.models.tensor_files import TensorFiles
 from turnwise.models.transformers_model import TransformersModel
 
@@ -57,7 +57,7 @@ def load(
         model_folder = adapter.base
     hf_config = read_hf_config(model_folder)
     kind = kind or detect_model_kind(model_folder)
-    library = import_transformers(f"{folder} holds a model of type {preview(hf_config['model_type'])}, which")
+    library = _import_transformers(f"{folder} holds a model of type {preview(hf_config['model_type'])}, which")
     files = TensorFiles(model_folder)
     _check_sizes(hf_config, files, model_folder / "config.json")
     if torch.device(device).type == "cpu":
@@ -144,13 +144,21 @@ def create(
     Raises:
         UserError: transformers is not installed.
     """
-    library = import_transformers(f"A new model of the family '{family}'")
+    library = _import_transformers(f"A new model of the family '{family}'")
     kind: ModelKind = "encoder" if family == "bert" else "encoder_decoder"
     config = _new_config(library, family, sizes, pad_token_id, eos_token_id)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = getattr(library, AUTO_CLASSES[kind]).from_config(config)
     return TransformersModel(module.eval(), kind, config.to_dict())
+
+
+def _import_transformers(subject: str) -> ModuleType:
+    """Import transformers. Raises `UserError` if it is not installed; `subject` is what needs it."""
+    try:
+        return import_module("transformers")
+    except ImportError:
+        raise UserError(f"{subject} needs transformers: pip install 'turnwise[transformers]'") from None
 
 
 def _new_config(

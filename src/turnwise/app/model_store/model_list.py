@@ -4,29 +4,34 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from turnwise.app.model_names import BUNDLED_MODEL_NAMES, resolve_model_folder
+from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.model_store.catalogue_entry import load_catalogue
 from turnwise.app.model_store.store import ModelStore, StoredFile, StoredModel
 from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
 from turnwise.core.json_file import read_optional_json_object
-from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE, bundled_model_folder
+from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE
+from turnwise.models.bundled_models import ASSISTANT, BUNDLED_MODELS, FULL_MODEL, bundled_model_folder
 from turnwise.models.safetensors_file import DTYPES_BY_CODE, SafetensorsFile
 
+BUNDLED_TITLES = {
+    ASSISTANT: "the default: an adapter of SmolLM2-135M-Instruct by this project",
+    FULL_MODEL: "5.5M parameters, the small chat model of this project",
+}
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")  # of config.json, by family
 
 
 def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
-    """The bundled model, pulled models and models to pull, each with name, status, bytes, kind, license, title.
+    """Bundled models, pulled models and models to pull, each with name, status, bytes, kind, license, title.
 
     Bytes of a model to pull are the download size.
     """
     store = store or ModelStore()
     pulled = {name: stored for name in store.names() if (stored := store.get(name))}
-    bundled = _bundled_model()
-    models = [_list_entry(bundled.name, "bundled", bundled.bytes, bundled.kind, bundled.license, bundled.title)]
-    models += [
-        _list_entry(model.name, "pulled", model.bytes, model.kind, model.license, model.title)
-        for model in pulled.values()
+    complete = [("bundled", _bundled_model(name)) for name in BUNDLED_TITLES]
+    complete += [("pulled", model) for model in pulled.values()]
+    models = [
+        _list_entry(model.name, status, model.bytes, model.kind, model.license, model.title)
+        for status, model in complete
     ]
     models += [
         _list_entry(name, "available", entry.download_bytes, entry.kind, entry.license, entry.title)
@@ -36,13 +41,18 @@ def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
     return models
 
 
-def _bundled_model() -> StoredModel:
-    folder = bundled_model_folder()
-    weights = StoredFile(path="model.safetensors", bytes=(folder / "model.safetensors").stat().st_size, sha256="")
+def _bundled_model(name: str) -> StoredModel:
+    folder = bundled_model_folder(name)
+    main_name = FULL_MODEL if folder == bundled_model_folder(FULL_MODEL) else name
+    paths = sorted(folder.glob("*.safetensors"))
     return StoredModel(
-        name=BUNDLED_MODEL_NAMES[0], title="5.5M parameters, the small chat model of this project", kind="chat",
-        license="CC-BY-SA-4.0", source="this package", files=(weights,),
-    )  # fmt: skip
+        name=main_name,
+        title=BUNDLED_TITLES[main_name],
+        kind="chat",
+        license="CC-BY-SA-4.0",
+        source="this package",
+        files=tuple(StoredFile(path=path.name, bytes=path.stat().st_size, sha256="") for path in paths),
+    )
 
 
 def _list_entry(name: str, status: str, num_bytes: int, kind: str, license_name: str, title: str) -> dict[str, Any]:
@@ -58,13 +68,13 @@ def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
         ModelNotFound: the model has not been pulled.
     """
     store = store or ModelStore()
-    is_bundled = name in BUNDLED_MODEL_NAMES
-    stored = _bundled_model() if is_bundled else store.get(name)
+    is_bundled = name in BUNDLED_MODELS
+    stored = _bundled_model(name) if is_bundled else store.get(name)
     if stored is None:
         if name in load_catalogue():
             resolve_model_folder(name)  # explains how to pull it
         raise ModelNotFound(f"There is no pulled model '{name[:60]}'; {did_you_mean(name, store.names())}")
-    folder = bundled_model_folder() if is_bundled else store.folder(name)
+    folder = bundled_model_folder(name) if is_bundled else store.folder(name)
     try:
         config_facts = model_facts(folder)
     except UserError as error:

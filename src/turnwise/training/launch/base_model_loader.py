@@ -11,7 +11,7 @@ from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.model_folders import find_model_folder
-from turnwise.models.model_kind import detect_model_kind, is_native
+from turnwise.models.model_kind import detect_model_kind, full_model_folder, is_native
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objectives import OBJECTIVES
@@ -63,10 +63,16 @@ def _load(recipe: Recipe) -> ModelBundle:
         model = checkpoint.load(folder, dtype=torch.float32)
     else:
         model = transformers_checkpoint.load(folder, kind=kind, dtype=torch.float32)
-    tokenizer = Tokenizer.load(Path(section.tokenizer).expanduser() if section.tokenizer else folder)
+    tokenizer = _load_tokenizer(section.tokenizer, folder)
     path = folder / "generation_config.json"
     generation = read_json_object(path) if path.is_file() else None
     return ModelBundle(model, tokenizer, generation, folder)
+
+
+def _load_tokenizer(path: str | None, folder: Path) -> Tokenizer:
+    return (
+        Tokenizer.load(folder, full_model_folder(folder)) if path is None else Tokenizer.load(Path(path).expanduser())
+    )
 
 
 def _create(recipe: Recipe) -> ModelBundle:

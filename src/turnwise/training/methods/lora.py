@@ -2,7 +2,7 @@
 
 With `dora` the magnitude of each weight row is trained separately from its direction (DoRA, Liu et al. 2024). With
 `quantize` the frozen weights are held in 8 or 4 bits during training (QLoRA, Dettmers et al. 2023). The result is an
-adapter of a few megabytes in the format of the peft library, which also implements the layers.
+adapter of a few megabytes in the format of the peft library. An adapter may be the base model: its training continues.
 """
 
 import copy
@@ -18,13 +18,15 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.inference import Quantization
+from turnwise.models import checkpoint
 from turnwise.models.adapter_config import is_adapter
-from turnwise.models.adapters import LoraWeights, save_adapter
+from turnwise.models.adapters import LoraWeights, load_adapter, save_adapter
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel, ModelKind, block_matrices
-from turnwise.models.optional_libraries import import_peft
+from turnwise.models.lora_factors import LoraFactors, compute_lora_factors
+from turnwise.models.lora_layer import LoraLinear
 from turnwise.models.quantization import QuantizedLinear
 from turnwise.models.transformers_model import TransformersModel
 from turnwise.training import method
@@ -36,14 +38,13 @@ TASKS: dict[ModelKind, str] = {
     "encoder_decoder": "SEQ_2_SEQ_LM",
     "encoder": "",
 }  # peft's task types
-ADAPTER = "default"  # peft's name for an adapter without a name
 
 
 class LoraMethod(method.Method):
     """LoRA, DoRA and QLoRA.
 
     Attributes:
-        rank: rank of the update.
+        rank: rank of the update; at least that of the adapter whose training continues.
         alpha: the update is scaled by alpha / rank; default: twice the rank.
         dropout: dropout on the adapter's input during training.
         dora: train row magnitudes separately (DoRA).
@@ -65,27 +66,40 @@ class LoraMethod(method.Method):
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Freeze the model and add adapters to its linear layers."""
-        library = import_peft("The method 'lora'")
         if base.folder is None:
             raise InvalidParameter("method", "The method 'lora' needs an existing model; train a new one with 'full'.")
+        initial: Mapping[str, LoraFactors] = {}
         if is_adapter(base.folder):
-            raise InvalidParameter(
-                "method",
-                f"{base.folder} is an adapter itself, and adapters of adapters are not supported. Merge it into its "
-                f"base first: turnwise merge {base.folder} --out FOLDER",
-            )
+            base, initial = _split_adapter(base, base.folder)
         module = base.model.module
         names = self._target_modules(module)
-        if self.quantize is not None:
-            for name in names:
-                _replace(module, name, QuantizedLinear(_linear(module, name), 8 if self.quantize == "int8" else 4))
-        config = library.LoraConfig(
-            r=self.rank, lora_alpha=self._alpha, lora_dropout=self.dropout, use_dora=self.dora, target_modules=names
-        )
+        module.requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            library.inject_adapter_in_model(config, module)
+            for name in names:
+                layer = module.get_submodule(name)
+                if self.quantize is not None:
+                    layer = QuantizedLinear(cast(nn.Linear, layer), 8 if self.quantize == "int8" else 4)
+                _replace(module, name, LoraLinear(layer, self.rank, self._alpha, self.dropout, dora=self.dora))
+        self._load_factors(module, initial)
         return base
+
+    @torch.no_grad()
+    def _load_factors(self, module: nn.Module, factors: Mapping[str, LoraFactors]) -> None:
+        """Set the updates of the layers to those of an earlier adapter; further ranks keep their initialization."""
+        layers = dict(_adapted(module))
+        for name, lora in factors.items():
+            rank = len(lora.down_RI)
+            if name not in layers:
+                raise InvalidParameter(
+                    "method.target_modules", f"The adapter changes '{name}', which these patterns leave out."
+                )
+            if rank > self.rank:
+                raise InvalidParameter(
+                    "method.rank", f"The adapter has rank {rank}, so the rank cannot be {self.rank}."
+                )
+            layers[name].lora_A[:rank] = lora.down_RI
+            layers[name].lora_B[:, :rank] = lora.up_OR / layers[name].scaling
 
     @property
     def _alpha(self) -> float:
@@ -114,19 +128,14 @@ class LoraMethod(method.Method):
         """Return a copy with the updates merged into the weights."""
         module = copy.deepcopy(model.module)
         for name, layer in list(_adapted(module)):
-            plain = _base_linear(layer.get_base_layer())
-            is_linear = isinstance(plain, nn.Linear)  # GPT-2's Conv1D stores the transposed matrix
+            plain = _base_linear(layer.base_layer)
             with torch.no_grad():
-                merged = _lora_weights(layer).merge(layer.weight if is_linear else layer.weight.T, self._scale)
-                plain.weight = nn.Parameter(merged if is_linear else merged.T.contiguous())
+                merged = _lora_weights(layer).merge(layer.base_weight(), layer.scaling)
+                plain.weight = nn.Parameter(merged.T.contiguous() if layer.is_transposed else merged)
             _replace(module, name, plain)
         if isinstance(model, DecoderModel):
             return DecoderModel(cast(Decoder, module), model.hf_config)
         return replace(cast(TransformersModel, model), module=module)
-
-    @property
-    def _scale(self) -> float:
-        return self._alpha / self.rank
 
     def save(
         self,
@@ -148,7 +157,7 @@ class LoraMethod(method.Method):
         """Return the updates by Hugging Face module name, and whether those modules store transposed matrices."""
         updates = {name: _lora_weights(layer) for name, layer in _adapted(model.module)}
         if not isinstance(model, DecoderModel):
-            return updates, not isinstance(_linear(model.module, next(iter(updates))), nn.Linear)
+            return updates, next(layer.is_transposed for _, layer in _adapted(model.module))
         config = model.decoder.config
         hf_updates: dict[str, LoraWeights] = {}
         fan_in_fan_out = False
@@ -168,21 +177,34 @@ class LoraMethod(method.Method):
         return hf_updates, fan_in_fan_out
 
 
-def _adapted(module: nn.Module) -> Iterator[tuple[str, Any]]:
+def _split_adapter(bundle: ModelBundle, folder: Path) -> tuple[ModelBundle, dict[str, LoraFactors]]:
+    """The base model of an adapter without the adapter, with the adapter's tokenizer, and the adapter's factors.
+
+    Raises:
+        InvalidParameter: it is a DoRA adapter, or one of a model that transformers computes.
+    """
+    adapter = load_adapter(folder)
+    has_magnitudes = any(weights.magnitude is not None for weights in adapter.weights.values())
+    if has_magnitudes or not isinstance(bundle.model, DecoderModel):
+        reason = "a DoRA adapter" if has_magnitudes else "an adapter of a model that transformers computes"
+        raise InvalidParameter(
+            "method",
+            f"{folder} is {reason}, whose training cannot be continued. Merge it into its base first: "
+            f"turnwise merge {folder} --out FOLDER",
+        )
+    model = checkpoint.load(adapter.base, dtype=torch.float32)
+    return replace(bundle, model=model, folder=adapter.base), compute_lora_factors(adapter)
+
+
+def _adapted(module: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
     """Yield the modules with an adapter and their names."""
     for name, child in module.named_modules():
-        if hasattr(child, "lora_A") and hasattr(child, "base_layer"):
+        if isinstance(child, LoraLinear):
             yield name, child
 
 
-def _lora_weights(layer: Any) -> LoraWeights:
-    magnitude = layer.lora_magnitude_vector[ADAPTER].weight if ADAPTER in layer.lora_magnitude_vector else None
-    return LoraWeights(layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, magnitude)
-
-
-def _linear(module: nn.Module, name: str) -> Any:
-    layer: Any = module.get_submodule(name)
-    return layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer
+def _lora_weights(layer: LoraLinear) -> LoraWeights:
+    return LoraWeights(layer.lora_A, layer.lora_B, layer.magnitude)
 
 
 def _replace(module: nn.Module, name: str, child: nn.Module) -> None:
