@@ -1,6 +1,7 @@
-"""transformers.Trainer and TRL's SFTTrainer as sides of training.py: trainer_side.py FOLDER DATA KIND THREADS
+"""transformers.Trainer and TRL's SFTTrainer as sides of training.py: trainer_side.py FOLDER DATA KIND THREADS RANK
 
-KIND is "trainer", "trl", or "trl-packed". It runs in an environment of its own and knows nothing of Turnwise.
+KIND is "trainer", "trl", or "trl-packed". With a RANK above 0, TRL trains LoRA adapters on the replies. The script
+runs in an environment of its own and knows nothing of Turnwise.
 """
 
 import json
@@ -24,6 +25,12 @@ from transformers import (
 )
 
 WARM = 2  # steps before the clock starts
+# ChatML with the marks by which transformers finds the assistant's tokens.
+REPLIES_MARKED = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
+)
 
 
 class Clock(TrainerCallback):
@@ -49,7 +56,7 @@ class Clock(TrainerCallback):
 
 
 def trainer_of(
-    kind: str, model: object, tokenizer: object, talks: list, shared: dict, length: int, clock: Clock
+    kind: str, model: object, tokenizer: object, talks: list, shared: dict, length: int, clock: Clock, rank: int
 ) -> Trainer:
     """The trainer of this kind."""
     if kind == "trainer":
@@ -63,14 +70,23 @@ def trainer_of(
         )  # fmt: skip
     from trl import SFTConfig, SFTTrainer
 
-    config = SFTConfig(**shared, max_length=length, packing=kind == "trl-packed", gradient_checkpointing=False)
+    config = SFTConfig(
+        **shared, max_length=length, packing=kind == "trl-packed", gradient_checkpointing=False,
+        assistant_only_loss=rank > 0,
+    )  # fmt: skip
+    lora = None
+    if rank:
+        from peft import LoraConfig
+
+        lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+        tokenizer.chat_template = REPLIES_MARKED
     return SFTTrainer(
         model=model, args=config, train_dataset=Dataset.from_list([{"messages": talk} for talk in talks]),
-        processing_class=tokenizer, callbacks=[clock],
+        processing_class=tokenizer, callbacks=[clock], peft_config=lora,
     )  # fmt: skip
 
 
-def main(folder: str, data: str, kind: str, threads: int) -> None:
+def main(folder: str, data: str, kind: str, threads: int, rank: int) -> None:
     """Train for as many steps as the input says, and answer with the figures as JSON."""
     torch.set_num_threads(threads)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -87,9 +103,9 @@ def main(folder: str, data: str, kind: str, threads: int) -> None:
                 "report_to": [], "save_strategy": "no", "logging_strategy": "no", "learning_rate": 1e-4,
                 "optim": "adamw_torch", "disable_tqdm": True, "bf16": False, "seed": 0,
             }  # fmt: skip
-            trainer_of(kind, model, tokenizer, talks, shared, length, clock).train()
+            trainer_of(kind, model, tokenizer, talks, shared, length, clock, rank).train()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"tokens": clock.tokens / (clock.ended - clock.began), "memory": memory}), flush=True)
 
 
-main(*sys.argv[1:4], int(sys.argv[4]))
+main(*sys.argv[1:4], *map(int, sys.argv[4:]))

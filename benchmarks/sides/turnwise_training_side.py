@@ -1,4 +1,4 @@
-"""Turnwise's training as a side of training.py: turnwise_training_side.py FOLDER DATA THREADS"""
+"""Turnwise's training as a side of training.py: turnwise_training_side.py FOLDER DATA THREADS RANK"""
 
 import json
 import resource
@@ -11,7 +11,7 @@ import torch
 
 from turnwise.training.examples.load_datasets import load_datasets
 from turnwise.training.hooks import StepReport, TrainerHook
-from turnwise.training.launch.base_model_loader import load_base_model
+from turnwise.training.launch.prepare import load_prepared_base
 from turnwise.training.plan import make_plan
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.trainer import Trainer
@@ -34,7 +34,7 @@ class Clock(TrainerHook):
             self.tokens += report.useful_tokens
 
 
-def main(folder: str, data: str, threads: int) -> None:
+def main(folder: str, data: str, threads: int, rank: int) -> None:
     """Train for as many steps as the input says, and answer with the figures as JSON."""
     torch.set_num_threads(threads)
     for line in sys.stdin:
@@ -42,7 +42,8 @@ def main(folder: str, data: str, threads: int) -> None:
         with tempfile.TemporaryDirectory() as place:
             recipe = parse_recipe(
                 {
-                    "objective": "clm",  # every token counts, as in the others
+                    "objective": "sft" if rank else "clm",  # the same tokens count as in the others
+                    "method": {"name": "lora", "rank": rank} if rank else "full",
                     "model": {"from": folder},
                     "data": {"train": data, "valid_fraction": 0},
                     "training": {
@@ -53,7 +54,7 @@ def main(folder: str, data: str, threads: int) -> None:
                 },
                 origin="benchmark",
             )  # fmt: skip
-            base, clock = load_base_model(recipe), Clock()
+            base, clock = load_prepared_base(recipe), Clock()
             work = Path(place) / "work"
             work.mkdir()
             data_splits = load_datasets(recipe, base.renderer, base.model)
@@ -62,4 +63,4 @@ def main(folder: str, data: str, threads: int) -> None:
         print(json.dumps({"tokens": clock.tokens / (clock.ended - clock.began), "memory": memory}), flush=True)
 
 
-main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -1,6 +1,7 @@
 """Packing and batches: rows are full, no token is lost, and dialogues in a row do not attend to each other."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torch_reference.cross_entropy import summed_cross_entropy
+from turnwise.models.checkpoint import create
 from turnwise.models.language_model import segment_mask
 from turnwise.training.examples.batches import collate
 from turnwise.training.examples.example import IGNORED, Example
@@ -144,6 +146,37 @@ def test_packed_logits_are_those_of_each_dialogue_alone(tiny_model):
             alone_TV = model.logits(model(torch.from_numpy(dialogues[index].ids[None].astype(np.int64))))[0]
             packed_TV = logits_BTV[r][batch.segment_ids_BT[r] == s]
             torch.testing.assert_close(packed_TV, alone_TV, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("window", [None, 8, 64])
+def test_attention_by_segments_equals_a_mask_also_in_its_gradients(tiny_config, one_thread, window):
+    """On a CPU packed rows are computed segment by segment, unless a sliding window is shorter than a segment."""
+    windowed = replace(tiny_config, sliding_window=window, windowed_layers=frozenset({0} if window else ()))
+    model = create(windowed, seed=0)
+    dialogues = some_dialogues([11, 5, 30, 2, 17, 9])
+    rows = pack_sequences([len(d.ids) for d in dialogues], 40, seed=3)
+    batch = collate([[dialogues[i] for i in row] for row in rows], pad_id=0)
+    is_token_BT = batch.segment_ids_BT > 0
+
+    def hidden_and_gradients(compute):
+        model.module.zero_grad()
+        hidden_NC = compute()
+        hidden_NC.square().sum().backward()
+        return hidden_NC.detach(), [parameter.grad.clone() for parameter in model.module.layers.parameters()]
+
+    hidden, gradients = hidden_and_gradients(
+        lambda: model.hidden_states(
+            batch.ids_BT, is_token_BT, segment_ids_BT=batch.segment_ids_BT, positions_BT=batch.positions_BT
+        )
+    )
+    masked, masked_gradients = hidden_and_gradients(
+        lambda: model.decoder(batch.ids_BT, positions_BT=batch.positions_BT, mask=segment_mask(batch.segment_ids_BT))[
+            is_token_BT
+        ]
+    )
+    torch.testing.assert_close(hidden, masked, atol=1e-5, rtol=1e-5)
+    for gradient, expected in zip(gradients, masked_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_packed_loss_is_the_sum_of_each_dialogue_alone(tiny_model):

@@ -5,6 +5,7 @@ G = H / K, S = H + 2 K, D head size, V vocabulary.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -13,6 +14,9 @@ from torch.nn import functional as F
 
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.rope import RotaryEmbedding, apply_rope
+
+SegmentLengths = Sequence[Sequence[int]]
+"""Lengths of the sequences that are packed in each row."""
 
 
 class KeyValueCache(Protocol):
@@ -45,6 +49,7 @@ class Attention(nn.Module):
         cos_sin: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         cache: KeyValueCache | None,
+        segment_lengths: SegmentLengths | None = None,
     ) -> Tensor:
         """Attention output `(B, T, C)`. Arguments as for `Decoder.forward`; `cos_sin` come from `RotaryEmbedding`."""
         B, T, _ = x_BTC.shape
@@ -62,15 +67,22 @@ class Attention(nn.Module):
             k_BKTD, v_BKTD = cache.update(self.layer, k_BKTD, v_BKTD)
             if self.window is not None and mask is None and T == 1:  # slicing replaces the window's mask
                 k_BKTD, v_BKTD = k_BKTD[:, :, -self.window :], v_BKTD[:, :, -self.window :]
-        attended_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask)
+        attended_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, segment_lengths)
         out_BTC: Tensor = self.out(attended_BHTD.transpose(1, 2).reshape(B, T, H * D))
         return out_BTC
 
 
-def attend(q_BHTD: Tensor, k_BKLD: Tensor, v_BKLD: Tensor, mask: Tensor | None) -> Tensor:
+def attend(
+    q_BHTD: Tensor,
+    k_BKLD: Tensor,
+    v_BKLD: Tensor,
+    mask: Tensor | None,
+    segment_lengths: SegmentLengths | None = None,
+) -> Tensor:
     """Scaled dot-product attention with H / K query heads per key/value head.
 
-    `mask` is True where a query attends to a key and broadcasts to `(B, 1, T, L)`; None is causal.
+    `mask` is True where a query attends to a key and broadcasts to `(B, 1, T, L)`; None is causal. With
+    `segment_lengths`, attention is causal within each segment of a row.
     """
     B, H, T, D = q_BHTD.shape
     K = k_BKLD.shape[1]
@@ -80,9 +92,24 @@ def attend(q_BHTD: Tensor, k_BKLD: Tensor, v_BKLD: Tensor, mask: Tensor | None) 
         return F.scaled_dot_product_attention(grouped_BKGD, k_BKLD, v_BKLD, attn_mask=mask).view(B, H, 1, D)
     if K != H:
         k_BKLD, v_BKLD = (x.repeat_interleave(H // K, dim=1) for x in (k_BKLD, v_BKLD))
+    if segment_lengths is not None:
+        return _attend_within_segments(q_BHTD, k_BKLD, v_BKLD, segment_lengths)
     is_causal = mask is None and T > 1
     assert not is_causal or k_BKLD.shape[2] == T, "several new tokens after cached ones need a mask"
     return F.scaled_dot_product_attention(q_BHTD, k_BKLD, v_BKLD, attn_mask=mask, is_causal=is_causal)
+
+
+def _attend_within_segments(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, lengths: SegmentLengths) -> Tensor:
+    """Causal attention of one segment at a time: a mask over the whole row would cost the products that it discards."""
+    rows_HTD = []
+    for q_HTD, k_HTD, v_HTD, row_lengths in zip(q_BHTD, k_BHTD, v_BHTD, lengths, strict=True):
+        # `split`, whose gradient is one concatenation; a slice's gradient is a tensor as large as the row.
+        segments = zip(*(x_HTD.split(row_lengths, dim=1) for x_HTD in (q_HTD, k_HTD, v_HTD)), strict=True)
+        attended = [
+            F.scaled_dot_product_attention(*(x.unsqueeze(0) for x in qkv), is_causal=True)[0] for qkv in segments
+        ]
+        rows_HTD.append(torch.cat(attended, dim=1))
+    return torch.stack(rows_HTD)
 
 
 class FeedForward(nn.Module):
@@ -134,9 +161,10 @@ class Block(nn.Module):
         cos_sin: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         cache: KeyValueCache | None,
+        segment_lengths: SegmentLengths | None = None,
     ) -> Tensor:
         """Output of the block, `(B, T, C)`."""
-        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), cos_sin, mask, cache)
+        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), cos_sin, mask, cache, segment_lengths)
         out_BTC: Tensor = x_BTC + self.mlp(self.mlp_norm(x_BTC))
         return out_BTC
 
@@ -167,6 +195,7 @@ class Decoder(nn.Module):
         positions_BT: Tensor | None = None,
         mask: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        segment_lengths: SegmentLengths | None = None,
     ) -> Tensor:
         """Hidden states `(B, T, C)` after the final norm; `logits` turns them into logits.
 
@@ -176,6 +205,8 @@ class Decoder(nn.Module):
             mask: True where a token attends to another; broadcasts to `(B, 1, T, L)`. Default: causal. With cached
                 tokens the default requires T = 1, and the new token attends to all of them.
             cache: keys and values of earlier tokens; new ones are added.
+            segment_lengths: lengths of the sequences in each row, which sum to T; attention is causal within each. In
+                place of `mask` and `cache`, and only if no sequence is longer than the sliding window.
         """
         if positions_BT is None:
             positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
@@ -185,7 +216,7 @@ class Decoder(nn.Module):
         cos_sin = self.rope(positions_BT, x_BTC.dtype) if self.rope is not None else None
         windowed_mask = self._windowed_mask(mask, positions_BT, is_cached=cache is not None)
         for layer, window in zip(self.layers, self.config.layer_windows, strict=True):
-            x_BTC = layer(x_BTC, cos_sin, mask if window is None else windowed_mask, cache)
+            x_BTC = layer(x_BTC, cos_sin, mask if window is None else windowed_mask, cache, segment_lengths)
         out_BTC: Tensor = self.norm(x_BTC)
         return out_BTC
 
