@@ -5,8 +5,8 @@
 
 The same model, dialogues and arithmetic (float32), loss on every token, AdamW. The others take so many dialogues in a
 step, padded to the longest, or, as "trl-packed", rows of the same length as ours; we take packed rows of about as many
-tokens. With `--lora-rank`, all linear layers of the blocks get LoRA adapters (TRL: of peft), and the loss is that of the
-assistant's replies. Every side is a process that waits while another is measured; they take turns, and the ratios
+tokens. With `--lora-rank`, all linear layers of the blocks get LoRA adapters (TRL: of peft), and the loss is that of
+the assistant's replies. Every side is a process that waits while another is measured; they take turns, and the ratios
 are medians over rounds. VENV needs trl, and peft for LoRA.
 """
 

@@ -7,10 +7,14 @@ model card, which `pack.py` adds to it.
 """
 
 import argparse
-from collections.abc import Mapping
+import sys
 from functools import partial
 from itertools import islice
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from comparison_tables import comparison, probes
 
 from turnwise.app.generation_defaults import load_generation_defaults
 from turnwise.app.model_names import resolve_model_folder
@@ -21,7 +25,6 @@ from turnwise.data.sources import read_source
 from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.evaluate import OpenSystem, evaluate
 from turnwise.evaluation.metrics import load_metrics
-from turnwise.evaluation.scorecard import Scorecard, ScorecardRow
 from turnwise.store.sqlite.response_cache import SqliteResponseCache
 
 HELD_OUT = {
@@ -32,6 +35,7 @@ HELD_OUT = {
 }
 PROBES = ("golden", "contradiction", "recall", "knowledge")  # independent of the data
 MAX_TOKENS = 128  # per answer
+COLUMNS = ("untuned", "4-gram", "most similar question's answer")
 
 
 def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
@@ -57,62 +61,11 @@ def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
                 name: evaluate(model, reference, dialogues, data_metrics).scorecard
                 for name, reference in references.items()
             }
-            lines += [f"**{title}**, {len(dialogues)} dialogues, 3 answers to each.", "", *comparison(cards)]
+            lines += [f"**{title}**, {len(dialogues)} dialogues, 3 answers to each.", "", *comparison(cards, COLUMNS)]
             print("\n".join(lines[-30:]), flush=True)
     finally:
         cache.close()
     return lines
-
-
-def probes(card: Scorecard) -> list[str]:
-    """Table of the probes, and the golden cases that tuning gained and lost."""
-    gained = len(card.flips) - card.negative_flips
-    unsafe = sum(flip.is_safety and flip.was_correct for flip in card.flips)
-    return [
-        "| probe | model | 95 % | untuned |",
-        "| --- | --- | --- | --- |",
-        *(
-            f"| {row.label} | {format_value(row)} | {format_interval(row)} | {format_reference(row)} |"
-            for row in card.rows
-        ),
-        f"\nTuning gained {gained} golden cases and lost {card.negative_flips}, {unsafe} of them safety cases.",
-        "",
-    ]
-
-
-def comparison(cards: Mapping[str, Scorecard]) -> list[str]:
-    """Table of one held-out set: the model, and every reference with the sign of a significant difference."""
-    rows = {name: {row.name: row for row in card.rows} for name, card in cards.items()}
-    all_metrics = max(rows.values(), key=len)  # some references have no likelihoods
-    lines = [
-        "| | model | 95 % | untuned | 4-gram | most similar question's answer |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for metric, row in all_metrics.items():
-        values = " | ".join(format_reference(by_metric.get(metric)) for by_metric in rows.values())
-        lines.append(f"| {row.label} | {format_value(row)} | {format_interval(row)} | {values} |")
-    for name, card in cards.items():
-        lines.append(f"\nAgainst {name}: {card.verdict}. {' '.join(card.reasons)}")
-    return [*lines, ""]
-
-
-def format_value(row: ScorecardRow) -> str:
-    """The model's value."""
-    return f"{row.value:{row.value_format}}"
-
-
-def format_interval(row: ScorecardRow) -> str:
-    """The confidence interval of the model's value."""
-    return f"{row.interval.low:{row.value_format}} to {row.interval.high:{row.value_format}}"
-
-
-def format_reference(row: ScorecardRow | None) -> str:
-    """The reference's value, with the sign of the difference if the metric counts for the verdict."""
-    if row is None or row.base_value is None:
-        return "–"
-    marks = {"worse": " (model worse)"} if row.one_sided else {"better": " (model better)", "worse": " (model worse)"}
-    mark = marks.get(row.verdict, "") if row.counts_for_verdict else ""
-    return f"{row.base_value:{row.value_format}}{mark}"
 
 
 def main() -> None:

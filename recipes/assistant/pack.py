@@ -1,0 +1,36 @@
+"""Puts a trained adapter into the package: pack.py ADAPTER TARGET
+
+ADAPTER is the result of the last stage, TARGET the package's `assistant` folder. The adapter is stored in float16,
+without the tokenizer, which is that of its base model.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from turnwise.core.files import atomic_write
+from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE, BASE_DIGEST_FILE
+from turnwise.models.adapters import ADAPTER_WEIGHTS_FILE
+from turnwise.models.safetensors_file import SafetensorsFile
+
+GENERATION = '{"do_sample": true, "temperature": 0.3, "top_p": 0.9}\n'
+COPIED_FILES = (ADAPTER_CONFIG_FILE, BASE_DIGEST_FILE, "chat_template.jinja")
+
+
+def main(source: Path, target: Path) -> None:
+    """Write the adapter's files."""
+    target.mkdir(exist_ok=True)
+    for name in COPIED_FILES:
+        shutil.copy(source / name, target / name)
+    file = SafetensorsFile(source / ADAPTER_WEIGHTS_FILE)
+    tensors = {name: file.read(name).to(torch.float16) for name in file.tensors}
+    save_file(tensors, str(target / ADAPTER_WEIGHTS_FILE), metadata={"format": "pt"})
+    (target / ADAPTER_WEIGHTS_FILE).chmod(0o644)
+    atomic_write(target / "generation_config.json", GENERATION)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]))
