@@ -127,7 +127,8 @@ class Checkpoint:
         """
         if self.block_formats(name) is None:
             return None
-        return tuple(self._files.quantized(hf_name) for hf_name in self._mappings[name].hf_names)
+        matrices = (self._files.quantized(hf_name) for hf_name in self._mappings[name].hf_names)
+        return tuple(blocks for blocks in matrices if blocks is not None)
 
     def _is_adapted(self, name: str) -> bool:
         modules = (hf_name.removesuffix(".weight") for hf_name in self._mappings[name].hf_names)

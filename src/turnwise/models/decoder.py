@@ -104,9 +104,9 @@ def _attend_within_segments(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, leng
     rows_HTD = []
     for q_HTD, k_HTD, v_HTD, row_lengths in zip(q_BHTD, k_BHTD, v_BHTD, lengths, strict=True):
         # `split`, whose gradient is one concatenation; a slice's gradient is a tensor as large as the row.
-        segments = zip(*(x_HTD.split(row_lengths, dim=1) for x_HTD in (q_HTD, k_HTD, v_HTD)), strict=True)
+        segments = zip(*(x_HTD.split(list(row_lengths), dim=1) for x_HTD in (q_HTD, k_HTD, v_HTD)), strict=True)
         attended = [
-            F.scaled_dot_product_attention(*(x.unsqueeze(0) for x in qkv), is_causal=True)[0] for qkv in segments
+            F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0] for q, k, v in segments
         ]
         rows_HTD.append(torch.cat(attended, dim=1))
     return torch.stack(rows_HTD)

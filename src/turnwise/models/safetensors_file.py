@@ -88,9 +88,9 @@ class SafetensorsFile:
     def block_format(self, name: str) -> None:
         """None: the supported dtypes have no blocks."""
 
-    def quantized(self, name: str) -> QuantizedBlocks:
-        """Not supported; see `block_format`."""
-        raise NotImplementedError(name)
+    def quantized(self, name: str) -> QuantizedBlocks | None:  # noqa: ARG002
+        """None; see `block_format`."""
+        return None
 
     @contextmanager
     def _as_user_error(self) -> Iterator[None]:

@@ -36,8 +36,8 @@ class WeightFile(Protocol):
     def block_format(self, name: str) -> str | None:
         """The format of a matrix that is stored in blocks; None for other tensors."""
 
-    def quantized(self, name: str) -> QuantizedBlocks:
-        """The blocks of a matrix with a `block_format`, with a row per output."""
+    def quantized(self, name: str) -> QuantizedBlocks | None:
+        """The blocks of a matrix with a `block_format`, with a row per output; None for other tensors."""
 
 
 def open_weight_file(path: Path) -> WeightFile:
@@ -105,8 +105,8 @@ class TensorFiles:
         stored_name = self._stored_name(name)
         return self._file_of[stored_name].block_format(stored_name)
 
-    def quantized(self, name: str) -> QuantizedBlocks:
-        """The blocks of a matrix with a `block_format`, with a row per output. Raises as `get` does."""
+    def quantized(self, name: str) -> QuantizedBlocks | None:
+        """The blocks of a matrix with a `block_format`, with a row per output; None for others. Raises as `get`."""
         stored_name = self._stored_name(name)
         return self._file_of[stored_name].quantized(stored_name)
 

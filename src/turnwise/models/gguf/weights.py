@@ -122,12 +122,14 @@ class GgufWeights:
         tensor = self._stored[name]
         return tensor.type_name if tensor.type_name in BLOCK_FORMATS and len(tensor.shape) == 2 else None
 
-    def quantized(self, name: str) -> QuantizedBlocks:
-        """The blocks of a matrix with a `block_format`, with a row per output.
+    def quantized(self, name: str) -> QuantizedBlocks | None:
+        """The blocks of a matrix with a `block_format`, with a row per output; None for other tensors.
 
         Raises:
             UserError: the file was truncated after it was opened.
         """
+        if self.block_format(name) is None:
+            return None
         tensor = self._stored[name]
         blocks = QuantizedBlocks(tensor.type_name, tensor.shape[-1], read_rows(tensor, 0, num_rows(tensor)))
         order = self._row_order.get(name)
