@@ -52,7 +52,7 @@ def sample(folder: Path, other: str) -> tuple[list[tuple[str, str]], list[tuple[
 async def embedded(service: ChatService | EmbeddingService, texts: list[str]) -> NDArray[np.float64]:
     """A row for every text."""
     if isinstance(service, EncoderEmbeddingService):
-        return np.array((await service.embed(EmbeddingRequest(texts, truncate_to=-1))).vectors)
+        return np.array((await service.embed(EmbeddingRequest(texts, truncate_prompt_tokens=-1))).vectors)
     return np.array([vector for vector, _ in await asyncio.gather(*(service.embed(text) for text in texts))])
 
 

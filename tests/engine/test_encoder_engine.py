@@ -9,10 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.core.embedding_service import EmbeddingCancelled
 from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.engine import encoder_engine as engine_file
-from turnwise.engine.encoder_engine import EncoderEngine, length_batches
+from turnwise.engine.encoder_engine import EncoderEngine, batch_by_length
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_encoder import NativeEncoder
 from turnwise.engine.native.structs import Pooling, WeightFormat
@@ -158,13 +157,6 @@ def test_threads_share_an_engine(engine):
     assert results == [expected] * 4
 
 
-def test_a_cancelled_call_stops(engine):
-    cancelled = threading.Event()
-    cancelled.set()
-    with pytest.raises(EmbeddingCancelled):
-        engine.embed(sequences_of(3), cancelled)
-
-
 def test_numbers_that_are_not_finite_are_an_error():
     weights = RandomEncoderWeights(CONFIG)
     weights.tensor("layers.1.up.weight")[3] = float("nan")
@@ -183,7 +175,7 @@ def test_torch_computes_without_the_library(engine, monkeypatch):
 
 @given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 100))
 def test_batches_have_every_sequence_once_and_at_most_the_maximum_of_tokens(lengths, max_tokens):
-    batches = list(length_batches(lengths, max_tokens))
+    batches = list(batch_by_length(lengths, max_tokens))
     assert sorted(number for batch in batches for number in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or sum(lengths[number] for number in batch) <= max_tokens

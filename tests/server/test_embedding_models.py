@@ -112,10 +112,16 @@ def test_an_invalid_field_is_rejected_with_its_name(client, fields, param):
     assert error.value.body["param"] == param
 
 
-def test_requests_are_counted_in_the_metrics(client, url):
-    embed(client)
-    metrics = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
-    assert any("tiny-bert" in line and not line.endswith(" 0.0") for line in metrics.splitlines())
+def test_requests_and_their_tokens_are_counted_in_the_metrics(client, url):
+    def values():
+        lines = httpx.get(f"{url.removesuffix('/v1')}/metrics").text.splitlines()
+        counters = [line.rsplit(" ", 1) for line in lines if "tiny-bert" in line and "_total{" in line]
+        return {name: float(value) for name, value in counters}
+
+    before = values()
+    usage = client.embeddings.create(model="tiny-bert", input="hello world.").usage
+    increases = {value - before.get(name, 0) for name, value in values().items()}
+    assert increases >= {1, usage.prompt_tokens}
 
 
 def test_a_model_that_is_not_an_encoder_is_rejected(model_folder, make_bert_folder):
@@ -144,7 +150,7 @@ def test_minilm_has_the_vectors_of_transformers(minilm_folder, quantize, min_cos
         "x " * 400,
     ]
     service = open_embedding_service(str(minilm_folder), quantize=quantize)
-    result = asyncio.run(service.embed(EmbeddingRequest(texts, truncate_to=-1)))
+    result = asyncio.run(service.embed(EmbeddingRequest(texts, truncate_prompt_tokens=-1)))
     tokenizer = transformers.AutoTokenizer.from_pretrained(minilm_folder)
     model = transformers.AutoModel.from_pretrained(minilm_folder).eval()
     batch = tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")

@@ -28,6 +28,18 @@ def test_a_tokenizer_that_adds_nothing_adds_nothing(corpus):
     assert train_bpe(corpus, vocab_size=300).added_ids == ((), ())
 
 
+def test_start_and_end_tokens_are_known_without_a_token_for_the_letter_a():
+    """A byte-pair vocabulary of one script has no ids for a text in another one."""
+    import tokenizers
+
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE({"<s>": 0, "</s>": 1, "б": 2, "в": 3}, []))
+    backend.add_special_tokens(["<s>", "</s>"])
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    assert Tokenizer(backend).added_ids == ((0,), (1,))
+
+
 def test_special_tokens_in_a_text_are_text(tokenizer):
     ids, _ = EmbeddingTokenizer(tokenizer, 40).encode("the [SEP] lamp")
     assert SEP not in ids[1:-1]
@@ -58,6 +70,7 @@ def test_token_ids_get_start_and_end_tokens_once_and_no_prefix(tokenizer):
     embedding_tokenizer = EmbeddingTokenizer(tokenizer, 40, prefixes=PREFIXES, default_type="query")
     assert embedding_tokenizer.encode([5, 6]) == ([CLS, 5, 6, SEP], False)
     assert embedding_tokenizer.encode([CLS, 5, 6, SEP]) == ([CLS, 5, 6, SEP], False)
+    assert embedding_tokenizer.encode([CLS, SEP]) == ([CLS, SEP], False)
 
 
 def test_a_long_input_is_an_error_or_truncated_before_the_end_token(tokenizer):
@@ -67,9 +80,9 @@ def test_a_long_input_is_an_error_or_truncated_before_the_end_token(tokenizer):
         embedding_tokenizer.encode(text)
     assert error.value.param == "input"
     words = tokenizer.encode(text)
-    assert embedding_tokenizer.encode(text, truncate_to=-1) == ([CLS, *words[:4], SEP], True)
-    assert embedding_tokenizer.encode(text, truncate_to=5) == ([CLS, *words[:3], SEP], True)
-    assert embedding_tokenizer.encode("the lamp", truncate_to=5)[1] is False
+    assert embedding_tokenizer.encode(text, truncate_prompt_tokens=-1) == ([CLS, *words[:4], SEP], True)
+    assert embedding_tokenizer.encode(text, truncate_prompt_tokens=5) == ([CLS, *words[:3], SEP], True)
+    assert embedding_tokenizer.encode("the lamp", truncate_prompt_tokens=5)[1] is False
 
 
 @pytest.mark.parametrize("length", [0, 2, 7])

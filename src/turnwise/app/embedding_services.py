@@ -5,9 +5,11 @@ from pathlib import Path
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.chat.embedding_service import EncoderEmbeddingService
 from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.core.system_memory import check_fits
 from turnwise.models.encoder_config import read_encoder_config
 from turnwise.models.sentence_encoder_config import read_sentence_encoder_config
 from turnwise.models.stored_models import stored_model_name
+from turnwise.models.tensor_files import TensorFiles
 from turnwise.text.tokenization.embedding_tokenizer import EmbeddingTokenizer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -30,9 +32,7 @@ def open_embedding_service(
         ModelNotFound: there is no such model.
         UserError: the model is not an encoder, or a setting of it is not supported.
     """
-    if quantize not in (None, INT8):
-        raise InvalidParameter("embedding_quantize", f"Embedding models can be quantized to {INT8} only.")
-    folder = resolve_model_folder(model)
+    folder = check_embedding_model(model, quantize)
     config, settings = read_encoder_config(folder), read_sentence_encoder_config(folder)
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocab_size > config.vocab_size:
@@ -42,6 +42,8 @@ def open_embedding_service(
     max_length = min(settings.max_length or config.num_positions, config.num_positions)
     if max_length <= sum(map(len, tokenizer.added_ids)):
         raise UserError(f"{folder}: the maximum length of {max_length} tokens leaves no space for a text.")
+    bits_per_weight = 8 if quantize == INT8 else 32
+    check_fits(bits_per_weight * TensorFiles(folder).num_elements // 8, f"The embedding model in {folder}")
     # Importing torch takes seconds, so every check that does without it comes first.
     from turnwise.engine.encoder_engine import EncoderEngine
     from turnwise.models.encoder_weights import EncoderCheckpoint
@@ -55,3 +57,18 @@ def open_embedding_service(
         ),
         embedder=engine,
     )
+
+
+def check_embedding_model(model: str, quantize: str | None) -> Path:
+    """The folder of an embedding model, checked as far as its config allows, before anything large is loaded.
+
+    Raises:
+        InvalidParameter: an unknown quantization.
+        ModelNotFound: there is no such model.
+        UserError: the model is not an encoder, or a setting of it is not supported.
+    """
+    if quantize not in (None, INT8):
+        raise InvalidParameter("embedding_quantize", f"Embedding models can be quantized to {INT8} only.")
+    folder = resolve_model_folder(model)
+    read_encoder_config(folder)
+    return folder

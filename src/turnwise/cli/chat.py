@@ -13,7 +13,9 @@ def chat(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL", help="Name of `turnwise models list`, or model folder. Default: the bundled model."
+            metavar="MODEL",
+            help="Name of `turnwise models list`, or model folder. Default: `assistant`, or `tiny` until the base "
+            "model of `assistant` is pulled.",
         ),
     ] = None,
     message: Annotated[

@@ -21,7 +21,9 @@ def serve(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL", help="Name of `turnwise models list`, or model folder. Default: the bundled model."
+            metavar="MODEL",
+            help="Name of `turnwise models list`, or model folder. Default: `assistant`, or `tiny` until the base "
+            "model of `assistant` is pulled.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -161,7 +163,7 @@ def serve(
     ```
     """
     from turnwise.app.chat_services import open_chat_service
-    from turnwise.app.embedding_services import open_embedding_service
+    from turnwise.app.embedding_services import check_embedding_model, open_embedding_service
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.app.stores import open_conversation_store
@@ -183,6 +185,10 @@ def serve(
     check_address(host, port, allow_remote=allow_remote, requires_key=has_keys or require_api_key)
     for folder in (model, *adapters.values()):
         resolve_model_folder(folder)  # reject a missing folder before any model is loaded
+    if embedding_model is not None:
+        check_embedding_model(embedding_model, embedding_quantize)
+    elif embedding_quantize is not None:
+        raise InvalidParameter("embedding_quantize", "--embedding-quantize needs --embedding-model.")
     warn_fallback_model(model)
     base_engines = SharedBaseEngines()
     with ExitStack() as stack:

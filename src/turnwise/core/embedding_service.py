@@ -1,7 +1,6 @@
 """The embedding service port: a model that turns texts into vectors, for the server and other callers."""
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,13 +15,15 @@ class EmbeddingRequest:
         inputs: texts, or their token ids. Token ids get start and end tokens unless they have them, and no prefix.
         input_type: what the texts are used as, which selects the model's prefix; "document" is another word for
             "passage". None: the model's default. A model without prefixes embeds all types alike.
-        truncate_to: shorten longer inputs to this number of tokens, at most the maximum of the model; -1 is that
-            maximum. None: longer inputs are errors.
+        truncate_prompt_tokens: shorten longer inputs to this number of tokens, at most the maximum of the model; -1 is
+            that maximum. None: longer inputs are errors.
+        tenant: whose request it is; tenants are served in rotation.
     """
 
     inputs: Sequence[str | tuple[int, ...]]
     input_type: InputType | None = None
-    truncate_to: int | None = None
+    truncate_prompt_tokens: int | None = None
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,15 @@ class EmbeddingService(Protocol):
     def max_input_tokens(self) -> int:
         """Maximum number of tokens of an input."""
 
+    @property
+    def dimension(self) -> int | None:
+        """Length of the vectors; None if it is not known before the first of them."""
+
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """Embed texts. Cancelling the call stops the computation after the current batch.
 
         Raises:
-            InvalidParameter: a token id is not in the vocabulary, or `truncate_to` is out of range.
+            InvalidParameter: a token id is not in the vocabulary, or `truncate_prompt_tokens` is out of range.
             ContextLengthExceeded: an input is too long and is not to be shortened.
             TurnwiseError: the computation failed.
         """
@@ -72,14 +77,23 @@ class SequenceEmbedder(Protocol):
     def vocab_size(self) -> int:
         """Number of token ids."""
 
-    def embed(self, sequences: Sequence[Sequence[int]], cancelled: threading.Event | None = None) -> list[list[float]]:
-        """One vector of length 1 per sequence, in order; may be called from any thread.
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
 
-        Raises:
-            EmbeddingCancelled: `cancelled` was set before the last batch.
-            TurnwiseError: the computation failed.
+    def batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
+        """Split sequences into batches that are fast to compute.
+
+        Args:
+            lengths: number of tokens of each sequence.
+
+        Returns:
+            The indices of the sequences of each batch.
         """
 
+    def embed(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Compute one batch: a vector of length 1 per sequence, in order; may be called from any thread.
 
-class EmbeddingCancelled(Exception):
-    """The caller does not need the vectors any more."""
+        Raises:
+            TurnwiseError: the computation failed.
+        """

@@ -1,4 +1,4 @@
-"""Embeds batches of token ids with an encoder: in batches of similar length, from any thread.
+"""Embeds sequences of token ids with an encoder, in batches of similar length.
 
 Shapes: T tokens, C hidden size.
 """
@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from turnwise.core.embedding_service import EmbeddingCancelled
 from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.engine.native.native_encoder import NativeEncoder, library_for_encoder
 from turnwise.engine.native.structs import Pooling
@@ -43,40 +42,39 @@ class EncoderEngine:
     def __init__(
         self, weights: EncoderWeights, pooling: PoolingName, *, is_int8: bool = False, threads: int | None = None
     ) -> None:
-        self.vocab_size, self.max_length = weights.config.vocab_size, weights.config.num_positions
+        self.vocab_size, self.dimension = weights.config.vocab_size, weights.config.hidden_size
         self._pooling = POOLINGS[pooling]
         self._native: NativeEncoder | None = None
         self._lock = threading.Lock()
         if library_for_encoder(weights.config) is not None:
             self._native = NativeEncoder(weights, is_int8=is_int8, threads=threads)
         elif is_int8:
-            raise InvalidParameter("embedding_quantize", "Quantized embedding models need the compiled library.")
+            raise InvalidParameter(
+                "embedding_quantize",
+                "Quantized embedding models need the compiled library, with a hidden size and a head size that it "
+                "supports (multiples of the vector width).",
+            )
         else:
             self._torch = Encoder(weights)
 
-    def embed(self, sequences: Sequence[Sequence[int]], cancelled: threading.Event | None = None) -> list[list[float]]:
-        """One vector of length 1 per sequence, in order.
+    def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Batches of similar length, the longest first; see `SequenceEmbedder.batches`."""
+        return batch_by_length(lengths, MAX_BATCH_TOKENS)
+
+    def embed(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Compute one batch: a vector of length 1 per sequence, in order.
 
         Args:
-            sequences: token ids, at least 1 and at most `max_length` each.
-            cancelled: stops the computation after the current batch.
+            sequences: token ids, at least 1 and at most the encoder's number of positions each.
 
         Raises:
-            EmbeddingCancelled: `cancelled` was set.
             TurnwiseError: a vector is not finite.
         """
-        vectors: list[list[float]] = [[]] * len(sequences)
-        for numbers in length_batches([len(ids) for ids in sequences], MAX_BATCH_TOKENS):
-            if cancelled is not None and cancelled.is_set():
-                raise EmbeddingCancelled
-            with self._lock:
-                batch_NC = self._compute([sequences[number] for number in numbers])
-            if not np.isfinite(batch_NC).all():
-                raise TurnwiseError(
-                    "The embedding model produced numbers that are not finite; its weights are damaged."
-                )
-            for number, vector in zip(numbers, batch_NC.tolist(), strict=True):
-                vectors[number] = vector
+        with self._lock:
+            vectors_NC = self._compute(sequences)
+        if not np.isfinite(vectors_NC).all():
+            raise TurnwiseError("The embedding model produced numbers that are not finite; its weights are damaged.")
+        vectors: list[list[float]] = vectors_NC.tolist()
         return vectors
 
     def _compute(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -90,7 +88,7 @@ class EncoderEngine:
         return vectors_NC
 
 
-def length_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+def batch_by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
     """Split sequences into batches of similar length, the longest first.
 
     Args:
@@ -98,7 +96,7 @@ def length_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int
         max_tokens: maximum number of tokens of a batch. A longer sequence is a batch of its own.
 
     Yields:
-        The numbers of the sequences of a batch.
+        The indices of the sequences of a batch.
     """
     batch: list[int] = []
     num_tokens = 0

@@ -214,7 +214,12 @@ class Decoder(nn.Module):
         if self.position is not None:
             x_BTC = x_BTC + self.position(positions_BT)
         cos_sin = self.rope(positions_BT, x_BTC.dtype) if self.rope is not None else None
-        windowed_mask = self._windowed_mask(mask, positions_BT, is_cached=cache is not None)
+        assert segment_lengths is None or (mask is None and cache is None), (
+            "segments are in place of a mask and a cache"
+        )
+        windowed_mask = None
+        if segment_lengths is None:
+            windowed_mask = self._windowed_mask(mask, positions_BT, is_cached=cache is not None)
         for layer, window in zip(self.layers, self.config.layer_windows, strict=True):
             x_BTC = layer(x_BTC, cos_sin, mask if window is None else windowed_mask, cache, segment_lengths)
         out_BTC: Tensor = self.norm(x_BTC)

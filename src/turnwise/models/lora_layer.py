@@ -22,7 +22,7 @@ class LoraLinear(nn.Module):
         scaling: s = alpha / R.
         lora_A: `(R, I)`, random.
         lora_B: `(O, R)`, zero, so that training begins with the base model.
-        magnitude: m, `(O)`, the norms of W's rows; None for LoRA.
+        magnitude: m, `(O)`, at first the norms of W's rows; None for LoRA.
     """
 
     magnitude: nn.Parameter | None
@@ -37,7 +37,8 @@ class LoraLinear(nn.Module):
         self.lora_A = nn.Parameter(torch.empty(rank, weight_OI.shape[1], device=weight_OI.device))
         self.lora_B = nn.Parameter(torch.zeros(weight_OI.shape[0], rank, device=weight_OI.device))
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))  # uniform within ± 1/√I
-        self.magnitude = nn.Parameter(weight_OI.float().norm(dim=1)) if dora else None
+        self.magnitude = nn.Parameter(torch.empty(len(weight_OI), device=weight_OI.device)) if dora else None
+        self.reset_magnitude()
 
     @property
     def weight(self) -> Tensor:
@@ -63,6 +64,12 @@ class LoraLinear(nn.Module):
         return flat.view_as(base)
 
     @torch.no_grad()
+    def reset_magnitude(self) -> None:
+        """Set the magnitudes to the norms of the present rows, so that the layer computes (W + s B A) x + b."""
+        if self.magnitude is not None:
+            self.magnitude.copy_(self._row_norms())
+
+    @torch.no_grad()
     def _row_norms(self) -> Tensor:
-        norms_O: Tensor = (self.base_weight() + self.scaling * self.lora_B @ self.lora_A).norm(dim=1)
+        norms_O: Tensor = (self.base_weight().float() + self.scaling * self.lora_B @ self.lora_A).norm(dim=1)
         return norms_O

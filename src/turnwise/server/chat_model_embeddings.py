@@ -12,14 +12,15 @@ class ChatModelEmbeddings:
     def __init__(self, service: ChatService) -> None:
         self._service = service
         self.name, self.created, self.max_input_tokens = service.name, service.created, service.context_length
+        self.dimension = None  # a chat service does not state its hidden size
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """Embed texts. There are no prefixes, so `input_type` changes nothing. Raises as `ChatService.embed` does.
 
         Raises:
-            InvalidParameter: `truncate_to` is set; prompts of a chat model are not shortened.
+            InvalidParameter: `truncate_prompt_tokens` is set; prompts of a chat model are not shortened.
         """
-        if request.truncate_to is not None:
+        if request.truncate_prompt_tokens is not None:
             raise InvalidParameter(
                 "truncate_prompt_tokens",
                 f"'truncate_prompt_tokens' works with embedding models only; '{self.name}' is a chat model.",

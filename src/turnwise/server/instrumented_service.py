@@ -74,19 +74,23 @@ class InstrumentedEmbeddingService:
     def __init__(self, service: EmbeddingService, metrics: ServerMetrics) -> None:
         self._service, self._metrics = service, metrics
         self.name, self.created, self.max_input_tokens = service.name, service.created, service.max_input_tokens
+        self.dimension = service.dimension
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
-        """Embed texts."""
+        """Embed texts for the tenant of the current request. Errors as for `EmbeddingService.embed`."""
         with _measure_completion(self.name, 1, self._metrics) as timer:
-            result = await self._service.embed(request)
+            result = await self._service.embed(replace(request, tenant=_current_tenant()))
             timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
             return result
 
 
 def _set_tenant(request: ChatRequest) -> ChatRequest:
+    return replace(request, scheduling=replace(request.scheduling, tenant=_current_tenant()))
+
+
+def _current_tenant() -> str:
     key = current_request().key
-    scheduling = replace(request.scheduling, tenant="" if key is None else key.name)
-    return replace(request, scheduling=scheduling)
+    return "" if key is None else key.name
 
 
 class _CompletionTimer:

@@ -19,12 +19,14 @@ class Method(StrictModel):
         SUMMARY: one line for `--help` and documentation.
         TRAINS_WEIGHTS: False if the method only changes the prompt.
         SAVES_WEIGHTS: True if the result is a full model, saved in the base model's dtype.
+        CONTINUES_ADAPTERS: True if an adapter as the base model is trained further, False if it is merged first.
         INTERPOLATABLE: True if base and tuned weights can be interpolated.
     """
 
     SUMMARY: ClassVar[str] = ""
     TRAINS_WEIGHTS: ClassVar[bool] = True
     SAVES_WEIGHTS: ClassVar[bool] = True
+    CONTINUES_ADAPTERS: ClassVar[bool] = False
     INTERPOLATABLE: ClassVar[bool] = True
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:  # noqa: ARG002

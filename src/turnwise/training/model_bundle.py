@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from turnwise.models.adapters import Adapter
 from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -21,12 +22,14 @@ class ModelBundle:
         tokenizer: tokenizer with chat template.
         generation: content of `generation_config.json`; None if there is none.
         folder: folder it was loaded from; None for a new model.
+        adapter: an adapter of the model, not merged, whose training continues.
     """
 
     model: LanguageModel
     tokenizer: Tokenizer
     generation: dict[str, Any] | None
     folder: Path | None = None
+    adapter: Adapter | None = None
 
     @property
     def renderer(self) -> Renderer:

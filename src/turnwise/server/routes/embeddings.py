@@ -1,5 +1,6 @@
 """`POST /v1/embeddings`."""
 
+import asyncio
 import base64
 import struct
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request, Response
 
 from turnwise.core.embedding_service import EmbeddingRequest as ServiceRequest
+from turnwise.core.embedding_service import EmbeddingResult
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
@@ -34,26 +36,39 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         body = await read_body(request, EmbeddingRequest, max_body_bytes)
         service = served_models.find_embedding_service(body.model)
         current_request().user = body.user
+        if service.dimension is not None:
+            _check_dimension(body.dimensions, service.dimension, service.name)
         work = service.embed(ServiceRequest(body.input, body.input_type, body.truncate_prompt_tokens))
         try:
             result = await cancel_on_disconnect(request.receive, work)
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-        dimension = len(result.vectors[0])
-        if body.dimensions not in (None, dimension):
-            message = f"'dimensions' can only be {dimension} with the model '{service.name}'."
-            raise InvalidParameter("dimensions", message, code="unsupported_value")
-        encode = _encode_base64 if body.encoding_format == "base64" else list
-        data = [EmbeddingBody(index=i, embedding=encode(vector)) for i, vector in enumerate(result.vectors)]
-        usage = EmbeddingUsage(
-            prompt_tokens=result.prompt_tokens,
-            total_tokens=result.prompt_tokens,
-            truncated_inputs=list(result.truncated) or None,
-        )
-        response = EmbeddingResponse(data=data, model=service.name, usage=usage)
-        return Response(response.model_dump_json(exclude_none=True), media_type="application/json")
+        _check_dimension(body.dimensions, len(result.vectors[0]), service.name)
+        # Thousands of vectors take a large part of a second to encode, in which streams of other requests would stop.
+        text = await asyncio.to_thread(_response_json, service.name, result, body.encoding_format)
+        return Response(text, media_type="application/json")
 
     return routes
+
+
+def _check_dimension(requested: int | None, dimension: int, name: str) -> None:
+    if requested not in (None, dimension):
+        message = f"'dimensions' can only be {dimension} with the model '{name}'."
+        raise InvalidParameter("dimensions", message, code="unsupported_value")
+
+
+def _response_json(name: str, result: EmbeddingResult, encoding_format: str | None) -> str:
+    """The JSON of an `EmbeddingResponse`, one vector at a time: a single call would block all other threads."""
+    encode = _encode_base64 if encoding_format == "base64" else list
+    bodies = (EmbeddingBody(index=i, embedding=encode(vector)) for i, vector in enumerate(result.vectors))
+    data = ",".join(body.model_dump_json() for body in bodies)
+    usage = EmbeddingUsage(
+        prompt_tokens=result.prompt_tokens,
+        total_tokens=result.prompt_tokens,
+        truncated_inputs=list(result.truncated) or None,
+    )
+    response = EmbeddingResponse(data=[], model=name, usage=usage).model_dump_json(exclude_none=True)
+    return response.replace('"data":[]', f'"data":[{data}]', 1)
 
 
 def _encode_base64(vector: Sequence[float]) -> str:

@@ -25,24 +25,24 @@ class EmbeddingTokenizer:
     prefixes: Mapping[str, str] = field(default_factory=dict)
     default_type: str | None = None
 
-    def max_ids(self, truncate_to: int | None) -> int:
-        """Maximum number of ids if inputs are truncated to `truncate_to`; -1 or None: the maximum of the model.
+    def max_ids(self, truncate_prompt_tokens: int | None) -> int:
+        """Maximum number of ids with this `truncate_prompt_tokens`; -1 and None are the maximum of the model.
 
         Raises:
             InvalidParameter: it is larger than the maximum, or leaves no space beside the start and end tokens.
         """
-        if truncate_to is None or truncate_to == -1:
+        if truncate_prompt_tokens is None or truncate_prompt_tokens == -1:
             return self.max_length
         minimum = len(self.tokenizer.added_ids[0]) + len(self.tokenizer.added_ids[1]) + 1
-        if not minimum <= truncate_to <= self.max_length:
+        if not minimum <= truncate_prompt_tokens <= self.max_length:
             raise InvalidParameter(
                 "truncate_prompt_tokens",
                 f"'truncate_prompt_tokens' must be -1 or from {minimum} to {self.max_length} with this model.",
             )
-        return truncate_to
+        return truncate_prompt_tokens
 
     def encode(
-        self, prompt: str | Sequence[int], input_type: str | None = None, truncate_to: int | None = None
+        self, prompt: str | Sequence[int], input_type: str | None = None, truncate_prompt_tokens: int | None = None
     ) -> tuple[list[int], bool]:
         """Ids of an input, and whether it was truncated.
 
@@ -51,7 +51,7 @@ class EmbeddingTokenizer:
         Args:
             prompt: a text, or token ids.
             input_type: "query", "passage" or "document", which selects the prefix.
-            truncate_to: as for `max_ids`; None: an input that is too long is an error.
+            truncate_prompt_tokens: as for `max_ids`; None: an input that is too long is an error.
 
         Raises:
             ContextLengthExceeded: the input is too long and is not to be truncated.
@@ -61,9 +61,9 @@ class EmbeddingTokenizer:
             ids = self.tokenizer.encode(self._with_prefix(prompt, input_type))
         else:
             ids = _without_added_ids(list(prompt), before, after)
-        space = self.max_ids(truncate_to) - len(before) - len(after)
+        space = self.max_ids(truncate_prompt_tokens) - len(before) - len(after)
         is_too_long = len(ids) > space
-        if is_too_long and truncate_to is None:
+        if is_too_long and truncate_prompt_tokens is None:
             num_ids = len(before) + len(ids) + len(after)
             error = ContextLengthExceeded.for_prompt(self.max_length, num_ids, param="input")
             raise ContextLengthExceeded(f"{error} 'truncate_prompt_tokens': -1 shortens long inputs.", "input")
@@ -82,4 +82,4 @@ def _without_added_ids(ids: list[int], before: Sequence[int], after: Sequence[in
     """The ids between the start and the end tokens, if the ids have them."""
     num_added = len(before) + len(after)
     inner = ids[len(before) : len(ids) - len(after)]
-    return inner if len(ids) > num_added > 0 and [*before, *inner, *after] == ids else ids
+    return inner if len(ids) >= num_added > 0 and [*before, *inner, *after] == ids else ids

@@ -28,6 +28,7 @@ from turnwise.text.tokenization.tokenizer_config import (
 
 TOKENIZER_FILE = "tokenizer.json"
 _SURROGATES = re.compile("[\ud800-\udfff]")  # unpaired surrogates, which JSON can contain and UTF-8 cannot
+NUM_PROBED_IDS = 512  # the first ids of a vocabulary are special tokens and characters
 MASK_TOKEN = "<|mask|>"  # noqa: S105 (not a password); mask token that masked language modelling adds
 
 
@@ -66,29 +67,27 @@ class Tokenizer:
         self.backend.no_truncation()
         # A post-processor adds tokens and trims offsets. It is removed here, and saved with the tokenizer.
         self._post_processor = self.backend.post_processor
-        self.bos_ids = self._find_bos_ids()
         self.added_ids = self._find_added_ids()
+        self.bos_ids = tuple(itertools.takewhile(lambda id: id in self.special_ids, self.added_ids[0]))
         self.backend.post_processor = None
         self._has_normalized_special = any(token.special and token.normalized for token in added_tokens.values())
         if (eos_token_id := self.eos_token_id) is not None:
             self.stop_ids |= {eos_token_id}
 
-    def _find_bos_ids(self) -> tuple[int, ...]:
-        try:
-            encoding = call_backend("", lambda: self.backend.encode("a", add_special_tokens=True))
-        except UserError:  # the vocabulary has no "a"
-            return ()
-        return tuple(itertools.takewhile(lambda id: id in self.special_ids, encoding.ids))
-
     def _find_added_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        try:
-            encoding = call_backend("", lambda: self.backend.encode("a", add_special_tokens=True))
-        except UserError:
-            return (), ()
-        is_added, ids = encoding.special_tokens_mask, encoding.ids
-        first = next((i for i, added in enumerate(is_added) if not added), len(ids))
-        last = next((i for i in range(len(ids), first, -1) if not is_added[i - 1]), first)
-        return tuple(ids[:first]), tuple(ids[last:])
+        """The ids that the post-processor puts around a text; nothing if no text has ids."""
+        first_ids = itertools.islice(sorted(self.backend.get_vocab().values()), NUM_PROBED_IDS)
+        for text in itertools.chain(("a",), (decode_ids(self.backend, [id], True) for id in first_ids)):
+            try:
+                encoding = call_backend("", lambda: self.backend.encode(text, add_special_tokens=True))  # noqa: B023
+            except UserError:  # the vocabulary has no token for this text
+                continue
+            is_added, ids = encoding.special_tokens_mask, encoding.ids
+            if not all(is_added):
+                first = is_added.index(0)
+                last = len(ids) - is_added[::-1].index(0)
+                return tuple(ids[:first]), tuple(ids[last:])
+        return (), ()
 
     @property
     def vocab_size(self) -> int:

@@ -7,6 +7,8 @@ import torch
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.json_file import read_json_object
 from turnwise.models import checkpoint, transformers_checkpoint
+from turnwise.models.adapter_config import is_adapter
+from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel, ModelKind
@@ -59,14 +61,19 @@ def _load(recipe: Recipe) -> ModelBundle:
     kind = detect_model_kind(folder)
     _check_kind(recipe, kind, section.source)
     model: LanguageModel
-    if is_native(folder):
-        model = checkpoint.load(folder, dtype=torch.float32)
-    else:
+    adapter: Adapter | None = None
+    model_folder = folder
+    if not is_native(folder):
         model = transformers_checkpoint.load(folder, kind=kind, dtype=torch.float32)
+    else:
+        if is_adapter(folder) and recipe.method.CONTINUES_ADAPTERS:
+            adapter = load_adapter(folder)
+            model_folder = adapter.base
+        model = checkpoint.load(model_folder, dtype=torch.float32)
     tokenizer = _load_tokenizer(section.tokenizer, folder)
     path = folder / "generation_config.json"
     generation = read_json_object(path) if path.is_file() else None
-    return ModelBundle(model, tokenizer, generation, folder)
+    return ModelBundle(model, tokenizer, generation, model_folder, adapter)
 
 
 def _load_tokenizer(path: str | None, folder: Path) -> Tokenizer:

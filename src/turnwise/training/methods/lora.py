@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.inference import Quantization
-from turnwise.models import checkpoint
 from turnwise.models.adapter_config import is_adapter
-from turnwise.models.adapters import LoraWeights, load_adapter, save_adapter
+from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.families import load_family
@@ -44,7 +43,8 @@ class LoraMethod(method.Method):
     """LoRA, DoRA and QLoRA.
 
     Attributes:
-        rank: rank of the update; at least that of the adapter whose training continues.
+        rank: rank of the update; at least that of an adapter whose training continues. Query, key and value are one
+            matrix here, so separate factors of them add up.
         alpha: the update is scaled by alpha / rank; default: twice the rank.
         dropout: dropout on the adapter's input during training.
         dora: train row magnitudes separately (DoRA).
@@ -53,6 +53,7 @@ class LoraMethod(method.Method):
             blocks.
     """
 
+    CONTINUES_ADAPTERS: ClassVar[bool] = True
     INTERPOLATABLE: ClassVar[bool] = False
     SAVES_WEIGHTS: ClassVar[bool] = False
     SUMMARY: ClassVar[str] = "train a low-rank adapter, freeze the model"
@@ -68,9 +69,12 @@ class LoraMethod(method.Method):
         """Freeze the model and add adapters to its linear layers."""
         if base.folder is None:
             raise InvalidParameter("method", "The method 'lora' needs an existing model; train a new one with 'full'.")
-        initial: Mapping[str, LoraFactors] = {}
         if is_adapter(base.folder):
-            base, initial = _split_adapter(base, base.folder)
+            raise InvalidParameter(
+                "method", _merge_first(base.folder, "an adapter of a model that transformers computes")
+            )
+        if base.adapter is not None and any(w.magnitude is not None for w in base.adapter.weights.values()):
+            raise InvalidParameter("method", _merge_first(base.adapter.folder, "a DoRA adapter"))
         module = base.model.module
         names = self._target_modules(module)
         module.requires_grad_(False)
@@ -81,8 +85,9 @@ class LoraMethod(method.Method):
                 if self.quantize is not None:
                     layer = QuantizedLinear(cast(nn.Linear, layer), 8 if self.quantize == "int8" else 4)
                 _replace(module, name, LoraLinear(layer, self.rank, self._alpha, self.dropout, dora=self.dora))
-        self._load_factors(module, initial)
-        return base
+        if base.adapter is not None:
+            self._load_factors(module, compute_lora_factors(base.adapter))
+        return replace(base, adapter=None)
 
     @torch.no_grad()
     def _load_factors(self, module: nn.Module, factors: Mapping[str, LoraFactors]) -> None:
@@ -91,15 +96,17 @@ class LoraMethod(method.Method):
         for name, lora in factors.items():
             rank = len(lora.down_RI)
             if name not in layers:
-                raise InvalidParameter(
-                    "method.target_modules", f"The adapter changes '{name}', which these patterns leave out."
-                )
+                reason = "'target_modules' leaves out" if self.target_modules else "the method 'lora' does not train"
+                raise InvalidParameter("method.target_modules", f"The adapter changes '{name}', which {reason}.")
             if rank > self.rank:
                 raise InvalidParameter(
-                    "method.rank", f"The adapter has rank {rank}, so the rank cannot be {self.rank}."
+                    "method.rank",
+                    f"The adapter has rank {rank} in '{name}', with all matrices that are joined there. "
+                    f"Set 'rank' to at least {rank}.",
                 )
             layers[name].lora_A[:rank] = lora.down_RI
             layers[name].lora_B[:, :rank] = lora.up_OR / layers[name].scaling
+            layers[name].reset_magnitude()
 
     @property
     def _alpha(self) -> float:
@@ -177,23 +184,11 @@ class LoraMethod(method.Method):
         return hf_updates, fan_in_fan_out
 
 
-def _split_adapter(bundle: ModelBundle, folder: Path) -> tuple[ModelBundle, dict[str, LoraFactors]]:
-    """The base model of an adapter without the adapter, with the adapter's tokenizer, and the adapter's factors.
-
-    Raises:
-        InvalidParameter: it is a DoRA adapter, or one of a model that transformers computes.
-    """
-    adapter = load_adapter(folder)
-    has_magnitudes = any(weights.magnitude is not None for weights in adapter.weights.values())
-    if has_magnitudes or not isinstance(bundle.model, DecoderModel):
-        reason = "a DoRA adapter" if has_magnitudes else "an adapter of a model that transformers computes"
-        raise InvalidParameter(
-            "method",
-            f"{folder} is {reason}, whose training cannot be continued. Merge it into its base first: "
-            f"turnwise merge {folder} --out FOLDER",
-        )
-    model = checkpoint.load(adapter.base, dtype=torch.float32)
-    return replace(bundle, model=model, folder=adapter.base), compute_lora_factors(adapter)
+def _merge_first(folder: Path, reason: str) -> str:
+    return (
+        f"{folder} is {reason}, whose training cannot be continued. Merge it into its base first: "
+        f"turnwise merge {folder} --out FOLDER"
+    )
 
 
 def _adapted(module: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
