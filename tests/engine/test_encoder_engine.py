@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from ctypes import byref
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_gelu_by_erf_has_a_small_error_everywhere():
 
 
 @needs_library
-@pytest.mark.parametrize("pooling", ["mean", "first_token"])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_vectors_are_pooled_and_have_length_one(pooling):
     weights, sequences = RandomEncoderWeights(CONFIG), sequences_of(1, 5, 40)
     vectors = np.array(EncoderEngine(weights, pooling).embed(sequences))
@@ -134,6 +135,25 @@ def test_int8_is_close_and_smaller(encoders):
 def test_the_library_rejects_what_would_leave_its_arrays(encoders, sequences, message):
     with pytest.raises(ValueError, match=message):
         encoders[0].forward(sequences, Pooling.MEAN)
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: setattr(model, "num_layers", 0), "the number of layers is out of range"),
+        (lambda model: setattr(model, "hidden_size", 33), "must be a multiple of the number of heads"),
+        (lambda model: setattr(model, "embed_format", 9), "the embeddings have an unknown format"),
+        (lambda model: setattr(model, "embed_scales", model.embed), "8-bit embeddings, and only they, need scales"),
+        (lambda model: setattr(model, "position_embed", None), "the layers or the embeddings are missing"),
+        (lambda model: setattr(model.layers[0].up, "outputs", 10**6), "the outputs of a matrix do not match the model"),
+    ],
+)
+def test_the_library_rejects_an_invalid_encoder(change, message):
+    packed = NativeEncoder(RandomEncoderWeights(CONFIG)).packed
+    change(packed.struct)
+    assert library().turnwise_create_encoder(byref(packed.struct), 1) is None
+    assert message in library().turnwise_last_error().decode()
 
 
 def test_results_are_in_the_order_of_the_sequences(engine):

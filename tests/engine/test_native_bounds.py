@@ -13,7 +13,7 @@ from turnwise.engine.batch import BatchEntry
 from turnwise.engine.native import native_runner as runner_file
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
-from turnwise.engine.native.structs import Batch, LayerWeights, ModelWeights
+from turnwise.engine.native.structs import Batch, LayerWeights, ModelWeights, WeightFormat
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 MODEL = make_decoder(context=64)
+PANEL = 0 if library() is None else library().turnwise_panel_size()
 EXTREMES = [-(2**31), -5, -1, 0, 1, 3, 2**16, 2**24 + 1, 2**31 - 1]
 
 
@@ -52,21 +53,74 @@ def test_an_invalid_batch_is_rejected_and_the_next_is_computed(changes, message)
     assert torch.equal(runner.forward(entries()), expected)
 
 
-@pytest.mark.parametrize("field", ["window", "qkv", "up", "norm_eps", "num_heads", "num_layers", "head_dim"])
-def test_an_invalid_model_is_rejected(field, monkeypatch):
-    runner = NativeRunner(MODEL, 4)
-    struct, layer = runner.packed.struct, runner.packed.struct.layers[0]
-    if field == "window":
-        layer.window = -5
-    elif field in ("qkv", "up"):
-        getattr(layer, field).outputs = 16
-    elif field == "norm_eps":
-        struct.norm_eps = float("nan")
-    else:
-        setattr(struct, field, 10**9)
-    monkeypatch.setattr(runner_file, "PackedModel", lambda *arguments: runner.packed)
-    with pytest.raises(ValueError, match="The compiled library rejects the model"):
+def set_layer(field, value):
+    return lambda model: setattr(model.layers[0], field, value)
+
+
+def add_panel(matrix):
+    """More outputs than the model has: callers would write behind their buffers."""
+
+    def change(model):
+        packed = getattr(model.layers[1], matrix)
+        packed.outputs += PANEL
+        packed.segments[0].num_panels += 1
+
+    return change
+
+
+def set_segment(field, value):
+    return lambda model: setattr(model.layers[0].qkv.segments[0], field, value)
+
+
+INVALID_MODELS = {
+    "the attention window is negative": set_layer("window", -5),
+    "the epsilon of the norms is not finite": lambda model: setattr(model, "norm_eps", float("nan")),
+    "a size of the model is out of range": lambda model: setattr(model, "num_heads", 10**9),
+    "the number of layers is out of range": lambda model: setattr(model, "num_layers", 10**9),
+    "a matrix has an unknown format": set_segment("format", 99),
+    "a matrix has no weights": set_segment("weights", None),
+    "a part of a matrix has no outputs": set_segment("num_panels", 0),
+    "the outputs of a matrix do not match its parts": set_segment("num_panels", 1),
+    "a quantized matrix has no scales": set_segment("format", WeightFormat.INT8),
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "change"),
+    [
+        *INVALID_MODELS.items(),
+        *(("the outputs of a matrix do not match the model", add_panel(name)) for name in ("qkv", "out", "up", "down")),
+    ],
+)
+def test_an_invalid_model_is_rejected(message, change, monkeypatch):
+    packed = NativeRunner(MODEL, 4).packed
+    change(packed.struct)
+    monkeypatch.setattr(runner_file, "PackedModel", lambda *arguments: packed)
+    with pytest.raises(ValueError, match=f"The compiled library rejects the model: {message}"):
         NativeRunner(MODEL, 4)
+
+
+@pytest.mark.parametrize(
+    ("weight_format", "message"),
+    [
+        (WeightFormat.INT4_GROUP_MIN, "no minimums"),
+        (WeightFormat.INT8_SUPER_BLOCK, "no minimums"),
+        (WeightFormat.INT8_HALF_SUPER_BLOCK, "no super scales"),
+    ],
+)
+def test_a_quantized_matrix_without_an_array_of_its_format_is_rejected(weight_format, message, monkeypatch):
+    packed = NativeRunner(MODEL, 4, quantize="int8").packed
+    packed.struct.layers[0].qkv.segments[0].format = weight_format
+    monkeypatch.setattr(runner_file, "PackedModel", lambda *arguments: packed)
+    with pytest.raises(ValueError, match=message):
+        NativeRunner(MODEL, 4)
+
+
+def test_logits_of_too_many_rows_are_rejected():
+    runner = NativeRunner(MODEL, 4)
+    assert runner._library.turnwise_logits(runner._handle, None, 1, None) == 2
+    numbers = torch.empty(8)
+    assert runner._library.turnwise_logits(runner._handle, numbers.data_ptr(), 2**16 + 1, numbers.data_ptr()) == 2
 
 
 class FuzzedLibrary:

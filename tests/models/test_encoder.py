@@ -92,7 +92,7 @@ def test_settings_of_sentence_transformers_are_read(make_bert_folder):
         config_sentence_transformers={"prompts": {"query": "query: ", "document": "passage: "}},
     )
     config = read_sentence_encoder_config(folder)
-    assert (config.pooling, config.max_length, config.is_lower_cased) == ("first_token", 12, True)
+    assert (config.pooling, config.max_length, config.is_lower_cased) == ("cls", 12, True)
     assert (config.prefixes, config.default_type) == ({"query": "query: ", "passage": "passage: "}, "query")
 
 

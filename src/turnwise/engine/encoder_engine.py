@@ -19,8 +19,8 @@ from turnwise.models.encoder import Encoder
 from turnwise.models.encoder_weights import EncoderWeights
 
 MAX_BATCH_TOKENS = 1024  # tokens of a batch: their activations stay in the processor's cache
-PoolingName = Literal["mean", "first_token"]
-POOLINGS: dict[PoolingName, Pooling] = {"mean": Pooling.MEAN, "first_token": Pooling.FIRST_TOKEN}
+PoolingName = Literal["mean", "cls"]
+POOLINGS: dict[PoolingName, Pooling] = {"mean": Pooling.MEAN, "cls": Pooling.CLS}
 
 
 class EncoderEngine:

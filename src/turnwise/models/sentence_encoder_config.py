@@ -17,8 +17,8 @@ from turnwise.core.json_file import JsonFileModel, preview, read_json, read_opti
 
 MODULES = ("Transformer", "Pooling", "Normalize")
 # Vectors are scaled to length 1, after which the mean and the sum divided by the root of the length are equal.
-POOLING_MODES: dict[str, Literal["mean", "first_token"]] = {
-    "cls": "first_token", "cls_token": "first_token", "mean": "mean", "mean_tokens": "mean",
+POOLING_MODES: dict[str, Literal["mean", "cls"]] = {
+    "cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean",
     "mean_sqrt_len_tokens": "mean",
 }  # fmt: skip
 MODE_PREFIX = "pooling_mode_"
@@ -50,7 +50,7 @@ class SentenceEncoderConfig:
         default_type: type of inputs without a type; None adds no prefix.
     """
 
-    pooling: Literal["mean", "first_token"] = "mean"
+    pooling: Literal["mean", "cls"] = "mean"
     max_length: int | None = None
     is_lower_cased: bool = False
     prefixes: Mapping[str, str] = field(default_factory=dict)
@@ -79,14 +79,14 @@ def read_sentence_encoder_config(folder: Path) -> SentenceEncoderConfig:
     )
 
 
-def _read_pooling(folder: Path) -> Literal["mean", "first_token"]:
+def _read_pooling(folder: Path) -> Literal["mean", "cls"]:
     path = folder / "modules.json"
     if not path.is_file():
         return "mean"
     modules = read_json(path)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise UserError(f"{path} is not a list of modules.")
-    pooling: Literal["mean", "first_token"] = "mean"
+    pooling: Literal["mean", "cls"] = "mean"
     for module in modules:
         name = str(module.get("type")).rpartition(".")[2]
         if name not in MODULES:
@@ -98,7 +98,7 @@ def _read_pooling(folder: Path) -> Literal["mean", "first_token"]:
     return pooling
 
 
-def _parse_pooling(config: Mapping[str, Any], path: Path) -> Literal["mean", "first_token"]:
+def _parse_pooling(config: Mapping[str, Any], path: Path) -> Literal["mean", "cls"]:
     """The pooling of a config, which names one mode or has a switch for each."""
     modes = [name.removeprefix(MODE_PREFIX) for name, value in config.items() if name.startswith(MODE_PREFIX) and value]
     if isinstance(mode := config.get("pooling_mode"), str):

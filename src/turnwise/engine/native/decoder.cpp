@@ -89,8 +89,12 @@ int32_t turnwise_forward(void* decoder, const Batch* batch, const KVCacheView* c
     }
 }
 
-// Returns 0, or 1 if memory ran out.
+// Returns 0, 1 if memory ran out, or 2 with a message if an argument is invalid.
 int32_t turnwise_logits(void* decoder, const float* hidden, int32_t rows, float* out) {
+    if (!hidden || !out || rows < 0 || rows > MAX_ROWS) {
+        last_error = "the number of rows is out of range";
+        return 2;
+    }
     try {
         static_cast<Decoder*>(decoder)->logits(hidden, rows, out);
         return 0;

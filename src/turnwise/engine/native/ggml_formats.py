@@ -3,7 +3,7 @@
 Every function takes blocks `(O, N, bytes)`: outputs, blocks of a row, bytes of a block. The layouts of the formats:
 https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h (structures) and ggml-quants.c (`dequantize_row_*`).
 
-Shapes: O outputs, N blocks of a row, I inputs, G groups of 32 inputs, S super groups of 256 inputs.
+Shapes: O outputs, N blocks of a row, I inputs, G groups of 32 inputs, S super-blocks of 256 inputs.
 """
 
 from collections.abc import Callable
@@ -94,7 +94,7 @@ def _unpack_q8_0(blocks_ONB: Blocks) -> IntegerRows:
 
 
 def _six_bit_scales(packed_ON12: Blocks) -> tuple[Blocks, Blocks]:
-    """Scales and minimums `(O, N, 8)` of the groups of a super group: 16 numbers of 6 bits in 12 bytes."""
+    """Scales and minimums `(O, N, 8)` of the groups of a super-block: 16 numbers of 6 bits in 12 bytes."""
     low, middle, high = (packed_ON12[..., start : start + 4] for start in (0, 4, 8))
     scales = np.concatenate([low & 63, (high & 15) | (low >> 6 << 4)], axis=-1)
     minimums = np.concatenate([middle & 63, (high >> 4) | (middle >> 6 << 4)], axis=-1)
@@ -137,7 +137,7 @@ GGML_FORMATS: dict[str, tuple[WeightFormat, Callable[[Blocks], IntegerRows]]] = 
     "Q5_0": (WeightFormat.INT8_GROUP, _unpack_q5_0),
     "Q5_1": (WeightFormat.INT8_GROUP_MIN, _unpack_q5_1),
     "Q8_0": (WeightFormat.INT8_GROUP, _unpack_q8_0),
-    "Q4_K": (WeightFormat.INT4_SUPER_GROUP, _unpack_q4_k),
-    "Q5_K": (WeightFormat.INT8_SUPER_GROUP, _unpack_q5_k),
-    "Q6_K": (WeightFormat.INT8_HALF_SUPER_GROUP, _unpack_q6_k),
+    "Q4_K": (WeightFormat.INT4_SUPER_BLOCK, _unpack_q4_k),
+    "Q5_K": (WeightFormat.INT8_SUPER_BLOCK, _unpack_q5_k),
+    "Q6_K": (WeightFormat.INT8_HALF_SUPER_BLOCK, _unpack_q6_k),
 }

@@ -59,7 +59,7 @@ class NativeEncoder:
 
         Args:
             sequences: token ids of each sequence.
-            pooling: MEAN or FIRST_TOKEN returns a vector per sequence, `(N, C)`; NONE returns the hidden states of all
+            pooling: MEAN or CLS returns a vector per sequence, `(N, C)`; NONE returns the hidden states of all
                 tokens, one sequence after the other.
             normalize: scale pooled vectors to length 1.
 

@@ -192,19 +192,24 @@ class NativeRunner:
             max_lora_rank=max(0 if packed is None else packed.max_rank for packed in adapters),
         )
         status = self._library.turnwise_forward(self._handle, byref(batch), byref(self._cache), out.data_ptr())
-        if status == INVALID_BATCH:
-            raise ValueError(f"The compiled library rejects the batch: {self._library.turnwise_last_error().decode()}.")
-        if status:
-            raise MemoryError("There is not enough memory for a forward pass.")
+        self._raise_for(status)
         return out
 
     def logits(self, hidden_RC: Tensor) -> Tensor:
         """Logits `(R, V)` from last hidden states."""
         hidden_RC = hidden_RC.contiguous()
         logits_RV = torch.empty(len(hidden_RC), self._vocab_size, dtype=torch.float32)
-        if self._library.turnwise_logits(self._handle, hidden_RC.data_ptr(), len(hidden_RC), logits_RV.data_ptr()):
-            raise MemoryError("There is not enough memory for a forward pass.")
+        self._raise_for(
+            self._library.turnwise_logits(self._handle, hidden_RC.data_ptr(), len(hidden_RC), logits_RV.data_ptr())
+        )
         return logits_RV
+
+    def _raise_for(self, status: int) -> None:
+        """Raise the error of a return code of the library."""
+        if status == INVALID_BATCH:
+            raise ValueError(f"The compiled library rejects the batch: {self._library.turnwise_last_error().decode()}.")
+        if status:
+            raise MemoryError("There is not enough memory for a forward pass.")
 
     def copy(self, source: int, target: int) -> None:
         """Copy the content of a block over another."""

@@ -7,7 +7,7 @@ Shapes: O outputs, I inputs, G groups of inputs, P panels.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from turnwise.models.quantization import quantize_weight
 from turnwise.models.quantized_blocks import QuantizedBlocks
 
 CHUNK_ELEMENTS = 2**19  # weights that are converted at a time: 2 MB as float32
-FOUR_BIT_FORMATS = (WeightFormat.INT4_GROUP, WeightFormat.INT4_GROUP_MIN, WeightFormat.INT4_SUPER_GROUP)
+FOUR_BIT_FORMATS = (WeightFormat.INT4_GROUP, WeightFormat.INT4_GROUP_MIN, WeightFormat.INT4_SUPER_BLOCK)
 QUANTIZED_BITS = {WeightFormat.INT8: 8, WeightFormat.INT4_GROUP: 4}  # formats that floats are rounded to
 
 
@@ -79,14 +79,12 @@ class MatrixPacker(Packer):
         self, parts: Sequence[QuantizedBlocks], bias_O: Tensor | None, *, is_gate_up: bool = False
     ) -> PackedMatrix:
         """Store a matrix, stacked from `parts`, as it is in a GGUF file. The caller checks `can_pack_blocks`."""
-        if len({matrix.format for matrix in parts}) == 1:
-            joined = np.concatenate([matrix.blocks_OB for matrix in parts]) if parts[1:] else parts[0].blocks_OB
-            parts = [replace(parts[0], blocks_OB=joined)]
+        has_one_format = len({matrix.format for matrix in parts}) == 1
         inputs, segments = parts[0].inputs, []
-        for matrix in parts:
-            rows = self.panel_rows(matrix.outputs, is_gate_up=is_gate_up)
-            chunks = (_unpack_rows(matrix, chunk_rows) for chunk_rows in self._chunks(rows, inputs))
-            segments.append(self._integer_segment(GGML_FORMATS[matrix.format][0], inputs, len(rows), chunks))
+        for matrices in [parts] if has_one_format else [[matrix] for matrix in parts]:
+            rows = self.panel_rows(sum(matrix.outputs for matrix in matrices), is_gate_up=is_gate_up)
+            chunks = (_unpack_rows(matrices, chunk_rows) for chunk_rows in self._chunks(rows, inputs))
+            segments.append(self._integer_segment(GGML_FORMATS[matrices[0].format][0], inputs, len(rows), chunks))
         outputs = sum(matrix.outputs for matrix in parts)
         return self._matrix(segments, bias_O, inputs, self.panel_rows(outputs, is_gate_up=is_gate_up))
 
@@ -162,8 +160,12 @@ class MatrixPacker(Packer):
         return words.swapaxes(1, 2)
 
 
-def _unpack_rows(matrix: QuantizedBlocks, rows: NDArray[np.int64]) -> IntegerRows:
-    """Rows of a matrix; row -1 has scale and minimum 0."""
-    blocks_OB = matrix.blocks_OB[np.maximum(rows, 0)]
-    blocks_OB[rows < 0] = 0
-    return unpack_blocks(matrix.format, blocks_OB)
+def _unpack_rows(parts: Sequence[QuantizedBlocks], rows: NDArray[np.int64]) -> IntegerRows:
+    """Rows of a matrix that is stacked from parts in one format; row -1 has scale and minimum 0."""
+    blocks_OB = np.zeros((len(rows), parts[0].blocks_OB.shape[1]), np.uint8)
+    first_row = 0
+    for part in parts:
+        is_in_part = (first_row <= rows) & (rows < first_row + part.outputs)
+        blocks_OB[is_in_part] = part.blocks_OB[rows[is_in_part] - first_row]
+        first_row += part.outputs
+    return unpack_blocks(parts[0].format, blocks_OB)

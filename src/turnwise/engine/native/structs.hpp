@@ -8,7 +8,7 @@
 extern "C" {
 
 // How the weights of a segment are stored. Integers q are unsigned. `s` and `m` are the scale and the minimum of a group of 32
-// inputs, `S` and `M` factors of the scales and minimums of 256 inputs (a super group); S and M are float16. The formats of
+// inputs, `S` and `M` factors of the scales and minimums of 256 inputs (a super-block); S and M are float16. The formats of
 // ggml in the last column are computed as they are in a file.
 enum WeightFormat : int32_t {
     FLOAT32,
@@ -16,11 +16,11 @@ enum WeightFormat : int32_t {
     INT8,                   // (q - 128) s, one float32 s per output
     INT8_GROUP,             // (q - 128) s, float16 s                               Q8_0, Q5_0
     INT8_GROUP_MIN,         // q s + m, float16 s and m                             Q5_1
-    INT8_SUPER_GROUP,       // q s S - m M, 8-bit s and m                           Q5_K
-    INT8_HALF_SUPER_GROUP,  // (q - 128) s S, signed 8-bit s of 16 inputs           Q6_K
+    INT8_SUPER_BLOCK,       // q s S - m M, 8-bit s and m                           Q5_K
+    INT8_HALF_SUPER_BLOCK,  // (q - 128) s S, signed 8-bit s of 16 inputs           Q6_K
     INT4_GROUP,             // (q - 8) s, float16 s                                 Q4_0
     INT4_GROUP_MIN,         // q s + m, float16 s and m                             Q4_1
-    INT4_SUPER_GROUP,       // q s S - m M, 8-bit s and m                           Q4_K
+    INT4_SUPER_BLOCK,       // q s S - m M, 8-bit s and m                           Q4_K
     NUM_WEIGHT_FORMATS
 };
 
@@ -117,7 +117,7 @@ struct EncoderWeights {
     NormWeights embed_norm;
 };
 
-enum Pooling : int32_t { NO_POOLING, MEAN_POOLING, FIRST_TOKEN_POOLING, NUM_POOLINGS };
+enum Pooling : int32_t { NO_POOLING, MEAN_POOLING, CLS_POOLING, NUM_POOLINGS };
 
 // Sequences of one forward pass of the encoder. Sequence i has the rows starts[i] to starts[i + 1], its positions count from 0.
 struct EncoderBatch {

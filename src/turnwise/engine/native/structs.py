@@ -12,11 +12,11 @@ class WeightFormat(IntEnum):
     INT8 = 2
     INT8_GROUP = 3
     INT8_GROUP_MIN = 4
-    INT8_SUPER_GROUP = 5
-    INT8_HALF_SUPER_GROUP = 6
+    INT8_SUPER_BLOCK = 5
+    INT8_HALF_SUPER_BLOCK = 6
     INT4_GROUP = 7
     INT4_GROUP_MIN = 8
-    INT4_SUPER_GROUP = 9
+    INT4_SUPER_BLOCK = 9
 
 
 class Pooling(IntEnum):
@@ -24,7 +24,7 @@ class Pooling(IntEnum):
 
     NONE = 0
     MEAN = 1
-    FIRST_TOKEN = 2
+    CLS = 2  # the hidden state of the first token, [CLS]
 
 
 class MatrixSegment(Structure):

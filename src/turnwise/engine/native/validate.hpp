@@ -13,8 +13,9 @@
 
 namespace turnwise {
 
-// Bounds that keep all products of sizes within 64 bits.
-constexpr int32_t MAX_SIZE = 1 << 24, MAX_LAYERS = 1 << 16;
+// Bounds that keep the product of rows, inputs and outputs within 64 bits, and the number of tiles within 32 bits.
+constexpr int32_t MAX_SIZE = 1 << 20, MAX_ROWS = 1 << 16, MAX_LAYERS = 1 << 16;
+static_assert(int64_t(MAX_ROWS / ROW_BLOCK + 1) * (MAX_SIZE / PANEL + SINGLE_ROW_PANELS) < INT32_MAX, "too many tiles");
 
 inline bool is_size(int32_t value) { return 0 < value && value <= MAX_SIZE; }
 
@@ -28,12 +29,14 @@ inline const char* validate_segment(const MatrixSegment& segment, int64_t inputs
     if (!has_super_scales(format)) return nullptr;
     if (!segment.super_scales || (has_minimums(format) && !segment.super_minimums))
         return "a quantized matrix has no super scales";
-    return inputs % (GROUP * GROUPS_PER_SUPER) ? "the inputs of a matrix are no multiple of its super groups" : nullptr;
+    return inputs % (GROUP * GROUPS_PER_SUPER_BLOCK) ? "the inputs of a matrix are no multiple of its super-blocks" : nullptr;
 }
 
+// The outputs must be exactly as many as the model has, padded to full panels: callers write as many columns.
 inline const char* validate_matrix(const PackedMatrix& matrix, int64_t inputs, int64_t outputs) {
+    const int64_t padded_outputs = (outputs + PANEL - 1) / PANEL * PANEL;
     if (matrix.inputs != inputs || !is_size(matrix.inputs)) return "the inputs of a matrix do not match the model";
-    if (matrix.outputs < outputs || matrix.outputs % PANEL || !is_size(matrix.outputs))
+    if (matrix.outputs != padded_outputs || !is_size(matrix.outputs))
         return "the outputs of a matrix do not match the model";
     if (!matrix.segments || matrix.num_segments < 1 || !is_size(matrix.num_segments)) return "a matrix has no weights";
     int64_t panels = 0;
@@ -52,7 +55,7 @@ inline const char* validate_layer(const ModelWeights& model, const LayerWeights&
     if (!layer.query_norm.weight != !layer.key_norm.weight) return "only one of query norm and key norm is set";
     if (layer.uses_rope && (!model.rope_cos || !model.rope_sin)) return "the rotary position tables are missing";
     if (layer.window < 0) return "the attention window is negative";
-    if (model.is_gated && (layer.up.outputs % (2 * PANEL) || layer.up.num_segments != 1))
+    if (model.is_gated && layer.up.num_segments != 1)
         return "gate and up projection differ in size or format";
     if (const char* error = validate_matrix(layer.qkv, model.hidden_size, queries + 2 * keys)) return error;
     if (const char* error = validate_matrix(layer.out, queries, model.hidden_size)) return error;
@@ -93,7 +96,7 @@ inline const char* validate_adapter(const ModelWeights& model, const LoraMatrix*
 }
 
 inline const char* validate_batch(const ModelWeights& model, const Batch& batch, const KVCacheView& cache) {
-    if (batch.num_rows < 1 || batch.num_rows > MAX_SIZE) return "the number of rows is out of range";
+    if (batch.num_rows < 1 || batch.num_rows > MAX_ROWS) return "the number of rows is out of range";
     if (batch.num_sequences < 1 || batch.num_sequences > batch.num_rows) return "the number of sequences is out of range";
     if (batch.num_output_rows < 0 || batch.num_output_rows > batch.num_rows)
         return "the number of output rows is out of range";

@@ -33,14 +33,14 @@ inline const char* validate_encoder(const EncoderWeights& model) {
 }
 
 inline const char* validate_encoder_batch(const EncoderWeights& model, const EncoderBatch& batch) {
-    if (batch.num_sequences < 1 || batch.num_sequences > MAX_SIZE) return "the number of sequences is out of range";
+    if (batch.num_sequences < 1 || batch.num_sequences > MAX_ROWS) return "the number of sequences is out of range";
     if (!batch.ids || !batch.starts) return "an array of the batch is missing";
     if (batch.pooling < 0 || batch.pooling >= NUM_POOLINGS) return "the pooling is unknown";
     if (batch.starts[0] != 0) return "the first sequence does not start at 0";
     for (int i = 0; i < batch.num_sequences; i++) {
         const int64_t length = int64_t(batch.starts[i + 1]) - batch.starts[i];
         if (length < 1 || length > model.num_positions) return "the length of a sequence is out of range";
-        if (batch.starts[i + 1] > MAX_SIZE) return "the number of rows is out of range";
+        if (batch.starts[i + 1] > MAX_ROWS) return "the number of rows is out of range";
     }
     for (int row = 0; row < batch.starts[batch.num_sequences]; row++)
         if (batch.ids[row] < 0 || batch.ids[row] >= model.vocab_size) return "a token id is not in the vocabulary";

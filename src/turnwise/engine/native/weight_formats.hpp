@@ -9,7 +9,7 @@
 namespace turnwise {
 
 constexpr int GROUP = 32;             // inputs that share a scale
-constexpr int GROUPS_PER_SUPER = 8;   // groups that share a super scale
+constexpr int GROUPS_PER_SUPER_BLOCK = 8;   // groups that share a super scale
 constexpr int STEP = 4;               // inputs of one multiply-add instruction
 
 inline int num_groups(int inputs) { return (inputs + GROUP - 1) / GROUP; }
@@ -17,12 +17,12 @@ inline int num_groups(int inputs) { return (inputs + GROUP - 1) / GROUP; }
 // Properties of a format at compile time. SUBGROUPS: scales per group of inputs.
 template <int FORMAT>
 struct FormatTraits {
-    static constexpr bool IS_4_BIT = FORMAT == INT4_GROUP || FORMAT == INT4_GROUP_MIN || FORMAT == INT4_SUPER_GROUP;
-    static constexpr bool HAS_SUPER_MINIMUM = FORMAT == INT8_SUPER_GROUP || FORMAT == INT4_SUPER_GROUP;
+    static constexpr bool IS_4_BIT = FORMAT == INT4_GROUP || FORMAT == INT4_GROUP_MIN || FORMAT == INT4_SUPER_BLOCK;
+    static constexpr bool HAS_SUPER_MINIMUM = FORMAT == INT8_SUPER_BLOCK || FORMAT == INT4_SUPER_BLOCK;
     static constexpr bool HAS_MINIMUM = FORMAT == INT8_GROUP_MIN || FORMAT == INT4_GROUP_MIN || HAS_SUPER_MINIMUM;
     static constexpr bool HAS_ROW_SCALE = FORMAT == INT8;
     static constexpr int BITS = IS_4_BIT ? 4 : 8;
-    static constexpr int SUBGROUPS = FORMAT == INT8_HALF_SUPER_GROUP ? 2 : 1;
+    static constexpr int SUBGROUPS = FORMAT == INT8_HALF_SUPER_BLOCK ? 2 : 1;
     static constexpr int OFFSET = HAS_MINIMUM ? 0 : 1 << (BITS - 1);
     static constexpr int GROUP_BYTES = GROUP * PANEL * BITS / 8;
 };
@@ -30,11 +30,11 @@ struct FormatTraits {
 inline bool is_integer(int32_t format) { return format != FLOAT32 && format != BFLOAT16; }
 
 inline bool has_super_scales(int32_t format) {
-    return format == INT8_SUPER_GROUP || format == INT8_HALF_SUPER_GROUP || format == INT4_SUPER_GROUP;
+    return format == INT8_SUPER_BLOCK || format == INT8_HALF_SUPER_BLOCK || format == INT4_SUPER_BLOCK;
 }
 
 inline bool has_minimums(int32_t format) {
-    return format == INT8_GROUP_MIN || format == INT4_GROUP_MIN || format == INT8_SUPER_GROUP || format == INT4_SUPER_GROUP;
+    return format == INT8_GROUP_MIN || format == INT4_GROUP_MIN || format == INT8_SUPER_BLOCK || format == INT4_SUPER_BLOCK;
 }
 
 struct GroupScale {
@@ -45,11 +45,11 @@ struct GroupScale {
 // of the segment.
 template <int FORMAT>
 inline GroupScale load_group_scale(const MatrixSegment& segment, size_t group, int sub, int lane) {
-    const size_t index = group * PANEL + lane, super_index = group / GROUPS_PER_SUPER * PANEL + lane;
+    const size_t index = group * PANEL + lane, super_index = group / GROUPS_PER_SUPER_BLOCK * PANEL + lane;
     const uint16_t* super_scales = (const uint16_t*)segment.super_scales;
     if constexpr (FORMAT == INT8) {
         return {broadcast(1.0f), Vec{}};  // the scale of the output is applied to the sum of all groups
-    } else if constexpr (FORMAT == INT8_HALF_SUPER_GROUP) {
+    } else if constexpr (FORMAT == INT8_HALF_SUPER_BLOCK) {
         const int8_t* scales = (const int8_t*)segment.scales + (group * 2 + sub) * PANEL + lane;
         return {load_half(super_scales + super_index) * load_as_float(scales), Vec{}};
     } else if constexpr (FormatTraits<FORMAT>::HAS_SUPER_MINIMUM) {
@@ -108,11 +108,11 @@ inline void with_format(int32_t format, Work work) {
         case INT8: return work(std::integral_constant<int, INT8>());
         case INT8_GROUP: return work(std::integral_constant<int, INT8_GROUP>());
         case INT8_GROUP_MIN: return work(std::integral_constant<int, INT8_GROUP_MIN>());
-        case INT8_SUPER_GROUP: return work(std::integral_constant<int, INT8_SUPER_GROUP>());
-        case INT8_HALF_SUPER_GROUP: return work(std::integral_constant<int, INT8_HALF_SUPER_GROUP>());
+        case INT8_SUPER_BLOCK: return work(std::integral_constant<int, INT8_SUPER_BLOCK>());
+        case INT8_HALF_SUPER_BLOCK: return work(std::integral_constant<int, INT8_HALF_SUPER_BLOCK>());
         case INT4_GROUP: return work(std::integral_constant<int, INT4_GROUP>());
         case INT4_GROUP_MIN: return work(std::integral_constant<int, INT4_GROUP_MIN>());
-        default: return work(std::integral_constant<int, INT4_SUPER_GROUP>());
+        default: return work(std::integral_constant<int, INT4_SUPER_BLOCK>());
     }
 }
 

@@ -18,6 +18,7 @@ HEAD_BITS = 8.0  # per weight of a quantized LM head
 BLOCK_FORMAT_BITS = {
     "Q4_0": 4.5, "Q4_1": 5.0, "Q4_K": 4.63, "Q5_0": 8.5, "Q5_1": 9.0, "Q5_K": 8.63, "Q6_K": 8.57, "Q8_0": 8.5,
 }  # fmt: skip
+FLOAT_BITS = 32.0
 SCALE_BITS = 0.5  # per weight, for the scales of 4-bit weights
 LOADING_BYTES = 100_000_000  # needed besides the weights while they are loaded
 
@@ -68,7 +69,9 @@ def estimate_weight_bytes(weights: DecoderWeights, quantize: Quantization | None
         if native and is_rounded:
             bits = HEAD_BITS if quantize == "int8" or name == "head.weight" else 4 + SCALE_BITS
         elif native and block_formats is not None:
-            bits = max(BLOCK_FORMAT_BITS.get(block_format, 32.0) for block_format in block_formats)
+            bits = max(BLOCK_FORMAT_BITS.get(block_format, FLOAT_BITS) for block_format in block_formats)
+            if name.endswith("mlp.up.weight") and len(set(block_formats)) > 1:  # `MatrixPacker.can_pack_blocks`
+                bits = FLOAT_BITS
         elif native:
             bits = 8.0 * min(weights.stored_dtype(name).itemsize, weights.dtype.itemsize)
             bits = bits if weights.stored_dtype(name) == torch.bfloat16 else 32.0
