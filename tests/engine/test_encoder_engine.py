@@ -142,7 +142,7 @@ def test_the_library_rejects_what_would_leave_its_arrays(encoders, sequences, me
     ("change", "message"),
     [
         (lambda model: setattr(model, "num_layers", 0), "the number of layers is out of range"),
-        (lambda model: setattr(model, "hidden_size", 33), "must be a multiple of the number of heads"),
+        (lambda model: setattr(model, "num_heads", 5), "must be a multiple of the number of heads"),
         (lambda model: setattr(model, "embed_format", 9), "the embeddings have an unknown format"),
         (lambda model: setattr(model, "embed_scales", model.embed), "8-bit embeddings, and only they, need scales"),
         (lambda model: setattr(model, "position_embed", None), "the layers or the embeddings are missing"),

@@ -40,7 +40,8 @@ def serve(
     kv_cache_gb: Annotated[
         float | None,
         typer.Option(
-            help="KV-cache size in GB. Default: --max-num-seqs full contexts, at most a quarter of the memory.",
+            help="KV-cache size in GB, all of which cached prefixes may use. Default: --max-num-seqs full contexts, at "
+            "most a quarter of the memory; cached prefixes use at most 1/64 of the memory.",
             min=0.001,
         ),
     ] = None,

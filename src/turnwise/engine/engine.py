@@ -45,7 +45,8 @@ class Engine:
         max_num_seqs: maximum number of sequences that run at the same time; further requests wait.
         kv_cache_memory_bytes: size of the KV cache. Default: enough for `max_num_seqs` full contexts (at least eight),
             at most a quarter of the machine's memory; on a CPU, prefixes of earlier requests then take at most a
-            share of it (`memory_budget.max_retained_blocks`), so that memory follows the requests that run.
+            share of it (`memory_budget.max_retained_blocks`), so that memory grows to what the requests that ran at
+            the same time needed, and that share. It is not returned before the engine is closed.
         quantize: quantize the weights to "int8" or "int4"; `make_runner` says where that is not supported.
         enable_speculation: use speculative decoding where it saves time; answers are the same without.
 
