@@ -36,6 +36,7 @@ HELD_OUT = {
     "valid_math.jsonl": "word problems (GSM8K, test split)",
 }
 PROBES = ("golden", "contradiction", "recall", "knowledge")  # independent of the data
+METRICS = ("chrf", "bits_per_byte", "repetition", "perplexity", "bleu", "rouge_l", "length_ratio")
 MAX_TOKENS = 128  # per answer
 COLUMNS = ("base", "tiny", "4-gram", "most similar question's answer")
 
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="dialogues of each set")
     parser.add_argument("--sets", nargs="*", default=list(HELD_OUT), choices=HELD_OUT)
     parser.add_argument("--probes", nargs="*", default=list(PROBES), choices=PROBES)
+    parser.add_argument("--metrics", nargs="+", default=METRICS, help="metrics of the held-out sets")
     parser.add_argument("--out", type=Path, help="file for the tables")
     options = parser.parse_args()
     folder = resolve_model_folder(options.model)
@@ -68,7 +70,7 @@ def main() -> None:
         if options.probes:
             lines += probes(evaluate(model, base, [], load_metrics(options.probes)).scorecard, "base")
             print("\n".join(lines), flush=True)
-        data_metrics = [metric for metric in load_metrics() if metric.NAME not in PROBES]
+        data_metrics = load_metrics(options.metrics)
         for file in options.sets:
             items = islice(read_source(options.data / file), options.limit)
             dialogues = [item for item in items if isinstance(item, Conversation)]
