@@ -164,8 +164,8 @@ def _unpack_rows(parts: Sequence[QuantizedBlocks], rows: NDArray[np.int64]) -> I
     """Rows of a matrix that is stacked from parts in one format; row -1 has scale and minimum 0."""
     blocks_OB = np.zeros((len(rows), parts[0].blocks_OB.shape[1]), np.uint8)
     first_row = 0
-    for part in parts:
-        is_in_part = (first_row <= rows) & (rows < first_row + part.outputs)
-        blocks_OB[is_in_part] = part.blocks_OB[rows[is_in_part] - first_row]
-        first_row += part.outputs
+    for matrix in parts:
+        is_inside = (first_row <= rows) & (rows < first_row + matrix.outputs)
+        blocks_OB[is_inside] = matrix.blocks_OB[rows[is_inside] - first_row]
+        first_row += matrix.outputs
     return unpack_blocks(parts[0].format, blocks_OB)
