@@ -1,11 +1,11 @@
-"""Decoding speed while other processes take cores: the pool that adapts beside fixed numbers of threads, as ratios.
+"""Decode speed while other processes use cores: the adaptive thread pool compared with fixed numbers of threads.
 
-    python benchmarks/busy.py                     the bundled model and a random checkpoint of 19M parameters
+    python benchmarks/busy.py                     the default model and a random checkpoint of 19M parameters
     python benchmarks/busy.py --model FOLDER      this model folder
 
-For 0, 1, ... all cores taken by processes that only compute, it prints decode tokens per second on every fixed number
-of threads and on as many as the pool chooses, and the ratio of the latter to the best of the former. All take turns,
-round by round; figures are totals over rounds. Nothing else may run on the machine.
+For 0, 1, ... all cores busy with processes that only compute, it prints decode tokens per second with every fixed
+number of threads and with the number that the pool chooses, and the ratio of the latter to the best fixed number. The
+settings are measured in rotation; figures are means over rounds. Run it on a quiet machine.
 """
 
 import argparse
@@ -32,62 +32,63 @@ SMALL = DecoderConfig(
     family="qwen2", vocab_size=8192, hidden_size=384, intermediate_size=1024, num_layers=10, num_heads=6,
     num_kv_heads=2, head_dim=64, context_length=4096, qkv_bias=True,
 )  # fmt: skip
-PROMPT = 16
+PROMPT_TOKENS = 16
+ADAPTIVE = 0  # threads: the pool chooses
 
 
-def decode(engine: Engine, chats: int, seconds: float) -> float:
-    """Tokens per second of `chats` sequences that are decoded side by side for a while."""
-    tokens, done = [0] * chats, threading.Semaphore(0)
-    stop = threading.Event()
+def decode_speed(engine: Engine, num_sequences: int, seconds: float) -> float:
+    """Tokens per second of `num_sequences` sequences in one batch, measured for `seconds` after all first tokens."""
+    num_tokens, finished = [0] * num_sequences, threading.Semaphore(0)
 
-    def listener(row: int):
+    def make_listener(index: int):
         def on_event(event: GenerationEvent) -> None:
-            tokens[row] += isinstance(event, TokenEvent)
+            num_tokens[index] += isinstance(event, TokenEvent)
             if event.finish_reason:
-                done.release()
+                finished.release()
 
         return on_event
 
     params = GenerationParams(temperature=0)
-    most = engine.context_length - PROMPT
-    tickets = []
-    for row in range(chats):
-        prompt = tuple(5 + (row * 7 + i * 13) % 1000 for i in range(PROMPT))
-        request = GenerationRequest(prompt, params, most, frozenset())
-        tickets.append(engine.submit(request, listener(row)))
-    while not all(tokens):
+    max_tokens = engine.context_length - PROMPT_TOKENS
+    handles = []
+    for index in range(num_sequences):
+        prompt = tuple(5 + (index * 7 + position * 13) % 1000 for position in range(PROMPT_TOKENS))
+        request = GenerationRequest(prompt, params, max_tokens, frozenset())
+        handles.append(engine.submit(request, make_listener(index)))
+    while not all(num_tokens):
         time.sleep(0.001)
-    before, began = sum(tokens), time.perf_counter()
-    stop.wait(seconds)
-    speed = (sum(tokens) - before) / (time.perf_counter() - began)
-    for ticket in tickets:
-        ticket.cancel()
-    for _ in tickets:
-        done.acquire()
+    start_tokens, start = sum(num_tokens), time.perf_counter()
+    time.sleep(seconds)
+    speed = (sum(num_tokens) - start_tokens) / (time.perf_counter() - start)
+    for handle in handles:
+        handle.cancel()
+    for _ in handles:
+        finished.acquire()
     return speed
 
 
-def measure(engine: Engine, chats: int, cores: int, taken: int, rounds: int, seconds: float) -> None:
-    """Print one line: speeds by number of threads, 0 being the pool's own choice."""
+def measure(engine: Engine, num_sequences: int, cores: int, busy_cores: int, rounds: int, seconds: float) -> None:
+    """Print the speeds by number of threads while `busy_cores` processes compute."""
     runner = engine._runner
     assert isinstance(runner, NativeRunner), "the compiled library is needed"
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(taken)]
+    busy_processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy_cores)]
     speeds: dict[int, list[float]] = defaultdict(list)
     try:
         time.sleep(0.2)
         for _ in range(rounds):
-            for threads in (0, *range(1, cores + 1)):
+            for threads in (ADAPTIVE, *range(1, cores + 1)):
                 runner.set_test_perturbation(threads)
-                speeds[threads].append(decode(engine, chats, seconds))
+                speeds[threads].append(decode_speed(engine, num_sequences, seconds))
     finally:
-        for other in others:
-            other.kill()
-            other.wait()
-    mean = {threads: sum(values) / len(values) for threads, values in speeds.items()}
-    best = max(mean[threads] for threads in mean if threads)
-    fixed = ", ".join(f"{threads}: {mean[threads]:,.0f}" for threads in sorted(mean) if threads)
+        for process in busy_processes:
+            process.kill()
+            process.wait()
+    means = {threads: sum(values) / len(values) for threads, values in speeds.items()}
+    adaptive = means.pop(ADAPTIVE)
+    fixed = ", ".join(f"{threads}: {means[threads]:,.0f}" for threads in sorted(means))
     print(
-        f"  {chats:>2} chats, {taken} cores taken: fixed {fixed}; adaptive {mean[0]:,.0f}, {mean[0] / best:.2f}x",
+        f"  {num_sequences:>2} sequences, {busy_cores} busy cores: fixed {fixed}; adaptive {adaptive:,.0f}, "
+        f"{adaptive / max(means.values()):.2f}x",
         flush=True,
     )
 
@@ -95,28 +96,28 @@ def measure(engine: Engine, chats: int, cores: int, taken: int, rounds: int, sec
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a model folder; default: the bundled model and a random one")
-    parser.add_argument("--chats", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--model", type=Path, help="a model folder; default: the default model and a random one")
+    parser.add_argument("--chats", type=int, nargs="+", default=[1, 8], help="concurrent sequences (default: 1 8)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.4, help="of every measurement")
-    given = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=0.4, help="duration of one measurement (default: 0.4)")
+    args = parser.parse_args()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(cores)
     with tempfile.TemporaryDirectory() as temporary:
-        folders = {given.model.name: given.model} if given.model else {"bundled": resolve_model_folder(None)}
-        if not given.model:
+        folders = {args.model.name: args.model} if args.model else {"default": resolve_model_folder(None)}
+        if not args.model:
             folders["19M"] = Path(temporary)
             checkpoint.save(checkpoint.create(SMALL, seed=0), folders["19M"])
         for name, folder in folders.items():
             engine = Engine(
                 checkpoint.load(folder, dtype=torch.float32).decoder,
-                max_num_seqs=max(given.chats),
+                max_num_seqs=max(args.chats),
                 enable_speculation=False,
             )
             print(f"{name}, tokens per second on {cores} cores", flush=True)
-            for chats in given.chats:
-                for taken in range(cores + 1):
-                    measure(engine, chats, cores, taken, given.rounds, given.seconds)
+            for num_sequences in args.chats:
+                for busy_cores in range(cores + 1):
+                    measure(engine, num_sequences, cores, busy_cores, args.rounds, args.seconds)
             engine.close()
 
 

