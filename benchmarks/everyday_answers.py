@@ -1,6 +1,7 @@
-"""Answers of several models to twenty everyday questions, side by side: everyday_answers.py MODEL [MODEL ...]
+"""Prints the answers of several models to twenty everyday questions: everyday_answers.py MODEL [MODEL ...]
 
-Prints a Markdown section per question (`everyday_questions.yaml`). Answers are greedy, at most 160 tokens, unedited.
+The output is Markdown with a section per question (`everyday_questions.yaml`). Answers are greedy and have at most 160
+tokens.
 """
 
 import argparse
@@ -23,7 +24,7 @@ def conversation(turns: list[str]) -> tuple[Message, ...]:
 
 
 def answers(model: str, questions: list[list[str]]) -> list[str]:
-    """The answer of a model to every question."""
+    """The answers of a model, one per question."""
 
     async def reply_to_all() -> list[str]:
         replies = []
@@ -37,12 +38,12 @@ def answers(model: str, questions: list[list[str]]) -> list[str]:
 
 
 def main() -> None:
-    """Print all answers."""
+    """Print all answers by question."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+")
-    options = parser.parse_args()
+    parser.add_argument("models", nargs="+", help="model folders or names")
+    args = parser.parse_args()
     questions = yaml.safe_load(QUESTIONS.read_text(encoding="utf-8"))
-    by_model = {model: answers(model, questions) for model in options.models}
+    by_model = {model: answers(model, questions) for model in args.models}
     for number, turns in enumerate(questions):
         print(f"**{number + 1}. {' / '.join(turns)}**\n")
         for model, replies in by_model.items():

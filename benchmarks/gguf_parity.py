@@ -2,9 +2,12 @@
 
     python benchmarks/gguf_parity.py FILE.gguf TEXTS --llama-python VENV/bin/python
 
-TEXTS is a file of dialogues or texts. Greedy tokens: `--prompts` prompts of 32 tokens, 32 new tokens each. Perplexity:
-of `--texts` texts of up to 512 tokens. Logits: after the first texts, beside the dequantized weights in float64; with
-quantized activations, as the engine and llama.cpp compute, and with `--dtype float32`.
+TEXTS is a file of dialogues or texts. Dialogues are rendered with the chat template.
+
+Greedy tokens: 32 new tokens for each of `--prompts` prompts. A prompt is the first 16 to 32 tokens of a text; shorter
+texts are skipped. Perplexity: of `--texts` texts of 256 to 512 tokens; longer texts are cut, shorter ones skipped.
+Logits: of the first `--exact` of these texts, relative to the dequantized weights in float64; both with quantized
+activations, as the engine and llama.cpp compute, and with `--dtype float32`.
 """
 
 import argparse
@@ -29,12 +32,12 @@ from turnwise.models.checkpoint import Checkpoint
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
-PROMPT, NEW, TEXT = 32, 32, 512
+PROMPT_TOKENS, NEW_TOKENS, TEXT_TOKENS = 32, 32, 512  # maximum for prompts and texts; the minimum is half of it
 SIDE = Path(__file__).parent / "sides" / "llama_cpp_answers.py"
 
 
 def token_texts(path: Path, tokenizer: Tokenizer, count: int, length: int) -> list[list[int]]:
-    """The first tokens of texts that have at least `length` // 2 of them."""
+    """Token ids of the first `count` texts with at least `length // 2` tokens, each cut to `length` tokens."""
     renderer = Renderer.from_tokenizer(tokenizer)
     items = read_source(path)
     encoded = (
@@ -45,89 +48,100 @@ def token_texts(path: Path, tokenizer: Tokenizer, count: int, length: int) -> li
 
 
 class Session:
-    """One sequence at a time on a runner."""
+    """A runner with KV blocks for one sequence at a time."""
 
     def __init__(self, weights: Checkpoint, threads: int) -> None:
-        self.runner = NativeRunner(weights, blocks_for(TEXT + NEW + 1), threads)
-        self.blocks = array("i", range(blocks_for(TEXT + NEW + 1)))
+        self.runner = NativeRunner(weights, blocks_for(TEXT_TOKENS + NEW_TOKENS + 1), threads)
+        self.blocks = array("i", range(blocks_for(TEXT_TOKENS + NEW_TOKENS + 1)))
 
     def logits(self, ids: list[int], start: int = 0) -> torch.Tensor:
-        """Logits after each of the ids, `(T, V)`; `start` tokens were computed before."""
+        """Logits after each of the ids, `(T, V)`; the first `start` tokens of the sequence are in the KV cache."""
         return self.runner.forward([BatchEntry(self.blocks, start, ids, len(ids))])
 
     def answer(self, prompt: list[int]) -> list[int]:
-        """Greedy tokens."""
+        """The first `NEW_TOKENS` greedy tokens after a prompt."""
         answer = [int(self.logits(prompt)[-1].argmax())]
-        while len(answer) < NEW:
+        while len(answer) < NEW_TOKENS:
             answer.append(int(self.logits(answer[-1:], len(prompt) + len(answer) - 1)[-1].argmax()))
         return answer
 
 
 def loss(logits: torch.Tensor, text: list[int]) -> float:
-    """Sum of negative log-probabilities of a text after its first token."""
+    """Sum of the negative log-probabilities of a text's tokens, without the first one."""
     log_probs = logits[:-1].double().log_softmax(-1)
     return -float(log_probs.gather(1, torch.tensor(text[1:])[:, None]).sum())
 
 
 def mean_error(actual: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
-    """Norm of the difference by the norm of the expected logits, a mean over texts."""
-    pairs = zip(actual, expected, strict=False)  # the first texts have expected logits
+    """Norm of the difference relative to the norm of the expected logits, mean over texts."""
+    pairs = zip(actual, expected, strict=False)  # only the first texts have expected logits
     return float(np.mean([float((a.double() - e).norm() / e.norm()) for a, e in pairs]))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("texts_file", type=Path, metavar="TEXTS")
-    parser.add_argument("--llama-python", type=Path)
-    parser.add_argument("--prompts", type=int, default=200)
-    parser.add_argument("--texts", type=int, default=40)
-    parser.add_argument("--exact", type=int, default=5, help="texts whose logits are compared with float64")
+    parser.add_argument("file", type=Path, help="a GGUF file")
+    parser.add_argument("texts_file", type=Path, metavar="TEXTS", help="a file of dialogues or texts")
+    parser.add_argument("--llama-python", type=Path, help="a Python with llama-cpp-python; default: no comparison")
+    parser.add_argument("--prompts", type=int, default=200, help="number of prompts (default: 200)")
+    parser.add_argument("--texts", type=int, default=40, help="number of texts for the perplexity (default: 40)")
+    parser.add_argument(
+        "--exact", type=int, default=5, help="texts whose logits are compared with float64 (default: 5)"
+    )
     parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    folder = resolve_model_folder(str(options.file))
+    args = parser.parse_args()
+    folder = resolve_model_folder(str(args.file))
     tokenizer = Tokenizer.load(folder)
-    prompts = token_texts(options.texts_file, tokenizer, options.prompts, PROMPT)
-    texts = token_texts(options.texts_file, tokenizer, options.texts, TEXT)
-    session = Session(Checkpoint(folder, dtype=torch.float32), options.threads)
+    prompts = token_texts(args.texts_file, tokenizer, args.prompts, PROMPT_TOKENS)
+    texts = token_texts(args.texts_file, tokenizer, args.texts, TEXT_TOKENS)
+    session = Session(Checkpoint(folder, dtype=torch.float32), args.threads)
     answers = [session.answer(prompt) for prompt in prompts]
     text_logits = [session.logits(text) for text in texts]
     losses = [loss(logits, text) for logits, text in zip(text_logits, texts, strict=True)]
     num_tokens = sum(len(text) - 1 for text in texts)
-    print(f"{options.file.name}: {len(prompts)} prompts, {len(texts)} texts, {num_tokens:,} tokens")
+    print(f"{args.file.name}: {len(prompts)} prompts, {len(texts)} texts, {num_tokens:,} tokens")
     exact_logits: list[torch.Tensor] = []
-    if options.exact:
+    if args.exact:
         exact = Checkpoint(folder, dtype=torch.float64, dequantize=True).decoder()
         with torch.inference_mode():
-            exact_logits = [exact.logits(exact(torch.tensor([text]))[0]) for text in texts[: options.exact]]
-        floats = Session(Checkpoint(folder, dtype=torch.float32, dequantize=True), options.threads)
-        error = mean_error([floats.logits(text) for text in texts[: options.exact]], exact_logits)
-        print(f"logits beside float64: {error:.1e} with float32")
-        print(f"logits beside float64: {mean_error(text_logits, exact_logits):.1e} as stored, with int8 activations")
-    if options.llama_python is None:
+            exact_logits = [exact.logits(exact(torch.tensor([text]))[0]) for text in texts[: args.exact]]
+        dequantized = Session(Checkpoint(folder, dtype=torch.float32, dequantize=True), args.threads)
+        error = mean_error([dequantized.logits(text) for text in texts[: args.exact]], exact_logits)
+        print(f"error of the logits relative to float64: {error:.1e} with float32")
+        error = mean_error(text_logits, exact_logits)
+        print(f"error of the logits relative to float64: {error:.1e} as stored, with int8 activations")
+    if args.llama_python is None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         logits_file = f"{temporary}/logits.npz"
-        given = {"prompts": prompts, "texts": texts, "new": NEW, "num_exact": options.exact, "logits_file": logits_file}
-        command = [str(options.llama_python), str(SIDE), str(options.file), str(options.threads)]
-        output = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=True).stdout
-        theirs = json.loads(output)
-        stored = np.load(logits_file)
-        their_logits = [torch.from_numpy(stored[name]) for name in stored.files]
+        job = {
+            "prompts": prompts, "texts": texts, "new": NEW_TOKENS, "num_exact": args.exact, "logits_file": logits_file,
+        }  # fmt: skip
+        command = [str(args.llama_python), str(SIDE), str(args.file), str(args.threads)]
+        output = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=True).stdout
+        llama_cpp = json.loads(output)
+        arrays = np.load(logits_file)
+        llama_cpp_logits = [torch.from_numpy(arrays[name]) for name in arrays.files]
     if exact_logits:
-        print(f"logits beside float64: {mean_error(their_logits, exact_logits):.1e} in llama.cpp")
-    pairs = list(zip(answers, theirs["answers"], strict=True))
-    first = np.mean([mine[0] == other[0] for mine, other in pairs])
-    same = np.mean([mine == other for mine, other in pairs])
-    print(f"greedy: {first:.1%} of first tokens, {same:.1%} of answers of {NEW} tokens equal llama.cpp's")
-    tops = [logits.argmax(-1).tolist() for logits in text_logits]
-    equal = [
-        a == b for mine, other in zip(tops, theirs["top_ids"], strict=True) for a, b in zip(mine, other, strict=True)
+        error = mean_error(llama_cpp_logits, exact_logits)
+        print(f"error of the logits relative to float64: {error:.1e} in llama.cpp")
+    answer_pairs = list(zip(answers, llama_cpp["answers"], strict=True))
+    equal_first = np.mean([ours[0] == theirs[0] for ours, theirs in answer_pairs])
+    equal_answers = np.mean([ours == theirs for ours, theirs in answer_pairs])
+    print(f"greedy: {equal_first:.1%} of first tokens, {equal_answers:.1%} of answers of {NEW_TOKENS} tokens equal "
+          "llama.cpp's")  # fmt: skip
+    top_ids = [logits.argmax(-1).tolist() for logits in text_logits]
+    is_equal = [
+        our_id == their_id
+        for ours, theirs in zip(top_ids, llama_cpp["top_ids"], strict=True)
+        for our_id, their_id in zip(ours, theirs, strict=True)
     ]
-    print(f"most likely token after each token of the texts: {np.mean(equal):.1%} equal llama.cpp's")
-    ours, other = np.exp(sum(losses) / num_tokens), np.exp(sum(theirs["losses"]) / num_tokens)
-    print(f"perplexity: Turnwise {ours:.4f}, llama.cpp {other:.4f}, {ours / other - 1:+.3%}")
+    print(f"most likely token after each token of the texts: {np.mean(is_equal):.1%} equal llama.cpp's")
+    perplexity = np.exp(sum(losses) / num_tokens)
+    llama_cpp_perplexity = np.exp(sum(llama_cpp["losses"]) / num_tokens)
+    print(f"perplexity: Turnwise {perplexity:.4f}, llama.cpp {llama_cpp_perplexity:.4f}, "
+          f"{perplexity / llama_cpp_perplexity - 1:+.3%}")  # fmt: skip
 
 
 if __name__ == "__main__":

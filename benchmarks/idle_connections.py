@@ -1,9 +1,9 @@
-"""Whether connections that are idle for a while lose requests: 300 requests at pauses of 1 to 65 s, through a delay.
+"""Counts requests lost on idle connections: 300 requests with pauses of 1 to 65 s, through a relay with latency.
 
     python benchmarks/idle_connections.py [--keep-alive SECONDS]
 
-Between client and server is a relay that passes everything on 50 ms later in each direction, as a distant network does.
-A server that closes an idle connection just as the client sends its next request loses that request.
+A relay between client and server adds 50 ms in each direction, like a remote network. A server that closes an idle
+connection while the next request is on its way loses that request.
 """
 
 import argparse
@@ -16,26 +16,27 @@ from turnwise.server.app import create_app
 from turnwise.server.uvicorn_server import KEEP_ALIVE_SECONDS
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
-REQUESTS, DELAY = 300, 0.05
+NUM_REQUESTS = 300
+LATENCY = 0.05  # seconds in each direction
 PAUSES = [1, 2, 4.9, 4.95, 5, 5.05, 5.1, 10, 15, 30, 60, 65]
 
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on what comes, later."""
+    """Copy a stream with latency."""
     loop = asyncio.get_running_loop()
 
     def close() -> None:
         writer.close()
 
     while data := await reader.read(65536):
-        loop.call_later(DELAY, writer.write, data)
-    loop.call_later(DELAY, close)
+        loop.call_later(LATENCY, writer.write, data)
+    loop.call_later(LATENCY, close)
 
 
 async def client(url: str, pauses: list[float]) -> list[str]:
-    """The errors of one client's requests, one before each pause and one after the last."""
+    """Send a request, and one more after each pause, over one connection; returns the errors."""
     errors = []
-    limits = httpx.Limits(keepalive_expiry=None)  # a client that trusts the server to keep it
+    limits = httpx.Limits(keepalive_expiry=None)  # the client never closes the connection itself
     async with httpx.AsyncClient(limits=limits, timeout=30) as http:
         for pause in [0.0, *pauses]:
             await asyncio.sleep(pause)
@@ -47,21 +48,21 @@ async def client(url: str, pauses: list[float]) -> list[str]:
 
 
 async def measure(url: str) -> None:
-    """Send all requests through the relay and print what failed."""
+    """Send all requests through the relay and print the errors."""
     host, port = url.removeprefix("http://").split(":")
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(relay(reader, far_writer), relay(far_reader, writer), return_exceptions=True)
+        server_reader, server_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(relay(reader, server_writer), relay(server_reader, writer), return_exceptions=True)
 
-    # Relays that are left at the end are cancelled, which is nothing to report.
+    # Relays that still run at the end are cancelled; asyncio would report each of them.
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    async with await asyncio.start_server(connect, "127.0.0.1", 0) as between:
-        address = f"http://127.0.0.1:{between.sockets[0].getsockname()[1]}"
-        chance = random.Random(0)
-        clients = [[pause + chance.uniform(-0.01, 0.01)] for pause in PAUSES * 13][: REQUESTS // 2]
-        found = await asyncio.gather(*(client(address, pauses) for pauses in clients))
-    errors = [error for errors in found for error in errors]
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as relay_server:
+        address = f"http://127.0.0.1:{relay_server.sockets[0].getsockname()[1]}"
+        rng = random.Random(0)
+        clients = [[pause + rng.uniform(-0.01, 0.01)] for pause in PAUSES * 13][: NUM_REQUESTS // 2]
+        errors_by_client = await asyncio.gather(*(client(address, pauses) for pauses in clients))
+    errors = [error for client_errors in errors_by_client for error in client_errors]
     print(f"{sum(len(pauses) + 1 for pauses in clients)} requests, {len(errors)} failed")
     for error in sorted(set(errors)):
         print(f"  {errors.count(error)} × {error}")
@@ -70,7 +71,12 @@ async def measure(url: str) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep-alive", type=float, default=KEEP_ALIVE_SECONDS, help="Seconds, as of the server.")
+    parser.add_argument(
+        "--keep-alive",
+        type=float,
+        default=KEEP_ALIVE_SECONDS,
+        help="seconds after which the server closes idle connections",
+    )
     app = create_app({"scripted": ScriptedChatService()}, default="scripted")
     with serve_in_thread(app, keep_alive=parser.parse_args().keep_alive) as url:
         asyncio.run(measure(url))

@@ -1,6 +1,6 @@
-"""Short questions with one right answer, and prompts with many: what sampling settings are compared on.
+"""Short questions with one correct answer, and prompts with many possible answers, for comparing sampling settings.
 
-Written for this project. A reply is right where the pattern occurs in it; case is ignored.
+Written for this project. A reply is correct if the pattern occurs in it, regardless of case.
 """
 
 QUESTIONS: tuple[tuple[str, str], ...] = (

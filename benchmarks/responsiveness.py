@@ -1,10 +1,10 @@
-"""What one client with a huge request does to the others of a server, as figures.
+"""Delay of a server's other clients while one client sends a very large request.
 
     python benchmarks/responsiveness.py [MODEL]
 
-A server answers one endless stream; meanwhile another client sends requests of up to 3.9 MB, and `/health` is asked
-20 times a second. Printed for every request: its status and duration, the longest gap between two events of the
-stream, and the slowest `/health`.
+A server sends one endless stream while another client sends requests of up to 3.9 MB, and `/health` is requested 20
+times a second. For every request it prints the status, the duration, the longest gap between two events of the stream,
+and the slowest `/health`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 import httpx
 
 SIZE = 3_900_000
-REST = 1.0  # seconds between two requests
+PAUSE = 1.0  # seconds after each request that still count
 
 
 def chat(content: str) -> dict[str, object]:
@@ -29,13 +29,13 @@ def chat(content: str) -> dict[str, object]:
 
 
 def words(size: int) -> str:
-    """English of so many characters."""
+    """English text of about `size` characters."""
     sentence = "The quick brown fox jumps over the lazy dog. "
     return sentence * (size // len(sentence))
 
 
 REQUESTS: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "nothing": ("/tokenize", lambda: json.dumps({"prompt": "a"}).encode()),
+    "minimal request": ("/tokenize", lambda: json.dumps({"prompt": "a"}).encode()),
     "chat, 1 MB of one letter": ("/v1/chat/completions", lambda: json.dumps(chat("a" * 1_000_000)).encode()),
     "chat, 3.9 MB of one letter": ("/v1/chat/completions", lambda: json.dumps(chat("a" * SIZE)).encode()),
     "chat, 3.9 MB of words": ("/v1/chat/completions", lambda: json.dumps(chat(words(SIZE))).encode()),
@@ -63,7 +63,7 @@ REQUESTS: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 @contextmanager
 def server(model: str | None) -> Iterator[str]:
-    """A server as a process of its own, and its address."""
+    """Start a server in its own process; yield its address."""
     arguments = [*([model] if model else []), "--port", "0", "--no-web", "--store", "none"]
     with subprocess.Popen(
         [sys.executable, "-m", "turnwise", "serve", *arguments],
@@ -74,72 +74,77 @@ def server(model: str | None) -> Iterator[str]:
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                if found := re.search(r"http://\S+", line):
-                    yield found[0]
+                if match := re.search(r"http://\S+", line):
+                    yield match[0]
                     return
             raise SystemExit("The server did not start.")
         finally:
             process.terminate()
 
 
-class Bystander:
-    """One thread that measures how long each of its steps takes."""
+class GapMonitor:
+    """Iterates in its own thread and measures the time between two items.
 
-    def __init__(self, step: Iterator[None]) -> None:
+    Attributes:
+        longest: longest gap in seconds; may be reset.
+    """
+
+    def __init__(self, items: Iterator[None]) -> None:
         self.longest = 0.0
-        self._step = step
+        self._items = items
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        before = time.perf_counter()
-        for _ in self._step:
+        previous = time.perf_counter()
+        for _ in self._items:
             now = time.perf_counter()
-            self.longest = max(self.longest, now - before)
-            before = now
+            self.longest = max(self.longest, now - previous)
+            previous = now
 
 
 def events(url: str) -> Iterator[None]:
-    """The events of streams that follow each other; a new one is no gap."""
+    """Yield at every event of an endless series of streams."""
     body = {**chat("Tell me a long story."), "max_tokens": 500, "ignore_eos": True, "stream": True}
     with httpx.Client(timeout=120) as client:
         while True:
-            with client.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
-                for _ in answer.iter_raw():
+            with client.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+                for _ in response.iter_raw():
                     yield
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="A model folder; left out: the bundled model.")
+    parser.add_argument("model", nargs="?", help="a model folder; default: the default model")
     with (
         server(parser.parse_args().model) as url,
         httpx.Client(timeout=120) as client,
-        httpx.Client(timeout=120, headers={"Content-Type": "application/json"}) as other,
+        httpx.Client(timeout=120, headers={"Content-Type": "application/json"}) as large_client,
     ):
-        for each in (client, other):  # the first use of a client takes long in this process, not in the server
-            each.get(f"{url}/health")
-        stream = Bystander(events(url))
+        for http in (client, large_client):  # the first use of a client is slow in this process, not in the server
+            http.get(f"{url}/health")
+        stream = GapMonitor(events(url))
         time.sleep(3)
-        print(f"{'request':30} {'status':>6} {'took':>8} {'longest gap':>12} {'/health':>9}", flush=True)
+        print(f"{'request':30} {'status':>6} {'time':>8} {'longest gap':>12} {'/health':>9}", flush=True)
         for name, (path, body) in REQUESTS.items():
-            content, slowest, answers = body(), 0.0, []
+            content, slowest_health, responses = body(), 0.0, []
             stream.longest = 0.0
 
-            def send(path: str = path, content: bytes = content, answers: list[httpx.Response] = answers) -> None:
-                answers.append(other.post(url + path, content=content))
+            def send(path: str = path, content: bytes = content, responses: list[httpx.Response] = responses) -> None:
+                responses.append(large_client.post(url + path, content=content))
 
-            began, sender = time.perf_counter(), threading.Thread(target=send)
+            start, sender = time.perf_counter(), threading.Thread(target=send)
             sender.start()
-            took = 0.0
-            while sender.is_alive() or time.perf_counter() - began < took + REST:
-                took = took if not sender.is_alive() else time.perf_counter() - began
-                before = time.perf_counter()
+            duration = 0.0
+            while sender.is_alive() or time.perf_counter() - start < duration + PAUSE:
+                if sender.is_alive():
+                    duration = time.perf_counter() - start
+                health_start = time.perf_counter()
                 client.get(f"{url}/health")
-                slowest = max(slowest, time.perf_counter() - before)
+                slowest_health = max(slowest_health, time.perf_counter() - health_start)
                 time.sleep(0.05)
-            figures = f"{took:6.2f} s {stream.longest * 1000:9.0f} ms {slowest * 1000:6.0f} ms"
-            print(f"{name:30} {answers[0].status_code:6} {figures}", flush=True)
+            figures = f"{duration:6.2f} s {stream.longest * 1000:9.0f} ms {slowest_health * 1000:6.0f} ms"
+            print(f"{name:30} {responses[0].status_code:6} {figures}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Which sampling settings answer well where a model's own configuration says nothing.
+"""Compares sampling settings as defaults for models whose `generation_config.json` has none.
 
     python benchmarks/sampling_defaults.py FOLDER                 a grid of settings
     python benchmarks/sampling_defaults.py FOLDER --seeds 2 --quantize int4
 
-Asks the questions of `questions.py` with several seeds and counts right answers, with a 95 % interval (Wilson); asks
-the open prompts and reports how varied the answers are: the share of distinct word pairs over all seeds of a prompt.
+Sends the questions of `questions.py` with several seeds and counts correct answers, with a 95 % interval (Wilson). For
+the open prompts it reports distinct-2: the share of distinct word pairs in the answers to a prompt, over all seeds.
 """
 
 import argparse
@@ -38,8 +38,10 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
 }
 
 
-async def ask(service: ChatService, prompts: Sequence[str], seeds: int, sampling: dict[str, Any]) -> list[list[str]]:
-    """The answers to each prompt, one per seed."""
+async def generate(
+    service: ChatService, prompts: Sequence[str], num_seeds: int, sampling: dict[str, Any]
+) -> list[list[str]]:
+    """Answers by prompt and seed."""
     slots = asyncio.Semaphore(32)
 
     async def answer(prompt: str, seed: int) -> str:
@@ -47,12 +49,12 @@ async def ask(service: ChatService, prompts: Sequence[str], seeds: int, sampling
             request = ChatRequest((Message("user", prompt),), {**sampling, "max_tokens": MAX_TOKENS, "seed": seed})
             return (await service.reply(request)).choices[0].text
 
-    flat = await asyncio.gather(*(answer(prompt, seed) for prompt in prompts for seed in range(seeds)))
-    return [flat[i : i + seeds] for i in range(0, len(flat), seeds)]
+    answers = await asyncio.gather(*(answer(prompt, seed) for prompt in prompts for seed in range(num_seeds)))
+    return [answers[i : i + num_seeds] for i in range(0, len(answers), num_seeds)]
 
 
 def distinct_pairs(answers: Sequence[str]) -> float:
-    """Distinct-2 over several answers to one prompt (Li et al. 2016)."""
+    """Distinct-2 of several answers to one prompt (Li et al. 2016)."""
     pairs = [pair for words in map(str.split, map(str.lower, answers)) for pair in itertools.pairwise(words)]
     return len(set(pairs)) / len(pairs) if pairs else 0.0
 
@@ -63,25 +65,26 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--quantize", choices=["int8", "int4"])
-    arguments = parser.parse_args()
-    print(f"| settings | right of {len(QUESTIONS) * arguments.seeds} | 95 % interval | distinct pairs | seconds |")
+    args = parser.parse_args()
+    print(f"| settings | right of {len(QUESTIONS) * args.seeds} | 95 % interval | distinct pairs | seconds |")
     print("| --- | --- | --- | --- | --- |")
-    with open_chat_service(arguments.folder, quantize=arguments.quantize, max_num_seqs=32) as service:
+    with open_chat_service(args.folder, quantize=args.quantize, max_num_seqs=32) as service:
         for name, sampling in SETTINGS.items():
             start = time.monotonic()
-            asked = asyncio.run(ask(service, [question for question, _ in QUESTIONS], arguments.seeds, sampling))
-            right = sum(
+            questions = [question for question, _ in QUESTIONS]
+            answers = asyncio.run(generate(service, questions, args.seeds, sampling))
+            correct = sum(
                 re.search(pattern, text, re.IGNORECASE) is not None
-                for (_, pattern), texts in zip(QUESTIONS, asked, strict=True)
+                for (_, pattern), texts in zip(QUESTIONS, answers, strict=True)
                 for text in texts
             )
-            total = len(QUESTIONS) * arguments.seeds
-            interval = binomtest(right, total).proportion_ci(method="wilson")
-            opened = asyncio.run(ask(service, OPEN_PROMPTS, arguments.seeds, sampling))
-            varied = sum(map(distinct_pairs, opened)) / len(opened)
+            total = len(QUESTIONS) * args.seeds
+            interval = binomtest(correct, total).proportion_ci(method="wilson")
+            open_answers = asyncio.run(generate(service, OPEN_PROMPTS, args.seeds, sampling))
+            distinct_2 = sum(map(distinct_pairs, open_answers)) / len(open_answers)
             print(
-                f"| {name} | {right} ({right / total:.0%}) | {interval.low:.0%} to {interval.high:.0%} | {varied:.2f} "
-                f"| {time.monotonic() - start:.0f} |",
+                f"| {name} | {correct} ({correct / total:.0%}) | {interval.low:.0%} to {interval.high:.0%} "
+                f"| {distinct_2:.2f} | {time.monotonic() - start:.0f} |",
                 flush=True,
             )
 

@@ -1,10 +1,11 @@
-"""What training makes of dialogues that are longer than a row: how much is learned without its context.
+"""Truncation of dialogues that are longer than the sequence length of training.
 
     python benchmarks/truncation.py DATA... [--model box] [--max-seq-len 512]
 
-For every file or folder: the row length that training chooses, the share of dialogues that are shortened, and the share
-of learned tokens whose piece does not begin as a dialogue that could be served (system messages, then a user turn) or
-whose question is missing. The last figure should be 0.
+For every file or folder it prints the sequence length that training chooses, the share of dialogues that are truncated,
+and shares of the reply tokens: those trained on in later windows of a dialogue, those without a valid context, and
+those not trained on. A context is valid if the window starts like a dialogue that could be served (system messages,
+then a user turn) and contains the question. The share without a valid context should be 0.
 """
 
 import argparse
@@ -24,79 +25,87 @@ from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import parse_recipe
 
+SYSTEM_ROLES = ("system", "developer")
 
-def exchanges(messages: tuple[Message, ...]) -> list[list[Message]]:
-    """The dialogue's exchanges, each from one user's turn to the next; system messages belong to none."""
-    found: list[list[Message]] = []
+
+def split_exchanges(messages: tuple[Message, ...]) -> list[list[Message]]:
+    """The exchanges of a dialogue, each from one user message to the next, without system messages."""
+    exchanges: list[list[Message]] = []
     for message in messages:
-        if message.role in ("system", "developer"):
+        if message.role in SYSTEM_ROLES:
             continue
-        if message.role == "user" or not found:
-            found.append([])
-        found[-1].append(message)
-    return found
+        if message.role == "user" or not exchanges:
+            exchanges.append([])
+        exchanges[-1].append(message)
+    return exchanges
 
 
-def openings(messages: tuple[Message, ...], renderer: Renderer) -> list[list[int]]:
-    """The ids that a piece may begin with: the system messages and one exchange up to its first reply."""
-    head = [message for message in messages if message.role in ("system", "developer")]
-    found = []
-    for exchange in exchanges(messages):
-        asked = exchange[: next((i for i, m in enumerate(exchange) if m.role == "assistant"), len(exchange))]
-        found.append(renderer.render([*head, *asked]).ids)
-    return found
+def valid_prefixes(messages: tuple[Message, ...], renderer: Renderer) -> list[list[int]]:
+    """Token ids that a window may start with: system messages, then the messages of one exchange before its reply."""
+    system = [message for message in messages if message.role in SYSTEM_ROLES]
+    prefixes = []
+    for exchange in split_exchanges(messages):
+        end = next((i for i, message in enumerate(exchange) if message.role == "assistant"), len(exchange))
+        prefixes.append(renderer.render([*system, *exchange[:end]]).ids)
+    return prefixes
 
 
 def measure(path: Path, model: str, max_seq_len: int | None) -> str:
-    """A line about one data set."""
+    """Truncate all dialogues of a data set as `sft` does; return a line with the measurements."""
     values = {"model": {"from": model}, "data": {"train": str(path)}, "out": "none"}
     recipe = parse_recipe(
         {**values, "training": {"max_seq_len": max_seq_len} if max_seq_len else {}}, origin="benchmark"
     )
     base = load_base_model(recipe)
     length = with_max_seq_len(recipe, base.renderer, base.model).training.resolved_max_seq_len
-    frame, objective = (
-        ExampleContext(base.renderer, length, base.model.decoder_start_ids),
-        OBJECTIVES.parse_plugin("sft"),
-    )
-    dialogues = learned = later = wrong = 0
+    context = ExampleContext(base.renderer, length, base.model.decoder_start_ids)
+    objective = OBJECTIVES.parse_plugin("sft")
+    num_dialogues = num_trained = num_in_later_windows = num_without_context = 0
     for item in DataSource(path, skip_bad_rows=True):
         if not isinstance(item, Conversation):
             continue
         item = replace(item, rejected=())
         try:
-            pieces = list(objective.examples(item, frame))
+            windows = list(objective.examples(item, context))
         except UserError:
             continue
-        dialogues += 1
-        known = openings(item.messages, base.renderer) if len(pieces) > 1 or frame.truncation.dialogues else []
-        for piece in pieces:
-            count = int(piece.target_mask.sum())
-            learned += count
-            if not known:
+        num_dialogues += 1
+        may_be_truncated = len(windows) > 1 or context.truncation.dialogues
+        prefixes = valid_prefixes(item.messages, base.renderer) if may_be_truncated else []
+        for window in windows:
+            num_targets = int(window.target_mask.sum())
+            num_trained += num_targets
+            if not prefixes:
                 continue
-            first = int(np.argmax(piece.target_mask)) + 1
-            begins = [ids for ids in known if piece.ids[: len(ids)].tolist() == ids and len(ids) <= first]
-            later += count if begins and begins[0] != known[0] else 0
-            wrong += 0 if begins else count
-    lost = frame.truncation
+            reply_start = int(np.argmax(window.target_mask)) + 1
+            matches = [ids for ids in prefixes if window.ids[: len(ids)].tolist() == ids and len(ids) <= reply_start]
+            if not matches:
+                num_without_context += num_targets
+            elif matches[0] != prefixes[0]:
+                num_in_later_windows += num_targets
+    truncation = context.truncation
     return "  ".join(
         (
-            f"{path.parent.name:16} rows of {length:5,}",
-            f"{dialogues:6,} dialogues, {lost.dialogues / max(1, dialogues):5.1%} shortened",
-            f"learned in later pieces {later / max(1, learned):5.1%}",
-            f"without valid context {wrong / max(1, learned):.2%}",
-            f"not learned {lost.tokens / max(1, learned + lost.tokens):.2%}",
+            f"{path.parent.name:16} sequence length {length:5,}",
+            f"{num_dialogues:6,} dialogues, {truncation.dialogues / max(1, num_dialogues):5.1%} truncated",
+            f"trained on in later windows {num_in_later_windows / max(1, num_trained):5.1%}",
+            f"without valid context {num_without_context / max(1, num_trained):.2%}",
+            f"not trained on {truncation.tokens / max(1, num_trained + truncation.tokens):.2%}",
         )
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print one line per data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="+")
-    parser.add_argument("--model", default="box")
-    parser.add_argument("--max-seq-len", type=int)
-    given = parser.parse_args()
-    folder = str(resolve_model_folder(None if given.model == "box" else given.model))
-    for path in given.data:
-        print(measure(path, folder, given.max_seq_len), flush=True)
+    parser.add_argument("data", type=Path, nargs="+", help="files or folders of dialogues")
+    parser.add_argument("--model", default="box", help='a model folder; default, also as "box": the default model')
+    parser.add_argument("--max-seq-len", type=int, help="default: as training chooses")
+    args = parser.parse_args()
+    folder = str(resolve_model_folder(None if args.model == "box" else args.model))
+    for path in args.data:
+        print(measure(path, folder, args.max_seq_len), flush=True)
+
+
+if __name__ == "__main__":
+    main()

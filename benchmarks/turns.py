@@ -1,10 +1,10 @@
-"""Time to the first token, turn by turn, with what was read before and without.
+"""Time to the first token at every turn of a conversation, with and without the prefix cache.
 
-    python benchmarks/turns.py                    the model in the box
+    python benchmarks/turns.py                    the default model
     python benchmarks/turns.py FOLDER --turns 8 --rounds 7
 
-A conversation grows by a question and an answer of fixed lengths with every turn. With the prefix cache a turn reads
-what is new; without it (every turn in a scope of its own) it reads everything again. Medians over rounds.
+Every turn adds a question and an answer of fixed lengths. With the prefix cache, a turn computes only its new tokens.
+Without it (every turn has its own scope), it computes the complete prompt. Figures are medians over rounds.
 """
 
 import argparse
@@ -21,66 +21,71 @@ from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
 
-QUESTION, ANSWER = 40, 40
+QUESTION_TOKENS, ANSWER_TOKENS = 40, 40
 GREEDY = GenerationParams(temperature=0)
 
 
-def answer(engine: Engine, ids: list[int], scope: str) -> tuple[float, list[int]]:
-    """Seconds to the first token, and all tokens."""
-    said: list[int] = []
-    first, done = [0.0], threading.Event()
+def generate(engine: Engine, prompt: list[int], scope: str) -> tuple[float, list[int]]:
+    """Seconds to the first token, and the tokens of the answer."""
+    answer: list[int] = []
+    token_times: list[float] = []
+    finished = threading.Event()
 
     def on_event(event: GenerationEvent) -> None:
         if isinstance(event, TokenEvent):
-            first[0] = first[0] or time.perf_counter()
-            said.append(event.token_id)
+            token_times.append(time.perf_counter())
+            answer.append(event.token_id)
         if event.finish_reason:
-            done.set()
+            finished.set()
 
     start = time.perf_counter()
-    engine.submit(GenerationRequest(tuple(ids), GREEDY, ANSWER, frozenset(), scope=scope), on_event)
-    done.wait()
-    return first[0] - start, said
+    engine.submit(GenerationRequest(tuple(prompt), GREEDY, ANSWER_TOKENS, frozenset(), scope=scope), on_event)
+    finished.wait()
+    return token_times[0] - start, answer
 
 
-def conversation(engine: Engine, vocab: int, turns: int, system: int, name: str, *, shared: bool) -> list[float]:
-    """Seconds to the first token of every turn."""
-    ids = [7 + place % (vocab - 7) for place in range(system)]
-    found = []
+def measure_conversation(
+    engine: Engine, vocab_size: int, turns: int, system_tokens: int, name: str, *, use_cache: bool
+) -> list[float]:
+    """Seconds to the first token of every turn of a conversation with this unique name."""
+    prompt = [7 + position % (vocab_size - 7) for position in range(system_tokens)]
+    times = []
     for turn in range(turns):
-        ids += [5 + (turn * 31 + place * 7) % (vocab - 5) for place in range(QUESTION)]
-        took, said = answer(engine, ids, name if shared else f"{name} {turn}")
-        found.append(took)
-        ids += said
-    return found
+        prompt += [5 + (turn * 31 + position * 7) % (vocab_size - 5) for position in range(QUESTION_TOKENS)]
+        seconds, answer = generate(engine, prompt, name if use_cache else f"{name} {turn}")
+        times.append(seconds)
+        prompt += answer
+    return times
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="a model folder; left out: the model in the box")
+    parser.add_argument("model", nargs="?", help="a model folder; default: the default model")
     parser.add_argument("--turns", type=int, default=8)
-    parser.add_argument("--system", type=int, default=0, help="tokens of instructions before the first turn")
+    parser.add_argument("--system", type=int, default=0, help="tokens of a system prompt (default: 0)")
     parser.add_argument("--rounds", type=int, default=7)
-    given = parser.parse_args()
-    decoder = checkpoint.load(Path(resolve_model_folder(given.model)), dtype=torch.float32).decoder
+    args = parser.parse_args()
+    decoder = checkpoint.load(Path(resolve_model_folder(args.model)), dtype=torch.float32).decoder
+    vocab_size = decoder.config.vocab_size
     engine = Engine(decoder, max_num_seqs=2)
-    rounds: dict[bool, list[list[float]]] = {True: [], False: []}
-    for number in range(given.rounds + 1):
-        for shared in (True, False):
-            name, vocab = f"{number} {shared}", decoder.config.vocab_size
-            found = conversation(engine, vocab, given.turns, given.system, name, shared=shared)
-            if number:  # the first one warms up
-                rounds[shared].append(found)
+    rounds: dict[bool, list[list[float]]] = {True: [], False: []}  # by `use_cache`
+    for number in range(args.rounds + 1):
+        for use_cache in (True, False):
+            name = f"{number} {use_cache}"
+            times = measure_conversation(engine, vocab_size, args.turns, args.system, name, use_cache=use_cache)
+            if number:  # the first round warms up
+                rounds[use_cache].append(times)
     engine.close()
-    times = {shared: [statistics.median(turn) for turn in zip(*found, strict=True)] for shared, found in rounds.items()}
-    print("| turn | tokens before | first token with the cache, ms | by turn 1 | without, ms | by turn 1 |")
+    medians = {
+        use_cache: [statistics.median(turn_times) for turn_times in zip(*conversations, strict=True)]
+        for use_cache, conversations in rounds.items()
+    }
+    print("| turn | earlier tokens | first token with the cache, ms | / turn 1 | without, ms | / turn 1 |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for turn in range(given.turns):
-        cells = [
-            f"{1000 * times[shared][turn]:.2f} | {times[shared][turn] / times[shared][0]:.2f}×" for shared in times
-        ]
-        print(f"| {turn + 1} | {given.system + turn * (QUESTION + ANSWER)} | {' | '.join(cells)} |")
+    for turn in range(args.turns):
+        cells = [f"{1000 * times[turn]:.2f} | {times[turn] / times[0]:.2f}×" for times in medians.values()]
+        print(f"| {turn + 1} | {args.system + turn * (QUESTION_TOKENS + ANSWER_TOKENS)} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

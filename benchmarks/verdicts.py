@@ -1,11 +1,12 @@
-"""How often a scorecard's verdict is right where the truth is known: equals, and models that were damaged.
+"""How often the verdict of a scorecard is right for models of known quality: equal ones and damaged ones.
 
-    python benchmarks/verdicts.py DATA.jsonl                                 the model in the box
+    python benchmarks/verdicts.py DATA.jsonl                                 the default model
     python benchmarks/verdicts.py DATA.jsonl --model FOLDER --runs 100
 
-Equals are the same model with other dice: for every run three answers to each history against three others, out of a
-pool that is drawn once. What has no dice, such as likelihoods, is then the same. Damages: noise of 5 % of each matrix's
-spread on the weights, a template that marks turns with other words, and a context cut to a few dozen tokens.
+Equal models are one model with different seeds: a pool of answers to each history is sampled once, and every run
+compares three of them with three others. Metrics that do not depend on a seed, such as likelihoods, are then the same
+on both sides. Damaged models have noise of 5 % of each matrix's standard deviation on the weights, a chat template with
+other role names, or a context of 48 to 80 tokens.
 """
 
 import argparse
@@ -35,56 +36,60 @@ from turnwise.models import checkpoint
 from turnwise.store.sqlite.response_cache import SqliteResponseCache
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
-SEEDS = 3
-POOL = 24  # answers to every history, of which each run of equals takes twice three
-CHOSEN = ["golden", "selection", "chrf", "bits_per_byte", "repetition", "contradiction", "knowledge"]
+NUM_SEEDS = 3  # answers per history in a comparison
+POOL_SIZE = 24  # answers per history for the comparisons of equal models
+METRIC_NAMES = ["golden", "selection", "chrf", "bits_per_byte", "repetition", "contradiction", "knowledge"]
 
 
-def other_dice(measured: Mapping[str, MetricResult], dice: np.random.Generator) -> list[dict[str, MetricResult]]:
-    """Two models that are one: to every dialogue three of the pool's answers each, drawn for that dialogue alone."""
+def split_pool(pool: Mapping[str, MetricResult], rng: np.random.Generator) -> list[dict[str, MetricResult]]:
+    """Results of two equal models: for every dialogue, two disjoint random samples of `NUM_SEEDS` answers."""
     pair: list[dict[str, MetricResult]] = [{}, {}]
-    for name, each in measured.items():
-        seeds, dialogues = each.sums_SGK.shape[:2]
-        if seeds == 1:
-            for one in pair:
-                one[name] = each
+    for name, result in pool.items():
+        num_answers, num_dialogues = result.sums_SGK.shape[:2]
+        if num_answers == 1:  # the metric does not depend on a seed
+            for results in pair:
+                results[name] = result
             continue
-        drawn_SG = np.argsort(dice.random((seeds, dialogues)), axis=0)[: 2 * SEEDS]
-        sums_SGK = each.sums_SGK[drawn_SG, np.arange(dialogues)]
-        pair[0][name] = replace(each, results_by_seed=each.results_by_seed[:SEEDS], sums_SGK=sums_SGK[:SEEDS])
-        pair[1][name] = replace(each, results_by_seed=each.results_by_seed[:SEEDS], sums_SGK=sums_SGK[SEEDS:])
+        # Drawn for each dialogue separately, because the pool has too few answers for independent runs otherwise.
+        drawn_SG = np.argsort(rng.random((num_answers, num_dialogues)), axis=0)[: 2 * NUM_SEEDS]
+        sums_SGK = result.sums_SGK[drawn_SG, np.arange(num_dialogues)]
+        by_seed = result.results_by_seed[:NUM_SEEDS]
+        pair[0][name] = replace(result, results_by_seed=by_seed, sums_SGK=sums_SGK[:NUM_SEEDS])
+        pair[1][name] = replace(result, results_by_seed=by_seed, sums_SGK=sums_SGK[NUM_SEEDS:])
     return pair
 
 
-def first_seeds(measured: Mapping[str, MetricResult]) -> dict[str, MetricResult]:
-    """As if only these answers had been given."""
+def first_seeds(pool: Mapping[str, MetricResult]) -> dict[str, MetricResult]:
+    """Results of the first `NUM_SEEDS` answers of the pool."""
     return {
-        name: replace(each, results_by_seed=each.results_by_seed[:SEEDS], sums_SGK=each.sums_SGK[:SEEDS])
-        for name, each in measured.items()
+        name: replace(result, results_by_seed=result.results_by_seed[:NUM_SEEDS], sums_SGK=result.sums_SGK[:NUM_SEEDS])
+        for name, result in pool.items()
     }
 
 
-def noisy(source: Path, target: Path, seed: int, share: float = 0.05) -> None:
-    """A model whose matrices have noise of a share of their spread."""
+def add_noise(source: Path, target: Path, seed: int, scale: float = 0.05) -> None:
+    """Write a model with Gaussian noise on all matrices, `scale` times their standard deviation."""
     model = checkpoint.load(source, dtype=torch.float32)
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.decoder.parameters():
             if weight.dim() == 2:
-                weight += share * weight.std() * torch.randn(weight.shape, generator=dice)
+                weight += scale * weight.std() * torch.randn(weight.shape, generator=generator)
     model.save(target, hf_config={})
     Tokenizer.load(source).save(target)
     shutil.copy(source / "generation_config.json", target)
 
 
-def other_template(source: Path, target: Path, seed: int) -> None:
-    """A model that is spoken to with marks it never saw; the reader of turns has other words in each of the runs."""
+def replace_template(source: Path, target: Path, seed: int) -> None:
+    """Write a model with a chat template that it was not trained on; the role names depend on the seed."""
     shutil.copytree(source, target, dirs_exist_ok=True)
-    first, second = [("User", "Assistant"), ("Q", "A"), ("Human", "Bot"), ("###", "==>"), ("Client", "Agent")][seed % 5]
+    user, assistant = [("User", "Assistant"), ("Q", "A"), ("Human", "Bot"), ("###", "==>"), ("Client", "Agent")][
+        seed % 5
+    ]
     template = (
-        "{% for m in messages %}{% if m['role'] == 'assistant' %}\n" + second + ": {{ m['content'] }}{{ eos_token }}"
-        "{% else %}\n" + first + ": {{ m['content'] }}{% endif %}{% endfor %}"
-        "{% if add_generation_prompt %}\n" + second + ": {% endif %}"
+        "{% for m in messages %}{% if m['role'] == 'assistant' %}\n" + assistant + ": {{ m['content'] }}{{ eos_token }}"
+        "{% else %}\n" + user + ": {{ m['content'] }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}\n" + assistant + ": {% endif %}"
     )
     (target / "chat_template.jinja").write_text(template)
     config = json.loads((target / "tokenizer_config.json").read_text())
@@ -92,72 +97,76 @@ def other_template(source: Path, target: Path, seed: int) -> None:
     (target / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-def short_context(source: Path, target: Path, seed: int) -> None:
-    """A model that sees a few dozen tokens."""
+def shorten_context(source: Path, target: Path, seed: int) -> None:
+    """Write a model with a context of 48 to 80 tokens."""
     shutil.copytree(source, target, dirs_exist_ok=True)
     config = json.loads((target / "config.json").read_text())
     config["max_position_embeddings"] = [48, 56, 64, 72, 80][seed % 5]
     (target / "config.json").write_text(json.dumps(config))
 
 
-DAMAGES = {"noise on weights": noisy, "other template": other_template, "short context": short_context}
+DAMAGES = {"noise on weights": add_noise, "other template": replace_template, "short context": shorten_context}
 
 
-def damaged(source: Path, runs: int, stack: ExitStack) -> Iterator[tuple[str, Path]]:
-    """Folders of damaged models, a few of each kind."""
+def create_damaged_models(source: Path, count: int, stack: ExitStack) -> Iterator[tuple[str, Path]]:
+    """Yield kind and folder of damaged models, `count` of each kind; the stack deletes the folders."""
     for name, damage in DAMAGES.items():
-        for seed in range(runs):
+        for seed in range(count):
             target = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             damage(source, target, seed)
             yield name, target
 
 
-def measured(folder: Path, items: Mapping[str, Sequence[Sample]], seeds: int) -> dict[str, MetricResult]:
-    """All metrics of a model."""
-    with open_model_under_test(str(folder), SqliteResponseCache(None), sampling={"max_tokens": 64}) as opened:
-        return run_metrics(opened, load_metrics(CHOSEN), items, seeds=range(seeds))
+def measure(folder: Path, samples: Mapping[str, Sequence[Sample]], num_seeds: int) -> dict[str, MetricResult]:
+    """Compute all metrics of a model."""
+    with open_model_under_test(str(folder), SqliteResponseCache(None), sampling={"max_tokens": 64}) as model:
+        return run_metrics(model, load_metrics(METRIC_NAMES), samples, seeds=range(num_seeds))
 
 
-def tell(name: str, cards: Sequence[Scorecard]) -> None:
-    """A line of the table."""
-    verdicts = Counter(str(card.verdict) for card in cards)
-    lines = Counter(
-        line.name for card in cards for line in card.rows if line.counts_for_verdict and line.verdict == "worse"
+def print_row(name: str, scorecards: Sequence[Scorecard]) -> None:
+    """Print the counts of verdicts, and of metrics that are worse."""
+    verdicts = Counter(str(scorecard.verdict) for scorecard in scorecards)
+    worse_metrics = Counter(
+        row.name
+        for scorecard in scorecards
+        for row in scorecard.rows
+        if row.counts_for_verdict and row.verdict == "worse"
     )
-    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
-    print(
-        f"| {name} | {len(cards)} | {told} | {', '.join(f'{each} {n}' for each, n in lines.most_common())} |",
-        flush=True,
-    )
+    verdict_counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    metric_counts = ", ".join(f"{metric} {count}" for metric, count in worse_metrics.most_common())
+    print(f"| {name} | {len(scorecards)} | {verdict_counts} | {metric_counts} |", flush=True)
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--model", help="a model folder; left out: the one in the box")
-    parser.add_argument("--dialogues", type=int, default=100)
-    parser.add_argument("--runs", type=int, default=100, help="of equals")
-    parser.add_argument("--damages", type=int, default=5, help="of each kind")
-    said = parser.parse_args()
-    source = resolve_model_folder(said.model)
-    talks = itertools.islice((one for one in read_source(said.data) if isinstance(one, Conversation)), said.dialogues)
-    items = plan_samples(load_metrics(CHOSEN), list(talks), 0)
-    began = time.perf_counter()
-    pool = measured(source, items, POOL)
-    print(f"{said.dialogues} dialogues, {SEEDS} answers to each; {time.perf_counter() - began:.0f} s for the pool\n")
+    parser.add_argument("data", type=Path, help="a file of dialogues")
+    parser.add_argument("--model", help="a model folder; default: the default model")
+    parser.add_argument("--dialogues", type=int, default=100, help="maximum number of dialogues (default: 100)")
+    parser.add_argument("--runs", type=int, default=100, help="comparisons of equal models (default: 100)")
+    parser.add_argument("--damages", type=int, default=5, help="damaged models of each kind (default: 5)")
+    args = parser.parse_args()
+    source = resolve_model_folder(args.model)
+    conversations = (item for item in read_source(args.data) if isinstance(item, Conversation))
+    samples = plan_samples(load_metrics(METRIC_NAMES), list(itertools.islice(conversations, args.dialogues)), 0)
+    start = time.perf_counter()
+    pool = measure(source, samples, POOL_SIZE)
+    print(
+        f"{args.dialogues} dialogues, {NUM_SEEDS} answers to each; {time.perf_counter() - start:.0f} s for the pool\n"
+    )
     print("| truth | runs | verdicts | worse on |\n| --- | --- | --- | --- |")
-    dice = np.random.default_rng(0)
-    cards = [build_scorecard(*other_dice(pool, dice), resamples=1999) for _ in range(said.runs)]
-    tell("equals", cards)
-    whole = first_seeds(pool)
+    rng = np.random.default_rng(0)
+    equal_models = [build_scorecard(*split_pool(pool, rng), resamples=1999) for _ in range(args.runs)]
+    print_row("equal models", equal_models)
+    base = first_seeds(pool)
     with ExitStack() as stack:
-        by_name: dict[str, list[Scorecard]] = {}
-        for name, folder in damaged(source, said.damages, stack):
-            by_name.setdefault(name, []).append(build_scorecard(measured(folder, items, SEEDS), whole, resamples=1999))
-        for name, found in by_name.items():
-            tell(name, found)
-    assert np.isfinite(cards[0].rows[0].value), "there was something to measure"
+        damaged_models: dict[str, list[Scorecard]] = {}
+        for name, folder in create_damaged_models(source, args.damages, stack):
+            scorecard = build_scorecard(measure(folder, samples, NUM_SEEDS), base, resamples=1999)
+            damaged_models.setdefault(name, []).append(scorecard)
+        for name, scorecards in damaged_models.items():
+            print_row(name, scorecards)
+    assert np.isfinite(equal_models[0].rows[0].value), "the data has no samples for the first metric"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Texts of mixed length, the same for all sides of embedding_speed.py. Imports nothing."""
+"""Texts of mixed length for all sides of embedding_speed.py. Imports nothing, so that every environment can use it."""
 
 BATCH = 32
 SENTENCES = (

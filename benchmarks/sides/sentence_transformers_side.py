@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 
 
 def main() -> None:
-    """Answer every line of standard input, `MODE COUNT`, with seconds, tokens and the first vectors as JSON."""
+    """For every line of standard input, `MODE COUNT`, print seconds and the first vectors as JSON."""
     torch.set_num_threads(int(sys.argv[3]))
     model = SentenceTransformer(sys.argv[1], device="cpu")
     for line in sys.stdin:
@@ -18,12 +18,12 @@ def main() -> None:
         texts = [sys.argv[2] + text for text in mixed_texts(int(count))]
         step = BATCH if mode == "batches" else len(texts)
         start = time.perf_counter()
-        parts = [
+        chunks = [
             model.encode(texts[i : i + step], batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
             for i in range(0, len(texts), step)
         ]
         seconds = time.perf_counter() - start
-        print(json.dumps({"seconds": seconds, "vectors": parts[0][:20].tolist()}), flush=True)
+        print(json.dumps({"seconds": seconds, "vectors": chunks[0][:20].tolist()}), flush=True)
 
 
 main()

@@ -1,7 +1,7 @@
 """transformers.Trainer and TRL's SFTTrainer as sides of training.py: trainer_side.py FOLDER DATA KIND THREADS RANK
 
-KIND is "trainer", "trl", or "trl-packed". With a RANK above 0, TRL trains LoRA adapters on the replies. The script
-runs in an environment of its own and knows nothing of Turnwise.
+KIND is "trainer", "trl" or "trl-packed". With a RANK above 0, TRL trains LoRA adapters on the replies. The script does
+not import Turnwise.
 """
 
 import json
@@ -24,9 +24,9 @@ from transformers import (
     TrainingArguments,
 )
 
-WARM = 2  # steps before the clock starts
-# ChatML with the marks by which transformers finds the assistant's tokens.
-REPLIES_MARKED = (
+WARMUP_STEPS = 2  # not measured
+# ChatML with the `generation` tags that transformers needs for the assistant mask.
+TEMPLATE_WITH_GENERATION_TAGS = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
     "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
     "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
@@ -34,34 +34,42 @@ REPLIES_MARKED = (
 
 
 class Clock(TrainerCallback):
-    """Counts the tokens that are no padding, and the time, from the third step on."""
+    """Measures time and tokens without padding after the warm-up steps."""
 
     def __init__(self) -> None:
-        self.tokens, self.began, self.ended, self.steps = 0, 0.0, 0.0, 0
+        self.tokens, self.start, self.end, self.steps = 0, 0.0, 0.0, 0
 
-    def on_step_end(self, *_args: object, **_more: object) -> None:
-        """Count a step."""
+    def on_step_end(self, *_args: object, **_kwargs: object) -> None:
+        """Reset the counts after the warm-up, and record the time."""
         self.steps += 1
-        if self.steps == WARM:
-            self.tokens, self.began = 0, time.perf_counter()
-        self.ended = time.perf_counter()
+        if self.steps == WARMUP_STEPS:
+            self.tokens, self.start = 0, time.perf_counter()
+        self.end = time.perf_counter()
 
-    def watch(self, model: torch.nn.Module, pad: int) -> None:
-        """Count the ids that the model looks up."""
+    def count_tokens(self, model: torch.nn.Module, pad_token_id: int) -> None:
+        """Count the ids that are passed to the model's embedding layer."""
 
         def count(_module: object, inputs: tuple) -> None:
-            self.tokens += int((inputs[0] != pad).sum())
+            self.tokens += int((inputs[0] != pad_token_id).sum())
 
         model.get_input_embeddings().register_forward_pre_hook(count)
 
 
-def trainer_of(
-    kind: str, model: object, tokenizer: object, talks: list, shared: dict, length: int, clock: Clock, rank: int
+def make_trainer(
+    kind: str,
+    model: object,
+    tokenizer: object,
+    dialogues: list,
+    shared: dict,
+    max_seq_len: int,
+    clock: Clock,
+    rank: int,
 ) -> Trainer:
-    """The trainer of this kind."""
+    """A trainer of this kind; `shared` has the arguments that all kinds accept."""
     if kind == "trainer":
         rows = [
-            tokenizer.apply_chat_template(talk, tokenize=True, return_dict=True)["input_ids"][:length] for talk in talks
+            tokenizer.apply_chat_template(dialogue, tokenize=True, return_dict=True)["input_ids"][:max_seq_len]
+            for dialogue in dialogues
         ]
         examples = [{"input_ids": ids, "attention_mask": [1] * len(ids), "labels": ids} for ids in rows]
         return Trainer(
@@ -71,7 +79,7 @@ def trainer_of(
     from trl import SFTConfig, SFTTrainer
 
     config = SFTConfig(
-        **shared, max_length=length, packing=kind == "trl-packed", gradient_checkpointing=False,
+        **shared, max_length=max_seq_len, packing=kind == "trl-packed", gradient_checkpointing=False,
         assistant_only_loss=rank > 0,
     )  # fmt: skip
     lora = None
@@ -79,33 +87,33 @@ def trainer_of(
         from peft import LoraConfig
 
         lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-        tokenizer.chat_template = REPLIES_MARKED
+        tokenizer.chat_template = TEMPLATE_WITH_GENERATION_TAGS
     return SFTTrainer(
-        model=model, args=config, train_dataset=Dataset.from_list([{"messages": talk} for talk in talks]),
+        model=model, args=config, train_dataset=Dataset.from_list([{"messages": dialogue} for dialogue in dialogues]),
         processing_class=tokenizer, callbacks=[clock], peft_config=lora,
     )  # fmt: skip
 
 
 def main(folder: str, data: str, kind: str, threads: int, rank: int) -> None:
-    """Train for as many steps as the input says, and answer with the figures as JSON."""
+    """For every line of standard input, `STEPS BATCH_SIZE MAX_SEQ_LEN`, train and print the measurements as JSON."""
     torch.set_num_threads(threads)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     with open(data) as file:  # noqa: PTH123
-        talks = [json.loads(line)["messages"] for line in file]
+        dialogues = [json.loads(line)["messages"] for line in file]
     for line in sys.stdin:
-        steps, batch, length = map(int, line.split())
+        steps, batch_size, max_seq_len = map(int, line.split())
         model, clock = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), Clock()
-        clock.watch(model, tokenizer.pad_token_id)
-        with tempfile.TemporaryDirectory() as place:
+        clock.count_tokens(model, tokenizer.pad_token_id)
+        with tempfile.TemporaryDirectory() as temporary:
             shared = {
-                "output_dir": place, "per_device_train_batch_size": batch, "max_steps": steps + WARM, "use_cpu": True,
-                "report_to": [], "save_strategy": "no", "logging_strategy": "no", "learning_rate": 1e-4,
+                "output_dir": temporary, "per_device_train_batch_size": batch_size,
+                "max_steps": steps + WARMUP_STEPS, "use_cpu": True, "report_to": [], "save_strategy": "no", "logging_strategy": "no", "learning_rate": 1e-4,
                 "optim": "adamw_torch", "disable_tqdm": True, "bf16": False, "seed": 0,
             }  # fmt: skip
-            trainer_of(kind, model, tokenizer, talks, shared, length, clock, rank).train()
+            make_trainer(kind, model, tokenizer, dialogues, shared, max_seq_len, clock, rank).train()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"tokens": clock.tokens / (clock.ended - clock.began), "memory": memory}), flush=True)
+        print(json.dumps({"tokens": clock.tokens / (clock.end - clock.start), "memory": memory}), flush=True)
 
 
 main(*sys.argv[1:4], *map(int, sys.argv[4:]))

@@ -11,8 +11,8 @@ from turnwise.app.embedding_services import open_embedding_service
 from turnwise.core.embedding_service import EmbeddingRequest
 
 
-async def answer(line: str, service) -> dict[str, object]:
-    """The figures for one line, `MODE COUNT`."""
+async def measure(line: str, service) -> dict[str, object]:
+    """Seconds, tokens and the first vectors for one line of input, `MODE COUNT`."""
     mode, count = line.split()
     texts = mixed_texts(int(count))
     step = BATCH if mode == "batches" else len(texts)
@@ -26,11 +26,11 @@ async def answer(line: str, service) -> dict[str, object]:
 
 
 def main() -> None:
-    """Answer every line of standard input."""
+    """For every line of standard input, print the measurements as JSON."""
     quantize = None if sys.argv[2] == "float" else sys.argv[2]
     service = open_embedding_service(sys.argv[1], quantize=quantize, threads=int(sys.argv[3]))
     for line in sys.stdin:
-        print(json.dumps(asyncio.run(answer(line, service))), flush=True)
+        print(json.dumps(asyncio.run(measure(line, service))), flush=True)
 
 
 main()
