@@ -1,11 +1,12 @@
-"""How well scores of dialogues separate real dialogues from ones with foreign replies, as AUC.
+"""How well dialogue scores separate real dialogues from dialogues with replaced replies, as AUC.
 
     python benchmarks/score_auc.py real.jsonl --synthetic simulated.jsonl                   scored by the bundled model
     python benchmarks/score_auc.py real.jsonl --synthetic simulated.jsonl --model FOLDER
 
-Every first exchange of `real` is compared with the same exchange with the reply of another dialogue, and every complete
-dialogue with itself after all its replies were replaced by those of another one. AUC is the probability that a real one
-scores higher, ties count half: 0.5 is chance level. Synthetic dialogues are compared with the real ones likewise.
+The first exchanges of the real dialogues are compared with the same exchanges after their reply is replaced by one of a
+random other dialogue, and the complete dialogues with themselves after all replies are replaced. AUC is the probability
+that a real dialogue scores higher; ties count half, 0.5 is chance level. Synthetic dialogues are compared with the real
+ones in the same way.
 """
 
 import argparse
@@ -26,7 +27,7 @@ CONCURRENCY = 16  # dialogues scored at the same time
 
 
 def read_dialogues(path: str, max_items: int) -> list[Conversation]:
-    """The first dialogues of a file that have a reply."""
+    """The first `max_items` dialogues of a file that have a reply."""
     dialogues = (item for item in read_source(path) if isinstance(item, Conversation) and replies(item))
     return [dialogue for dialogue, _ in zip(dialogues, range(max_items), strict=False)]
 
@@ -43,7 +44,7 @@ def first_exchange(dialogue: Conversation) -> Conversation:
 
 
 def replace_replies(dialogue: Conversation, new_replies: Sequence[str]) -> Conversation:
-    """The dialogue with other replies, which repeat from the first if there are too few."""
+    """The dialogue with these replies instead; they are repeated if there are too few."""
     messages, num_replaced = [], 0
     for message in dialogue.messages:
         if message.role == "assistant":
@@ -54,7 +55,7 @@ def replace_replies(dialogue: Conversation, new_replies: Sequence[str]) -> Conve
 
 
 def swap_replies(dialogues: Sequence[Conversation], rng: random.Random) -> list[Conversation]:
-    """Every dialogue with the replies of a random one that has a different first reply."""
+    """The dialogues, each with the replies of a random other one that has a different first reply."""
     swapped = []
     for dialogue in dialogues:
         candidates = [new for new in map(replies, dialogues) if new[0] != replies(dialogue)[0]]
@@ -77,10 +78,12 @@ def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
 def main() -> None:
     """Print a table of AUCs and medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("real")
-    parser.add_argument("--synthetic")
+    parser.add_argument("real", help="a file of dialogues")
+    parser.add_argument("--synthetic", help="a file of synthetic dialogues")
     parser.add_argument("--model", default="box")
-    parser.add_argument("--max-items", type=int, default=200)
+    parser.add_argument(
+        "--max-items", type=int, default=200, help="maximum number of dialogues per file (default: 200)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = random.Random(args.seed)

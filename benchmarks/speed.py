@@ -219,9 +219,7 @@ def main() -> None:
 
         print(f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, {args.dtype}")
         print(f"transformers {transformers.__version__}, {args.model or 'random checkpoint of 19M parameters'}")
-        print(
-            f"tokens/s, median of {args.rounds} rounds; {PROMPT_TOKENS} prompt tokens, {ANSWER_TOKENS} new tokens, greedy"
-        )
+        print(f"tokens/s, median of {args.rounds} rounds; prompt {PROMPT_TOKENS}, {ANSWER_TOKENS} new tokens, greedy")
         rows = []
         turnwise = TurnwiseSide(folder, dtype, max(args.widths))
         sides = [turnwise, TransformersSide(folder, dtype)]

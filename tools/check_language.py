@@ -1,4 +1,4 @@
-"""Checks that names in `src/` are words of the field, and that the glossary and the code agree.
+"""Checks that names in `src/` and `benchmarks/` are words of the field, and that the glossary and the code agree.
 
     python tools/check_language.py
 
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+NAME_PATTERNS = ("src/**/*.py", "benchmarks/*.py", "benchmarks/sides/*.py")  # files whose names are checked
 BANNED = frozenset({
     "found", "said", "asked", "told", "kept", "whole", "place", "reading", "known", "wanted", "own", "each",
     "most", "some", "other", "given", "part",
@@ -75,9 +76,9 @@ def glossary_errors() -> Iterator[str]:
 
 def main() -> None:
     """Print what is wrong; exit status 1 where there is anything."""
-    paths = sorted((ROOT / "src").rglob("*.py"))
+    paths = sorted(path for pattern in NAME_PATTERNS for path in ROOT.glob(pattern))
     errors = [error for path in paths for error in name_errors(path)]
-    errors += [*base_errors(paths), *glossary_errors()]
+    errors += [*base_errors(sorted((ROOT / "src").rglob("*.py"))), *glossary_errors()]
     if errors:
         sys.exit("\n".join(errors) + f"\n{len(errors)} names; see docs/glossary.md")
 
