@@ -78,7 +78,7 @@ def main() -> None:
     """Print what is wrong; exit status 1 where there is anything."""
     paths = sorted(path for pattern in NAME_PATTERNS for path in ROOT.glob(pattern))
     errors = [error for path in paths for error in name_errors(path)]
-    errors += [*base_errors(sorted((ROOT / "src").rglob("*.py"))), *glossary_errors()]
+    errors += [*base_errors(paths), *glossary_errors()]
     if errors:
         sys.exit("\n".join(errors) + f"\n{len(errors)} names; see docs/glossary.md")
 

@@ -107,9 +107,9 @@ def main(folder: str, data: str, kind: str, threads: int, rank: int) -> None:
         clock.count_tokens(model, tokenizer.pad_token_id)
         with tempfile.TemporaryDirectory() as temporary:
             shared = {
-                "output_dir": temporary, "per_device_train_batch_size": batch_size,
-                "max_steps": steps + WARMUP_STEPS, "use_cpu": True, "report_to": [],
-                "save_strategy": "no", "logging_strategy": "no", "learning_rate": 1e-4, "optim": "adamw_torch", "disable_tqdm": True, "bf16": False, "seed": 0,
+                "output_dir": temporary, "per_device_train_batch_size": batch_size, "max_steps": steps + WARMUP_STEPS,
+                "use_cpu": True, "report_to": [], "save_strategy": "no", "logging_strategy": "no",
+                "learning_rate": 1e-4, "optim": "adamw_torch", "disable_tqdm": True, "bf16": False, "seed": 0,
             }  # fmt: skip
             make_trainer(kind, model, tokenizer, dialogues, shared, max_seq_len, clock, rank).train()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
