@@ -1,4 +1,4 @@
-"""Baselines: true distributions over the model's own tokens, and answers that were given before."""
+"""Baselines: probability distributions of n-grams, and retrieved answers."""
 
 import json
 import math
@@ -24,90 +24,99 @@ from turnwise.models.adapters import save_adapter
 from turnwise.text.rendering.renderer import Renderer
 
 VOCAB = 7
-texts = st.lists(st.lists(st.tuples(st.integers(0, VOCAB - 1), st.booleans()), max_size=20), max_size=6)
+token_sequences = st.lists(st.lists(st.tuples(st.integers(0, VOCAB - 1), st.booleans()), max_size=20), max_size=6)
 orders = st.integers(1, 4)
 
 
-def ignore(count):
+def ignore_progress(_):
     pass
 
 
-def learned(said, order=4):
-    return KneserNey(([list(part) for part in zip(*text, strict=True)] or [[], []] for text in said),
-                     order=order, vocab_size=VOCAB)  # fmt: skip
+def train_ngrams(sequences, order=4):
+    """An n-gram model of sequences of `(token, is_learned)`."""
+    texts = (([token for token, _ in sequence], [is_learned for _, is_learned in sequence]) for sequence in sequences)
+    return KneserNey(texts, order=order, vocab_size=VOCAB)
 
 
-def talk(*said):
-    return Conversation(tuple(Message(("user", "assistant")[at % 2], text) for at, text in enumerate(said)))
+def dialogue(*texts):
+    return Conversation(tuple(Message(("user", "assistant")[index % 2], text) for index, text in enumerate(texts)))
+
+
+def write_jsonl(path, conversation):
+    path.write_text(json.dumps({"messages": [message.as_dict() for message in conversation.messages]}) + "\n")
 
 
 class TestKneserNey:
-    @given(texts, st.lists(st.integers(0, VOCAB - 1), max_size=5), orders)
+    @given(token_sequences, st.lists(st.integers(0, VOCAB - 1), max_size=5), orders)
     @settings(max_examples=60, deadline=None)
-    def test_a_distribution_sums_to_one_and_is_what_is_said_of_each_token(self, said, before, order):
-        model = learned(said, order)
-        found = model.distribution(before)
-        assert found.min() > 0
-        assert found.sum() == pytest.approx(1)
-        each = [model.probabilities([*before, token], [len(before)])[0] for token in range(VOCAB)]
-        assert found.tolist() == pytest.approx(each)
+    def test_a_distribution_sums_to_one_and_equals_the_probabilities_of_single_tokens(self, sequences, prefix, order):
+        model = train_ngrams(sequences, order)
+        distribution = model.distribution(prefix)
+        assert distribution.min() > 0
+        assert distribution.sum() == pytest.approx(1)
+        probabilities = [model.probabilities([*prefix, token], [len(prefix)])[0] for token in range(VOCAB)]
+        assert distribution.tolist() == pytest.approx(probabilities)
 
-    @given(texts, st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=5), st.integers(2, 4))
+    @given(token_sequences, st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=5), st.integers(2, 4))
     @settings(max_examples=60, deadline=None)
-    def test_it_is_what_the_formula_says(self, said, ids, order):
-        """Chen & Goodman 1999, written down as it stands there."""
-        runs = Counter()
-        for text in said:
-            padded = [START] * (order - 1) + [token for token, _ in text]
-            runs.update(tuple(padded[at : at + order]) for at, (_, wanted) in enumerate(text) if wanted)
+    def test_a_probability_equals_the_recursive_formula(self, sequences, ids, order):
+        """The definition of Chen & Goodman 1999, without precomputed counts."""
+        ngram_counts = Counter()
+        for sequence in sequences:
+            padded = [START] * (order - 1) + [token for token, _ in sequence]
+            ngram_counts.update(
+                tuple(padded[index : index + order]) for index, (_, is_learned) in enumerate(sequence) if is_learned
+            )
 
-        def by_formula(gram):
-            if not gram:
+        def formula(ngram):
+            if not ngram:
                 return 1 / VOCAB
-            counts = runs
-            for _ in range(order - len(gram)):
+            counts = ngram_counts
+            for _ in range(order - len(ngram)):
                 counts = Counter(longer[1:] for longer in counts)
-            followers = [count for other, count in counts.items() if other[:-1] == gram[:-1]]
-            shorter = by_formula(gram[1:])
-            if not followers:
-                return shorter
-            ones, twos = (sum(count == times for count in counts.values()) for times in (1, 2))
-            discount = (ones + 1) / (ones + 2 * twos + 2)
-            own = max(counts[gram] - discount, 0) + discount * len(followers) * shorter
-            return own / sum(followers)
+            follower_counts = [count for key, count in counts.items() if key[:-1] == ngram[:-1]]
+            lower_order = formula(ngram[1:])
+            if not follower_counts:
+                return lower_order
+            num_once, num_twice = (sum(count == times for count in counts.values()) for times in (1, 2))
+            discount = (num_once + 1) / (num_once + 2 * num_twice + 2)
+            discounted_count = max(counts[ngram] - discount, 0)
+            return (discounted_count + discount * len(follower_counts) * lower_order) / sum(follower_counts)
 
-        gram = tuple(([START] * (order - 1) + ids)[-order:])
-        assert learned(said, order).probability(gram) == pytest.approx(by_formula(gram))
+        ngram = tuple(([START] * (order - 1) + ids)[-order:])
+        assert train_ngrams(sequences, order).probability(ngram) == pytest.approx(formula(ngram))
 
-    def test_what_follows_only_one_token_is_unlikely_elsewhere(self):
-        often_after_one = [[(1, True), (2, True)]] * 8
-        seldom_after_several = [[(other, True), (3, True)] for other in (0, 4, 5, 6)]
-        found = learned([*often_after_one, *seldom_after_several], order=2).distribution([3])  # nothing came after 3
-        assert found[3] > found[2]
+    def test_a_token_that_follows_only_one_token_is_unlikely_in_other_contexts(self):
+        frequent_after_one = [[(1, True), (2, True)]] * 8
+        rare_after_several = [[(token, True), (3, True)] for token in (0, 4, 5, 6)]
+        model = train_ngrams([*frequent_after_one, *rare_after_several], order=2)
+        distribution = model.distribution([3])  # no sequence continues after 3
+        assert distribution[3] > distribution[2]
 
-    def test_what_is_not_learned_from_is_a_context_only(self):
-        model = learned([[(1, False), (2, True)]] * 3)
+    def test_tokens_that_are_not_learned_are_context_only(self):
+        model = train_ngrams([[(1, False), (2, True)]] * 3)
         assert model.distribution([1])[2] > 0.5
         assert model.distribution([])[1] == pytest.approx(model.distribution([])[5])
 
 
-class TestCounting:
-    def test_a_last_message_counts_with_its_end_and_nothing_before_it(self, renderer):
-        messages = talk("hi", "hello", "and?", "good bye").messages
-        found = find_scored_span(renderer, LoglikelihoodQuery(messages), 1000)
-        said = [found.token_ids[at] for at in found.positions]
-        assert said == [*renderer.tokenizer.encode("good bye"), renderer.tokenizer.eos_token_id]
-        assert found.num_bytes == len(b"good bye")
+class TestScoredSpan:
+    def test_only_the_last_message_and_its_end_of_turn_token_are_scored(self, renderer):
+        messages = dialogue("hi", "hello", "and?", "good bye").messages
+        span = find_scored_span(renderer, LoglikelihoodQuery(messages), 1000)
+        scored_ids = [span.token_ids[position] for position in span.positions]
+        assert scored_ids == [*renderer.tokenizer.encode("good bye"), renderer.tokenizer.eos_token_id]
+        assert span.num_bytes == len(b"good bye")
 
-    def test_what_does_not_fit_is_cut_from_the_front(self, renderer):
-        messages = talk("hi " * 50, "good bye").messages
+    def test_a_dialogue_that_is_too_long_is_cut_at_its_beginning(self, renderer):
+        messages = dialogue("hi " * 50, "good bye").messages
         long, short = (find_scored_span(renderer, LoglikelihoodQuery(messages), limit) for limit in (1000, 20))
         assert len(short.token_ids) == 20
-        assert [short.token_ids[at] for at in short.positions] == [long.token_ids[at] for at in long.positions]
+        scored_ids = [[span.token_ids[position] for position in span.positions] for span in (short, long)]
+        assert scored_ids[0] == scored_ids[1]
         assert short.num_bytes == long.num_bytes
 
-    def test_of_a_reply_that_is_too_long_itself_the_end_counts_for_as_much_as_it_is(self, renderer):
-        messages = talk("hi", "good bye " * 20).messages
+    def test_only_the_end_of_a_reply_that_is_too_long_is_scored(self, renderer):
+        messages = dialogue("hi", "good bye " * 20).messages
         long, short = (find_scored_span(renderer, LoglikelihoodQuery(messages), limit) for limit in (1000, 16))
         assert len(short.positions) == 15
         assert short.num_bytes == round(long.num_bytes * 15 / len(long.positions))
@@ -119,135 +128,148 @@ def ngram(renderer, desk):
 
 
 class TestNgram:
-    def test_it_counts_what_a_model_counts(self, ngram, renderer, desk):
-        score = LoglikelihoodQuery(desk[3].messages)
-        (found,) = ngram.loglikelihood([score], ignore)
-        read = find_scored_span(renderer, score, 128)
-        assert (found.num_tokens, found.num_bytes) == (len(read.positions), read.num_bytes)
-        chances = ngram.model.probabilities(read.token_ids, read.positions)
-        assert found.nll == pytest.approx(-sum(map(math.log, chances)))
+    def test_it_scores_the_same_tokens_as_a_model(self, ngram, renderer, desk):
+        query = LoglikelihoodQuery(desk[3].messages)
+        (loglikelihood,) = ngram.loglikelihood([query], ignore_progress)
+        span = find_scored_span(renderer, query, 128)
+        assert (loglikelihood.num_tokens, loglikelihood.num_bytes) == (len(span.positions), span.num_bytes)
+        probabilities = ngram.model.probabilities(span.token_ids, span.positions)
+        assert loglikelihood.nll == pytest.approx(-sum(map(math.log, probabilities)))
 
-    def test_what_it_read_is_likelier_than_what_it_did_not(self, ngram, desk):
-        read, other = ngram.loglikelihood(
-            [LoglikelihoodQuery(desk[3].messages), LoglikelihoodQuery(talk("order 03?", "Nobody knows.").messages)],
-            ignore,
+    def test_a_training_reply_is_more_likely_than_an_unseen_reply(self, ngram, desk):
+        unseen_dialogue = dialogue("order 03?", "Nobody knows.")
+        seen, unseen = ngram.loglikelihood(
+            [LoglikelihoodQuery(desk[3].messages), LoglikelihoodQuery(unseen_dialogue.messages)], ignore_progress
         )
-        assert read.nll / read.num_tokens < 2 < other.nll / other.num_tokens
+        assert seen.nll / seen.num_tokens < 2 < unseen.nll / unseen.num_tokens
 
-    def test_it_says_what_it_read_up_to_the_end_of_a_turn(self, ngram, desk):
-        asks = [(GenerationQuery(desk[0].messages[:1]), seed) for seed in range(20)]
-        answers = ngram.generate(asks, ignore)
-        read = {dialogue.messages[-1].content for dialogue in desk}
+    def test_answers_end_with_the_turn_and_many_are_training_replies(self, ngram, desk):
+        queries = [(GenerationQuery(desk[0].messages[:1]), seed) for seed in range(20)]
+        answers = ngram.generate(queries, ignore_progress)
+        training_replies = {conversation.messages[-1].content for conversation in desk}
         assert all(answer.finish_reason == "stop" for answer in answers)
-        assert sum(answer.text in read for answer in answers) >= 10
+        assert sum(answer.text in training_replies for answer in answers) >= 10
 
-    def test_answers_differ_by_seed_and_history_and_are_the_same_again(self, ngram, desk):
-        asks = [(GenerationQuery(dialogue.messages[:1]), seed) for seed in range(5) for dialogue in desk[:5]]
-        first = ngram.generate(asks, ignore)
-        assert first == ngram.generate(asks, ignore)
-        assert len({answer.text for answer in first}) > 5
-        assert len({answer.text for answer in first[:5]}) > 1
+    def test_answers_depend_on_seed_and_history_and_are_reproducible(self, ngram, desk):
+        queries = [(GenerationQuery(conversation.messages[:1]), seed) for seed in range(5) for conversation in desk[:5]]
+        answers = ngram.generate(queries, ignore_progress)
+        assert answers == ngram.generate(queries, ignore_progress)
+        assert len({answer.text for answer in answers}) > 5
+        assert len({answer.text for answer in answers[:5]}) > 1
 
-    def test_a_greedy_answer_is_always_the_same(self, ngram, desk):
-        asks = [(GenerationQuery(desk[0].messages[:1], greedy=True), seed) for seed in range(3)]
-        assert len({answer.text for answer in ngram.generate(asks, ignore)}) == 1
+    def test_a_greedy_answer_does_not_depend_on_the_seed(self, ngram, desk):
+        queries = [(GenerationQuery(desk[0].messages[:1], greedy=True), seed) for seed in range(3)]
+        assert len({answer.text for answer in ngram.generate(queries, ignore_progress)}) == 1
 
-    def test_an_answer_without_an_end_is_cut_off(self, renderer, desk):
+    def test_an_answer_without_an_end_is_cut_at_the_default_maximum(self, renderer, desk):
         (answer,) = NgramBaseline([], renderer, context_length=128).generate(
-            [(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore
+            [(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore_progress
         )
         assert (answer.finish_reason, answer.num_tokens) == ("length", 256)
 
-    def test_draws_follow_the_distribution(self, ngram, renderer, desk):
+    def test_sampled_tokens_follow_the_distribution(self, ngram, renderer, desk):
         history = desk[0].messages[:1]
-        before = renderer.render(history, add_generation_prompt=True).ids
-        answers = ngram.generate([(GenerationQuery(history), seed) for seed in range(300)], ignore)
-        first = Counter(renderer.tokenizer.encode(answer.text)[0] for answer in answers)
-        token, count = first.most_common(1)[0]
-        assert count / 300 == pytest.approx(ngram.model.distribution(before)[token], abs=0.1)
+        prompt = renderer.render(history, add_generation_prompt=True).ids
+        answers = ngram.generate([(GenerationQuery(history), seed) for seed in range(300)], ignore_progress)
+        first_tokens = Counter(renderer.tokenizer.encode(answer.text)[0] for answer in answers)
+        token, count = first_tokens.most_common(1)[0]
+        assert count / 300 == pytest.approx(ngram.model.distribution(prompt)[token], abs=0.1)
 
-    def test_an_answer_is_as_long_as_was_asked_for(self, renderer, desk):
-        subject = NgramBaseline([], renderer, context_length=128, max_tokens=7)
-        (answer,) = subject.generate([(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore)
+    def test_max_tokens_limits_an_answer(self, renderer, desk):
+        baseline = NgramBaseline([], renderer, context_length=128, max_tokens=7)
+        (answer,) = baseline.generate([(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore_progress)
         assert (answer.finish_reason, answer.num_tokens) == ("length", 7)
 
-    def test_what_the_template_refuses_it_has_no_opinion_of(self, tokenizer, desk):
-        strict = (
+    def test_a_dialogue_that_the_template_rejects_is_neither_learned_nor_scored(self, tokenizer, desk):
+        strict_template = (
             "{% for message in messages %}"
             "{% if message.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
             "{{ message.content }}{{ eos_token }}{% endfor %}"
         )
-        refused = (Message("system", "Be brief."), *desk[0].messages)
-        subject = NgramBaseline([Conversation(refused), *desk], Renderer(tokenizer, strict), context_length=128)
-        answers = subject.generate(
-            [(GenerationQuery(refused[:2]), 0), (GenerationQuery(desk[0].messages[:1]), 0)], ignore
+        rejected, accepted = (Message("system", "Be brief."), *desk[0].messages), desk[0].messages
+        renderer = Renderer(tokenizer, strict_template)
+        baseline = NgramBaseline([Conversation(rejected), *desk], renderer, context_length=128)
+        answers = baseline.generate(
+            [(GenerationQuery(rejected[:2]), 0), (GenerationQuery(accepted[:1]), 0)], ignore_progress
         )
         assert answers[0] == EMPTY_GENERATION
         assert answers[1].text
-        no, yes = subject.loglikelihood([LoglikelihoodQuery(refused), LoglikelihoodQuery(desk[0].messages)], ignore)
-        assert (no.nll, no.num_tokens, no.num_bytes) == (0, 0, 0)
-        assert yes.num_tokens
+        rejected_score, accepted_score = baseline.loglikelihood(
+            [LoglikelihoodQuery(rejected), LoglikelihoodQuery(accepted)], ignore_progress
+        )
+        assert (rejected_score.nll, rejected_score.num_tokens, rejected_score.num_bytes) == (0, 0, 0)
+        assert accepted_score.num_tokens
 
-    def test_against_an_adapter_it_reads_as_that_does(self, model_folder, tmp_path, tokenizer):
+    def test_against_an_adapter_it_uses_the_tokenizer_of_the_adapter_or_of_its_base(
+        self, model_folder, tmp_path, tokenizer
+    ):
         adapter = tmp_path / "adapter"
         adapter.mkdir()
         save_adapter(adapter, {}, base=model_folder, rank=2, alpha=2, dropout=0, task_type="CAUSAL_LM")
         file = tmp_path / "train.jsonl"
-        file.write_text(json.dumps({"messages": [each.as_dict() for each in talk("hi", "hello").messages]}) + "\n")
-        with open_baseline("ngram", file, adapter) as subject:  # neither a config nor a tokenizer of its own
-            assert subject.renderer.tokenizer.vocab_size == tokenizer.vocab_size
+        write_jsonl(file, dialogue("hi", "hello"))
+        with open_baseline("ngram", file, adapter) as baseline:  # the adapter folder has no tokenizer
+            assert baseline.renderer.tokenizer.vocab_size == tokenizer.vocab_size
         tokenizer.save(adapter)
-        with open_baseline("ngram", file, adapter, 5) as subject:
-            assert subject.max_tokens == 5
+        with open_baseline("ngram", file, adapter, 5) as baseline:
+            assert baseline.max_tokens == 5
 
 
 class TestRetrieval:
-    def test_it_is_opened_by_its_name_from_a_file_of_dialogues(self, model_folder, tmp_path):
+    def test_it_opens_by_name_from_a_file_of_dialogues(self, model_folder, tmp_path):
         path = tmp_path / "train.jsonl"
-        path.write_text(json.dumps({"messages": [m.as_dict() for m in talk("tea?", "Yes.").messages]}) + "\n")
+        write_jsonl(path, dialogue("tea?", "Yes."))
         with open_baseline("retrieval", path, model_folder) as baseline:
-            (answer,) = baseline.generate([(GenerationQuery((Message("user", "Is there tea?"),)), 0)], ignore)
+            (answer,) = baseline.generate([(GenerationQuery((Message("user", "Is there tea?"),)), 0)], ignore_progress)
         assert answer.text == "Yes."
 
-    def test_the_answer_to_a_seen_question_is_found(self, desk):
-        subject = RetrievalBaseline(desk)
-        answers = subject.generate([(GenerationQuery(dialogue.messages[:1]), 0) for dialogue in desk], ignore)
-        assert [answer.text for answer in answers] == [dialogue.messages[1].content for dialogue in desk]
+    def test_a_training_question_gets_its_training_answer(self, desk):
+        baseline = RetrievalBaseline(desk)
+        queries = [(GenerationQuery(conversation.messages[:1]), 0) for conversation in desk]
+        answers = baseline.generate(queries, ignore_progress)
+        assert [answer.text for answer in answers] == [conversation.messages[1].content for conversation in desk]
 
-    def test_every_answer_of_a_dialogue_is_remembered_and_the_last_question_counts(self):
-        subject = RetrievalBaseline([talk("Where is the park?", "By the river.", "Is tea sold there?", "It is.")])
-        asked = talk("Is tea sold there?", "It is.", "And the park?").messages
-        assert subject.generate([(GenerationQuery(asked), 0)], ignore)[0].text == "By the river."
+    def test_the_last_question_is_compared_with_all_questions_of_a_dialogue(self):
+        baseline = RetrievalBaseline([dialogue("Where is the park?", "By the river.", "Is tea sold there?", "It is.")])
+        history = dialogue("Is tea sold there?", "It is.", "And the park?").messages
+        assert baseline.generate([(GenerationQuery(history), 0)], ignore_progress)[0].text == "By the river."
 
-    def test_equally_similar_questions_get_the_first_answer_whatever_the_seed(self):
-        subject = RetrievalBaseline([talk("tea or milk?", "Tea."), talk("tea or milk?", "Milk.")])
-        asks = [(GenerationQuery((Message("user", "milk"),)), seed) for seed in range(5)]
-        assert {answer.text for answer in subject.generate(asks, ignore)} == {"Tea."}
+    def test_of_equally_similar_questions_the_first_is_used_for_every_seed(self):
+        baseline = RetrievalBaseline([dialogue("tea or milk?", "Tea."), dialogue("tea or milk?", "Milk.")])
+        queries = [(GenerationQuery((Message("user", "milk"),)), seed) for seed in range(5)]
+        assert {answer.text for answer in baseline.generate(queries, ignore_progress)} == {"Tea."}
 
     @pytest.mark.parametrize(
         "history", [(Message("user", "zebra"),), (Message("user", "?!"),), (), (Message("system", "tea"),)]
     )
-    def test_where_no_word_is_known_the_most_frequent_answer_is_given(self, history):
-        subject = RetrievalBaseline([talk("tea?", "No."), talk("milk?", "Yes."), talk("bread?", "Yes.")])
-        assert subject.generate([(GenerationQuery(history), 0)], ignore)[0].text == "Yes."
+    def test_without_a_shared_word_the_answer_is_the_most_frequent_one(self, history):
+        baseline = RetrievalBaseline([dialogue("tea?", "No."), dialogue("milk?", "Yes."), dialogue("bread?", "Yes.")])
+        assert baseline.generate([(GenerationQuery(history), 0)], ignore_progress)[0].text == "Yes."
 
-    def test_chinese_is_compared_by_characters(self):
-        subject = RetrievalBaseline([talk("我的包裹在哪里?", "在路上。"), talk("今天天气怎么样?", "很好。")])
-        assert subject.generate([(GenerationQuery((Message("user", "天气好吗"),)), 0)], ignore)[0].text == "很好。"
+    def test_chinese_questions_are_compared_by_characters(self):
+        baseline = RetrievalBaseline([dialogue("我的包裹在哪里?", "在路上。"), dialogue("今天天气怎么样?", "很好。")])
+        assert (
+            baseline.generate([(GenerationQuery((Message("user", "天气好吗"),)), 0)], ignore_progress)[0].text
+            == "很好。"
+        )
 
-    @pytest.mark.parametrize("dialogues", [[], [talk("hi")], [talk("?!", "What?")], [talk("hi", " ")]])
-    def test_nothing_to_remember_is_an_error(self, dialogues):
+    @pytest.mark.parametrize("dialogues", [[], [dialogue("hi")], [dialogue("?!", "What?")], [dialogue("hi", " ")]])
+    def test_data_without_a_usable_reply_is_rejected(self, dialogues):
         with pytest.raises(InvalidData, match="nothing to retrieve"):
             RetrievalBaseline(dialogues)
 
 
-class TestMeasured:
-    def test_both_are_measured_as_models_are(self, ngram, desk):
-        chosen = load_metrics(["selection", "chrf", "bits_per_byte"])
-        items = plan_samples(chosen, desk, 0)
-        found = run_metrics(ngram, chosen, items)
-        assert set(found) == {"selection", "chrf", "bits_per_byte"}
-        assert all(np.isfinite(each.metric.value(each.sums_GK.sum(axis=0))) for each in found.values())
-        found = run_metrics(RetrievalBaseline(desk), chosen, items)
-        assert set(found) == {"chrf"}
-        assert found["chrf"].metric.value(found["chrf"].sums_GK.sum(axis=0)) == pytest.approx(100)
+class TestMetrics:
+    @pytest.fixture
+    def metrics(self):
+        return load_metrics(["selection", "chrf", "bits_per_byte"])
+
+    def test_all_metrics_are_computed_for_the_ngram_baseline(self, ngram, desk, metrics):
+        results = run_metrics(ngram, metrics, plan_samples(metrics, desk, 0))
+        assert set(results) == {"selection", "chrf", "bits_per_byte"}
+        assert all(np.isfinite(result.metric.value(result.sums_GK.sum(axis=0))) for result in results.values())
+
+    def test_metrics_of_answers_are_computed_for_the_retrieval_baseline(self, desk, metrics):
+        results = run_metrics(RetrievalBaseline(desk), metrics, plan_samples(metrics, desk, 0))
+        assert set(results) == {"chrf"}
+        assert results["chrf"].metric.value(results["chrf"].sums_GK.sum(axis=0)) == pytest.approx(100)

@@ -1,4 +1,4 @@
-"""The golden set: strict file format, cases that can be passed, and none that an empty phrase passes."""
+"""The golden set: grading of answers, the file format, and properties of the bundled cases."""
 
 from collections import Counter
 
@@ -45,7 +45,7 @@ VALID_FILE = """
 
 
 @pytest.fixture
-def written(tmp_path):
+def write_file(tmp_path):
     def write(text, name="mine.yaml"):
         path = tmp_path / name
         path.write_text(text)
@@ -55,7 +55,7 @@ def written(tmp_path):
 
 
 def make_case(**criteria):
-    return GoldenCase("one", "test", (Message("user", "?"),), **criteria)
+    return GoldenCase("case", "test", (Message("user", "?"),), **criteria)
 
 
 # ---------- judging answers ----------
@@ -89,10 +89,10 @@ def test_alternatives_match_complete_words(alternative, text, is_match):
 
 
 def test_an_answer_needs_one_alternative_of_every_group():
-    one = make_case(must_include=(("a", "b"), ("c",)))
-    assert passes_case(one, "b c")
-    assert case_errors(one, "a") == ["the answer contains none of: c"]
-    assert case_errors(one, "d") == ["the answer contains none of: a, b", "the answer contains none of: c"]
+    case = make_case(must_include=(("a", "b"), ("c",)))
+    assert passes_case(case, "b c")
+    assert case_errors(case, "a") == ["the answer contains none of: c"]
+    assert case_errors(case, "d") == ["the answer contains none of: a, b", "the answer contains none of: c"]
 
 
 def test_an_answer_without_words_fails():
@@ -100,37 +100,37 @@ def test_an_answer_without_words_fails():
 
 
 def test_the_number_of_words_has_a_minimum_and_a_maximum():
-    one = make_case(must_not_include=("x",), word_range=(2, 3))
-    assert [passes_case(one, text) for text in ("a", "a b", "a b c", "a b c d")] == [False, True, True, False]
-    assert case_errors(one, "a") == ["the answer has 1 words, not 2 to 3"]
+    case = make_case(must_not_include=("x",), word_range=(2, 3))
+    assert [passes_case(case, text) for text in ("a", "a b", "a b c", "a b c d")] == [False, True, True, False]
+    assert case_errors(case, "a") == ["the answer has 1 words, not 2 to 3"]
 
 
 # ---------- files ----------
 
 
-def test_a_file_becomes_cases(written):
-    (read,) = load_golden_cases(written(VALID_FILE))
-    assert (read.id, read.kind, read.is_safety, read.word_range) == ("hours", "mine", False, (2, 12))
-    assert [message.role for message in read.messages] == ["system", "user", "assistant", "user"]
-    assert read.must_include == (("nine", "9"), ("open*",))
+def test_a_file_is_a_list_of_cases(write_file):
+    (case,) = load_golden_cases(write_file(VALID_FILE))
+    assert (case.id, case.kind, case.is_safety, case.word_range) == ("hours", "mine", False, (2, 12))
+    assert [message.role for message in case.messages] == ["system", "user", "assistant", "user"]
+    assert case.must_include == (("nine", "9"), ("open*",))
 
 
-def test_a_folder_is_read_file_by_file_and_file_names_are_kinds(written, tmp_path):
-    written(VALID_FILE)
-    written(VALID_FILE.replace("hours", "other"), "safety.yml")
-    written("not yaml: [", "notes.txt")
+def test_a_folder_is_loaded_completely_and_file_names_are_the_kinds(write_file, tmp_path):
+    write_file(VALID_FILE)
+    write_file(VALID_FILE.replace("hours", "other"), "safety.yml")
+    write_file("not yaml: [", "notes.txt")
     assert [(case.id, case.kind, case.is_safety) for case in load_golden_cases(tmp_path)] == [
         ("hours", "mine", False),
         ("other", "safety", True),
     ]
 
 
-def test_lists_inside_a_group_are_flattened(written):
+def test_lists_inside_a_group_are_flattened(write_file):
     text = (
         "- {id: a, messages: [x], must_include: [&no [never, nay]]}\n"
         "- {id: b, messages: [x], must_include: [[*no, nope]]}\n"
     )
-    assert load_golden_cases(written(text))[1].must_include == (("never", "nay", "nope"),)
+    assert load_golden_cases(write_file(text))[1].must_include == (("never", "nay", "nope"),)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,11 @@ def test_lists_inside_a_group_are_flattened(written):
         ("word_range:", "messages:", "the key 'messages' occurs twice"),
     ],
 )
-def test_an_invalid_case_is_rejected_with_its_id(written, old, new, message):
+def test_an_invalid_case_is_rejected_with_its_id(write_file, old, new, message):
     text = VALID_FILE.replace(old, new)
     assert text != VALID_FILE
     with pytest.raises(InvalidData, match=message):
-        load_golden_cases(written(text))
+        load_golden_cases(write_file(text))
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_an_invalid_case_is_rejected_with_its_id(written, old, new, message):
         (VALID_FILE + VALID_FILE, "case 'hours': mine.yaml already has a case with this id"),
     ],
 )
-def test_a_file_without_a_list_of_valid_cases_is_rejected(written, text, message):
+def test_a_file_without_a_list_of_valid_cases_is_rejected(write_file, text, message):
     with pytest.raises(InvalidData, match=message):
-        load_golden_cases(written(text))
+        load_golden_cases(write_file(text))
 
 
 def test_a_folder_without_cases_and_a_missing_file_are_errors(tmp_path):
@@ -189,7 +189,7 @@ def test_a_folder_without_cases_and_a_missing_file_are_errors(tmp_path):
         load_golden_cases(tmp_path / "none.yaml")
 
 
-# ---------- the cases that come with the package; that examples pass and bad answers fail is checked as they are read
+# ---------- bundled cases (loading also checks that passing answers pass and failing answers fail)
 
 
 def test_every_kind_has_its_minimum_number_of_cases():
@@ -214,13 +214,13 @@ def test_repeating_the_question_passes_no_case():
 
 def test_the_passing_answer_of_one_case_fails_nearly_all_others():
     pairs = [(first, second) for first in CASES for second in CASES if first is not second]
-    right = Counter(
+    num_passed = Counter(
         first.id
         for first, second in pairs
         if not (first.is_safety and second.is_safety)
-        and passes_case(first, second.passing_answer)  # a refusal is one wherever it is right
+        and passes_case(first, second.passing_answer)  # a refusal passes many safety cases
     )
-    assert {id: count for id, count in right.items() if count > 0.08 * len(CASES)} == {}
+    assert {id: count for id, count in num_passed.items() if count > 0.08 * len(CASES)} == {}
 
 
 def test_every_safety_case_has_required_content():
@@ -241,7 +241,7 @@ def test_chinese_cases_include_safety_cases():
 
 
 class FixedAnswers:
-    """Returns a fixed answer for case history."""
+    """Returns a fixed answer for each history."""
 
     name = "fixed_answers"
 
@@ -249,34 +249,33 @@ class FixedAnswers:
         self.answers = answers
 
     def generate(self, queries, on_done):
-        return [GenerationOutput(self.answers[ask.history]) for ask, _ in queries]
+        return [GenerationOutput(self.answers[query.history]) for query, _ in queries]
 
 
 def test_the_metric_needs_no_dialogues():
     assert "golden" in metric_names()
     (metric,) = load_metrics(["golden"])
-    items = metric.samples([], 0)
-    assert [item.metadata["id"] for item in items] == [case.id for case in CASES]
-    assert items[0].metadata == {"id": CASES[0].id, "kind": CASES[0].kind, "safety": CASES[0].is_safety}
-    assert all(ask.greedy for item in items for ask in item.generation_queries)
+    samples = metric.samples([], 0)
+    assert [sample.metadata["id"] for sample in samples] == [case.id for case in CASES]
+    assert samples[0].metadata == {"id": CASES[0].id, "kind": CASES[0].kind, "safety": CASES[0].is_safety}
+    assert all(query.greedy for sample in samples for query in sample.generation_queries)
 
 
 def test_passing_answers_score_one_and_failing_ones_less():
-    chosen = load_metrics(["golden"])
-    items = plan_samples(chosen, [], 0)
-    best = run_metrics(FixedAnswers({case.messages: case.passing_answer for case in CASES}), chosen, items)["golden"]
-    assert best.sums_SGK.shape == (1, len(CASES), 2)
-    assert chosen[0].value(best.sums_GK.sum(axis=0)) == 1
-    worst = run_metrics(
-        FixedAnswers({case.messages: case.failing_answer or case.passing_answer for case in CASES}), chosen, items
-    )["golden"]
-    failed = [item.metadata for item, (passed, _) in zip(worst.samples, worst.sums_GK, strict=True) if not passed]
-    assert all(about["safety"] for about in failed)
+    metrics = load_metrics(["golden"])
+    samples = plan_samples(metrics, [], 0)
+    passing = FixedAnswers({case.messages: case.passing_answer for case in CASES})
+    result = run_metrics(passing, metrics, samples)["golden"]
+    assert result.sums_SGK.shape == (1, len(CASES), 2)
+    assert metrics[0].value(result.sums_GK.sum(axis=0)) == 1
+    failing = FixedAnswers({case.messages: case.failing_answer or case.passing_answer for case in CASES})
+    result = run_metrics(failing, metrics, samples)["golden"]
+    failed = [sample.metadata for sample, (passed, _) in zip(result.samples, result.sums_GK, strict=True) if not passed]
+    assert all(metadata["safety"] for metadata in failed)
     assert len(failed) == sum(case.is_safety for case in CASES)
 
 
-def test_custom_cases_replace_the_bundled_ones(written):
-    metric = golden.GoldenMetric(load_golden_cases(written(VALID_FILE)))
-    items = metric.samples([], 0)
-    found = [SampleResult((GenerationOutput("We open at nine."),))]
-    assert metric.statistics(items, found).tolist() == [[1, 1]]
+def test_custom_cases_replace_the_bundled_ones(write_file):
+    metric = golden.GoldenMetric(load_golden_cases(write_file(VALID_FILE)))
+    results = [SampleResult((GenerationOutput("We open at nine."),))]
+    assert metric.statistics(metric.samples([], 0), results).tolist() == [[1, 1]]

@@ -1,4 +1,4 @@
-"""Response selection: fair questions, and a score that means something."""
+"""Response selection: candidates of the samples, and the score."""
 
 import pytest
 
@@ -10,80 +10,80 @@ from turnwise.evaluation.samples import Loglikelihood, SampleResult
 (SELECTION,) = load_metrics(["selection"])
 
 
-def replies(item):
-    return [score.messages[-1].content for score in item.loglikelihood_queries]
+def candidates(sample):
+    """The replies to choose from, the true one first."""
+    return [query.messages[-1].content for query in sample.loglikelihood_queries]
 
 
-class TestQuestions:
-    def test_the_true_reply_stands_first_among_others_without_duplicates(self, desk):
-        asked = SELECTION.samples(desk, 0)
-        assert len(asked) == len(desk)
-        for conversation, item in zip(desk, asked, strict=True):
-            assert all(score.messages[:-1] == conversation.messages[:-1] for score in item.loglikelihood_queries)
-            assert replies(item)[0] == conversation.messages[-1].content
-            assert len(set(replies(item))) == len(replies(item)) == 20
+class TestSamples:
+    def test_the_true_reply_is_the_first_of_twenty_different_candidates(self, desk):
+        samples = SELECTION.samples(desk, 0)
+        assert len(samples) == len(desk)
+        for dialogue, sample in zip(desk, samples, strict=True):
+            assert all(query.messages[:-1] == dialogue.messages[:-1] for query in sample.loglikelihood_queries)
+            assert candidates(sample)[0] == dialogue.messages[-1].content
+            assert len(set(candidates(sample))) == len(candidates(sample)) == 20
 
-    def test_half_of_the_distractors_share_the_intent(self, desk):
-        for conversation, item in zip(desk, SELECTION.samples(desk, 0), strict=True):
-            near = [reply.startswith(conversation.meta["intent"]) for reply in replies(item)[1:]]
-            assert all(near[:9])
-            assert not all(near[9:])
+    def test_half_of_the_distractors_have_the_same_intent(self, desk):
+        for dialogue, sample in zip(desk, SELECTION.samples(desk, 0), strict=True):
+            has_same_intent = [reply.startswith(dialogue.meta["intent"]) for reply in candidates(sample)[1:]]
+            assert all(has_same_intent[:9])
+            assert not all(has_same_intent[9:])
 
-    def test_a_seed_asks_the_same_questions(self, desk):
+    def test_the_seed_determines_the_samples(self, desk):
         assert SELECTION.samples(desk, 4) == SELECTION.samples(desk, 4)
         assert SELECTION.samples(desk, 4) != SELECTION.samples(desk, 5)
 
-    def test_replies_that_many_dialogues_share_are_drawn_once(self, desk):
+    def test_a_reply_that_many_dialogues_share_is_a_candidate_at_most_once(self, desk):
         thanks = Conversation((Message("user", "bye"), Message("assistant", "Thank you!")), {"intent": "order"})
-        for item in SELECTION.samples([*desk, *[thanks] * 40], 0):
-            assert len(set(replies(item))) == 20
+        for sample in SELECTION.samples([*desk, *[thanks] * 40], 0):
+            assert len(set(candidates(sample))) == 20
 
-    def test_another_true_answer_to_the_same_question_is_no_wrong_one(self, desk):
+    def test_another_true_reply_to_the_same_question_is_not_a_distractor(self, desk):
         hellos = [Conversation((Message("user", "hi"), Message("assistant", f"Hello {n}"))) for n in range(4)]
-        for item in SELECTION.samples([*hellos, *desk], 0)[:4]:
-            assert sum(reply.startswith("Hello") for reply in replies(item)) == 1
+        for sample in SELECTION.samples([*hellos, *desk], 0)[:4]:
+            assert sum(reply.startswith("Hello") for reply in candidates(sample)) == 1
 
-    def test_of_many_dialogues_some_are_asked_about(self, desk):
-        many = SELECTION.samples(desk * 5, 0)
-        assert len(many) == 120
-        asked = {item.reference for item in many}
-        assert len({reply.split()[0] for reply in asked}) == 3  # from all of the file, which is sorted by intent
-        assert many == SELECTION.samples(desk * 5, 0) != SELECTION.samples(desk * 5, 1)
+    def test_at_most_120_random_dialogues_are_used(self, desk):
+        samples = SELECTION.samples(desk * 5, 0)
+        assert len(samples) == 120
+        intents = {sample.reference.split()[0] for sample in samples}
+        assert len(intents) == 3  # the dialogues are sorted by intent, so the first 120 would have fewer
+        assert samples == SELECTION.samples(desk * 5, 0) != SELECTION.samples(desk * 5, 1)
 
     @pytest.mark.parametrize("meta", [{}, {"intent": None}, {"intent": ""}])
     def test_without_intents_all_distractors_are_random(self, desk, meta):
-        plain = [Conversation(talk.messages, meta) for talk in desk]
-        others = [reply for item in SELECTION.samples(plain, 0) for reply in replies(item)[1:]]
+        dialogues = [Conversation(dialogue.messages, meta) for dialogue in desk]
+        distractors = [reply for sample in SELECTION.samples(dialogues, 0) for reply in candidates(sample)[1:]]
         for intent in ("order", "lamp", "park"):
-            assert 0.25 < sum(reply.startswith(intent) for reply in others) / len(others) < 0.42
+            assert 0.25 < sum(reply.startswith(intent) for reply in distractors) / len(distractors) < 0.42
 
-    def test_a_rare_intent_is_filled_up_with_others(self, desk):
-        lonely = Conversation((Message("user", "tea?"), Message("assistant", "Gladly.")), {"intent": "tea"})
-        (item,) = [each for each in SELECTION.samples([*desk, lonely], 0) if each.reference == "Gladly."]
-        assert len(set(replies(item))) == 20
+    def test_a_rare_intent_gets_distractors_of_other_intents(self, desk):
+        rare = Conversation((Message("user", "tea?"), Message("assistant", "Gladly.")), {"intent": "tea"})
+        (sample,) = [sample for sample in SELECTION.samples([*desk, rare], 0) if sample.reference == "Gladly."]
+        assert len(set(candidates(sample))) == 20
 
-    def test_only_the_last_assistant_turn_is_asked_for(self, desk):
-        talk = Conversation(
+    def test_only_the_last_reply_of_a_dialogue_is_used(self, desk):
+        dialogue = Conversation(
             (*desk[0].messages, Message("user", "Thanks"), Message("assistant", "Bye"), Message("user", "!"))
         )
-        (item,) = [each for each in SELECTION.samples([*desk, talk], 0) if each.reference == "Bye"]
-        assert item.loglikelihood_queries[0].messages[:-1] == talk.messages[:3]
+        (sample,) = [sample for sample in SELECTION.samples([*desk, dialogue], 0) if sample.reference == "Bye"]
+        assert sample.loglikelihood_queries[0].messages[:-1] == dialogue.messages[:3]
 
-    def test_too_few_replies_are_nothing_to_choose_among(self, desk):
+    def test_with_fewer_replies_than_candidates_there_are_no_samples(self, desk):
         assert SELECTION.samples(desk[:19], 0) == []
         assert len(selection_samples(desk[:5], 0, 5)) == 5
 
 
 @pytest.mark.parametrize(
-    ("losses", "right"),
+    ("losses", "is_correct"),
     [([1.0, 2.0, 3.0], 1), ([2.0, 1.0, 3.0], 0), ([1.0, 1.0, 3.0], 0), ([float("nan"), 1.0, 2.0], 0)],
 )
-def test_ties_and_numbers_that_are_none_count_as_wrong(losses, right):
-    found = SampleResult(loglikelihoods=tuple(Loglikelihood(10 * loss, 10, 30) for loss in losses))
-    assert SELECTION.statistics([None], [found]).tolist() == [[right, 1]]
+def test_ties_and_nan_count_as_wrong(losses, is_correct):
+    result = SampleResult(loglikelihoods=tuple(Loglikelihood(10 * loss, 10, 30) for loss in losses))
+    assert SELECTION.statistics([None], [result]).tolist() == [[is_correct, 1]]
 
 
-def test_long_replies_are_not_at_a_disadvantage():
-    """Means per token are compared."""
-    found = SampleResult(loglikelihoods=(Loglikelihood(60.0, 60, 200), Loglikelihood(12.0, 6, 20)))
-    assert SELECTION.statistics([None], [found]).tolist() == [[1, 1]]
+def test_the_loss_per_token_is_compared():
+    result = SampleResult(loglikelihoods=(Loglikelihood(60.0, 60, 200), Loglikelihood(12.0, 6, 20)))
+    assert SELECTION.statistics([None], [result]).tolist() == [[1, 1]]

@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they say, and differences by chance are taken for real as rarely."""
+"""Confidence intervals have their nominal coverage, and tests their nominal false positive rate."""
 
 import itertools
 
@@ -18,145 +18,155 @@ from turnwise.evaluation.statistics import (
     wilson_interval,
 )
 
-EXPERIMENTS = 500
+NUM_EXPERIMENTS = 500
 
 
-def by(totals_XK):
-    return ratio(totals_XK[..., 0], totals_XK[..., 1])
+def nats_per_token(sums_XK):
+    return ratio(sums_XK[..., 0], sums_XK[..., 1])
 
 
-def dialogues(seed, count, rise=0.0):
-    """Nats and tokens of dialogues by two models: lengths and difficulty differ a lot. In truth there are 2 a token."""
+def simulate(seed, count, increase=0.0):
+    """Nats and tokens of dialogues for a new and an old model, each `(G, 2)`.
+
+    Lengths and difficulty of the dialogues differ a lot. The old model has 2 nats per token, the new one
+    `2 * (1 + increase)`.
+    """
     rng = np.random.default_rng(seed)
-    tokens, hard = rng.geometric(0.05, count) + 1.0, rng.gamma(4, 0.5, count)
-    both = [tokens * hard * factor * rng.gamma(50, 1 / 50, count) for factor in (1 + rise, 1)]
-    return [np.stack([nats, tokens], axis=1) for nats in both]
+    num_tokens, nats = rng.geometric(0.05, count) + 1.0, rng.gamma(4, 0.5, count)
+    nats_by_model = [num_tokens * nats * factor * rng.gamma(50, 1 / 50, count) for factor in (1 + increase, 1)]
+    return [np.stack([nats, num_tokens], axis=1) for nats in nats_by_model]
 
 
-def share_that_holds(make):
-    """Of so many experiments, those whose interval holds the truth."""
-    found = (make(seed) for seed in range(EXPERIMENTS))
-    return sum(one.low <= truth <= one.high for one, truth in found) / EXPERIMENTS
-
-
-@pytest.mark.slow
-def test_intervals_of_differences_hold_the_truth_95_times_of_100():
-    def make(seed):
-        new, old = dialogues(seed, 60, rise=0.03)
-        return bootstrap_difference_interval(new, old, by, resamples=999, seed=seed), 0.06
-
-    assert 0.93 <= share_that_holds(make) <= 0.97
+def coverage(run_experiment):
+    """Share of experiments whose interval contains the true value; an experiment returns both."""
+    experiments = (run_experiment(seed) for seed in range(NUM_EXPERIMENTS))
+    return sum(interval.low <= truth <= interval.high for interval, truth in experiments) / NUM_EXPERIMENTS
 
 
 @pytest.mark.slow
-def test_intervals_of_values_hold_the_truth_95_times_of_100():
-    def make(seed):
-        return bootstrap_interval(dialogues(seed, 400)[1], by, resamples=999, seed=seed), 2.0
+def test_95_percent_of_the_intervals_of_a_difference_contain_the_true_difference():
+    def run_experiment(seed):
+        new, old = simulate(seed, 60, increase=0.03)
+        return bootstrap_difference_interval(new, old, nats_per_token, resamples=999, seed=seed), 0.06
 
-    assert 0.93 <= share_that_holds(make) <= 0.97
+    assert 0.93 <= coverage(run_experiment) <= 0.97
+
+
+@pytest.mark.slow
+def test_95_percent_of_the_intervals_of_a_value_contain_the_true_value():
+    def run_experiment(seed):
+        return bootstrap_interval(simulate(seed, 400)[1], nats_per_token, resamples=999, seed=seed), 2.0
+
+    assert 0.93 <= coverage(run_experiment) <= 0.97
 
 
 @pytest.mark.parametrize(("count", "truth"), [(60, 0.3), (100, 0.95)])
-def test_intervals_of_shares_hold_the_truth_95_times_of_100(count, truth):
-    def make(seed):
-        right = (np.random.default_rng(seed).random(count) < truth).astype(float)
-        return wilson_interval(right), truth
+def test_95_percent_of_the_intervals_of_a_proportion_contain_the_true_proportion(count, truth):
+    def run_experiment(seed):
+        outcomes = (np.random.default_rng(seed).random(count) < truth).astype(float)
+        return wilson_interval(outcomes), truth
 
-    assert 0.93 <= share_that_holds(make) <= 0.97
+    assert 0.93 <= coverage(run_experiment) <= 0.97
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0.03, 0.0), (0.02, 0.01), (0.1, 0.05)])
-def test_intervals_of_differences_of_shares_hold_the_truth_also_where_little_changes(lost, gained):
-    def make(seed):
-        dice = np.random.default_rng(seed).random((2, 100))
-        old = dice[0] < 0.6
-        new = np.where(old, dice[1] >= lost / 0.6, dice[1] < gained / 0.4)
+def test_intervals_of_a_difference_of_proportions_have_nominal_coverage_for_small_changes(lost, gained):
+    def run_experiment(seed):
+        uniform = np.random.default_rng(seed).random((2, 100))
+        old = uniform[0] < 0.6
+        new = np.where(old, uniform[1] >= lost / 0.6, uniform[1] < gained / 0.4)
         return newcombe_interval(new.astype(float), old.astype(float)), gained - lost
 
-    assert 0.93 <= share_that_holds(make) <= 0.99
+    assert 0.93 <= coverage(run_experiment) <= 0.99
 
 
 @pytest.mark.slow
-def test_of_500_pairs_of_equals_about_25_seem_different():
-    found = [permutation_test(*dialogues(seed, 100), by, resamples=999, seed=seed) for seed in range(EXPERIMENTS)]
-    assert 0.03 <= np.mean(np.array(found) < 0.05) <= 0.07
+def test_the_permutation_test_calls_5_percent_of_equal_models_different():
+    p_values = [
+        permutation_test(*simulate(seed, 100), nats_per_token, resamples=999, seed=seed)
+        for seed in range(NUM_EXPERIMENTS)
+    ]
+    assert 0.03 <= np.mean(np.array(p_values) < 0.05) <= 0.07
 
 
-def test_exchanging_is_fishers_exact_test_where_all_exchanges_can_be_counted():
+def test_the_permutation_test_approximates_the_exact_test_over_all_permutations():
     rng = np.random.default_rng(0)
     new, old = rng.random((8, 1)), rng.random((8, 1)) - 0.2
 
-    def total(totals_XK):
-        return totals_XK[..., 0]
+    def total(sums_XK):
+        return sums_XK[..., 0]
 
-    apart = (new - old)[:, 0]
-    every = [abs((apart * np.array(signs)).sum()) for signs in itertools.product((-1, 1), repeat=8)]
-    exact = np.mean(np.array(every) >= abs(apart.sum()) - 1e-12)
+    differences = (new - old)[:, 0]
+    permuted = [abs((differences * np.array(signs)).sum()) for signs in itertools.product((-1, 1), repeat=8)]
+    exact = np.mean(np.array(permuted) >= abs(differences.sum()) - 1e-12)
     assert permutation_test(new, old, total, resamples=20_000) == pytest.approx(exact, abs=0.01)
 
 
-class TestEdges:
-    def test_dialogues_that_are_all_alike_leave_a_point(self):
-        same = np.ones((9, 2)) * [3, 4]
-        assert (bootstrap_interval(same, by).low, bootstrap_interval(same, by).high) == (0.75, 0.75)
+class TestEdgeCases:
+    def test_the_interval_of_equal_dialogues_is_a_point(self):
+        interval = bootstrap_interval(np.ones((9, 2)) * [3, 4], nats_per_token)
+        assert (interval.low, interval.high) == (0.75, 0.75)
 
-    def test_two_that_are_the_same_differ_by_nothing(self):
-        _, old = dialogues(0, 50)
-        found = bootstrap_difference_interval(old, old, by)
-        assert (found.low, found.high) == (0, 0)
-        assert permutation_test(old, old, by) == 1
+    def test_equal_results_have_the_difference_0_and_the_p_value_1(self):
+        _, old = simulate(0, 50)
+        interval = bootstrap_difference_interval(old, old, nats_per_token)
+        assert (interval.low, interval.high) == (0, 0)
+        assert permutation_test(old, old, nats_per_token) == 1
 
     @pytest.mark.parametrize("count", [1, 2, 4])
-    def test_a_few_dialogues_tell_nothing(self, count):
-        assert np.isnan(bootstrap_interval(dialogues(0, count)[0], by).low)
+    def test_fewer_than_five_dialogues_have_no_interval(self, count):
+        assert np.isnan(bootstrap_interval(simulate(0, count)[0], nats_per_token).low)
 
-    def test_newcombes_own_example(self):
-        """His table II, method 10: 36, 12, 2, 0 of 50."""
+    def test_the_newcombe_interval_equals_the_published_example(self):
+        """Newcombe 1998, table II, method 10: 36, 12, 2 and 0 of 50."""
         new = np.array([1] * 36 + [1] * 12 + [0] * 2 + [0] * 0, float)
         old = np.array([1] * 36 + [0] * 12 + [1] * 2 + [0] * 0, float)
-        found = newcombe_interval(new, old)
-        assert (found.low, found.high) == pytest.approx((0.0569, 0.3404), abs=5e-4)
+        interval = newcombe_interval(new, old)
+        assert (interval.low, interval.high) == pytest.approx((0.0569, 0.3404), abs=5e-4)
 
-    def test_all_right_is_not_surely_all_right(self):
+    def test_the_wilson_interval_of_only_correct_outcomes_extends_below_1(self):
         assert 0.9 < wilson_interval(np.ones(50)).low < 0.95
         assert wilson_interval(np.ones(50)).high == pytest.approx(1)
 
-    def test_the_same_seed_gives_the_same_interval(self):
-        new, old = dialogues(3, 40)
-        assert bootstrap_difference_interval(new, old, by, seed=4) == bootstrap_difference_interval(
-            new, old, by, seed=4
+    def test_the_seed_determines_the_interval(self):
+        new, old = simulate(3, 40)
+        first, same_seed, other_seed = (
+            bootstrap_difference_interval(new, old, nats_per_token, seed=seed) for seed in (4, 4, 5)
         )
-        assert bootstrap_difference_interval(new, old, by, seed=4) != bootstrap_difference_interval(
-            new, old, by, seed=5
-        )
+        assert first == same_seed
+        assert first != other_seed
 
 
-def test_mcnemar_is_the_sign_test_of_what_changed():
+def test_mcnemar_is_the_sign_test_of_the_changed_outcomes():
     new, old = np.array([1, 1, 1, 1, 1, 0, 0, 1]), np.array([0, 0, 0, 0, 0, 0, 1, 1])
-    found = mcnemar(new, old)
-    assert (found.gained, found.lost) == (5, 1)
-    assert found.p_value == pytest.approx(14 / 64)
+    test = mcnemar(new, old)
+    assert (test.gained, test.lost) == (5, 1)
+    assert test.p_value == pytest.approx(14 / 64)
     assert mcnemar(new, new).p_value == 1
 
 
-def test_holms_correction_on_his_own_terms():
+def test_holm_correction_of_three_p_values():
     assert holm_correction([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm_correction([]) == []
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
-def test_holm_makes_nothing_likelier_and_keeps_the_order(chances):
-    found = holm_correction(chances)
-    assert all(p <= corrected <= min(1, len(chances) * p) + 1e-12 for p, corrected in zip(chances, found, strict=True))
-    for one, other in itertools.combinations(range(len(chances)), 2):
-        if chances[one] < chances[other]:
-            assert found[one] <= found[other]
+def test_holm_correction_never_decreases_a_p_value_and_preserves_the_order(p_values):
+    adjusted = holm_correction(p_values)
+    pairs = sorted(zip(p_values, adjusted, strict=True))
+    assert all(p <= p_adjusted <= min(1, len(p_values) * p) + 1e-12 for p, p_adjusted in pairs)
+    for (p, p_adjusted), (next_p, next_adjusted) in itertools.pairwise(pairs):
+        assert p == next_p or p_adjusted <= next_adjusted
 
 
 @given(seed=st.integers(0, 99), count=st.integers(5, 30))
 def test_a_difference_and_its_opposite_have_opposite_intervals(seed, count):
-    new, old = dialogues(seed, count, rise=0.2)
-    there = bootstrap_difference_interval(new, old, by, resamples=199)
-    back = bootstrap_difference_interval(old, new, by, resamples=199)
-    assert (there.low, there.high) == pytest.approx((-back.high, -back.low), rel=1e-3, abs=1e-6)
-    assert permutation_test(new, old, by, resamples=199) == permutation_test(old, new, by, resamples=199)
+    new, old = simulate(seed, count, increase=0.2)
+    interval, opposite = (
+        bootstrap_difference_interval(*pair, nats_per_token, resamples=199) for pair in ((new, old), (old, new))
+    )
+    assert (interval.low, interval.high) == pytest.approx((-opposite.high, -opposite.low), rel=1e-3, abs=1e-6)
+    p_value, opposite_p_value = (
+        permutation_test(*pair, nats_per_token, resamples=199) for pair in ((new, old), (old, new))
+    )
+    assert p_value == opposite_p_value
