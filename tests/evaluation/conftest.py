@@ -1,4 +1,4 @@
-"""Fixtures: a renderer, and dialogues with intents."""
+"""Fixtures: a renderer, dialogues with intents, and a machine without a GPU."""
 
 import json
 
@@ -13,7 +13,7 @@ def renderer(tokenizer):
 
 
 @pytest.fixture(scope="session")
-def desk():
+def intent_dialogues():
     """Sixty dialogues of three intents; every question has a different reply."""
     from turnwise.core.messages import Conversation, Message
 
@@ -34,11 +34,11 @@ def on_the_cpu(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def data(desk, tmp_path):
-    """The dialogues of `desk` as a JSONL file; its name has a space and brackets."""
+def data(intent_dialogues, tmp_path):
+    """The dialogues of `intent_dialogues` as a JSONL file; its name has a space and brackets."""
     path = tmp_path / "test [set].jsonl"
     with path.open("w") as file:
-        for dialogue in desk:
+        for dialogue in intent_dialogues:
             row = {"messages": [message.as_dict() for message in dialogue.messages], **dialogue.meta}
             file.write(json.dumps(row) + "\n")
     return path

@@ -123,72 +123,82 @@ class TestScoredSpan:
 
 
 @pytest.fixture(scope="module")
-def ngram(renderer, desk):
-    return NgramBaseline(desk, renderer, context_length=128)
+def ngram(renderer, intent_dialogues):
+    return NgramBaseline(intent_dialogues, renderer, context_length=128)
 
 
 class TestNgram:
-    def test_it_scores_the_same_tokens_as_a_model(self, ngram, renderer, desk):
-        query = LoglikelihoodQuery(desk[3].messages)
+    def test_it_scores_the_same_tokens_as_a_model(self, ngram, renderer, intent_dialogues):
+        query = LoglikelihoodQuery(intent_dialogues[3].messages)
         (loglikelihood,) = ngram.loglikelihood([query], ignore_progress)
         span = find_scored_span(renderer, query, 128)
         assert (loglikelihood.num_tokens, loglikelihood.num_bytes) == (len(span.positions), span.num_bytes)
         probabilities = ngram.model.probabilities(span.token_ids, span.positions)
         assert loglikelihood.nll == pytest.approx(-sum(map(math.log, probabilities)))
 
-    def test_a_training_reply_is_more_likely_than_an_unseen_reply(self, ngram, desk):
+    def test_a_training_reply_is_more_likely_than_an_unseen_reply(self, ngram, intent_dialogues):
         unseen_dialogue = dialogue("order 03?", "Nobody knows.")
         seen, unseen = ngram.loglikelihood(
-            [LoglikelihoodQuery(desk[3].messages), LoglikelihoodQuery(unseen_dialogue.messages)], ignore_progress
+            [LoglikelihoodQuery(intent_dialogues[3].messages), LoglikelihoodQuery(unseen_dialogue.messages)],
+            ignore_progress,
         )
         assert seen.nll / seen.num_tokens < 2 < unseen.nll / unseen.num_tokens
 
-    def test_answers_end_with_the_turn_and_many_are_training_replies(self, ngram, desk):
-        queries = [(GenerationQuery(desk[0].messages[:1]), seed) for seed in range(20)]
+    def test_answers_end_with_the_turn_and_many_are_training_replies(self, ngram, intent_dialogues):
+        queries = [(GenerationQuery(intent_dialogues[0].messages[:1]), seed) for seed in range(20)]
         answers = ngram.generate(queries, ignore_progress)
-        training_replies = {conversation.messages[-1].content for conversation in desk}
+        training_replies = {conversation.messages[-1].content for conversation in intent_dialogues}
         assert all(answer.finish_reason == "stop" for answer in answers)
         assert sum(answer.text in training_replies for answer in answers) >= 10
 
-    def test_answers_depend_on_seed_and_history_and_are_reproducible(self, ngram, desk):
-        queries = [(GenerationQuery(conversation.messages[:1]), seed) for seed in range(5) for conversation in desk[:5]]
+    def test_answers_depend_on_seed_and_history_and_are_reproducible(self, ngram, intent_dialogues):
+        queries = [
+            (GenerationQuery(conversation.messages[:1]), seed)
+            for seed in range(5)
+            for conversation in intent_dialogues[:5]
+        ]
         answers = ngram.generate(queries, ignore_progress)
         assert answers == ngram.generate(queries, ignore_progress)
         assert len({answer.text for answer in answers}) > 5
         assert len({answer.text for answer in answers[:5]}) > 1
 
-    def test_a_greedy_answer_does_not_depend_on_the_seed(self, ngram, desk):
-        queries = [(GenerationQuery(desk[0].messages[:1], greedy=True), seed) for seed in range(3)]
+    def test_a_greedy_answer_does_not_depend_on_the_seed(self, ngram, intent_dialogues):
+        queries = [(GenerationQuery(intent_dialogues[0].messages[:1], greedy=True), seed) for seed in range(3)]
         assert len({answer.text for answer in ngram.generate(queries, ignore_progress)}) == 1
 
-    def test_an_answer_without_an_end_is_cut_at_the_default_maximum(self, renderer, desk):
+    def test_an_answer_without_an_end_is_cut_at_the_default_maximum(self, renderer, intent_dialogues):
         (answer,) = NgramBaseline([], renderer, context_length=128).generate(
-            [(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore_progress
+            [(GenerationQuery(intent_dialogues[0].messages[:1], greedy=True), 0)], ignore_progress
         )
         assert (answer.finish_reason, answer.num_tokens) == ("length", 256)
 
-    def test_sampled_tokens_follow_the_distribution(self, ngram, renderer, desk):
-        history = desk[0].messages[:1]
+    def test_sampled_tokens_follow_the_distribution(self, ngram, renderer, intent_dialogues):
+        history = intent_dialogues[0].messages[:1]
         prompt = renderer.render(history, add_generation_prompt=True).ids
         answers = ngram.generate([(GenerationQuery(history), seed) for seed in range(300)], ignore_progress)
         first_tokens = Counter(renderer.tokenizer.encode(answer.text)[0] for answer in answers)
         token, count = first_tokens.most_common(1)[0]
         assert count / 300 == pytest.approx(ngram.model.distribution(prompt)[token], abs=0.1)
 
-    def test_max_tokens_limits_an_answer(self, renderer, desk):
+    def test_max_tokens_limits_an_answer(self, renderer, intent_dialogues):
         baseline = NgramBaseline([], renderer, context_length=128, max_tokens=7)
-        (answer,) = baseline.generate([(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore_progress)
+        (answer,) = baseline.generate(
+            [(GenerationQuery(intent_dialogues[0].messages[:1], greedy=True), 0)], ignore_progress
+        )
         assert (answer.finish_reason, answer.num_tokens) == ("length", 7)
 
-    def test_a_dialogue_that_the_template_rejects_is_neither_learned_nor_scored(self, tokenizer, desk):
+    def test_a_dialogue_that_the_template_rejects_is_neither_learned_nor_scored(self, tokenizer, intent_dialogues):
         strict_template = (
             "{% for message in messages %}"
             "{% if message.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
             "{{ message.content }}{{ eos_token }}{% endfor %}"
         )
-        rejected, accepted = (Message("system", "Be brief."), *desk[0].messages), desk[0].messages
+        rejected, accepted = (
+            (Message("system", "Be brief."), *intent_dialogues[0].messages),
+            intent_dialogues[0].messages,
+        )
         renderer = Renderer(tokenizer, strict_template)
-        baseline = NgramBaseline([Conversation(rejected), *desk], renderer, context_length=128)
+        baseline = NgramBaseline([Conversation(rejected), *intent_dialogues], renderer, context_length=128)
         answers = baseline.generate(
             [(GenerationQuery(rejected[:2]), 0), (GenerationQuery(accepted[:1]), 0)], ignore_progress
         )
@@ -223,11 +233,13 @@ class TestRetrieval:
             (answer,) = baseline.generate([(GenerationQuery((Message("user", "Is there tea?"),)), 0)], ignore_progress)
         assert answer.text == "Yes."
 
-    def test_a_training_question_gets_its_training_answer(self, desk):
-        baseline = RetrievalBaseline(desk)
-        queries = [(GenerationQuery(conversation.messages[:1]), 0) for conversation in desk]
+    def test_a_training_question_gets_its_training_answer(self, intent_dialogues):
+        baseline = RetrievalBaseline(intent_dialogues)
+        queries = [(GenerationQuery(conversation.messages[:1]), 0) for conversation in intent_dialogues]
         answers = baseline.generate(queries, ignore_progress)
-        assert [answer.text for answer in answers] == [conversation.messages[1].content for conversation in desk]
+        assert [answer.text for answer in answers] == [
+            conversation.messages[1].content for conversation in intent_dialogues
+        ]
 
     def test_the_last_question_is_compared_with_all_questions_of_a_dialogue(self):
         baseline = RetrievalBaseline([dialogue("Where is the park?", "By the river.", "Is tea sold there?", "It is.")])
@@ -264,12 +276,12 @@ class TestMetrics:
     def metrics(self):
         return load_metrics(["selection", "chrf", "bits_per_byte"])
 
-    def test_all_metrics_are_computed_for_the_ngram_baseline(self, ngram, desk, metrics):
-        results = run_metrics(ngram, metrics, plan_samples(metrics, desk, 0))
+    def test_all_metrics_are_computed_for_the_ngram_baseline(self, ngram, intent_dialogues, metrics):
+        results = run_metrics(ngram, metrics, plan_samples(metrics, intent_dialogues, 0))
         assert set(results) == {"selection", "chrf", "bits_per_byte"}
         assert all(np.isfinite(result.metric.value(result.sums_GK.sum(axis=0))) for result in results.values())
 
-    def test_metrics_of_answers_are_computed_for_the_retrieval_baseline(self, desk, metrics):
-        results = run_metrics(RetrievalBaseline(desk), metrics, plan_samples(metrics, desk, 0))
+    def test_metrics_of_answers_are_computed_for_the_retrieval_baseline(self, intent_dialogues, metrics):
+        results = run_metrics(RetrievalBaseline(intent_dialogues), metrics, plan_samples(metrics, intent_dialogues, 0))
         assert set(results) == {"chrf"}
         assert results["chrf"].metric.value(results["chrf"].sums_GK.sum(axis=0)) == pytest.approx(100)

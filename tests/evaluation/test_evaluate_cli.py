@@ -89,7 +89,7 @@ def test_selection_is_left_out_with_too_few_replies(model_folder, data):
 
 
 @pytest.mark.parametrize("kind", ["retrieval", "ngram"])
-def test_a_baseline_can_stand_on_either_side(model_folder, data, kind):
+def test_a_baseline_can_be_the_model_or_the_base(model_folder, data, kind):
     options = ("--data", data, "--metrics", "chrf", "--max-tokens", 8)
     scorecard = scorecard_of(f"{kind}:{data}", "--against", model_folder, *options)
     assert scorecard["verdict"] == "better"  # the baseline was trained on the test data
@@ -208,17 +208,17 @@ def test_the_metadata_has_the_command_in_shell_syntax(model_folder, data, monkey
     assert shlex.split(scorecard["metadata"]["command"]) == ["turnwise", *arguments]
 
 
-def test_progress_names_of_a_model_and_itself_are_distinct(model_folder, desk):
+def test_progress_names_of_a_model_and_itself_are_distinct(model_folder, intent_dialogues):
     def open_model():
         return open_model_under_test(str(model_folder), SqliteResponseCache(None))
 
     names = []
-    chosen = load_metrics(["bits_per_byte"])
-    evaluate(open_model, open_model, desk[:5], chosen, on_progress=lambda name, *_: names.append(name))
+    metrics = load_metrics(["bits_per_byte"])
+    evaluate(open_model, open_model, intent_dialogues[:5], metrics, on_progress=lambda name, *_: names.append(name))
     assert list(dict.fromkeys(names)) == [model_folder.name, f"{model_folder.name} (base)"]
 
 
-def test_a_temperature_sweep_generates_greedy_answers_once(desk):
+def test_a_temperature_sweep_generates_greedy_answers_once(intent_dialogues):
     class EchoSystem:
         name = "echo"
 
@@ -227,7 +227,7 @@ def test_a_temperature_sweep_generates_greedy_answers_once(desk):
             return [GenerationOutput(query.history[-1].content) for query, _ in queries]
 
     batches = []
-    points = run_temperature_sweep(EchoSystem(), desk[:4], [0.0, 0.7], [0, 1, 2])
+    points = run_temperature_sweep(EchoSystem(), intent_dialogues[:4], [0.0, 0.7], [0, 1, 2])
     assert [point.temperature for point in points] == [0.0, 0.7]
     assert batches[0] == [(True, None, 0)] * 4
     assert len(batches[1]) == 12

@@ -88,9 +88,9 @@ def prefer_longer(first, second):
 
 
 def replies(answer):
-    chosen = load_metrics(["chrf"])
+    metrics = load_metrics(["chrf"])
     system = ScriptedSystem("scripted", answer)
-    return reply_result(run_metrics(system, chosen, plan_samples(chosen, DIALOGUES, 0), seeds=(0, 1)))
+    return reply_result(run_metrics(system, metrics, plan_samples(metrics, DIALOGUES, 0), seeds=(0, 1)))
 
 
 def compare(rule, *, model=long_answer, base=short_answer):

@@ -179,8 +179,8 @@ class TestCapabilities:
         assert missing_capabilities(encoder_decoder, (TextGenerator, LoglikelihoodScorer)) == ["log-likelihoods"]
 
     @pytest.mark.parametrize("metric", load_metrics(), ids=lambda metric: metric.NAME)
-    def test_a_metric_requires_what_its_samples_query(self, metric, desk):
-        for sample in metric.samples(desk, 0):
+    def test_a_metric_requires_what_its_samples_query(self, metric, intent_dialogues):
+        for sample in metric.samples(intent_dialogues, 0):
             assert bool(sample.generation_queries) <= (TextGenerator in metric.REQUIRES)
             assert bool(sample.loglikelihood_queries) <= (LoglikelihoodScorer in metric.REQUIRES)
 

@@ -86,9 +86,9 @@ def rambling(number):
 @pytest.fixture(scope="module")
 def results_of():
     """The results of a system with these answers, by metric."""
-    kinds = [PrefixMetric(), LengthMetric(), UncountedMetric()]
-    samples = plan_samples(kinds, DIALOGUES, 0)
-    return lambda answer: run_metrics(ScriptedSystem(answer), kinds, samples, seeds=(0, 1))
+    metrics = [PrefixMetric(), LengthMetric(), UncountedMetric()]
+    samples = plan_samples(metrics, DIALOGUES, 0)
+    return lambda answer: run_metrics(ScriptedSystem(answer), metrics, samples, seeds=(0, 1))
 
 
 @pytest.fixture
@@ -176,10 +176,10 @@ def test_without_a_base_there_is_no_verdict(write):
 
 
 def test_without_a_counting_metric_the_difference_is_shown_without_a_verdict(tmp_path):
-    kinds = [LengthMetric()]
-    kinds[0].COUNTS_FOR_VERDICT = False
-    samples = plan_samples(kinds, DIALOGUES, 0)
-    model, base = (run_metrics(ScriptedSystem(answer), kinds, samples, seeds=(0, 1)) for answer in (rambling, right))
+    metrics = [LengthMetric()]
+    metrics[0].COUNTS_FOR_VERDICT = False
+    samples = plan_samples(metrics, DIALOGUES, 0)
+    model, base = (run_metrics(ScriptedSystem(answer), metrics, samples, seeds=(0, 1)) for answer in (rambling, right))
     scorecard = build_scorecard(model, base, {"model": "new", "base": "old", "seeds": [0, 1]})
     assert scorecard.verdict is None
     write_report(tmp_path, Evaluation(scorecard, model, base, (), {}))

@@ -32,8 +32,8 @@ def simulate(seed, count, increase=0.0):
     `2 * (1 + increase)`.
     """
     rng = np.random.default_rng(seed)
-    num_tokens, nats = rng.geometric(0.05, count) + 1.0, rng.gamma(4, 0.5, count)
-    nats_by_model = [num_tokens * nats * factor * rng.gamma(50, 1 / 50, count) for factor in (1 + increase, 1)]
+    num_tokens, difficulty = rng.geometric(0.05, count) + 1.0, rng.gamma(4, 0.5, count)
+    nats_by_model = [num_tokens * difficulty * factor * rng.gamma(50, 1 / 50, count) for factor in (1 + increase, 1)]
     return [np.stack([nats, num_tokens], axis=1) for nats in nats_by_model]
 
 
