@@ -128,7 +128,7 @@ def ngram(renderer, intent_dialogues):
 
 
 class TestNgram:
-    def test_it_scores_the_same_tokens_as_a_model(self, ngram, renderer, intent_dialogues):
+    def test_the_scored_tokens_are_those_of_a_model(self, ngram, renderer, intent_dialogues):
         query = LoglikelihoodQuery(intent_dialogues[3].messages)
         (loglikelihood,) = ngram.loglikelihood([query], ignore_progress)
         span = find_scored_span(renderer, query, 128)
@@ -210,7 +210,7 @@ class TestNgram:
         assert (rejected_score.nll, rejected_score.num_tokens, rejected_score.num_bytes) == (0, 0, 0)
         assert accepted_score.num_tokens
 
-    def test_against_an_adapter_it_uses_the_tokenizer_of_the_adapter_or_of_its_base(
+    def test_against_an_adapter_the_tokenizer_is_that_of_the_adapter_or_of_its_base(
         self, model_folder, tmp_path, tokenizer
     ):
         adapter = tmp_path / "adapter"
@@ -226,7 +226,7 @@ class TestNgram:
 
 
 class TestRetrieval:
-    def test_it_opens_by_name_from_a_file_of_dialogues(self, model_folder, tmp_path):
+    def test_the_name_and_a_file_of_dialogues_open_the_baseline(self, model_folder, tmp_path):
         path = tmp_path / "train.jsonl"
         write_jsonl(path, dialogue("tea?", "Yes."))
         with open_baseline("retrieval", path, model_folder) as baseline:

@@ -21,7 +21,7 @@ def no_queries(monkeypatch):
 
 
 class TestWithoutData:
-    def test_probes_need_none(self, model_folder):
+    def test_probes_are_computed(self, model_folder):
         scorecard = scorecard_of(model_folder, "--metrics", "golden", "--max-tokens", 4)
         assert list(rows_by_name(scorecard)) == ["golden"]
         assert scorecard["metadata"]["dialogues"] == 0
@@ -43,7 +43,7 @@ class TestWithoutData:
 
 
 class TestMetricsWithoutSamples:
-    def test_they_are_reported(self, model_folder, data):
+    def test_metrics_without_samples_are_reported(self, model_folder, data):
         arguments = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics")
         assert "The data has no samples for success." in unwrapped(run(*arguments, "success,chrf").stderr)
         assert "no samples for" not in run(*arguments, "chrf").stderr
@@ -52,7 +52,7 @@ class TestMetricsWithoutSamples:
         result = run(model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics", "success,golden")
         assert "no samples for success: only golden is computed" in unwrapped(result.stderr)
 
-    def test_an_error_names_them_if_no_metric_is_left(self, model_folder, data):
+    def test_if_no_metric_has_samples_an_error_names_the_metrics(self, model_folder, data):
         with pytest.raises(InvalidData, match="no samples for success"):
             run(model_folder, "--data", data, "--metrics", "success")
 
@@ -105,7 +105,7 @@ class TestDialoguesThatAChatTemplateRejects:
         return data
 
     @pytest.mark.parametrize("is_strict_first", [True, False])
-    def test_they_are_named_before_the_first_query(
+    def test_a_rejected_dialogue_is_named_before_the_first_query(
         self, model_folder, strict_model, mixed_data, is_strict_first, no_queries
     ):
         model, base = (strict_model, model_folder) if is_strict_first else (model_folder, strict_model)
@@ -114,7 +114,7 @@ class TestDialoguesThatAChatTemplateRejects:
         ):
             run(model, "--data", mixed_data, "--against", base, "--metrics", "bits_per_byte")
 
-    def test_skip_bad_rows_skips_them_for_both_models(self, model_folder, strict_model, mixed_data):
+    def test_skip_bad_rows_skips_a_rejected_dialogue_for_both_models(self, model_folder, strict_model, mixed_data):
         result = run(
             model_folder, "--data", mixed_data, "--against", strict_model, "--metrics", "bits_per_byte",
             "--limit", 5, "--skip-bad-rows", "--json",

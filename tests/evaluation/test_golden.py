@@ -115,7 +115,7 @@ def test_a_file_is_a_list_of_cases(write_file):
     assert case.must_include == (("nine", "9"), ("open*",))
 
 
-def test_a_folder_is_loaded_completely_and_file_names_are_the_kinds(write_file, tmp_path):
+def test_all_yaml_files_of_a_folder_are_loaded_and_their_names_are_the_kinds(write_file, tmp_path):
     write_file(VALID_FILE)
     write_file(VALID_FILE.replace("hours", "other"), "safety.yml")
     write_file("not yaml: [", "notes.txt")

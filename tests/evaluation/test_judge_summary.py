@@ -138,7 +138,7 @@ def test_identical_answers_are_a_tie_without_a_request():
     assert (summary.ties.value, summary.num_identical, len(server.bodies)) == (1, 20, 0)
 
 
-def test_requests_contain_no_other_endpoints_credentials(monkeypatch, caplog):
+def test_requests_contain_no_credentials_of_other_endpoints(monkeypatch, caplog):
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, "meant-for-another")
     monkeypatch.setenv("TURNWISE_JUDGE_KEY", "tw-quiet")

@@ -48,7 +48,7 @@ def measure_token_by_token(model, renderer, dialogues):
     return nats, num_tokens, num_bytes
 
 
-def test_it_equals_a_token_by_token_computation(model, renderer):
+def test_perplexity_equals_a_token_by_token_computation(model, renderer):
     perplexity = measure_perplexity(model, renderer, DIALOGUES)
     nats, num_tokens, num_bytes = measure_token_by_token(model, renderer, DIALOGUES)
     assert perplexity.nats == pytest.approx(nats, rel=1e-5)
