@@ -1,6 +1,6 @@
 """Intent classification by nearest neighbour: accuracy of a model's embeddings compared with a bag of words.
 
-python benchmarks/embeddings.py DATA [--model FOLDER | --embedding-model NAME [--quantize int8]]
+    python benchmarks/embeddings.py DATA [--model FOLDER | --embedding-model NAME [--quantize int8]]
 
 DATA has a folder for each data set (`DATASETS`) with train.csv.gz and valid.csv.gz (columns text, label). --model is a
 chat model, --embedding-model an embedding model. embedding_speed.py measures their speed.

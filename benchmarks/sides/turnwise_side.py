@@ -50,7 +50,8 @@ def decode_speed(engine: Engine, scope: str, num_sequences: int, max_tokens: int
     """Tokens per second of the batch while all sequences decode: from the last first token to the first last token."""
     _, event_times = generate(engine, scope, num_sequences, max_tokens)
     start, end = max(times[0] for times in event_times), min(times[-1] for times in event_times)
-    return sum(start < time <= end for times in event_times for time in times) / (end - start)
+    num_tokens = sum(start < event_time <= end for times in event_times for event_time in times)
+    return num_tokens / (end - start)
 
 
 def main() -> None:
