@@ -80,7 +80,7 @@ RUNS: dict[str, list[str]] = {
     "replay": ["--replay-ratio", "0.5"],
 }
 PARTS = ["generation", "training"]
-# Ids, times and error messages; also accepted prediction tokens, since the number of drafts depends on measured times.
+# Ids, times and error messages; also counts of prediction tokens, since the number of drafts depends on measured times.
 VOLATILE = re.compile(
     r'"(id|created|request_id|system_fingerprint|tool_call_id|message|(?:accepted|rejected)_prediction_tokens)": '
     r'("(?:[^"\\]|\\.)*"|[0-9]+)'
