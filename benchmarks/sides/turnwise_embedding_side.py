@@ -18,7 +18,8 @@ async def measure(line: str, service) -> dict[str, object]:
     step = BATCH if mode == "batches" else len(texts)
     start = time.perf_counter()
     results = [
-        await service.embed(EmbeddingRequest(texts[i : i + step], truncate_prompt_tokens=-1)) for i in range(0, len(texts), step)
+        await service.embed(EmbeddingRequest(texts[i : i + step], truncate_prompt_tokens=-1))
+        for i in range(0, len(texts), step)
     ]
     seconds = time.perf_counter() - start
     num_tokens = sum(result.prompt_tokens for result in results)
