@@ -1,4 +1,4 @@
-"""Rounding to block formats: grids fit exact weights, and calibration lowers the error of the outputs."""
+"""Quantization to block formats: grids fit exact weights, and calibration lowers the error of the outputs."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.models.block_rounding import round_matrix
-from turnwise.models.calibration import MATRICES, round_layers
+from turnwise.models.block_quantization import quantize_matrix
+from turnwise.models.calibration import MATRICES, quantize_layers
 from turnwise.models.checkpoint import create
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder_weights import ModuleWeights
@@ -37,7 +37,7 @@ def dequantized(blocks):
 @pytest.mark.parametrize("block_format", FORMATS)
 def test_weights_are_within_a_step_of_their_rounded_values(block_format):
     weight = random_matrix()
-    blocks = round_matrix(weight, block_format)
+    blocks = quantize_matrix(weight, block_format)
     assert (blocks.format, blocks.outputs, blocks.inputs) == (block_format, 12, 96)
     groups = weight.view(12, 3, 32)
     ranges = groups.amax(-1) - groups.amin(-1) if block_format == "Q4_1" else 2 * groups.abs().amax(-1)
@@ -49,15 +49,15 @@ def test_weights_are_within_a_step_of_their_rounded_values(block_format):
 @given(st.sampled_from(FORMATS), st.integers(0, 1000))
 def test_weights_that_a_format_can_hold_keep_their_values(block_format, seed):
     """A second rounding to the same format loses nothing."""
-    first = dequantized(round_matrix(random_matrix(seed=seed), block_format))
-    second = dequantized(round_matrix(first, block_format))
+    first = dequantized(quantize_matrix(random_matrix(seed=seed), block_format))
+    second = dequantized(quantize_matrix(first, block_format))
     torch.testing.assert_close(second, first, rtol=2e-3, atol=2e-3 * float(first.abs().max()))
 
 
 @pytest.mark.parametrize("block_format", FORMATS)
 def test_groups_of_equal_weights_are_exact_to_float16(block_format):
     for value in (0.0, 0.37, -2.5):
-        rounded = dequantized(round_matrix(torch.full((2, 64), value), block_format))
+        rounded = dequantized(quantize_matrix(torch.full((2, 64), value), block_format))
         torch.testing.assert_close(rounded, torch.full((2, 64), value), rtol=5e-3, atol=0)
 
 
@@ -65,7 +65,7 @@ def test_groups_of_equal_weights_are_exact_to_float16(block_format):
 def test_calibration_lowers_the_error_of_the_outputs(block_format):
     weight, inputs = random_matrix(40, 160), correlated_inputs(inputs=160)
     expected = inputs @ weight.T
-    nearest = inputs @ dequantized(round_matrix(weight, block_format)).T
+    nearest = inputs @ dequantized(quantize_matrix(weight, block_format)).T
     calibrated = inputs @ dequantized(gptq_matrix(weight, inputs.T @ inputs, block_format)).T
     assert (calibrated - expected).norm() < 0.5 * (nearest - expected).norm()
 
@@ -80,11 +80,11 @@ def test_inputs_that_are_always_zero_do_no_harm():
         assert np.isfinite(gptq_matrix(weight, hessian, "Q4_0").dequantize()).all()
 
 
-def test_a_matrix_is_not_changed_by_rounding_it():
+def test_a_matrix_is_not_changed_by_quantizing_it():
     weight = random_matrix()
     before = weight.clone()
     gptq_matrix(weight, torch.eye(96), "Q4_0")
-    round_matrix(weight, "Q4_0")
+    quantize_matrix(weight, "Q4_0")
     assert torch.equal(weight, before)
 
 
@@ -106,7 +106,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_decoder_rounded_with_calibration_is_closer_to_the_original(variant):
+def test_a_decoder_quantized_with_calibration_is_closer_to_the_original(variant):
     weights = make_weights(**VARIANTS[variant])
     ids = torch.randint(0, 60, (12, 40), generator=torch.Generator().manual_seed(0))
     names = [f"layers.{layer}.{matrix}.weight" for layer in range(2) for matrix in MATRICES]
@@ -116,7 +116,7 @@ def test_a_decoder_rounded_with_calibration_is_closer_to_the_original(variant):
         expected = model.logits(model(ids))
     for kind, calibration in (("nearest", None), ("calibrated", ids)):
         rounded = make_weights(**VARIANTS[variant]).decoder()
-        blocks = dict(round_layers(weights, calibration, dict.fromkeys(names, "Q4_0")))
+        blocks = dict(quantize_layers(weights, calibration, dict.fromkeys(names, "Q4_0")))
         assert list(blocks) == names
         with torch.inference_mode():
             for name in names:
@@ -129,6 +129,6 @@ def test_matrices_without_a_format_are_left_out():
     weights = make_weights()
     formats = {name: "Q8_0" if "mlp" in name else None for name in weights.shapes}
     for ids in (None, torch.randint(0, 60, (2, 16))):
-        assert [name for name, _ in round_layers(weights, ids, formats)] == [
+        assert [name for name, _ in quantize_layers(weights, ids, formats)] == [
             f"layers.{layer}.mlp.{matrix}.weight" for layer in range(2) for matrix in ("up", "down")
         ]

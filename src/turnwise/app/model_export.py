@@ -1,4 +1,4 @@
-"""Writes a model in another format: as a GGUF file, rounded with or without calibration texts, or as a Hugging Face
+"""Writes a model in another format: as a GGUF file, quantized with or without calibration texts, or as a Hugging Face
 folder."""
 
 import random
@@ -41,7 +41,7 @@ class ExportResult:
     Attributes:
         path: the file.
         num_bytes: its size.
-        calibration_tokens: tokens that the matrices were rounded with; 0 without calibration.
+        calibration_tokens: tokens that the matrices were quantized with; 0 without calibration.
     """
 
     path: Path
@@ -66,7 +66,7 @@ def export_gguf(
         path: the new file.
         gguf_type: type of the file.
         calibration: dialogues or texts for `calibrate`. Default: small talk of the package.
-        calibrate: round with second-order information (GPTQ) from calibration texts.
+        calibrate: quantize with second-order information (GPTQ) from calibration texts.
         calibration_tokens: tokens to use of them.
         on_progress: called with the number of finished matrices and their total.
 
@@ -91,7 +91,7 @@ def export_gguf(
     write_gguf(
         path,
         weights.config,
-        _rounded_tensors(weights, gguf_type, ids_BT, on_progress),
+        _quantized_tensors(weights, gguf_type, ids_BT, on_progress),
         gguf_type,
         tokenizer_folder,
         tokenizer.chat_template,
@@ -137,28 +137,28 @@ def convert_model(model: str, folder: Path, dtype_name: str = "auto") -> str:
     return dtype_name
 
 
-def _rounded_tensors(
+def _quantized_tensors(
     weights: "Checkpoint", gguf_type: "GgufType", ids_BT: "Tensor | None", on_progress: OnProgress
 ) -> Iterator[tuple[str, "Tensor | QuantizedBlocks"]]:
     """All tensors of a decoder, matrices in the formats of the file's type."""
-    from turnwise.models.block_rounding import round_matrix
-    from turnwise.models.calibration import round_layers
+    from turnwise.models.block_quantization import quantize_matrix
+    from turnwise.models.calibration import quantize_layers
     from turnwise.models.gguf.writer import block_format_of
 
     formats = {name: block_format_of(name, tuple(shape), gguf_type) for name, shape in weights.shapes.items()}
-    num_rounded = sum(block_format is not None for block_format in formats.values())
+    num_quantized = sum(block_format is not None for block_format in formats.values())
     num_done = 0
     for name, block_format in formats.items():
         if block_format is None:
             yield name, weights.tensor(name)
         elif not name.startswith("layers."):
-            yield name, round_matrix(weights.tensor(name), block_format)
+            yield name, quantize_matrix(weights.tensor(name), block_format)
             num_done += 1
-            on_progress(num_done, num_rounded)
-    for name, blocks in round_layers(weights, ids_BT, formats):
+            on_progress(num_done, num_quantized)
+    for name, blocks in quantize_layers(weights, ids_BT, formats):
         yield name, blocks
         num_done += 1
-        on_progress(num_done, num_rounded)
+        on_progress(num_done, num_quantized)
 
 
 def _calibration_ids(tokenizer: Tokenizer, path: Path | None, num_tokens: int, length: int) -> "Tensor":

@@ -8,7 +8,7 @@ import typer
 from turnwise.cli.console_output import Overwrite, check_output_path
 
 GgufTypeName = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"]
-RoundedTypeName = Literal["q8_0", "q4_0", "q4_1"]
+QuantizedTypeName = Literal["q8_0", "q4_0", "q4_1"]
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder, adapter folder, GGUF file or model name.")]
 
@@ -25,7 +25,7 @@ def export(
     """Write a model as a GGUF file, for llama.cpp and the programs that use it.
 
     The file has the tokenizer, the chat template and the stop tokens. An adapter is merged into its base model. To
-    round to 4 bits with less loss, use `turnwise quantize`.
+    quantize to 4 bits with less loss, use `turnwise quantize`.
 
     **Examples**
 
@@ -41,7 +41,7 @@ def quantize(
     model: Model,
     out: Annotated[Path, typer.Option(help="The GGUF file to write.")],
     type_name: Annotated[
-        RoundedTypeName,
+        QuantizedTypeName,
         typer.Option("--type", help="q4_1 has a minimum per group of 32 weights and loses less than q4_0."),
     ] = "q4_1",
     calibrate: Annotated[
@@ -56,9 +56,9 @@ def quantize(
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Round a model to 4 or 8 bits with little loss, and write it as a GGUF file.
+    """Quantize a model to 4 or 8 bits with little loss, and write it as a GGUF file.
 
-    The matrices are rounded with second-order information from calibration texts (GPTQ): the error of each weight is
+    The matrices are quantized with second-order information from calibration texts (GPTQ): the error of each weight is
     compensated by later ones. Turnwise computes with the file as it is, and so does llama.cpp.
 
     **Examples**
@@ -123,5 +123,5 @@ def _write(
         result = export_gguf(
             model, out, type_name, calibration=calibration, calibrate=calibrate, on_progress=on_progress
         )
-    texts = f", rounded with {result.calibration_tokens:,} calibration tokens" if result.calibration_tokens else ""
+    texts = f", quantized with {result.calibration_tokens:,} calibration tokens" if result.calibration_tokens else ""
     typer.echo(f"{out}: {result.num_bytes / 1e6:,.1f} MB{texts}. Chat with it: turnwise chat {out}", err=True)

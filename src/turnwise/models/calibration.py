@@ -1,7 +1,7 @@
-"""Rounds a decoder layer by layer, with the inputs that calibration texts give to its matrices.
+"""Quantizes a decoder layer by layer, with the inputs that calibration texts give to its matrices.
 
-Each matrix is rounded with the inputs that the already rounded matrices before it produce. One layer at a time is in
-memory.
+Each matrix is quantized with the inputs that the already quantized matrices before it produce. One layer at a time is
+in memory.
 
 Shapes: B sequences, T tokens, C hidden size, I inputs of a matrix.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from turnwise.models.block_rounding import RoundedFormat, round_matrix
+from turnwise.models.block_quantization import BlockFormat, quantize_matrix
 from turnwise.models.decoder import Block
 from turnwise.models.decoder_weights import DecoderWeights
 from turnwise.models.gptq import gptq_matrix
@@ -26,16 +26,16 @@ class _InputsRead(Exception):
     """Ends a forward pass at the matrix whose inputs are collected."""
 
 
-def round_layers(
+def quantize_layers(
     weights: DecoderWeights,
     ids_BT: Tensor | None,
-    formats: Mapping[str, RoundedFormat | None],
+    formats: Mapping[str, BlockFormat | None],
 ) -> Iterator[tuple[str, QuantizedBlocks]]:
-    """Round the matrices of all layers.
+    """Quantize the matrices of all layers.
 
     Args:
         weights: the decoder's weights, read layer by layer.
-        ids_BT: calibration texts as token ids. None: every matrix is rounded to the nearest values.
+        ids_BT: calibration texts as token ids. None: every weight is rounded to the nearest value.
         formats: format of every matrix by name; None leaves a matrix as it is.
 
     Yields:
@@ -48,7 +48,7 @@ def round_layers(
             for matrix in MATRICES:
                 name = f"layers.{number}.{matrix}.weight"
                 if (block_format := formats[name]) is not None:
-                    yield name, round_matrix(weights.tensor(name), block_format)
+                    yield name, quantize_matrix(weights.tensor(name), block_format)
             continue
         layer = _load_layer(weights, number)
         run = _layer_runner(weights, layer, number, hidden_BTC.shape[1])
@@ -58,7 +58,7 @@ def round_layers(
                 continue
             linear = layer.get_submodule(matrix)
             assert isinstance(linear, nn.Linear), "matrices of a layer are linear layers"
-            blocks = gptq_matrix(linear.weight.detach(), _input_covariance(linear, run, hidden_BTC), block_format)
+            blocks = gptq_matrix(linear.weight.detach(), _hessian(linear, run, hidden_BTC), block_format)
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(blocks.dequantize()))
             yield name, blocks
@@ -101,13 +101,13 @@ def _layer_runner(weights: DecoderWeights, layer: Block, number: int, num_tokens
     return run
 
 
-def _input_covariance(linear: nn.Linear, run: Callable[[Tensor], Tensor], hidden_BTC: Tensor) -> Tensor:
-    """The sum of x xᵀ over the inputs of a matrix, `(I, I)`."""
-    covariance_II = torch.zeros(linear.in_features, linear.in_features)
+def _hessian(linear: nn.Linear, run: Callable[[Tensor], Tensor], hidden_BTC: Tensor) -> Tensor:
+    """The sum of x xᵀ over the inputs x of a matrix, `(I, I)`."""
+    hessian_II = torch.zeros(linear.in_features, linear.in_features)
 
     def collect(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         rows = inputs[0].flatten(0, -2)
-        covariance_II.addmm_(rows.T, rows)
+        hessian_II.addmm_(rows.T, rows)
         raise _InputsRead
 
     hook = linear.register_forward_pre_hook(collect)
@@ -119,4 +119,4 @@ def _input_covariance(linear: nn.Linear, run: Callable[[Tensor], Tensor], hidden
                 continue
     finally:
         hook.remove()
-    return covariance_II
+    return hessian_II

@@ -1,22 +1,23 @@
-"""Second-order rounding of a matrix (GPTQ, Frantar et al. 2023), with groups of ggml's block formats.
+"""Second-order quantization of a matrix (GPTQ, Frantar et al. 2023), with groups of ggml's block formats.
 
 Weights are rounded one input after the other. The error of each is compensated by the weights of later inputs, in
-proportion to the inverse Hessian of the squared output error, which is the covariance of the inputs.
+proportion to the inverse Hessian of the squared output error. The Hessian is the sum of x xᵀ over the inputs x of the
+matrix, without a factor and without subtracting their mean.
 """
 
 import torch
 from torch import Tensor
 
-from turnwise.models.block_rounding import GROUP, GroupGrid, RoundedFormat, fit_grid, pack_blocks
+from turnwise.models.block_quantization import GROUP, GroupGrid, BlockFormat, fit_grid, pack_blocks
 from turnwise.models.quantized_blocks import QuantizedBlocks
 
 DAMPING = 0.02  # added to the diagonal, relative to its mean
-LAZY_INPUTS = 128  # inputs between updates of all later weights; a multiple of GROUP
+BLOCK_SIZE = 128  # inputs between updates of all later weights (blocks of the paper); a multiple of GROUP
 
 
 @torch.no_grad()
-def gptq_matrix(weight_OI: Tensor, hessian_II: Tensor, block_format: RoundedFormat) -> QuantizedBlocks:
-    """Round a matrix so that its outputs change little.
+def gptq_matrix(weight_OI: Tensor, hessian_II: Tensor, block_format: BlockFormat) -> QuantizedBlocks:
+    """Quantize a matrix so that its outputs change little.
 
     Args:
         weight_OI: the matrix; I is a multiple of 32.
@@ -31,8 +32,8 @@ def gptq_matrix(weight_OI: Tensor, hessian_II: Tensor, block_format: RoundedForm
     integers_OI = torch.empty(outputs, inputs)
     scale_OG, minimum_OG = torch.empty(outputs, inputs // GROUP), torch.empty(outputs, inputs // GROUP)
     max_integer = 0
-    for start in range(0, inputs, LAZY_INPUTS):
-        stop = min(start + LAZY_INPUTS, inputs)
+    for start in range(0, inputs, BLOCK_SIZE):
+        stop = min(start + BLOCK_SIZE, inputs)
         columns_OL, factor_LL = weight_OI[:, start:stop], inverse_II[start:stop, start:stop]
         errors_OL = torch.empty_like(columns_OL)
         for i in range(stop - start):

@@ -12,7 +12,7 @@ from turnwise.app.model_export import convert_model, export_gguf
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import InvalidData, TurnwiseError, UserError
 from turnwise.core.messages import Message
-from turnwise.models.block_rounding import round_matrix
+from turnwise.models.block_quantization import quantize_matrix
 from turnwise.models.checkpoint import Checkpoint, create, load
 from turnwise.models.decoder_config import DecoderConfig, RopeConfig
 from turnwise.models.gguf.pre_tokenizers import PRE_TOKENIZERS
@@ -91,7 +91,7 @@ def test_blocks_are_those_of_the_rounded_matrices(folders, tmp_path, gguf_type):
     stored, original = (Checkpoint(find_model_folder(str(source)), dtype=torch.float32) for source in (path, folder))
     for name, block_format in (("layers.0.attention.qkv.weight", gguf_type.upper()), ("embed.weight", "Q8_0")):
         assert set(stored.block_formats(name)) == {block_format}
-        expected = round_matrix(original.tensor(name), block_format).dequantize()
+        expected = quantize_matrix(original.tensor(name), block_format).dequantize()
         torch.testing.assert_close(stored.tensor(name), torch.from_numpy(expected), rtol=0, atol=0)
 
 
@@ -129,7 +129,7 @@ def test_a_file_appears_only_when_it_is_complete(folders, tmp_path, monkeypatch)
     def fail(*_):
         raise UserError("no more")
 
-    monkeypatch.setattr("turnwise.models.block_rounding.round_matrix", fail)
+    monkeypatch.setattr("turnwise.models.block_quantization.quantize_matrix", fail)
     with pytest.raises(UserError, match="no more"):
         export_gguf(str(folders("llama")), path, "q8_0")
     assert path.read_bytes() == b"old"

@@ -17,7 +17,7 @@ from turnwise.models.gguf.rope_scaling import convert_rope
 from turnwise.models.hf_config import FULL_ATTENTION, SLIDING_ATTENTION
 from turnwise.models.hf_config_fields import check_hf_config
 
-NUMBER_OF_LAYER_TENSORS = 4  # at least: every layer has two norms and several matrices
+MIN_TENSORS_PER_LAYER = 4  # every layer has two norms and several matrices
 # Settings that change the computation; the value with which they change nothing.
 NEUTRAL_VALUES = {
     "{arch}.expert_count": 0, "{arch}.attention.scale": 0, "{arch}.attention.clamp_kqv": 0,
@@ -35,11 +35,11 @@ def convert_config(header: GgufHeader) -> dict[str, Any]:
         UserError: the architecture or a setting is not supported, or a value is missing or out of range.
     """
     metadata = GgufMetadata(header)
-    convert = ARCHITECTURES.get(metadata.architecture)
+    convert = CONFIG_CONVERTERS.get(metadata.architecture)
     if convert is None:
         raise UserError(
             f"{header.path} holds a model of the architecture {preview(metadata.architecture)}, which is not "
-            f"supported; supported: {', '.join(ARCHITECTURES)}."
+            f"supported; supported: {', '.join(CONFIG_CONVERTERS)}."
         )
     for key, neutral in NEUTRAL_VALUES.items():
         if metadata.has(key) and (value := metadata.number(key)) != neutral:
@@ -63,7 +63,7 @@ def _sizes(header: GgufHeader, metadata: GgufMetadata) -> dict[str, int]:
         name: metadata.integer(f"{{arch}}.{name}")
         for name in ("context_length", "embedding_length", "feed_forward_length", "block_count", "attention.head_count")
     }
-    if sizes["block_count"] * NUMBER_OF_LAYER_TENSORS > len(header.tensors):
+    if sizes["block_count"] * MIN_TENSORS_PER_LAYER > len(header.tensors):
         raise UserError(f"{header.path}: {sizes['block_count']:,} layers do not fit its {len(header.tensors)} tensors.")
     if not sizes["attention.head_count"]:
         raise UserError(f"{header.path}: '{metadata.architecture}.attention.head_count' is 0.")
@@ -143,7 +143,7 @@ def _convert_gpt2(header: GgufHeader, metadata: GgufMetadata) -> dict[str, Any]:
 
 
 Converter = Callable[[GgufHeader, GgufMetadata], dict[str, Any]]
-ARCHITECTURES: dict[str, Converter] = {
+CONFIG_CONVERTERS: dict[str, Converter] = {
     "llama": _convert_llama, "qwen2": _convert_qwen2, "qwen3": _convert_qwen3, "smollm3": _convert_smollm3,
     "gpt2": _convert_gpt2,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.rope import rope_divisors
 
 # Architecture in llama.cpp of our families. Mistral is a Llama there.
-ARCHITECTURES = {
+ARCHITECTURES_BY_FAMILY = {
     "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "smollm3": "smollm3", "gpt2": "gpt2",
 }  # fmt: skip
 ROPE_FACTORS = "rope_freqs.weight"
@@ -23,10 +23,10 @@ def architecture_of(config: DecoderConfig) -> str:
     Raises:
         UserError: llama.cpp has none, or cannot compute this model.
     """
-    architecture = ARCHITECTURES.get(config.family)
+    architecture = ARCHITECTURES_BY_FAMILY.get(config.family)
     if architecture is None:
         raise UserError(
-            f"Models of type '{config.family}' cannot be written as GGUF; supported: {', '.join(ARCHITECTURES)}."
+            f"Models of type '{config.family}' cannot be written as GGUF; supported: {', '.join(ARCHITECTURES_BY_FAMILY)}."
         )
     if config.sliding_window is not None and config.sliding_window < config.context_length:
         raise UserError("llama.cpp computes this architecture without sliding windows, so it would answer differently.")

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 COMPUTED = (ROPE_FACTORS, ".attn_rot_embd.weight")  # rotary frequencies, which the config implies
 CHUNK_ELEMENTS = 2**18  # dequantized at a time, which takes a few megabytes
-ROTATING_NEIGHBOURS = ("llama", "smollm3")  # architectures whose queries and keys are reordered
-ARCHITECTURES = {name: arch for arch, name in MODEL_ARCH_NAMES.items()}
+INTERLEAVED_ROPE = ("llama", "smollm3")  # architectures that rotate neighbouring dimensions of a head
+MODEL_ARCHS_BY_NAME = {name: arch for arch, name in MODEL_ARCH_NAMES.items()}
 
 
 class GgufWeights:
@@ -59,7 +59,7 @@ class GgufWeights:
             config = family.from_hf_config(hf_config)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        names = get_tensor_name_map(ARCHITECTURES[architecture], config.num_layers)
+        names = get_tensor_name_map(MODEL_ARCHS_BY_NAME[architecture], config.num_layers)
         unread = {name: tensor for name, tensor in header.tensors.items() if not name.endswith(COMPUTED)}
         self._stored: dict[str, GgufTensor] = {}
         self._transposed: set[str] = set()
@@ -73,7 +73,7 @@ class GgufWeights:
                 if mapping.is_transposed and len(tensor.shape) == 2:
                     self._transposed.add(hf_name)
                 heads = {"q_proj": config.num_heads, "k_proj": config.num_kv_heads}.get(module.rpartition(".")[2], 0)
-                if architecture in ROTATING_NEIGHBOURS and tensor.shape[0] == heads * config.head_dim:
+                if architecture in INTERLEAVED_ROPE and tensor.shape[0] == heads * config.head_dim:
                     self._row_order[hf_name] = _row_order(heads, config.head_dim)
         self._stored |= unread
         self.tensors = {name: self._tensor_header(name, tensor) for name, tensor in self._stored.items()}

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnwise.core.files import atomic_file
-from turnwise.models.block_rounding import GROUP, RoundedFormat
+from turnwise.models.block_quantization import GROUP, BlockFormat
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.families import load_family
 from turnwise.models.gguf.config_writer import architecture_of, write_config
 from turnwise.models.gguf.tokenizer_writer import write_tokenizer
-from turnwise.models.gguf.weights import ROTATING_NEIGHBOURS
+from turnwise.models.gguf.weights import INTERLEAVED_ROPE, MODEL_ARCHS_BY_NAME
 from turnwise.models.quantized_blocks import QuantizedBlocks
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"]
-BLOCK_FORMATS_BY_TYPE: dict[str, RoundedFormat] = {"q8_0": "Q8_0", "q4_0": "Q4_0", "q4_1": "Q4_1"}
+BLOCK_FORMATS_BY_TYPE: dict[str, BlockFormat] = {"q8_0": "Q8_0", "q4_0": "Q4_0", "q4_1": "Q4_1"}
 FILE_TYPES = {
     "f32": gguf.LlamaFileType.ALL_F32, "f16": gguf.LlamaFileType.MOSTLY_F16, "bf16": gguf.LlamaFileType.MOSTLY_BF16,
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0, "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
@@ -61,9 +61,7 @@ def write_gguf(
     architecture = architecture_of(config)
     family = load_family(config.family)
     mappings = {mapping.decoder_name: mapping for mapping in family.weight_mappings(config)}
-    names = gguf.get_tensor_name_map(
-        {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture], config.num_layers
-    )
+    names = gguf.get_tensor_name_map(MODEL_ARCHS_BY_NAME[architecture], config.num_layers)
     with atomic_file(path) as temporary:
         writer = gguf.GGUFWriter(str(temporary), architecture)
         write_config(writer, config, general)
@@ -77,7 +75,7 @@ def write_gguf(
             for hf_name, size in zip(mapping.hf_names, sizes, strict=True):
                 module, _, suffix = hf_name.rpartition(".")
                 rows = np.arange(start, start + size)
-                if architecture in ROTATING_NEIGHBOURS and module.endswith(("q_proj", "k_proj")):
+                if architecture in INTERLEAVED_ROPE and module.endswith(("q_proj", "k_proj")):
                     rows = rows[neighbour_order(size, config.head_dim)]
                 _add_rows(writer, f"{names.get_name(module)}.{suffix}", tensor, rows, gguf_type)
                 start += size
@@ -109,7 +107,7 @@ def _add_rows(
         writer.add_tensor(name, bits, raw_dtype=gguf.GGMLQuantizationType.BF16)
 
 
-def block_format_of(name: str, shape: tuple[int, ...], gguf_type: GgufType) -> RoundedFormat | None:
+def block_format_of(name: str, shape: tuple[int, ...], gguf_type: GgufType) -> BlockFormat | None:
     """The block format that a matrix is written in; None for floats.
 
     Embedding and LM head, which lose more accuracy with 4 bits than the layers, have 8 bits. Rows that groups of 32

@@ -1,4 +1,5 @@
-"""Rounds weights to ggml's block formats Q8_0, Q4_0 and Q4_1: groups of 32 inputs with a float16 scale, and a minimum.
+"""Quantizes weights to ggml's block formats Q8_0, Q4_0 and Q4_1: groups of 32 inputs with a float16 scale, and in Q4_1
+a minimum.
 
 The scale, and the minimum of Q4_1, are fitted by least squares to the integers they give, starting from several ranges.
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from turnwise.models.quantized_blocks import QuantizedBlocks
 
 GROUP = 32
-RoundedFormat = Literal["Q8_0", "Q4_0", "Q4_1"]
+BlockFormat = Literal["Q8_0", "Q4_0", "Q4_1"]
 MAX_HALF = 65504.0  # largest float16
 # Integers that the weight of largest magnitude maps to in Q4_0, where the limit is 8: 7 gives coarser steps, 9 gives
 # finer steps and clips that weight.
@@ -48,7 +49,7 @@ class GroupGrid:
         return integer_OG * self.scale_OG + self.minimum_OG
 
 
-def fit_grid(weight_OGN: Tensor, block_format: RoundedFormat, importance_GN: Tensor | None = None) -> GroupGrid:
+def fit_grid(weight_OGN: Tensor, block_format: BlockFormat, importance_GN: Tensor | None = None) -> GroupGrid:
     """The grid of every group with the least squared error.
 
     Args:
@@ -116,7 +117,7 @@ def _best(weight_OGN: Tensor, importance: Tensor, candidates: list[GroupGrid]) -
     return best
 
 
-def pack_blocks(integers_OI: Tensor, grid: GroupGrid, block_format: RoundedFormat) -> QuantizedBlocks:
+def pack_blocks(integers_OI: Tensor, grid: GroupGrid, block_format: BlockFormat) -> QuantizedBlocks:
     """Blocks of ggml from integers on a grid.
 
     Args:
@@ -141,8 +142,8 @@ def _half_bytes(values_OG: Tensor) -> NDArray[np.uint8]:
     return halves
 
 
-def round_matrix(weight_OI: Tensor, block_format: RoundedFormat) -> QuantizedBlocks:
-    """Round a matrix to the nearest values of its best grids.
+def quantize_matrix(weight_OI: Tensor, block_format: BlockFormat) -> QuantizedBlocks:
+    """Quantize a matrix to the nearest values of its best grids.
 
     Args:
         weight_OI: the matrix; I is a multiple of 32.
