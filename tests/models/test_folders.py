@@ -15,6 +15,7 @@ from turnwise.core.files import atomic_directory
 from turnwise.models import checkpoint_writer
 from turnwise.models.checkpoint import create, load, save
 from turnwise.models.model_folders import WEIGHTS_INDEX_FILE
+from turnwise.models.safetensors_file import SafetensorsFile
 
 IDS = torch.arange(20).unsqueeze(0)
 
@@ -93,6 +94,15 @@ class TestShards:
         (folder / "model.safetensors").rename(folder.parent / "elsewhere.safetensors")
         (folder / WEIGHTS_INDEX_FILE).write_text(json.dumps({"weight_map": {"a": "../elsewhere.safetensors"}}))
         assert_rejected(folder, ModelNotFound, "elsewhere.safetensors is missing")
+
+
+def test_a_header_gives_the_bytes_of_a_tensor_in_the_file(tmp_path):
+    path, tensors = tmp_path / "model.safetensors", {"a": torch.arange(5.0), "b": torch.eye(3)}
+    save_file(tensors, path)
+    headers = SafetensorsFile(path).tensors
+    assert headers.keys() == tensors.keys()
+    for name, header in headers.items():
+        assert path.read_bytes()[header.start : header.stop] == tensors[name].numpy().tobytes()
 
 
 class TestRejected:

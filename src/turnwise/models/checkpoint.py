@@ -21,8 +21,8 @@ from turnwise.models.dtypes import auto_dtype
 from turnwise.models.families import Family, load_family
 from turnwise.models.model_folders import read_hf_config
 from turnwise.models.quantized_blocks import QuantizedBlocks
-from turnwise.models.safetensors_file import DTYPES_BY_CODE
 from turnwise.models.tensor_files import TensorFiles
+from turnwise.models.tensor_header import DTYPES_BY_CODE
 
 __all__ = ["Checkpoint", "create", "load", "read_decoder_config", "save"]
 

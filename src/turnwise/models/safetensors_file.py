@@ -11,13 +11,13 @@ https://github.com/huggingface/safetensors#format
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import parse_json, preview
 from turnwise.models.quantized_blocks import QuantizedBlocks
+from turnwise.models.tensor_header import DTYPES_BY_CODE, TensorHeader
 
 if TYPE_CHECKING:
     from torch import Tensor  # torch is imported only to read data: headers are checked before it is loaded
@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 100_000_000  # limit of the format
 MAX_DIMENSIONS = 8
 READ_BYTES = 2**28  # per system call
-DTYPES_BY_CODE = {"F32": ("float32", 4), "BF16": ("bfloat16", 2), "F16": ("float16", 2)}  # name in torch, bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TensorHeader:
-    """Dtype (a code of the format), shape and byte range of a tensor; offsets count from the end of the header."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
 
 
 class SafetensorsFile:
@@ -58,13 +47,11 @@ class SafetensorsFile:
                 if size < 8 or not 2 <= header_size <= min(MAX_HEADER_BYTES, size - 8):
                     raise ValueError("its header does not fit the file")
                 header = parse_json(file.read(header_size), "its header")
-            self._data_start = 8 + header_size
             if not isinstance(header, dict):
                 raise ValueError("its header is not an object")
             header.pop("__metadata__", None)
-            data_size = size - self._data_start
             self.tensors: Mapping[str, TensorHeader] = {
-                name: _parse_tensor_header(name, entry, data_size) for name, entry in header.items()
+                name: _parse_tensor_header(name, entry, 8 + header_size, size) for name, entry in header.items()
             }
 
     def read(self, name: str) -> "Tensor":
@@ -81,7 +68,7 @@ class SafetensorsFile:
         tensor = torch.empty(header.shape, dtype=getattr(torch, DTYPES_BY_CODE[header.dtype][0]))
         if tensor.numel():
             with self._as_user_error(), self.path.open("rb", buffering=0) as file:
-                file.seek(self._data_start + header.start)
+                file.seek(header.start)
                 _read_into(file, memoryview(tensor.view(-1).view(torch.uint8).numpy().data))
         return tensor
 
@@ -102,7 +89,8 @@ class SafetensorsFile:
             raise UserError(f"{self.path} is damaged: {str(error).rstrip('.')}.") from error
 
 
-def _parse_tensor_header(name: str, entry: Any, data_size: int) -> TensorHeader:
+def _parse_tensor_header(name: str, entry: Any, data_start: int, file_size: int) -> TensorHeader:
+    """The description of a tensor. Its offsets in the header count from the end of the header."""
     entry = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = (
         entry.get("dtype"),
@@ -111,8 +99,8 @@ def _parse_tensor_header(name: str, entry: Any, data_size: int) -> TensorHeader:
     )
     if not isinstance(dtype, str) or shape is None or offsets is None or len(offsets) != 2:
         raise ValueError(f"the header of {preview(name)} is not a dtype, a shape and two offsets")
-    start, stop = offsets
-    if not 0 <= start <= stop <= data_size:
+    start, stop = (data_start + offset for offset in offsets)
+    if not start <= stop <= file_size:
         raise ValueError(f"{preview(name)} lies beyond its end")
     if dtype in DTYPES_BY_CODE and math.prod(shape) * DTYPES_BY_CODE[dtype][1] != stop - start:
         raise ValueError(f"the shape of {preview(name)} does not match its {stop - start:,} bytes")

@@ -9,8 +9,9 @@ from turnwise.core.errors import UserError
 from turnwise.core.json_file import preview
 from turnwise.models.model_folders import weight_files
 from turnwise.models.quantized_blocks import QuantizedBlocks
-from turnwise.models.safetensors_file import DTYPES_BY_CODE, SafetensorsFile, TensorHeader
+from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.models.stored_models import GGUF_FILE
+from turnwise.models.tensor_header import DTYPES_BY_CODE, TensorHeader
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,8 @@ from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
 from turnwise.core.json_file import read_optional_json_object
 from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE
 from turnwise.models.bundled_models import ASSISTANT, BUNDLED_MODELS, FULL_MODEL, bundled_model_folder
-from turnwise.models.safetensors_file import DTYPES_BY_CODE, SafetensorsFile
+from turnwise.models.safetensors_file import SafetensorsFile
+from turnwise.models.tensor_header import DTYPES_BY_CODE
 
 BUNDLED_TITLES = {
     ASSISTANT: "the default: an adapter of SmolLM2-135M-Instruct by this project",

@@ -25,7 +25,7 @@ from turnwise.models.gguf.model_file import read_model
 from turnwise.models.gguf.rope_scaling import ROPE_FACTORS
 from turnwise.models.gguf.tensor_data import num_rows, read_rows
 from turnwise.models.quantized_blocks import BLOCK_FORMATS, QuantizedBlocks
-from turnwise.models.safetensors_file import DTYPES_BY_CODE, TensorHeader
+from turnwise.models.tensor_header import DTYPES_BY_CODE, TensorHeader
 
 if TYPE_CHECKING:
     from torch import Tensor  # torch is imported only to read data: headers are checked before it is loaded
