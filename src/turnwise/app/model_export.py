@@ -106,7 +106,7 @@ def convert_model(model: str, folder: Path, dtype_name: str = "auto") -> str:
     Args:
         model: GGUF file, folder or name of a decoder of our own families.
         folder: the new folder.
-        dtype_name: dtype of the weights. "auto": bfloat16 if it is exact, else float32.
+        dtype_name: dtype of the weights. "auto": bfloat16 if all tensors are stored in it, else float32.
 
     Returns:
         The name of the dtype.

@@ -81,7 +81,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Type of the weights. auto: bfloat16 if the model is stored in it, else float32."),
+        typer.Option(help="Type of the weights. auto: bfloat16 if all tensors are stored in it, else float32."),
     ] = "auto",
     overwrite: Overwrite = False,
 ) -> None:

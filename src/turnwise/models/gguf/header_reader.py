@@ -62,7 +62,7 @@ def is_gguf(path: Path) -> bool:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Read the header of one file. At most the bytes of the header are read.
+    """Read the header of one file, in chunks of 1 MiB. At most one chunk of the data behind it is read.
 
     Raises:
         UserError: the file cannot be read, is damaged, or is of another version or byte order.

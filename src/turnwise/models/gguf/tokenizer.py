@@ -109,7 +109,7 @@ def _convert_sentencepiece(header: GgufHeader, metadata: GgufMetadata, vocabular
 def _merges_by_score(vocabulary: Vocabulary) -> list[tuple[str, str]]:
     """All pairs of tokens that make a third, best score first: SentencePiece merges by the score of the result.
 
-    Control tokens are no results, as in SentencePiece: the text "<s>" in a message stays text.
+    As in SentencePiece, no pair makes a control token: the text "<s>" in a message stays text.
     """
     ids = {
         token: id
