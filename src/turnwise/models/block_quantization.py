@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from turnwise.models.quantization import GROUP, largest_magnitude, round_to_half
 from turnwise.models.quantized_blocks import QuantizedBlocks
 
-GROUP = 32
 BlockFormat = Literal["Q8_0", "Q4_0", "Q4_1"]
-MAX_HALF = 65504.0  # largest float16
 # Integers that the weight of largest magnitude maps to in Q4_0, where the limit is 8: 7 gives coarser steps, 9 gives
 # finer steps and clips that weight.
 SYMMETRIC_RANGES = (7.0, 7.5, 8.0, 8.5, 9.0)
@@ -60,28 +59,23 @@ def fit_grid(weight_OGN: Tensor, block_format: BlockFormat, importance_GN: Tenso
     importance = torch.ones(1, 1, 1) if importance_GN is None else importance_GN[None]
     importance = importance.expand(1, *weight_OGN.shape[1:])
     if block_format == "Q8_0":
-        scale_OG = _half(weight_OGN.abs().amax(-1) / 127)
+        scale_OG = round_to_half(weight_OGN.abs().amax(-1) / 127)
         return GroupGrid(scale_OG, -128 * scale_OG, 255)
     if block_format == "Q4_0":
         return _fit_symmetric(weight_OGN, importance)
     return _fit_affine(weight_OGN, importance)
 
 
-def _half(x: Tensor) -> Tensor:
-    return x.clamp(-MAX_HALF, MAX_HALF).half().float()
-
-
 def _fit_symmetric(weight_OGN: Tensor, importance: Tensor) -> GroupGrid:
     """Integers from -8 to 7, with the weight of largest magnitude on the negative side, which has one step more."""
-    low_OG, high_OG = weight_OGN.amin(-1), weight_OGN.amax(-1)
-    largest_OG = torch.where(-low_OG > high_OG, low_OG, high_OG)
+    largest_OG = largest_magnitude(weight_OGN)[..., 0]
     candidates = []
     for limit in SYMMETRIC_RANGES:
         first_OG = largest_OG / -limit
         centred_OGN = GroupGrid(first_OG[..., None], -8 * first_OG[..., None], 15).round(weight_OGN) - 8
         products = (importance * weight_OGN * centred_OGN).sum(-1)
         squares = (importance * centred_OGN.square()).sum(-1)
-        scale_OG = _half(torch.where(squares > 0, products / squares, 0.0))
+        scale_OG = round_to_half(torch.where(squares > 0, products / squares, 0.0))
         candidates.append(GroupGrid(scale_OG, -8 * scale_OG, 15))
     return _best(weight_OGN, importance, candidates)
 
@@ -99,8 +93,8 @@ def _fit_affine(weight_OGN: Tensor, importance: Tensor) -> GroupGrid:
         mean_w = (importance * weight_OGN).sum(-1) / total
         covariance = (importance * integers_OGN * weight_OGN).sum(-1) / total - mean_q * mean_w
         variance = (importance * integers_OGN.square()).sum(-1) / total - mean_q.square()
-        slope_OG = _half(torch.where(variance > 1e-6, covariance / variance, 0.0))
-        candidates.append(GroupGrid(slope_OG, _half(mean_w - slope_OG * mean_q), 15))
+        slope_OG = round_to_half(torch.where(variance > 1e-6, covariance / variance, 0.0))
+        candidates.append(GroupGrid(slope_OG, round_to_half(mean_w - slope_OG * mean_q), 15))
     return _best(weight_OGN, importance, candidates)
 
 

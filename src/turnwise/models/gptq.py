@@ -8,7 +8,8 @@ matrix, without a factor and without subtracting their mean.
 import torch
 from torch import Tensor
 
-from turnwise.models.block_quantization import GROUP, GroupGrid, BlockFormat, fit_grid, pack_blocks
+from turnwise.models.block_quantization import BlockFormat, GroupGrid, fit_grid, pack_blocks
+from turnwise.models.quantization import GROUP
 from turnwise.models.quantized_blocks import QuantizedBlocks
 
 DAMPING = 0.02  # added to the diagonal, relative to its mean

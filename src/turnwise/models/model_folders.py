@@ -36,7 +36,7 @@ def find_model_folder(name: str) -> Path:
 
     Raises:
         ModelNotFound: there is no such folder; the message explains what the name may refer to.
-        UserError: the GGUF file is damaged or not supported, or the folder holds several.
+        UserError: the file cannot be read, the GGUF file is damaged or not supported, or the folder holds several.
     """
     try:
         folder = Path(name).expanduser()
@@ -49,7 +49,7 @@ def find_model_folder(name: str) -> Path:
         raise ModelNotFound(f"There is no model folder {preview(name)}.") from None
     if is_dir:
         return _resolve_gguf(folder)
-    if is_file and (folder.suffix.lower() == ".gguf" or _begins_with_magic(folder)):
+    if is_file and (folder.suffix.lower() == ".gguf" or _is_gguf(folder)):
         from turnwise.models.gguf.folder import gguf_model_folder
 
         return gguf_model_folder(folder)
@@ -76,12 +76,10 @@ def _resolve_gguf(folder: Path) -> Path:
     return folder if path is None else gguf_model_folder(path)
 
 
-def _begins_with_magic(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"GGUF"
-    except OSError:
-        return False
+def _is_gguf(path: Path) -> bool:
+    from turnwise.models.gguf.header_reader import is_gguf  # imports numpy and gguf
+
+    return is_gguf(path)
 
 
 def _cached_snapshot(name: str) -> Path | None:

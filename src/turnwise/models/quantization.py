@@ -13,7 +13,7 @@ GROUP = 32  # inputs that share a scale of 4-bit weights
 # Integers that the largest weight of a group maps to in 4 bits, where the limit is 8: 7 gives coarser steps, 9 gives
 # finer steps and clips that weight.
 SCALE_CANDIDATES = (7.0, 8.0, 9.0)
-MAX_SCALE = 65504.0  # largest float16
+MAX_HALF = 65504.0  # largest float16
 CHUNK_ELEMENTS = 2**19  # quantized at a time, so that intermediate results stay in the processor's cache
 
 
@@ -55,18 +55,28 @@ def _quantize_4bit(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
     Each candidate scale is refitted by least squares to the integers it gives; the one with the least squared error is
     used.
     """
-    min_OG1, max_OG1 = weight_OGI.amin(-1, keepdim=True), weight_OGI.amax(-1, keepdim=True)
-    largest_OG1 = torch.where(-min_OG1 > max_OG1, min_OG1, max_OG1)
+    largest_OG1 = largest_magnitude(weight_OGI)
     best_scale, least_error = torch.zeros_like(largest_OG1), torch.full_like(largest_OG1, torch.inf)
     for candidate in SCALE_CANDIDATES:
         integers = _round_4bit(weight_OGI, largest_OG1 / -candidate)
         products = (weight_OGI * integers).sum(-1, keepdim=True)
         fitted = products * _reciprocal(integers.square_().sum(-1, keepdim=True))
-        scale = fitted.clamp(-MAX_SCALE, MAX_SCALE).half().float()
+        scale = round_to_half(fitted)
         error = _round_4bit(weight_OGI, scale).mul_(scale).sub_(weight_OGI).square_().sum(-1, keepdim=True)
         is_better = error < least_error
         best_scale, least_error = torch.where(is_better, scale, best_scale), torch.where(is_better, error, least_error)
     return _round_4bit(weight_OGI, best_scale).add_(8).byte(), best_scale
+
+
+def largest_magnitude(weight_OGI: Tensor) -> Tensor:
+    """The weight of largest magnitude of every group, with its sign, `(O, G, 1)`."""
+    min_OG1, max_OG1 = weight_OGI.amin(-1, keepdim=True), weight_OGI.amax(-1, keepdim=True)
+    return torch.where(-min_OG1 > max_OG1, min_OG1, max_OG1)
+
+
+def round_to_half(x: Tensor) -> Tensor:
+    """The nearest float16 numbers, as float32; numbers beyond their range become the largest of them."""
+    return x.clamp(-MAX_HALF, MAX_HALF).half().float()
 
 
 def _round_4bit(weight_OGI: Tensor, scale_OG1: Tensor) -> Tensor:

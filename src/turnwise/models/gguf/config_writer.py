@@ -8,13 +8,13 @@ import numpy as np
 
 from turnwise.core.errors import UserError
 from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.gguf.rope_scaling import ROPE_FACTORS
 from turnwise.models.rope import rope_divisors
 
 # Architecture in llama.cpp of our families. Mistral is a Llama there.
 ARCHITECTURES_BY_FAMILY = {
     "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "smollm3": "smollm3", "gpt2": "gpt2",
 }  # fmt: skip
-ROPE_FACTORS = "rope_freqs.weight"
 
 
 def architecture_of(config: DecoderConfig) -> str:

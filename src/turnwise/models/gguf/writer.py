@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnwise.core.files import atomic_file
-from turnwise.models.block_quantization import GROUP, BlockFormat
+from turnwise.models.block_quantization import BlockFormat
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.families import load_family
 from turnwise.models.gguf.config_writer import architecture_of, write_config
 from turnwise.models.gguf.tokenizer_writer import write_tokenizer
 from turnwise.models.gguf.weights import INTERLEAVED_ROPE, MODEL_ARCHS_BY_NAME
+from turnwise.models.quantization import GROUP
 from turnwise.models.quantized_blocks import QuantizedBlocks
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"]
