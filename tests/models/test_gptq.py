@@ -97,6 +97,7 @@ def make_weights(**changes):
     return ModuleWeights(create(config, seed=3).decoder)
 
 
+NAMES = [f"layers.{layer}.{matrix}.weight" for layer in range(2) for matrix in MATRICES]
 VARIANTS = {
     "llama": {},
     "biases": {"qkv_bias": True, "out_bias": True},
@@ -109,20 +110,27 @@ VARIANTS = {
 def test_a_decoder_quantized_with_calibration_is_closer_to_the_original(variant):
     weights = make_weights(**VARIANTS[variant])
     ids = torch.randint(0, 60, (12, 40), generator=torch.Generator().manual_seed(0))
-    names = [f"layers.{layer}.{matrix}.weight" for layer in range(2) for matrix in MATRICES]
     model = weights.decoder()
     errors = {}
     with torch.inference_mode():
         expected = model.logits(model(ids))
     for kind, calibration in (("nearest", None), ("calibrated", ids)):
         rounded = make_weights(**VARIANTS[variant]).decoder()
-        blocks = dict(quantize_layers(weights, calibration, dict.fromkeys(names, "Q4_0")))
-        assert list(blocks) == names
+        blocks = dict(quantize_layers(weights, calibration, dict.fromkeys(NAMES, "Q4_0")))
+        assert list(blocks) == NAMES
         with torch.inference_mode():
-            for name in names:
+            for name in NAMES:
                 rounded.get_parameter(name).copy_(dequantized(blocks[name]))
             errors[kind] = float((rounded.logits(rounded(ids)) - expected).norm())
     assert errors["calibrated"] < 0.9 * errors["nearest"]
+
+
+def test_the_decoder_that_is_quantized_keeps_its_weights():
+    weights = make_weights()
+    before = {name: weights.tensor(name).clone() for name in weights.shapes}
+    ids = torch.randint(0, 60, (2, 16), generator=torch.Generator().manual_seed(0))
+    assert [name for name, _ in quantize_layers(weights, ids, dict.fromkeys(NAMES, "Q4_0"))] == NAMES
+    assert all(torch.equal(weights.tensor(name), before[name]) for name in before)
 
 
 def test_matrices_without_a_format_are_left_out():

@@ -78,7 +78,9 @@ def _load_layer(weights: DecoderWeights, number: int) -> Block:
         layer = Block(weights.config, number)
     prefix = f"layers.{number}."
     names = [name for name in weights.shapes if name.startswith(prefix)]
-    layer.load_state_dict({name.removeprefix(prefix): weights.tensor(name).float() for name in names}, assign=True)
+    # Copies: the quantized weights are written into the layer, and a tensor may belong to the caller's decoder.
+    copies = {name.removeprefix(prefix): weights.tensor(name).to(torch.float32, copy=True) for name in names}
+    layer.load_state_dict(copies, assign=True)
     return layer.eval().requires_grad_(False)
 
 
