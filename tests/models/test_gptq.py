@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from turnwise.core.errors import UserError
 from turnwise.models.block_quantization import quantize_matrix
 from turnwise.models.calibration import MATRICES, quantize_layers
 from turnwise.models.checkpoint import create
@@ -78,6 +79,40 @@ def test_inputs_that_are_always_zero_do_no_harm():
     assert np.isfinite(blocks.dequantize()).all()
     for hessian in (torch.zeros(96, 96), inputs[:1].T @ inputs[:1]):
         assert np.isfinite(gptq_matrix(weight, hessian, "Q4_0").dequantize()).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_and_inputs_that_are_not_finite_are_refused(value):
+    weight, hessian = random_matrix(), torch.eye(96)
+    weight[3, 5] = value
+    for quantize in (lambda: quantize_matrix(weight, "Q4_1"), lambda: gptq_matrix(weight, hessian, "Q4_1")):
+        with pytest.raises(UserError, match="The matrix has weights that are not finite numbers"):
+            quantize()
+    hessian[7, 7] = value
+    with pytest.raises(UserError, match="inputs that are not finite numbers"):
+        gptq_matrix(random_matrix(), hessian, "Q4_1")
+
+
+def test_a_hessian_that_cannot_be_inverted_ends_with_an_error():
+    """A matrix with a large negative eigenvalue is not a sum of x xᵀ, and no damping of its mean helps."""
+    hessian = torch.eye(96)
+    hessian[0, 1] = hessian[1, 0] = 1e6
+    with pytest.raises(UserError, match="Hessian cannot be inverted"):
+        gptq_matrix(random_matrix(), hessian, "Q4_0")
+
+
+def test_damping_is_raised_until_both_factorizations_succeed():
+    hessian = torch.eye(96)
+    hessian[0, 1] = hessian[1, 0] = 1.5  # the smallest eigenvalue is -0.5
+    assert np.isfinite(gptq_matrix(random_matrix(), hessian, "Q4_0").dequantize()).all()
+
+
+def test_an_error_names_the_matrix():
+    weights = make_weights()
+    weights.tensor("layers.1.mlp.down.weight")[0, 0] = float("nan")
+    for ids in (None, torch.randint(0, 60, (2, 16))):
+        with pytest.raises(UserError, match=r"layers\.1\.mlp\.down\.weight has weights that are not finite"):
+            list(quantize_layers(weights, ids, dict.fromkeys(NAMES, "Q4_0")))
 
 
 def test_a_matrix_is_not_changed_by_quantizing_it():

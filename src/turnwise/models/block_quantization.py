@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from turnwise.core.errors import UserError
 from turnwise.models.quantization import GROUP, largest_magnitude, round_to_half
 from turnwise.models.quantized_blocks import QuantizedBlocks
 
@@ -136,13 +137,24 @@ def _half_bytes(values_OG: Tensor) -> NDArray[np.uint8]:
     return halves
 
 
-def quantize_matrix(weight_OI: Tensor, block_format: BlockFormat) -> QuantizedBlocks:
+def check_finite(weight_OI: Tensor, name: str) -> None:
+    """Raise `UserError` if a weight of the matrix `name` is infinite or not a number."""
+    if not weight_OI.isfinite().all():
+        raise UserError(f"{name} has weights that are not finite numbers, so it cannot be quantized.")
+
+
+def quantize_matrix(weight_OI: Tensor, block_format: BlockFormat, name: str = "The matrix") -> QuantizedBlocks:
     """Quantize a matrix to the nearest values of its best grids.
 
     Args:
         weight_OI: the matrix; I is a multiple of 32.
         block_format: the format.
+        name: name of the matrix, for errors.
+
+    Raises:
+        UserError: a weight is not finite.
     """
+    check_finite(weight_OI, name)
     weight_OGN = weight_OI.float().view(len(weight_OI), -1, GROUP)
     grid = fit_grid(weight_OGN, block_format)
     integers = GroupGrid(grid.scale_OG[..., None], grid.minimum_OG[..., None], grid.max_integer).round(weight_OGN)

@@ -40,6 +40,9 @@ def quantize_layers(
 
     Yields:
         The name of each matrix, such as "layers.0.mlp.up.weight", and its blocks.
+
+    Raises:
+        UserError: weights or activations are not finite.
     """
     config = weights.config
     hidden_BTC = None if ids_BT is None else _embed(weights, ids_BT)
@@ -48,7 +51,7 @@ def quantize_layers(
             for matrix in MATRICES:
                 name = f"layers.{number}.{matrix}.weight"
                 if (block_format := formats[name]) is not None:
-                    yield name, quantize_matrix(weights.tensor(name), block_format)
+                    yield name, quantize_matrix(weights.tensor(name), block_format, name)
             continue
         layer = _load_layer(weights, number)
         run = _layer_runner(weights, layer, number, hidden_BTC.shape[1])
@@ -58,7 +61,7 @@ def quantize_layers(
                 continue
             linear = layer.get_submodule(matrix)
             assert isinstance(linear, nn.Linear), "matrices of a layer are linear layers"
-            blocks = gptq_matrix(linear.weight.detach(), _hessian(linear, run, hidden_BTC), block_format)
+            blocks = gptq_matrix(linear.weight.detach(), _hessian(linear, run, hidden_BTC), block_format, name)
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(blocks.dequantize()))
             yield name, blocks
