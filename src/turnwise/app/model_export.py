@@ -90,9 +90,9 @@ def export_gguf(
     tokenizer_folder = folder if (folder / "tokenizer.json").is_file() else full_model_folder(folder)
     write_gguf(
         path,
-        weights.config,
-        _quantized_tensors(weights, gguf_type, ids_BT, on_progress),
+        weights,
         gguf_type,
+        _quantized_tensors(weights, gguf_type, ids_BT, on_progress),
         tokenizer_folder,
         tokenizer.chat_template,
         {"name": folder.resolve().name, **_license(full_model_folder(folder))},
@@ -140,19 +140,19 @@ def convert_model(model: str, folder: Path, dtype_name: str = "auto") -> str:
 def _quantized_tensors(
     weights: "Checkpoint", gguf_type: "GgufType", ids_BT: "Tensor | None", on_progress: OnProgress
 ) -> Iterator[tuple[str, "Tensor | QuantizedBlocks"]]:
-    """All tensors of a decoder, matrices in the formats of the file's type."""
+    """All tensors of a decoder, in the order and the formats of `block_formats`."""
     from turnwise.models.block_quantization import quantize_matrix
     from turnwise.models.calibration import quantize_layers
-    from turnwise.models.gguf.writer import block_format_of
+    from turnwise.models.gguf.writer import block_formats
 
-    formats = {name: block_format_of(name, tuple(shape), gguf_type) for name, shape in weights.shapes.items()}
+    formats = block_formats(weights, gguf_type)
     num_quantized = sum(block_format is not None for block_format in formats.values())
     num_done = 0
     for name, block_format in formats.items():
         if block_format is None:
             yield name, weights.tensor(name)
         elif not name.startswith("layers."):
-            yield name, quantize_matrix(weights.tensor(name), block_format)
+            yield name, quantize_matrix(weights.tensor(name), block_format, name)
             num_done += 1
             on_progress(num_done, num_quantized)
     for name, blocks in quantize_layers(weights, ids_BT, formats):

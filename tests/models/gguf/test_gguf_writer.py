@@ -3,7 +3,9 @@
 import asyncio
 import json
 import subprocess
+import tracemalloc
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,11 +15,14 @@ from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import InvalidData, TurnwiseError, UserError
 from turnwise.core.messages import Message
 from turnwise.models.block_quantization import quantize_matrix
-from turnwise.models.checkpoint import Checkpoint, create, load
+from turnwise.models.checkpoint import Checkpoint, create, load, read_decoder_config
 from turnwise.models.decoder_config import DecoderConfig, RopeConfig
+from turnwise.models.decoder_weights import ModuleWeights
 from turnwise.models.gguf.pre_tokenizers import PRE_TOKENIZERS
 from turnwise.models.gguf.tokenizer_writer import pre_tokenizer_name
+from turnwise.models.gguf.writer import block_formats, write_gguf
 from turnwise.models.model_folders import find_model_folder
+from turnwise.models.quantized_blocks import QuantizedBlocks
 from turnwise.text.tokenization.bpe_training import train_bpe
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.export import export_model
@@ -149,6 +154,69 @@ def test_the_rule_of_a_tokenizer_is_found_by_its_parts():
     assert PRE_TOKENIZERS[pre_tokenizer_name(smollm)].patterns == PRE_TOKENIZERS["smollm"].patterns
     assert pre_tokenizer_name({"pre_tokenizer": {"type": "Whitespace"}}) is None
     assert pre_tokenizer_name({}) is None
+
+
+LOST_SETTINGS = {
+    "'activation' is gelu_tanh, and the architecture 'llama' in llama.cpp has silu": (
+        "llama", {"activation": "gelu_tanh"},
+    ),
+    "'activation' is silu, and the architecture 'gpt2' in llama.cpp has gelu_tanh": ("gpt2", {"activation": "silu"}),
+    r"'no_rope_layers' is \[1, 3\], and the architecture 'smollm3' in llama.cpp has \[3\]": (
+        "smollm3", {"num_layers": 4, "no_rope_layers": frozenset({1, 3})},
+    ),
+    "rotary scaling in 'rope_freqs.weight' is not that of Llama 3": (
+        "llama", {"rope": RopeConfig(5e5, "llama3", 8.0, 2.0, 4.0)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", LOST_SETTINGS)
+def test_settings_that_the_file_would_lose_are_refused(folders, tmp_path, message):
+    family, changes = LOST_SETTINGS[message]
+    export_family(tmp_path / "folder", folders, family, **changes)
+    path = tmp_path / "model.gguf"
+    with pytest.raises(UserError, match=f"This model cannot be written as GGUF: .*{message}"):
+        export_gguf(str(tmp_path / "folder"), path, "f16")
+    assert not path.exists()
+
+
+def test_settings_are_compared_as_the_numbers_of_the_format(folders, tmp_path):
+    changes = {"norm_eps": 9.999999747378752e-06, "rope": RopeConfig(12_345.678, "linear", 2.5)}
+    export_family(tmp_path / "folder", folders, "llama", **changes)
+    export_gguf(str(tmp_path / "folder"), tmp_path / "model.gguf", "f16")
+    config = read_decoder_config(find_model_folder(str(tmp_path / "model.gguf")))
+    assert (config.norm_eps, config.rope.theta, config.rope.factor) == (1e-5, 12_345.678, 2.5)
+
+
+def export_family(folder, folders, family, **changes):
+    tokenizer = Tokenizer.load(folders("llama"))
+    settings = {"family": family, "vocab_size": tokenizer.vocab_size, "context_length": 128, "tied": True}
+    export_model(folder, create(DecoderConfig(**settings | SIZES | FAMILIES[family] | changes)), tokenizer)
+
+
+def test_one_tensor_is_in_memory_at_a_time(folders, tmp_path):
+    tokenizer = Tokenizer.load(folders("llama"))
+    config = DecoderConfig(
+        family="llama", vocab_size=tokenizer.vocab_size, context_length=64, hidden_size=256, intermediate_size=512,
+        num_layers=12, num_heads=4, num_kv_heads=4, head_dim=64,
+    )  # fmt: skip
+    weights = ModuleWeights(create(config).decoder)
+
+    def tensors():
+        for name, block_format in block_formats(weights, "q8_0").items():
+            rows, columns = (*weights.shapes[name], 0)[:2]
+            blocks = QuantizedBlocks("Q8_0", columns, np.zeros((rows, columns // 32 * 34), np.uint8))
+            yield name, weights.tensor(name) if block_format is None else blocks
+
+    path = tmp_path / "model.gguf"
+    tracemalloc.start()  # counts the memory of numpy
+    try:
+        write_gguf(path, weights, "q8_0", tensors(), folders("llama"), None, {})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert path.stat().st_size > 8_000_000
+    assert peak < 4_000_000  # a megabyte of the header is read in between
 
 
 def test_models_that_llama_cpp_would_compute_differently_are_refused(folders, tmp_path):

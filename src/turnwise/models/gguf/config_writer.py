@@ -1,14 +1,19 @@
 """Writes the metadata of a model's config: the inverse of `config.py`."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import gguf
 import numpy as np
+from numpy.typing import NDArray
 
 from turnwise.core.errors import UserError
-from turnwise.models.decoder_config import DecoderConfig
-from turnwise.models.gguf.rope_scaling import ROPE_FACTORS
+from turnwise.models.decoder_config import DecoderConfig, RopeConfig
+from turnwise.models.families import load_family
+from turnwise.models.gguf.config import convert_config
+from turnwise.models.gguf.header import GgufHeader
+from turnwise.models.gguf.metadata import GgufMetadata
 from turnwise.models.rope import rope_divisors
 
 # Architecture in llama.cpp of our families. Mistral is a Llama there.
@@ -21,12 +26,13 @@ def architecture_of(config: DecoderConfig) -> str:
     """The architecture in llama.cpp of a decoder.
 
     Raises:
-        UserError: llama.cpp has none, or cannot compute this model.
+        UserError: llama.cpp has none, or computes it without sliding windows.
     """
     architecture = ARCHITECTURES_BY_FAMILY.get(config.family)
     if architecture is None:
         raise UserError(
-            f"Models of type '{config.family}' cannot be written as GGUF; supported: {', '.join(ARCHITECTURES_BY_FAMILY)}."
+            f"Models of type '{config.family}' cannot be written as GGUF; "
+            f"supported: {', '.join(ARCHITECTURES_BY_FAMILY)}."
         )
     if config.sliding_window is not None and config.sliding_window < config.context_length:
         raise UserError("llama.cpp computes this architecture without sliding windows, so it would answer differently.")
@@ -64,6 +70,46 @@ def write_config(writer: gguf.GGUFWriter, config: DecoderConfig, general: Mappin
     if config.rope.rope_type == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(config.rope.factor)
-    elif config.rope.rope_type == "llama3":
-        divisors = rope_divisors(config.rope, config.head_dim).numpy().astype(np.float32)
-        writer.add_tensor(ROPE_FACTORS, divisors)
+
+
+def rope_factors(config: DecoderConfig) -> NDArray[np.float32] | None:
+    """The tensor of rotary divisors, `(head_dim / 2,)`, with Llama 3's scaling; None for other models."""
+    if config.positions == "learned" or config.rope.rope_type != "llama3":
+        return None
+    return rope_divisors(config.rope, config.head_dim).numpy().astype(np.float32)
+
+
+def check_config(header: GgufHeader, config: DecoderConfig) -> None:
+    """Compare the config that a written header is read as with the decoder's.
+
+    Raises:
+        UserError: the format lacks a setting of the decoder, or llama.cpp has a fixed value for it.
+    """
+    try:
+        hf_config = convert_config(header)
+        stored = load_family(hf_config["model_type"]).from_hf_config(hf_config)
+    except UserError as error:
+        raise UserError(f"This model cannot be written as GGUF: {error}") from error
+    stored_settings = _settings(stored)
+    for name, value in _settings(config).items():
+        if value != stored_settings[name]:
+            raise UserError(
+                f"This model cannot be written as GGUF: its '{name}' is {value}, and the architecture "
+                f"'{GgufMetadata(header).architecture}' in llama.cpp has {stored_settings[name]}."
+            )
+
+
+def _settings(config: DecoderConfig) -> dict[str, Any]:
+    """The settings that change results, with floats as the 32-bit numbers of the format.
+
+    A sliding window is none here: `architecture_of` refuses one that is shorter than the context.
+    """
+    rope = RopeConfig() if config.positions == "learned" else config.rope
+    if rope.factor == 1:
+        rope = RopeConfig(rope.theta)
+    settings = asdict(replace(config, rope=rope))
+    for name in ("family", "sliding_window", "windowed_layers", "initializer_range"):
+        del settings[name]
+    settings |= {f"rope.{name}": value for name, value in settings.pop("rope").items()}
+    settings["no_rope_layers"] = sorted(config.no_rope_layers)
+    return {name: float(np.float32(value)) if isinstance(value, float) else value for name, value in settings.items()}
