@@ -1,6 +1,7 @@
 """Writes a model in another format: as a GGUF file, quantized with or without calibration texts, or as a Hugging Face
 folder."""
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from turnwise.models.checkpoint import Checkpoint
+    from turnwise.models.gguf.tokenizer_writer import GgufTokenizer
     from turnwise.models.gguf.writer import GgufType
     from turnwise.models.quantized_blocks import QuantizedBlocks
 
@@ -87,14 +89,12 @@ def export_gguf(
     weights = Checkpoint(folder, dtype=torch.float32)
     length = min(SEQUENCE_LENGTH, weights.config.context_length)
     ids_BT = _calibration_ids(tokenizer, calibration, calibration_tokens, length) if calibrate else None
-    tokenizer_folder = folder if (folder / "tokenizer.json").is_file() else full_model_folder(folder)
     write_gguf(
         path,
         weights,
         gguf_type,
         _quantized_tensors(weights, gguf_type, ids_BT, on_progress),
-        tokenizer_folder,
-        tokenizer.chat_template,
+        _gguf_tokenizer(tokenizer),
         {"name": folder.resolve().name, **_license(full_model_folder(folder))},
     )
     return ExportResult(path, path.stat().st_size, 0 if ids_BT is None else ids_BT.numel())
@@ -159,6 +159,21 @@ def _quantized_tensors(
         yield name, blocks
         num_done += 1
         on_progress(num_done, num_quantized)
+
+
+def _gguf_tokenizer(tokenizer: Tokenizer) -> "GgufTokenizer":
+    from turnwise.models.gguf.tokenizer_writer import GgufTokenizer
+
+    named_ids = {name: tokenizer.token_to_id(token) for name, token in tokenizer.special_tokens_map.items()}
+    prefix_ids, suffix_ids = tokenizer.added_ids
+    return GgufTokenizer(
+        content=json.loads(tokenizer.backend.to_str()),
+        role_ids={name.removesuffix("_token"): id for name, id in named_ids.items() if id is not None},
+        prefix_ids=prefix_ids,
+        suffix_ids=suffix_ids,
+        stop_ids=tokenizer.stop_ids,
+        chat_template=tokenizer.chat_template,
+    )
 
 
 def _calibration_ids(tokenizer: Tokenizer, path: Path | None, num_tokens: int, length: int) -> "Tensor":

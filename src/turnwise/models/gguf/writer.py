@@ -30,7 +30,7 @@ from turnwise.models.families import load_family
 from turnwise.models.gguf.config_writer import architecture_of, check_config, rope_factors, write_config
 from turnwise.models.gguf.header_reader import read_header
 from turnwise.models.gguf.rope_scaling import ROPE_FACTORS
-from turnwise.models.gguf.tokenizer_writer import write_tokenizer
+from turnwise.models.gguf.tokenizer_writer import GgufTokenizer, write_tokenizer
 from turnwise.models.gguf.weights import INTERLEAVED_ROPE, MODEL_ARCHS_BY_NAME
 from turnwise.models.quantization import GROUP
 from turnwise.models.quantized_blocks import QuantizedBlocks
@@ -63,8 +63,7 @@ def write_gguf(
     weights: DecoderWeights,
     gguf_type: GgufType,
     tensors: Iterable[tuple[str, "Tensor | QuantizedBlocks"]],
-    folder: Path,
-    chat_template: str | None,
+    tokenizer: GgufTokenizer,
     general: Mapping[str, Any],
 ) -> None:
     """Write a file. It appears when it is complete.
@@ -75,8 +74,7 @@ def write_gguf(
         gguf_type: type of the file.
         tensors: all tensors of the decoder by name, in the order and the formats of `block_formats`. Matrices without a
             block format come as floats and are converted to the file's type. No tensor is kept in memory.
-        folder: model folder with the tokenizer.
-        chat_template: the chat template, or None.
+        tokenizer: the tokenizer.
         general: texts of the metadata section `general`.
 
     Raises:
@@ -91,7 +89,7 @@ def write_gguf(
         write_config(writer, config, general)
         writer.add_file_type(FILE_TYPES[gguf_type])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        write_tokenizer(writer, folder, config.vocab_size, chat_template)
+        write_tokenizer(writer, tokenizer, config.vocab_size)
         if factors is not None:
             _add_info(writer, ROPE_FACTORS, GGMLQuantizationType.F32, factors.shape)
         for file_tensor in chain.from_iterable(file_tensors.values()):
