@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from turnwise.core.errors import ModelNotFound, SaveFailed, UserError
 from turnwise.core.files import atomic_directory
-from turnwise.models import checkpoint_writer
 from turnwise.models.checkpoint import create, load, save
 from turnwise.models.model_folders import WEIGHTS_INDEX_FILE
 from turnwise.models.safetensors_file import SafetensorsFile
@@ -179,7 +178,7 @@ class TestSaving:
             Path(path).write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(checkpoint_writer, "save_file", disk_full)
+        monkeypatch.setattr("safetensors.torch.save_file", disk_full)
         with (
             pytest.raises(SaveFailed, match=r"model: No space left on device\."),
             atomic_directory(target) as fresh,

@@ -1,9 +1,11 @@
 """The exported model folder: complete, in Hugging Face format, and written atomically."""
 
+import errno
 import json
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
@@ -12,7 +14,6 @@ from turnwise.core.messages import Message
 from turnwise.models import checkpoint, checkpoint_writer
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.training import checkpoint_files as state
 from turnwise.training import loggers as watch
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.recipe import load_recipe, parse_recipe
@@ -232,12 +233,12 @@ class TestDiskFull:
     def test_a_failed_checkpoint_leaves_the_previous_one(self, values, monkeypatch, tmp_path):
         saved = []
 
-        def full_at_the_third(tensors, path):
+        def full_at_the_third(tensors, path, metadata):
             saved.append(path)
-            (real if len(saved) < 6 else no_space)(tensors, path)
+            (real if len(saved) < 6 else no_space)(tensors, path, metadata)
 
-        real = state.save_file
-        monkeypatch.setattr(state, "save_file", full_at_the_third)
+        real = safetensors.torch.save_file
+        monkeypatch.setattr(safetensors.torch, "save_file", full_at_the_third)
         with pytest.raises(SaveFailed, match="No space left") as caught:
             run(values)
         assert caught.value.exit_code == 1
@@ -245,16 +246,19 @@ class TestDiskFull:
         work = tmp_path / "out.partial"
         assert not list(work.rglob("*.part*"))
         assert json.loads((work / "checkpoint" / "state.json").read_text())["step"] == 2
-        monkeypatch.setattr(state, "save_file", real)
+        monkeypatch.setattr(safetensors.torch, "save_file", real)
         assert run(values).steps == 4
 
     def test_a_failed_export_leaves_only_the_work_folder(self, values, monkeypatch, tmp_path):
-        real = checkpoint_writer.save_file
-        monkeypatch.setattr(checkpoint_writer, "save_file", no_space)
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        real = checkpoint_writer.save_safetensors
+        monkeypatch.setattr(checkpoint_writer, "save_safetensors", full)
         with pytest.raises(SaveFailed, match="No space left"):
             run(values)
         assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
-        monkeypatch.setattr(checkpoint_writer, "save_file", real)
+        monkeypatch.setattr(checkpoint_writer, "save_safetensors", real)
         assert run(values).steps == 4
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

