@@ -1,4 +1,4 @@
-"""Default generation parameters of a model, from its `generation_config.json`."""
+"""Default generation parameters of a model, from its `generation_config.json`; an adapter may have its base's."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.json_file import read_optional_json_object
 from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
-
-FILE_NAME = "generation_config.json"
+from turnwise.models.generation_config import generation_config_file
 
 
 def load_generation_defaults(folder: Path) -> dict[str, Any]:
@@ -16,7 +15,8 @@ def load_generation_defaults(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is damaged, or a value is out of range.
     """
-    config = read_optional_json_object(folder / FILE_NAME)
+    path = generation_config_file(folder)
+    config = read_optional_json_object(path)
     defaults = {name: value for name, value in config.items() if name in PARAMETER_SPECS and value is not None}
     if config.get("do_sample") is False:
         defaults["temperature"] = 0.0
@@ -24,7 +24,7 @@ def load_generation_defaults(folder: Path) -> dict[str, Any]:
     try:
         GenerationParams.resolve({}, defaults)
     except InvalidParameter as error:
-        raise UserError(f"{folder / FILE_NAME}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
     return defaults
 
 
@@ -34,7 +34,8 @@ def load_suppressed_tokens(folder: Path) -> frozenset[int]:
     Raises:
         UserError: the file is damaged, or the value is not a list of token ids.
     """
-    token_ids = read_optional_json_object(folder / FILE_NAME).get("suppress_tokens") or []
+    path = generation_config_file(folder)
+    token_ids = read_optional_json_object(path).get("suppress_tokens") or []
     if not isinstance(token_ids, list) or not all(type(token) is int and token >= 0 for token in token_ids):
-        raise UserError(f"{folder}/{FILE_NAME}: 'suppress_tokens' should be a list of token ids.")
+        raise UserError(f"{path}: 'suppress_tokens' should be a list of token ids.")
     return frozenset(token_ids)

@@ -16,6 +16,7 @@ from turnwise.core.messages import Conversation
 from turnwise.data.grammar.expand import expand
 from turnwise.data.prompts import load_small_talk
 from turnwise.data.sources import read_source
+from turnwise.models.generation_config import read_generation_config
 from turnwise.models.model_kind import full_model_folder, is_native
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -129,7 +130,7 @@ def convert_model(model: str, folder: Path, dtype_name: str = "auto") -> str:
     if dtype_name == "auto":
         is_bfloat16 = all(weights.stored_dtype(name) == torch.bfloat16 for name in weights.shapes)
         dtype_name = "bfloat16" if is_bfloat16 else "float32"
-    generation = read_optional_json_object(full_model_folder(source) / "generation_config.json")
+    generation = read_generation_config(source) or {}  # a conversion adds no parameters of its own
     with export_folder(folder, Tokenizer.load(source, full_model_folder(source)), generation=generation) as new:
         save_weights(
             weights, new, dtype=DTYPES[dtype_name], hf_config=weights.hf_config, max_shard_bytes=MAX_SHARD_BYTES

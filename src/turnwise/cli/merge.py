@@ -36,11 +36,11 @@ def merge(
     import torch
 
     from turnwise.core.errors import InvalidParameter
-    from turnwise.core.json_file import read_json_object
     from turnwise.models import checkpoint, transformers_checkpoint
     from turnwise.models.adapter_config import is_adapter
     from turnwise.models.adapters import load_adapter
     from turnwise.models.dtypes import DTYPES, hf_config_dtype
+    from turnwise.models.generation_config import read_generation_config
     from turnwise.models.language_model import LanguageModel
     from turnwise.models.model_folders import read_hf_config
     from turnwise.models.model_kind import full_model_folder, is_native
@@ -67,8 +67,7 @@ def merge(
         model = transformers_checkpoint.load(source, adapter=inverse)
     config = read_hf_config(full_model_folder(source))
     dtype = hf_config_dtype(config) if save_dtype == "auto" else DTYPES[save_dtype]
-    path = source / "generation_config.json"
-    generation = read_json_object(path) if path.is_file() else None
+    generation = read_generation_config(source)
     rounding = rounding_error(model.module, dtype)
     export_model(out, model, Tokenizer.load(source, full_model_folder(source)), generation=generation, dtype=dtype)
     if dtype != torch.float32:

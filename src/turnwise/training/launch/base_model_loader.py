@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 
 from turnwise.core.errors import InvalidParameter, UserError
-from turnwise.core.json_file import read_json_object
 from turnwise.models import checkpoint, transformers_checkpoint
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.families import load_family
+from turnwise.models.generation_config import read_generation_config
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.model_folders import find_model_folder
 from turnwise.models.model_kind import detect_model_kind, full_model_folder, is_native
@@ -71,9 +71,7 @@ def _load(recipe: Recipe) -> ModelBundle:
             model_folder = adapter.base
         model = checkpoint.load(model_folder, dtype=torch.float32)
     tokenizer = _load_tokenizer(section.tokenizer, folder)
-    path = folder / "generation_config.json"
-    generation = read_json_object(path) if path.is_file() else None
-    return ModelBundle(model, tokenizer, generation, model_folder, adapter)
+    return ModelBundle(model, tokenizer, read_generation_config(folder), model_folder, adapter)
 
 
 def _load_tokenizer(path: str | None, folder: Path) -> Tokenizer:
