@@ -30,6 +30,11 @@ class Settings:
         return self.home / "models"
 
     @property
+    def gguf(self) -> Path:
+        """Folder of the configs and tokenizers that were converted from GGUF files."""
+        return self.home / "gguf"
+
+    @property
     def keys_url(self) -> str:
         """URL of the API keys: `TURNWISE_KEYS`, else a file in `home`."""
         return os.environ.get("TURNWISE_KEYS") or f"sqlite:///{self.home / 'keys.db'}"

@@ -1,6 +1,6 @@
 """Model folders for GGUF files: the converted config and tokenizer beside a link to the file.
 
-The folder is kept in `TURNWISE_HOME/gguf` and made anew when the file changes. It has the file's name without the
+The folder is kept in `TURNWISE_HOME/gguf` and rebuilt when the file changes. It has the file's name without the
 suffix, which is then the served name. The weights stay in the file. Does not import torch.
 """
 
@@ -19,12 +19,13 @@ from turnwise.models.gguf.config import convert_config
 from turnwise.models.gguf.header import GgufHeader
 from turnwise.models.gguf.header_reader import is_gguf
 from turnwise.models.gguf.metadata import GgufMetadata
-from turnwise.models.gguf.model_file import SHARD_PATTERN, read_model, shard_paths
+from turnwise.models.gguf.model_file import read_model, shard_paths
+from turnwise.models.gguf.shard_names import SHARD_PATTERN, gguf_model_name
 from turnwise.models.gguf.tokenizer import convert_tokenizer, convert_tokenizer_config
 from turnwise.models.gguf.vocabulary import Vocabulary, read_vocabulary
 from turnwise.models.stored_models import CONVERSION_FILE, GGUF_FILE, converted_gguf
 
-VERSION = 1  # of the conversion; folders of other versions are made anew
+VERSION = 1  # of the conversion; folders of other versions are rebuilt
 
 
 def gguf_model_folder(path: Path) -> Path:
@@ -42,7 +43,7 @@ def gguf_model_folder(path: Path) -> Path:
     # Links are not followed: in the cache of the Hugging Face hub, only they have the file's name.
     target = Path(os.path.abspath(path))  # noqa: PTH100 (`resolve` follows links)
     key = hashlib.sha256(str(target).encode(errors="surrogateescape")).hexdigest()[:16]
-    folder = Settings.from_environment().home / "gguf" / key / _model_name(target)
+    folder = Settings.from_environment().gguf / key / (gguf_model_name(target.name).lstrip(".") or "model")
     if _is_current(folder, target):
         return folder
     header = read_model(target)
@@ -60,7 +61,7 @@ def gguf_model_folder(path: Path) -> Path:
 
 
 def refresh_folder(folder: Path) -> Path | None:
-    """A converted folder, made anew if its file has changed; None for other folders. Raises as `gguf_model_folder`."""
+    """A converted folder, rebuilt if its file has changed; None for other folders. Raises as `gguf_model_folder`."""
     path = converted_gguf(folder)
     if path is None:
         return None
@@ -82,12 +83,6 @@ def find_gguf(folder: Path) -> Path | None:
             names = ", ".join(path.name for path in models[:3]) + (" and others" if models[3:] else "")
             raise UserError(f"{folder} holds several GGUF files ({names}); name one of them.")
     return next(iter(models), None)
-
-
-def _model_name(path: Path) -> str:
-    match = SHARD_PATTERN.fullmatch(path.name)
-    name = match[1] if match else path.stem if path.suffix.lower() == ".gguf" else path.name
-    return name.lstrip(".") or "model"
 
 
 def _stamp(path: Path) -> list[Any]:

@@ -1,6 +1,5 @@
 """Opens a GGUF model, which may be split into several files. Does not import torch."""
 
-import re
 from pathlib import Path
 
 from turnwise.core.errors import ModelNotFound, UserError
@@ -8,10 +7,8 @@ from turnwise.core.json_file import preview
 from turnwise.models.gguf.header import GgufHeader, GgufTensor
 from turnwise.models.gguf.header_reader import read_header
 from turnwise.models.gguf.metadata import GgufMetadata
+from turnwise.models.gguf.shard_names import SHARD_PATTERN, shard_names
 from turnwise.models.stored_models import converted_gguf
-
-SHARD_PATTERN = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE)  # names of split files
-MAX_SHARDS = 1000
 
 
 def read_model(path: Path) -> GgufHeader:
@@ -46,18 +43,16 @@ def shard_paths(path: Path, num_shards: int) -> list[Path]:
     """The files of a split model, from the name of its first one or the link to it in a converted folder.
 
     Raises:
-        UserError: the name is not that of the first shard.
+        UserError: the name is not that of the first shard, or there are too many.
         ModelNotFound: a shard is missing.
     """
     target = converted_gguf(path.parent) or path
     match = SHARD_PATTERN.fullmatch(target.name)
-    if match is None or int(match[3]) != num_shards or num_shards > MAX_SHARDS:
+    if match is None or int(match[3]) != num_shards:
         raise UserError(
             f"{path} is one of {num_shards} files of a model; name them NAME-00001-of-{num_shards:05d}.gguf."
         )
-    names = [f"{match[1]}-{number:05d}-of-{match[3]}{match[4]}" for number in range(1, num_shards + 1)]
-    if target.name != names[0]:
-        raise UserError(f"{path} is one of {num_shards} files of a model; name the first one, {names[0]}.")
+    names = shard_names(target.name)
     for name in names:
         if not target.with_name(name).is_file():
             raise ModelNotFound(f"{path} is one of {num_shards} files of a model, and {name} is missing beside it.")
