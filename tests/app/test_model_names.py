@@ -115,6 +115,39 @@ def test_an_adapter_names_a_pulled_base_by_its_name(home, model_folder, tmp_path
     assert adapter_base_folder(tmp_path / "adapter") == base
 
 
+def test_the_base_of_an_adapter_is_looked_up_in_the_store_before_paths(home, tmp_path):
+    """The name of a stored model means the same in every directory."""
+    from turnwise.models.adapter_config import adapter_base_folder
+
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": "mine", "r": 1, "lora_alpha": 1}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    (tmp_path / "mine").mkdir()
+    assert adapter_base_folder(adapter).resolve() == tmp_path / "mine"
+    stored = add_model(home / "models" / "mine")
+    assert adapter_base_folder(adapter) == stored
+
+
+def test_the_base_of_an_adapter_by_peft_is_the_pulled_model(home, tmp_path):
+    from turnwise.models.adapter_config import adapter_base_folder
+
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": "org/name", "r": 1, "lora_alpha": 1}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    stored = add_model(home / "models" / "mine")
+    (stored / "source.json").write_text('{"source": "hf:org/name@0123", "references": ["hf:org/name@v1.0"]}')
+    assert adapter_base_folder(adapter) == stored
+
+
+def test_a_damaged_entry_does_not_hide_the_others(home):
+    (add_model(home / "models" / "broken") / "source.json").write_text("{")
+    stored = add_model(home / "models" / "name")
+    (stored / "source.json").write_text('{"source": "hf:org/name@0123", "references": 7}')
+    assert resolve_model_folder("hf:org/name") == stored
+
+
 def test_the_converted_folder_of_a_pulled_gguf_file_has_the_name_of_the_model(home, tmp_path):
     stored, converted = home / "models" / "mine", home / "gguf" / "0123" / "model-q4"
     for folder in (stored, converted):

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 from turnwise.app.default_model import default_model_name
 from turnwise.app.model_store.catalogue_entry import CatalogueEntry, load_catalogue
-from turnwise.app.model_store.store import ModelStore
 from turnwise.core.errors import ModelNotFound
 from turnwise.core.files import path_exists
 from turnwise.models.bundled_models import BUNDLED_MODELS, bundled_model_folder
 from turnwise.models.model_folders import find_model_folder
 from turnwise.models.model_kind import full_model_folder
-from turnwise.models.stored_models import stored_model_folder
+from turnwise.models.stored_models import HUB_PREFIX, stored_model_folder
 
 if TYPE_CHECKING:
     from turnwise.text.rendering.renderer import Renderer
@@ -21,31 +20,23 @@ def resolve_model_folder(name: str | Path | None) -> Path:
     """Return the folder of a model.
 
     Args:
-        name: a bundled model; else a path; else the name of a stored model, or the `hf:ORG/NAME` that it was pulled
-            from; else a hub name in the local hub cache (see `find_model_folder`). None is the default model.
+        name: a bundled model; else a path; else the name of a stored model, or the reference that it was pulled by,
+            such as `hf:ORG/NAME/FILE.gguf`; else a hub name in the local hub cache (see `find_model_folder`). None is
+            the default model.
 
     Raises:
         ModelNotFound: there is no such model; the message says what to do.
+        UserError: the model is damaged, or a reference stands for several stored models.
     """
     name = default_model_name() if name is None else str(name)
     if name in BUNDLED_MODELS:
         return bundled_model_folder(name)
-    if name.startswith("hf:") and not name.startswith("hf://"):
-        return find_model_folder(_stored_hub_model(name))
+    if name.startswith(HUB_PREFIX):
+        return find_model_folder(name, prefer_store=True)
     entry = load_catalogue().get(name)
     if entry is not None and not path_exists(Path(name)) and stored_model_folder(name) is None:
         raise ModelNotFound(f"{name} is not on this machine: run {pull_command(name, entry)}.")
     return find_model_folder(name)
-
-
-def _stored_hub_model(reference: str) -> str:
-    """The name of the stored model that was pulled as `hf:ORG/NAME`. Raises `ModelNotFound`."""
-    store = ModelStore()
-    for name in store.names():
-        stored = store.get(name)
-        if stored is not None and reference in (stored.source, stored.source.partition("@")[0]):
-            return name
-    raise ModelNotFound(f"{reference} is not on this machine: run turnwise models pull {reference}")
 
 
 def pull_command(name: str, entry: CatalogueEntry) -> str:

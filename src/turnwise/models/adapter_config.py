@@ -66,7 +66,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def adapter_base_folder(folder: Path) -> Path:
-    """The folder of an adapter's base model.
+    """The folder of an adapter's base model: the stored model of its name, else the one at its path.
 
     Raises:
         UserError: the adapter names no base model, or the base model has changed since.
@@ -77,7 +77,7 @@ def adapter_base_folder(folder: Path) -> Path:
     if not name:
         raise UserError(f"{path} does not name the base model: base_model_name_or_path is missing.")
     try:
-        base = bundled_model_folder() if name == BUNDLED_MODEL_NAME else find_model_folder(name)
+        base = bundled_model_folder() if name == BUNDLED_MODEL_NAME else find_model_folder(name, prefer_store=True)
     except ModelNotFound as error:
         raise ModelNotFound(
             f"{folder} is an adapter of the model {name}, which does not exist. "

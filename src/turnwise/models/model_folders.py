@@ -13,7 +13,13 @@ from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import preview, read_json, read_json_object, read_optional_json_object
 from turnwise.models.families import FAMILIES
 from turnwise.models.hf_config_fields import check_hf_config
-from turnwise.models.stored_models import GGUF_FILE, converted_gguf, stored_model_folder
+from turnwise.models.stored_models import (
+    GGUF_FILE,
+    HUB_PREFIX,
+    converted_gguf,
+    parse_hub_reference,
+    stored_model_folder,
+)
 
 HUB_NAME_PATTERN = re.compile(r"[\w.-]+/[\w.-]+")
 URL_PATTERN = re.compile(r"(?i)(?:https?:/+|hf://)(?:huggingface\.co/|hf\.co/)?([\w.-]+/[\w.-]+)?")
@@ -26,18 +32,23 @@ EXPECTED_LAYOUT = (
 )
 
 
-def find_model_folder(name: str) -> Path:
+def find_model_folder(name: str, *, prefer_store: bool = False) -> Path:
     """The folder of a model. Nothing is downloaded.
 
     Args:
-        name: a path, else the name of a stored model (`turnwise models list`), else a Hugging Face hub name whose files
-            are in the local hub cache. For a GGUF file, or a folder that holds only one, the result is the folder that
-            it was converted to.
+        name: a path, else a stored model (see `stored_model_folder`), else a Hugging Face hub name whose files are in
+            the local hub cache. For a GGUF file, or a folder that holds only one, the result is the folder that it was
+            converted to.
+        prefer_store: look for a stored model first, then for a path: for names that do not come from the command line,
+            which mean the same in every directory.
 
     Raises:
         ModelNotFound: there is no such folder; the message explains what the name may refer to.
-        UserError: the file cannot be read, the GGUF file is damaged or not supported, or the folder holds several.
+        UserError: the file cannot be read, the GGUF file is damaged or not supported, the folder holds several, or a hub
+            name stands for several stored models.
     """
+    if prefer_store and (stored := stored_model_folder(name)) is not None:
+        return _resolve_gguf(stored)
     try:
         folder = Path(name).expanduser()
     except RuntimeError:  # "~nobody" has no home directory
@@ -97,6 +108,8 @@ def _cached_snapshot(name: str) -> Path | None:
 
 def _not_found_message(name: str, folder: Path, *, exists: bool) -> str:
     """Explain what `name` probably refers to and how to get a model folder from it."""
+    if name.startswith(HUB_PREFIX) and parse_hub_reference(name) is not None:
+        return f"{name} is not on this machine: run turnwise models pull {name}"
     if folder.suffix.lower() == ".gguf":
         return f"There is no GGUF file {name}." if not exists else f"{name} is not a regular file."
     if url := URL_PATTERN.match(name):
@@ -115,8 +128,7 @@ def _not_found_message(name: str, folder: Path, *, exists: bool) -> str:
 
 def _download_hint(name: str) -> str:
     return (
-        f"Pull it once with: pip install 'turnwise[hub]' && turnwise models pull hf:{name} "
-        f"(then the name {name.rpartition('/')[2]} works here)."
+        f"Pull it once with: pip install 'turnwise[hub]' && turnwise models pull hf:{name} (then hf:{name} works here)."
     )
 
 
