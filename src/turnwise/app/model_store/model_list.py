@@ -6,11 +6,12 @@ from typing import Any
 
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.model_store.catalogue_entry import load_catalogue
-from turnwise.app.model_store.store import ModelStore, StoredFile, StoredModel
+from turnwise.app.model_store.store import ModelStore
+from turnwise.app.model_store.stored_model import DamagedModel, StoredFile, StoredModel
 from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
-from turnwise.core.json_file import read_optional_json_object
-from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE
+from turnwise.models.adapter_config import is_adapter, read_adapter_config
 from turnwise.models.bundled_models import ASSISTANT, BUNDLED_MODELS, FULL_MODEL, bundled_model_folder
+from turnwise.models.model_folders import read_hf_config
 from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.models.tensor_header import DTYPES_BY_CODE
 
@@ -24,16 +25,13 @@ CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")  # of config.
 def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
     """Bundled models, pulled models and models to pull, each with name, status, bytes, kind, license, title.
 
-    Bytes of a model to pull are the download size.
+    Bytes of a model to pull are the download size. The status of a pulled model whose `source.json` cannot be read is
+    "damaged".
     """
     store = store or ModelStore()
-    pulled = {name: stored for name in store.names() if (stored := store.get(name))}
-    complete = [("bundled", _bundled_model(name)) for name in BUNDLED_TITLES]
-    complete += [("pulled", model) for model in pulled.values()]
-    models = [
-        _list_entry(model.name, status, model.bytes, model.kind, model.license, model.title)
-        for status, model in complete
-    ]
+    pulled = store.names()
+    models = [_model_entry("bundled", _bundled_model(name)) for name in BUNDLED_TITLES]
+    models += [_stored_entry(store, name) for name in pulled]
     models += [
         _list_entry(name, "available", entry.download_bytes, entry.kind, entry.license, entry.title)
         for name, entry in load_catalogue().items()
@@ -56,6 +54,20 @@ def _bundled_model(name: str) -> StoredModel:
     )
 
 
+def _stored_entry(store: ModelStore, name: str) -> dict[str, Any]:
+    try:
+        model = store.get(name)
+    except DamagedModel:
+        model = None
+    if model is not None:
+        return _model_entry("pulled", model)
+    return _list_entry(name, "damaged", store.size(name), "unknown", "unknown", "pull it again, or remove it")
+
+
+def _model_entry(status: str, model: StoredModel) -> dict[str, Any]:
+    return _list_entry(model.name, status, model.bytes, model.kind, model.license, model.title)
+
+
 def _list_entry(name: str, status: str, num_bytes: int, kind: str, license_name: str, title: str) -> dict[str, Any]:
     return {
         "name": name, "status": status, "bytes": num_bytes, "kind": kind, "license": license_name, "title": title,
@@ -67,6 +79,7 @@ def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
 
     Raises:
         ModelNotFound: the model has not been pulled.
+        DamagedModel: its `source.json` cannot be read.
     """
     store = store or ModelStore()
     is_bundled = name in BUNDLED_MODELS
@@ -95,18 +108,17 @@ def model_facts(folder: Path) -> dict[str, Any]:
     """Architecture, context length and type of the weights, as far as the model's config states them.
 
     Raises:
-        UserError: the config is damaged.
+        UserError: the config or the GGUF file is damaged.
     """
-    config = read_optional_json_object(folder / "config.json")
-    if not config and (gguf := next(iter(sorted(folder.glob("*.gguf"))), None)) is not None:
+    if (gguf := next(iter(sorted(folder.glob("*.gguf"))), None)) and not any(folder.glob("*.safetensors")):
         return _gguf_facts(gguf)
-    if not config:
-        adapter = read_optional_json_object(folder / ADAPTER_CONFIG_FILE)
-        return {"base_model": adapter.get("base_model_name_or_path")} if adapter else {}
-    architectures = config.get("architectures") or [config.get("model_type")]
+    if is_adapter(folder):
+        return {"base_model": read_adapter_config(folder).get("base_model_name_or_path")}
+    config = read_hf_config(folder)
+    lengths = (config.get(key) for key in CONTEXT_KEYS)
     return {
-        "architecture": architectures[0],
-        "context_length": next((config[key] for key in CONTEXT_KEYS if key in config), None),
+        "architecture": next(iter(config.get("architectures") or ()), config["model_type"]),
+        "context_length": next((length for length in lengths if isinstance(length, int)), None),
         "quantization": _weights_dtype(folder),
     }
 

