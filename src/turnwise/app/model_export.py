@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.model_store.store import ModelStore
+from turnwise.app.model_store.stored_model import DamagedModel
 from turnwise.core.errors import InvalidData, UserError
-from turnwise.core.json_file import read_optional_json_object
 from turnwise.core.messages import Conversation
 from turnwise.data.grammar.expand import expand
 from turnwise.data.prompts import load_small_talk
 from turnwise.data.sources import read_source
 from turnwise.models.generation_config import read_generation_config
 from turnwise.models.model_kind import full_model_folder, is_native
+from turnwise.models.stored_models import stored_model_name
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -196,6 +198,10 @@ def _calibration_ids(tokenizer: Tokenizer, path: Path | None, num_tokens: int, l
 
 
 def _license(folder: Path) -> dict[str, str]:
-    """The licence that a model from the catalogue came with."""
-    license_name = read_optional_json_object(folder / "source.json").get("license")
-    return {"license": license_name} if isinstance(license_name, str) else {}
+    """The license that the store states for the model in a folder; empty if it is not known."""
+    name = stored_model_name(folder)
+    try:
+        stored = None if name is None else ModelStore().get(name)
+    except DamagedModel:
+        stored = None
+    return {} if stored is None or stored.license == "unknown" else {"license": stored.license}
