@@ -44,7 +44,7 @@ def find_model_folder(name: str, *, prefer_store: bool = False) -> Path:
 
     Raises:
         ModelNotFound: there is no such folder; the message explains what the name may refer to.
-        UserError: the file cannot be read, the GGUF file is damaged or not supported, the folder holds several, or a hub
+        UserError: the file cannot be read, the GGUF file is damaged or not supported, the folder has several, or a hub
             name stands for several stored models.
     """
     if prefer_store and (stored := stored_model_folder(name)) is not None:
