@@ -1,4 +1,4 @@
-"""Evaluates the default model: compare.py DATA [--limit N] [--out FILE]
+"""Evaluates an adapter of the default model: compare.py DATA --model ADAPTER [--limit N] [--out FILE]
 
 DATA is the folder that `prepare.py` wrote. On every held-out set the adapter is compared with its base model, with the
 small bundled model, and with two baselines built from the adapter's training data: an n-gram model of its tokens, and
@@ -45,7 +45,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="assistant")
+    parser.add_argument("--model", required=True)
     parser.add_argument("--limit", type=int, default=200, help="dialogues of each set")
     parser.add_argument("--sets", nargs="*", default=list(HELD_OUT), choices=HELD_OUT)
     parser.add_argument("--probes", nargs="*", default=list(PROBES), choices=PROBES)

@@ -1,7 +1,6 @@
-"""Puts a trained adapter into the package: pack.py ADAPTER TARGET
+"""Makes a trained adapter small: pack.py ADAPTER TARGET
 
-ADAPTER is the result of the last stage, TARGET the package's `assistant` folder. The adapter is stored in float16,
-without the tokenizer, which is that of its base model.
+The adapter is stored in float16, without the tokenizer, which is that of its base model.
 """
 
 import shutil

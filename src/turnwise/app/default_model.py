@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from turnwise.models.bundled_models import ASSISTANT, FULL_MODEL
+from turnwise.models.bundled_models import BUNDLED_MODEL
 from turnwise.models.stored_models import stored_model_folder
 
-FALLBACK_MODEL = FULL_MODEL  # comes with the package and needs nothing else
-DEFAULT_MODEL = ASSISTANT
+FALLBACK_MODEL = BUNDLED_MODEL  # comes with the package and needs nothing else
+DEFAULT_MODEL = "smollm2"
 REQUIRED_MODELS: Mapping[str, Sequence[str]] = {  # models of the catalogue that a default model needs
-    ASSISTANT: ("smollm2",),
-    FULL_MODEL: (),
+    DEFAULT_MODEL: ("smollm2",),
+    BUNDLED_MODEL: (),
 }
 
 

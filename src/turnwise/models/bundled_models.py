@@ -1,14 +1,13 @@
-"""Models that come with the package: `tiny`, a complete model, and `assistant`, an adapter of a larger one."""
+"""The model that comes with the package."""
 
 from importlib import resources
 from pathlib import Path
 
-FULL_MODEL = "tiny"
-ASSISTANT = "assistant"
-BUNDLED_MODELS = {ASSISTANT: "assistant", FULL_MODEL: "box", "box": "box"}  # folder in the package by model name
+BUNDLED_MODEL = "tiny"
+BUNDLED_MODELS = {BUNDLED_MODEL: "box", "box": "box"}  # folder in the package by model name
 
 
-def bundled_model_folder(name: str = FULL_MODEL) -> Path:
+def bundled_model_folder(name: str = BUNDLED_MODEL) -> Path:
     """The folder of a bundled model."""
     return Path(str(resources.files("turnwise").joinpath(BUNDLED_MODELS[name])))
 
