@@ -39,12 +39,14 @@ class RecipeFlags:
         from turnwise.app.model_names import resolve_model_folder
         from turnwise.core.errors import InvalidParameter
         from turnwise.models.adapter_config import is_adapter
+        from turnwise.models.stored_models import converted_gguf
         from turnwise.training.recipe import parse_recipe
 
         if self.out is None:
             raise InvalidParameter("out", "Set the folder for the trained model with --out FOLDER.")
         folder = resolve_model_folder(self.base_model)
-        default_method = "lora" if is_adapter(folder) else "full"
+        # An adapter is trained further, and the quantized weights of a GGUF file stay as they are.
+        default_method = "lora" if is_adapter(folder) or converted_gguf(folder) is not None else "full"
         values = {
             "objective": _parse_plugin_option(self.objective or "sft"),
             "method": _parse_plugin_option(self.method or default_method),

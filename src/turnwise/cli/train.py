@@ -43,7 +43,7 @@ def train(
         typer.Option(
             help="Which weights are trained: full (all), freeze (some layers), lora (adapter), prompt_tuning (virtual "
             "tokens) or prompt (none). Options follow the name: freeze:last_layers=2, lora:rank=8,dora=true. "
-            "Default: full."
+            "Default: lora if the base model is an adapter or a GGUF file, else full."
         ),
     ] = None,
     valid: Annotated[
