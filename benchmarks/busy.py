@@ -96,7 +96,7 @@ def measure(engine: Engine, num_sequences: int, cores: int, busy_cores: int, rou
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a model folder; default: the default model and a random one")
+    parser.add_argument("--model", type=Path, help="a model folder; default: tiny and a random model")
     parser.add_argument("--chats", type=int, nargs="+", default=[1, 8], help="concurrent sequences (default: 1 8)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.4, help="duration of one measurement (default: 0.4)")
@@ -104,7 +104,7 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(cores)
     with tempfile.TemporaryDirectory() as temporary:
-        folders = {args.model.name: args.model} if args.model else {"default": resolve_model_folder(None)}
+        folders = {args.model.name: args.model} if args.model else {"tiny": resolve_model_folder("tiny")}
         if not args.model:
             folders["19M"] = Path(temporary)
             checkpoint.save(checkpoint.create(SMALL, seed=0), folders["19M"])

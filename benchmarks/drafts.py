@@ -110,7 +110,7 @@ def time_requests(engine: Engine, requests: Sequence[GenerationRequest]) -> floa
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="a model folder; default: the default model")
+    parser.add_argument("model", nargs="?", default="tiny", help="a model name or folder; default: tiny")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--chats", type=int, nargs="+", default=[1, 4, 16], help="concurrent sequences")
     args = parser.parse_args()

@@ -88,7 +88,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model")
+    parser.add_argument("--model", default="tiny")
     parser.add_argument("--embedding-model")
     parser.add_argument("--quantize", choices=["int8"])
     args = parser.parse_args()

@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument(
         "dialogues", type=Path, nargs="*", help="files of held-out dialogues; without any, only the speed"
     )
-    parser.add_argument("--model", help="a model folder; default: the default model")
+    parser.add_argument("--model", default="tiny", help="a model name or folder; default: tiny")
     parser.add_argument("--limit", type=int, default=200, help="maximum number of dialogues per file (default: 200)")
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 8, 32], help="numbers of sequences")
     parser.add_argument("--rounds", type=int, default=5)

@@ -115,7 +115,7 @@ def events(url: str) -> Iterator[None]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="a model folder; default: the default model")
+    parser.add_argument("model", nargs="?", default="tiny", help="a model name or folder; default: tiny")
     with (
         server(parser.parse_args().model) as url,
         httpx.Client(timeout=120) as client,

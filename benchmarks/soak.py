@@ -39,11 +39,11 @@ def random_request(rng: random.Random, vocab_size: int, context_length: int) -> 
 def main() -> None:
     """Send requests and print the memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a model folder; default: the default model")
+    parser.add_argument("--model", type=Path, help="a model folder; default: tiny")
     parser.add_argument("--minutes", type=float, default=4, help="duration (default: 4)")
     parser.add_argument("--kv-cache-gb", type=float, help="size of the KV cache, as for `turnwise serve`")
     args = parser.parse_args()
-    decoder = checkpoint.load(args.model or resolve_model_folder(None), dtype=torch.float32).decoder
+    decoder = checkpoint.load(args.model or resolve_model_folder("tiny"), dtype=torch.float32).decoder
     vocab_size, context_length = decoder.config.vocab_size, decoder.config.context_length
     kv_cache_bytes = None if args.kv_cache_gb is None else int(args.kv_cache_gb * 1e9)
     engine = Engine(decoder, max_num_seqs=16, kv_cache_memory_bytes=kv_cache_bytes)

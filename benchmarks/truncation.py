@@ -99,10 +99,10 @@ def main() -> None:
     """Print one line per data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+", help="files or folders of dialogues")
-    parser.add_argument("--model", default="box", help='a model folder; default, also as "box": the default model')
+    parser.add_argument("--model", default="tiny", help="a model name or folder; default: tiny")
     parser.add_argument("--max-seq-len", type=int, help="default: as training chooses")
     args = parser.parse_args()
-    folder = str(resolve_model_folder(None if args.model == "box" else args.model))
+    folder = str(resolve_model_folder(args.model))
     for path in args.data:
         print(measure(path, folder, args.max_seq_len), flush=True)
 

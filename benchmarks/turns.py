@@ -61,7 +61,7 @@ def measure_conversation(
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="a model folder; default: the default model")
+    parser.add_argument("model", nargs="?", default="tiny", help="a model name or folder; default: tiny")
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--system", type=int, default=0, help="tokens of a system prompt (default: 0)")
     parser.add_argument("--rounds", type=int, default=7)

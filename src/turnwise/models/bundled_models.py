@@ -12,7 +12,6 @@ def bundled_model_folder(name: str = BUNDLED_MODEL) -> Path:
     return Path(str(resources.files("turnwise").joinpath(BUNDLED_MODELS[name])))
 
 
-def bundled_model_name(folder: Path) -> str | None:
-    """The name of the bundled model in a folder; None for other folders."""
-    names = (name for name in BUNDLED_MODELS if bundled_model_folder(name).resolve() == folder.resolve())
-    return next(names, None)
+def is_bundled_model(folder: Path) -> bool:
+    """True for the folder of the bundled model."""
+    return folder.resolve() == bundled_model_folder().resolve()
