@@ -1,4 +1,4 @@
-"""How surprised a model is by what assistants really said, per token and per byte.
+"""Perplexity of the assistant turns of dialogues, per token and per byte.
 
 The direct way, by torch and in batches: what scores through the engine are checked against, and what benchmarks of
 training measure weights with that are not served. Tokens depend on the tokenizer, bytes do not: compare models with
@@ -72,10 +72,10 @@ def measure_perplexity(
     examples: list[Example] = []
     size = 0
     for conversation in conversations:
-        example, said = beginning(renderer.render(conversation.messages, tools=conversation.tools), conversation, limit)
-        if said:
+        example, num_bytes = beginning(renderer.render(conversation.messages, tools=conversation.tools), conversation, limit)
+        if num_bytes:
             examples.append(example)
-            size += said
+            size += num_bytes
     if not examples:
         raise InvalidData("There is nothing to evaluate: no conversation has an assistant turn.")
     examples.sort(key=lambda example: len(example.ids))
@@ -95,12 +95,12 @@ def beginning(rendered: RenderedConversation, conversation: Conversation, limit:
         np.asarray(rendered.ids[:limit], dtype=np.int32),
         np.asarray(rendered.assistant_mask[:limit], dtype=bool),
     )
-    said = 0
+    num_bytes = 0
     for message, span in zip(conversation.messages, rendered.spans, strict=True):
         if span is None or message.role != "assistant":
             continue
         if span[1] > limit:
             mask[span[0] :] = False
             break
-        said += len(message.full_text.encode())
-    return Example.causal(ids, mask), said
+        num_bytes += len(message.full_text.encode())
+    return Example.causal(ids, mask), num_bytes

@@ -1,6 +1,7 @@
 """Tiny GGUF files of every architecture."""
 
 import pytest
+from exported_folders import folder_maker
 from family_cases import CONFIGS, SMALL
 from gguf_files import write_gguf
 
@@ -22,3 +23,9 @@ def gguf_of(published, tmp_path):
         return write_gguf(tmp_path / f"{family}.gguf", folder, **options), folder, hf_model
 
     return make
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """`folders(name)`: a model folder of a family with a tokenizer of its own."""
+    return folder_maker(tmp_path_factory.mktemp("folders"))
