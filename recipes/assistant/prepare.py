@@ -7,11 +7,16 @@ is seeded: the same DATA gives the same files.
 
 import random
 import sys
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from assistant.business_dialogues import business_dialogues
+from assistant.chinese_dialogues import chinese_dialogues
+from assistant.instruction_dialogues import instruction_dialogues
+from assistant.safety_dialogues import safety_dialogues
 from box.prepare import NAMES, complete, framed, invented_names, new_to, short_support, support, with_names, write
 
 from turnwise.core.messages import Conversation
@@ -20,26 +25,46 @@ from turnwise.data.prompts import SAFETY_TOPICS, load_small_talk
 from turnwise.data.prompts.prompt_filter import PromptFilter
 from turnwise.data.sources import read_source
 from turnwise.models.model_folders import find_model_folder
+from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 BASE = "smollm2"
+TOTAL_TOKENS = 1_430_000
+# Share of each source in the tokens of `train.jsonl`. Support replies are long: without a bound they teach the model to
+# take everything as a question to a shop.
+SHARES = {
+    "support": 0.23, "short support": 0.03, "business": 0.17, "instructions": 0.12, "Chinese": 0.11, "safety": 0.12,
+    "small talk": 0.14, "questions": 0.03, "arithmetic": 0.03, "open talk": 0.02,
+}  # fmt: skip
+MAX_LENGTH = 512  # tokens of a dialogue
 
 
-def math_problems(path: Path, limit: int, rng: random.Random) -> list[Conversation]:
-    """Arithmetic word problems with solutions in steps, a seeded sample."""
+def math_problems(path: Path, rng: random.Random) -> list[Conversation]:
+    """Arithmetic word problems with solutions in steps, in random order."""
     problems = [Conversation(item.messages, {"source": "gsm8k"}) for item in read_source(path)]
     rng.shuffle(problems)
-    return problems[:limit]
+    return problems
 
 
-def without_golden_questions(conversations: list[Conversation]) -> list[Conversation]:
+def without_golden_questions(conversations: Iterable[Conversation]) -> Iterator[Conversation]:
     """Drop conversations in which a user turn is a question of the golden set."""
     prompt_filter = PromptFilter()
-    return [
-        conversation
-        for conversation in conversations
-        if not any(m.role == "user" and prompt_filter.is_golden_question(m.content) for m in conversation.messages)
-    ]
+    for conversation in conversations:
+        if not any(m.role == "user" and prompt_filter.is_golden_question(m.content) for m in conversation.messages):
+            yield conversation
+
+
+def take_tokens(conversations: Iterable[Conversation], limit: int, renderer: Renderer) -> list[Conversation]:
+    """The first conversations that together have at most `limit` tokens; longer than `MAX_LENGTH` are left out."""
+    taken, num_tokens = [], 0
+    for conversation in without_golden_questions(conversations):
+        length = len(renderer.render(conversation.messages).ids)
+        if length <= MAX_LENGTH:
+            num_tokens += length
+            if num_tokens > limit:
+                break
+            taken.append(conversation)
+    return taken
 
 
 def write_tokenizer(folder: Path) -> None:
@@ -49,27 +74,51 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.with_chat_template(template).save(folder)
 
 
+def training_sources(data: Path, rng: random.Random) -> dict[str, Iterable[Conversation]]:
+    """The dialogues of each source in random order, more than are needed."""
+    grammar = load_small_talk()
+    named = with_names(grammar, (*grammar.slots["name"] * 4, *invented_names(2_000, random.Random(11))))
+    one_turn = list(expand(grammar, 2_000, seed=34, turns=(1, 1)))
+    asked = list(support(data / "bitext_customer/train.jsonl.gz"))
+    rng.shuffle(asked)
+    brief = list(short_support(asked, 40, random.Random(35)))
+    rng.shuffle(brief)
+    talk = [
+        *expand(named, 2_600, seed=31),
+        *expand(restrict_topics(grammar, SAFETY_TOPICS), 500, seed=32, turns=(1, 2)),
+        *expand(restrict_topics(named, NAMES), 250, seed=33, turns=(1, 4)),
+    ]
+    rng.shuffle(talk)
+    answers = complete(data / "oasst1_en_pairs/train.jsonl.gz", turns=2, longest=700, limit=350, rng=rng)
+    answers += complete(data / "dolly_nocontext/train.jsonl.gz", turns=2, longest=500, limit=450, rng=rng)
+    rng.shuffle(answers)
+    open_talk = complete(data / "self_dialogue/train.jsonl.gz", turns=10, longest=220, limit=400, rng=rng)
+    open_talk += complete(data / "taskmaster4/train.jsonl.gz", turns=8, longest=200, limit=100, rng=rng)
+    rng.shuffle(open_talk)
+    return {
+        "support": framed(asked, one_turn, rng),
+        "short support": framed(brief, one_turn, rng),
+        "business": business_dialogues(4_000, seed=41),
+        "instructions": instruction_dialogues(4_000, seed=42),
+        "Chinese": chinese_dialogues(4_000, seed=43),
+        "safety": safety_dialogues(4_000, seed=44),
+        "small talk": talk,
+        "questions": answers,
+        "arithmetic": math_problems(data / "gsm8k/train.jsonl.gz", rng),
+        "open talk": open_talk,
+    }
+
+
 def main(data: Path, out: Path) -> None:
     """Write all files."""
     write_tokenizer(out / "tokenizer")
+    renderer = Renderer.from_tokenizer(Tokenizer.load(out / "tokenizer"))
     rng = random.Random(21)
-    grammar = load_small_talk()
-    names = invented_names(2_000, random.Random(11))
-    named = with_names(grammar, (*grammar.slots["name"] * 4, *names))
-    small = list(expand(named, 1_300, seed=31))
-    safety = list(expand(restrict_topics(grammar, SAFETY_TOPICS), 300, seed=32, turns=(1, 2)))
-    introduced = list(expand(restrict_topics(named, NAMES), 200, seed=33, turns=(1, 4)))
-    one_turn = list(expand(grammar, 2_000, seed=34, turns=(1, 1)))
-    asked = list(support(data / "bitext_customer/train.jsonl.gz"))
-    brief = list(short_support(asked, 15, random.Random(35)))
-    coffee = complete(data / "taskmaster4/train.jsonl.gz", turns=8, longest=200, limit=120, rng=rng)
-    open_chat = complete(data / "self_dialogue/train.jsonl.gz", turns=10, longest=220, limit=200, rng=rng)
-    answers = complete(data / "oasst1_en_pairs/train.jsonl.gz", turns=2, longest=700, limit=350, rng=rng)
-    dolly = complete(data / "dolly_nocontext/train.jsonl.gz", turns=2, longest=500, limit=450, rng=rng)
-    math = math_problems(data / "gsm8k/train.jsonl.gz", 250, rng)
-
-    train = [*framed(asked + brief, one_turn, rng), *small, *safety, *introduced, *coffee, *open_chat, *answers, *dolly]
-    train = without_golden_questions(train + math)
+    train: list[Conversation] = []
+    for name, conversations in training_sources(data, rng).items():
+        taken = take_tokens(conversations, int(SHARES[name] * TOTAL_TOKENS), renderer)
+        print(f"{name}: {len(taken):,} dialogues, at most {SHARES[name]:.0%} of {TOTAL_TOKENS:,} tokens")
+        train += taken
     rng.shuffle(train)
     write(out / "train.jsonl", train)
 
@@ -79,8 +128,13 @@ def main(data: Path, out: Path) -> None:
     write(out / "valid_oasst.jsonl", list(islice(read_source(data / "oasst1_en_valid/valid.jsonl.gz"), 100)))
     held_math = [Conversation(item.messages) for item in islice(read_source(data / "gsm8k/test.jsonl.gz"), 200)]
     write(out / "valid_math.jsonl", held_math)
-    unseen = new_to(list(expand(grammar, 400, seed=99)), small + safety + introduced)
+    unseen = new_to(list(expand(load_small_talk(), 400, seed=99)), train)
     write(out / "valid_small_talk.jsonl", unseen[:150])
+    held_out = [
+        *business_dialogues(40, seed=91), *instruction_dialogues(40, seed=92), *chinese_dialogues(40, seed=93),
+        *safety_dialogues(40, seed=94),
+    ]  # fmt: skip
+    write(out / "valid_skills.jsonl", held_out)
 
 
 if __name__ == "__main__":
