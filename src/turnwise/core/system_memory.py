@@ -9,6 +9,8 @@ from turnwise.core.errors import UserError
 
 CGROUP = Path("/sys/fs/cgroup")  # cgroup v2, inside a container
 CGROUP_V1 = CGROUP / "memory"
+# Parameters of `mallopt` in glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def total_memory() -> int:
@@ -46,6 +48,19 @@ def release_freed_memory() -> None:
     """Return freed memory to the system. glibc keeps it otherwise (`malloc_trim`)."""
     with suppress(AttributeError, OSError, TypeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def keep_freed_memory() -> None:
+    """Keep freed memory in this process for its next allocations.
+
+    By default glibc maps large blocks from the system and returns them when they are freed. A training step frees
+    gigabytes in such blocks, and the system clears every page before it hands it out again, which takes a fifth of the
+    step. `release_freed_memory` still returns all.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # not glibc
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def _container() -> tuple[int | None, int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from turnwise.core.errors import SaveFailed
+from turnwise.core.system_memory import keep_freed_memory
 from turnwise.training.distributed.worker_group import WorkerGroup
 from turnwise.training.examples.recipe_sources import with_splits
 from turnwise.training.hooks import TrainerHook, TrainingResult
@@ -51,6 +52,7 @@ def run_recipe(
         TrainingInterrupted: a signal or `stop` ended the run; the same call continues it.
         TurnwiseError: training diverged.
     """
+    keep_freed_memory()
     workers, recipe = WorkerGroup.from_environment(), with_splits(recipe)
     hooks = hooks if workers.is_main else ()
     with open_run_dir(recipe, workers, overwrite=overwrite, restart=restart) as work:
