@@ -1,0 +1,1 @@
+"""Annotated texts: texts with labels for sequence classification, sentences with tags for token classification."""

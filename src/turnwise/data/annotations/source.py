@@ -1,0 +1,118 @@
+"""Files of annotated texts: CoNLL columns, CSV, JSON and Parquet, possibly compressed.
+
+::
+
+    source = AnnotationSource("reviews.csv")
+    texts = source.read()               # raises InvalidData at the first bad row
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from turnwise.core.errors import InvalidData
+from turnwise.data import containers
+from turnwise.data.annotations import conll, rows
+from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence
+from turnwise.data.annotations.tag_schemes import Scheme, detect_scheme, to_iob2
+from turnwise.data.compression import DamagedFile, open_decompressed
+from turnwise.data.lines import take_sample
+from turnwise.data.rows import BadRow, RowError, UnreadableFile
+from turnwise.data.sources import RejectedRow, RowLocation
+from turnwise.data.text_encoding import transcode_to_utf8
+
+CONLL_SUFFIXES = (".conll", ".conllu", ".iob", ".bio", ".bioes", ".ner")
+
+
+@dataclass
+class AnnotationSource:
+    """A file of annotated texts.
+
+    Attributes:
+        path: the file.
+        columns: names of columns by meaning, for tables ("text", "label", "tokens", "tags", "spans").
+        conll_columns: positions of token and tag, for CoNLL columns.
+        encoding: text encoding; default UTF-8, or what a byte order mark says.
+        skip_bad_rows: skip bad rows and record them in `bad_rows`; otherwise the first one raises.
+        bad_rows: bad rows of the last reading.
+        scheme: the scheme that the tags of the last reading had before they were converted to IOB2; None for texts.
+    """
+
+    path: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    conll_columns: conll.ConllColumns = field(default_factory=conll.ConllColumns)
+    encoding: str | None = None
+    skip_bad_rows: bool = False
+    bad_rows: list[RejectedRow] = field(default_factory=list, init=False)
+    scheme: Scheme | None = field(default=None, init=False)
+
+    def read(self) -> list[LabeledText] | list[TaggedSentence]:
+        """Read all texts. Tags are converted to IOB2.
+
+        Raises:
+            InvalidData: the file does not exist or holds no annotated texts, a row is bad and `skip_bad_rows` is not
+                set, or texts with labels and sentences with tags are mixed.
+        """
+        self.bad_rows = []
+        try:
+            with self.path.open("rb") as raw:
+                items = list(self._items(raw))
+        except UnreadableFile as error:
+            raise InvalidData(f"{self.path}: {error}") from error
+        except OSError as error:
+            raise InvalidData(f"Could not read {self.path}: {error.strerror or error}.") from error
+        texts = [item for _, item in items if isinstance(item, LabeledText)]
+        sentences = [item for _, item in items if isinstance(item, TaggedSentence)]
+        if texts and sentences:
+            number = next(number for number, item in items if type(item) is not type(items[0][1]))
+            raise InvalidData(f"{self.path}, row {number}: it has tags and the rows before it labels, or the reverse.")
+        if not items:
+            raise InvalidData(f"{self.path} holds no annotated texts. Expected {rows.EXPECTED}.")
+        return texts or self._convert(sentences)
+
+    def _convert(self, sentences: list[TaggedSentence]) -> list[TaggedSentence]:
+        self.scheme = detect_scheme(sentence.tags for sentence in sentences)
+        if self.scheme in ("IOB2", "plain"):
+            return sentences
+        return [TaggedSentence(item.tokens, to_iob2(item.tags), item.document) for item in sentences]
+
+    def _items(self, raw: BinaryIO) -> Iterator[tuple[int, Annotated]]:
+        number = 0
+        try:
+            file, name = open_decompressed(raw, self.path.name)
+            file = transcode_to_utf8(file, self.encoding)
+            unit, expected, results = self._results(file, name.lower())
+            for result in results:
+                number = result.line if isinstance(result, BadRow) else result[0]
+                if isinstance(result, BadRow):
+                    self._reject(RejectedRow(RowLocation(self.path, result.line, unit), result.reason, expected))
+                else:
+                    yield result
+        except DamagedFile as error:
+            raise InvalidData(f"{self.path}, after line {number}: the compressed file is damaged ({error}).") from error
+
+    def _results(self, file: BinaryIO, name: str) -> tuple[str, str, Iterator[tuple[int, Annotated] | BadRow]]:
+        """What row numbers count, the form of a valid row, and the rows."""
+        if name.endswith(CONLL_SUFFIXES):
+            return "line", conll.EXPECTED, iter(conll.ConllReader(self.conll_columns).read(file))
+        sample = take_sample(name, file)
+        confidence, container = containers.detect_container(sample)
+        if not confidence:
+            return "line", conll.EXPECTED, iter(conll.ConllReader(self.conll_columns).read(file))
+        return container.unit, rows.EXPECTED, self._table_rows(container.values(file, sample, list))
+
+    def _table_rows(self, values: Iterator[tuple[int, object] | BadRow]) -> Iterator[tuple[int, Annotated] | BadRow]:
+        for value in values:
+            if isinstance(value, BadRow):
+                yield value
+                continue
+            try:
+                yield value[0], rows.parse_row(value[1], self.columns, document=value[0])
+            except RowError as error:
+                yield BadRow(value[0], str(error))
+
+    def _reject(self, row: RejectedRow) -> None:
+        if not self.skip_bad_rows:
+            raise InvalidData(f"{row} Use --skip-bad-rows to skip such rows.")
+        self.bad_rows.append(row)
