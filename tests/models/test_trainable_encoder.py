@@ -1,0 +1,71 @@
+"""The trainable encoder has the hidden states and gradients of the reference, whatever else is in the batch."""
+
+import pytest
+import torch
+
+from turnwise.models.encoder import Encoder
+from turnwise.models.encoder_config import EncoderConfig
+from turnwise.models.encoder_weights import RandomEncoderWeights, weight_shapes
+from turnwise.models.trainable_encoder import PaddedLayout, TrainableEncoder
+
+CONFIG = EncoderConfig(
+    vocab_size=50, hidden_size=24, num_layers=2, num_heads=3, intermediate_size=40, num_positions=16
+)  # fmt: skip
+LENGTHS = [5, 1, 9]
+
+
+@pytest.fixture
+def sequences():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(50, (length,), generator=generator) for length in LENGTHS]
+
+
+@pytest.fixture(params=["gelu", "gelu_tanh"])
+def weights(request):
+    config = EncoderConfig(
+        **{**{name: getattr(CONFIG, name) for name in CONFIG.__slots__}, "activation": request.param}
+    )
+    return RandomEncoderWeights(config)
+
+
+def test_hidden_states_equal_those_of_the_reference(weights, sequences):
+    encoder, reference = TrainableEncoder.from_weights(weights).eval(), Encoder(weights)
+    hidden_NC = encoder(torch.cat(sequences), LENGTHS)
+    expected = torch.cat([reference.hidden_states(ids) for ids in sequences])
+    torch.testing.assert_close(hidden_NC, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_do_not_depend_on_the_other_sequences(weights, sequences):
+    encoder = TrainableEncoder.from_weights(weights).eval()
+
+    def gradient(parts, lengths):
+        encoder.zero_grad()
+        encoder(torch.cat(parts), lengths).square().sum().backward()
+        return [parameter.grad.clone() for parameter in encoder.parameters()]
+
+    together = gradient(sequences, LENGTHS)
+    alone = [gradient([ids], [len(ids)]) for ids in sequences]
+    for number, grad in enumerate(together):
+        torch.testing.assert_close(grad, sum(grads[number] for grads in alone), rtol=1e-3, atol=1e-4)
+
+
+def test_dropout_is_only_in_training(weights, sequences):
+    encoder, ids_N = TrainableEncoder.from_weights(weights, dropout=0.5), torch.cat(sequences)
+    assert not torch.equal(encoder(ids_N, LENGTHS), encoder(ids_N, LENGTHS))
+    encoder.eval()
+    assert torch.equal(encoder(ids_N, LENGTHS), encoder(ids_N, LENGTHS))
+
+
+def test_parameters_have_the_names_and_shapes_of_the_weights(weights):
+    shapes = {name: tuple(tensor.shape) for name, tensor in TrainableEncoder(weights.config).state_dict().items()}
+    assert shapes == weight_shapes(weights.config)
+
+
+def test_padding_and_back_changes_nothing():
+    layout = PaddedLayout(LENGTHS, torch.device("cpu"))
+    x_NX = torch.randn(sum(LENGTHS), 2)
+    padded = layout.pad(x_NX)
+    assert padded.shape == (3, 9, 2)
+    assert torch.equal(layout.unpad(padded), x_NX)
+    assert padded[1, 1:].abs().sum() == 0
+    assert layout.positions_N.tolist() == [*range(5), 0, *range(9)]
