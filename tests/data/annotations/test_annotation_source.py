@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData
+from turnwise.core.tag_schemes import entities
 from turnwise.data.annotations.annotated import LabeledText, TaggedSentence, label_names
 from turnwise.data.annotations.conll import ConllColumns
 from turnwise.data.annotations.rows import tag_spans
 from turnwise.data.annotations.source import AnnotationSource
-from turnwise.data.annotations.tag_schemes import entities
 
 CONLL = """\
 -DOCSTART- -X- -X- O

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from turnwise.data.annotations.annotated import OUTSIDE, Annotated, LabeledText, TaggedSentence
+from turnwise.core.tag_schemes import OUTSIDE
+from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence
 from turnwise.data.columns import LABEL_COLUMNS, find_column
 from turnwise.data.rows import RowError, json_type_name, require_mapping, require_text
 

@@ -7,15 +7,15 @@
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from turnwise.core.errors import InvalidData
+from turnwise.core.tag_schemes import Scheme, detect_scheme, to_iob2
 from turnwise.data import containers
 from turnwise.data.annotations import conll, rows
 from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence
-from turnwise.data.annotations.tag_schemes import Scheme, detect_scheme, to_iob2
 from turnwise.data.compression import DamagedFile, open_decompressed
 from turnwise.data.lines import take_sample
 from turnwise.data.rows import BadRow, RowError, UnreadableFile
@@ -48,7 +48,13 @@ class AnnotationSource:
     scheme: Scheme | None = field(default=None, init=False)
 
     def read(self) -> list[LabeledText] | list[TaggedSentence]:
-        """Read all texts. Tags are converted to IOB2.
+        """Read all texts. Errors as for `rows`."""
+        items = [item for _, item in self.rows()]
+        texts = [item for item in items if isinstance(item, LabeledText)]
+        return texts or [item for item in items if isinstance(item, TaggedSentence)]
+
+    def rows(self) -> list[tuple[RowLocation, LabeledText]] | list[tuple[RowLocation, TaggedSentence]]:
+        """Read all texts, each with its location. Tags are converted to IOB2.
 
         Raises:
             InvalidData: the file does not exist or holds no annotated texts, a row is bad and `skip_bad_rows` is not
@@ -62,22 +68,22 @@ class AnnotationSource:
             raise InvalidData(f"{self.path}: {error}") from error
         except OSError as error:
             raise InvalidData(f"Could not read {self.path}: {error.strerror or error}.") from error
-        texts = [item for _, item in items if isinstance(item, LabeledText)]
-        sentences = [item for _, item in items if isinstance(item, TaggedSentence)]
+        texts = [(location, item) for location, item in items if isinstance(item, LabeledText)]
+        sentences = [(location, item) for location, item in items if isinstance(item, TaggedSentence)]
         if texts and sentences:
-            number = next(number for number, item in items if type(item) is not type(items[0][1]))
-            raise InvalidData(f"{self.path}, row {number}: it has tags and the rows before it labels, or the reverse.")
+            location = next(location for location, item in items if type(item) is not type(items[0][1]))
+            raise InvalidData(f"{location}: it has tags and the rows before it labels, or the reverse.")
         if not items:
             raise InvalidData(f"{self.path} holds no annotated texts. Expected {rows.EXPECTED}.")
         return texts or self._convert(sentences)
 
-    def _convert(self, sentences: list[TaggedSentence]) -> list[TaggedSentence]:
-        self.scheme = detect_scheme(sentence.tags for sentence in sentences)
+    def _convert(self, sentences: list[tuple[RowLocation, TaggedSentence]]) -> list[tuple[RowLocation, TaggedSentence]]:
+        self.scheme = detect_scheme(sentence.tags for _, sentence in sentences)
         if self.scheme in ("IOB2", "plain"):
             return sentences
-        return [TaggedSentence(item.tokens, to_iob2(item.tags), item.document) for item in sentences]
+        return [(location, replace(item, tags=to_iob2(item.tags))) for location, item in sentences]
 
-    def _items(self, raw: BinaryIO) -> Iterator[tuple[int, Annotated]]:
+    def _items(self, raw: BinaryIO) -> Iterator[tuple[RowLocation, Annotated]]:
         number = 0
         try:
             file, name = open_decompressed(raw, self.path.name)
@@ -85,10 +91,11 @@ class AnnotationSource:
             unit, expected, results = self._results(file, name.lower())
             for result in results:
                 number = result.line if isinstance(result, BadRow) else result[0]
+                location = RowLocation(self.path, number, unit)
                 if isinstance(result, BadRow):
-                    self._reject(RejectedRow(RowLocation(self.path, result.line, unit), result.reason, expected))
+                    self._reject(RejectedRow(location, result.reason, expected))
                 else:
-                    yield result
+                    yield location, result[1]
         except DamagedFile as error:
             raise InvalidData(f"{self.path}, after line {number}: the compressed file is damaged ({error}).") from error
 

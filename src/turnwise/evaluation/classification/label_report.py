@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnwise.data.annotations.tag_schemes import split_tag
+from turnwise.core.tag_schemes import split_tag
 
 AVERAGES = ("micro avg", "macro avg", "weighted avg")
 

@@ -84,7 +84,8 @@ def prepare(
 
 def load_prepared_base(recipe: Recipe) -> ModelBundle:
     """Load or create the base model and prepare it for the recipe's method."""
-    return recipe.method.prepare(load_base_model(recipe), recipe.training.seed)
+    seed = recipe.training.seed
+    return recipe.method.prepare(recipe.objective.add_head(load_base_model(recipe), seed), seed)
 
 
 def with_batch_shape(recipe: Recipe, base: ModelBundle, device: torch.device) -> Recipe:

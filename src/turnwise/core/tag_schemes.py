@@ -14,8 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from turnwise.data.annotations.annotated import OUTSIDE
-
+OUTSIDE = "O"  # the tag of a token outside of entities
 PREFIXES = frozenset("BIESLU")
 _BEGINS, _ENDS = frozenset("BSU"), frozenset("ESLU")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnwise.data.annotations.tag_schemes import Entity, detect_scheme, entities, split_tag, to_iob2
+from turnwise.core.tag_schemes import Entity, detect_scheme, entities, split_tag, to_iob2
 
 LABELS = ["PER", "LOC", "ORG-NAM"]
 

@@ -1,0 +1,143 @@
+"""Classifiers are trained from annotated files, on encoders and on decoders, and are read back as they were."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from turnwise.core.errors import InvalidData
+from turnwise.models.classifier import Classifier, load_head
+from turnwise.models.classifier_config import is_classifier, read_classifier_config
+from turnwise.models.encoder_config import EncoderConfig
+from turnwise.models.encoder_model import EncoderModel
+from turnwise.models.encoder_weights import EncoderCheckpoint
+from turnwise.models.trainable_encoder import TrainableEncoder
+from turnwise.training.export import export_model
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.recipe import parse_recipe
+
+PEOPLE, PLACES, VERBS = ["Ada", "Ben", "Cleo", "Dan"], ["Rome", "Oslo", "Lima", "New York"], ["likes", "left", "saw"]
+HF_CONFIG = {
+    "model_type": "bert", "architectures": ["BertModel"], "hidden_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "intermediate_size": 96, "max_position_embeddings": 64, "type_vocab_size": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory, tokenizer):
+    """A random encoder with the tokenizer of the tests."""
+    folder = tmp_path_factory.mktemp("encoder") / "encoder"
+    torch.manual_seed(0)
+    config = EncoderConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=48, num_layers=2, num_heads=4, intermediate_size=96,
+        num_positions=64,
+    )  # fmt: skip
+    model = EncoderModel(TrainableEncoder(config), HF_CONFIG | {"vocab_size": tokenizer.vocab_size})
+    export_model(folder, model, tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory):
+    """Sentences about people and places in CoNLL columns, as train and valid files of a folder."""
+    folder, rng = tmp_path_factory.mktemp("tagged"), random.Random(0)
+    for name, count in (("train", 160), ("valid", 40)):
+        lines = []
+        for _ in range(count):
+            place = rng.choice(PLACES).split()
+            tags = ["B-LOC", "I-LOC"][: len(place)]
+            lines += [f"{rng.choice(PEOPLE)} B-PER", f"{rng.choice(VERBS)} O"]
+            lines += [f"{word} {tag}" for word, tag in zip(place, tags, strict=True)]
+            lines += [". O", ""]
+        (folder / f"{name}.conll").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """Texts with one of two labels, as train and valid files of a folder."""
+    folder, rng = tmp_path_factory.mktemp("labelled"), random.Random(0)
+    for name, count in (("train", 160), ("valid", 40)):
+        rows = []
+        for _ in range(count):
+            label, verb = rng.choice([("good", "likes"), ("bad", "left")])
+            rows.append({"text": f"{rng.choice(PEOPLE)} {verb} {rng.choice(PLACES)}.", "label": label})
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def train(tmp_path, one_thread, monkeypatch):
+    """`train(base, data, objective, **settings)`: the result and the folder of a run."""
+    monkeypatch.setattr("turnwise.training.loggers.plot_loss", lambda *_, **__: None)
+
+    def run(base, data, objective, **settings):
+        out = tmp_path / "out"
+        values = {
+            "objective": objective, "model": {"from": str(base)}, "data": {"train": str(data)}, "out": str(out),
+            "training": {"max_steps": 60, "batch_size": 2, "max_seq_len": 64, "learning_rate": 3e-3,
+                         "eval_steps": 20, **settings},
+        }  # fmt: skip
+        return run_recipe(parse_recipe(values, origin="test")), out
+
+    return run
+
+
+def load_classifier(folder):
+    head, config = load_head(folder, 48)
+    return Classifier(EncoderModel.load(folder), head, config)
+
+
+@pytest.mark.parametrize("options", [{}, {"crf": True}, {"context_words": 8}])
+def test_a_tagger_learns_names(train, encoder_folder, tagged, options):
+    result, out = train(encoder_folder, tagged, {"name": "token_classification", **options})
+    assert result.extra_metrics["f1"] > 0.95
+    config = read_classifier_config(out)
+    assert config.labels == ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
+    assert config.has_crf == options.get("crf", False)
+
+
+def test_a_text_classifier_learns_labels(train, encoder_folder, labelled):
+    result, out = train(encoder_folder, labelled, "sequence_classification")
+    assert result.extra_metrics["f1"] > 0.95
+    assert read_classifier_config(out).labels == ("bad", "good")
+    assert json.loads((out / "result.json").read_text())["extra_metrics"]["f1"] > 0.95
+
+
+def test_a_decoder_is_classified_by_its_last_token(train, base_folder, labelled):
+    result, out = train(base_folder, labelled, "sequence_classification", learning_rate=1e-3)
+    assert read_classifier_config(out).pooling == "last"
+    assert result.extra_metrics["f1"] > 0.8
+
+
+def test_a_text_may_have_several_labels(train, encoder_folder, tmp_path):
+    rows = [{"text": f"{person} {verb}", "labels": [person, verb]} for person in PEOPLE for verb in VERBS]
+    for name in ("train", "valid"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 4))
+    result, out = train(encoder_folder, tmp_path, "sequence_classification")
+    assert read_classifier_config(out).is_multi_label
+    assert result.extra_metrics["f1"] > 0.9
+
+
+def test_the_saved_folder_has_the_trained_weights(train, encoder_folder, labelled):
+    _, out = train(encoder_folder, labelled, "sequence_classification", max_steps=4)
+    assert is_classifier(out)
+    classifier = load_classifier(out)
+    original = EncoderCheckpoint(encoder_folder)
+    assert not torch.equal(classifier.backbone.encoder.embed.weight, original.tensor("embed.weight"))
+    assert classifier.head.linear.weight.abs().sum() > 0
+
+
+def test_labels_that_the_training_data_lack_are_refused_with_their_location(train, encoder_folder, labelled, tmp_path):
+    for name, label in (("train", "good"), ("valid", "new")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": "Ada left", "label": label}) + "\n")
+    with pytest.raises(InvalidData, match=r"valid.jsonl, line 1: the label 'new' does not occur in the training data"):
+        train(encoder_folder, tmp_path, "sequence_classification")
+
+
+def test_data_of_the_other_kind_are_refused(train, encoder_folder, labelled, tagged):
+    with pytest.raises(InvalidData, match="Texts with labels: sequence_classification"):
+        train(encoder_folder, labelled, "token_classification")
+    with pytest.raises(InvalidData, match="Sentences with tags: token_classification"):
+        train(encoder_folder, tagged, "sequence_classification")
