@@ -1,7 +1,7 @@
 """Tag schemes are recognised and converted to IOB2 without changing the entities."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.tag_schemes import Entity, detect_scheme, entities, split_tag, to_iob2
@@ -39,6 +39,7 @@ def write_tags(length, found, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "BIOES", "BILOU"])
+@settings(deadline=None)
 @given(sentence=tagged_entities())
 def test_entities_survive_every_scheme(scheme, sentence):
     length, found = sentence
@@ -47,6 +48,7 @@ def test_entities_survive_every_scheme(scheme, sentence):
     assert list(to_iob2(tags)) == write_tags(length, found, "IOB2")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["O", *(f"{prefix}-{label}" for prefix in "BIESLU" for label in LABELS)])))
 def test_invalid_sequences_are_read_in_one_way_only(tags):
     converted = to_iob2(tags)

@@ -31,7 +31,7 @@ def report_before_after(
     """
     from turnwise.core.errors import TurnwiseError
 
-    if preset == "none" or not recipe.model.source:
+    if preset == "none" or not recipe.model.source or recipe.objective.READS_ANNOTATIONS:
         return
     try:
         from turnwise.app.base_comparison import MAX_DIALOGUES, MIN_DIALOGUES, ComparisonSize, fit_comparison

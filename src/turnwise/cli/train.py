@@ -35,7 +35,8 @@ def train(
         str | None,
         typer.Option(
             help="Training objective: sft (replies), clm (every token), dpo (preference pairs), kto (ratings), "
-            "seq2seq, span or mlm. Options follow the name: dpo:beta=0.2. Default: sft."
+            "seq2seq, span, mlm, token_classification or sequence_classification. Options follow the name: "
+            "dpo:beta=0.2. Default: sft."
         ),
     ] = None,
     method: Annotated[

@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData
@@ -149,6 +149,7 @@ def test_labels_and_tags_do_not_mix(write):
         read(write("data.jsonl", "\n".join(map(json.dumps, rows))))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab .中文'-", min_size=1, max_size=6), min_size=1, max_size=5), st.data())
 def test_the_entities_of_a_text_with_spans_are_the_words_of_its_spans(parts, data):
     chosen = [index for index, part in enumerate(parts) if part.strip(" -'.") and data.draw(st.booleans())]

@@ -96,6 +96,11 @@ def test_a_tagger_learns_names(train, encoder_folder, tagged, options):
     config = read_classifier_config(out)
     assert config.labels == ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
     assert config.has_crf == options.get("crf", False)
+    (report,) = json.loads((out / "classification.json").read_text())
+    assert report["split"] == "valid"
+    assert report["entities"]["micro"]["f1"] > 0.95
+    assert report["labels"]["micro"]["support"] == sum(row["support"] for row in report["labels"]["labels"])
+    assert "## Entities, valid data" in (out / "classification.md").read_text()
 
 
 def test_a_text_classifier_learns_labels(train, encoder_folder, labelled):
