@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from turnwise.models.dtypes import DTYPES
+from turnwise.models.encoder_config import EncoderConfig
 from turnwise.models.encoder_weights import EncoderCheckpoint, hf_tensors
 from turnwise.models.language_model import ModelKind
 from turnwise.models.model_folders import WEIGHTS_FILE, read_hf_config
@@ -36,6 +37,25 @@ class EncoderModel:
     def load(cls, folder: Path, dropout: float = 0.1) -> "EncoderModel":
         """Load an encoder in float32. Errors as for `EncoderCheckpoint`."""
         return cls(TrainableEncoder.from_weights(EncoderCheckpoint(folder), dropout), read_hf_config(folder))
+
+    @classmethod
+    def create(cls, config: EncoderConfig, seed: int, dropout: float = 0.1) -> "EncoderModel":
+        """A BERT encoder with random weights: normal with a standard deviation of 0.02, biases 0, norms 1."""
+        encoder = TrainableEncoder(config, dropout)
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in encoder.named_parameters():
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, std=0.02, generator=generator)
+            else:
+                nn.init.constant_(parameter, float(name.endswith("norm.weight")))
+        hf_config = {
+            "model_type": "bert", "architectures": ["BertModel"], "vocab_size": config.vocab_size,
+            "hidden_size": config.hidden_size, "num_hidden_layers": config.num_layers,
+            "num_attention_heads": config.num_heads, "intermediate_size": config.intermediate_size,
+            "max_position_embeddings": config.num_positions, "type_vocab_size": 2, "layer_norm_eps": config.norm_eps,
+            "hidden_act": "gelu",
+        }  # fmt: skip
+        return cls(encoder, hf_config)
 
     @property
     def module(self) -> TrainableEncoder:
