@@ -1,7 +1,6 @@
 """Output of `turnwise train` on the terminal: data, preflight, progress and result."""
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -131,10 +130,7 @@ def print_result(console: Any, recipe: "Recipe", result: TrainingResult) -> None
     else:
         console.print(f"No weight was trained ({result.seconds:.0f} s); the prompt is in the model's chat template.")
         console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml.")
-    report = Path(recipe.out).expanduser() / "classification.md"
-    if recipe.objective.READS_ANNOTATIONS and report.is_file():
-        console.print(report.read_text(encoding="utf-8"), markup=False)
-    elif "encoder" not in recipe.objective.MODEL_KINDS:
+    if "encoder" not in recipe.objective.MODEL_KINDS:
         console.print(f"Chat with it: turnwise chat {out}")
 
 

@@ -29,6 +29,7 @@ class ClassifierConfig:
         is_multi_label: a text has any number of labels, each with a probability of its own.
         pooling: how the hidden states of a text become one vector: their mean, the first or the last one.
         has_crf: a CRF scores sequences of tags (`linear_chain_crf.py`).
+        context_words: words of the document around a sentence that the model was trained to see.
         temperature: the logits are divided by it; calibrated on held-out data.
         threshold: a text whose most probable label has less than this probability belongs to none of them.
     """
@@ -38,6 +39,7 @@ class ClassifierConfig:
     is_multi_label: bool = False
     pooling: TextPooling = "mean"
     has_crf: bool = False
+    context_words: int = 0
     temperature: float = 1.0
     threshold: float = 0.0
 
@@ -62,6 +64,7 @@ class _ClassifierFields(JsonFileModel):
     is_multi_label: bool = Field(False, description="true or false")
     pooling: TextPooling = Field("mean", description="'mean', 'first' or 'last'")
     has_crf: bool = Field(False, description="true or false")
+    context_words: Annotated[int, Field(ge=0)] = Field(0, description="a whole number from 0 on")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="a number above 0")
     threshold: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="a number from 0 to 1")
 

@@ -145,7 +145,7 @@ def test_invalid_rows_are_refused_with_their_line(write, row, message):
 
 def test_labels_and_tags_do_not_mix(write):
     rows = [{"text": "a", "label": "x"}, {"tokens": ["a"], "tags": ["O"]}]
-    with pytest.raises(InvalidData, match="row 2: it has tags and the rows before it labels"):
+    with pytest.raises(InvalidData, match="line 2: it has tags and the rows before it labels"):
         read(write("data.jsonl", "\n".join(map(json.dumps, rows))))
 
 

@@ -1,7 +1,6 @@
 """Rows of CSV, JSON and Parquet files as annotated texts: texts with labels, tokens with tags, texts with spans."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -10,6 +9,7 @@ from turnwise.core.tag_schemes import OUTSIDE
 from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence
 from turnwise.data.columns import LABEL_COLUMNS, find_column
 from turnwise.data.rows import RowError, json_type_name, require_mapping, require_text
+from turnwise.text.words import WORD
 
 EXPECTED = (
     "a text and its label (columns 'text' and 'label'), a text with a list of 'labels', 'tokens' with 'tags', or a "
@@ -19,7 +19,6 @@ TEXT_COLUMNS = ("text", "sentence", "utterance", "query", "content", "message", 
 TOKEN_COLUMNS = ("tokens", "words")
 TAG_COLUMNS = ("tags", "ner_tags", "pos_tags", "labels", "ner")
 SPAN_COLUMNS = ("spans", "entities", "label")  # doccano writes spans under "label"
-_WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W_]+(?:[-'’][^\W_]+)*|[^\w\s]|_")
 
 
 def parse_row(value: Any, columns: Mapping[str, str], document: int) -> Annotated:
@@ -58,8 +57,8 @@ def tag_spans(text: str, spans: Sequence[Any], document: int = 0) -> TaggedSente
     tags: list[str] = []
     position = 0
     for start, end, label in [*bounds, (len(text), len(text), OUTSIDE)]:
-        outside = _WORD.findall(text[position:start])
-        inside = _WORD.findall(text[start:end])
+        outside = WORD.findall(text[position:start])
+        inside = WORD.findall(text[start:end])
         if start < end and not inside:
             raise RowError(f"the span of {label!r} at {start} holds no word")
         tokens += outside + inside

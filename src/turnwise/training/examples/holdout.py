@@ -7,9 +7,10 @@ from itertools import islice
 from turnwise.core.errors import InvalidData
 from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation
-from turnwise.data.annotations.annotated import LabeledText, TaggedSentence
+from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence
 from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.rows import Document, Record
+from turnwise.training.examples.annotated_rows import AnnotatedRows
 from turnwise.training.examples.recipe_sources import open_source
 from turnwise.training.hooks import TrainerHook
 from turnwise.training.objective import Item
@@ -63,6 +64,25 @@ def held_out_dialogues(
                     yield item
 
     return list(islice(dialogues(), limit))
+
+
+def held_out_annotations(recipe: Recipe) -> dict[str, list[Annotated]]:
+    """Return the annotated texts that training does not use, by split ("valid", "test"); empty splits are left out.
+
+    Raises:
+        InvalidData: a bad row, unless the recipe skips bad rows.
+    """
+    data, fraction = recipe.data, 0.0 if recipe.data.valid else recipe.data.valid_fraction
+    splits: dict[str, list[Annotated]] = {"valid": [], "test": []}
+    for name, sources in (("valid", data.valid or (data.train if fraction else [])), ("test", data.test)):
+        for source in sources:
+            rows = AnnotatedRows(
+                source, skip_bad_rows=data.skip_bad_rows, context_words=recipe.objective.num_context_words
+            )
+            for _, item in islice(rows.rows(), source.max_items):
+                if data.valid or name == "test" or split_position(item, recipe.training.seed) < fraction:
+                    splits[name].append(item)
+    return {name: items for name, items in splits.items() if items}
 
 
 def _read_items(source: SourceConfig, recipe: Recipe) -> Iterator[Record]:

@@ -9,19 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from turnwise.core.files import atomic_write
-from turnwise.models.classifier import Classifier
 from turnwise.training import loggers
 from turnwise.training.checkpoint_files import gather_trainable, load_trainable
 from turnwise.training.distributed.sharding import is_sharded
 from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.hooks import TrainingResult, perplexity
-from turnwise.training.launch.classification_results import (
-    REPORT_FILE,
-    REPORT_JSON_FILE,
-    HeldOutReports,
-    report_split,
-    write_reports,
-)
 from turnwise.training.launch.model_card import model_card
 from turnwise.training.launch.prepare import load_prepared_base
 from turnwise.training.launch.reply_samples import generate_replies, pair_samples, save_samples_before
@@ -48,8 +40,6 @@ def export(plan: TrainingPlan, result: TrainingResult) -> TrainingResult:
         result = _with_samples(plan, base, result)
         title, unit = output_dir(plan.recipe).name, plan.recipe.objective.UNIT
         loggers.plot_loss(plan.work / loggers.METRICS_FILE, plan.work / "loss.png", title=title, unit=unit)
-        if isinstance(base.model, Classifier):
-            write_reports(plan.work, _classification_reports(plan, base.model))
         result = write_run_results(plan.recipe, base, result, plan.data, plan.work)
     plan.workers.barrier()
     return result
@@ -70,17 +60,6 @@ def _with_samples(plan: TrainingPlan, base: ModelBundle, result: TrainingResult)
     after = generate_replies(plan.recipe.method.plain(base.model), base.renderer, dialogues)
     seconds = (time.perf_counter() - start) / len(after) if after else None
     return replace(result, samples=pair_samples(plan.work, dialogues, after), seconds_per_reply=seconds)
-
-
-def _classification_reports(plan: TrainingPlan, model: Classifier) -> list[HeldOutReports]:
-    """The reports on the held-out splits that the run has."""
-    splits = {"valid": plan.data.valid, "test": plan.data.test}
-    size = plan.recipe.training.micro_batch_size
-    return [
-        report_split(model, name, dataset, size=size, device=plan.device, dtype=plan.dtype)
-        for name, dataset in splits.items()
-        if len(dataset)
-    ]
 
 
 def write_run_results(
@@ -113,7 +92,7 @@ def write_run_results(
         num_trainable=trainable,
         train_tokens=data.train.epoch_tokens if data else 0,
     )
-    names = (loggers.METRICS_FILE, "loss.png", "result.json", loggers.TENSORBOARD_DIR, REPORT_FILE, REPORT_JSON_FILE)
+    names = (loggers.METRICS_FILE, "loss.png", "result.json", loggers.TENSORBOARD_DIR)
     files: dict[str, str | Path] = {name: work / name for name in names}
     files |= {"recipe.yaml": recipe.dump(), "README.md": card}
     recipe.method.save(output_dir(recipe), base, files, dtype)

@@ -73,7 +73,9 @@ class TokenClassificationObjective(objective.Objective):
 
     def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Return the model with a classification head."""
-        config = ClassifierConfig("token_classification", self.labels, has_crf=self.crf)
+        config = ClassifierConfig(
+            "token_classification", self.labels, has_crf=self.crf, context_words=self.context_words
+        )
         return replace(base, model=add_classifier(base.model, config, self.dropout, seed))
 
     def validation_metrics(self, extra_metrics: Mapping[str, float]) -> Mapping[str, float]:
