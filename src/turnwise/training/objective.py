@@ -82,6 +82,7 @@ class Objective(StrictModel):
         UNIT: unit of the reported loss, such as "token" or "pair".
         EXTRA_METRICS: names of further values, summed over batches like the loss.
         READS_ANNOTATIONS: True if the data are texts with labels or tags (`data/annotations`), not dialogues.
+        METHODS: names of the methods that train what the objective adds to the model; None: all.
         NEEDS_REFERENCE: True if the loss uses log-probabilities of the model before training.
     """
 
@@ -91,6 +92,7 @@ class Objective(StrictModel):
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()
     NEEDS_REFERENCE: ClassVar[bool] = False
     READS_ANNOTATIONS: ClassVar[bool] = False
+    METHODS: ClassVar[tuple[str, ...] | None] = None
 
     @property
     def num_context_words(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from annotated_data import PEOPLE, VERBS
-from turnwise.core.errors import InvalidData
+from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.models.classifier import Classifier, load_head
 from turnwise.models.classifier_config import is_classifier, read_classifier_config
 from turnwise.models.encoder_model import EncoderModel
@@ -20,10 +20,10 @@ def train(tmp_path, one_thread, monkeypatch):
     """`train(base, data, objective, **settings)`: the result and the folder of a run."""
     monkeypatch.setattr("turnwise.training.loggers.plot_loss", lambda *_, **__: None)
 
-    def run(base, data, objective, **settings):
+    def run(base, data, objective, method="full", **settings):
         out = tmp_path / "out"
         values = {
-            "objective": objective, "model": {"from": str(base)}, "data": {"train": str(data)}, "out": str(out),
+            "objective": objective, "method": method, "model": {"from": str(base)}, "data": {"train": str(data)}, "out": str(out),
             "training": {"max_steps": 60, "batch_size": 2, "max_seq_len": 64, "learning_rate": 3e-3,
                          "eval_steps": 20, **settings},
         }  # fmt: skip
@@ -67,6 +67,21 @@ def test_a_text_may_have_several_labels(train, encoder_folder, tmp_path):
     result, out = train(encoder_folder, tmp_path, "sequence_classification")
     assert read_classifier_config(out).is_multi_label
     assert result.extra_metrics["f1"] > 0.9
+
+
+def test_the_head_is_trained_with_the_last_layers(train, encoder_folder, labelled):
+    _, out = train(encoder_folder, labelled, "sequence_classification", method={"name": "freeze", "last_layers": 1})
+    trained, original = load_classifier(out).backbone.encoder, EncoderModel.load(encoder_folder).encoder
+    changed = {
+        name for name, tensor in trained.state_dict().items() if not torch.equal(tensor, original.state_dict()[name])
+    }
+    assert changed
+    assert all(name.startswith("layers.1.") for name in changed)
+
+
+def test_methods_that_do_not_train_the_head_are_refused(train, encoder_folder, labelled):
+    with pytest.raises(InvalidParameter, match="cannot be trained with the method 'lora': use 'full' or 'freeze'"):
+        train(encoder_folder, labelled, "sequence_classification", method="lora")
 
 
 def test_the_saved_folder_has_the_trained_weights(train, encoder_folder, labelled):

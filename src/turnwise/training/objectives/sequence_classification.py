@@ -38,6 +38,7 @@ class SequenceClassificationObjective(objective.Objective):
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder", "encoder"})
     EMPTY_MESSAGE: ClassVar[str] = "no text with a label"
     READS_ANNOTATIONS: ClassVar[bool] = True
+    METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
     UNIT: ClassVar[str] = "text"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = counts.COUNTS
 

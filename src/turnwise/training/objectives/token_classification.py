@@ -45,6 +45,7 @@ class TokenClassificationObjective(objective.Objective):
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder", "encoder"})
     EMPTY_MESSAGE: ClassVar[str] = "no sentence with tags"
     READS_ANNOTATIONS: ClassVar[bool] = True
+    METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
     UNIT: ClassVar[str] = "word"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = counts.COUNTS
 
