@@ -23,7 +23,8 @@ def train(tmp_path, one_thread, monkeypatch):
     def run(base, data, objective, method="full", **settings):
         out = tmp_path / "out"
         values = {
-            "objective": objective, "method": method, "model": {"from": str(base)}, "data": {"train": str(data)}, "out": str(out),
+            "objective": objective, "method": method, "model": {"from": str(base)}, "out": str(out),
+            "data": {"train": str(data)},
             "training": {"max_steps": 60, "batch_size": 2, "max_seq_len": 64, "learning_rate": 3e-3,
                          "eval_steps": 20, **settings},
         }  # fmt: skip
@@ -72,9 +73,8 @@ def test_a_text_may_have_several_labels(train, encoder_folder, tmp_path):
 def test_the_head_is_trained_with_the_last_layers(train, encoder_folder, labelled):
     _, out = train(encoder_folder, labelled, "sequence_classification", method={"name": "freeze", "last_layers": 1})
     trained, original = load_classifier(out).backbone.encoder, EncoderModel.load(encoder_folder).encoder
-    changed = {
-        name for name, tensor in trained.state_dict().items() if not torch.equal(tensor, original.state_dict()[name])
-    }
+    before = original.state_dict()
+    changed = {name for name, tensor in trained.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
     assert all(name.startswith("layers.1.") for name in changed)
 
