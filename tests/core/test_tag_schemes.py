@@ -49,7 +49,7 @@ def test_entities_survive_every_scheme(scheme, sentence):
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["O", *(f"{prefix}-{label}" for prefix in "BIESLU" for label in LABELS)])))
+@given(st.lists(st.sampled_from(["O", *(f"{prefix}-{label}" for prefix in "BIMESLU" for label in LABELS)])))
 def test_invalid_sequences_are_read_in_one_way_only(tags):
     converted = to_iob2(tags)
     assert to_iob2(converted) == converted
@@ -68,6 +68,7 @@ def test_invalid_sequences_are_read_in_one_way_only(tags):
         (["B-PER", "I-PER", "L-PER", "U-LOC"], "BILOU"),
         (["S-PER", "U-PER"], "mixed"),
         (["S-PER", "O", "I-PER"], "mixed"),
+        (["B-LOC", "M-LOC", "E-LOC"], "BIOES"),
         (["NN", "VB", "O"], "plain"),
         (["NN", "B-PER"], "mixed"),
     ],
@@ -80,3 +81,7 @@ def test_plain_labels_stay_as_they_are():
     assert to_iob2(["NN", "VB", "B"]) == ("NN", "VB", "B")
     assert entities(["NN", "NN", "VB"]) == []
     assert split_tag("X-RAY") == ("", "X-RAY")
+
+
+def test_m_continues_an_entity():
+    assert to_iob2(["B-LOC", "M-LOC", "E-LOC", "S-LOC"]) == ("B-LOC", "I-LOC", "I-LOC", "B-LOC")

@@ -93,7 +93,7 @@ def objective_for(name):
     objective = OBJECTIVES.parse_plugin(name)
     if not objective.READS_ANNOTATIONS:
         return objective
-    return objective.with_labels(ITEMS[name]).model_copy(update={"dropout": 0.0})
+    return objective.fit_labels(ITEMS[name]).model_copy(update={"dropout": 0.0})
 
 
 def step_loss(how, model, collated):

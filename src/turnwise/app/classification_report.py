@@ -44,7 +44,7 @@ def report_split(classifier: TextClassifier, split: str, items: Sequence[Annotat
         has_entities = any(split_tag(label)[0] for label in classifier.config.labels)
         entities = report_entities(targets, predictions) if has_entities else None
         return SplitReport(split, report_tokens(targets, predictions), entities)
-    texts = [item for item in items if isinstance(item, LabeledText)]
+    texts = [item for item in items if isinstance(item, LabeledText) and is_usable(classifier, item)]
     predicted = [result.labels for result in classifier.classify([text.text for text in texts])]
     pairs = [
         pair
@@ -54,6 +54,12 @@ def report_split(classifier: TextClassifier, split: str, items: Sequence[Annotat
     return SplitReport(
         split, report_labels([target for target, _ in pairs], [label for _, label in pairs], classifier.config.labels)
     )
+
+
+def is_usable(classifier: TextClassifier, text: LabeledText) -> bool:
+    """True if training could use the text: its labels are known, and it has one if the classifier predicts one."""
+    has_one = classifier.config.is_multi_label or len(text.labels) == 1
+    return has_one and set(text.labels) <= set(classifier.config.labels)
 
 
 def write_reports(folder: Path, reports: Sequence[SplitReport]) -> None:

@@ -9,11 +9,11 @@ from turnwise.app.model_names import resolve_model_folder
 from turnwise.core.classification import LabelScore, Span, TaggedText, TextLabels
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.tag_schemes import OUTSIDE, entities, split_tag
-from turnwise.data.annotations.annotated import TaggedSentence
+from turnwise.data.annotations.annotated import TaggedSentence, with_context
 from turnwise.models.classifier_config import ClassifierConfig, read_classifier_config
 from turnwise.models.model_kind import detect_model_kind, full_model_folder
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.text.words import Word, split_words
+from turnwise.text.words import Word, split_sentences
 from turnwise.training.examples.sentence_windows import sentence_windows
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class TextClassifier:
         config: labels and task.
         tokenizer: the model's tokenizer.
         engine: computes logits.
-        max_tokens: maximum number of tokens of a text, start and end tokens included.
+        max_tokens: maximum number of tokens of a text, start and end tokens included; that of training.
     """
 
     config: ClassifierConfig
@@ -63,19 +63,33 @@ class TextClassifier:
         return TextLabels(chosen, scores, is_truncated)
 
     def tag(self, texts: Sequence[str]) -> list[TaggedText]:
-        """Find the labelled spans of texts. Raises `InvalidParameter` if this is a classifier of texts."""
-        words = [split_words(text) for text in texts]
-        sentences = [sentence_of([word.text for word in text_words]) for text_words in words]
-        tagged = self.tag_words(sentences)
-        return [
-            TaggedText(text, spans_of(text, text_words, tags, probabilities))
-            for text, text_words, (tags, probabilities) in zip(texts, words, tagged, strict=True)
-        ]
+        """Find the labelled spans of texts. Raises `InvalidParameter` if this is a classifier of texts.
+
+        A text is a document: its sentences have the others as context, as in training.
+        """
+        words_of_texts = [split_sentences(text) for text in texts]
+        sentences = with_context(
+            [
+                sentence_of([word.text for word in words], document)
+                for document, sentences in enumerate(words_of_texts)
+                for words in sentences
+            ],
+            self.config.context_words,
+        )
+        tagged = iter(self.tag_words(sentences))
+        results = []
+        for text, sentences_of_text in zip(texts, words_of_texts, strict=True):
+            spans: list[Span] = []
+            for words in sentences_of_text:
+                spans += spans_of(text, words, *next(tagged))
+            results.append(TaggedText(text, tuple(spans)))
+        return results
 
     def tag_words(self, sentences: Sequence[TaggedSentence]) -> list[tuple[list[str], list[float]]]:
         """The tag of every word of the sentences, and its probability; the sentences' own tags are not used.
 
-        A word without a token gets the first label. Raises `InvalidParameter` if this is a classifier of texts.
+        A word without a token, such as a control character, is "O" (or the first label) with probability 0. Raises
+        `InvalidParameter` if this is a classifier of texts.
         """
         if self.config.task != "token_classification":
             raise InvalidParameter("model", "This model classifies texts: use `turnwise classify`.")
@@ -85,18 +99,22 @@ class TextClassifier:
             (number, window)
             for number, sentence in enumerate(sentences)
             for window in sentence_windows(sentence, self.tokenizer, max_tokens, self.config.context_words)
-            if window.ids
+        ]
+        with_tokens = [
+            number for number, (_, window) in enumerate(windows) if any(p is not None for p in window.first_pieces)
         ]
         tagged: dict[int, tuple[list[int], list[float]]] = {}
-        for batch in self.engine.batches([len(window.ids) + len(before) + len(after) for _, window in windows]):
-            sequences = [[*before, *windows[index][1].ids, *after] for index in batch]
-            places = [[len(before) + p for p in windows[index][1].first_pieces if p is not None] for index in batch]
-            tagged.update(zip(batch, self.engine.tags(sequences, places), strict=True))
+        for batch in self.engine.batches([len(windows[number][1].ids) for number in with_tokens]):
+            numbers = [with_tokens[index] for index in batch]
+            sequences = [[*before, *windows[number][1].ids, *after] for number in numbers]
+            tokens = [[len(before) + p for p in windows[number][1].first_pieces if p is not None] for number in numbers]
+            tagged.update(zip(numbers, self.engine.tags(sequences, tokens), strict=True))
+        default = self.config.labels.index(OUTSIDE) if OUTSIDE in self.config.labels else 0
         results: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
-        for index, (number, window) in enumerate(windows):
-            predictions = zip(*tagged[index], strict=True)
-            for place in window.first_pieces:
-                tag, probability = next(predictions) if place is not None else (0, 1.0)
+        for window_number, (number, window) in enumerate(windows):
+            predictions = zip(*tagged.get(window_number, ([], [])), strict=True)
+            for piece in window.first_pieces:
+                tag, probability = (default, 0.0) if piece is None else next(predictions)
                 results[number][0].append(self.config.labels[tag])
                 results[number][1].append(probability)
         return results
@@ -123,6 +141,7 @@ def open_classifier(model: str, *, quantize: str | None = None, threads: int | N
     from turnwise.models.classifier import load_head
 
     head, config = load_head(folder, hidden_size)
+    max_tokens = min(max_tokens, config.max_tokens or max_tokens)
     return TextClassifier(config, tokenizer, ClassifierEngine(hidden_states, head, config), max_tokens)
 
 
@@ -144,17 +163,17 @@ def _backbone(folder: Path, quantize: str | None, threads: int | None) -> "tuple
     return decoder_hidden_states(decoder), decoder.decoder.config.hidden_size, decoder.context_length
 
 
-def sentence_of(words: Sequence[str]) -> TaggedSentence:
+def sentence_of(words: Sequence[str], document: int = 0) -> TaggedSentence:
     """Words whose tags are not known."""
-    return TaggedSentence(tuple(words), (OUTSIDE,) * len(words))
+    return TaggedSentence(tuple(words), (OUTSIDE,) * len(words), document)
 
 
 def spans_of(text: str, words: Sequence[Word], tags: Sequence[str], probabilities: Sequence[float]) -> tuple[Span, ...]:
     """The labelled spans: entities of IOB2 tags, or every word with a plain label other than "O"."""
-    found = [(entity.start, entity.end, entity.label) for entity in entities(tags)]
-    found += [(n, n + 1, tag) for n, tag in enumerate(tags) if tag != OUTSIDE and not split_tag(tag)[0]]
+    ranges = [(entity.start, entity.end, entity.label) for entity in entities(tags)]
+    ranges += [(n, n + 1, tag) for n, tag in enumerate(tags) if tag != OUTSIDE and not split_tag(tag)[0]]
     spans = []
-    for first, last, label in sorted(found):
+    for first, last, label in sorted(ranges):
         start, end = words[first].start, words[last - 1].end
         spans.append(Span(start, end, text[start:end], label, min(probabilities[first:last])))
     return tuple(spans)

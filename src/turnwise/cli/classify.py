@@ -2,17 +2,17 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from turnwise.core.classification import TaggedText, TextLabels
 
-TEXTS_PER_CHUNK = 256  # of a file; texts of a pipe are answered one by one
+TEXTS_PER_CHUNK = 256  # of a file; texts of a pipe are labelled as they arrive
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a trained classifier.")]
 File = Annotated[
@@ -72,12 +72,13 @@ def _chunks(file: Path | None, texts: Sequence[str] | None) -> Iterator[list[str
     if file is None:
         yield list(texts or ())
         return
-    if str(file) == "-":
-        yield from ([line] for line in _parsed(sys.stdin, "standard input"))
-        return
     try:
-        with file.open(encoding="utf-8") as lines:
-            parsed = _parsed(lines, str(file))
+        if str(file) == "-":
+            sys.stdin.reconfigure(encoding="utf-8-sig")  # type: ignore[union-attr]
+            yield from ([text] for text in _parse_lines(sys.stdin, "standard input"))
+            return
+        with file.open(encoding="utf-8-sig") as lines:
+            parsed = _parse_lines(lines, str(file))
             while chunk := list(islice(parsed, TEXTS_PER_CHUNK)):
                 yield chunk
     except UnicodeDecodeError as error:
@@ -86,21 +87,34 @@ def _chunks(file: Path | None, texts: Sequence[str] | None) -> Iterator[list[str
         raise InvalidData(f"Could not read {file}: {error.strerror or error}.") from error
 
 
-def _parsed(lines: Any, name: str) -> Iterator[str]:
-    """The text of every line that is not blank; of JSON lines the value of `text`."""
+def _parse_lines(lines: Iterable[str], name: str) -> Iterator[str]:
+    """The text of every line that is not blank. If the first one is a JSON object, all are, and the text is `text`."""
     from turnwise.core.errors import InvalidData
 
+    has_objects: bool | None = None
     for number, line in enumerate(lines, 1):
-        content = line.strip()
-        if content.startswith("{"):
-            try:
-                content = json.loads(content)["text"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise InvalidData(f"{name}, line {number}: it is not a JSON object with the key 'text'.") from error
-            if not isinstance(content, str):
-                raise InvalidData(f"{name}, line {number}: 'text' is not text.")
-        if content:
-            yield content
+        text = line.strip()
+        if not text:
+            continue
+        if has_objects is None:
+            has_objects = _text_of(text) is not None
+        if has_objects:
+            value = _text_of(text)
+            if value is None:
+                raise InvalidData(f"{name}, line {number}: it is not a JSON object with the key 'text'.")
+            text = value
+        if text.strip():
+            yield text
+
+
+def _text_of(line: str) -> str | None:
+    """The value of `text` of a JSON object; None for other lines."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    text = value.get("text") if isinstance(value, dict) else None
+    return text if isinstance(text, str) else None
 
 
 def _label_line(text: str, result: "TextLabels") -> str:

@@ -241,6 +241,10 @@ def train(
             raise InvalidParameter("hpo_trials", "--hpo-trials cannot be combined with --dry-run or --ray.")
         _search(console, recipe, hpo_trials, overwrite=overwrite, restart=restart)
         return
+    if recipe.objective.READS_ANNOTATIONS and evaluation != "none":
+        from turnwise.evaluation.classification.label_report import check_libraries
+
+        check_libraries()  # before the run, not after it
     run = partial(_run, dry_run=dry_run, ray=ray, num_workers=num_workers, overwrite=overwrite, restart=restart)
     try:
         with ConsoleHook(console, recipe) as hook:

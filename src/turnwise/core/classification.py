@@ -1,4 +1,4 @@
-"""What a classifier says about a text: labels with probabilities, or spans with labels."""
+"""Results of a classifier: labels of a text with their probabilities, or labelled spans."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

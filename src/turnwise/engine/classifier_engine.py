@@ -62,15 +62,19 @@ class ClassifierEngine:
         hidden_RC, _ = self._hidden(sequences)
         starts = np.cumsum([0, *map(len, sequences)])
         results = []
-        with torch.inference_mode():
+        with torch.no_grad():
             for start, indices in zip(starts, words, strict=False):
-                rows = torch.from_numpy(np.asarray(indices) + start)
-                logits_TK = self._head(hidden_RC[rows]) / self.config.temperature
-                probabilities_TK = logits_TK.softmax(dim=1)
-                tags = logits_TK.argmax(dim=1)
-                if self._head.crf is not None:
+                rows = torch.tensor(indices) + int(start)
+                logits_TK = self._head(hidden_RC[rows])
+                if self._head.crf is None:
+                    tags, probabilities_TK = (
+                        logits_TK.argmax(dim=1),
+                        (logits_TK / self.config.temperature).softmax(dim=1),
+                    )
+                else:
                     mask_1T = torch.ones(1, len(rows), dtype=torch.bool)
                     tags = torch.tensor(self._head.crf.decode(logits_TK[None], mask_1T)[0])
+                    probabilities_TK = self._head.crf.marginals(logits_TK[None], mask_1T)[0]
                 results.append((tags.tolist(), probabilities_TK.gather(1, tags[:, None])[:, 0].tolist()))
         return results
 

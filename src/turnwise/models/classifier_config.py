@@ -14,6 +14,7 @@ from turnwise.core.tag_schemes import split_tag
 CLASSIFIER_CONFIG_FILE = "classifier.json"
 CLASSIFIER_WEIGHTS_FILE = "classifier.safetensors"
 MAX_LABELS = 100_000
+MAX_CRF_LABELS = 1000
 
 ClassifierTask = Literal["token_classification", "sequence_classification"]
 TextPooling = Literal["mean", "first", "last"]
@@ -30,6 +31,7 @@ class ClassifierConfig:
         pooling: how the hidden states of a text become one vector: their mean, the first or the last one.
         has_crf: a CRF scores sequences of tags (`linear_chain_crf.py`).
         context_words: words of the document around a sentence that the model was trained to see.
+        max_tokens: maximum number of tokens that the model was trained on; None: its context length.
         temperature: the logits are divided by it; calibrated on held-out data.
         threshold: a text whose most probable label has less than this probability belongs to none of them.
     """
@@ -40,6 +42,7 @@ class ClassifierConfig:
     pooling: TextPooling = "mean"
     has_crf: bool = False
     context_words: int = 0
+    max_tokens: int | None = None
     temperature: float = 1.0
     threshold: float = 0.0
 
@@ -65,6 +68,7 @@ class _ClassifierFields(JsonFileModel):
     pooling: TextPooling = Field("mean", description="'mean', 'first' or 'last'")
     has_crf: bool = Field(False, description="true or false")
     context_words: Annotated[int, Field(ge=0)] = Field(0, description="a whole number from 0 on")
+    max_tokens: Annotated[int, Field(ge=4)] | None = Field(None, description="a whole number from 4 on")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="a number above 0")
     threshold: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="a number from 0 to 1")
 
@@ -81,7 +85,9 @@ def read_classifier_config(folder: Path) -> ClassifierConfig:
         raise UserError(f"{folder} holds no classifier: {CLASSIFIER_CONFIG_FILE} is missing.")
     values: dict[str, Any] = read_optional_json_object(path)
     validate_fields(_ClassifierFields, values, str(path))
-    known = {name: value for name, value in values.items() if name in ClassifierConfig.__slots__}
+    settings = {name: value for name, value in values.items() if name in ClassifierConfig.__slots__}
+    if values.get("has_crf") and len(values["labels"]) > MAX_CRF_LABELS:
+        raise UserError(f"{path}: a CRF has at most {MAX_CRF_LABELS:,} labels.")
     if len(set(values["labels"])) < len(values["labels"]):
         raise UserError(f"{path}: two labels have the same name.")
-    return ClassifierConfig(**{**known, "labels": tuple(values["labels"])})
+    return ClassifierConfig(**{**settings, "labels": tuple(values["labels"])})

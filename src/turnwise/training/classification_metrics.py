@@ -12,9 +12,8 @@ RIGHT, WRONG, MISSED = "right", "wrong", "missed"
 COUNTS = (RIGHT, WRONG, MISSED)
 
 
-def count_labels(logits_NK: Tensor, targets_N: Tensor, outside: int | None) -> dict[str, float]:
+def count_labels(predictions_N: Tensor, targets_N: Tensor, outside: int | None) -> dict[str, float]:
     """Counts of single labels. Cases of the label `outside`, such as "O", count only where it was confused."""
-    predictions_N = logits_NK.argmax(dim=1)
     is_right_N = predictions_N == targets_N
     is_predicted_N, is_true_N = torch.ones_like(is_right_N), torch.ones_like(is_right_N)
     if outside is not None:

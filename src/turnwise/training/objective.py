@@ -10,7 +10,7 @@ from torch import Tensor
 
 from turnwise.core.messages import Conversation
 from turnwise.core.strict_model import StrictModel
-from turnwise.data.annotations.annotated import Annotated
+from turnwise.data.annotations.annotated import Annotated, AnnotationKind
 from turnwise.data.rows import Document
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.text.rendering.renderer import Renderer
@@ -81,7 +81,8 @@ class Objective(StrictModel):
         EMPTY_MESSAGE: reason shown when no example could be built.
         UNIT: unit of the reported loss, such as "token" or "pair".
         EXTRA_METRICS: names of further values, summed over batches like the loss.
-        READS_ANNOTATIONS: True if the data are texts with labels or tags (`data/annotations`), not dialogues.
+        READS_ANNOTATIONS: "labels" or "tags" if the data are texts with them (`data/annotations`); None: dialogues.
+        ADDS_HEAD: True if the objective adds new weights; the model before the first step is then no result.
         METHODS: names of the methods that train what the objective adds to the model; None: all.
         NEEDS_REFERENCE: True if the loss uses log-probabilities of the model before training.
     """
@@ -91,7 +92,8 @@ class Objective(StrictModel):
     UNIT: ClassVar[str] = "token"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()
     NEEDS_REFERENCE: ClassVar[bool] = False
-    READS_ANNOTATIONS: ClassVar[bool] = False
+    READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = None
+    ADDS_HEAD: ClassVar[bool] = False
     METHODS: ClassVar[tuple[str, ...] | None] = None
 
     @property
@@ -99,7 +101,7 @@ class Objective(StrictModel):
         """Words before and after a sentence that the objective uses."""
         return 0
 
-    def with_labels(self, items: Iterable[Item]) -> "Objective":  # noqa: ARG002
+    def fit_labels(self, items: Iterable[Item]) -> "Objective":  # noqa: ARG002
         """Return the objective with what it has to know about the training data, such as the set of labels.
 
         Raises:

@@ -36,6 +36,8 @@ class Recipe(StrictModel):
     def _check_combinations(self) -> "Recipe":
         if self.training.fsdp and getattr(self.method, "quantize", None):
             raise ValueError("'fsdp' cannot shard quantized weights: remove it, or the method's 'quantize'")
+        if self.training.fsdp and self.objective.READS_ANNOTATIONS:
+            raise ValueError("'fsdp' cannot shard a classifier: remove it")
         methods, method = self.objective.METHODS, METHODS.plugin_name(self.method)
         if methods is not None and method not in methods:
             names = " or ".join(f"'{name}'" for name in methods)

@@ -96,7 +96,8 @@ class Trainer:
         torch.manual_seed(self.settings.seed)  # for dropout and NEFTune; checkpoints store the generator's state
         valid, test, retention = self._evaluate_splits()
         self.state.valid_before = None if valid is None else valid.loss
-        self.state.best_score = None if valid is None else valid.score
+        is_result = valid is not None and not self.data.valid.objective.ADDS_HEAD
+        self.state.best_score = valid.score if valid is not None and is_result else None
         self.state.test_before = None if test is None else test.loss
         self.state.retention_before = None if retention is None else retention.loss
         self.checkpoints.save_snapshot(START)

@@ -57,10 +57,39 @@ def test_conll_columns_become_sentences_of_documents_in_iob2(write):
 
 
 def test_other_columns_comments_tabs_and_compression(write):
-    text = "# sent_id = 1\n# text = a b\n1\tcaf\u00e9\u00a0noir\tNOUN\n2\t#\tSYM\n\n"
-    path = write("words.conllu.gz", gzip.compress(text.encode()))
-    sentences = read(path, conll_columns=ConllColumns(token=1))
-    assert sentences == [TaggedSentence(("caf\u00e9\u00a0noir", "#"), ("NOUN", "SYM"), 0)]
+    text = "\tcaf\u00e9\u00a0noir\tNOUN\r\n\t#\tSYM\r\n\n"
+    path = write("words.conll.gz", gzip.compress(text.encode()))
+    expected = [TaggedSentence(("caf\u00e9\u00a0noir", "#"), ("NOUN", "SYM"), 0)]
+    assert read(path, conll_columns=ConllColumns(token=1)) == expected
+    assert read(path, columns={"tokens": "1", "tags": "2"}) == expected
+
+
+def test_conll_u_has_forms_parts_of_speech_documents_and_ids_that_are_no_words(write):
+    lines = ["# newdoc id = a", "# sent_id = 1", "1-2\tdu\t_\t_\t_", "1\tde\tde\tADP\t_", "2\tle\tle\tDET\t_",
+             "2.1\tx\tx\tVERB\t_", "", "# newdoc", "1\t#\t#\tSYM\t_", ""]  # fmt: skip
+    assert read(write("words.conllu", "\n".join(lines))) == [
+        TaggedSentence(("de", "le"), ("ADP", "DET"), 1),
+        TaggedSentence(("#",), ("SYM",), 2),
+    ]
+
+
+def test_a_document_start_ends_a_sentence(write):
+    assert read(write("news.conll", "a O\n-DOCSTART- O\nb O\n")) == [
+        TaggedSentence(("a",), ("O",), 0),
+        TaggedSentence(("b",), ("O",), 1),
+    ]
+
+
+def test_tags_without_a_prefix_among_others_are_refused(write):
+    with pytest.raises(InvalidData, match=r"line 3: the tag 'LOC' has no prefix such as B- or I-"):
+        read(write("news.conll", "a B-LOC\n\nb LOC\n"))
+
+
+def test_rows_with_a_label_and_spans_are_read_as_wanted(write):
+    row = {"text": "in Rome", "label": "where", "spans": [{"start": 3, "end": 7, "label": "LOC"}]}
+    path = write("data.jsonl", json.dumps(row))
+    assert read(path, wanted="labels") == [LabeledText("in Rome", ("where",))]
+    assert read(path, wanted="tags") == [TaggedSentence(("in", "Rome"), ("O", "B-LOC"), 1)]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +137,7 @@ def test_column_names_can_be_given(write):
         ({"text": "hi", "label": 3}, LabeledText("hi", ("3",))),
         ({"text": "hi", "labels": ["b", "a", "b"]}, LabeledText("hi", ("b", "a"))),
         ({"text": "hi", "label": []}, LabeledText("hi", ())),
+        ({"text": "hi", "label": "[other]"}, LabeledText("hi", ("[other]",))),
         ({"tokens": ["a", "b"], "ner_tags": ["O", "B-X"]}, TaggedSentence(("a", "b"), ("O", "B-X"), 1)),
         (
             {"text": "In Rome.", "spans": [{"start": 3, "end": 7, "label": "LOC"}]},

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from turnwise.core.tag_schemes import OUTSIDE
 
@@ -42,6 +43,7 @@ class TaggedSentence:
 
 
 Annotated = LabeledText | TaggedSentence
+AnnotationKind = Literal["labels", "tags"]
 
 
 def label_names(items: Sequence[Annotated]) -> list[str]:
@@ -65,10 +67,10 @@ def with_context(sentences: Sequence[TaggedSentence], num_words: int) -> list[Ta
 def _neighbours(sentences: Sequence[TaggedSentence], number: int, num_words: int, step: int) -> tuple[str, ...]:
     """Up to `num_words` words of the document in one direction, the nearest first."""
     words: list[str] = []
-    other = number + step
-    while len(words) < num_words and 0 <= other < len(sentences):
-        if sentences[other].document != sentences[number].document:
+    neighbour = number + step
+    while len(words) < num_words and 0 <= neighbour < len(sentences):
+        if sentences[neighbour].document != sentences[number].document:
             break
-        words += sentences[other].tokens[::step]
-        other += step
+        words += sentences[neighbour].tokens[::step]
+        neighbour += step
     return tuple(words[:num_words])

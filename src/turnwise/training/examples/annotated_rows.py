@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from turnwise.data.annotations.annotated import Annotated, TaggedSentence, with_context
+from turnwise.data.annotations.annotated import Annotated, AnnotationKind, TaggedSentence, with_context
 from turnwise.data.annotations.source import AnnotationSource
 from turnwise.data.data_files import list_data_files, list_split_files
 from turnwise.data.sources import RejectedRow, RowLocation
@@ -16,18 +16,27 @@ class AnnotatedRows:
 
     Args:
         source: path, split, encoding and columns.
+        wanted: read labels or tags, if rows have both.
         skip_bad_rows: skip bad rows; `bad_rows` records them. Otherwise the first one raises `InvalidData`.
         context_words: words of the document that sentences get as context.
 
     Raises `InvalidData` if the file or the split does not exist.
     """
 
-    def __init__(self, source: SourceConfig, *, skip_bad_rows: bool = False, context_words: int = 0) -> None:
+    def __init__(
+        self,
+        source: SourceConfig,
+        wanted: AnnotationKind | None = None,
+        *,
+        skip_bad_rows: bool = False,
+        context_words: int = 0,
+    ) -> None:
         path = Path(source.path).expanduser()
         self.files = list_data_files(path) if source.split is None else list_split_files(path, source.split)
         self.bad_rows: list[RejectedRow] = []
         self.unread_columns: Counter[str] = Counter()
-        self._source, self._skip_bad_rows, self._context_words = source, skip_bad_rows, context_words
+        self._source, self._wanted = source, wanted
+        self._skip_bad_rows, self._context_words = skip_bad_rows, context_words
 
     @property
     def bad_row_count(self) -> int:
@@ -39,13 +48,14 @@ class AnnotatedRows:
         self.bad_rows = []
         for file in self.files:
             reader = AnnotationSource(
-                file, columns=self._source.columns, encoding=self._source.encoding, skip_bad_rows=self._skip_bad_rows
-            )
+                file, columns=self._source.columns, encoding=self._source.encoding, wanted=self._wanted,
+                skip_bad_rows=self._skip_bad_rows,
+            )  # fmt: skip
             rows = reader.rows()
+            self.bad_rows += reader.bad_rows
             sentences = [item for _, item in rows if isinstance(item, TaggedSentence)]
             if self._context_words and sentences:
                 sentences = with_context(sentences, self._context_words)
                 yield from ((location, sentence) for (location, _), sentence in zip(rows, sentences, strict=True))
             else:
                 yield from rows
-            self.bad_rows += reader.bad_rows

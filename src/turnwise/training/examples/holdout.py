@@ -10,8 +10,7 @@ from turnwise.core.messages import Conversation
 from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence
 from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.rows import Document, Record
-from turnwise.training.examples.annotated_rows import AnnotatedRows
-from turnwise.training.examples.recipe_sources import open_source
+from turnwise.training.examples.recipe_sources import open_items, open_source
 from turnwise.training.hooks import TrainerHook
 from turnwise.training.objective import Item
 from turnwise.training.recipe import Recipe
@@ -76,10 +75,9 @@ def held_out_annotations(recipe: Recipe) -> dict[str, list[Annotated]]:
     splits: dict[str, list[Annotated]] = {"valid": [], "test": []}
     for name, sources in (("valid", data.valid or (data.train if fraction else [])), ("test", data.test)):
         for source in sources:
-            rows = AnnotatedRows(
-                source, skip_bad_rows=data.skip_bad_rows, context_words=recipe.objective.num_context_words
-            )
-            for _, item in islice(rows.rows(), source.max_items):
+            rows = open_items(source, recipe.objective, skip_bad_rows=data.skip_bad_rows).rows()
+            for _, item in islice(rows, source.max_items):
+                assert isinstance(item, LabeledText | TaggedSentence)
                 if data.valid or name == "test" or split_position(item, recipe.training.seed) < fraction:
                     splits[name].append(item)
     return {name: items for name, items in splits.items() if items}

@@ -24,7 +24,12 @@ def open_items(
 ) -> DataSource | AnnotatedRows:
     """Open a recipe's source as the items that the objective trains on: dialogues, or texts with labels or tags."""
     if objective.READS_ANNOTATIONS:
-        return AnnotatedRows(source, skip_bad_rows=skip_bad_rows, context_words=objective.num_context_words)
+        return AnnotatedRows(
+            source,
+            objective.READS_ANNOTATIONS,
+            skip_bad_rows=skip_bad_rows,
+            context_words=objective.num_context_words,
+        )
     return open_source(source, skip_bad_rows=skip_bad_rows)
 
 
@@ -43,7 +48,7 @@ def with_labels(recipe: Recipe) -> Recipe:
             open_items(source, recipe.objective, skip_bad_rows=recipe.data.skip_bad_rows).rows(), source.max_items
         )
     ]
-    return recipe.model_copy(update={"objective": recipe.objective.with_labels(items)})
+    return recipe.model_copy(update={"objective": recipe.objective.fit_labels(items)})
 
 
 def with_splits(recipe: Recipe) -> Recipe:

@@ -1,6 +1,6 @@
 """Tagged sentences as token windows that fit into a model, with words around the sentence as context."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from turnwise.data.annotations.annotated import TaggedSentence
@@ -26,7 +26,7 @@ class SentenceWindow:
 def sentence_windows(
     sentence: TaggedSentence, tokenizer: Tokenizer, max_tokens: int, context_words: int = 0
 ) -> Iterator[SentenceWindow]:
-    """Yield a sentence as one window; a sentence with more than `max_tokens` tokens in halves.
+    """Yield a sentence as one window; a sentence with more than `max_tokens` tokens in parts.
 
     Args:
         sentence: the sentence, with the words before and after it.
@@ -38,7 +38,7 @@ def sentence_windows(
     pieces = tokenize_words(tokenizer, [*before, *sentence.tokens, *after])
     start, end = pieces.token_range(len(before), len(before) + len(sentence.tokens))
     if end - start > max_tokens and len(sentence.tokens) > 1:
-        middle = len(sentence.tokens) // 2
+        middle = _split_point(sentence.tags)
         for part in (slice(None, middle), slice(middle, None)):
             half = TaggedSentence(sentence.tokens[part], sentence.tags[part], sentence.document)
             yield from sentence_windows(half, tokenizer, max_tokens)
@@ -55,3 +55,10 @@ def sentence_windows(
         ),
         sentence.tags,
     )
+
+
+def _split_point(tags: Sequence[str]) -> int:
+    """The word nearest to the middle that does not continue an entity; the middle if there is none."""
+    middle = len(tags) // 2
+    candidates = (index for index in range(1, len(tags)) if not tags[index].startswith("I-"))
+    return min(candidates, key=lambda index: abs(index - middle), default=middle)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from turnwise.models.classifier import Classifier
 from turnwise.training.checkpoint_files import BEST, CHECKPOINT, ROLLBACK, read_checkpoint_recipe
 from turnwise.training.device import compute_dtype, default_device
 from turnwise.training.distributed.sharding import is_sharded, shard_model
@@ -63,6 +64,8 @@ def prepare(
     workers.barrier()  # no worker may write before all have looked for a checkpoint
     if recipe.data.replay_ratio and workers.is_main and not recipe.training.fsdp:
         base.model.module.to(device)  # generating replay is fastest there
+    if isinstance(base.model, Classifier):
+        base.model.config = replace(base.model.config, max_tokens=recipe.training.max_seq_len)
     data = _load_data(recipe, base, work, workers, is_resumed=is_resumed, restart=restart, hooks=hooks)
     for hook in hooks:
         hook.on_data(data)

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData
-from turnwise.data.annotations.annotated import LabeledText
+from turnwise.data.annotations.annotated import AnnotationKind, LabeledText
 from turnwise.models.classifier import Classifier, add_classifier
 from turnwise.models.classifier_config import ClassifierConfig, TextPooling
 from turnwise.models.language_model import LanguageModel, ModelKind
@@ -37,7 +37,8 @@ class SequenceClassificationObjective(objective.Objective):
 
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder", "encoder"})
     EMPTY_MESSAGE: ClassVar[str] = "no text with a label"
-    READS_ANNOTATIONS: ClassVar[bool] = True
+    READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = "labels"
+    ADDS_HEAD: ClassVar[bool] = True
     METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
     UNIT: ClassVar[str] = "text"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = counts.COUNTS
@@ -48,13 +49,15 @@ class SequenceClassificationObjective(objective.Objective):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     dropout: float = Field(0.1, ge=0, lt=1)
 
-    def with_labels(self, items: Iterable[Item]) -> "SequenceClassificationObjective":
+    def fit_labels(self, items: Iterable[Item]) -> "SequenceClassificationObjective":
         """Return the objective with the labels of the training data, by name."""
         texts = [item for item in items if isinstance(item, LabeledText)]
         names = self.labels or tuple(sorted({label for text in texts for label in text.labels}))
         if not names:
             raise InvalidData("The training data has no texts with labels. Sentences with tags: token_classification.")
         multi_label = any(len(text.labels) != 1 for text in texts) if self.multi_label is None else self.multi_label
+        if multi_label and self.label_smoothing:
+            raise InvalidData("'label_smoothing' needs texts with one label each, and these have several.")
         return self.model_copy(update={"labels": names, "multi_label": multi_label})
 
     def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:
@@ -69,16 +72,18 @@ class SequenceClassificationObjective(objective.Objective):
         """F1."""
         return {"f1": counts.f1(extra_metrics)}
 
-    def validation_score(self, loss: float, metrics: Mapping[str, float]) -> float:  # noqa: ARG002
-        """1 − F1: the loss rises again while predictions still improve."""
-        return 1 - metrics["f1"]
+    def validation_score(self, loss: float, metrics: Mapping[str, float]) -> float:
+        """1 − F1, since the loss rises again while predictions still improve; the loss decides between equal F1."""
+        return 1 - metrics["f1"] + 1e-6 * loss
 
     def examples(self, item: Item, context: ExampleContext) -> Iterator[Example]:
         """Yield the text, cut off where it does not fit."""
         if not isinstance(item, LabeledText):
             raise InvalidData("it has no label")
         if unknown := set(item.labels) - set(self.labels):
-            raise InvalidData(f"the label '{min(unknown)}' does not occur in the training data")
+            raise InvalidData(
+                f"the label '{min(unknown)}' does not occur in the training data; skip such rows, or name all `labels`"
+            )
         if not self.multi_label and len(item.labels) != 1:
             raise InvalidData(f"it has {len(item.labels)} labels, and every other text has one")
         before, after = context.tokenizer.added_ids
@@ -105,7 +110,7 @@ class SequenceClassificationObjective(objective.Objective):
             loss = F.binary_cross_entropy_with_logits(logits_PK, targets, reduction="sum")
             return LossOutput(loss, counts.count_multi_labels(logits_PK.detach(), targets))
         loss = F.cross_entropy(logits_PK, targets, reduction="sum", label_smoothing=self.label_smoothing)
-        return LossOutput(loss, counts.count_labels(logits_PK.detach(), targets, None))
+        return LossOutput(loss, counts.count_labels(logits_PK.detach().argmax(dim=1), targets, None))
 
     def loss_denominator(self, batch: Batch) -> float:
         """Number of texts."""

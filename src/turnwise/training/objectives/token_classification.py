@@ -7,6 +7,7 @@ the reported accuracy look better than it is.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -15,8 +16,8 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData
-from turnwise.core.tag_schemes import OUTSIDE
-from turnwise.data.annotations.annotated import TaggedSentence
+from turnwise.core.tag_schemes import OUTSIDE, to_iob2
+from turnwise.data.annotations.annotated import AnnotationKind, TaggedSentence
 from turnwise.models.classifier import Classifier, add_classifier
 from turnwise.models.classifier_config import ClassifierConfig
 from turnwise.models.language_model import LanguageModel, ModelKind
@@ -44,7 +45,8 @@ class TokenClassificationObjective(objective.Objective):
 
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder", "encoder"})
     EMPTY_MESSAGE: ClassVar[str] = "no sentence with tags"
-    READS_ANNOTATIONS: ClassVar[bool] = True
+    READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = "tags"
+    ADDS_HEAD: ClassVar[bool] = True
     METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
     UNIT: ClassVar[str] = "word"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = counts.COUNTS
@@ -59,14 +61,19 @@ class TokenClassificationObjective(objective.Objective):
         """`context_words`."""
         return self.context_words
 
-    def with_labels(self, items: Iterable[Item]) -> "TokenClassificationObjective":
+    def fit_labels(self, items: Iterable[Item]) -> "TokenClassificationObjective":
         """Return the objective with the tags of the training data, "O" first."""
         if self.labels:
             return self
-        tags = {tag for item in items if isinstance(item, TaggedSentence) for tag in item.tags}
+        sentences = [item for item in items if isinstance(item, TaggedSentence)]
+        tags = {tag for sentence in sentences for tag in sentence.tags}
         if not tags:
             raise InvalidData(
                 "The training data has no sentences with tags. Texts with labels: sequence_classification."
+            )
+        if self.context_words and not any(sentence.before or sentence.after for sentence in sentences):
+            raise InvalidData(
+                "'context_words' needs documents of several sentences: CoNLL columns. Each row of a table is a document."
             )
         # A tag that continues entities is possible wherever one begins, even if no entity in the data has two words.
         tags |= {f"I-{tag[2:]}" for tag in tags if tag.startswith("B-")}
@@ -83,24 +90,31 @@ class TokenClassificationObjective(objective.Objective):
         """F1."""
         return {"f1": counts.f1(extra_metrics)}
 
-    def validation_score(self, loss: float, metrics: Mapping[str, float]) -> float:  # noqa: ARG002
-        """1 − F1: the loss rises again while predictions still improve."""
-        return 1 - metrics["f1"]
+    def validation_score(self, loss: float, metrics: Mapping[str, float]) -> float:
+        """1 − F1, since the loss rises again while predictions still improve; the loss decides between equal F1."""
+        return 1 - metrics["f1"] + 1e-6 * loss
 
     def examples(self, item: Item, context: ExampleContext) -> Iterator[Example]:
         """Yield a sentence with its context; a sentence that is too long in several parts."""
         if not isinstance(item, TaggedSentence):
             raise InvalidData("it has no tags")
         if unknown := set(item.tags) - set(self.labels):
-            raise InvalidData(f"the tag '{min(unknown)}' does not occur in the training data")
+            raise InvalidData(
+                f"the tag '{min(unknown)}' does not occur in the training data; skip such rows, or name all `labels`"
+            )
         before, after = context.tokenizer.added_ids
         max_tokens = context.length - len(before) - len(after)
         for window in sentence_windows(item, context.tokenizer, max_tokens, self.context_words):
             ids = np.array([*before, *window.ids, *after], dtype=np.int32)
             labels = np.full(len(ids), IGNORED, dtype=np.int64)
-            for index, tag in zip(window.first_pieces, window.tags, strict=True):
-                if index is not None:
-                    labels[len(before) + index] = self.labels.index(tag)
+            predicted = [
+                (index, tag) for index, tag in zip(window.first_pieces, window.tags, strict=True) if index is not None
+            ]
+            if not predicted:
+                continue
+            # Where the first word of an entity has no token, the next one begins it.
+            for (index, _), tag in zip(predicted, to_iob2([tag for _, tag in predicted]), strict=True):
+                labels[len(before) + index] = self.labels.index(tag)
             yield Example(ids, np.full(len(ids), IGNORED, dtype=np.int32), token_labels={TAGS: labels})
 
     def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:  # noqa: ARG002
@@ -116,10 +130,14 @@ class TokenClassificationObjective(objective.Objective):
             lengths = torch.bincount(segments_N.long())[1:]
             layout = PaddedLayout(lengths[lengths > 0].tolist(), logits_NK.device)
             tags_ST = layout.pad(tags_N[:, None])[:, :, 0]
-            mask_ST = layout.mask_B11T[:, 0, 0]
-            loss = model.head.crf.negative_log_likelihood(layout.pad(logits_NK), tags_ST, mask_ST).sum()
+            emissions_STK, mask_ST = layout.pad(logits_NK), layout.mask_BT
+            loss = model.head.crf.negative_log_likelihood(emissions_STK, tags_ST, mask_ST).sum()
+        predictions_N = logits_NK.detach().argmax(dim=1)
+        if model.head.crf is not None and not model.module.training:  # validation; in training it costs too much
+            decoded = model.head.crf.decode(emissions_STK, mask_ST)
+            predictions_N = torch.tensor([*chain(*decoded)], device=tags_N.device)
         outside = self.labels.index(OUTSIDE) if OUTSIDE in self.labels else None
-        return LossOutput(loss, counts.count_labels(logits_NK.detach(), tags_N, outside))
+        return LossOutput(loss, counts.count_labels(predictions_N, tags_N, outside))
 
     def loss_denominator(self, batch: Batch) -> float:
         """Number of words."""
