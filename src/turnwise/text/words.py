@@ -31,7 +31,7 @@ def split_words(text: str) -> list[Word]:
 
 
 def split_sentences(text: str) -> list[list[Word]]:
-    """Return the words of every sentence. One ends after a full stop, question or exclamation mark, or at a line end."""
+    """Return the words of every sentence; one ends after a full stop, question or exclamation mark, or with a line."""
     sentences: list[list[Word]] = [[]]
     for word in split_words(text):
         previous = sentences[-1][-1] if sentences[-1] else None

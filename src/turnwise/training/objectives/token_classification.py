@@ -73,7 +73,7 @@ class TokenClassificationObjective(objective.Objective):
             )
         if self.context_words and not any(sentence.before or sentence.after for sentence in sentences):
             raise InvalidData(
-                "'context_words' needs documents of several sentences: CoNLL columns. Each row of a table is a document."
+                "'context_words' needs documents of several sentences, as in CoNLL columns; a row of a table is one."
             )
         # A tag that continues entities is possible wherever one begins, even if no entity in the data has two words.
         tags |= {f"I-{tag[2:]}" for tag in tags if tag.startswith("B-")}
