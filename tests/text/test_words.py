@@ -1,5 +1,7 @@
 """Texts are split into words that keep their offsets."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ def test_words(text, expected):
 def test_words_are_at_their_offsets_and_all_of_the_text_but_space_is_in_one(text):
     words = split_words(text)
     assert all(text[word.start : word.end] == word.text for word in words)
-    assert all(first.end <= second.start for first, second in zip(words, words[1:], strict=False))
+    assert all(first.end <= second.start for first, second in pairwise(words))
     covered = {index for word in words for index in range(word.start, word.end)}
     assert not any(text[index].isalnum() for index in set(range(len(text))) - covered)
 
