@@ -71,8 +71,12 @@ def test_texts_are_tagged_with_their_places(classifiers):
 def test_files_have_a_text_or_a_json_object_per_line(classifiers, tmp_path):
     folder, _ = classifiers("sequence_classification")
     path = tmp_path / "texts"
-    path.write_text('Ada likes Rome.\n\n{"text": "Dan left Oslo."}\n')
-    assert [line.split("\t")[0] for line in run("classify", folder, path)] == ["good", "bad"]
+    for content in (
+        "Ada likes Rome.\n\nDan left Oslo.\n",
+        '\ufeff{"text": "Ada likes Rome."}\n{"text": "Dan left Oslo."}\n',
+    ):
+        path.write_text(content)
+        assert [line.split("\t")[0] for line in run("classify", folder, path)] == ["good", "bad"]
     path.write_text('{"txt": 1}\n')
     result = CliRunner().invoke(app, ["classify", str(folder), str(path)])
     assert "line 1: it is not a JSON object with the key 'text'" in str(result.exception)

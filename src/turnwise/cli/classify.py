@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,24 +97,23 @@ def _parse_lines(lines: Iterable[str], name: str) -> Iterator[str]:
         if not text:
             continue
         if has_objects is None:
-            has_objects = _text_of(text) is not None
+            has_objects = _parse_object(text) is not None
         if has_objects:
-            value = _text_of(text)
-            if value is None:
+            value = (_parse_object(text) or {}).get("text")
+            if not isinstance(value, str):
                 raise InvalidData(f"{name}, line {number}: it is not a JSON object with the key 'text'.")
             text = value
         if text.strip():
             yield text
 
 
-def _text_of(line: str) -> str | None:
-    """The value of `text` of a JSON object; None for other lines."""
+def _parse_object(line: str) -> dict[str, Any] | None:
+    """The JSON object in a line; None for other lines."""
     try:
         value = json.loads(line)
     except ValueError:
         return None
-    text = value.get("text") if isinstance(value, dict) else None
-    return text if isinstance(text, str) else None
+    return value if isinstance(value, dict) else None
 
 
 def _label_line(text: str, result: "TextLabels") -> str:
