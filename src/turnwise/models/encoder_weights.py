@@ -139,9 +139,9 @@ def hf_tensors(config: EncoderConfig, weights: Mapping[str, Tensor], num_token_t
     for number in range(config.num_layers):
         for name, modules in LAYER_MODULES.items():
             for suffix in ("weight", "bias"):
-                parts = weights[f"layers.{number}.{name}.{suffix}"].chunk(len(modules))
-                for module, part in zip(modules, parts, strict=True):
-                    tensors[f"encoder.layer.{number}.{module}.{suffix}"] = part.contiguous()
+                matrices = weights[f"layers.{number}.{name}.{suffix}"].chunk(len(modules))
+                for module, matrix in zip(modules, matrices, strict=True):
+                    tensors[f"encoder.layer.{number}.{module}.{suffix}"] = matrix.contiguous()
     return tensors
 
 

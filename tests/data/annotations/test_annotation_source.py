@@ -85,11 +85,11 @@ def test_tags_without_a_prefix_among_others_are_refused(write):
         read(write("news.conll", "a B-LOC\n\nb LOC\n"))
 
 
-def test_rows_with_a_label_and_spans_are_read_as_wanted(write):
+def test_rows_with_a_label_and_spans_are_read_as_the_given_kind(write):
     row = {"text": "in Rome", "label": "where", "spans": [{"start": 3, "end": 7, "label": "LOC"}]}
     path = write("data.jsonl", json.dumps(row))
-    assert read(path, wanted="labels") == [LabeledText("in Rome", ("where",))]
-    assert read(path, wanted="tags") == [TaggedSentence(("in", "Rome"), ("O", "B-LOC"), 1)]
+    assert read(path, annotation_kind="labels") == [LabeledText("in Rome", ("where",))]
+    assert read(path, annotation_kind="tags") == [TaggedSentence(("in", "Rome"), ("O", "B-LOC"), 1)]
 
 
 @pytest.mark.parametrize(

@@ -22,24 +22,26 @@ TAG_COLUMNS = ("tags", "ner_tags", "pos_tags", "labels", "ner")
 SPAN_COLUMNS = ("spans", "entities", "label")  # doccano writes spans under "label"
 
 
-def parse_row(value: Any, columns: Mapping[str, str], document: int, wanted: AnnotationKind | None = None) -> Annotated:
+def parse_row(
+    value: Any, columns: Mapping[str, str], document: int, annotation_kind: AnnotationKind | None = None
+) -> Annotated:
     """Parse a row.
 
     Args:
         value: the row, an object with keys.
         columns: names of the columns by meaning ("text", "label", "tokens", "tags", "spans"); others are looked for.
         document: number of the document that a tagged sentence of this row is.
-        wanted: read labels or tags, if a row may have both; None: what it has first of tokens, spans and labels.
+        annotation_kind: read labels or tags, if a row may have both; None: what it has first of tokens, spans and labels.
 
     Raises `RowError` if it is not an annotated text.
     """
     row = require_mapping(value)
     tokens = _column(row, columns, "tokens", TOKEN_COLUMNS)
-    if tokens is not None and isinstance(row[tokens], list) and wanted != "labels":
+    if tokens is not None and isinstance(row[tokens], list) and annotation_kind != "labels":
         return _tagged(row, tokens, _required(row, columns, "tags", TAG_COLUMNS), document)
     text = _required(row, columns, "text", TEXT_COLUMNS)
     spans = _column(row, columns, "spans", SPAN_COLUMNS)
-    if spans is not None and wanted != "labels" and _are_spans(row[spans], is_label_column=spans == "label"):
+    if spans is not None and annotation_kind != "labels" and _are_spans(row[spans], is_label_column=spans == "label"):
         return tag_spans(require_text(row[text], f"'{text}'"), row[spans], document)
     label = _required(row, columns, "label", LABEL_COLUMNS)
     return LabeledText(require_text(row[text], f"'{text}'"), _labels(row[label], label))

@@ -34,7 +34,7 @@ class AnnotationSource:
         conll_columns: positions of token and tag, for CoNLL columns. Default: "tokens" and "tags" of `columns`, if they
             are numbers, else those of `ConllReader`.
         encoding: text encoding; default UTF-8, or what a byte order mark says.
-        wanted: read labels or tags, if rows may have both.
+        annotation_kind: read labels or tags, if rows may have both.
         skip_bad_rows: skip bad rows and record them in `bad_rows`; otherwise the first one raises.
         bad_rows: bad rows of the last reading.
         scheme: the scheme that the tags of the last reading had before they were converted to IOB2; None for texts.
@@ -44,7 +44,7 @@ class AnnotationSource:
     columns: Mapping[str, str] = field(default_factory=dict)
     conll_columns: conll.ConllColumns | None = None
     encoding: str | None = None
-    wanted: AnnotationKind | None = None
+    annotation_kind: AnnotationKind | None = None
     skip_bad_rows: bool = False
     bad_rows: list[RejectedRow] = field(default_factory=list, init=False)
     scheme: Scheme | None = field(default=None, init=False)
@@ -134,7 +134,7 @@ class AnnotationSource:
                 yield value
                 continue
             try:
-                yield value[0], rows.parse_row(value[1], self.columns, value[0], self.wanted)
+                yield value[0], rows.parse_row(value[1], self.columns, value[0], self.annotation_kind)
             except RowError as error:
                 yield BadRow(value[0], str(error))
 

@@ -16,7 +16,7 @@ class AnnotatedRows:
 
     Args:
         source: path, split, encoding and columns.
-        wanted: read labels or tags, if rows have both.
+        annotation_kind: read labels or tags, if rows have both.
         skip_bad_rows: skip bad rows; `bad_rows` records them. Otherwise the first one raises `InvalidData`.
         context_words: words of the document that sentences get as context.
 
@@ -26,7 +26,7 @@ class AnnotatedRows:
     def __init__(
         self,
         source: SourceConfig,
-        wanted: AnnotationKind | None = None,
+        annotation_kind: AnnotationKind | None = None,
         *,
         skip_bad_rows: bool = False,
         context_words: int = 0,
@@ -35,7 +35,7 @@ class AnnotatedRows:
         self.files = list_data_files(path) if source.split is None else list_split_files(path, source.split)
         self.bad_rows: list[RejectedRow] = []
         self.unread_columns: Counter[str] = Counter()
-        self._source, self._wanted = source, wanted
+        self._source, self._annotation_kind = source, annotation_kind
         self._skip_bad_rows, self._context_words = skip_bad_rows, context_words
 
     @property
@@ -48,7 +48,7 @@ class AnnotatedRows:
         self.bad_rows = []
         for file in self.files:
             reader = AnnotationSource(
-                file, columns=self._source.columns, encoding=self._source.encoding, wanted=self._wanted,
+                file, columns=self._source.columns, encoding=self._source.encoding, annotation_kind=self._annotation_kind,
                 skip_bad_rows=self._skip_bad_rows,
             )  # fmt: skip
             rows = reader.rows()

@@ -39,8 +39,8 @@ def sentence_windows(
     start, end = pieces.token_range(len(before), len(before) + len(sentence.tokens))
     if end - start > max_tokens and len(sentence.tokens) > 1:
         middle = _split_point(sentence.tags)
-        for part in (slice(None, middle), slice(middle, None)):
-            half = TaggedSentence(sentence.tokens[part], sentence.tags[part], sentence.document)
+        for words in (slice(None, middle), slice(middle, None)):
+            half = TaggedSentence(sentence.tokens[words], sentence.tags[words], sentence.document)
             yield from sentence_windows(half, tokenizer, max_tokens)
         return
     free = max(0, max_tokens - (end - start))
