@@ -72,7 +72,9 @@ def measure_perplexity(
     examples: list[Example] = []
     size = 0
     for conversation in conversations:
-        example, num_bytes = beginning(renderer.render(conversation.messages, tools=conversation.tools), conversation, limit)
+        example, num_bytes = beginning(
+            renderer.render(conversation.messages, tools=conversation.tools), conversation, limit
+        )
         if num_bytes:
             examples.append(example)
             size += num_bytes

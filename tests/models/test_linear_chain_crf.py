@@ -53,6 +53,18 @@ def test_decoding_finds_the_best_sequence(crf, batch):
         assert tuple(decoded[row]) == max(paths, key=lambda path: score(crf, emissions[row], path).item())
 
 
+def test_marginals_are_sums_over_all_tag_sequences(crf, batch):
+    emissions, _, mask = batch
+    marginals = crf.marginals(emissions, mask)
+    torch.testing.assert_close(marginals.sum(-1), mask.float())
+    for row, length in enumerate(mask.sum(1).tolist()):
+        paths = list(product(range(NUM_TAGS), repeat=length))
+        weights = torch.softmax(torch.stack([score(crf, emissions[row], path) for path in paths]), 0)
+        for token in range(length):
+            expected = [sum(w for w, path in zip(weights, paths, strict=True) if path[token] == k) for k in range(3)]
+            torch.testing.assert_close(marginals[row, token], torch.stack([torch.as_tensor(e) for e in expected]))
+
+
 def test_sequences_that_the_scheme_forbids_are_never_decoded(crf):
     emissions = torch.zeros(1, 2, NUM_TAGS)
     emissions[0, 0, 2] = emissions[0, 1, 2] = 50.0

@@ -6,12 +6,12 @@ import torch
 from turnwise.models.encoder import Encoder
 from turnwise.models.encoder_config import EncoderConfig
 from turnwise.models.encoder_weights import RandomEncoderWeights, weight_shapes
-from turnwise.models.trainable_encoder import PaddedLayout, TrainableEncoder
+from turnwise.models.trainable_encoder import AttentionGroups, PaddedLayout, TrainableEncoder
 
 CONFIG = EncoderConfig(
     vocab_size=50, hidden_size=24, num_layers=2, num_heads=3, intermediate_size=40, num_positions=16
 )  # fmt: skip
-LENGTHS = [5, 1, 9]
+LENGTHS = [5, 1, 9, 1, 2, 16, 1]
 
 
 @pytest.fixture
@@ -65,7 +65,15 @@ def test_padding_and_back_changes_nothing():
     layout = PaddedLayout(LENGTHS, torch.device("cpu"))
     x_NX = torch.randn(sum(LENGTHS), 2)
     padded = layout.pad(x_NX)
-    assert padded.shape == (3, 9, 2)
+    assert padded.shape == (len(LENGTHS), 16, 2)
     assert torch.equal(layout.unpad(padded), x_NX)
     assert padded[1, 1:].abs().sum() == 0
-    assert layout.positions_N.tolist() == [*range(5), 0, *range(9)]
+    assert layout.positions_N.tolist() == [position for length in LENGTHS for position in range(length)]
+
+
+def test_short_sequences_are_not_padded_to_a_long_one():
+    groups = AttentionGroups([500, *[2] * 300, 400], torch.device("cpu"))
+    assert groups.positions_N.tolist() == [*range(500), *[0, 1] * 300, *range(400)]
+    padded = [layout.num_sequences * layout.longest for _, layout in groups.groups]
+    assert sum(padded) <= 2 * (500 + 600 + 400)
+    assert torch.cat([indices for indices, _ in groups.groups]).sort().values.tolist() == list(range(1500))

@@ -1,8 +1,10 @@
 """A few items of every kind that objectives train on."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 from turnwise.core.messages import Conversation, Message
+from turnwise.data.annotations.annotated import LabeledText, TaggedSentence
 from turnwise.data.rows import Document
 
 
@@ -25,12 +27,23 @@ PAIRS = [
 ]
 RATED = [replace(talk, rating=number != 1) for number, talk in enumerate(FOUR)]
 TEXTS = [Document("Hello, how can I help you today? The lamp in the kitchen is broken again."), *FOUR[1:]]
-ITEMS = {"dpo": PAIRS, "kto": RATED, "mlm": TEXTS, "span": TEXTS}  # for objectives that need more than dialogues
+LABELLED = [LabeledText(text, (label,)) for text, label in (("Hello", "greeting"), ("The lamp is broken", "complaint"),
+            ("你好", "greeting"), ("Order 1234567", "order"))]  # fmt: skip
+TAGGED = [TaggedSentence(("The", "lamp", "in", "Rome", "is", "broken"), ("O", "O", "O", "B-LOC", "O", "O")),
+          TaggedSentence(("Hello",), ("O",)), TaggedSentence(("New", "York"), ("B-LOC", "I-LOC"))]  # fmt: skip
+# For objectives that need more than dialogues.
+ITEMS = {
+    "dpo": PAIRS, "kto": RATED, "mlm": TEXTS, "span": TEXTS,
+    "sequence_classification": LABELLED, "token_classification": TAGGED,
+}  # fmt: skip
 
 
 def written(items, path):
     """Write the items to a data file."""
     from turnwise.data.jsonl_writer import write_jsonl
 
-    write_jsonl(path, items)
+    if isinstance(items[0], LabeledText | TaggedSentence):
+        path.write_text("".join(json.dumps(asdict(item)) + "\n" for item in items))
+    else:
+        write_jsonl(path, items)
     return path

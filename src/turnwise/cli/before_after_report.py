@@ -31,9 +31,12 @@ def report_before_after(
     """
     from turnwise.core.errors import TurnwiseError
 
-    if preset == "none" or not recipe.model.source:
+    if preset == "none" or not (recipe.model.source or recipe.objective.READS_ANNOTATIONS):
         return
     try:
+        if recipe.objective.READS_ANNOTATIONS:
+            _report_classifier(console, recipe)
+            return
         from turnwise.app.base_comparison import MAX_DIALOGUES, MIN_DIALOGUES, ComparisonSize, fit_comparison
 
         size = ComparisonSize(MAX_DIALOGUES[preset], has_golden=True)
@@ -54,6 +57,25 @@ def report_before_after(
         console.print(
             f"No report because of an internal error ({type(error).__name__}). The model is complete.", markup=False
         )
+
+
+def _report_classifier(console: Any, recipe: "Recipe") -> None:
+    """Print the scores per label on the held-out data, and write them beside the weights."""
+    from pathlib import Path
+
+    from turnwise.app.classification_report import REPORT_FILE, report_split, write_reports
+    from turnwise.app.classifiers import open_classifier
+    from turnwise.training.examples.holdout import held_out_annotations
+
+    folder = Path(recipe.out).expanduser()
+    classifier = open_classifier(str(folder))
+    reports = [report_split(classifier, name, items) for name, items in held_out_annotations(recipe).items()]
+    for report in reports:
+        for title, scores in (("words" if report.entities else "texts", report.labels), ("entities", report.entities)):
+            if scores is not None:
+                console.print(f"\n{report.split} data, {title}:\n{scores.as_table()}", markup=False)
+    write_reports(folder, reports)
+    console.print(f"The report is in {folder / REPORT_FILE}.", markup=False)
 
 
 def _compare(console: Any, recipe: "Recipe", preset: "ComparisonPreset", size: "ComparisonSize") -> None:

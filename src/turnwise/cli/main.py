@@ -5,7 +5,7 @@ import sys
 import typer
 
 from turnwise import __version__
-from turnwise.cli import chat, data, evaluate, export, keys, merge, models, serve, tokenizer, train
+from turnwise.cli import chat, classify, data, evaluate, export, keys, merge, models, serve, tokenizer, train
 from turnwise.core.errors import TurnwiseError
 
 app = typer.Typer(
@@ -38,6 +38,8 @@ app.command("chat")(chat.chat)
 app.command("serve")(serve.serve)
 app.command("train")(train.train)
 app.command("merge")(merge.merge)
+app.command("classify")(classify.classify)
+app.command("tag")(classify.tag)
 app.command("export")(export.export)
 app.command("quantize")(export.quantize)
 app.command("convert")(export.convert)

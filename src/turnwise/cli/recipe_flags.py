@@ -40,22 +40,27 @@ class RecipeFlags:
         from turnwise.core.errors import InvalidParameter
         from turnwise.models.adapter_config import is_adapter
         from turnwise.models.stored_models import converted_gguf
+        from turnwise.training.objectives import OBJECTIVES
         from turnwise.training.recipe import parse_recipe
 
         if self.out is None:
             raise InvalidParameter("out", "Set the folder for the trained model with --out FOLDER.")
         folder = resolve_model_folder(self.base_model)
-        # An adapter is trained further, and the quantized weights of a GGUF file stay as they are.
-        default_method = "lora" if is_adapter(folder) or converted_gguf(folder) is not None else "full"
-        values = {
-            "objective": _parse_plugin_option(self.objective or "sft"),
-            "method": _parse_plugin_option(self.method or default_method),
-            "model": {"from": str(folder)},
-            "data": {"train": [{"path": str(data)} | self.source_options], **self._data_values()},
-            "training": _without_none(self.training),
-            "out": str(self.out),
-        }
         try:
+            # An adapter is trained further, and the quantized weights of a GGUF file stay as they are.
+            objective = _parse_plugin_option(self.objective or "sft")
+            default_method = "lora" if is_adapter(folder) or converted_gguf(folder) is not None else "full"
+            methods = OBJECTIVES.parse_plugin(objective).METHODS
+            if methods is not None and default_method not in methods:
+                default_method = methods[0]
+            values = {
+                "objective": objective,
+                "method": _parse_plugin_option(self.method or default_method),
+                "model": {"from": str(folder)},
+                "data": {"train": [{"path": str(data)} | self.source_options], **self._data_values()},
+                "training": _without_none(self.training),
+                "out": str(self.out),
+            }
             return parse_recipe(values, origin=COMMAND_LINE)
         except InvalidParameter as error:
             raise InvalidParameter(error.param or "recipe", _name_flag(error)) from error

@@ -35,7 +35,8 @@ def train(
         str | None,
         typer.Option(
             help="Training objective: sft (replies), clm (every token), dpo (preference pairs), kto (ratings), "
-            "seq2seq, span or mlm. Options follow the name: dpo:beta=0.2. Default: sft."
+            "seq2seq, span, mlm, token_classification or sequence_classification. Options follow the name: "
+            "dpo:beta=0.2. Default: sft."
         ),
     ] = None,
     method: Annotated[
@@ -240,6 +241,10 @@ def train(
             raise InvalidParameter("hpo_trials", "--hpo-trials cannot be combined with --dry-run or --ray.")
         _search(console, recipe, hpo_trials, overwrite=overwrite, restart=restart)
         return
+    if recipe.objective.READS_ANNOTATIONS and evaluation != "none":
+        from turnwise.evaluation.classification.label_report import check_libraries
+
+        check_libraries()  # before the run, not after it
     run = partial(_run, dry_run=dry_run, ray=ray, num_workers=num_workers, overwrite=overwrite, restart=restart)
     try:
         with ConsoleHook(console, recipe) as hook:

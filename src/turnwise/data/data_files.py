@@ -7,7 +7,8 @@ from turnwise.data.compression import strip_compression_suffix
 from turnwise.data.dataset_info import DATASET_INFO_NAME
 from turnwise.data.split_folders import SplitName, group_split_files
 
-DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+CONLL_SUFFIXES = (".conll", ".conllu", ".iob", ".bio", ".bioes", ".ner")
+DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", *CONLL_SUFFIXES)
 HELD_OUT_SPLITS: tuple[SplitName, ...] = ("test", "valid")  # in order of preference
 NOT_DATA = ("split.json", "readme.txt", "license.txt", "state.json", DATASET_INFO_NAME)
 

@@ -26,6 +26,9 @@ COLUMN_ALIASES: dict[str, tuple[str, ...]] = {
     "chosen": ("chosen",),
     "rejected": ("rejected",),
     "label": ("label", "kto_tag"),
+    "tokens": ("tokens",),
+    "tags": ("tags",),
+    "spans": ("spans",),
     "tools": TOOL_KEYS,
     "reasoning_content": REASONING_KEYS,
 }

@@ -3,6 +3,7 @@
 Names are those of `weight_shapes`, such as "layers.0.qkv.weight". Queries, keys and values are stacked in one matrix.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -113,6 +114,35 @@ class EncoderCheckpoint:
             if self.config.has_token_types:
                 weight = weight + self._files.get(self._embedding("token_type_embeddings"))[0].float()
         return weight
+
+
+def hf_tensors(config: EncoderConfig, weights: Mapping[str, Tensor], num_token_types: int) -> dict[str, Tensor]:
+    """The tensors of a Hugging Face checkpoint (`BertModel`), the inverse of `EncoderCheckpoint.tensor`.
+
+    Args:
+        config: sizes and switches.
+        weights: the weights by our names.
+        num_token_types: rows of the embedding of token types. They are 0, because the position embedding includes
+            type 0.
+    """
+    position = weights["position.weight"]
+    before = position.new_zeros(config.first_position, config.hidden_size)
+    tensors = {
+        "embeddings.word_embeddings.weight": weights["embed.weight"],
+        "embeddings.position_embeddings.weight": torch.cat((before, position)),
+        f"embeddings.{NORM}.weight": weights["embed_norm.weight"],
+        f"embeddings.{NORM}.bias": weights["embed_norm.bias"],
+    }
+    if config.has_token_types:
+        types = position.new_zeros(num_token_types, config.hidden_size)
+        tensors["embeddings.token_type_embeddings.weight"] = types
+    for number in range(config.num_layers):
+        for name, modules in LAYER_MODULES.items():
+            for suffix in ("weight", "bias"):
+                matrices = weights[f"layers.{number}.{name}.{suffix}"].chunk(len(modules))
+                for module, matrix in zip(modules, matrices, strict=True):
+                    tensors[f"encoder.layer.{number}.{module}.{suffix}"] = matrix.contiguous()
+    return tensors
 
 
 class RandomEncoderWeights:

@@ -67,6 +67,13 @@ class LinearChainCrf(nn.Module):
             tags_BT = torch.stack(tags[::-1], dim=1).tolist()
         return [row[:length] for row, length in zip(tags_BT, mask_BT.sum(dim=1).tolist(), strict=True)]
 
+    def marginals(self, emissions_BTK: Tensor, mask_BT: Tensor) -> Tensor:
+        """P(y_t = k | x) of every tag at every token, `(B, T, K)`: the gradient of log Σ exp(s(y)) by the emissions."""
+        with torch.enable_grad():
+            emissions_BTK = emissions_BTK.detach().float().requires_grad_()
+            (marginals_BTK,) = torch.autograd.grad(self._log_partition(emissions_BTK, mask_BT).sum(), emissions_BTK)
+        return marginals_BTK
+
     def _score(self, emissions_BTK: Tensor, tags_BT: Tensor, mask_BT: Tensor) -> Tensor:
         tags_BT = tags_BT.masked_fill(~mask_BT, 0)
         emission_BT = emissions_BTK.float().gather(2, tags_BT[:, :, None])[:, :, 0] * mask_BT

@@ -2,11 +2,12 @@
 
 All tokens of a batch form one row: only attention, which depends on sequence boundaries, sees padding.
 
-Shapes: N tokens of all sequences, B sequences, T tokens of the longest, X values per token, C hidden size, H heads, D
-head size.
+Shapes: N tokens of all sequences, M of a group, B sequences, T tokens of the longest, X values per token, C hidden
+size, H heads, D head size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 
 from turnwise.models.encoder_config import EncoderConfig
 from turnwise.models.encoder_weights import EncoderWeights, weight_shapes
+
+MAX_PADDING = 2  # padded positions per token in a group of sequences
 
 
 class TrainableEncoder(nn.Module):
@@ -50,11 +53,11 @@ class TrainableEncoder(nn.Module):
             ids_N: token ids of all sequences, one sequence after the other.
             lengths: number of tokens of each sequence, at least 1 and at most `config.num_positions`.
         """
-        layout = PaddedLayout(lengths, ids_N.device)
-        x_NC: Tensor = self.embed(ids_N) + self.position(layout.positions_N)
+        groups = AttentionGroups(lengths, ids_N.device)
+        x_NC: Tensor = self.embed(ids_N) + self.position(groups.positions_N)
         x_NC = self.dropout(self.embed_norm(x_NC))
         for layer in self.layers:
-            x_NC = layer(x_NC, layout)
+            x_NC = layer(x_NC, groups)
         return x_NC
 
 
@@ -62,28 +65,57 @@ class PaddedLayout:
     """Where the tokens of a batch are in a padded batch.
 
     Attributes:
+        mask_BT: True for tokens, False for padding.
         positions_N: position of each token in its sequence.
-        mask_B11T: True for tokens, False for padding.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
-        self._shape = len(lengths), max(lengths)
-        lengths_B = torch.tensor(lengths, device=device)
-        positions_T = torch.arange(max(lengths), device=device)
-        mask_BT = positions_T < lengths_B[:, None]
-        self._indices_N = mask_BT.flatten().nonzero()[:, 0]  # of the tokens in the flattened padded batch
-        self.positions_N = self._indices_N % max(lengths)
-        self.mask_B11T = mask_BT[:, None, None]
+        self.num_sequences, self.longest = len(lengths), max(lengths)
+        positions_T = torch.arange(self.longest, device=device)
+        self.mask_BT = positions_T < torch.tensor(lengths, device=device)[:, None]
+        self._indices_N = self.mask_BT.flatten().nonzero()[:, 0]  # of the tokens in the flattened padded batch
+        self.positions_N = self._indices_N % self.longest
 
     def pad(self, x_NX: Tensor) -> Tensor:
         """Values of tokens, `(N, X)`, as a padded batch, `(B, T, X)`."""
-        B, T = self._shape
-        padded = x_NX.new_zeros(B * T, x_NX.shape[1])
-        return padded.index_copy(0, self._indices_N, x_NX).view(B, T, -1)
+        padded = x_NX.new_zeros(self.num_sequences * self.longest, x_NX.shape[1])
+        return padded.index_copy(0, self._indices_N, x_NX).view(self.num_sequences, self.longest, -1)
 
     def unpad(self, x_BTX: Tensor) -> Tensor:
         """The inverse of `pad`."""
         return x_BTX.flatten(0, 1)[self._indices_N]
+
+
+class AttentionGroups:
+    """The sequences of a batch in groups of similar length, each with a padded layout of its own.
+
+    One layout for all would pad hundreds of short sequences to the length of one long one.
+
+    Attributes:
+        positions_N: position of each token in its sequence.
+        groups: the indices of a group's tokens in the batch, and their layout.
+    """
+
+    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+        starts = [0, *accumulate(lengths)]
+        self.positions_N = torch.cat([torch.arange(length) for length in lengths]).to(device)
+        self.groups: list[tuple[Tensor, PaddedLayout]] = []
+        for group in _similar_lengths(lengths):
+            indices_M = torch.cat([torch.arange(starts[number], starts[number + 1]) for number in group])
+            self.groups.append((indices_M.to(device), PaddedLayout([lengths[number] for number in group], device)))
+
+
+def _similar_lengths(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Split sequences into groups, the longest first, in which at most half of the padded positions are padding."""
+    group: list[int] = []
+    num_tokens = 0
+    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
+        if group and (len(group) + 1) * lengths[group[0]] > MAX_PADDING * (num_tokens + lengths[number]):
+            yield group
+            group, num_tokens = [], 0
+        group.append(number)
+        num_tokens += lengths[number]
+    yield group
 
 
 class EncoderLayer(nn.Module):
@@ -101,18 +133,23 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.gelu = nn.GELU(approximate="none" if config.activation == "gelu" else "tanh")
 
-    def forward(self, x_NC: Tensor, layout: PaddedLayout) -> Tensor:
+    def forward(self, x_NC: Tensor, groups: AttentionGroups) -> Tensor:
         """Output of the layer, `(N, C)`."""
-        attended_NC = self.dropout(self.out(self._attention(x_NC, layout)))
+        attended_NC = self.dropout(self.out(self._attention(x_NC, groups)))
         x_NC = self.attention_norm(x_NC + attended_NC)
         mlp_NC = self.dropout(self.down(self.gelu(self.up(x_NC))))
         out_NC: Tensor = self.mlp_norm(x_NC + mlp_NC)
         return out_NC
 
-    def _attention(self, x_NC: Tensor, layout: PaddedLayout) -> Tensor:
-        qkv_BTX = layout.pad(self.qkv(x_NC))
-        B, T, _ = qkv_BTX.shape
-        q_BHTD, k_BHTD, v_BHTD = qkv_BTX.view(B, T, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        dropout = self.attention_dropout if self.training else 0.0
-        out_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, attn_mask=layout.mask_B11T, dropout_p=dropout)
-        return layout.unpad(out_BHTD.transpose(1, 2).reshape(B, T, -1))
+    def _attention(self, x_NC: Tensor, groups: AttentionGroups) -> Tensor:
+        qkv_NX = self.qkv(x_NC)
+        out_NC = torch.empty_like(qkv_NX[:, : x_NC.shape[1]])
+        for indices_M, layout in groups.groups:
+            qkv_BTX = layout.pad(qkv_NX[indices_M])
+            B, T, _ = qkv_BTX.shape
+            q_BHTD, k_BHTD, v_BHTD = qkv_BTX.view(B, T, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+            dropout = self.attention_dropout if self.training else 0.0
+            mask_B11T = layout.mask_BT[:, None, None]
+            out_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, attn_mask=mask_B11T, dropout_p=dropout)
+            out_NC = out_NC.index_copy(0, indices_M, layout.unpad(out_BHTD.transpose(1, 2).reshape(B, T, -1)))
+        return out_NC

@@ -32,7 +32,7 @@ class TrainerState:
         step: optimizer steps made; with `skipped_rows` also the position in the data.
         seconds: time spent in optimizer steps.
         useful_tokens: tokens trained on, without padding.
-        best_loss, best_step: lowest validation loss and its step.
+        best_score, best_step: lowest validation score and its step; see `Objective.validation_score`.
         bad_validations: consecutive validations without a new best, for early stopping.
         valid_before, test_before, retention_before: losses before the first step.
         first_loss: training loss of the first step.
@@ -48,7 +48,7 @@ class TrainerState:
     step: int = 0
     seconds: float = 0.0
     useful_tokens: int = 0
-    best_loss: float | None = None
+    best_score: float | None = None
     best_step: int = 0
     bad_validations: int = 0
     valid_before: float | None = None

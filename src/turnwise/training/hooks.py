@@ -41,14 +41,16 @@ class ValidationReport:
     Attributes:
         step: steps made so far.
         loss: mean loss per unit of the objective.
-        is_best: True if no earlier validation loss was lower.
-        extra_metrics: the objective's extra metrics per unit.
+        is_best: True if no earlier validation score was lower.
+        extra_metrics: the objective's validation metrics.
+        score: what early stopping compares (`Objective.validation_score`); None: the loss.
     """
 
     step: int
     loss: float
     is_best: bool
     extra_metrics: Mapping[str, float] = field(default_factory=dict)
+    score: float | None = None
 
     @property
     def perplexity(self) -> float:

@@ -1,6 +1,6 @@
 """Base class of objectives: how a dialogue or text becomes token examples, and the loss of a batch of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from turnwise.core.messages import Conversation
 from turnwise.core.strict_model import StrictModel
+from turnwise.data.annotations.annotated import Annotated, AnnotationKind
 from turnwise.data.rows import Document
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.text.rendering.renderer import Renderer
@@ -18,6 +19,10 @@ from turnwise.training.examples.batches import Batch
 from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.example import Example
 from turnwise.training.log_probs import cross_entropy_sum
+from turnwise.training.model_bundle import ModelBundle
+
+Item = Conversation | Document | Annotated
+"""What the data of a run consist of."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ class ExampleContext:
     decoder_start_ids: tuple[int, ...] = ()
     truncation: TruncationReport = field(default_factory=TruncationReport, compare=False)
 
-    def for_item(self, item: Conversation | Document) -> "ExampleContext":
+    def for_item(self, item: Item) -> "ExampleContext":
         """Return a context whose renderer includes the conversation's tool definitions."""
-        if isinstance(item, Document) or not item.tools:
+        if not isinstance(item, Conversation) or not item.tools:
             return self
         return replace(self, renderer=self.renderer.with_tools(item.tools))
 
@@ -75,7 +80,10 @@ class Objective(StrictModel):
         MODEL_KINDS: model kinds that the objective trains.
         EMPTY_MESSAGE: reason shown when no example could be built.
         UNIT: unit of the reported loss, such as "token" or "pair".
-        EXTRA_METRICS: names of further logged values.
+        EXTRA_METRICS: names of further values, summed over batches like the loss.
+        READS_ANNOTATIONS: "labels" or "tags" if the data are texts with them (`data/annotations`); None: dialogues.
+        ADDS_HEAD: True if the objective adds new weights; the model before the first step is then no result.
+        METHODS: names of the methods that train what the objective adds to the model; None: all.
         NEEDS_REFERENCE: True if the loss uses log-probabilities of the model before training.
     """
 
@@ -84,9 +92,41 @@ class Objective(StrictModel):
     UNIT: ClassVar[str] = "token"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()
     NEEDS_REFERENCE: ClassVar[bool] = False
+    READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = None
+    ADDS_HEAD: ClassVar[bool] = False
+    METHODS: ClassVar[tuple[str, ...] | None] = None
 
-    def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
-        """Yield the examples of a conversation or document, none longer than `context.length` tokens.
+    @property
+    def num_context_words(self) -> int:
+        """Words before and after a sentence that the objective uses."""
+        return 0
+
+    def fit_labels(self, items: Iterable[Item]) -> "Objective":  # noqa: ARG002
+        """Return the objective with what it has to know about the training data, such as the set of labels.
+
+        Raises:
+            InvalidData: the data do not suit the objective.
+        """
+        return self
+
+    def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:  # noqa: ARG002
+        """Return the model with the new weights that the objective needs, such as a classification head."""
+        return base
+
+    def validation_metrics(self, extra_metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """The metrics to report of a validation, from its extra metrics per unit."""
+        return extra_metrics
+
+    def validation_score(self, loss: float, metrics: Mapping[str, float]) -> float:  # noqa: ARG002
+        """What early stopping compares; lower is better. `metrics` are those of `validation_metrics`."""
+        return loss
+
+    def examples(self, item: Any, context: ExampleContext) -> Iterator[Example]:
+        """Yield the examples of an item, none longer than `context.length` tokens.
+
+        Args:
+            item: a conversation or document; an annotated text if `READS_ANNOTATIONS`.
+            context: what is needed to build examples.
 
         Raises:
             InvalidData: the objective cannot train on this kind of item.

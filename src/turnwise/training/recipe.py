@@ -36,6 +36,14 @@ class Recipe(StrictModel):
     def _check_combinations(self) -> "Recipe":
         if self.training.fsdp and getattr(self.method, "quantize", None):
             raise ValueError("'fsdp' cannot shard quantized weights: remove it, or the method's 'quantize'")
+        if self.training.fsdp and self.objective.READS_ANNOTATIONS:
+            raise ValueError("'fsdp' cannot shard a classifier: remove it")
+        methods, method = self.objective.METHODS, METHODS.plugin_name(self.method)
+        if methods is not None and method not in methods:
+            names = " or ".join(f"'{name}'" for name in methods)
+            raise ValueError(
+                f"'{OBJECTIVES.plugin_name(self.objective)}' cannot be trained with the method '{method}': use {names}"
+            )
         if self.data.replay_ratio and OBJECTIVES.plugin_name(self.objective) != "sft":
             raise ValueError("'data.replay_ratio' adds dialogues, which only the objective 'sft' trains on: remove it")
         if self.data.replay_ratio and self.model.source is None:

@@ -52,7 +52,10 @@ OPTIONS = {
     "prompt": {"choose": "selection", "tries": "num_candidates"},
 }
 # Keys of `state.json`. `plan.json` has the keys of the training section.
-STATE = {"general_before": "retention_before", "micro_rows": "micro_batch_size", "rate_scale": "lr_scale"}
+STATE = {
+    "general_before": "retention_before", "micro_rows": "micro_batch_size", "rate_scale": "lr_scale",
+    "best_loss": "best_score",
+}  # fmt: skip
 
 OnRenamed = Callable[[str, str, str], None]
 """Called with the path of a section, and the old and the current key or name."""

@@ -95,7 +95,9 @@ class Trainer:
         """Evaluate the weights before the first step and save them as snapshots."""
         torch.manual_seed(self.settings.seed)  # for dropout and NEFTune; checkpoints store the generator's state
         valid, test, retention = self._evaluate_splits()
-        self.state.valid_before = self.state.best_loss = None if valid is None else valid.loss
+        self.state.valid_before = None if valid is None else valid.loss
+        is_result = valid is not None and not self.data.valid.objective.ADDS_HEAD
+        self.state.best_score = valid.score if valid is not None and is_result else None
         self.state.test_before = None if test is None else test.loss
         self.state.retention_before = None if retention is None else retention.loss
         self.checkpoints.save_snapshot(START)
@@ -175,7 +177,7 @@ class Trainer:
             if report is None:
                 return
             if report.is_best:
-                self.state.best_loss, self.state.best_step = report.loss, self.state.step
+                self.state.best_score, self.state.best_step = report.score, self.state.step
                 self.state.bad_validations = 0
                 self.checkpoints.save_snapshot(BEST)
             else:
@@ -201,8 +203,10 @@ class Trainer:
             return None
         if not math.isfinite(held_out.loss):
             raise divergence_error(plan.work, state, self.settings.learning_rate, "the loss on held-out data")
-        is_best = state.best_loss is None or held_out.loss < state.best_loss or state.step == 0
-        return ValidationReport(state.step, held_out.loss, is_best, held_out.extra_metrics)
+        metrics = dataset.objective.validation_metrics(held_out.extra_metrics)
+        score = dataset.objective.validation_score(held_out.loss, metrics)
+        is_best = state.best_score is None or score < state.best_score or state.step == 0
+        return ValidationReport(state.step, held_out.loss, is_best, metrics, score)
 
     def _evaluate_splits(self) -> tuple[ValidationReport | None, ...]:
         """Evaluate the validation, test and retention splits, in this order."""
@@ -226,7 +230,7 @@ class Trainer:
         state = self.state
         return TrainingResult(
             steps=state.step,
-            best_step=state.best_step if state.best_loss is not None else state.step,
+            best_step=state.best_step if state.best_score is not None else state.step,
             stopped_early=self.stopped_early,
             seconds=state.seconds,
             useful_tokens=state.useful_tokens,

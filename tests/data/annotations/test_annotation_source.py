@@ -4,15 +4,15 @@ import gzip
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData
+from turnwise.core.tag_schemes import entities
 from turnwise.data.annotations.annotated import LabeledText, TaggedSentence, label_names
 from turnwise.data.annotations.conll import ConllColumns
 from turnwise.data.annotations.rows import tag_spans
 from turnwise.data.annotations.source import AnnotationSource
-from turnwise.data.annotations.tag_schemes import entities
 
 CONLL = """\
 -DOCSTART- -X- -X- O
@@ -57,10 +57,39 @@ def test_conll_columns_become_sentences_of_documents_in_iob2(write):
 
 
 def test_other_columns_comments_tabs_and_compression(write):
-    text = "# sent_id = 1\n# text = a b\n1\tcaf\u00e9\u00a0noir\tNOUN\n2\t#\tSYM\n\n"
-    path = write("words.conllu.gz", gzip.compress(text.encode()))
-    sentences = read(path, conll_columns=ConllColumns(token=1))
-    assert sentences == [TaggedSentence(("caf\u00e9\u00a0noir", "#"), ("NOUN", "SYM"), 0)]
+    text = "\tcaf\u00e9\u00a0noir\tNOUN\r\n\t#\tSYM\r\n\n"
+    path = write("words.conll.gz", gzip.compress(text.encode()))
+    expected = [TaggedSentence(("caf\u00e9\u00a0noir", "#"), ("NOUN", "SYM"), 0)]
+    assert read(path, conll_columns=ConllColumns(token=1)) == expected
+    assert read(path, columns={"tokens": "1", "tags": "2"}) == expected
+
+
+def test_conll_u_has_forms_parts_of_speech_documents_and_ids_that_are_no_words(write):
+    lines = ["# newdoc id = a", "# sent_id = 1", "1-2\tdu\t_\t_\t_", "1\tde\tde\tADP\t_", "2\tle\tle\tDET\t_",
+             "2.1\tx\tx\tVERB\t_", "", "# newdoc", "1\t#\t#\tSYM\t_", ""]  # fmt: skip
+    assert read(write("words.conllu", "\n".join(lines))) == [
+        TaggedSentence(("de", "le"), ("ADP", "DET"), 1),
+        TaggedSentence(("#",), ("SYM",), 2),
+    ]
+
+
+def test_a_document_start_ends_a_sentence(write):
+    assert read(write("news.conll", "a O\n-DOCSTART- O\nb O\n")) == [
+        TaggedSentence(("a",), ("O",), 0),
+        TaggedSentence(("b",), ("O",), 1),
+    ]
+
+
+def test_tags_without_a_prefix_among_others_are_refused(write):
+    with pytest.raises(InvalidData, match=r"line 3: the tag 'LOC' has no prefix such as B- or I-"):
+        read(write("news.conll", "a B-LOC\n\nb LOC\n"))
+
+
+def test_rows_with_a_label_and_spans_are_read_as_the_given_kind(write):
+    row = {"text": "in Rome", "label": "where", "spans": [{"start": 3, "end": 7, "label": "LOC"}]}
+    path = write("data.jsonl", json.dumps(row))
+    assert read(path, annotation_kind="labels") == [LabeledText("in Rome", ("where",))]
+    assert read(path, annotation_kind="tags") == [TaggedSentence(("in", "Rome"), ("O", "B-LOC"), 1)]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +137,7 @@ def test_column_names_can_be_given(write):
         ({"text": "hi", "label": 3}, LabeledText("hi", ("3",))),
         ({"text": "hi", "labels": ["b", "a", "b"]}, LabeledText("hi", ("b", "a"))),
         ({"text": "hi", "label": []}, LabeledText("hi", ())),
+        ({"text": "hi", "label": "[other]"}, LabeledText("hi", ("[other]",))),
         ({"tokens": ["a", "b"], "ner_tags": ["O", "B-X"]}, TaggedSentence(("a", "b"), ("O", "B-X"), 1)),
         (
             {"text": "In Rome.", "spans": [{"start": 3, "end": 7, "label": "LOC"}]},
@@ -145,10 +175,11 @@ def test_invalid_rows_are_refused_with_their_line(write, row, message):
 
 def test_labels_and_tags_do_not_mix(write):
     rows = [{"text": "a", "label": "x"}, {"tokens": ["a"], "tags": ["O"]}]
-    with pytest.raises(InvalidData, match="row 2: it has tags and the rows before it labels"):
+    with pytest.raises(InvalidData, match="line 2: it has tags and the rows before it labels"):
         read(write("data.jsonl", "\n".join(map(json.dumps, rows))))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab .中文'-", min_size=1, max_size=6), min_size=1, max_size=5), st.data())
 def test_the_entities_of_a_text_with_spans_are_the_words_of_its_spans(parts, data):
     chosen = [index for index, part in enumerate(parts) if part.strip(" -'.") and data.draw(st.booleans())]

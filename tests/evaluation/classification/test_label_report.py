@@ -1,7 +1,7 @@
 """Classification reports agree with a count by hand, and with each other."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.evaluation.classification.comparison import entity_sums, f1
@@ -36,6 +36,7 @@ def test_a_label_that_is_never_predicted_has_score_0():
     assert a.recall == 1
 
 
+@settings(deadline=None)
 @given(sentences)
 def test_the_micro_average_of_tokens_is_the_share_of_right_tokens(pairs):
     targets, predictions = columns(pairs)
@@ -45,6 +46,7 @@ def test_the_micro_average_of_tokens_is_the_share_of_right_tokens(pairs):
     assert report.micro.support == len(flat)
 
 
+@settings(deadline=None)
 @given(sentences)
 def test_entity_scores_agree_with_a_count_of_entities(pairs):
     targets, predictions = columns(pairs)

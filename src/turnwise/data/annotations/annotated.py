@@ -1,7 +1,10 @@
 """Annotated texts as the readers yield them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from turnwise.core.tag_schemes import OUTSIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +29,21 @@ class TaggedSentence:
         tags: one per token: "B-LABEL" for the first token of an entity, "I-LABEL" for its further tokens, "O" outside
             (scheme IOB2); or plain labels, such as parts of speech.
         document: number of the document that the sentence is from; neighbours in the same document are its context.
+        before, after: words of the document before and after the sentence; see `with_context`.
     """
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
     document: int = 0
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.tokens) == len(self.tags), "one tag per token"
 
 
 Annotated = LabeledText | TaggedSentence
+AnnotationKind = Literal["labels", "tags"]
 
 
 def label_names(items: Sequence[Annotated]) -> list[str]:
@@ -45,4 +52,25 @@ def label_names(items: Sequence[Annotated]) -> list[str]:
     return sorted(names, key=lambda name: (name != OUTSIDE, name))
 
 
-OUTSIDE = "O"  # the tag of a token outside of entities
+def with_context(sentences: Sequence[TaggedSentence], num_words: int) -> list[TaggedSentence]:
+    """Return the sentences with up to `num_words` words of their document before and after them."""
+    return [
+        replace(
+            sentence,
+            before=_neighbours(sentences, number, num_words, -1)[::-1],
+            after=_neighbours(sentences, number, num_words, 1),
+        )
+        for number, sentence in enumerate(sentences)
+    ]
+
+
+def _neighbours(sentences: Sequence[TaggedSentence], number: int, num_words: int, step: int) -> tuple[str, ...]:
+    """Up to `num_words` words of the document in one direction, the nearest first."""
+    words: list[str] = []
+    neighbour = number + step
+    while len(words) < num_words and 0 <= neighbour < len(sentences):
+        if sentences[neighbour].document != sentences[number].document:
+            break
+        words += sentences[neighbour].tokens[::step]
+        neighbour += step
+    return tuple(words[:num_words])

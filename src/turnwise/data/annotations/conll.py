@@ -1,7 +1,8 @@
 """CoNLL columns: a token per line with its tags in columns, and an empty line after every sentence.
 
 Columns are separated by tabs if the first line has one, else by spaces. A line that begins with `-DOCSTART-` begins a
-document. Lines such as "# sent_id = 7" before a sentence are comments (CoNLL-U).
+document. In CoNLL-U files, lines that begin with "#" before a sentence are comments, "# newdoc" begins a document, and
+words with ids such as "1-2" (contractions) and "8.1" (empty nodes) are left out.
 """
 
 import re
@@ -16,7 +17,7 @@ from turnwise.data.rows import BadRow, UnreadableFile
 EXPECTED = "a token and its tags per line, such as 'Paris NNP B-LOC', and an empty line after every sentence"
 DOCUMENT_START = "-DOCSTART-"
 _SPACES = re.compile(r"[ \t]+")  # not `str.split`: a no-break space can be part of a token
-_COMMENT = re.compile(r"# ?\w[\w.]* = ")
+_WORD_ID = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +28,21 @@ class ConllColumns:
     tag: int = -1
 
 
+UNIVERSAL = ConllColumns(token=1, tag=3)  # word form and part of speech of CoNLL-U
+
+
 class ConllReader:
     """Reads the sentences of a file in CoNLL columns.
 
     Args:
-        columns: columns of tokens and tags.
-        first_document: number of the first document.
+        columns: columns of tokens and tags. Default: the first and the last one; those of `UNIVERSAL` for CoNLL-U.
+        is_universal: the file is CoNLL-U.
     """
 
-    def __init__(self, columns: ConllColumns | None = None, first_document: int = 0) -> None:
-        self._columns = columns or ConllColumns()
-        self._document = first_document
+    def __init__(self, columns: ConllColumns | None = None, *, is_universal: bool = False) -> None:
+        self._columns = columns or (UNIVERSAL if is_universal else ConllColumns())
+        self._is_universal = is_universal
+        self._document = 0
         self._num_columns = 0  # of every line; 0 before the first
         self._first_line = 0
         self._separator: re.Pattern[str] = _SPACES
@@ -58,8 +63,12 @@ class ConllReader:
                 yield from self._sentence(start, rows, bad_row)
                 rows, bad_row = [], None
             elif line.startswith(DOCUMENT_START):
+                yield from self._sentence(start, rows, bad_row)
+                rows, bad_row = [], None
                 self._document += 1
-            elif rows or bad_row or not _COMMENT.match(line):
+            elif self._is_universal and not rows and line.startswith("#"):
+                self._document += line[1:].strip().startswith("newdoc")
+            elif not (self._is_universal and not _WORD_ID.fullmatch(line.partition("\t")[0])):
                 start = start if rows or bad_row else number
                 cells = self._cells(number, line)
                 if isinstance(cells, BadRow):

@@ -1,14 +1,16 @@
 """Rows of CSV, JSON and Parquet files as annotated texts: texts with labels, tokens with tags, texts with spans."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
-from turnwise.data.annotations.annotated import OUTSIDE, Annotated, LabeledText, TaggedSentence
+from turnwise.core.tag_schemes import OUTSIDE
+from turnwise.data.annotations.annotated import Annotated, AnnotationKind, LabeledText, TaggedSentence
 from turnwise.data.columns import LABEL_COLUMNS, find_column
 from turnwise.data.rows import RowError, json_type_name, require_mapping, require_text
+from turnwise.text.words import split_words
 
 EXPECTED = (
     "a text and its label (columns 'text' and 'label'), a text with a list of 'labels', 'tokens' with 'tags', or a "
@@ -18,26 +20,28 @@ TEXT_COLUMNS = ("text", "sentence", "utterance", "query", "content", "message", 
 TOKEN_COLUMNS = ("tokens", "words")
 TAG_COLUMNS = ("tags", "ner_tags", "pos_tags", "labels", "ner")
 SPAN_COLUMNS = ("spans", "entities", "label")  # doccano writes spans under "label"
-_WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W_]+(?:[-'’][^\W_]+)*|[^\w\s]|_")
 
 
-def parse_row(value: Any, columns: Mapping[str, str], document: int) -> Annotated:
+def parse_row(
+    value: Any, columns: Mapping[str, str], document: int, annotation_kind: AnnotationKind | None = None
+) -> Annotated:
     """Parse a row.
 
     Args:
         value: the row, an object with keys.
         columns: names of the columns by meaning ("text", "label", "tokens", "tags", "spans"); others are looked for.
         document: number of the document that a tagged sentence of this row is.
+        annotation_kind: read labels or tags, if a row may have both; None: what it has first of tokens, spans and labels.
 
     Raises `RowError` if it is not an annotated text.
     """
     row = require_mapping(value)
     tokens = _column(row, columns, "tokens", TOKEN_COLUMNS)
-    if tokens is not None and isinstance(row[tokens], list):
+    if tokens is not None and isinstance(row[tokens], list) and annotation_kind != "labels":
         return _tagged(row, tokens, _required(row, columns, "tags", TAG_COLUMNS), document)
     text = _required(row, columns, "text", TEXT_COLUMNS)
     spans = _column(row, columns, "spans", SPAN_COLUMNS)
-    if spans is not None and _are_spans(row[spans], is_label_column=spans == "label"):
+    if spans is not None and annotation_kind != "labels" and _are_spans(row[spans], is_label_column=spans == "label"):
         return tag_spans(require_text(row[text], f"'{text}'"), row[spans], document)
     label = _required(row, columns, "label", LABEL_COLUMNS)
     return LabeledText(require_text(row[text], f"'{text}'"), _labels(row[label], label))
@@ -57,8 +61,8 @@ def tag_spans(text: str, spans: Sequence[Any], document: int = 0) -> TaggedSente
     tags: list[str] = []
     position = 0
     for start, end, label in [*bounds, (len(text), len(text), OUTSIDE)]:
-        outside = _WORD.findall(text[position:start])
-        inside = _WORD.findall(text[start:end])
+        outside = [word.text for word in split_words(text[position:start])]
+        inside = [word.text for word in split_words(text[start:end])]
         if start < end and not inside:
             raise RowError(f"the span of {label!r} at {start} holds no word")
         tokens += outside + inside
@@ -100,10 +104,8 @@ def _tagged(row: Mapping[str, Any], tokens: str, tags: str, document: int) -> Ta
 
 def _labels(value: Any, column: str) -> tuple[str, ...]:
     if isinstance(value, str) and value.startswith("["):  # a cell of a table
-        try:
+        with suppress(ValueError):  # else it is a label that begins with a bracket
             value = json.loads(value)
-        except ValueError as error:
-            raise RowError(f"'{column}' is not a valid list ({error})") from error
     if isinstance(value, list):
         return tuple(dict.fromkeys(_name(label, f"a label of '{column}'") for label in value))
     return (_name(value, f"'{column}'"),)

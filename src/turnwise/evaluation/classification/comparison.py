@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from turnwise.data.annotations.tag_schemes import entities
+from turnwise.core.tag_schemes import entities
 from turnwise.evaluation import statistics
 from turnwise.evaluation.metric import FloatArray, ratio
 from turnwise.evaluation.statistics import ConfidenceInterval, McNemarTest

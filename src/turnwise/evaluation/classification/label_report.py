@@ -9,9 +9,11 @@ lower than token scores, since most tokens are "O".
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
-from turnwise.data.annotations.tag_schemes import split_tag
+from turnwise.core.errors import UserError
+from turnwise.core.tag_schemes import split_tag
 
 AVERAGES = ("micro avg", "macro avg", "weighted avg")
 
@@ -74,6 +76,12 @@ class LabelReport:
         return "\n".join(lines)
 
 
+def check_libraries() -> None:
+    """Raise `UserError` if the libraries of the extra `classification` are missing."""
+    if find_spec("sklearn") is None or find_spec("seqeval") is None:
+        raise UserError("Reports on classifiers need scikit-learn and seqeval: pip install 'turnwise[classification]'.")
+
+
 def report_labels(
     targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None = None
 ) -> LabelReport:
@@ -84,9 +92,13 @@ def report_labels(
         predictions: predicted label of every case.
         labels: the labels to report on, in order. Default: all that occur, by name.
     """
+    check_libraries()
     from sklearn.metrics import precision_recall_fscore_support
 
     names = sorted({*targets, *predictions}) if labels is None else list(labels)
+    if not targets:
+        nothing = [LabelScores(name, 0.0, 0.0, 0.0, 0) for name in (*names, *AVERAGES)]
+        return LabelReport(tuple(nothing[: len(names)]), *nothing[len(names) :])
 
     def scores(average: str | None) -> Any:
         return precision_recall_fscore_support(targets, predictions, labels=names, average=average, zero_division=0)
@@ -111,6 +123,7 @@ def report_tokens(targets: Sequence[Sequence[str]], predictions: Sequence[Sequen
 
 def report_entities(targets: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> LabelReport:
     """Report on the entities of sentences with tags in the scheme IOB2."""
+    check_libraries()
     from seqeval.metrics import classification_report
 
     _check_lengths(targets, predictions)

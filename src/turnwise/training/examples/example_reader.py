@@ -8,12 +8,11 @@ from random import Random
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import near_duplicate_key
-from turnwise.data.rows import Record
 from turnwise.data.typing_noise import add_typos
 from turnwise.training.examples.example import Example
-from turnwise.training.examples.recipe_sources import open_source
+from turnwise.training.examples.recipe_sources import open_items
 from turnwise.training.hooks import TrainerHook
-from turnwise.training.objective import ExampleContext, Objective
+from turnwise.training.objective import ExampleContext, Item, Objective
 from turnwise.training.recipe_sections import SourceConfig
 
 TYPO_RATIO = 0.1  # misspelt words in a turn with typos
@@ -38,15 +37,15 @@ class ExampleReader:
     num_bad_rows: int = 0
 
     def read(
-        self, sources: Iterable[SourceConfig], transform: Callable[[Record], Record] = lambda item: item
-    ) -> Iterator[tuple[Record, list[Example]]]:
+        self, sources: Iterable[SourceConfig], transform: Callable[[Item], Item] = lambda item: item
+    ) -> Iterator[tuple[Item, list[Example]]]:
         """Yield every item with the examples of its transformed version.
 
         Raises:
             InvalidData: a bad row, unless bad rows are skipped.
         """
         for config in sources:
-            source = open_source(config, skip_bad_rows=self.skip_bad_rows)
+            source = open_items(config, self.objective, skip_bad_rows=self.skip_bad_rows)
             for location, item in islice(source.rows(), config.max_items):
                 for hook in self.hooks:
                     hook.on_row()
@@ -64,7 +63,7 @@ class ExampleReader:
                 unread[name] = unread.get(name, 0) + count
 
 
-def misspell_user_turns(item: Record, probability: float, seed: int) -> Record:
+def misspell_user_turns(item: Item, probability: float, seed: int) -> Item:
     """Add typos to the user turns of a dialogue with the given probability; deterministic for the same content."""
     if not isinstance(item, Conversation) or Random(f"{seed} {near_duplicate_key(item)}").random() >= probability:
         return item

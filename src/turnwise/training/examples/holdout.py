@@ -7,10 +7,12 @@ from itertools import islice
 from turnwise.core.errors import InvalidData
 from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation
+from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence
 from turnwise.data.fingerprint import near_duplicate_key
-from turnwise.data.rows import Record
-from turnwise.training.examples.recipe_sources import open_source
+from turnwise.data.rows import Document, Record
+from turnwise.training.examples.recipe_sources import open_items, open_source
 from turnwise.training.hooks import TrainerHook
+from turnwise.training.objective import Item
 from turnwise.training.recipe import Recipe
 from turnwise.training.recipe_sections import SourceConfig
 
@@ -63,17 +65,42 @@ def held_out_dialogues(
     return list(islice(dialogues(), limit))
 
 
+def held_out_annotations(recipe: Recipe) -> dict[str, list[Annotated]]:
+    """Return the annotated texts that training does not use, by split ("valid", "test"); empty splits are left out.
+
+    Raises:
+        InvalidData: a bad row, unless the recipe skips bad rows.
+    """
+    data, fraction = recipe.data, 0.0 if recipe.data.valid else recipe.data.valid_fraction
+    splits: dict[str, list[Annotated]] = {"valid": [], "test": []}
+    for name, sources in (("valid", data.valid or (data.train if fraction else [])), ("test", data.test)):
+        for source in sources:
+            rows = open_items(source, recipe.objective, skip_bad_rows=data.skip_bad_rows).rows()
+            for _, item in islice(rows, source.max_items):
+                assert isinstance(item, LabeledText | TaggedSentence)
+                if data.valid or name == "test" or split_position(item, recipe.training.seed) < fraction:
+                    splits[name].append(item)
+    return {name: items for name, items in splits.items() if items}
+
+
 def _read_items(source: SourceConfig, recipe: Recipe) -> Iterator[Record]:
     data = open_source(source, skip_bad_rows=recipe.data.skip_bad_rows)
     for _, item in islice(data.rows(), source.max_items):
         yield item
 
 
-def split_position(item: Record, seed: int) -> float:
+def split_position(item: Item, seed: int) -> float:
     """Hash an item to [0, 1); items below the held-out fraction are held out.
 
     The value depends only on the content and the seed, so an item keeps its split when the file grows. Items that
     differ only in case or punctuation get the same value.
     """
-    digest = hashlib.sha256(f"{seed}\n{near_duplicate_key(item)}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}\n{near_duplicate_key(as_record(item))}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def as_record(item: Item) -> Record:
+    """The text of an annotated text as a document; other items unchanged."""
+    if isinstance(item, LabeledText):
+        return Document(item.text)
+    return Document(" ".join(item.tokens)) if isinstance(item, TaggedSentence) else item

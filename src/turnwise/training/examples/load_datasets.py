@@ -16,7 +16,6 @@ from turnwise.core.exchanges import last_reply
 from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation
 from turnwise.data.jsonl_writer import write_jsonl
-from turnwise.data.rows import Record
 from turnwise.data.sources import read_source
 from turnwise.models.language_model import LanguageModel
 from turnwise.models.model_folders import find_model_folder, weights_digest
@@ -26,12 +25,12 @@ from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.example import Example
 from turnwise.training.examples.example_reader import ExampleReader, misspell_user_turns
 from turnwise.training.examples.holdout import split_position
-from turnwise.training.examples.recipe_sources import open_source
+from turnwise.training.examples.recipe_sources import open_items
 from turnwise.training.examples.shards import ExampleShard, in_memory_shard, open_shard, write_shard
 from turnwise.training.examples.source_mixture import epoch_repeats, replay_tokens_per_epoch, total_replay_tokens
 from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.reply_samples import NUM_SAMPLES
-from turnwise.training.objective import ExampleContext, Objective
+from turnwise.training.objective import ExampleContext, Item, Objective
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
 from turnwise.training.recipe_sections import SourceConfig
@@ -114,13 +113,13 @@ def _read(
 ) -> tuple[dict[str, ExampleShard], tuple[Conversation, ...], int]:
     """Read all sources; return the shards by name, the dialogues for reply samples and the number of bad rows."""
     reader = ExampleReader(recipe.objective, context, recipe.data.skip_bad_rows, hooks)
-    held_out: list[tuple[Record, list[Example]]] = []
+    held_out: list[tuple[Item, list[Example]]] = []
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
 
-    def is_held_out(item: Record) -> bool:
+    def is_held_out(item: Item) -> bool:
         return bool(fraction) and split_position(item, recipe.training.seed) < fraction
 
-    def add_typos(item: Record) -> Record:
+    def add_typos(item: Item) -> Item:
         return item if is_held_out(item) else misspell_user_turns(item, recipe.data.typo_ratio, recipe.training.seed)
 
     def train_examples(source: SourceConfig) -> Iterator[Example]:
@@ -195,7 +194,7 @@ def _key(recipe: Recipe, context: ExampleContext) -> str:
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
         for sources in (data.train, data.valid, data.test, data.retention, data.replay_prompts)
         for source in sources
-        for file in open_source(source).files
+        for file in open_items(source, recipe.objective).files
     ]
     digest = hashlib.sha256(json.dumps(files).encode())
     digest.update(recipe.dump().encode())

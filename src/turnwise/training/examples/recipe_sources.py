@@ -1,11 +1,14 @@
 """Data sources of a recipe, and the splits of folders with train, valid and test files."""
 
+from itertools import islice
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData
 from turnwise.data.data_files import find_split_files
 from turnwise.data.read_options import ReadOptions
 from turnwise.data.sources import DataSource
+from turnwise.training.examples.annotated_rows import AnnotatedRows
+from turnwise.training.objective import Objective
 from turnwise.training.recipe import Recipe
 from turnwise.training.recipe_sections import SourceConfig
 
@@ -14,6 +17,38 @@ def open_source(source: SourceConfig, *, skip_bad_rows: bool = False) -> DataSou
     """Open the files of a recipe's source."""
     options = ReadOptions(source.format, source.encoding, source.columns, source.roles, source.assistant_name)
     return DataSource(Path(source.path).expanduser(), skip_bad_rows=skip_bad_rows, split=source.split, options=options)
+
+
+def open_items(
+    source: SourceConfig, objective: Objective, *, skip_bad_rows: bool = False
+) -> DataSource | AnnotatedRows:
+    """Open a recipe's source as the items that the objective trains on: dialogues, or texts with labels or tags."""
+    if objective.READS_ANNOTATIONS:
+        return AnnotatedRows(
+            source,
+            objective.READS_ANNOTATIONS,
+            skip_bad_rows=skip_bad_rows,
+            context_words=objective.num_context_words,
+        )
+    return open_source(source, skip_bad_rows=skip_bad_rows)
+
+
+def with_labels(recipe: Recipe) -> Recipe:
+    """Return the recipe with the labels of the training data, for objectives that need them.
+
+    Raises:
+        InvalidData: the data have no labels, or a row is bad.
+    """
+    if not recipe.objective.READS_ANNOTATIONS:
+        return recipe
+    items = [
+        item
+        for source in recipe.data.train
+        for _, item in islice(
+            open_items(source, recipe.objective, skip_bad_rows=recipe.data.skip_bad_rows).rows(), source.max_items
+        )
+    ]
+    return recipe.model_copy(update={"objective": recipe.objective.fit_labels(items)})
 
 
 def with_splits(recipe: Recipe) -> Recipe:

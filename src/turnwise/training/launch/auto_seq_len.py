@@ -32,7 +32,8 @@ def with_max_seq_len(recipe: Recipe, renderer: Renderer, model: LanguageModel) -
     if training.max_seq_len is not None:
         return recipe
     length = min(DEFAULT_MAX_SEQ_LEN, context)
-    lengths = [] if OBJECTIVES.plugin_name(recipe.objective) in WINDOWED else list(_lengths(recipe, renderer))
+    needs_lengths = not recipe.objective.READS_ANNOTATIONS and OBJECTIVES.plugin_name(recipe.objective) not in WINDOWED
+    lengths = list(_lengths(recipe, renderer)) if needs_lengths else []
     if lengths:
         needed = int(np.quantile(lengths, QUANTILE, method="higher"))
         length = min(max(length, MULTIPLE * -(-needed // MULTIPLE)), MAX_AUTO_SEQ_LEN, context)

@@ -9,6 +9,8 @@ from turnwise.models import checkpoint, transformers_checkpoint
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.encoder_config import EncoderConfig
+from turnwise.models.encoder_model import EncoderModel
 from turnwise.models.families import load_family
 from turnwise.models.generation_config import read_generation_config
 from turnwise.models.language_model import LanguageModel, ModelKind
@@ -63,7 +65,9 @@ def _load(recipe: Recipe) -> ModelBundle:
     model: LanguageModel
     adapter: Adapter | None = None
     model_folder = folder
-    if not is_native(folder):
+    if recipe.objective.READS_ANNOTATIONS and kind == "encoder":
+        model = EncoderModel.load(folder)
+    elif not is_native(folder):
         model = transformers_checkpoint.load(folder, kind=kind, dtype=torch.float32)
     else:
         if is_adapter(folder) and recipe.method.CONTINUES_ADAPTERS:
@@ -91,6 +95,12 @@ def _create(recipe: Recipe) -> ModelBundle:
     seed = recipe.training.seed
     if kind == "decoder":
         return ModelBundle(checkpoint.create(_new_config(new, tokenizer.vocab_size), seed=seed), tokenizer, None)
+    if kind == "encoder" and recipe.objective.READS_ANNOTATIONS:
+        config = EncoderConfig(
+            tokenizer.vocab_size, new.hidden_size, new.num_layers, new.num_heads, new.intermediate_size,
+            new.context_length,
+        )  # fmt: skip
+        return ModelBundle(EncoderModel.create(config, seed), tokenizer, None)
     sizes = transformers_checkpoint.ModelSizes(
         tokenizer.vocab_size, new.hidden_size, new.intermediate_size, new.num_layers, new.num_heads, new.context_length
     )

@@ -11,7 +11,7 @@ import torch
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.device import compute_dtype, default_device
 from turnwise.training.examples.load_datasets import load_datasets
-from turnwise.training.examples.recipe_sources import with_splits
+from turnwise.training.examples.recipe_sources import with_labels, with_splits
 from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.auto_hyperparameters import resolve_hyperparameters
 from turnwise.training.launch.preflight import preflight, with_micro_batch_size
@@ -34,7 +34,7 @@ def dry_run(recipe: Recipe, *, hooks: Sequence[TrainerHook] = (), device: torch.
         UserError: the recipe, the model or the data cannot be used.
     """
     start = time.perf_counter()
-    recipe = with_splits(recipe)
+    recipe = with_labels(with_splits(recipe))
     if not recipe.method.TRAINS_WEIGHTS:
         raise InvalidParameter("dry_run", "A dry run needs a method that trains weights.")
     base, device = load_prepared_base(recipe), device or default_device()

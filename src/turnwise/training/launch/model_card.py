@@ -5,6 +5,9 @@ from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
 
+# Tasks as model hubs name them; of all other objectives: text generation.
+PIPELINE_TAGS = {"token_classification": "token-classification", "sequence_classification": "text-classification"}
+
 
 def model_card(
     recipe: Recipe, result: TrainingResult, *, parameters: int, num_trainable: int, train_tokens: int
@@ -15,8 +18,8 @@ def model_card(
     by_token = recipe.objective.UNIT == "token"
     lines = [
         "---",
-        "pipeline_tag: text-generation",
-        "tags: [chat, turnwise]",
+        f"pipeline_tag: {PIPELINE_TAGS.get(objective, 'text-generation')}",
+        f"tags: [{'chat' if objective not in PIPELINE_TAGS else 'classification'}, turnwise]",
         "---",
         "",
         f"# {recipe.out.rstrip('/').rsplit('/', 1)[-1]}",

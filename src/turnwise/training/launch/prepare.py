@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from turnwise.models.classifier import Classifier
 from turnwise.training.checkpoint_files import BEST, CHECKPOINT, ROLLBACK, read_checkpoint_recipe
 from turnwise.training.device import compute_dtype, default_device
 from turnwise.training.distributed.sharding import is_sharded, shard_model
@@ -63,6 +64,8 @@ def prepare(
     workers.barrier()  # no worker may write before all have looked for a checkpoint
     if recipe.data.replay_ratio and workers.is_main and not recipe.training.fsdp:
         base.model.module.to(device)  # generating replay is fastest there
+    if isinstance(base.model, Classifier):
+        base.model.config = replace(base.model.config, max_tokens=recipe.training.max_seq_len)
     data = _load_data(recipe, base, work, workers, is_resumed=is_resumed, restart=restart, hooks=hooks)
     for hook in hooks:
         hook.on_data(data)
@@ -84,7 +87,8 @@ def prepare(
 
 def load_prepared_base(recipe: Recipe) -> ModelBundle:
     """Load or create the base model and prepare it for the recipe's method."""
-    return recipe.method.prepare(load_base_model(recipe), recipe.training.seed)
+    seed = recipe.training.seed
+    return recipe.method.prepare(recipe.objective.add_head(load_base_model(recipe), seed), seed)
 
 
 def with_batch_shape(recipe: Recipe, base: ModelBundle, device: torch.device) -> Recipe:

@@ -15,7 +15,7 @@ import torch
 from turnwise.core.errors import SaveFailed
 from turnwise.core.system_memory import keep_freed_memory
 from turnwise.training.distributed.worker_group import WorkerGroup
-from turnwise.training.examples.recipe_sources import with_splits
+from turnwise.training.examples.recipe_sources import with_labels, with_splits
 from turnwise.training.hooks import TrainerHook, TrainingResult
 from turnwise.training.launch.export_run import export
 from turnwise.training.launch.prepare import prepare
@@ -53,7 +53,7 @@ def run_recipe(
         TurnwiseError: training diverged.
     """
     keep_freed_memory()
-    workers, recipe = WorkerGroup.from_environment(), with_splits(recipe)
+    workers, recipe = WorkerGroup.from_environment(), with_labels(with_splits(recipe))
     hooks = hooks if workers.is_main else ()
     with open_run_dir(recipe, workers, overwrite=overwrite, restart=restart) as work:
         if isinstance(recipe.method, PromptMethod):

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.models.classifier import Classifier
 from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel
@@ -45,7 +46,8 @@ class FreezeMethod(method.Method):
 
     def _trainable_names(self, model: LanguageModel) -> set[str]:
         names = [name for name, _ in model.module.named_parameters()]
-        trainable: set[str] = set()
+        # The head of a classifier is new, so it is always trained.
+        trainable = {name for name in names if isinstance(model, Classifier) and name.startswith("head.")}
         if self.last_layers is not None:
             trainable |= set(_last_layer_names(model, self.last_layers))
         if self.module == "head":

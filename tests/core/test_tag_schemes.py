@@ -1,10 +1,10 @@
 """Tag schemes are recognised and converted to IOB2 without changing the entities."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.data.annotations.tag_schemes import Entity, detect_scheme, entities, split_tag, to_iob2
+from turnwise.core.tag_schemes import Entity, detect_scheme, entities, split_tag, to_iob2
 
 LABELS = ["PER", "LOC", "ORG-NAM"]
 
@@ -39,6 +39,7 @@ def write_tags(length, found, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "BIOES", "BILOU"])
+@settings(deadline=None)
 @given(sentence=tagged_entities())
 def test_entities_survive_every_scheme(scheme, sentence):
     length, found = sentence
@@ -47,7 +48,8 @@ def test_entities_survive_every_scheme(scheme, sentence):
     assert list(to_iob2(tags)) == write_tags(length, found, "IOB2")
 
 
-@given(st.lists(st.sampled_from(["O", *(f"{prefix}-{label}" for prefix in "BIESLU" for label in LABELS)])))
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["O", *(f"{prefix}-{label}" for prefix in "BIMESLU" for label in LABELS)])))
 def test_invalid_sequences_are_read_in_one_way_only(tags):
     converted = to_iob2(tags)
     assert to_iob2(converted) == converted
@@ -66,6 +68,7 @@ def test_invalid_sequences_are_read_in_one_way_only(tags):
         (["B-PER", "I-PER", "L-PER", "U-LOC"], "BILOU"),
         (["S-PER", "U-PER"], "mixed"),
         (["S-PER", "O", "I-PER"], "mixed"),
+        (["B-LOC", "M-LOC", "E-LOC"], "BIOES"),
         (["NN", "VB", "O"], "plain"),
         (["NN", "B-PER"], "mixed"),
     ],
@@ -78,3 +81,7 @@ def test_plain_labels_stay_as_they_are():
     assert to_iob2(["NN", "VB", "B"]) == ("NN", "VB", "B")
     assert entities(["NN", "NN", "VB"]) == []
     assert split_tag("X-RAY") == ("", "X-RAY")
+
+
+def test_m_continues_an_entity():
+    assert to_iob2(["B-LOC", "M-LOC", "E-LOC", "S-LOC"]) == ("B-LOC", "I-LOC", "I-LOC", "B-LOC")

@@ -4,7 +4,7 @@ In all schemes a tag is a prefix, a hyphen and a label, and "O" is outside.
 
 - IOB2 (also BIO): B begins every entity, I continues it.
 - IOB1: I begins an entity, B only if it follows directly on one of the same label.
-- BIOES (also IOBES), BILOU: E or L ends an entity of several tokens, S or U is an entity of one token.
+- BIOES (also IOBES, BMES), BILOU: E or L ends an entity of several tokens, S or U is an entity of one token; M is I.
 
 An entity begins at a B, S or U, after an E, L, S or U, where the label changes, and after "O". This rule, that of the
 evaluation script of CoNLL-2000, is right for every scheme, and reads sequences that no scheme allows in one way only.
@@ -14,9 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from turnwise.data.annotations.annotated import OUTSIDE
-
-PREFIXES = frozenset("BIESLU")
+OUTSIDE = "O"  # the tag of a token outside of entities
+PREFIXES = frozenset("BIMESLU")
 _BEGINS, _ENDS = frozenset("BSU"), frozenset("ESLU")
 
 Scheme = Literal["IOB1", "IOB2", "BIOES", "BILOU", "mixed", "plain"]
@@ -45,7 +44,7 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
     "plain" are labels without prefixes. Data without any entity count as IOB2.
     """
     prefixes: set[str] = set()
-    is_plain, begins_with_b, begins_with_i, is_adjacent = False, False, False, False
+    is_plain = begins_with_b = begins_with_i = False
     for tags in sentences:
         previous = OUTSIDE
         for tag in tags:
@@ -54,14 +53,13 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
             prefixes |= {prefix} - {""}
             continues = previous != OUTSIDE and split_tag(previous)[1] == label
             begins_with_b |= prefix == "B" and not continues
-            is_adjacent |= prefix == "B" and continues
-            begins_with_i |= prefix == "I" and not continues
+            begins_with_i |= prefix in ("I", "M") and not continues
             previous = tag
     if is_plain:
         return "mixed" if prefixes else "plain"
     if prefixes & {"E", "S"} and prefixes & {"L", "U"}:
         return "mixed"
-    if prefixes & {"E", "S", "L", "U"}:
+    if prefixes & {"E", "S", "L", "U", "M"}:
         return "mixed" if begins_with_i else "BILOU" if prefixes & {"L", "U"} else "BIOES"
     if begins_with_i:
         return "mixed" if begins_with_b else "IOB1"
@@ -84,14 +82,14 @@ def to_iob2(tags: Sequence[str]) -> tuple[str, ...]:
 
 def entities(tags: Sequence[str]) -> list[Entity]:
     """Return the entities of a sentence, in order; the tags may have any scheme. Plain labels are no entities."""
-    found: list[Entity] = []
+    result: list[Entity] = []
     for index, tag in enumerate(to_iob2(tags)):
         prefix, label = split_tag(tag)
         if prefix == "B":
-            found.append(Entity(index, index + 1, label))
+            result.append(Entity(index, index + 1, label))
         elif prefix == "I":  # in IOB2 it continues the last entity
-            found[-1] = Entity(found[-1].start, index + 1, label)
-    return found
+            result[-1] = Entity(result[-1].start, index + 1, label)
+    return result
 
 
 def _begins_entity(previous: str, tag: str) -> bool:

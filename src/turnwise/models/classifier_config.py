@@ -1,0 +1,93 @@
+"""What a classifier predicts: `classifier.json` in its model folder."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from turnwise.core.errors import UserError
+from turnwise.core.json_file import JsonFileModel, read_optional_json_object, validate_fields
+from turnwise.core.tag_schemes import split_tag
+
+CLASSIFIER_CONFIG_FILE = "classifier.json"
+CLASSIFIER_WEIGHTS_FILE = "classifier.safetensors"
+MAX_LABELS = 100_000
+MAX_CRF_LABELS = 1000
+
+ClassifierTask = Literal["token_classification", "sequence_classification"]
+TextPooling = Literal["mean", "first", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierConfig:
+    """What a classifier predicts, and how.
+
+    Attributes:
+        task: labels of tokens or of whole texts.
+        labels: names of the labels, in the order of the logits.
+        is_multi_label: a text has any number of labels, each with a probability of its own.
+        pooling: how the hidden states of a text become one vector: their mean, the first or the last one.
+        has_crf: a CRF scores sequences of tags (`linear_chain_crf.py`).
+        context_words: words of the document around a sentence that the model was trained to see.
+        max_tokens: maximum number of tokens that the model was trained on; None: its context length.
+        temperature: the logits are divided by it; calibrated on held-out data.
+        threshold: a text whose most probable label has less than this probability belongs to none of them.
+    """
+
+    task: ClassifierTask
+    labels: tuple[str, ...]
+    is_multi_label: bool = False
+    pooling: TextPooling = "mean"
+    has_crf: bool = False
+    context_words: int = 0
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    threshold: float = 0.0
+
+    def save(self, folder: Path) -> None:
+        """Write the file into a new folder."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        (folder / CLASSIFIER_CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+    def can_follow(self, previous: str, tag: str) -> bool:
+        """True if the scheme IOB2 allows `tag` after `previous`; every tag may follow if the labels are plain."""
+        prefix, label = split_tag(tag)
+        return prefix != "I" or split_tag(previous)[1] == label
+
+    def can_start(self, tag: str) -> bool:
+        """True if the scheme IOB2 allows `tag` at the start of a sentence."""
+        return split_tag(tag)[0] != "I"
+
+
+class _ClassifierFields(JsonFileModel):
+    task: ClassifierTask = Field(description="'token_classification' or 'sequence_classification'")
+    labels: Annotated[list[str], Field(min_length=1, max_length=MAX_LABELS)] = Field(description="a list of names")
+    is_multi_label: bool = Field(False, description="true or false")
+    pooling: TextPooling = Field("mean", description="'mean', 'first' or 'last'")
+    has_crf: bool = Field(False, description="true or false")
+    context_words: Annotated[int, Field(ge=0)] = Field(0, description="a whole number from 0 on")
+    max_tokens: Annotated[int, Field(ge=4)] | None = Field(None, description="a whole number from 4 on")
+    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="a number above 0")
+    threshold: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="a number from 0 to 1")
+
+
+def is_classifier(folder: Path) -> bool:
+    """True if the folder holds a classifier."""
+    return (folder / CLASSIFIER_CONFIG_FILE).is_file()
+
+
+def read_classifier_config(folder: Path) -> ClassifierConfig:
+    """Read the file of a classifier. Raises `UserError` if it is missing or damaged."""
+    path = folder / CLASSIFIER_CONFIG_FILE
+    if not path.is_file():
+        raise UserError(f"{folder} holds no classifier: {CLASSIFIER_CONFIG_FILE} is missing.")
+    values: dict[str, Any] = read_optional_json_object(path)
+    validate_fields(_ClassifierFields, values, str(path))
+    settings = {name: value for name, value in values.items() if name in ClassifierConfig.__slots__}
+    if values.get("has_crf") and len(values["labels"]) > MAX_CRF_LABELS:
+        raise UserError(f"{path}: a CRF has at most {MAX_CRF_LABELS:,} labels.")
+    if len(set(values["labels"])) < len(values["labels"]):
+        raise UserError(f"{path}: two labels have the same name.")
+    return ClassifierConfig(**{**settings, "labels": tuple(values["labels"])})

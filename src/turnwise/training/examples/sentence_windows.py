@@ -1,0 +1,64 @@
+"""Tagged sentences as token windows that fit into a model, with words around the sentence as context."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from turnwise.data.annotations.annotated import TaggedSentence
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.text.word_pieces import tokenize_words
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceWindow:
+    """Tokens of (a part of) a sentence and of its context.
+
+    Attributes:
+        ids: token ids, without added start and end tokens.
+        first_pieces: for each word of the sentence the index of its first token; None if it has none.
+        tags: the words' tags.
+    """
+
+    ids: tuple[int, ...]
+    first_pieces: tuple[int | None, ...]
+    tags: tuple[str, ...]
+
+
+def sentence_windows(
+    sentence: TaggedSentence, tokenizer: Tokenizer, max_tokens: int, context_words: int = 0
+) -> Iterator[SentenceWindow]:
+    """Yield a sentence as one window; a sentence with more than `max_tokens` tokens in parts.
+
+    Args:
+        sentence: the sentence, with the words before and after it.
+        tokenizer: the model's tokenizer.
+        max_tokens: maximum number of tokens of a window.
+        context_words: maximum number of words before and after the sentence. The context is cut where it does not fit.
+    """
+    before, after = sentence.before[-context_words:] if context_words else (), sentence.after[:context_words]
+    pieces = tokenize_words(tokenizer, [*before, *sentence.tokens, *after])
+    start, end = pieces.token_range(len(before), len(before) + len(sentence.tokens))
+    if end - start > max_tokens and len(sentence.tokens) > 1:
+        middle = _split_point(sentence.tags)
+        for words in (slice(None, middle), slice(middle, None)):
+            half = TaggedSentence(sentence.tokens[words], sentence.tags[words], sentence.document)
+            yield from sentence_windows(half, tokenizer, max_tokens)
+        return
+    free = max(0, max_tokens - (end - start))
+    left = min(start, max(free // 2, free - (len(pieces.ids) - end)))  # what one side does not need goes to the other
+    first = start - left
+    last = min(len(pieces.ids), end + free - left, first + max_tokens)
+    yield SentenceWindow(
+        pieces.ids[first:last],
+        tuple(
+            None if index is None or index >= last else index - first
+            for index in pieces.first_pieces[len(before) : len(before) + len(sentence.tokens)]
+        ),
+        sentence.tags,
+    )
+
+
+def _split_point(tags: Sequence[str]) -> int:
+    """The word nearest to the middle that does not continue an entity; the middle if there is none."""
+    middle = len(tags) // 2
+    candidates = (index for index in range(1, len(tags)) if not tags[index].startswith("I-"))
+    return min(candidates, key=lambda index: abs(index - middle), default=middle)

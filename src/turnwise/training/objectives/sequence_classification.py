@@ -1,0 +1,121 @@
+"""Sequence classification: predict the label of a text (intent, sentiment, topic), or any number of labels."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from torch.nn import functional as F
+
+from turnwise.core.errors import InvalidData
+from turnwise.data.annotations.annotated import AnnotationKind, LabeledText
+from turnwise.models.classifier import Classifier, add_classifier
+from turnwise.models.classifier_config import ClassifierConfig, TextPooling
+from turnwise.models.language_model import LanguageModel, ModelKind
+from turnwise.training import classification_metrics as counts
+from turnwise.training import objective
+from turnwise.training.examples.batches import Batch
+from turnwise.training.examples.example import IGNORED, Example
+from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.objective import ExampleContext, Item, LossOutput
+
+LABELS = "labels"  # name of the segment labels
+
+
+class SequenceClassificationObjective(objective.Objective):
+    """Cross-entropy of the texts' labels; binary cross-entropy of every label if a text may have several.
+
+    Attributes:
+        labels: the labels; default: those of the training data.
+        multi_label: a text may have any number of labels. Default: True if a text of the training data has not one.
+        pooling: "mean", "first" or "last" token; default: the mean for encoders, the last token for decoders.
+        label_smoothing: share of the target probability that is spread over all labels.
+        dropout: probability of dropping an input of the classification head.
+    """
+
+    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder", "encoder"})
+    EMPTY_MESSAGE: ClassVar[str] = "no text with a label"
+    READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = "labels"
+    ADDS_HEAD: ClassVar[bool] = True
+    METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
+    UNIT: ClassVar[str] = "text"
+    EXTRA_METRICS: ClassVar[tuple[str, ...]] = counts.COUNTS
+
+    labels: tuple[str, ...] = ()
+    multi_label: bool | None = None
+    pooling: TextPooling | None = None
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    def fit_labels(self, items: Iterable[Item]) -> "SequenceClassificationObjective":
+        """Return the objective with the labels of the training data, by name."""
+        texts = [item for item in items if isinstance(item, LabeledText)]
+        names = self.labels or tuple(sorted({label for text in texts for label in text.labels}))
+        if not names:
+            raise InvalidData("The training data has no texts with labels. Sentences with tags: token_classification.")
+        multi_label = any(len(text.labels) != 1 for text in texts) if self.multi_label is None else self.multi_label
+        if multi_label and self.label_smoothing:
+            raise InvalidData("'label_smoothing' needs texts with one label each, and these have several.")
+        return self.model_copy(update={"labels": names, "multi_label": multi_label})
+
+    def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:
+        """Return the model with a classification head."""
+        pooling = self.pooling or ("last" if base.model.kind == "decoder" else "mean")
+        config = ClassifierConfig(
+            "sequence_classification", self.labels, is_multi_label=bool(self.multi_label), pooling=pooling
+        )
+        return replace(base, model=add_classifier(base.model, config, self.dropout, seed))
+
+    def validation_metrics(self, extra_metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """F1."""
+        return {"f1": counts.f1(extra_metrics)}
+
+    def validation_score(self, loss: float, metrics: Mapping[str, float]) -> float:
+        """1 − F1, since the loss rises again while predictions still improve; the loss decides between equal F1."""
+        return 1 - metrics["f1"] + 1e-6 * loss
+
+    def examples(self, item: Item, context: ExampleContext) -> Iterator[Example]:
+        """Yield the text, cut off where it does not fit."""
+        if not isinstance(item, LabeledText):
+            raise InvalidData("it has no label")
+        if unknown := set(item.labels) - set(self.labels):
+            raise InvalidData(
+                f"the label '{min(unknown)}' does not occur in the training data; skip such rows, or name all `labels`"
+            )
+        if not self.multi_label and len(item.labels) != 1:
+            raise InvalidData(f"it has {len(item.labels)} labels, and every other text has one")
+        before, after = context.tokenizer.added_ids
+        text_ids = context.tokenizer.encode(item.text)
+        max_tokens = context.length - len(before) - len(after)
+        ids = np.array([*before, *text_ids[:max_tokens], *after], dtype=np.int32)
+        if not len(ids):
+            raise InvalidData("its text has no token")
+        yield Example(
+            ids, np.full(len(ids), IGNORED, dtype=np.int32), segment_labels={LABELS: self._target(item)[None]}
+        )
+
+    def _target(self, item: LabeledText) -> NDArray[Any]:
+        if not self.multi_label:
+            return np.array(self.labels.index(item.labels[0]), dtype=np.int64)
+        return np.isin(self.labels, item.labels).astype(np.float32)
+
+    def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:  # noqa: ARG002
+        """Cross-entropy summed over the texts."""
+        assert isinstance(model, Classifier), "`add_head` made it one"
+        logits_PK = model.text_logits(batch.ids_BT, batch.segment_ids_BT, batch.positions_BT).float()
+        targets = batch.segment_labels[LABELS]
+        if self.multi_label:
+            loss = F.binary_cross_entropy_with_logits(logits_PK, targets, reduction="sum")
+            return LossOutput(loss, counts.count_multi_labels(logits_PK.detach(), targets))
+        loss = F.cross_entropy(logits_PK, targets, reduction="sum", label_smoothing=self.label_smoothing)
+        return LossOutput(loss, counts.count_labels(logits_PK.detach().argmax(dim=1), targets, None))
+
+    def loss_denominator(self, batch: Batch) -> float:
+        """Number of texts."""
+        return float(len(batch.segment_labels[LABELS]))
+
+    def metric_denominator(self, batch: Batch) -> float:
+        """Number of texts."""
+        return self.loss_denominator(batch)

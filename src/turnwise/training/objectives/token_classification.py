@@ -1,0 +1,148 @@
+"""Token classification: predict a tag for every word of a sentence (named entities, parts of speech, slots).
+
+The tag of a word is predicted at its first token. Its further tokens, the start and end tokens and the sentences around
+it have no tag and no loss: labelling them "O", as some programs do, lets an easy label outnumber the others and makes
+the reported accuracy look better than it is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+
+from turnwise.core.errors import InvalidData
+from turnwise.core.tag_schemes import OUTSIDE, to_iob2
+from turnwise.data.annotations.annotated import AnnotationKind, TaggedSentence
+from turnwise.models.classifier import Classifier, add_classifier
+from turnwise.models.classifier_config import ClassifierConfig
+from turnwise.models.language_model import LanguageModel, ModelKind
+from turnwise.models.trainable_encoder import PaddedLayout
+from turnwise.training import classification_metrics as counts
+from turnwise.training import objective
+from turnwise.training.examples.batches import Batch
+from turnwise.training.examples.example import IGNORED, Example
+from turnwise.training.examples.sentence_windows import sentence_windows
+from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.objective import ExampleContext, Item, LossOutput
+
+TAGS = "tags"  # name of the token labels
+
+
+class TokenClassificationObjective(objective.Objective):
+    """Cross-entropy of the words' tags, or the likelihood of a sentence's tags with a CRF.
+
+    Attributes:
+        labels: the tags; default: those of the training data.
+        crf: score sequences of tags by a CRF.
+        context_words: maximum number of words before and after a sentence, from the same document, that the model sees.
+        dropout: probability of dropping an input of the classification head.
+    """
+
+    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder", "encoder"})
+    EMPTY_MESSAGE: ClassVar[str] = "no sentence with tags"
+    READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = "tags"
+    ADDS_HEAD: ClassVar[bool] = True
+    METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
+    UNIT: ClassVar[str] = "word"
+    EXTRA_METRICS: ClassVar[tuple[str, ...]] = counts.COUNTS
+
+    labels: tuple[str, ...] = ()
+    crf: bool = False
+    context_words: int = Field(0, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @property
+    def num_context_words(self) -> int:
+        """`context_words`."""
+        return self.context_words
+
+    def fit_labels(self, items: Iterable[Item]) -> "TokenClassificationObjective":
+        """Return the objective with the tags of the training data, "O" first."""
+        if self.labels:
+            return self
+        sentences = [item for item in items if isinstance(item, TaggedSentence)]
+        tags = {tag for sentence in sentences for tag in sentence.tags}
+        if not tags:
+            raise InvalidData(
+                "The training data has no sentences with tags. Texts with labels: sequence_classification."
+            )
+        if self.context_words and not any(sentence.before or sentence.after for sentence in sentences):
+            raise InvalidData(
+                "'context_words' needs documents of several sentences, as in CoNLL columns; a row of a table is one."
+            )
+        # A tag that continues entities is possible wherever one begins, even if no entity in the data has two words.
+        tags |= {f"I-{tag[2:]}" for tag in tags if tag.startswith("B-")}
+        return self.model_copy(update={"labels": tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag)))})
+
+    def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:
+        """Return the model with a classification head."""
+        config = ClassifierConfig(
+            "token_classification", self.labels, has_crf=self.crf, context_words=self.context_words
+        )
+        return replace(base, model=add_classifier(base.model, config, self.dropout, seed))
+
+    def validation_metrics(self, extra_metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """F1."""
+        return {"f1": counts.f1(extra_metrics)}
+
+    def validation_score(self, loss: float, metrics: Mapping[str, float]) -> float:
+        """1 − F1, since the loss rises again while predictions still improve; the loss decides between equal F1."""
+        return 1 - metrics["f1"] + 1e-6 * loss
+
+    def examples(self, item: Item, context: ExampleContext) -> Iterator[Example]:
+        """Yield a sentence with its context; a sentence that is too long in several parts."""
+        if not isinstance(item, TaggedSentence):
+            raise InvalidData("it has no tags")
+        if unknown := set(item.tags) - set(self.labels):
+            raise InvalidData(
+                f"the tag '{min(unknown)}' does not occur in the training data; skip such rows, or name all `labels`"
+            )
+        before, after = context.tokenizer.added_ids
+        max_tokens = context.length - len(before) - len(after)
+        for window in sentence_windows(item, context.tokenizer, max_tokens, self.context_words):
+            ids = np.array([*before, *window.ids, *after], dtype=np.int32)
+            labels = np.full(len(ids), IGNORED, dtype=np.int64)
+            predicted = [
+                (index, tag) for index, tag in zip(window.first_pieces, window.tags, strict=True) if index is not None
+            ]
+            if not predicted:
+                continue
+            # Where the first word of an entity has no token, the next one begins it.
+            for (index, _), tag in zip(predicted, to_iob2([tag for _, tag in predicted]), strict=True):
+                labels[len(before) + index] = self.labels.index(tag)
+            yield Example(ids, np.full(len(ids), IGNORED, dtype=np.int32), token_labels={TAGS: labels})
+
+    def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:  # noqa: ARG002
+        """Cross-entropy summed over the words."""
+        assert isinstance(model, Classifier), "`add_head` made it one"
+        tags_BT = batch.token_labels[TAGS]
+        is_labelled_BT = tags_BT != IGNORED
+        logits_NK = model.token_logits(batch.ids_BT, is_labelled_BT, batch.segment_ids_BT, batch.positions_BT).float()
+        tags_N, segments_N = tags_BT[is_labelled_BT], batch.segment_ids_BT[is_labelled_BT]
+        if model.head.crf is None:
+            loss = F.cross_entropy(logits_NK, tags_N, reduction="sum")
+        else:
+            lengths = torch.bincount(segments_N.long())[1:]
+            layout = PaddedLayout(lengths[lengths > 0].tolist(), logits_NK.device)
+            tags_ST = layout.pad(tags_N[:, None])[:, :, 0]
+            emissions_STK, mask_ST = layout.pad(logits_NK), layout.mask_BT
+            loss = model.head.crf.negative_log_likelihood(emissions_STK, tags_ST, mask_ST).sum()
+        predictions_N = logits_NK.detach().argmax(dim=1)
+        if model.head.crf is not None and not model.module.training:  # validation; in training it costs too much
+            decoded = model.head.crf.decode(emissions_STK, mask_ST)
+            predictions_N = torch.tensor([*chain(*decoded)], device=tags_N.device)
+        outside = self.labels.index(OUTSIDE) if OUTSIDE in self.labels else None
+        return LossOutput(loss, counts.count_labels(predictions_N, tags_N, outside))
+
+    def loss_denominator(self, batch: Batch) -> float:
+        """Number of words."""
+        return float((batch.token_labels[TAGS] != IGNORED).sum())
+
+    def metric_denominator(self, batch: Batch) -> float:
+        """Number of words."""
+        return self.loss_denominator(batch)

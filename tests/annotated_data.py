@@ -1,0 +1,47 @@
+"""A random encoder, and small files of tagged and labelled sentences that it learns in seconds."""
+
+import json
+import random
+
+from turnwise.models.encoder_config import EncoderConfig
+from turnwise.models.encoder_model import EncoderModel
+from turnwise.training.export import export_model
+
+PEOPLE, PLACES, VERBS = ["Ada", "Ben", "Cleo", "Dan"], ["Rome", "Oslo", "Lima", "New York"], ["likes", "left", "saw"]
+SPLITS = (("train", 160), ("valid", 40))
+
+
+def write_encoder(folder, tokenizer):
+    """Write a random encoder with a tokenizer."""
+    config = EncoderConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=48, num_layers=2, num_heads=4, intermediate_size=96,
+        num_positions=64,
+    )  # fmt: skip
+    export_model(folder, EncoderModel.create(config, seed=0), tokenizer)
+    return folder
+
+
+def write_tagged(folder):
+    """Write sentences about people and places in CoNLL columns, as train and valid files."""
+    rng = random.Random(0)
+    for name, count in SPLITS:
+        lines = []
+        for _ in range(count):
+            place = rng.choice(PLACES).split()
+            lines += [f"{rng.choice(PEOPLE)} B-PER", f"{rng.choice(VERBS)} O"]
+            lines += [f"{word} {tag}" for word, tag in zip(place, ["B-LOC", "I-LOC"], strict=False)]
+            lines += [". O", ""]
+        (folder / f"{name}.conll").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_labelled(folder):
+    """Write texts with one of two labels as JSON lines, as train and valid files."""
+    rng = random.Random(0)
+    for name, count in SPLITS:
+        rows = []
+        for _ in range(count):
+            label, verb = rng.choice([("good", "likes"), ("bad", "left")])
+            rows.append({"text": f"{rng.choice(PEOPLE)} {verb} {rng.choice(PLACES)}.", "label": label})
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder

@@ -1,0 +1,41 @@
+"""Texts are split into words that keep their offsets."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turnwise.text.words import split_sentences, split_words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Ada's well-known U.S. friend", ["Ada's", "well-known", "U.S.", "friend"]),
+        ("It cost $10,000.50.", ["It", "cost", "$", "10,000.50", "."]),
+        ("\u4e2d\u6587, ok", ["\u4e2d", "\u6587", ",", "ok"]),
+        ("cafe\u0301 \u0939\u093f\u0928\u094d\u0926\u0940", ["cafe\u0301", "\u0939\u093f\u0928\u094d\u0926\u0940"]),
+        ("a_b 3.", ["a", "_", "b", "3", "."]),
+        ("", []),
+    ],
+)
+def test_words(text, expected):
+    assert [word.text for word in split_words(text)] == expected
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30))
+def test_words_are_at_their_offsets_and_all_of_the_text_but_space_is_in_one(text):
+    words = split_words(text)
+    assert all(text[word.start : word.end] == word.text for word in words)
+    assert all(first.end <= second.start for first, second in pairwise(words))
+    covered = {index for word in words for index in range(word.start, word.end)}
+    assert not any(text[index].isalnum() for index in set(range(len(text))) - covered)
+
+
+def test_sentences_end_at_marks_and_line_ends():
+    sentences = split_sentences("Who is it? Dr Who.\nNo mark\n\nEnd")
+    assert [" ".join(word.text for word in sentence) for sentence in sentences] == [
+        "Who is it ?", "Dr Who .", "No mark", "End",
+    ]  # fmt: skip

@@ -1,0 +1,85 @@
+"""Windows of tagged sentences: nothing is lost, context is cut before the sentence, long sentences are split."""
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turnwise.data.annotations.annotated import TaggedSentence, with_context
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.examples.sentence_windows import sentence_windows
+
+SENTENCE = TaggedSentence(("c", "d"), ("O", "B-X"), before=("a", "b"), after=("e", "f", "g"))
+
+
+@pytest.fixture(scope="module")
+def letters():
+    """A tokenizer with a token for each of the words "a" to "z"."""
+    vocabulary = {letter: id for id, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="a"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    return Tokenizer(backend)
+
+
+def decode(tokenizer, window):
+    return tokenizer.decode(list(window.ids))
+
+
+def test_the_context_surrounds_the_sentence_up_to_its_words(tokenizer):
+    (window,) = sentence_windows(SENTENCE, tokenizer, 100, context_words=2)
+    assert decode(tokenizer, window).split() == list("abcdef")
+    assert [tokenizer.decode([window.ids[index]]).strip() for index in window.first_pieces] == ["c", "d"]
+
+
+def test_without_context_words_only_the_sentence_is_seen(tokenizer):
+    (window,) = sentence_windows(SENTENCE, tokenizer, 100)
+    assert decode(tokenizer, window).split() == ["c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "max_tokens", "expected"),
+    [
+        (SENTENCE, 4, "b c d e"),
+        (SENTENCE, 5, "b c d e f"),
+        (SENTENCE, 2, "c d"),
+        (TaggedSentence(("c",), ("O",), before=("a", "b")), 3, "a b c"),
+        (TaggedSentence(("c",), ("O",), after=("d", "e", "f")), 3, "c d e"),
+    ],
+)
+def test_context_that_does_not_fit_is_cut_on_both_sides(letters, sentence, max_tokens, expected):
+    (window,) = sentence_windows(sentence, letters, max_tokens, context_words=5)
+    assert decode(letters, window) == expected
+    assert [decode(letters, window)[2 * index] for index in window.first_pieces] == list(sentence.tokens)
+
+
+sentences = st.lists(st.text(alphabet="abcé", min_size=1, max_size=5), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(words=sentences, max_tokens=st.integers(4, 12), context=st.integers(0, 6))
+def test_every_word_is_in_one_window_that_fits(tokenizer, words, max_tokens, context):
+    tags = tuple(f"T{number}" for number in range(len(words)))
+    sentence = TaggedSentence(tuple(words), tags, before=("bb", "b"), after=("aa", "a", "a"))
+    windows = list(sentence_windows(sentence, tokenizer, max_tokens, context))
+    assert tuple(tag for window in windows for tag in window.tags) == tags
+    for window in windows:
+        assert 0 < len(window.ids) <= max_tokens
+        assert len(window.first_pieces) == len(window.tags)
+        assert all(index is None or index < len(window.ids) for index in window.first_pieces)
+
+
+def test_a_word_that_is_longer_than_a_window_is_cut(tokenizer):
+    (window,) = sentence_windows(TaggedSentence(("é" * 30,), ("O",)), tokenizer, 5)
+    assert (len(window.ids), window.first_pieces) == (5, (0,))
+
+
+def test_neighbours_are_of_the_same_document():
+    documents = [TaggedSentence((word,), ("O",), number) for word, number in (("a", 1), ("b", 1), ("c", 2), ("d", 2))]
+    contexts = [(sentence.before, sentence.after) for sentence in with_context(documents, 5)]
+    assert contexts == [((), ("b",)), (("a",), ()), ((), ("d",)), (("c",), ())]
+
+
+def test_the_nearest_words_are_taken():
+    sentences = [TaggedSentence(tuple(text.split()), ("O",) * 3) for text in ("a b c", "d e f", "g h i")]
+    middle = with_context(sentences, 2)[1]
+    assert (middle.before, middle.after) == (("b", "c"), ("g", "h"))
