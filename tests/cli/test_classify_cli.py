@@ -71,10 +71,9 @@ def test_texts_are_tagged_with_their_places(classifiers):
 def test_files_have_a_text_or_a_json_object_per_line(classifiers, tmp_path):
     folder, _ = classifiers("sequence_classification")
     path = tmp_path / "texts"
-    for content in (
-        "Ada likes Rome.\n\nDan left Oslo.\n",
-        '\ufeff{"text": "Ada likes Rome."}\n{"text": "Dan left Oslo."}\n',
-    ):
+    lines = "Ada likes Rome.\n\nDan left Oslo.\n"
+    objects = '\ufeff{"text": "Ada likes Rome."}\n{"text": "Dan left Oslo."}\n'
+    for content in (lines, objects):
         path.write_text(content)
         assert [line.split("\t")[0] for line in run("classify", folder, path)] == ["good", "bad"]
     path.write_text('{"txt": 1}\n')

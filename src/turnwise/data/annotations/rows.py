@@ -31,7 +31,7 @@ def parse_row(
         value: the row, an object with keys.
         columns: names of the columns by meaning ("text", "label", "tokens", "tags", "spans"); others are looked for.
         document: number of the document that a tagged sentence of this row is.
-        annotation_kind: read labels or tags, if a row may have both; None: what it has first of tokens, spans and labels.
+        annotation_kind: read labels or tags, if a row may have both; None: the first it has of tokens, spans, labels.
 
     Raises `RowError` if it is not an annotated text.
     """

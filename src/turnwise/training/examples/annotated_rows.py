@@ -48,8 +48,8 @@ class AnnotatedRows:
         self.bad_rows = []
         for file in self.files:
             reader = AnnotationSource(
-                file, columns=self._source.columns, encoding=self._source.encoding, annotation_kind=self._annotation_kind,
-                skip_bad_rows=self._skip_bad_rows,
+                file, columns=self._source.columns, encoding=self._source.encoding,
+                annotation_kind=self._annotation_kind, skip_bad_rows=self._skip_bad_rows,
             )  # fmt: skip
             rows = reader.rows()
             self.bad_rows += reader.bad_rows
