@@ -62,7 +62,7 @@ def test_texts_are_classified(classifiers):
 def test_texts_are_tagged_with_their_places(classifiers):
     folder, _ = classifiers("token_classification")
     text = "Ada  left New York."
-    assert run("tag", folder, "--text", text) == ["[Ada](PER) left [New York](LOC)."]
+    assert run("tag", folder, "--text", text) == ["[PER Ada] left [LOC New York]."]
     (row,) = map(json.loads, run("tag", folder, "--json", "--text", text))
     assert [(span["start"], span["end"], span["label"]) for span in row["spans"]] == [(0, 3, "PER"), (10, 18, "LOC")]
     assert all(text[span["start"] : span["end"]] == span["text"] for span in row["spans"])

@@ -128,10 +128,10 @@ def _label_json(text: str, result: "TextLabels") -> str:
 
 
 def _span_line(result: "TaggedText") -> str:
-    """The text with its spans in brackets: "[Ada Lovelace](PER) lived in [London](LOC)."""
+    """The text with its spans in brackets: "[PER Ada Lovelace] lived in [LOC London]."""
     parts, position = [], 0
     for span in result.spans:
-        parts += [result.text[position : span.start], f"[{span.text}]({span.label})"]
+        parts += [result.text[position : span.start], f"[{span.label} {span.text}]"]
         position = span.end
     return " ".join("".join([*parts, result.text[position:]]).split())
 

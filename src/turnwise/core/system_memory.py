@@ -54,8 +54,8 @@ def keep_freed_memory() -> None:
     """Keep freed memory in this process for its next allocations.
 
     By default glibc maps large blocks from the system and returns them when they are freed. A training step frees
-    gigabytes in such blocks, and the system clears every page before it hands it out again, which takes about a tenth of
-    the step. `release_freed_memory` still returns all.
+    gigabytes in such blocks, and the system clears every page before it hands it out again, which takes about a
+    tenth of the step. `release_freed_memory` still returns all.
     """
     with suppress(AttributeError, OSError, TypeError):  # not glibc
         libc = ctypes.CDLL(None)
