@@ -73,7 +73,8 @@ def _report_classifier(console: Any, recipe: "Recipe") -> None:
     for report in reports:
         for title, scores in (("words" if report.entities else "texts", report.labels), ("entities", report.entities)):
             if scores is not None:
-                console.print(f"\n{report.split} data, {title}:\n{scores.as_table()}", markup=False)
+                table = f"\n{report.split} data, {title}:\n{scores.as_table()}"
+                console.print(table, markup=False, soft_wrap=True)
     write_reports(folder, reports)
     console.print(f"The report is in {folder / REPORT_FILE}.", markup=False)
 
