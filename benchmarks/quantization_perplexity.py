@@ -44,7 +44,7 @@ def token_ids(renderer: Renderer, path: Path, limit: int, max_length: int) -> It
     """Ids of the first dialogues of a file in the chat template, `(1, T)` each."""
     dialogues = (item for item in read_source(path) if isinstance(item, Conversation))
     for dialogue in islice(dialogues, limit):
-        ids = renderer.render(dialogue.messages)[:max_length]
+        ids = renderer.render(dialogue.messages).ids[:max_length]
         yield torch.tensor([ids])
 
 
