@@ -3,7 +3,7 @@
 Shapes: N cases (tokens or texts), K labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -39,9 +39,3 @@ def f1(counts: Mapping[str, float]) -> float:
     """Micro-averaged F1 from sums of `COUNTS`, or from sums divided by the same number; 0 without any case."""
     total = 2 * counts[RIGHT] + counts[WRONG] + counts[MISSED]
     return 2 * counts[RIGHT] / total if total else 0.0
-
-
-def balanced_weights(counts: Sequence[int]) -> list[float]:
-    """A loss weight per label for which all labels have the same total, with a mean of 1 over the cases."""
-    total, num_labels = sum(counts), sum(count > 0 for count in counts)
-    return [total / (num_labels * count) if count else 0.0 for count in counts]

@@ -1,6 +1,6 @@
 """Sequence classification: predict the label of a text (intent, sentiment, topic), or any number of labels."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -13,9 +13,9 @@ from turnwise.core.errors import InvalidData
 from turnwise.data.annotations.annotated import AnnotationKind, LabeledText
 from turnwise.models.classifier import Classifier, add_classifier
 from turnwise.models.classifier_config import ClassifierConfig, TextPooling
-from turnwise.models.language_model import LanguageModel, ModelKind
+from turnwise.models.language_model import LanguageModel
 from turnwise.training import classification_metrics as counts
-from turnwise.training import objective
+from turnwise.training import classification_objective
 from turnwise.training.examples.batches import Batch
 from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.model_bundle import ModelBundle
@@ -24,30 +24,22 @@ from turnwise.training.objective import ExampleContext, Item, LossOutput
 LABELS = "labels"  # name of the segment labels
 
 
-class SequenceClassificationObjective(objective.Objective):
+class SequenceClassificationObjective(classification_objective.ClassificationObjective):
     """Cross-entropy of the texts' labels; binary cross-entropy of every label if a text may have several.
 
     Attributes:
-        labels: the labels; default: those of the training data.
         multi_label: a text may have any number of labels. Default: True if a text of the training data has not one.
         pooling: "mean", "first" or "last" token; default: the mean for encoders, the last token for decoders.
         label_smoothing: share of the target probability that is spread over all labels.
-        dropout: probability of dropping an input of the classification head.
     """
 
-    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder", "encoder"})
     EMPTY_MESSAGE: ClassVar[str] = "no text with a label"
     READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = "labels"
-    ADDS_HEAD: ClassVar[bool] = True
-    METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
     UNIT: ClassVar[str] = "text"
-    EXTRA_METRICS: ClassVar[tuple[str, ...]] = counts.COUNTS
 
-    labels: tuple[str, ...] = ()
     multi_label: bool | None = None
     pooling: TextPooling | None = None
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
 
     def fit_labels(self, items: Iterable[Item]) -> "SequenceClassificationObjective":
         """Return the objective with the labels of the training data, by name."""
@@ -68,22 +60,11 @@ class SequenceClassificationObjective(objective.Objective):
         )
         return replace(base, model=add_classifier(base.model, config, self.dropout, seed))
 
-    def validation_metrics(self, extra_metrics: Mapping[str, float]) -> Mapping[str, float]:
-        """F1."""
-        return {"f1": counts.f1(extra_metrics)}
-
-    def validation_score(self, loss: float, metrics: Mapping[str, float]) -> float:
-        """1 − F1, since the loss rises again while predictions still improve; the loss decides between equal F1."""
-        return 1 - metrics["f1"] + 1e-6 * loss
-
     def examples(self, item: Item, context: ExampleContext) -> Iterator[Example]:
         """Yield the text, cut off where it does not fit."""
         if not isinstance(item, LabeledText):
             raise InvalidData("it has no label")
-        if unknown := set(item.labels) - set(self.labels):
-            raise InvalidData(
-                f"the label '{min(unknown)}' does not occur in the training data; skip such rows, or name all `labels`"
-            )
+        self.check_labels(item.labels)
         if not self.multi_label and len(item.labels) != 1:
             raise InvalidData(f"it has {len(item.labels)} labels, and every other text has one")
         before, after = context.tokenizer.added_ids

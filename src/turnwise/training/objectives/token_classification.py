@@ -5,7 +5,7 @@ it have no tag and no loss: labelling them "O", as some programs do, lets an eas
 the reported accuracy look better than it is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from typing import ClassVar
@@ -20,10 +20,10 @@ from turnwise.core.tag_schemes import OUTSIDE, to_iob2
 from turnwise.data.annotations.annotated import AnnotationKind, TaggedSentence
 from turnwise.models.classifier import Classifier, add_classifier
 from turnwise.models.classifier_config import ClassifierConfig
-from turnwise.models.language_model import LanguageModel, ModelKind
+from turnwise.models.language_model import LanguageModel
 from turnwise.models.trainable_encoder import PaddedLayout
 from turnwise.training import classification_metrics as counts
-from turnwise.training import objective
+from turnwise.training import classification_objective
 from turnwise.training.examples.batches import Batch
 from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.examples.sentence_windows import sentence_windows
@@ -33,28 +33,20 @@ from turnwise.training.objective import ExampleContext, Item, LossOutput
 TAGS = "tags"  # name of the token labels
 
 
-class TokenClassificationObjective(objective.Objective):
+class TokenClassificationObjective(classification_objective.ClassificationObjective):
     """Cross-entropy of the words' tags, or the likelihood of a sentence's tags with a CRF.
 
     Attributes:
-        labels: the tags; default: those of the training data.
         crf: score sequences of tags by a CRF.
         context_words: maximum number of words before and after a sentence, from the same document, that the model sees.
-        dropout: probability of dropping an input of the classification head.
     """
 
-    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder", "encoder"})
     EMPTY_MESSAGE: ClassVar[str] = "no sentence with tags"
     READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = "tags"
-    ADDS_HEAD: ClassVar[bool] = True
-    METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
     UNIT: ClassVar[str] = "word"
-    EXTRA_METRICS: ClassVar[tuple[str, ...]] = counts.COUNTS
 
-    labels: tuple[str, ...] = ()
     crf: bool = False
     context_words: int = Field(0, ge=0)
-    dropout: float = Field(0.1, ge=0, lt=1)
 
     @property
     def num_context_words(self) -> int:
@@ -86,22 +78,11 @@ class TokenClassificationObjective(objective.Objective):
         )
         return replace(base, model=add_classifier(base.model, config, self.dropout, seed))
 
-    def validation_metrics(self, extra_metrics: Mapping[str, float]) -> Mapping[str, float]:
-        """F1."""
-        return {"f1": counts.f1(extra_metrics)}
-
-    def validation_score(self, loss: float, metrics: Mapping[str, float]) -> float:
-        """1 − F1, since the loss rises again while predictions still improve; the loss decides between equal F1."""
-        return 1 - metrics["f1"] + 1e-6 * loss
-
     def examples(self, item: Item, context: ExampleContext) -> Iterator[Example]:
         """Yield a sentence with its context; a sentence that is too long in several parts."""
         if not isinstance(item, TaggedSentence):
             raise InvalidData("it has no tags")
-        if unknown := set(item.tags) - set(self.labels):
-            raise InvalidData(
-                f"the tag '{min(unknown)}' does not occur in the training data; skip such rows, or name all `labels`"
-            )
+        self.check_labels(item.tags)
         before, after = context.tokenizer.added_ids
         max_tokens = context.length - len(before) - len(after)
         for window in sentence_windows(item, context.tokenizer, max_tokens, self.context_words):
