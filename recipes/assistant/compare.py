@@ -37,7 +37,7 @@ HELD_OUT = {
 }
 PROBES = ("golden", "contradiction", "recall", "knowledge")  # independent of the data
 METRICS = ("chrf", "bits_per_byte", "repetition", "perplexity", "bleu", "rouge_l", "length_ratio")
-MAX_TOKENS = 128  # per answer
+MAX_TOKENS = 256  # per answer: as long as the longest held-out support answer
 COLUMNS = ("base", "tiny", "4-gram", "most similar question's answer")
 
 

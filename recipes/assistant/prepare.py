@@ -1,13 +1,15 @@
 """Generates the training files of the default model's adapter: prepare.py DATA OUT
 
-DATA is a folder with the open sets named in README.md beside this file; OUT receives `train.jsonl`, one
-`valid_*.jsonl` per domain, and `tokenizer/`: that of the base model with the chat template of this folder. Everything
-is seeded: the same DATA gives the same files.
+DATA is a folder with the open sets named in README.md beside this file; OUT receives one `train_N.jsonl` per stage,
+`train.jsonl` with those of all stages (for the baselines of compare.py), one `valid_*.jsonl` per domain, and
+`tokenizer/`: that of the base model with the chat template of this folder. Everything is seeded: the same DATA gives
+the same files.
 """
 
 import random
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -29,14 +31,54 @@ from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 BASE = "smollm2"
-TOTAL_TOKENS = 1_430_000
-# Share of each source in the tokens of `train.jsonl`. Support replies are long: without a bound they teach the model to
-# take everything as a question to a shop.
-SHARES = {
-    "support": 0.23, "short support": 0.03, "business": 0.17, "instructions": 0.12, "Chinese": 0.11, "safety": 0.12,
-    "small talk": 0.14, "questions": 0.03, "arithmetic": 0.03, "open talk": 0.02,
-}  # fmt: skip
 MAX_LENGTH = 512  # tokens of a dialogue
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One pass over a mixture.
+
+    Attributes:
+        shares: share of each source in the tokens. Support replies are long: without a bound they teach the model to
+            take everything as a question to a shop.
+        total_tokens: tokens of all sources together.
+        seed: added to the seeds of all generators.
+        answer_counts: dialogues of OASST1 and of Dolly to draw from.
+        safety_weights: share of each kind of safety dialogue; None uses those of `safety.yaml`.
+    """
+
+    shares: dict[str, float]
+    total_tokens: int
+    seed: int
+    answer_counts: tuple[int, int]
+    safety_weights: dict[str, int] | None = None
+
+
+STAGES = (
+    Stage(
+        shares={
+            "support": 0.23, "short support": 0.03, "business": 0.17, "instructions": 0.12, "Chinese": 0.11,
+            "safety": 0.12, "small talk": 0.14, "questions": 0.03, "arithmetic": 0.03, "open talk": 0.02,
+        },
+        total_tokens=1_430_000,
+        seed=0,
+        answer_counts=(350, 450),
+    ),
+    # Fewer refusals and more ordinary requests: after the first stage the model declines what is harmless.
+    Stage(
+        shares={
+            "support": 0.25, "short support": 0.05, "business": 0.16, "instructions": 0.11, "Chinese": 0.08,
+            "safety": 0.075, "small talk": 0.155, "questions": 0.08, "arithmetic": 0.03, "open talk": 0.01,
+        },
+        total_tokens=1_300_000,
+        seed=100,
+        answer_counts=(700, 1_800),
+        safety_weights={
+            "harmful": 12, "care": 32, "secret": 12, "shop_rule": 8, "harmless": 22, "honesty": 6, "pasted": 5,
+            "password": 2, "minor": 1,
+        },
+    ),
+)  # fmt: skip
 
 
 def math_problems(path: Path, rng: random.Random) -> list[Conversation]:
@@ -74,23 +116,24 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.with_chat_template(template).save(folder)
 
 
-def training_sources(data: Path, rng: random.Random) -> dict[str, Iterable[Conversation]]:
+def training_sources(data: Path, stage: Stage, rng: random.Random) -> dict[str, Iterable[Conversation]]:
     """The dialogues of each source in random order, more than are needed."""
+    num_oasst, num_dolly = stage.answer_counts
     grammar = load_small_talk()
-    named = with_names(grammar, (*grammar.slots["name"] * 4, *invented_names(2_000, random.Random(11))))
-    one_turn = list(expand(grammar, 2_000, seed=34, turns=(1, 1)))
+    named = with_names(grammar, (*grammar.slots["name"] * 4, *invented_names(2_000, random.Random(11 + stage.seed))))
+    one_turn = list(expand(grammar, 2_000, seed=34 + stage.seed, turns=(1, 1)))
     asked = list(support(data / "bitext_customer/train.jsonl.gz"))
     rng.shuffle(asked)
-    brief = list(short_support(asked, 40, random.Random(35)))
+    brief = list(short_support(asked, 40, random.Random(35 + stage.seed)))
     rng.shuffle(brief)
     talk = [
-        *expand(named, 2_600, seed=31),
-        *expand(restrict_topics(grammar, SAFETY_TOPICS), 500, seed=32, turns=(1, 2)),
-        *expand(restrict_topics(named, NAMES), 250, seed=33, turns=(1, 4)),
+        *expand(named, 2_600, seed=31 + stage.seed),
+        *expand(restrict_topics(grammar, SAFETY_TOPICS), 500, seed=32 + stage.seed, turns=(1, 2)),
+        *expand(restrict_topics(named, NAMES), 250, seed=33 + stage.seed, turns=(1, 4)),
     ]
     rng.shuffle(talk)
-    answers = complete(data / "oasst1_en_pairs/train.jsonl.gz", turns=2, longest=700, limit=350, rng=rng)
-    answers += complete(data / "dolly_nocontext/train.jsonl.gz", turns=2, longest=500, limit=450, rng=rng)
+    answers = complete(data / "oasst1_en_pairs/train.jsonl.gz", turns=2, longest=700, limit=num_oasst, rng=rng)
+    answers += complete(data / "dolly_nocontext/train.jsonl.gz", turns=2, longest=500, limit=num_dolly, rng=rng)
     rng.shuffle(answers)
     open_talk = complete(data / "self_dialogue/train.jsonl.gz", turns=10, longest=220, limit=400, rng=rng)
     open_talk += complete(data / "taskmaster4/train.jsonl.gz", turns=8, longest=200, limit=100, rng=rng)
@@ -98,10 +141,10 @@ def training_sources(data: Path, rng: random.Random) -> dict[str, Iterable[Conve
     return {
         "support": framed(asked, one_turn, rng),
         "short support": framed(brief, one_turn, rng),
-        "business": business_dialogues(4_000, seed=41),
-        "instructions": instruction_dialogues(4_000, seed=42),
-        "Chinese": chinese_dialogues(4_000, seed=43),
-        "safety": safety_dialogues(4_000, seed=44),
+        "business": business_dialogues(4_000, seed=41 + stage.seed),
+        "instructions": instruction_dialogues(4_000, seed=42 + stage.seed),
+        "Chinese": chinese_dialogues(4_000, seed=43 + stage.seed),
+        "safety": safety_dialogues(4_000, seed=44 + stage.seed, weights=stage.safety_weights),
         "small talk": talk,
         "questions": answers,
         "arithmetic": math_problems(data / "gsm8k/train.jsonl.gz", rng),
@@ -113,15 +156,20 @@ def main(data: Path, out: Path) -> None:
     """Write all files."""
     write_tokenizer(out / "tokenizer")
     renderer = Renderer.from_tokenizer(Tokenizer.load(out / "tokenizer"))
-    rng = random.Random(21)
     train: list[Conversation] = []
-    for name, conversations in training_sources(data, rng).items():
-        taken = take_tokens(conversations, int(SHARES[name] * TOTAL_TOKENS), renderer)
-        print(f"{name}: {len(taken):,} dialogues, at most {SHARES[name]:.0%} of {TOTAL_TOKENS:,} tokens")
-        train += taken
-    rng.shuffle(train)
+    for number, stage in enumerate(STAGES, 1):
+        rng = random.Random(21 + stage.seed)
+        dialogues: list[Conversation] = []
+        for name, conversations in training_sources(data, stage, rng).items():
+            taken = take_tokens(conversations, int(stage.shares[name] * stage.total_tokens), renderer)
+            print(f"stage {number}, {name}: {len(taken):,} dialogues, at most {stage.shares[name]:.1%} of the tokens")
+            dialogues += taken
+        rng.shuffle(dialogues)
+        write(out / f"train_{number}.jsonl", dialogues)
+        train += dialogues
     write(out / "train.jsonl", train)
 
+    rng = random.Random(22)
     write(out / "valid_support.jsonl", list(support(data / "bitext_customer/valid.jsonl.gz")))
     talk = complete(data / "self_dialogue/valid.jsonl.gz", turns=14, longest=220, limit=200, rng=rng)
     write(out / "valid_open_talk.jsonl", talk)

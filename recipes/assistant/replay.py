@@ -1,8 +1,8 @@
-"""Generates replies of the base model to replay in training: replay.py DATA OUT [--count N]
+"""Generates replies of the base model to replay in training: replay.py DATA OUT
 
-DATA is the folder of open sets, OUT the folder of `prepare.py`. OUT/replay.jsonl receives the base model's own replies
-to small talk, safety and support prompts of the package, and to prompts of the open sets that `train.jsonl` does not
-use. Two of three replies are greedy. Replies that reach 220 tokens are dropped. Everything is seeded.
+DATA is the folder of open sets, OUT the folder of `prepare.py`. OUT/replay_N.jsonl receives the base model's own
+replies for stage N: to prompts of the open sets and, in the first stage, to small talk, safety and support prompts of
+the package. Two of three replies are greedy. Replies that reach 220 tokens are dropped. Everything is seeded.
 """
 
 import argparse
@@ -28,25 +28,28 @@ from turnwise.text.tokenization.tokenizer import Tokenizer
 
 BASE = "smollm2"
 MAX_TOKENS = 220
-# Sets, the first row to use, and the share of their prompts.
-SOURCES = (("oasst1_en_pairs", 1500, 1 / 2), ("dolly_nocontext", 2000, 1 / 3), ("gsm8k", 3000, 1 / 4))
+# For each stage: prompts of the package, and the first row and the number of rows of each open set.
+STAGES: tuple[tuple[int, dict[str, tuple[int, int]]], ...] = (
+    (420, {"oasst1_en_pairs": (1500, 210), "dolly_nocontext": (2000, 140), "gsm8k": (3000, 105)}),
+    (0, {"oasst1_en_pairs": (1710, 500), "dolly_nocontext": (2140, 700), "gsm8k": (3105, 200)}),
+)
 
 
-def histories(data: Path, count: int) -> Iterator[tuple[Message, ...]]:
+def histories(data: Path, num_package: int, rows: dict[str, tuple[int, int]]) -> Iterator[tuple[Message, ...]]:
     """Prompts; each ends with a user turn."""
-    yield from islice(bundled_prompts(77), count)
-    for name, start, share in SOURCES:
-        rows = islice(read_source(data / name / "train.jsonl.gz"), start, start + int(count * share))
-        yield from prompt_histories((row for row in rows if isinstance(row, Conversation)), 3)
+    yield from islice(bundled_prompts(77), num_package)
+    for name, (start, count) in rows.items():
+        items = islice(read_source(data / name / "train.jsonl.gz"), start, start + count)
+        yield from prompt_histories((item for item in items if isinstance(item, Conversation)), 3)
 
 
-def main(data: Path, out: Path, count: int) -> None:
-    """Write the file."""
+def main(data: Path, out: Path, stage: int) -> None:
+    """Write the file of one stage."""
     folder = find_model_folder(BASE)
     tokenizer = Tokenizer.load(out / "tokenizer")
     renderer = Renderer.from_tokenizer(tokenizer)
     engine = Engine(Checkpoint(folder, dtype=torch.float32), max_num_seqs=32)
-    prompts = list(histories(data, count))
+    prompts = list(histories(data, *STAGES[stage - 1]))
 
     def request(history: tuple[Message, ...], number: int) -> GenerationRequest:
         params = GenerationParams(temperature=0.8, top_p=0.95, seed=number) if number % 3 == 0 else None
@@ -61,7 +64,7 @@ def main(data: Path, out: Path, count: int) -> None:
     num_written = 0
     with (
         closing(InferenceClient(engine).generate_all(requests)) as generations,
-        (out / "replay.jsonl").open("w") as file,
+        (out / f"replay_{stage}.jsonl").open("w") as file,
     ):
         for number, (history, generation) in enumerate(zip(prompts, generations, strict=True), 1):
             if generation.finish_reason == "stop":
@@ -81,6 +84,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--count", type=int, default=420, help="prompts of the package")
+    parser.add_argument("--stage", type=int, default=1, choices=range(1, len(STAGES) + 1))
     options = parser.parse_args()
-    main(options.data, options.out, options.count)
+    main(options.data, options.out, options.stage)

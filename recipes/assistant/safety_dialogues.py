@@ -332,10 +332,10 @@ GENERATORS: dict[str, Callable[[random.Random, Slots], Turns]] = {
 }  # fmt: skip
 
 
-def safety_dialogues(count: int, seed: int) -> Iterator[Conversation]:
-    """Yield `count` dialogues about safe behaviour, the same for a seed."""
+def safety_dialogues(count: int, seed: int, weights: dict[str, int] | None = None) -> Iterator[Conversation]:
+    """Yield `count` dialogues about safe behaviour, the same for a seed; `weights` are the shares of the kinds."""
     rng = random.Random(seed)
-    weights: dict[str, int] = TEXTS["weights"]
+    weights = weights or TEXTS["weights"]
     seen: set[tuple[str, ...]] = set()
     while count > 0:
         slots: Slots = {}

@@ -6,7 +6,8 @@ import torch
 from turnwise.models.encoder import Encoder
 from turnwise.models.encoder_config import EncoderConfig
 from turnwise.models.encoder_weights import RandomEncoderWeights, weight_shapes
-from turnwise.models.trainable_encoder import AttentionGroups, PaddedLayout, TrainableEncoder
+from turnwise.models.padded_layout import PaddedLayout
+from turnwise.models.trainable_encoder import AttentionGroups, TrainableEncoder
 
 CONFIG = EncoderConfig(
     vocab_size=50, hidden_size=24, num_layers=2, num_heads=3, intermediate_size=40, num_positions=16

@@ -1,20 +1,25 @@
 """Opens a trained classifier, and classifies or tags texts with it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.core.classification import LabelScore, Span, TaggedText, TextLabels
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.tag_schemes import OUTSIDE, entities, split_tag
+from turnwise.core.word_features import encode_words
+from turnwise.core.word_vectors import number_rows
 from turnwise.data.annotations.annotated import TaggedSentence, with_context
-from turnwise.models.classifier_config import ClassifierConfig, read_classifier_config
+from turnwise.models.classifier_config import ClassifierConfig, read_classifier_config, read_words
 from turnwise.models.model_kind import detect_model_kind, full_model_folder
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.words import Word, split_sentences
-from turnwise.training.examples.sentence_windows import sentence_windows
+from turnwise.training.examples.sentence_windows import SentenceWindow, sentence_windows
 
 if TYPE_CHECKING:
     from turnwise.engine.classifier_engine import ClassifierEngine, HiddenStates
@@ -31,12 +36,14 @@ class TextClassifier:
         tokenizer: the model's tokenizer.
         engine: computes logits.
         max_tokens: maximum number of tokens of a text, start and end tokens included; that of training.
+        vector_rows: rows of the classifier's word vectors, by word.
     """
 
     config: ClassifierConfig
     tokenizer: Tokenizer
     engine: "ClassifierEngine"
     max_tokens: int
+    vector_rows: Mapping[str, int] = field(default_factory=dict)
 
     def classify(self, texts: Sequence[str]) -> list[TextLabels]:
         """Predict the labels of texts. Raises `InvalidParameter` if this is a tagger."""
@@ -108,7 +115,8 @@ class TextClassifier:
             numbers = [with_tokens[index] for index in batch]
             sequences = [[*before, *windows[number][1].ids, *after] for number in numbers]
             tokens = [[len(before) + p for p in windows[number][1].first_pieces if p is not None] for number in numbers]
-            tagged.update(zip(numbers, self.engine.tags(sequences, tokens), strict=True))
+            features = self._features([windows[number][1] for number in numbers])
+            tagged.update(zip(numbers, self.engine.tags(sequences, tokens, features), strict=True))
         default = self.config.labels.index(OUTSIDE) if OUTSIDE in self.config.labels else 0
         results: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
         for window_number, (number, window) in enumerate(windows):
@@ -118,6 +126,18 @@ class TextClassifier:
                 results[number][0].append(self.config.labels[tag])
                 results[number][1].append(probability)
         return results
+
+    def _features(self, windows: Sequence[SentenceWindow]) -> NDArray[np.int32] | None:
+        """Features of all words that have a token, if the classifier uses them."""
+        if not self.config.has_word_features:
+            return None
+        words = [
+            word
+            for window in windows
+            for word, piece in zip(window.words, window.first_pieces, strict=True)
+            if piece is not None
+        ]
+        return encode_words(words, self.vector_rows)
 
 
 def open_classifier(model: str, *, quantize: str | None = None, threads: int | None = None) -> TextClassifier:
@@ -142,7 +162,8 @@ def open_classifier(model: str, *, quantize: str | None = None, threads: int | N
 
     head, config = load_head(folder, hidden_size)
     max_tokens = min(max_tokens, config.max_tokens or max_tokens)
-    return TextClassifier(config, tokenizer, ClassifierEngine(hidden_states, head, config), max_tokens)
+    vector_rows = number_rows(read_words(folder, config))
+    return TextClassifier(config, tokenizer, ClassifierEngine(hidden_states, head, config), max_tokens, vector_rows)
 
 
 def _backbone(folder: Path, quantize: str | None, threads: int | None) -> "tuple[HiddenStates, int, int]":

@@ -1,6 +1,6 @@
 """Computes the label logits of token sequences: a backbone's hidden states and a linear layer on them.
 
-Shapes: N sequences, T tokens of one, R tokens of all, C hidden size, K labels.
+Shapes: N sequences, T words of one, R tokens and W words of all, F features of a word, C hidden size, K labels.
 """
 
 import threading
@@ -51,28 +51,34 @@ class ClassifierEngine:
         return result
 
     def tags(
-        self, sequences: Sequence[Sequence[int]], words: Sequence[Sequence[int]]
+        self,
+        sequences: Sequence[Sequence[int]],
+        words: Sequence[Sequence[int]],
+        features: NDArray[np.int32] | None = None,
     ) -> list[tuple[list[int], list[float]]]:
         """The tag of every word and its probability.
 
         Args:
             sequences: token ids.
             words: for each sequence the indices of the tokens that stand for its words, at least one.
+            features: features of all words, `(W, F)`, if the classifier uses them.
         """
         hidden_RC, _ = self._hidden(sequences)
         starts = np.cumsum([0, *map(len, sequences)])
+        rows_W = torch.tensor([int(s) + index for s, indices in zip(starts, words, strict=False) for index in indices])
+        lengths = [len(indices) for indices in words]
         results = []
         with torch.no_grad():
-            for start, indices in zip(starts, words, strict=False):
-                rows = torch.tensor(indices) + int(start)
-                logits_TK = self._head(hidden_RC[rows])
+            features_WF = None if features is None else torch.from_numpy(features)
+            logits_WK = self._head(hidden_RC[rows_W], features_WF, lengths)
+            for logits_TK in logits_WK.split(lengths):
                 if self._head.crf is None:
                     tags, probabilities_TK = (
                         logits_TK.argmax(dim=1),
                         (logits_TK / self.config.temperature).softmax(dim=1),
                     )
                 else:
-                    mask_1T = torch.ones(1, len(rows), dtype=torch.bool)
+                    mask_1T = torch.ones(1, len(logits_TK), dtype=torch.bool)
                     tags = torch.tensor(self._head.crf.decode(logits_TK[None], mask_1T)[0])
                     probabilities_TK = self._head.crf.marginals(logits_TK[None], mask_1T)[0]
                 results.append((tags.tolist(), probabilities_TK.gather(1, tags[:, None])[:, 0].tolist()))

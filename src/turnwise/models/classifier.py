@@ -1,10 +1,10 @@
 """A classifier of tokens or of texts: any language model with a linear layer on its hidden states.
 
-Shapes: B rows, T tokens in a row, N tokens, P texts, C hidden size, K labels.
+Shapes: B rows, T tokens in a row, N tokens or words, P texts, C hidden size, F features of a word, K labels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
-from turnwise.models.classifier_config import CLASSIFIER_WEIGHTS_FILE, ClassifierConfig, read_classifier_config
+from turnwise.core.word_vectors import WordVectors
+from turnwise.models.classifier_config import (
+    CLASSIFIER_WEIGHTS_FILE,
+    WORDS_FILE,
+    ClassifierConfig,
+    read_classifier_config,
+)
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.linear_chain_crf import LinearChainCrf
 from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.models.safetensors_writer import save_safetensors
+from turnwise.models.word_features import WordFeatureEmbedding, WordLstm
 
 
 class ClassificationHead(nn.Module):
-    """Dropout, a linear layer to one logit per label, and a CRF if the config has one.
+    """Dropout and a linear layer to one logit per label.
+
+    A head for words may have further inputs, the features of the words; an LSTM before the linear layer; and a CRF.
 
     Args:
         config: labels and switches.
@@ -32,7 +41,16 @@ class ClassificationHead(nn.Module):
     def __init__(self, config: ClassifierConfig, hidden_size: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, len(config.labels))
+        size = hidden_size
+        self.word_features: WordFeatureEmbedding | None = None
+        if config.has_word_features:
+            self.word_features = WordFeatureEmbedding(config.num_word_vectors, config.word_vector_size)
+            size += self.word_features.size
+        self.lstm: WordLstm | None = None
+        if config.lstm_size:
+            self.lstm = WordLstm(size, config.lstm_size)
+            size = self.lstm.size
+        self.linear = nn.Linear(size, len(config.labels))
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
         self.crf: LinearChainCrf | None = None
@@ -40,10 +58,26 @@ class ClassificationHead(nn.Module):
             can_follow = [[config.can_follow(first, second) for second in config.labels] for first in config.labels]
             self.crf = LinearChainCrf(torch.tensor(can_follow), torch.tensor([*map(config.can_start, config.labels)]))
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Logits `(..., K)` from hidden states `(..., C)`."""
-        logits: Tensor = self.linear(self.dropout(hidden))
-        return logits
+    def forward(
+        self, hidden_NC: Tensor, features_NF: Tensor | None = None, lengths: Sequence[int] | None = None
+    ) -> Tensor:
+        """Logits `(N, K)`.
+
+        Args:
+            hidden_NC: hidden states of texts, or of words at their first token.
+            features_NF: features of the words, if the head uses them.
+            lengths: number of words of each sentence, if the head has an LSTM.
+        """
+        x_NC = hidden_NC
+        if self.word_features is not None:
+            assert features_NF is not None, "the caller encodes the words"
+            x_NC = torch.cat([x_NC, self.word_features(features_NF)], dim=1)
+        x_NC = self.dropout(x_NC)
+        if self.lstm is not None:
+            assert lengths is not None, "the caller knows the sentences"
+            x_NC = self.dropout(self.lstm(x_NC, lengths))
+        logits_NK: Tensor = self.linear(x_NC)
+        return logits_NK
 
 
 @dataclass
@@ -55,11 +89,13 @@ class Classifier:
         head: computes the logits of the labels.
         config: the labels.
         hf_config: contents of the backbone's `config.json`.
+        words: the words of the head's word vectors.
     """
 
     backbone: LanguageModel
     head: ClassificationHead
     config: ClassifierConfig
+    words: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.hf_config = self.backbone.hf_config
@@ -125,13 +161,27 @@ class Classifier:
             encoder_ids_BS=encoder_ids_BS, encoder_mask_BS=encoder_mask_BS,
         )  # fmt: skip
 
-    def token_logits(
-        self, ids_BT: Tensor, is_labelled_BT: Tensor, segment_ids_BT: Tensor, positions_BT: Tensor
+    def word_logits(
+        self,
+        ids_BT: Tensor,
+        is_word_BT: Tensor,
+        segment_ids_BT: Tensor,
+        positions_BT: Tensor,
+        features_NF: Tensor | None = None,
     ) -> Tensor:
-        """Logits `(N, K)` of the tokens in `is_labelled_BT`, row by row."""
-        return self.logits(
-            self.hidden_states(ids_BT, is_labelled_BT, segment_ids_BT=segment_ids_BT, positions_BT=positions_BT)
-        )
+        """Logits `(N, K)` of the words whose first tokens are in `is_word_BT`, row by row.
+
+        Args:
+            ids_BT: token ids.
+            is_word_BT: True for the first token of every word to tag.
+            segment_ids_BT: number of each token's sequence, from 1; 0 is padding.
+            positions_BT: position of each token in its sequence.
+            features_NF: features of the words, if the head uses them.
+        """
+        hidden_NC = self.hidden_states(ids_BT, is_word_BT, segment_ids_BT=segment_ids_BT, positions_BT=positions_BT)
+        lengths = torch.bincount(segment_ids_BT[is_word_BT].long())
+        logits_NK: Tensor = self.head(hidden_NC, features_NF, lengths[lengths > 0].tolist())
+        return logits_NK
 
     def text_logits(self, ids_BT: Tensor, segment_ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """Logits `(P, K)` of the texts, in the order of their segment ids."""
@@ -145,6 +195,8 @@ class Classifier:
         self.backbone.save(folder, dtype=dtype, hf_config=hf_config)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.head.state_dict().items()}
         save_safetensors(state, folder / CLASSIFIER_WEIGHTS_FILE)
+        if self.words:
+            (folder / WORDS_FILE).write_text("\n".join(self.words) + "\n", encoding="utf-8")
         self.config.save(folder)
 
 
@@ -166,13 +218,30 @@ def pool_texts(hidden_NC: Tensor, text_N: Tensor, pooling: str) -> Tensor:
     return sums_PC / lengths_P[:, None]
 
 
-def add_classifier(model: LanguageModel, config: ClassifierConfig, dropout: float, seed: int) -> Classifier:
-    """Return the model with a new head on its hidden states. The same seed gives the same weights."""
+def add_classifier(
+    model: LanguageModel, config: ClassifierConfig, dropout: float, seed: int, vectors: WordVectors | None = None
+) -> Classifier:
+    """Return the model with a new head on its hidden states. The same seed gives the same weights.
+
+    Args:
+        model: the backbone.
+        config: labels and parts of the head; the shape of the word vectors is added.
+        dropout: of the head.
+        seed: of the new weights.
+        vectors: word vectors, if the head uses them.
+    """
+    if vectors is not None:
+        num_vectors, vector_size = vectors.table_VD.shape
+        config = replace(config, num_word_vectors=num_vectors, word_vector_size=vector_size)
     embedding_VC = model.embedding.weight
     assert isinstance(embedding_VC, Tensor)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        return Classifier(model, ClassificationHead(config, embedding_VC.shape[1], dropout), config)
+        head = ClassificationHead(config, embedding_VC.shape[1], dropout)
+    if vectors is not None:
+        assert head.word_features is not None, "the caller checked it"
+        head.word_features.vectors_VD.copy_(torch.from_numpy(vectors.table_VD))
+    return Classifier(model, head, config, () if vectors is None else vectors.words)
 
 
 def load_head(folder: Path, hidden_size: int) -> tuple[ClassificationHead, ClassifierConfig]:

@@ -13,6 +13,7 @@ from turnwise.core.tag_schemes import split_tag
 
 CLASSIFIER_CONFIG_FILE = "classifier.json"
 CLASSIFIER_WEIGHTS_FILE = "classifier.safetensors"
+WORDS_FILE = "word_vectors.txt"  # the words that have a vector, one per line
 MAX_LABELS = 100_000
 MAX_CRF_LABELS = 1000
 
@@ -31,6 +32,9 @@ class ClassifierConfig:
         pooling: how the hidden states of a text become one vector: their mean, the first or the last one.
         has_crf: a CRF scores sequences of tags (`linear_chain_crf.py`).
         context_words: words of the document around a sentence that the model was trained to see.
+        has_word_features: characters and shape of words are further inputs of the head (`core/word_features.py`).
+        num_word_vectors, word_vector_size: shape of the table of word vectors; zeros without one.
+        lstm_size: size of a bidirectional LSTM over the words of a sentence, per direction; 0: none.
         max_tokens: maximum number of tokens that the model was trained on; None: its context length.
         temperature: the logits are divided by it; calibrated on held-out data.
         threshold: a text whose most probable label has less than this probability belongs to none of them.
@@ -42,6 +46,10 @@ class ClassifierConfig:
     pooling: TextPooling = "mean"
     has_crf: bool = False
     context_words: int = 0
+    has_word_features: bool = False
+    num_word_vectors: int = 0
+    word_vector_size: int = 0
+    lstm_size: int = 0
     max_tokens: int | None = None
     temperature: float = 1.0
     threshold: float = 0.0
@@ -68,9 +76,27 @@ class _ClassifierFields(JsonFileModel):
     pooling: TextPooling = Field("mean", description="'mean', 'first' or 'last'")
     has_crf: bool = Field(False, description="true or false")
     context_words: Annotated[int, Field(ge=0)] = Field(0, description="a whole number from 0 on")
+    has_word_features: bool = Field(False, description="true or false")
+    num_word_vectors: Annotated[int, Field(ge=0, le=10_000_000)] = Field(0, description="a whole number from 0 on")
+    word_vector_size: Annotated[int, Field(ge=0, le=1024)] = Field(0, description="a whole number from 0 to 1024")
+    lstm_size: Annotated[int, Field(ge=0, le=8192)] = Field(0, description="a whole number from 0 to 8192")
     max_tokens: Annotated[int, Field(ge=4)] | None = Field(None, description="a whole number from 4 on")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="a number above 0")
     threshold: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="a number from 0 to 1")
+
+
+def read_words(folder: Path, config: ClassifierConfig) -> tuple[str, ...]:
+    """The words that have a vector. Raises `UserError` if the file is missing or damaged."""
+    if not config.num_word_vectors:
+        return ()
+    path = folder / WORDS_FILE
+    try:
+        words = tuple(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The words of the classifier cannot be read: {error}") from error
+    if len(words) + 1 != config.num_word_vectors:
+        raise UserError(f"{path} has {len(words):,} words, and the classifier {config.num_word_vectors - 1:,}.")
+    return words
 
 
 def is_classifier(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from turnwise.models.encoder_config import EncoderConfig
 from turnwise.models.encoder_weights import EncoderWeights, weight_shapes
+from turnwise.models.padded_layout import PaddedLayout
 
 MAX_PADDING = 2  # padded positions per token in a group of sequences
 
@@ -59,31 +60,6 @@ class TrainableEncoder(nn.Module):
         for layer in self.layers:
             x_NC = layer(x_NC, groups)
         return x_NC
-
-
-class PaddedLayout:
-    """Where the tokens of a batch are in a padded batch.
-
-    Attributes:
-        mask_BT: True for tokens, False for padding.
-        positions_N: position of each token in its sequence.
-    """
-
-    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
-        self.num_sequences, self.longest = len(lengths), max(lengths)
-        positions_T = torch.arange(self.longest, device=device)
-        self.mask_BT = positions_T < torch.tensor(lengths, device=device)[:, None]
-        self._indices_N = self.mask_BT.flatten().nonzero()[:, 0]  # of the tokens in the flattened padded batch
-        self.positions_N = self._indices_N % self.longest
-
-    def pad(self, x_NX: Tensor) -> Tensor:
-        """Values of tokens, `(N, X)`, as a padded batch, `(B, T, X)`."""
-        padded = x_NX.new_zeros(self.num_sequences * self.longest, x_NX.shape[1])
-        return padded.index_copy(0, self._indices_N, x_NX).view(self.num_sequences, self.longest, -1)
-
-    def unpad(self, x_BTX: Tensor) -> Tensor:
-        """The inverse of `pad`."""
-        return x_BTX.flatten(0, 1)[self._indices_N]
 
 
 class AttentionGroups:

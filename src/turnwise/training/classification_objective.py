@@ -21,7 +21,7 @@ class ClassificationObjective(Objective):
 
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder", "encoder"})
     ADDS_HEAD: ClassVar[bool] = True
-    METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
+    METHODS: ClassVar[tuple[str, ...] | None] = ("full", "freeze", "lora")
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = counts.COUNTS
 
     labels: tuple[str, ...] = ()

@@ -9,11 +9,13 @@ import torch
 from annotated_data import PEOPLE, VERBS
 from turnwise.app.classifiers import open_classifier, sentence_of
 from turnwise.core.classification import TaggedText
-from turnwise.core.errors import InvalidData, InvalidParameter
+from turnwise.core.errors import InvalidData, InvalidParameter, UserError
+from turnwise.core.word_features import encode_words
 from turnwise.models.classifier import Classifier, add_classifier, load_head
 from turnwise.models.classifier_config import is_classifier, read_classifier_config
 from turnwise.models.encoder_model import EncoderModel
 from turnwise.models.encoder_weights import EncoderCheckpoint
+from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.text.word_pieces import tokenize_words
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.recipe import parse_recipe
@@ -48,7 +50,14 @@ def new_head(folder):
     return add_classifier(model, read_classifier_config(folder), 0.0, seed=0).head
 
 
-@pytest.mark.parametrize("options", [{}, {"crf": True}, {"context_words": 8}])
+@pytest.fixture
+def word_vectors(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_text("ada 0.5 -1.0 0.25\nleft 0.0 1.0 1.0\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("options", [{}, {"crf": True}, {"context_words": 8}, {"word_features": True, "lstm_size": 8}])
 def test_a_tagger_learns_names(train, encoder_folder, tagged, options):
     result, out = train(encoder_folder, tagged, {"name": "token_classification", **options})
     assert result.extra_metrics["f1"] > 0.95
@@ -56,6 +65,32 @@ def test_a_tagger_learns_names(train, encoder_folder, tagged, options):
     assert config.labels == ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
     assert config.has_crf == options.get("crf", False)
     assert config.context_words == options.get("context_words", 0)
+
+
+def test_the_spelling_tells_what_tokens_do_not(train, encoder_folder, tmp_path):
+    """All words are unknown to the tokenizer; names begin with a capital letter and end in "a"."""
+    rng = random.Random(0)
+    for name, count in (("train", 120), ("valid", 30)):
+        lines = []
+        for _ in range(count):
+            stem = "".join(rng.choices("βγδζθ", k=3))
+            word, tag = rng.choice([(f"{stem.capitalize()}a", "B-PER"), (f"{stem}a", "O"), (f"{stem.upper()}s", "O")])
+            lines += [f"{word} {tag}", ""]
+        (tmp_path / f"{name}.conll").write_text("\n".join(lines))
+    result, _ = train(encoder_folder, tmp_path, {"name": "token_classification", "word_features": True})
+    assert result.extra_metrics["f1"] > 0.95
+
+
+def test_word_vectors_are_stored_with_the_classifier(train, encoder_folder, tagged, word_vectors):
+    objective = {"name": "token_classification", "word_vectors": word_vectors}
+    _, out = train(encoder_folder, tagged, objective, max_steps=4)
+    served = open_classifier(str(out))
+    assert served.vector_rows == {"ada": 1, "left": 2}
+    head, _ = load_head(out, 48)
+    assert head.word_features.vectors_VD.tolist() == [[0, 0, 0], [0.5, -1, 0.25], [0, 1, 1]]  # not trained
+    (out / "word_vectors.txt").write_text("ada\n")
+    with pytest.raises(UserError, match="has 1 words, and the classifier 2"):
+        open_classifier(str(out))
 
 
 def test_a_text_classifier_learns_labels(train, encoder_folder, labelled):
@@ -91,8 +126,21 @@ def test_the_head_is_trained_with_the_last_layers(train, encoder_folder, labelle
 
 
 def test_methods_that_do_not_train_the_head_are_refused(train, encoder_folder, labelled):
-    with pytest.raises(InvalidParameter, match="cannot be trained with the method 'lora': use 'full' or 'freeze'"):
-        train(encoder_folder, labelled, "sequence_classification", method="lora")
+    with pytest.raises(InvalidParameter, match="cannot be trained with the method 'prompt_tuning': use 'full'"):
+        train(encoder_folder, labelled, "sequence_classification", method="prompt_tuning")
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_lora_updates_are_merged_into_the_classifier(train, encoder_folder, base_folder, labelled, kind):
+    base = encoder_folder if kind == "encoder" else base_folder
+    method = {"name": "lora", "rank": 4, "target_modules": ["*.qkv"]}
+    result, out = train(base, labelled, "sequence_classification", method=method, learning_rate=1e-2)
+    assert result.extra_metrics["f1"] > 0.8
+    assert not (out / "adapter_config.json").exists()
+    before, after = (SafetensorsFile(folder / "model.safetensors") for folder in (base, out))
+    changed = {name for name in before.tensors if not torch.equal(before.read(name).float(), after.read(name).float())}
+    assert changed
+    assert all(any(part in name for part in ("query", "key", "value", "q_proj", "k_proj", "v_proj")) for name in changed)
 
 
 def test_the_saved_folder_has_the_trained_weights(train, encoder_folder, labelled):
@@ -141,8 +189,12 @@ def test_context_needs_documents(train, encoder_folder, tmp_path):
 
 
 @pytest.mark.parametrize("crf", [False, True])
-def test_the_served_classifier_predicts_what_was_trained(train, encoder_folder, tagged, crf):
-    _, out = train(encoder_folder, tagged, {"name": "token_classification", "crf": crf}, max_steps=20)
+@pytest.mark.parametrize("has_features", [False, True])
+def test_the_served_classifier_predicts_what_was_trained(
+    train, encoder_folder, tagged, word_vectors, crf, has_features
+):
+    options = {"word_vectors": word_vectors, "lstm_size": 8} if has_features else {}
+    _, out = train(encoder_folder, tagged, {"name": "token_classification", "crf": crf, **options}, max_steps=20)
     served, classifier = open_classifier(str(out)), load_classifier(out)
     classifier.module.eval()
     words = ["Ada", "\u200b", "left", "New", "York"]
@@ -155,7 +207,10 @@ def test_the_served_classifier_predicts_what_was_trained(train, encoder_folder, 
     is_labelled_BT[0, indices] = True
     with torch.no_grad():
         segments_BT = torch.ones_like(ids_BT)
-        logits_NK = classifier.token_logits(ids_BT, is_labelled_BT, segments_BT, segments_BT)
+        with_token = [word for word, index in zip(words, pieces.first_pieces, strict=True) if index is not None]
+        features = encode_words(with_token, served.vector_rows)
+        features_NF = torch.from_numpy(features) if has_features else None
+        logits_NK = classifier.word_logits(ids_BT, is_labelled_BT, segments_BT, segments_BT, features_NF)
         if crf:
             mask_BT = torch.ones(1, len(indices), dtype=torch.bool)
             expected = classifier.head.crf.decode(logits_NK[None], mask_BT)[0]

@@ -21,7 +21,8 @@ class Example:
     """One training example: a sequence, or several segments that belong together (a preference pair).
 
     Language-modelling objectives predict the vocabulary ids in `targets`. Other objectives use labels: one or more
-    values per token or per segment, under a name that the objective chooses.
+    values per token or per segment, under a name that the objective chooses. Further inputs of the model, such as
+    features of words, are stored as labels too.
 
     Attributes:
         ids: input token ids, `(T,)` int32.

@@ -15,11 +15,13 @@ class SentenceWindow:
     Attributes:
         ids: token ids, without added start and end tokens.
         first_pieces: for each word of the sentence the index of its first token; None if it has none.
-        tags: the words' tags.
+        words: the words.
+        tags: their tags.
     """
 
     ids: tuple[int, ...]
     first_pieces: tuple[int | None, ...]
+    words: tuple[str, ...]
     tags: tuple[str, ...]
 
 
@@ -53,6 +55,7 @@ def sentence_windows(
             None if index is None or index >= last else index - first
             for index in pieces.first_pieces[len(before) : len(before) + len(sentence.tokens)]
         ),
+        sentence.tokens,
         sentence.tags,
     )
 

@@ -3,6 +3,7 @@
 With `dora` the magnitude of each weight row is trained separately from its direction (DoRA, Liu et al. 2024). With
 `quantize` the frozen weights are held in 8 or 4 bits during training (QLoRA, Dettmers et al. 2023). The result is an
 adapter of a few megabytes in the format of the peft library. An adapter may be the base model: its training continues.
+A classifier also trains its new head, and is saved with the update merged into its weights.
 """
 
 import copy
@@ -20,6 +21,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.inference import Quantization
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import LoraWeights, save_adapter
+from turnwise.models.classifier import Classifier
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.families import load_family
@@ -78,6 +80,8 @@ class LoraMethod(method.Method):
         module = base.model.module
         names = self._target_modules(module)
         module.requires_grad_(False)
+        if isinstance(base.model, Classifier):
+            base.model.head.requires_grad_(True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for name in names:
@@ -133,13 +137,16 @@ class LoraMethod(method.Method):
 
     def plain(self, model: LanguageModel) -> LanguageModel:
         """Return a copy with the updates merged into the weights."""
-        module = copy.deepcopy(model.module)
+        plain_model = copy.deepcopy(model) if isinstance(model, Classifier) else None
+        module = copy.deepcopy(model.module) if plain_model is None else plain_model.module
         for name, layer in list(_adapted(module)):
             plain = _base_linear(layer.base_layer)
             with torch.no_grad():
                 merged = _lora_weights(layer).merge(layer.base_weight(), layer.scaling)
                 plain.weight = nn.Parameter(merged.T.contiguous() if layer.is_transposed else merged)
             _replace(module, name, plain)
+        if plain_model is not None:
+            return plain_model
         if isinstance(model, DecoderModel):
             return DecoderModel(cast(Decoder, module), model.hf_config)
         return replace(cast(TransformersModel, model), module=module)
@@ -149,10 +156,13 @@ class LoraMethod(method.Method):
         target: Path,
         base: ModelBundle,
         files: Mapping[str, str | Path],
-        dtype: torch.dtype | None = None,  # noqa: ARG002, an adapter is small and keeps its dtype
+        dtype: torch.dtype | None = None,  # an adapter is small and keeps its dtype
     ) -> None:
-        """Write the adapter and the base model's tokenizer."""
+        """Write the adapter and the base model's tokenizer; a classifier is written as a whole."""
         assert base.folder is not None, "checked by prepare"
+        if isinstance(base.model, Classifier):
+            super().save(target, base, files, dtype)
+            return
         updates, fan_in_fan_out = self._hf_updates(base.model)
         with export_folder(target, base.tokenizer, generation=base.generation, files=files) as folder:
             save_adapter(

@@ -17,11 +17,13 @@ from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.tag_schemes import OUTSIDE, to_iob2
+from turnwise.core.word_features import NUM_FEATURES, encode_words
+from turnwise.core.word_vectors import WordVectors, read_word_vectors
 from turnwise.data.annotations.annotated import AnnotationKind, TaggedSentence
 from turnwise.models.classifier import Classifier, add_classifier
 from turnwise.models.classifier_config import ClassifierConfig
 from turnwise.models.language_model import LanguageModel
-from turnwise.models.trainable_encoder import PaddedLayout
+from turnwise.models.padded_layout import PaddedLayout
 from turnwise.training import classification_metrics as counts
 from turnwise.training import classification_objective
 from turnwise.training.examples.batches import Batch
@@ -30,7 +32,7 @@ from turnwise.training.examples.sentence_windows import sentence_windows
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objective import ExampleContext, Item, LossOutput
 
-TAGS = "tags"  # name of the token labels
+TAGS, FEATURES = "tags", "features"  # names of the token labels
 
 
 class TokenClassificationObjective(classification_objective.ClassificationObjective):
@@ -39,6 +41,9 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
     Attributes:
         crf: score sequences of tags by a CRF.
         context_words: maximum number of words before and after a sentence, from the same document, that the model sees.
+        word_features: show the head the characters and the shape (case, digits) of every word.
+        word_vectors: file of pretrained word vectors for the head; switches `word_features` on.
+        lstm_size: size of a bidirectional LSTM over the words of a sentence, per direction; 0: none.
     """
 
     EMPTY_MESSAGE: ClassVar[str] = "no sentence with tags"
@@ -47,6 +52,9 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
 
     crf: bool = False
     context_words: int = Field(0, ge=0)
+    word_features: bool = False
+    word_vectors: str | None = None
+    lstm_size: int = Field(0, ge=0, le=8192)
 
     @property
     def num_context_words(self) -> int:
@@ -74,9 +82,22 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
     def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Return the model with a classification head."""
         config = ClassifierConfig(
-            "token_classification", self.labels, has_crf=self.crf, context_words=self.context_words
+            "token_classification",
+            self.labels,
+            has_crf=self.crf,
+            context_words=self.context_words,
+            has_word_features=self._has_word_features,
+            lstm_size=self.lstm_size,
         )
-        return replace(base, model=add_classifier(base.model, config, self.dropout, seed))
+        return replace(base, model=add_classifier(base.model, config, self.dropout, seed, self._vectors))
+
+    @property
+    def _has_word_features(self) -> bool:
+        return self.word_features or self.word_vectors is not None
+
+    @property
+    def _vectors(self) -> WordVectors | None:
+        return None if self.word_vectors is None else read_word_vectors(self.word_vectors)
 
     def examples(self, item: Item, context: ExampleContext) -> Iterator[Example]:
         """Yield a sentence with its context; a sentence that is too long in several parts."""
@@ -85,25 +106,35 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
         self.check_labels(item.tags)
         before, after = context.tokenizer.added_ids
         max_tokens = context.length - len(before) - len(after)
+        vector_rows = {} if self._vectors is None else self._vectors.rows
         for window in sentence_windows(item, context.tokenizer, max_tokens, self.context_words):
             ids = np.array([*before, *window.ids, *after], dtype=np.int32)
             labels = np.full(len(ids), IGNORED, dtype=np.int64)
             predicted = [
-                (index, tag) for index, tag in zip(window.first_pieces, window.tags, strict=True) if index is not None
+                (len(before) + index, word, tag)
+                for index, word, tag in zip(window.first_pieces, window.words, window.tags, strict=True)
+                if index is not None
             ]
             if not predicted:
                 continue
+            indices = [index for index, _, _ in predicted]
             # Where the first word of an entity has no token, the next one begins it.
-            for (index, _), tag in zip(predicted, to_iob2([tag for _, tag in predicted]), strict=True):
-                labels[len(before) + index] = self.labels.index(tag)
-            yield Example(ids, np.full(len(ids), IGNORED, dtype=np.int32), token_labels={TAGS: labels})
+            labels[indices] = [self.labels.index(tag) for tag in to_iob2([tag for _, _, tag in predicted])]
+            token_labels = {TAGS: labels}
+            if self._has_word_features:
+                token_labels[FEATURES] = np.zeros((len(ids), NUM_FEATURES), dtype=np.int32)
+                token_labels[FEATURES][indices] = encode_words([word for _, word, _ in predicted], vector_rows)
+            yield Example.labelled(ids, token_labels=token_labels)
 
     def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:  # noqa: ARG002
         """Cross-entropy summed over the words."""
         assert isinstance(model, Classifier), "`add_head` made it one"
         tags_BT = batch.token_labels[TAGS]
         is_labelled_BT = tags_BT != IGNORED
-        logits_NK = model.token_logits(batch.ids_BT, is_labelled_BT, batch.segment_ids_BT, batch.positions_BT).float()
+        features_NF = batch.token_labels[FEATURES][is_labelled_BT] if self._has_word_features else None
+        logits_NK = model.word_logits(
+            batch.ids_BT, is_labelled_BT, batch.segment_ids_BT, batch.positions_BT, features_NF
+        ).float()
         tags_N, segments_N = tags_BT[is_labelled_BT], batch.segment_ids_BT[is_labelled_BT]
         if model.head.crf is None:
             loss = F.cross_entropy(logits_NK, tags_N, reduction="sum")

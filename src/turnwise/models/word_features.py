@@ -1,0 +1,82 @@
+"""Embeddings of word features, and an LSTM over the words of a sentence.
+
+Shapes: N words of all sentences, S sentences, T words of the longest, F features of a word, L characters of a word, X
+values of a word.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from turnwise.core.word_features import NUM_CHARACTER_IDS, WordShape
+from turnwise.models.padded_layout import PaddedLayout
+
+CHARACTER_SIZE, CHARACTER_FILTERS, KERNEL_SIZE = 30, 50, 3
+SHAPE_SIZE = 10
+
+
+class WordFeatureEmbedding(nn.Module):
+    """Embeds characters, shape and word vector of words (`core/word_features.py`).
+
+    Characters pass a convolution and a maximum over the word (Ma & Hovy 2016). Word vectors are not trained, so that
+    words which the training data lack keep their place among those that they have.
+
+    Attributes:
+        size: number of values of a word.
+
+    Args:
+        num_vectors: number of word vectors, the zero vector included; 0: none.
+        vector_size: their length.
+    """
+
+    vectors_VD: Tensor
+
+    def __init__(self, num_vectors: int = 0, vector_size: int = 0) -> None:
+        super().__init__()
+        self.characters = nn.Embedding(NUM_CHARACTER_IDS, CHARACTER_SIZE, padding_idx=0)
+        self.convolution = nn.Conv1d(CHARACTER_SIZE, CHARACTER_FILTERS, KERNEL_SIZE, padding=KERNEL_SIZE // 2)
+        self.shapes = nn.Embedding(max(WordShape) + 1, SHAPE_SIZE)
+        self.size = CHARACTER_FILTERS + SHAPE_SIZE + vector_size
+        self.register_buffer("vectors_VD", torch.zeros(num_vectors, vector_size))
+
+    def forward(self, features_NF: Tensor) -> Tensor:
+        """Values of the words, `(N, X)`."""
+        characters_NL = features_NF[:, 2:]
+        filtered_NCL = self.convolution(self.characters(characters_NL).transpose(1, 2))
+        filtered_NCL = filtered_NCL.masked_fill(characters_NL[:, None] == 0, -torch.inf)
+        parts = [filtered_NCL.amax(dim=2), self.shapes(features_NF[:, 1])]
+        if len(self.vectors_VD):
+            parts.append(self.vectors_VD[features_NF[:, 0]])
+        return torch.cat(parts, dim=1)
+
+
+class WordLstm(nn.Module):
+    """A bidirectional LSTM over the words of every sentence (Huang et al. 2015).
+
+    Attributes:
+        size: number of values of a word in the output.
+
+    Args:
+        input_size: number of values of a word.
+        hidden_size: size of the hidden state in each direction.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(input_size, hidden_size, batch_first=True, bidirectional=True)
+        self.size = 2 * hidden_size
+
+    def forward(self, x_NX: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Hidden states of both directions, `(N, X)`.
+
+        Args:
+            x_NX: values of the words, one sentence after the other.
+            lengths: number of words of each sentence, at least 1.
+        """
+        layout = PaddedLayout(lengths, x_NX.device)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            layout.pad(x_NX), torch.tensor(lengths), batch_first=True, enforce_sorted=False
+        )
+        states_STX, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+        return layout.unpad(states_STX)
