@@ -71,3 +71,9 @@ def test_flags_for_reading_data_are_applied(tmp_path):
     table.write_bytes("Frage;Antwort;Notiz\nGeöffnet?;Ja;no\n".encode("windows-1252"))
     arguments = ("train", table, "--out", tmp_path / "made", "--vocab-size", 300, "--encoding", "windows-1252")
     assert "trained on 2 texts" in run(*arguments, "--columns", "user=Frage,assistant=Antwort")
+
+
+def test_the_sentences_of_conll_columns_are_read(tmp_path):
+    path = tmp_path / "train.conll"
+    path.write_text("-DOCSTART- O\n\n" + "Ada B-PER\nlived O\n\nLondon B-LOC\n\n" * 4)
+    assert "trained on 8 texts" in run("train", path, "--out", tmp_path / "made", "--vocab-size", 300)

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
 
 from turnwise.training.optim.lr_schedule import lr_factor
 from turnwise.training.optim.muon import Muon, orthogonalize
@@ -100,3 +101,11 @@ class TestParameterGroups:
         optimizers = build_optimizers(tiny_model.decoder, name="muon", learning_rate=0.1, weight_decay=0.3)
         set_learning_rate(optimizers, 0.02)
         assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.02}
+
+    def test_the_head_of_a_classifier_may_learn_faster(self):
+        module = nn.ModuleDict({"backbone": nn.Linear(2, 3), "head": nn.Linear(3, 2)})
+        optimizers = build_optimizers(module, name="adamw", learning_rate=0.1, weight_decay=0.3, head_lr_factor=5)
+        set_learning_rate(optimizers, 0.02)
+        rates = {id(p): group["lr"] for group in optimizers[0].param_groups for p in group["params"]}
+        assert [rates[id(p)] for p in module["backbone"].parameters()] == [0.02, 0.02]
+        assert [rates[id(p)] for p in module["head"].parameters()] == pytest.approx([0.1, 0.1])

@@ -14,7 +14,7 @@ from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.tag_schemes import OUTSIDE, entities, split_tag
 from turnwise.core.word_features import encode_words
 from turnwise.core.word_vectors import number_rows
-from turnwise.data.annotations.annotated import TaggedSentence, with_context
+from turnwise.data.annotations.annotated import TaggedSentence, group_sentences, join_sentences, with_context
 from turnwise.models.classifier_config import ClassifierConfig, read_classifier_config, read_words
 from turnwise.models.model_kind import detect_model_kind, full_model_folder
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -100,6 +100,21 @@ class TextClassifier:
         """
         if self.config.task != "token_classification":
             raise InvalidParameter("model", "This model classifies texts: use `turnwise classify`.")
+        if not self.config.window_words:
+            return self._tag_sentences(sentences)
+        groups = group_sentences(sentences, self.config.window_words)
+        results: list[tuple[list[str], list[float]]] = []
+        for group, (tags, probabilities) in zip(
+            groups, self._tag_sentences([*map(join_sentences, groups)]), strict=True
+        ):
+            start = 0
+            for sentence in group:
+                words = slice(start, start + len(sentence.tokens))
+                results.append((tags[words], probabilities[words]))
+                start = words.stop
+        return results
+
+    def _tag_sentences(self, sentences: Sequence[TaggedSentence]) -> list[tuple[list[str], list[float]]]:
         before, after = self.tokenizer.added_ids
         max_tokens = self.max_tokens - len(before) - len(after)
         windows = [

@@ -41,6 +41,8 @@ def train(
 ) -> None:
     """Train a byte-level BPE tokenizer on the texts of the messages. It can encode any text in any script.
 
+    Files of CoNLL columns give their sentences.
+
     **Examples**
 
     ```
@@ -125,10 +127,18 @@ def show(
 
 
 def _texts(file: Path, data_options: "ReadOptions", *, skip_bad_rows: bool) -> Iterator[str]:
-    """Message contents and documents of a data file, without a chat template."""
+    """Message contents and documents of a data file, without a chat template; sentences of CoNLL columns."""
     from turnwise.core.messages import Conversation
+    from turnwise.data.annotations.annotated import TaggedSentence
+    from turnwise.data.annotations.source import AnnotationSource
+    from turnwise.data.compression import strip_compression_suffix
+    from turnwise.data.data_files import CONLL_SUFFIXES
     from turnwise.data.sources import read_source
 
+    if strip_compression_suffix(file.name.lower()).endswith(CONLL_SUFFIXES):
+        source = AnnotationSource(file, encoding=data_options.encoding, skip_bad_rows=skip_bad_rows)
+        yield from (" ".join(item.tokens) for item in source.read() if isinstance(item, TaggedSentence))
+        return
     for item in read_source(file, options=data_options, skip_bad_rows=skip_bad_rows):
         if isinstance(item, Conversation):
             yield from (message.content for message in item.messages)

@@ -32,6 +32,7 @@ class ClassifierConfig:
         pooling: how the hidden states of a text become one vector: their mean, the first or the last one.
         has_crf: a CRF scores sequences of tags (`linear_chain_crf.py`).
         context_words: words of the document around a sentence that the model was trained to see.
+        window_words: words of neighbouring sentences that the model was trained to tag together; 0: one sentence.
         has_word_features: characters and shape of words are further inputs of the head (`core/word_features.py`).
         num_word_vectors, word_vector_size: shape of the table of word vectors; zeros without one.
         lstm_size: size of a bidirectional LSTM over the words of a sentence, per direction; 0: none.
@@ -46,6 +47,7 @@ class ClassifierConfig:
     pooling: TextPooling = "mean"
     has_crf: bool = False
     context_words: int = 0
+    window_words: int = 0
     has_word_features: bool = False
     num_word_vectors: int = 0
     word_vector_size: int = 0
@@ -76,6 +78,7 @@ class _ClassifierFields(JsonFileModel):
     pooling: TextPooling = Field("mean", description="'mean', 'first' or 'last'")
     has_crf: bool = Field(False, description="true or false")
     context_words: Annotated[int, Field(ge=0)] = Field(0, description="a whole number from 0 on")
+    window_words: Annotated[int, Field(ge=0)] = Field(0, description="a whole number from 0 on")
     has_word_features: bool = Field(False, description="true or false")
     num_word_vectors: Annotated[int, Field(ge=0, le=10_000_000)] = Field(0, description="a whole number from 0 on")
     word_vector_size: Annotated[int, Field(ge=0, le=1024)] = Field(0, description="a whole number from 0 to 1024")

@@ -66,6 +66,7 @@ class CheckpointManager:
             name=settings.optimizer,
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
+            head_lr_factor=settings.head_lr_factor,
         )
 
     def apply_optimizer_step(self, learning_rate: float) -> None:

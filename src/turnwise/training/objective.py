@@ -101,6 +101,11 @@ class Objective(StrictModel):
         """Words before and after a sentence that the objective uses."""
         return 0
 
+    @property
+    def num_window_words(self) -> int:
+        """Words of neighbouring sentences that the objective takes as one sentence; 0: each sentence on its own."""
+        return 0
+
     def fit_labels(self, items: Iterable[Item]) -> "Objective":  # noqa: ARG002
         """Return the objective with what it has to know about the training data, such as the set of labels.
 

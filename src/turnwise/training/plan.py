@@ -15,6 +15,7 @@ from turnwise.training.recipe_sections import TrainingSection
 
 MIN_EVAL_STEPS = 10  # between validations, if the recipe does not set it
 VALIDATIONS = 20  # per run, if the recipe does not set it
+MIN_VALIDATIONS = 4  # per run of a classifier
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def make_plan(
         workers=workers,
         total_steps=total,
         warmup_steps=max(1, round(total * settings.warmup_ratio)),
-        eval_steps=settings.eval_steps or max(MIN_EVAL_STEPS, total // VALIDATIONS),
+        eval_steps=settings.eval_steps or _default_eval_steps(recipe, data, total),
     )
 
 
@@ -97,6 +98,14 @@ def count_steps(dataset: Dataset, settings: TrainingSection) -> int:
     if settings.max_steps is not None:
         return settings.max_steps
     return max(1, round(len(dataset.rows()) * settings.epochs / settings.batch_size))
+
+
+def _default_eval_steps(recipe: Recipe, data: DatasetSplits, total: int) -> int:
+    """A twentieth of the run; an epoch of a classifier, whose runs are short beside its held-out data."""
+    steps = total // VALIDATIONS
+    if recipe.objective.READS_ANNOTATIONS:
+        steps = min(round(len(data.train.rows()) / recipe.training.batch_size), total // MIN_VALIDATIONS)
+    return max(MIN_EVAL_STEPS, steps)
 
 
 def _check_combinations(recipe: Recipe, data: DatasetSplits, workers: WorkerGroup) -> None:

@@ -131,6 +131,7 @@ class TrainingSection(StrictModel):
         micro_batch_size: sequences per forward pass.
         optimizer: "adamw" or "muon".
         learning_rate: peak learning rate.
+        head_lr_factor: learning rate of a new classification head, relative to that of all other weights.
         weight_decay: decoupled weight decay of matrices.
         max_grad_norm: maximum gradient norm.
         lr_schedule: learning-rate schedule (`optim/lr_schedule.py`).
@@ -140,7 +141,7 @@ class TrainingSection(StrictModel):
         save_dtype: dtype of the saved weights; "auto": that of the base model.
         torch_compile: compile the model with torch.compile.
         fsdp: shard parameters, gradients and optimizer state across workers (FSDP2).
-        eval_steps: steps between validations; default: a twentieth of the run, at least 10.
+        eval_steps: steps between validations; default: a twentieth of the run, an epoch of a classifier; at least 10.
         early_stopping_patience: validations without improvement before early stopping; 0 never stops early.
         save_steps: steps between rollback checkpoints.
         save_interval_minutes: minutes between checkpoints.
@@ -163,6 +164,7 @@ class TrainingSection(StrictModel):
     micro_batch_size: int = Field(8, ge=1)
     optimizer: OptimizerName = "adamw"
     learning_rate: float = Field(5e-4, gt=0, lt=1)
+    head_lr_factor: float = Field(1.0, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     lr_schedule: LrSchedule = "cosine"

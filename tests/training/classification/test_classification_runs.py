@@ -140,7 +140,9 @@ def test_lora_updates_are_merged_into_the_classifier(train, encoder_folder, base
     before, after = (SafetensorsFile(folder / "model.safetensors") for folder in (base, out))
     changed = {name for name in before.tensors if not torch.equal(before.read(name).float(), after.read(name).float())}
     assert changed
-    assert all(any(part in name for part in ("query", "key", "value", "q_proj", "k_proj", "v_proj")) for name in changed)
+    assert all(
+        any(part in name for part in ("query", "key", "value", "q_proj", "k_proj", "v_proj")) for name in changed
+    )
 
 
 def test_the_saved_folder_has_the_trained_weights(train, encoder_folder, labelled):
@@ -178,6 +180,24 @@ def test_context_tells_what_a_sentence_does_not(train, encoder_folder, tmp_path)
     objective = {"name": "token_classification", "context_words": 4}
     result, _ = train(encoder_folder, tmp_path, objective, max_steps=120)
     assert result.extra_metrics["f1"] > 0.95
+
+
+def test_sentences_that_are_tagged_together_see_each_other(train, encoder_folder, tmp_path):
+    rng = random.Random(0)
+    for name, count in (("train", 200), ("valid", 40)):
+        lines = []
+        for _ in range(count):
+            word, tag = rng.choice([("Ada", "B-PER"), ("Rome", "B-LOC")])
+            lines += ["-DOCSTART- O", "", f"{word} O", "", f"it {tag}", ""]
+        (tmp_path / f"{name}.conll").write_text("\n".join(lines))
+    objective = {"name": "token_classification", "window_words": 6}
+    result, out = train(encoder_folder, tmp_path, objective, max_steps=120)
+    assert result.extra_metrics["f1"] > 0.95
+    sentences = [
+        sentence_of(words, document) for document, name in enumerate(("Ada", "Rome")) for words in ([name], ["it"])
+    ]
+    tagged = open_classifier(str(out)).tag_words(sentences)
+    assert [tags for tags, _ in tagged] == [["O"], ["B-PER"], ["O"], ["B-LOC"]]
 
 
 def test_context_needs_documents(train, encoder_folder, tmp_path):

@@ -64,6 +64,26 @@ def with_context(sentences: Sequence[TaggedSentence], num_words: int) -> list[Ta
     ]
 
 
+def group_sentences(sentences: Sequence[TaggedSentence], num_words: int) -> list[list[TaggedSentence]]:
+    """Group neighbours of the same document, in order, with at most `num_words` words; a longer sentence is alone."""
+    groups: list[list[TaggedSentence]] = []
+    size = 0
+    for sentence in sentences:
+        size += len(sentence.tokens)
+        if not groups or groups[-1][0].document != sentence.document or size > num_words:
+            groups.append([])
+            size = len(sentence.tokens)
+        groups[-1].append(sentence)
+    return groups
+
+
+def join_sentences(sentences: Sequence[TaggedSentence]) -> TaggedSentence:
+    """Several sentences of a document as one, without context."""
+    tokens = tuple(token for sentence in sentences for token in sentence.tokens)
+    tags = tuple(tag for sentence in sentences for tag in sentence.tags)
+    return TaggedSentence(tokens, tags, sentences[0].document)
+
+
 def _neighbours(sentences: Sequence[TaggedSentence], number: int, num_words: int, step: int) -> tuple[str, ...]:
     """Up to `num_words` words of the document in one direction, the nearest first."""
     words: list[str] = []

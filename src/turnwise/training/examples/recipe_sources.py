@@ -29,6 +29,7 @@ def open_items(
             objective.READS_ANNOTATIONS,
             skip_bad_rows=skip_bad_rows,
             context_words=objective.num_context_words,
+            window_words=objective.num_window_words,
         )
     return open_source(source, skip_bad_rows=skip_bad_rows)
 

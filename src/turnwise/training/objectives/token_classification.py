@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData
@@ -41,6 +41,8 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
     Attributes:
         crf: score sequences of tags by a CRF.
         context_words: maximum number of words before and after a sentence, from the same document, that the model sees.
+        window_words: take neighbouring sentences of a document, up to this number of words, as one sentence. Every
+            sentence then has context, for the computing time of one pass over the text; 0: each sentence on its own.
         word_features: show the head the characters and the shape (case, digits) of every word.
         word_vectors: file of pretrained word vectors for the head; switches `word_features` on.
         lstm_size: size of a bidirectional LSTM over the words of a sentence, per direction; 0: none.
@@ -52,6 +54,7 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
 
     crf: bool = False
     context_words: int = Field(0, ge=0)
+    window_words: int = Field(0, ge=0)
     word_features: bool = False
     word_vectors: str | None = None
     lstm_size: int = Field(0, ge=0, le=8192)
@@ -60,6 +63,17 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
     def num_context_words(self) -> int:
         """`context_words`."""
         return self.context_words
+
+    @property
+    def num_window_words(self) -> int:
+        """`window_words`."""
+        return self.window_words
+
+    @model_validator(mode="after")
+    def _check_context(self) -> "TokenClassificationObjective":
+        if self.context_words and self.window_words:
+            raise ValueError("has both 'context_words' and 'window_words': use one of them")
+        return self
 
     def fit_labels(self, items: Iterable[Item]) -> "TokenClassificationObjective":
         """Return the objective with the tags of the training data, "O" first."""
@@ -86,6 +100,7 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
             self.labels,
             has_crf=self.crf,
             context_words=self.context_words,
+            window_words=self.window_words,
             has_word_features=self._has_word_features,
             lstm_size=self.lstm_size,
         )

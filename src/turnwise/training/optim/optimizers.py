@@ -9,10 +9,16 @@ from turnwise.models.language_model import block_matrices
 from turnwise.training.optim.muon import Muon
 
 OptimizerName = Literal["adamw", "muon"]
+LR_FACTOR = "lr_factor"  # key of a parameter group: its learning rate, relative to that of the run
 
 
 def build_optimizers(
-    module: nn.Module, *, name: OptimizerName, learning_rate: float, weight_decay: float
+    module: nn.Module,
+    *,
+    name: OptimizerName,
+    learning_rate: float,
+    weight_decay: float,
+    head_lr_factor: float = 1.0,
 ) -> list[torch.optim.Optimizer]:
     """Create optimizers for all trainable parameters.
 
@@ -24,13 +30,20 @@ def build_optimizers(
         name: "adamw" or "muon".
         learning_rate: initial learning rate.
         weight_decay: decoupled weight decay of matrices.
+        head_lr_factor: learning rate of a classification head, relative to that of all other weights.
     """
     muon = [p for p in block_matrices(module) if p.requires_grad] if name == "muon" else []
     muon_ids = {id(p) for p in muon}
     adamw = [p for p in module.parameters() if p.requires_grad and id(p) not in muon_ids]
+    head_ids = {id(p) for p in module["head"].parameters()} if isinstance(module, nn.ModuleDict) else set()
     groups = [
-        {"params": [p for p in adamw if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in adamw if p.dim() < 2], "weight_decay": 0.0},
+        {
+            "params": [p for p in adamw if (p.dim() >= 2) == is_matrix and (id(p) in head_ids) == is_head],
+            "weight_decay": weight_decay if is_matrix else 0.0,
+            LR_FACTOR: head_lr_factor if is_head else 1.0,
+        }
+        for is_head in (False, True)
+        for is_matrix in (True, False)
     ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
@@ -43,7 +56,7 @@ def build_optimizers(
 
 
 def set_learning_rate(optimizers: list[torch.optim.Optimizer], learning_rate: float) -> None:
-    """Set the learning rate of all parameter groups."""
+    """Set the learning rate of all parameter groups, each with its factor."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get(LR_FACTOR, 1.0)
