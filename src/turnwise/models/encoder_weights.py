@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 
 from turnwise.core.errors import UserError
+from turnwise.models.adapter_config import is_adapter
+from turnwise.models.adapters import load_adapter
 from turnwise.models.encoder_config import EncoderConfig, read_encoder_config
 from turnwise.models.tensor_files import TensorFiles
 
 PREFIXES = ("", "bert.", "roberta.")  # of the tensors, by the class that saved the model
+WORD_EMBEDDINGS, POSITION_EMBEDDINGS, TYPE_EMBEDDINGS = (
+    f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type")
+)
 NORM = "LayerNorm"
 LAYER_MODULES = {  # our name: modules of the checkpoint that are stacked
     "qkv": tuple(f"attention.self.{name}" for name in ("query", "key", "value")),
@@ -53,19 +58,39 @@ def weight_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def encoder_hf_modules(name: str) -> tuple[str, ...]:
+    """The modules of a checkpoint that a module of a layer is stacked from, such as "layers.0.qkv"."""
+    _, number, module = name.split(".")
+    return tuple(f"encoder.layer.{number}.{submodule}" for submodule in LAYER_MODULES[module])
+
+
 class EncoderCheckpoint:
     """An encoder in a Hugging Face folder, whose weights are read one by one (implements `EncoderWeights`).
 
+    A LoRA adapter is merged into the weights of its base model while they are read.
+
     Raises:
-        ModelNotFound: the folder has no model or no weights.
+        ModelNotFound: the folder has no model or no weights, or the base model of an adapter does not exist.
         UserError: the architecture or a setting is not supported; a tensor is missing or has another shape than the
-            config says.
+            config says; an adapter does not fit its base model.
     """
 
     def __init__(self, folder: Path) -> None:
+        adapter = load_adapter(folder) if is_adapter(folder) else None
+        if adapter is not None:
+            folder = adapter.base
         self.config = read_encoder_config(folder)
         self._files = TensorFiles(folder)
         self._prefix = next((prefix for prefix in PREFIXES if self._has_embeddings(prefix)), "")
+        self._read = self._read_stored
+        if adapter is not None:
+            names = [
+                f"layers.{number}.{module}.weight"
+                for number in range(self.config.num_layers)
+                for module in LAYER_MODULES
+            ]
+            adapter.reject_unknown_modules([stored_name for name in names for stored_name in _stored_names(name)])
+            self._read = adapter.merging_reader(self._read_stored)
         try:
             for name, shape in weight_shapes(self.config).items():
                 self._check_shape(name, shape)
@@ -74,46 +99,46 @@ class EncoderCheckpoint:
 
     def _has_embeddings(self, prefix: str) -> bool:
         try:
-            self._files.header(f"{prefix}embeddings.word_embeddings.weight")
+            self._files.header(prefix + WORD_EMBEDDINGS)
         except UserError:
             return False
         return True
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        config, stacked = self.config, self._stored_names(name)
+        config, stacked = self.config, _stored_names(name)
         expected = (shape[0] // len(stacked), *shape[1:])
         if name == "position.weight":
             expected = (config.num_positions + config.first_position, config.hidden_size)
             if config.has_token_types:
-                types = self._files.header(self._embedding("token_type_embeddings")).shape
+                types = self._files.header(self._prefix + TYPE_EMBEDDINGS).shape
                 if len(types) != 2 or types[0] < 1 or types[1] != config.hidden_size:
                     raise UserError(f"the embedding of token types has the shape {types}.")
         for stored_name in stacked:
-            if (stored := self._files.header(stored_name).shape) != expected:
+            if (stored := self._files.header(self._prefix + stored_name).shape) != expected:
                 raise UserError(f"'{stored_name}' has the shape {stored}, but config.json says {expected}.")
 
-    def _embedding(self, name: str) -> str:
-        return f"{self._prefix}embeddings.{name}.weight"
-
-    def _stored_names(self, name: str) -> list[str]:
-        """Names of the tensors that a weight is stacked from."""
-        module, _, suffix = name.rpartition(".")
-        if module in ("embed", "position"):
-            return [self._embedding({"embed": "word_embeddings", "position": "position_embeddings"}[module])]
-        if module == "embed_norm":
-            return [f"{self._prefix}embeddings.{NORM}.{suffix}"]
-        _, number, module = module.split(".")
-        return [f"{self._prefix}encoder.layer.{number}.{submodule}.{suffix}" for submodule in LAYER_MODULES[module]]
+    def _read_stored(self, name: str) -> Tensor:
+        return self._files.get(self._prefix + name)
 
     def tensor(self, name: str) -> Tensor:
         """A weight; see `EncoderWeights`."""
-        parts: list[Tensor] = [self._files.get(stored_name) for stored_name in self._stored_names(name)]
+        parts = [self._read(stored_name) for stored_name in _stored_names(name)]
         weight = torch.cat(parts) if len(parts) > 1 else parts[0]
         if name == "position.weight":
             weight = weight[self.config.first_position :].float()
             if self.config.has_token_types:
-                weight = weight + self._files.get(self._embedding("token_type_embeddings"))[0].float()
+                weight = weight + self._read_stored(TYPE_EMBEDDINGS)[0].float()
         return weight
+
+
+def _stored_names(name: str) -> list[str]:
+    """Names of the tensors that a weight is stacked from, without the prefix of the class."""
+    module, _, suffix = name.rpartition(".")
+    if module in ("embed", "position"):
+        return [{"embed": WORD_EMBEDDINGS, "position": POSITION_EMBEDDINGS}[module]]
+    if module == "embed_norm":
+        return [f"embeddings.{NORM}.{suffix}"]
+    return [f"{stored_module}.{suffix}" for stored_module in encoder_hf_modules(module)]
 
 
 def hf_tensors(config: EncoderConfig, weights: Mapping[str, Tensor], num_token_types: int) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 With `dora` the magnitude of each weight row is trained separately from its direction (DoRA, Liu et al. 2024). With
 `quantize` the frozen weights are held in 8 or 4 bits during training (QLoRA, Dettmers et al. 2023). The result is an
 adapter of a few megabytes in the format of the peft library. An adapter may be the base model: its training continues.
-A classifier also trains its new head, and is saved with the update merged into its weights.
+The new head of a classifier is trained too, and stored in the folder of the adapter.
 """
 
 import copy
@@ -24,11 +24,14 @@ from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.classifier import Classifier
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_model import DecoderModel
+from turnwise.models.encoder_model import EncoderModel
+from turnwise.models.encoder_weights import encoder_hf_modules
 from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel, ModelKind, block_matrices
 from turnwise.models.lora_factors import LoraFactors, compute_lora_factors
 from turnwise.models.lora_layer import LoraLinear
 from turnwise.models.quantization import QuantizedLinear
+from turnwise.models.trainable_encoder import TrainableEncoder
 from turnwise.models.transformers_model import TransformersModel
 from turnwise.training import method
 from turnwise.training.export import export_folder
@@ -77,11 +80,9 @@ class LoraMethod(method.Method):
             )
         if base.adapter is not None and any(w.magnitude is not None for w in base.adapter.weights.values()):
             raise InvalidParameter("method", _merge_first(base.adapter.folder, "a DoRA adapter"))
-        module = base.model.module
+        module = _backbone(base.model).module
         names = self._target_modules(module)
         module.requires_grad_(False)
-        if isinstance(base.model, Classifier):
-            base.model.head.requires_grad_(True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for name in names:
@@ -137,16 +138,17 @@ class LoraMethod(method.Method):
 
     def plain(self, model: LanguageModel) -> LanguageModel:
         """Return a copy with the updates merged into the weights."""
-        plain_model = copy.deepcopy(model) if isinstance(model, Classifier) else None
-        module = copy.deepcopy(model.module) if plain_model is None else plain_model.module
+        if isinstance(model, Classifier):
+            return replace(model, backbone=self.plain(model.backbone))
+        module = copy.deepcopy(model.module)
         for name, layer in list(_adapted(module)):
             plain = _base_linear(layer.base_layer)
             with torch.no_grad():
                 merged = _lora_weights(layer).merge(layer.base_weight(), layer.scaling)
                 plain.weight = nn.Parameter(merged.T.contiguous() if layer.is_transposed else merged)
             _replace(module, name, plain)
-        if plain_model is not None:
-            return plain_model
+        if isinstance(model, EncoderModel):
+            return EncoderModel(cast(TrainableEncoder, module), model.hf_config)
         if isinstance(model, DecoderModel):
             return DecoderModel(cast(Decoder, module), model.hf_config)
         return replace(cast(TransformersModel, model), module=module)
@@ -156,23 +158,26 @@ class LoraMethod(method.Method):
         target: Path,
         base: ModelBundle,
         files: Mapping[str, str | Path],
-        dtype: torch.dtype | None = None,  # an adapter is small and keeps its dtype
+        dtype: torch.dtype | None = None,  # noqa: ARG002, an adapter is small and keeps its dtype
     ) -> None:
-        """Write the adapter and the base model's tokenizer; a classifier is written as a whole."""
+        """Write the adapter and the base model's tokenizer, and the head of a classifier."""
         assert base.folder is not None, "checked by prepare"
-        if isinstance(base.model, Classifier):
-            super().save(target, base, files, dtype)
-            return
-        updates, fan_in_fan_out = self._hf_updates(base.model)
+        updates, fan_in_fan_out = self._hf_updates(_backbone(base.model))
         with export_folder(target, base.tokenizer, generation=base.generation, files=files) as folder:
             save_adapter(
                 folder, updates, base=base.folder, rank=self.rank, alpha=self._alpha, dropout=self.dropout,
                 task_type=TASKS[base.model.kind], fan_in_fan_out=fan_in_fan_out,
             )  # fmt: skip
+            if isinstance(base.model, Classifier):
+                base.model.save_head(folder)
 
     def _hf_updates(self, model: LanguageModel) -> tuple[dict[str, LoraWeights], bool]:
         """Return the updates by Hugging Face module name, and whether those modules store transposed matrices."""
         updates = {name: _lora_weights(layer) for name, layer in _adapted(model.module)}
+        if isinstance(model, EncoderModel):
+            return dict(
+                pair for name, update in updates.items() for pair in _split(update, encoder_hf_modules(name))
+            ), False
         if not isinstance(model, DecoderModel):
             return updates, next(layer.is_transposed for _, layer in _adapted(model.module))
         config = model.decoder.config
@@ -182,16 +187,32 @@ class LoraMethod(method.Method):
             decoder_name = mapping.decoder_name.removesuffix(".weight")
             if not mapping.decoder_name.endswith(".weight") or decoder_name not in updates:
                 continue
-            update, fan_in_fan_out = updates[decoder_name], mapping.is_transposed
-            # One matrix here may be several in the file (query, key, value): they share A and split the rows of B.
-            split_sizes = list(mapping.split_sizes or update.lora_B.shape[:1])
-            loras_B = torch.split(update.lora_B, split_sizes)
-            magnitudes: Sequence[Tensor | None] = [None] * len(loras_B)
-            if update.magnitude is not None:
-                magnitudes = torch.split(update.magnitude, split_sizes)
-            for name, lora_B, magnitude in zip(mapping.hf_names, loras_B, magnitudes, strict=True):
-                hf_updates[name.removesuffix(".weight")] = LoraWeights(update.lora_A, lora_B, magnitude)
+            hf_names = [name.removesuffix(".weight") for name in mapping.hf_names]
+            hf_updates.update(_split(updates[decoder_name], hf_names, mapping.split_sizes))
+            fan_in_fan_out = mapping.is_transposed
         return hf_updates, fan_in_fan_out
+
+
+def _split(
+    update: LoraWeights, hf_names: Sequence[str], sizes: Sequence[int] | None = None
+) -> Iterator[tuple[str, LoraWeights]]:
+    """One matrix here may be several in the file (query, key, value): they share A and split the rows of B.
+
+    Args:
+        update: the update of the matrix.
+        hf_names: modules of the file, in the order of their rows.
+        sizes: their numbers of rows; default: equal ones.
+    """
+    num_rows = len(update.lora_B)
+    sizes = list(sizes or [num_rows // len(hf_names)] * len(hf_names))
+    magnitudes = [None] * len(sizes) if update.magnitude is None else torch.split(update.magnitude, sizes)
+    for name, lora_B, magnitude in zip(hf_names, torch.split(update.lora_B, sizes), magnitudes, strict=True):
+        yield name, LoraWeights(update.lora_A, lora_B, magnitude)
+
+
+def _backbone(model: LanguageModel) -> LanguageModel:
+    """The model whose layers are adapted."""
+    return model.backbone if isinstance(model, Classifier) else model
 
 
 def _merge_first(folder: Path, reason: str) -> str:
