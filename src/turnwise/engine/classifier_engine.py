@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from turnwise.core.errors import TurnwiseError
 from turnwise.engine.encoder_engine import MAX_BATCH_TOKENS, batch_by_length
 from turnwise.engine.native.native_encoder import NativeEncoder, library_for_encoder
 from turnwise.engine.native.structs import Pooling
@@ -25,7 +26,7 @@ HiddenStates = Callable[[Sequence[Sequence[int]]], FloatArray]
 
 
 class ClassifierEngine:
-    """Computes logits and tags; thread-safe, one batch at a time.
+    """Computes logits and tags; thread-safe, one batch at a time. Raises `TurnwiseError` if they are not finite.
 
     Args:
         hidden_states: computes the backbone's hidden states.
@@ -81,7 +82,10 @@ class ClassifierEngine:
     def _hidden(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states of all tokens, and the number of each token's sequence."""
         with self._lock:
-            hidden_RC = torch.from_numpy(self._hidden_states(sequences))
+            states_RC = self._hidden_states(sequences)
+        if not np.isfinite(states_RC).all():
+            raise TurnwiseError("The classifier produced numbers that are not finite; its weights are damaged.")
+        hidden_RC = torch.from_numpy(states_RC)
         lengths = torch.tensor([len(ids) for ids in sequences])
         return hidden_RC, torch.repeat_interleave(torch.arange(len(sequences)), lengths)
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from annotated_data import PEOPLE, VERBS
-from turnwise.app.classifiers import open_classifier, sentence_of
+from turnwise.app.classifiers import open_classifier
+from turnwise.app.text_classifier import sentence_of
 from turnwise.core.classification import TaggedText
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.models.classifier import Classifier, add_classifier, load_head
