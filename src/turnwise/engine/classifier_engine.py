@@ -46,7 +46,7 @@ class ClassifierEngine:
         """Probabilities of the labels of texts, `(N, K)`; of each label on its own if the classifier is multi-label."""
         hidden_RC, text_R = self._hidden(sequences)
         with torch.inference_mode():
-            logits_NK = self._head(pool_texts(hidden_RC, text_R, self.config.pooling)) / self.config.temperature
+            logits_NK = self._logits(pool_texts(hidden_RC, text_R, self.config.pooling)) / self.config.temperature
             probabilities_NK = logits_NK.sigmoid() if self.config.is_multi_label else logits_NK.softmax(dim=1)
         result: FloatArray = probabilities_NK.numpy()
         return result
@@ -66,7 +66,7 @@ class ClassifierEngine:
         with torch.no_grad():
             for start, indices in zip(starts, words, strict=False):
                 rows = torch.tensor(indices) + int(start)
-                logits_TK = self._head(hidden_RC[rows])
+                logits_TK = self._logits(hidden_RC[rows])
                 if self._head.crf is None:
                     tags, probabilities_TK = (
                         logits_TK.argmax(dim=1),
@@ -79,13 +79,16 @@ class ClassifierEngine:
                 results.append((tags.tolist(), probabilities_TK.gather(1, tags[:, None])[:, 0].tolist()))
         return results
 
+    def _logits(self, vectors: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._head(vectors)
+        if not logits.isfinite().all():
+            raise TurnwiseError("The classifier produced numbers that are not finite; its weights are damaged.")
+        return logits
+
     def _hidden(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states of all tokens, and the number of each token's sequence."""
         with self._lock:
-            states_RC = self._hidden_states(sequences)
-        if not np.isfinite(states_RC).all():
-            raise TurnwiseError("The classifier produced numbers that are not finite; its weights are damaged.")
-        hidden_RC = torch.from_numpy(states_RC)
+            hidden_RC = torch.from_numpy(self._hidden_states(sequences))
         lengths = torch.tensor([len(ids) for ids in sequences])
         return hidden_RC, torch.repeat_interleave(torch.arange(len(sequences)), lengths)
 

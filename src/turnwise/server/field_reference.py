@@ -51,8 +51,8 @@ All limits are the published ones or wider, except:
 * the size of a body, which is set with an option of `turnwise serve`, and its structure: at most {MAX_JSON_NODES:,}
   arrays, objects and fields, and at most {MAX_VALUES:,} values.
 
-Classification (`/v1/classify`, `/v1/tag`) is not in OpenAI's API. A request has at most {MAX_INPUTS} texts, a response at
-most {MAX_SCORES:,} scores.
+Classification (`/v1/classify`, `/v1/tag`) is not in OpenAI's API. A request has at most {MAX_INPUTS} texts,
+a response at most {MAX_SCORES:,} scores.
 
 *Generated with `python -m turnwise.server.field_reference`; a test checks that this page is up to date.*
 """
