@@ -46,7 +46,7 @@ def test_classifiers_are_named_after_their_folder_or_by_the_option(moods_folder,
         (["tone="], "must be FOLDER or NAME=FOLDER"),
         (["latest={moods}"], "'latest' stands for the default model"),
         (["{chat}"], "holds no classifier"),
-        (["tone={moods}/missing"], "/missing does not exist"),
+        (["tone={moods}/missing"], "There is no model folder"),
         (["tiny={moods}"], "Two models have the name 'tiny'"),
     ],
 )
