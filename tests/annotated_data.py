@@ -3,6 +3,9 @@
 import json
 import random
 
+import torch
+
+from turnwise.models.classifier import add_classifier
 from turnwise.models.encoder_config import EncoderConfig
 from turnwise.models.encoder_model import EncoderModel
 from turnwise.training.export import export_model
@@ -18,6 +21,19 @@ def write_encoder(folder, tokenizer):
         num_positions=64,
     )  # fmt: skip
     export_model(folder, EncoderModel.create(config, seed=0), tokenizer)
+    return folder
+
+
+def write_classifier(folder, tokenizer, config):
+    """Write a random encoder with a random classification head whose probabilities differ between texts."""
+    encoder = EncoderConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=48, num_layers=2, num_heads=4, intermediate_size=96,
+        num_positions=64,
+    )  # fmt: skip
+    classifier = add_classifier(EncoderModel.create(encoder, seed=0), config, dropout=0.0, seed=0)
+    with torch.no_grad():
+        classifier.head.linear.weight *= 50
+    export_model(folder, classifier, tokenizer)
     return folder
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from turnwise.app.classifiers import TextClassifier
+from turnwise.app.text_classifier import TextClassifier
 from turnwise.core.files import atomic_write
 from turnwise.core.tag_schemes import split_tag
 from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence

@@ -1,158 +1,68 @@
-"""Opens a trained classifier, and classifies or tags texts with it."""
+"""Opens trained classifiers, for calls and as services."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from turnwise.app.model_names import resolve_model_folder
-from turnwise.core.classification import LabelScore, Span, TaggedText, TextLabels
-from turnwise.core.errors import InvalidParameter, UserError
-from turnwise.core.tag_schemes import OUTSIDE, entities, split_tag
-from turnwise.core.word_features import encode_words
+from turnwise.app.text_classifier import TextClassifier
+from turnwise.chat.classification_service import StepwiseClassificationService
+from turnwise.chat.stepwise_executor import StepwiseExecutor
+from turnwise.core.errors import UserError
+from turnwise.core.system_memory import check_fits
 from turnwise.core.word_vectors import number_rows
-from turnwise.data.annotations.annotated import TaggedSentence, group_sentences, join_sentences, with_context
-from turnwise.models.classifier_config import ClassifierConfig, read_classifier_config, read_words
+from turnwise.models.classifier_config import (
+    CLASSIFIER_CONFIG_FILE,
+    ClassifierConfig,
+    read_classifier_config,
+    read_words,
+)
 from turnwise.models.model_kind import detect_model_kind, full_model_folder
+from turnwise.models.stored_models import stored_model_name
+from turnwise.models.tensor_files import TensorFiles
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.text.words import Word, split_sentences
-from turnwise.training.examples.sentence_windows import SentenceWindow, sentence_windows
 
 if TYPE_CHECKING:
-    from turnwise.engine.classifier_engine import ClassifierEngine, HiddenStates
-
-MULTI_LABEL_PROBABILITY = 0.5  # from which a multi-label classifier predicts a label
+    from turnwise.engine.classifier_engine import HiddenStates
 
 
-@dataclass(frozen=True)
-class TextClassifier:
-    """Classifies texts, or tags their words.
+def open_classification_service(
+    model: str, *, threads: int | None = None, name: str | None = None, executor: StepwiseExecutor | None = None
+) -> StepwiseClassificationService:
+    """Open a trained classifier as a service.
 
-    Attributes:
-        config: labels and task.
-        tokenizer: the model's tokenizer.
-        engine: computes logits.
-        max_tokens: maximum number of tokens of a text, start and end tokens included; that of training.
-        vector_rows: rows of the classifier's word vectors, by word.
+    Args:
+        model: a model folder or name.
+        threads: number of threads; None is the default of the engine.
+        name: the served model name. Default: the name in the store, or of the folder.
+        executor: the thread that computes, which several services may share. Default: a new one.
+
+    Raises as `open_classifier` does; also `UserError` if the model does not fit into the memory.
     """
+    folder, _ = check_classifier(model)
+    check_fits(4 * TensorFiles(full_model_folder(folder)).num_elements, f"The classifier in {folder}")
+    classifier = open_classifier(model, threads=threads)
+    return StepwiseClassificationService(
+        name=name or classifier_name(model),
+        created=int((folder / CLASSIFIER_CONFIG_FILE).stat().st_mtime),
+        task=classifier.config.task,
+        labels=classifier.config.labels,
+        is_multi_label=classifier.config.is_multi_label,
+        max_input_tokens=classifier.max_tokens,
+        classifier=classifier,
+        executor=executor or StepwiseExecutor("classification"),
+    )
 
-    config: ClassifierConfig
-    tokenizer: Tokenizer
-    engine: "ClassifierEngine"
-    max_tokens: int
-    vector_rows: Mapping[str, int] = field(default_factory=dict)
 
-    def classify(self, texts: Sequence[str]) -> list[TextLabels]:
-        """Predict the labels of texts. Raises `InvalidParameter` if this is a tagger."""
-        if self.config.task != "sequence_classification":
-            raise InvalidParameter("model", "This model tags words: use `turnwise tag`.")
-        before, after = self.tokenizer.added_ids
-        size = self.max_tokens - len(before) - len(after)
-        encoded = [self.tokenizer.encode(text) for text in texts]
-        sequences = [[*before, *ids[:size], *after] or [self.tokenizer.pad_token_id] for ids in encoded]
-        results: list[TextLabels | None] = [None] * len(texts)
-        for batch in self.engine.batches([len(ids) for ids in sequences]):
-            probabilities_NK = self.engine.text_probabilities([sequences[number] for number in batch])
-            for number, row in zip(batch, probabilities_NK.tolist(), strict=True):
-                results[number] = self._labels(row, is_truncated=len(encoded[number]) > size)
-        return [result for result in results if result is not None]
+def check_classifier(model: str) -> tuple[Path, ClassifierConfig]:
+    """The folder of a classifier and its labels, before anything large is loaded. Raises as `open_classifier` does."""
+    folder = resolve_model_folder(model)
+    return folder, read_classifier_config(folder)
 
-    def _labels(self, probabilities: Sequence[float], *, is_truncated: bool) -> TextLabels:
-        ranked = sorted(zip(self.config.labels, probabilities, strict=True), key=lambda pair: -pair[1])
-        scores = tuple(LabelScore(label, probability) for label, probability in ranked)
-        if self.config.is_multi_label:
-            chosen = tuple(score.label for score in scores if score.probability >= MULTI_LABEL_PROBABILITY)
-        else:
-            chosen = (scores[0].label,) if scores[0].probability >= self.config.threshold else ()
-        return TextLabels(chosen, scores, is_truncated)
 
-    def tag(self, texts: Sequence[str]) -> list[TaggedText]:
-        """Find the labelled spans of texts. Raises `InvalidParameter` if this is a classifier of texts.
-
-        A text is a document: its sentences have the others as context, as in training.
-        """
-        words_of_texts = [split_sentences(text) for text in texts]
-        sentences = with_context(
-            [
-                sentence_of([word.text for word in words], document)
-                for document, sentences in enumerate(words_of_texts)
-                for words in sentences
-            ],
-            self.config.context_words,
-        )
-        tagged = iter(self.tag_words(sentences))
-        results = []
-        for text, sentences_of_text in zip(texts, words_of_texts, strict=True):
-            spans: list[Span] = []
-            for words in sentences_of_text:
-                spans += spans_of(text, words, *next(tagged))
-            results.append(TaggedText(text, tuple(spans)))
-        return results
-
-    def tag_words(self, sentences: Sequence[TaggedSentence]) -> list[tuple[list[str], list[float]]]:
-        """The tag of every word of the sentences, and its probability; the sentences' own tags are not used.
-
-        A word without a token, such as a control character, is "O" (or the first label) with probability 0. Raises
-        `InvalidParameter` if this is a classifier of texts.
-        """
-        if self.config.task != "token_classification":
-            raise InvalidParameter("model", "This model classifies texts: use `turnwise classify`.")
-        if not self.config.window_words:
-            return self._tag_sentences(sentences)
-        groups = group_sentences(sentences, self.config.window_words)
-        results: list[tuple[list[str], list[float]]] = []
-        for group, (tags, probabilities) in zip(
-            groups, self._tag_sentences([*map(join_sentences, groups)]), strict=True
-        ):
-            start = 0
-            for sentence in group:
-                words = slice(start, start + len(sentence.tokens))
-                results.append((tags[words], probabilities[words]))
-                start = words.stop
-        return results
-
-    def _tag_sentences(self, sentences: Sequence[TaggedSentence]) -> list[tuple[list[str], list[float]]]:
-        before, after = self.tokenizer.added_ids
-        max_tokens = self.max_tokens - len(before) - len(after)
-        windows = [
-            (number, window)
-            for number, sentence in enumerate(sentences)
-            for window in sentence_windows(sentence, self.tokenizer, max_tokens, self.config.context_words)
-        ]
-        with_tokens = [
-            number for number, (_, window) in enumerate(windows) if any(p is not None for p in window.first_pieces)
-        ]
-        tagged: dict[int, tuple[list[int], list[float]]] = {}
-        for batch in self.engine.batches([len(windows[number][1].ids) for number in with_tokens]):
-            numbers = [with_tokens[index] for index in batch]
-            sequences = [[*before, *windows[number][1].ids, *after] for number in numbers]
-            tokens = [[len(before) + p for p in windows[number][1].first_pieces if p is not None] for number in numbers]
-            features = self._features([windows[number][1] for number in numbers])
-            tagged.update(zip(numbers, self.engine.tags(sequences, tokens, features), strict=True))
-        default = self.config.labels.index(OUTSIDE) if OUTSIDE in self.config.labels else 0
-        results: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
-        for window_number, (number, window) in enumerate(windows):
-            predictions = zip(*tagged.get(window_number, ([], [])), strict=True)
-            for piece in window.first_pieces:
-                tag, probability = (default, 0.0) if piece is None else next(predictions)
-                results[number][0].append(self.config.labels[tag])
-                results[number][1].append(probability)
-        return results
-
-    def _features(self, windows: Sequence[SentenceWindow]) -> NDArray[np.int32] | None:
-        """Features of all words that have a token, if the classifier uses them."""
-        if not self.config.has_word_features:
-            return None
-        words = [
-            word
-            for window in windows
-            for word, piece in zip(window.words, window.first_pieces, strict=True)
-            if piece is not None
-        ]
-        return encode_words(words, self.vector_rows)
+def classifier_name(model: str) -> str:
+    """The default served name of a classifier: its name in the store, or of its folder."""
+    folder = resolve_model_folder(model)
+    return stored_model_name(folder) or folder.resolve().name
 
 
 def open_classifier(model: str, *, quantize: str | None = None, threads: int | None = None) -> TextClassifier:
@@ -167,8 +77,7 @@ def open_classifier(model: str, *, quantize: str | None = None, threads: int | N
         ModelNotFound: there is no such model.
         UserError: the folder holds no classifier, or a damaged one.
     """
-    folder = resolve_model_folder(model)
-    config = read_classifier_config(folder)
+    folder, config = check_classifier(model)
     tokenizer = Tokenizer.load(folder, full_model_folder(folder))
     hidden_states, hidden_size, max_tokens = _backbone(folder, quantize, threads)
 
@@ -197,19 +106,3 @@ def _backbone(folder: Path, quantize: str | None, threads: int | None) -> "tuple
         raise UserError("Only classifiers on encoders can be quantized.")
     decoder = checkpoint.load(folder, dtype=torch.float32)
     return decoder_hidden_states(decoder), decoder.decoder.config.hidden_size, decoder.context_length
-
-
-def sentence_of(words: Sequence[str], document: int = 0) -> TaggedSentence:
-    """Words whose tags are not known."""
-    return TaggedSentence(tuple(words), (OUTSIDE,) * len(words), document)
-
-
-def spans_of(text: str, words: Sequence[Word], tags: Sequence[str], probabilities: Sequence[float]) -> tuple[Span, ...]:
-    """The labelled spans: entities of IOB2 tags, or every word with a plain label other than "O"."""
-    ranges = [(entity.start, entity.end, entity.label) for entity in entities(tags)]
-    ranges += [(n, n + 1, tag) for n, tag in enumerate(tags) if tag != OUTSIDE and not split_tag(tag)[0]]
-    spans = []
-    for first, last, label in sorted(ranges):
-        start, end = words[first].start, words[last - 1].end
-        spans.append(Span(start, end, text[start:end], label, min(probabilities[first:last])))
-    return tuple(spans)

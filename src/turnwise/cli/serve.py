@@ -62,6 +62,12 @@ def serve(
     embedding_quantize: Annotated[
         Literal["int8"] | None, typer.Option(help="Quantize the weights of the embedding model.")
     ] = None,
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Trained classifier for /v1/classify or tagger for /v1/tag, as FOLDER or NAME=FOLDER. Repeatable."
+        ),
+    ] = None,
     store: Store = None,
     context_policy: ContextPolicy = "refuse",
     web: Annotated[bool, typer.Option(help="Serve the chat page at /.")] = True,
@@ -157,6 +163,7 @@ def serve(
     turnwise serve runs/mine --quantize int8
     turnwise serve --adapter polite=runs/polite --adapter brief=runs/brief
     turnwise serve --embedding-model e5-small
+    turnwise serve --classifier runs/intents --classifier names=runs/conll
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
@@ -167,6 +174,7 @@ def serve(
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.app.stores import open_conversation_store
+    from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
@@ -189,6 +197,7 @@ def serve(
         check_embedding_model(embedding_model, embedding_quantize)
     elif embedding_quantize is not None:
         raise InvalidParameter("embedding_quantize", "--embedding-quantize needs --embedding-model.")
+    classifier_models = parse_classifiers(classifier or ())
     warn_fallback_model(model)
     base_engines = SharedBaseEngines()
     with ExitStack() as stack:
@@ -229,6 +238,7 @@ def serve(
                 raise InvalidParameter("embedding_model", f"Two models have the name '{embeddings.name}'.")
             embedding_services[embeddings.name] = embeddings
             typer.echo(f"{embeddings.name}: embeddings of up to {embeddings.max_input_tokens:,} tokens.")
+        classifiers = open_classifiers(classifier_models, taken_names={*services, *embedding_services}, threads=threads)
         for service in services.values():
             warn_missing_chat_template(service)
             typer.echo(
@@ -241,6 +251,7 @@ def serve(
             services,
             default=default.name,
             embedding_services=embedding_services,
+            classifiers=classifiers,
             web=web,
             body_limit=max_body_size,
             allowed_hosts=allowed_host or (),

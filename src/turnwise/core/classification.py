@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+ClassifierTask = Literal["token_classification", "sequence_classification"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class TextLabels:
     Attributes:
         labels: the predicted labels: one, or any number of a multi-label classifier; none if the most probable label is
             below the classifier's threshold ("none of these").
-        scores: all labels with their probabilities, the most probable first.
+        scores: all labels, or as many as requested, with their probabilities, the most probable first.
         is_truncated: the text was longer than the model's context, and its end was not read.
     """
 

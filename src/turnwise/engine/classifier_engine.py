@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from turnwise.core.errors import TurnwiseError
 from turnwise.engine.encoder_engine import MAX_BATCH_TOKENS, batch_by_length
 from turnwise.engine.native.native_encoder import NativeEncoder, library_for_encoder
 from turnwise.engine.native.structs import Pooling
@@ -25,7 +26,7 @@ HiddenStates = Callable[[Sequence[Sequence[int]]], FloatArray]
 
 
 class ClassifierEngine:
-    """Computes logits and tags; thread-safe, one batch at a time.
+    """Computes logits and tags; thread-safe, one batch at a time. Raises `TurnwiseError` if they are not finite.
 
     Args:
         hidden_states: computes the backbone's hidden states.
@@ -45,7 +46,7 @@ class ClassifierEngine:
         """Probabilities of the labels of texts, `(N, K)`; of each label on its own if the classifier is multi-label."""
         hidden_RC, text_R = self._hidden(sequences)
         with torch.inference_mode():
-            logits_NK = self._head(pool_texts(hidden_RC, text_R, self.config.pooling)) / self.config.temperature
+            logits_NK = self._logits(pool_texts(hidden_RC, text_R, self.config.pooling)) / self.config.temperature
             probabilities_NK = logits_NK.sigmoid() if self.config.is_multi_label else logits_NK.softmax(dim=1)
         result: FloatArray = probabilities_NK.numpy()
         return result
@@ -70,7 +71,7 @@ class ClassifierEngine:
         results = []
         with torch.no_grad():
             features_WF = None if features is None else torch.from_numpy(features)
-            logits_WK = self._head(hidden_RC[rows_W], features_WF, lengths)
+            logits_WK = self._logits(hidden_RC[rows_W], features_WF, lengths)
             for logits_TK in logits_WK.split(lengths):
                 if self._head.crf is None:
                     tags, probabilities_TK = (
@@ -83,6 +84,14 @@ class ClassifierEngine:
                     probabilities_TK = self._head.crf.marginals(logits_TK[None], mask_1T)[0]
                 results.append((tags.tolist(), probabilities_TK.gather(1, tags[:, None])[:, 0].tolist()))
         return results
+
+    def _logits(
+        self, vectors: torch.Tensor, features: torch.Tensor | None = None, lengths: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        logits: torch.Tensor = self._head(vectors, features, lengths)
+        if not logits.isfinite().all():
+            raise TurnwiseError("The classifier produced numbers that are not finite; its weights are damaged.")
+        return logits
 
     def _hidden(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states of all tokens, and the number of each token's sequence."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from turnwise.core.classification import ClassifierTask
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import JsonFileModel, read_optional_json_object, validate_fields
 from turnwise.core.tag_schemes import split_tag
@@ -17,7 +18,6 @@ WORDS_FILE = "word_vectors.txt"  # the words that have a vector, one per line
 MAX_LABELS = 100_000
 MAX_CRF_LABELS = 1000
 
-ClassifierTask = Literal["token_classification", "sequence_classification"]
 TextPooling = Literal["mean", "first", "last"]
 
 

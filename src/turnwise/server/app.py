@@ -10,9 +10,14 @@ from fastapi.middleware import Middleware
 from turnwise import __version__
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.chat_service import ChatService
+from turnwise.core.classification_service import ClassificationService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
-from turnwise.server.instrumented_service import InstrumentedEmbeddingService, InstrumentedService
+from turnwise.server.instrumented_service import (
+    InstrumentedClassificationService,
+    InstrumentedEmbeddingService,
+    InstrumentedService,
+)
 from turnwise.server.middleware.access_log import AccessLogMiddleware
 from turnwise.server.middleware.api_key_auth import ApiKeyAuth, ApiKeyMiddleware
 from turnwise.server.middleware.concurrency_limit import ConcurrencyLimiter, ConcurrencyLimitMiddleware, ServerLimits
@@ -27,6 +32,7 @@ from turnwise.server.openapi import openapi_document
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.routes import (
     chat_completions,
+    classification,
     completions,
     conversations,
     embeddings,
@@ -51,6 +57,7 @@ def create_app(
     *,
     default: str,
     embedding_services: Mapping[str, EmbeddingService] = MappingProxyType({}),
+    classifiers: Mapping[str, ClassificationService] = MappingProxyType({}),
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
     allowed_hosts: Collection[str] = (),
@@ -67,6 +74,7 @@ def create_app(
         services: chat services by served name; read at every request.
         default: served name that the alias `latest` stands for. Conversations are stored in the store of this service.
         embedding_services: embedding models by served name. On `/v1/embeddings`, `latest` stands for the first one.
+        classifiers: classifiers and taggers by served name. `latest` stands for the first that a route can use.
         web: serve the chat page at `/`.
         body_limit: maximum size of a request body, in bytes.
         allowed_hosts: further values of the `Host` header on a loopback address, for a proxy on this machine.
@@ -90,6 +98,8 @@ def create_app(
         instrument=lambda service: InstrumentedService(service, server_metrics),
         embedding_services=embedding_services,
         instrument_embeddings=lambda service: InstrumentedEmbeddingService(service, server_metrics),
+        classifiers=classifiers,
+        instrument_classifier=lambda service: InstrumentedClassificationService(service, server_metrics),
     )
     served_models.find(LATEST)  # raises if there is no default model
     origins = frozenset(map(parse_origin, allow_origins))
@@ -100,6 +110,7 @@ def create_app(
         responses.router(served_models, body_limit),
         completions.router(served_models, body_limit),
         embeddings.router(served_models, body_limit),
+        classification.router(served_models, body_limit),
         models.router(served_models),
         tokenize.router(served_models, body_limit),
         conversations.router(served_models, body_limit),

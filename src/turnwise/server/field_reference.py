@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from turnwise.core.parameter_spec import MAX_LOGIT_BIAS_ENTRIES, MAX_STRING, ParameterSpec
 from turnwise.server.responses.response_request import InputTokensRequest, ResponseRequest
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
+from turnwise.server.schema.classification_bodies import MAX_INPUTS, MAX_SCORES, ClassifyRequest, TagRequest
 from turnwise.server.schema.completion_request import MAX_PROMPTS, CompletionRequest
 from turnwise.server.schema.embedding_bodies import EmbeddingRequest
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
@@ -24,7 +25,10 @@ BODIES: dict[str, type[RequestBody]] = {
     "/v1/responses/input_tokens": InputTokensRequest,
     "/v1/completions": CompletionRequest,
     "/v1/embeddings": EmbeddingRequest,
+    "/v1/classify": ClassifyRequest,
+    "/v1/tag": TagRequest,
 }
+OWN_ROUTES = frozenset({"/v1/classify", "/v1/tag"})  # OpenAI's API has no such route
 _COLUMNS = ("| field | support | values |", "| --- | --- | --- |")
 
 PAGE_HEADER = f"""# Request fields
@@ -47,6 +51,9 @@ All limits are the published ones or wider, except:
 * the size of a body, which is set with an option of `turnwise serve`, and its structure: at most {MAX_JSON_NODES:,}
   arrays, objects and fields, and at most {MAX_VALUES:,} values.
 
+Classification (`/v1/classify`, `/v1/tag`) is not in OpenAI's API. A request has at most {MAX_INPUTS} texts,
+a response at most {MAX_SCORES:,} scores.
+
 *Generated with `python -m turnwise.server.field_reference`; a test checks that this page is up to date.*
 """
 
@@ -57,12 +64,13 @@ def render_markdown() -> str:
 
 
 def render_route(route: str, body_model: type[RequestBody]) -> str:
-    """The section of a route: one table of its published fields and one of its extensions."""
+    """The section of a route: one table of its published fields and one of its extensions; one for an own route."""
     fields, schemas = body_model.model_fields, body_model.model_json_schema()["properties"]
     extensions = [name for name in sorted(fields) if find_metadata(fields[name], Extension) is not None]
     published = [name for name in sorted(fields) if name not in extensions]
     sections = [f"## `POST {route}`\n"]
-    for title, names in (("Published fields", published), ("Extensions", extensions)):
+    title_of_published = "Fields" if route in OWN_ROUTES else "Published fields"
+    for title, names in ((title_of_published, published), ("Extensions", extensions)):
         if names:
             rows = [_row(name, fields[name], schemas[name]) for name in names]
             sections += [f"### {title}\n", "\n".join([*_COLUMNS, *rows]) + "\n"]

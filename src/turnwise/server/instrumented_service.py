@@ -9,6 +9,13 @@ from turnwise.chat.delta_accumulator import collect_embedding, collect_response
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
 from turnwise.core.chat_service import ChatService, TokenInspector
+from turnwise.core.classification_service import (
+    ClassificationRequest,
+    ClassificationResult,
+    ClassificationService,
+    TaggingRequest,
+    TaggingResult,
+)
 from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingResult, EmbeddingService
 from turnwise.core.errors import UserError
 from turnwise.server.prometheus_metrics import ServerMetrics
@@ -80,6 +87,32 @@ class InstrumentedEmbeddingService:
         """Embed texts for the tenant of the current request. Errors as for `EmbeddingService.embed`."""
         with _measure_completion(self.name, 1, self._metrics) as timer:
             result = await self._service.embed(replace(request, tenant=_current_tenant()))
+            timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
+            return result
+
+
+class InstrumentedClassificationService:
+    """Wraps a classifier (implements `core.classification_service.ClassificationService`).
+
+    Records a request as one completion.
+    """
+
+    def __init__(self, service: ClassificationService, metrics: ServerMetrics) -> None:
+        self._service, self._metrics = service, metrics
+        self.name, self.created, self.max_input_tokens = service.name, service.created, service.max_input_tokens
+        self.task, self.labels, self.is_multi_label = service.task, service.labels, service.is_multi_label
+
+    async def classify(self, request: ClassificationRequest) -> ClassificationResult:
+        """Classify texts for the tenant of the current request. Errors as for `ClassificationService.classify`."""
+        with _measure_completion(self.name, 1, self._metrics) as timer:
+            result = await self._service.classify(replace(request, tenant=_current_tenant()))
+            timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
+            return result
+
+    async def tag(self, request: TaggingRequest) -> TaggingResult:
+        """Tag texts for the tenant of the current request. Errors as for `ClassificationService.tag`."""
+        with _measure_completion(self.name, 1, self._metrics) as timer:
+            result = await self._service.tag(replace(request, tenant=_current_tenant()))
             timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
             return result
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from turnwise.core.chat_service import ChatService
+from turnwise.core.classification import ClassifierTask
+from turnwise.core.classification_service import ClassificationService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.errors import ModelNotFound, NotFound
 from turnwise.core.stored_conversations import ConversationStore
@@ -13,11 +15,16 @@ from turnwise.server.error_responses import truncate
 LATEST = "latest"
 ALIASES = (LATEST, "stable")  # both are the default model, because a server has one version of each model
 _MAX_LISTED_CHARS = 300
+_PURPOSES: dict[ClassifierTask, str] = {
+    "sequence_classification": "classifies texts only (POST /v1/classify)",
+    "token_classification": "tags words only (POST /v1/tag)",
+}
+_NOUNS: dict[ClassifierTask, str] = {"sequence_classification": "classifier", "token_classification": "tagger"}
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """Chat services and embedding services by served name.
+    """Chat services, embedding services and classifiers by served name.
 
     Attributes:
         services: read at every request, so the owner of the mapping can replace a service at any time.
@@ -25,6 +32,9 @@ class ServedModels:
         instrument: wraps a service before it answers a request.
         embedding_services: embedding models by served name; the aliases stand for the first one on `/v1/embeddings`.
         instrument_embeddings: wraps an embedding service before it answers a request.
+        classifiers: classifiers and taggers by served name; the aliases stand for the first classifier on
+            `/v1/classify`, and for the first tagger on `/v1/tag`.
+        instrument_classifier: wraps a classifier before it answers a request.
     """
 
     services: Mapping[str, ChatService]
@@ -32,14 +42,14 @@ class ServedModels:
     instrument: Callable[[ChatService], ChatService] = lambda service: service
     embedding_services: Mapping[str, EmbeddingService] = field(default_factory=dict)
     instrument_embeddings: Callable[[EmbeddingService], EmbeddingService] = lambda service: service
+    classifiers: Mapping[str, ClassificationService] = field(default_factory=dict)
+    instrument_classifier: Callable[[ClassificationService], ClassificationService] = lambda service: service
 
     def find(self, name: str) -> ChatService:
         """Return the instrumented service for a served name or alias. Raises `ModelNotFound`."""
         service = self.services.get(self.default if name in ALIASES else name)
-        if service is None and name in self.embedding_services:
-            raise ModelNotFound(f"The model '{name}' computes embeddings only (POST /v1/embeddings).")
         if service is None:
-            raise self._not_found(name, (*self.services, *ALIASES))
+            raise self._purpose_error(name) or self._not_found(name, (*self.services, *ALIASES))
         return self.instrument(service)
 
     def find_embedding_service(self, name: str) -> EmbeddingService:
@@ -52,8 +62,36 @@ class ServedModels:
         if (embedding_service := self.embedding_services.get(name)) is not None:
             return self.instrument_embeddings(embedding_service)
         if name not in self.services and name not in ALIASES:
-            raise self._not_found(name, (*self.services, *self.embedding_services, *ALIASES))
+            names = (*self.services, *self.embedding_services, *ALIASES)
+            raise self._purpose_error(name) or self._not_found(name, names)
         return ChatModelEmbeddings(self.find(name))
+
+    def find_classifier(self, name: str, task: ClassifierTask) -> ClassificationService:
+        """Return the instrumented classifier for a served name or alias.
+
+        Raises `ModelNotFound`, also if the model does something else.
+        """
+        names = [served for served, classifier in self.classifiers.items() if classifier.task == task]
+        served_name = names[0] if name in ALIASES and names else name
+        if served_name in names:
+            return self.instrument_classifier(self.classifiers[served_name])
+        if (error := self._purpose_error(name)) is not None:
+            raise error
+        if names and name not in self.services:
+            raise self._not_found(name, (*names, *ALIASES))
+        noun, listed = _NOUNS[task], truncate(", ".join(names), _MAX_LISTED_CHARS)
+        option = f"To serve a {noun}, start the server with --classifier FOLDER."
+        remedy = f"Served here: {listed}." if names else option
+        problem = f"'{name}' is a chat model, not a {noun}" if name in self.services else f"No {noun} is served here"
+        raise ModelNotFound(f"{problem}. {remedy}")
+
+    def _purpose_error(self, name: str) -> ModelNotFound | None:
+        """The error for an embedding model or a classifier on a route that it is not for; None for other names."""
+        if (classifier := self.classifiers.get(name)) is not None:
+            return ModelNotFound(f"The model '{name}' {_PURPOSES[classifier.task]}.")
+        if name in self.embedding_services:
+            return ModelNotFound(f"The model '{name}' computes embeddings only (POST /v1/embeddings).")
+        return None
 
     def _not_found(self, name: str, names: Collection[str]) -> ModelNotFound:
         listed = truncate(", ".join(names), _MAX_LISTED_CHARS)

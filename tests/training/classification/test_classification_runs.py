@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from annotated_data import PEOPLE, VERBS
-from turnwise.app.classifiers import open_classifier, sentence_of
+from turnwise.app.classifiers import open_classifier
+from turnwise.app.text_classifier import sentence_of
 from turnwise.core.classification import TaggedText
 from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.core.word_features import encode_words

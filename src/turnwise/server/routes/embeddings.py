@@ -15,6 +15,7 @@ from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
 from turnwise.server.schema.embedding_bodies import EmbeddingBody, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage
+from turnwise.server.schema.list_json import dump_with_data
 from turnwise.server.schema.request_body import read_body
 from turnwise.server.served_models import ServedModels
 
@@ -58,17 +59,15 @@ def _check_dimension(requested: int | None, dimension: int, name: str) -> None:
 
 
 def _response_json(name: str, result: EmbeddingResult, encoding_format: str | None) -> str:
-    """The JSON of an `EmbeddingResponse`, one vector at a time: a single call would block all other threads."""
+    """The JSON of an `EmbeddingResponse`."""
     encode = _encode_base64 if encoding_format == "base64" else list
     bodies = (EmbeddingBody(index=i, embedding=encode(vector)) for i, vector in enumerate(result.vectors))
-    data = ",".join(body.model_dump_json() for body in bodies)
     usage = EmbeddingUsage(
         prompt_tokens=result.prompt_tokens,
         total_tokens=result.prompt_tokens,
         truncated_inputs=list(result.truncated) or None,
     )
-    response = EmbeddingResponse(data=[], model=name, usage=usage).model_dump_json(exclude_none=True)
-    return response.replace('"data":[]', f'"data":[{data}]', 1)
+    return dump_with_data(EmbeddingResponse(data=[], model=name, usage=usage), bodies)
 
 
 def _encode_base64(vector: Sequence[float]) -> str:

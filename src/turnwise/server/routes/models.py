@@ -68,6 +68,7 @@ def router(served_models: ServedModels) -> APIRouter:
         """List the served models."""
         data = [ModelBody.of(name, service) for name, service in sorted(served_models.services.items())]
         data += [ModelBody.of_embedding_service(entry) for entry in served_models.embedding_services.values()]
+        data += [ModelBody.of_classifier(entry) for entry in served_models.classifiers.values()]
         return ModelList(data=data, default=served_models.default)
 
     @routes.get("/v1/models/{name:path}")
@@ -77,6 +78,8 @@ def router(served_models: ServedModels) -> APIRouter:
             raise HTTPException(404)  # a trailing slash, as on every other route
         if (embedding_service := served_models.embedding_services.get(name)) is not None:
             return ModelBody.of_embedding_service(embedding_service)
+        if (classifier := served_models.classifiers.get(name)) is not None:
+            return ModelBody.of_classifier(classifier)
         service = served_models.find(name)
         return ModelBody.of(service.name, service)
 

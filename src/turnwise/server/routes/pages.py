@@ -1,4 +1,7 @@
-"""The chat page at `/`, the API description at `/docs`, and their assets. They load nothing from other servers."""
+"""The chat page at `/`, the classification page at `/classify`, the API description at `/docs`, and their assets.
+
+They load nothing from other servers.
+"""
 
 from pathlib import Path
 
@@ -20,10 +23,10 @@ class _Assets(StaticFiles):
 
 
 def routes(*, chat: bool) -> list[BaseRoute]:
-    """Return the routes of `/docs` and the assets, and of the chat page if `chat` is set."""
+    """Return the routes of `/docs` and the assets, and of the chat and the classification page if `chat` is set."""
     pages = [_page("/docs", "docs.html")]
     if chat:
-        pages.append(_page("/", "index.html"))
+        pages += [_page("/", "index.html"), _page("/classify", "classify.html")]
     return [*pages, Mount("/assets", _Assets(directory=WEB), name="assets")]
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from turnwise.core.chat_service import ChatService
+from turnwise.core.classification_service import ClassificationService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.sampling_presets import apply_sampling_preset
 
@@ -12,9 +13,10 @@ from turnwise.core.sampling_presets import apply_sampling_preset
 class ModelBody(BaseModel):
     """A served model. The last four fields are extensions.
 
-    `max_model_len` is the context length in tokens, or the maximum length of an input of an embedding model. `defaults`
-    are the model's generation parameters, `chat_defaults` the same with `"sampling_preset": "chat"`; they are empty for
-    embedding models.
+    `max_model_len` is the context length in tokens; of an embedding model or a classifier the maximum length of an
+    input. `defaults` are the model's generation parameters, `chat_defaults` the same with `"sampling_preset": "chat"`;
+    only chat models have them. `task` is what the model does: "sequence_classification" on `/v1/classify`,
+    "token_classification" on `/v1/tag`.
     """
 
     id: str
@@ -24,7 +26,7 @@ class ModelBody(BaseModel):
     max_model_len: int
     defaults: dict[str, Any]
     chat_defaults: dict[str, Any]
-    task: Literal["chat", "embeddings"] = "chat"
+    task: Literal["chat", "embeddings", "sequence_classification", "token_classification"] = "chat"
 
     @classmethod
     def of(cls, name: str, service: ChatService) -> "ModelBody":
@@ -47,4 +49,16 @@ class ModelBody(BaseModel):
             defaults={},
             chat_defaults={},
             task="embeddings",
+        )
+
+    @classmethod
+    def of_classifier(cls, service: ClassificationService) -> "ModelBody":
+        """Describe a classifier or a tagger."""
+        return cls(
+            id=service.name,
+            created=service.created,
+            max_model_len=service.max_input_tokens,
+            defaults={},
+            chat_defaults={},
+            task=service.task,
         )

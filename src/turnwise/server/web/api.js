@@ -39,7 +39,7 @@ async function toApiError(response) {
   return new ApiError(message ?? `The server answered with status ${response.status}.`, { status: response.status, code });
 }
 
-const json = async (method, path, body) => (await call(method, path, body)).json();
+const json = async (method, path, body, signal) => (await call(method, path, body, signal)).json();
 const conversationPath = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
 
 export const models = () => json("GET", "/v1/models");
@@ -54,6 +54,8 @@ export const conversation = (id) => json("GET", conversationPath(id));
 export const newConversation = (title, model) => json("POST", "/v1/conversations", { title, model });
 export const rename = (id, title) => json("PATCH", conversationPath(id), { title });
 export const showBranch = (id, message) => json("PATCH", conversationPath(id), { head: message });
+export const classify = (request, signal) => json("POST", "/v1/classify", request, signal);
+export const tag = (request, signal) => json("POST", "/v1/tag", request, signal);
 export const deleteConversation = (id) => json("DELETE", conversationPath(id));
 
 /** Yield the chunks of a streamed completion. Throws on an error event and on a broken connection. */

@@ -399,7 +399,8 @@ function listen() {
 async function start() {
   try {
     const [models, specs] = await Promise.all([api.models(), api.parameters()]);
-    state.models = models.data.filter((model) => model.task !== "embeddings");
+    state.models = models.data.filter((model) => model.task === "chat");
+    byId("classify-link").hidden = !models.data.some((model) => model.task.endsWith("_classification"));
     useModel(models.default);
     controls = new Controls(specs, models.data.find((model) => model.id === models.default).chat_defaults);
     await history_.load();

@@ -1,0 +1,219 @@
+"""Classifies texts, or tags their words, with a trained classifier.
+
+Shapes: N texts, K labels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnwise.core.classification import LabelScore, Span, TaggedText, TextLabels
+from turnwise.core.classification_service import (
+    ClassificationRequest,
+    ClassificationResult,
+    TaggingRequest,
+    TaggingResult,
+)
+from turnwise.core.errors import InvalidParameter
+from turnwise.core.steps import Steps, run_steps
+from turnwise.core.tag_schemes import OUTSIDE, entities, split_tag
+from turnwise.core.word_features import encode_words
+from turnwise.data.annotations.annotated import TaggedSentence, group_sentences, join_sentences, with_context
+from turnwise.models.classifier_config import ClassifierConfig
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.text.words import Word, split_sentences
+from turnwise.training.examples.sentence_windows import SentenceWindow, sentence_windows
+
+if TYPE_CHECKING:
+    from turnwise.engine.classifier_engine import ClassifierEngine
+
+TEXTS_PER_STEP = 64  # texts that are split or tokenized in a step
+MULTI_LABEL_PROBABILITY = 0.5  # from which a multi-label classifier predicts a label
+
+
+@dataclass(frozen=True)
+class TextClassifier:
+    """Classifies texts, or tags their words (implements `core.classification_service.StepwiseClassifier`).
+
+    Attributes:
+        config: labels and task.
+        tokenizer: the model's tokenizer.
+        engine: computes logits.
+        max_tokens: maximum number of tokens of a text, start and end tokens included; that of training.
+        vector_rows: rows of the classifier's word vectors, by word.
+    """
+
+    config: ClassifierConfig
+    tokenizer: Tokenizer
+    engine: "ClassifierEngine"
+    max_tokens: int
+    vector_rows: Mapping[str, int] = field(default_factory=dict)
+
+    def classify(self, texts: Sequence[str]) -> list[TextLabels]:
+        """Predict the labels of texts. Raises `InvalidParameter` if this is a tagger."""
+        return list(run_steps(self.classify_in_steps(ClassificationRequest(texts))).texts)
+
+    def tag(self, texts: Sequence[str]) -> list[TaggedText]:
+        """Find the labelled spans of texts. Raises `InvalidParameter` if this is a classifier of texts.
+
+        A text is a document: its sentences have the others as context, as in training.
+        """
+        return list(run_steps(self.tag_in_steps(TaggingRequest(texts))).texts)
+
+    def tag_words(self, sentences: Sequence[TaggedSentence]) -> list[tuple[list[str], list[float]]]:
+        """The tag of every word of the sentences, and its probability; the sentences' own tags are not used.
+
+        A word without a token, such as a control character, is "O" (or the first label) with probability 0. Raises
+        `InvalidParameter` if this is a classifier of texts.
+        """
+        tagged, _ = run_steps(self._tag_words_in_steps(sentences))
+        return tagged
+
+    def classify_in_steps(self, request: ClassificationRequest) -> Steps[ClassificationResult]:
+        """Predict the labels of texts. A step tokenizes some of the texts, or computes a batch.
+
+        Raises `InvalidParameter` if this is a tagger.
+        """
+        if self.config.task != "sequence_classification":
+            raise InvalidParameter("model", "This model tags words: use `turnwise tag`.")
+        before, after = self.tokenizer.added_ids
+        size = self.max_tokens - len(before) - len(after)
+        sequences: list[list[int]] = []
+        is_truncated: list[bool] = []
+        for number, text in enumerate(request.inputs):
+            if number and number % TEXTS_PER_STEP == 0:
+                yield
+            ids = self.tokenizer.encode(text)
+            is_truncated.append(len(ids) > size)
+            sequences.append([*before, *ids[:size], *after] or [self.tokenizer.pad_token_id])
+        results: list[TextLabels | None] = [None] * len(sequences)
+        for batch in self.engine.batches([len(ids) for ids in sequences]):
+            yield
+            probabilities_NK = self.engine.text_probabilities([sequences[number] for number in batch]).astype(float)
+            for number, row in zip(batch, probabilities_NK, strict=True):
+                results[number] = self._labels(row, request, is_truncated=is_truncated[number])
+        texts = [result for result in results if result is not None]
+        return ClassificationResult(texts, sum(map(len, sequences)))
+
+    def _labels(
+        self, probabilities_K: NDArray[np.float64], request: ClassificationRequest, *, is_truncated: bool
+    ) -> TextLabels:
+        ranking_K = np.argsort(-probabilities_K, kind="stable")
+        labels, threshold = self.config.labels, request.threshold
+        if self.config.is_multi_label:
+            threshold = MULTI_LABEL_PROBABILITY if threshold is None else threshold
+            num_labels = int((probabilities_K >= threshold).sum())
+        else:
+            threshold = self.config.threshold if threshold is None else threshold
+            num_labels = int(probabilities_K[ranking_K[0]] >= threshold)
+        chosen = tuple(labels[index] for index in ranking_K[:num_labels])
+        scores = tuple(LabelScore(labels[index], float(probabilities_K[index])) for index in ranking_K[: request.top_k])
+        return TextLabels(chosen, scores, is_truncated)
+
+    def tag_in_steps(self, request: TaggingRequest) -> Steps[TaggingResult]:
+        """Find the labelled spans of texts; see `tag`. A step splits or tokenizes some texts, or computes a batch.
+
+        Raises `InvalidParameter` if this is a classifier of texts.
+        """
+        words_of_texts: list[list[list[Word]]] = []
+        for number, text in enumerate(request.inputs):
+            if number and number % TEXTS_PER_STEP == 0:
+                yield
+            words_of_texts.append(split_sentences(text))
+        sentences = [
+            sentence_of([word.text for word in words], document)
+            for document, sentences_of_text in enumerate(words_of_texts)
+            for words in sentences_of_text
+        ]
+        tagged, num_tokens = yield from self._tag_words_in_steps(with_context(sentences, self.config.context_words))
+        tags_of_sentences = iter(tagged)
+        results = []
+        for text, sentences_of_text in zip(request.inputs, words_of_texts, strict=True):
+            spans = [span for words in sentences_of_text for span in spans_of(text, words, *next(tags_of_sentences))]
+            threshold = request.threshold or 0.0
+            results.append(TaggedText(text, tuple(span for span in spans if span.probability >= threshold)))
+        return TaggingResult(results, num_tokens)
+
+    def _tag_words_in_steps(
+        self, sentences: Sequence[TaggedSentence]
+    ) -> Steps[tuple[list[tuple[list[str], list[float]]], int]]:
+        """Tags and probabilities as for `tag_words`, and the number of tokens that the model read."""
+        if self.config.task != "token_classification":
+            raise InvalidParameter("model", "This model classifies texts: use `turnwise classify`.")
+        if not self.config.window_words:
+            return (yield from self._tag_sentences_in_steps(sentences))
+        groups = group_sentences(sentences, self.config.window_words)
+        tagged_groups, num_tokens = yield from self._tag_sentences_in_steps([*map(join_sentences, groups)])
+        results: list[tuple[list[str], list[float]]] = []
+        for group, (tags, probabilities) in zip(groups, tagged_groups, strict=True):
+            start = 0
+            for sentence in group:
+                words = slice(start, start + len(sentence.tokens))
+                results.append((tags[words], probabilities[words]))
+                start = words.stop
+        return results, num_tokens
+
+    def _tag_sentences_in_steps(
+        self, sentences: Sequence[TaggedSentence]
+    ) -> Steps[tuple[list[tuple[list[str], list[float]]], int]]:
+        before, after = self.tokenizer.added_ids
+        max_tokens = self.max_tokens - len(before) - len(after)
+        windows: list[tuple[int, SentenceWindow]] = []
+        for number, sentence in enumerate(sentences):
+            for window in sentence_windows(sentence, self.tokenizer, max_tokens, self.config.context_words):
+                if windows and len(windows) % TEXTS_PER_STEP == 0:
+                    yield
+                windows.append((number, window))
+        with_tokens = [
+            number for number, (_, window) in enumerate(windows) if any(p is not None for p in window.first_pieces)
+        ]
+        num_tokens = 0
+        tagged: dict[int, tuple[list[int], list[float]]] = {}
+        for batch in self.engine.batches([len(windows[number][1].ids) for number in with_tokens]):
+            yield
+            numbers = [with_tokens[index] for index in batch]
+            sequences = [[*before, *windows[number][1].ids, *after] for number in numbers]
+            tokens = [[len(before) + p for p in windows[number][1].first_pieces if p is not None] for number in numbers]
+            features = self._features([windows[number][1] for number in numbers])
+            tagged.update(zip(numbers, self.engine.tags(sequences, tokens, features), strict=True))
+            num_tokens += sum(map(len, sequences))
+        default = self.config.labels.index(OUTSIDE) if OUTSIDE in self.config.labels else 0
+        results: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
+        for window_number, (number, window) in enumerate(windows):
+            predictions = zip(*tagged.get(window_number, ([], [])), strict=True)
+            for piece in window.first_pieces:
+                tag, probability = (default, 0.0) if piece is None else next(predictions)
+                results[number][0].append(self.config.labels[tag])
+                results[number][1].append(probability)
+        return results, num_tokens
+
+    def _features(self, windows: Sequence[SentenceWindow]) -> NDArray[np.int32] | None:
+        """Features of all words that have a token, if the classifier uses them."""
+        if not self.config.has_word_features:
+            return None
+        words = [
+            word
+            for window in windows
+            for word, piece in zip(window.words, window.first_pieces, strict=True)
+            if piece is not None
+        ]
+        return encode_words(words, self.vector_rows)
+
+
+def sentence_of(words: Sequence[str], document: int = 0) -> TaggedSentence:
+    """Words whose tags are not known."""
+    return TaggedSentence(tuple(words), (OUTSIDE,) * len(words), document)
+
+
+def spans_of(text: str, words: Sequence[Word], tags: Sequence[str], probabilities: Sequence[float]) -> tuple[Span, ...]:
+    """The labelled spans: entities of IOB2 tags, or every word with a plain label other than "O"."""
+    ranges = [(entity.start, entity.end, entity.label) for entity in entities(tags)]
+    ranges += [(n, n + 1, tag) for n, tag in enumerate(tags) if tag != OUTSIDE and not split_tag(tag)[0]]
+    spans = []
+    for first, last, label in sorted(ranges):
+        start, end = words[first].start, words[last - 1].end
+        spans.append(Span(start, end, text[start:end], label, min(probabilities[first:last])))
+    return tuple(spans)
