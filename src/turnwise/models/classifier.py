@@ -183,12 +183,12 @@ class Classifier:
         logits_NK: Tensor = self.head(hidden_NC, features_NF, lengths[lengths > 0].tolist())
         return logits_NK
 
-    def text_logits(self, ids_BT: Tensor, segment_ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
-        """Logits `(P, K)` of the texts, in the order of their segment ids."""
+    def text_vectors(self, ids_BT: Tensor, segment_ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """Pooled hidden states `(P, C)` of the texts, in the order of their segment ids."""
         is_token_BT = segment_ids_BT > 0
         hidden_NC = self.hidden_states(ids_BT, is_token_BT, segment_ids_BT=segment_ids_BT, positions_BT=positions_BT)
         text_N = segment_ids_BT[is_token_BT].long() - 1
-        return self.logits(pool_texts(hidden_NC, text_N, self.config.pooling))
+        return pool_texts(hidden_NC, text_N, self.config.pooling)
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None, hf_config: Mapping[str, Any]) -> None:
         """Write the backbone's files, the head and `classifier.json` into a new folder."""

@@ -101,6 +101,12 @@ def test_a_text_classifier_learns_labels(train, encoder_folder, labelled):
     assert json.loads((out / "result.json").read_text())["extra_metrics"]["f1"] > 0.95
 
 
+def test_a_text_classifier_learns_with_further_losses(train, encoder_folder, labelled):
+    objective = {"name": "sequence_classification", "contrastive": 0.5, "consistency": 0.5}
+    result, _ = train(encoder_folder, labelled, objective)
+    assert result.extra_metrics["f1"] > 0.95
+
+
 def test_a_decoder_is_classified_by_its_last_token(train, base_folder, labelled):
     result, out = train(base_folder, labelled, "sequence_classification", learning_rate=1e-3)
     assert read_classifier_config(out).pooling == "last"
