@@ -13,6 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadline: examples take long on a busy machine.
+settings.register_profile("turnwise", deadline=None)
+settings.load_profile("turnwise")
 
 CORPUS = [
     "Hello, how can I help you today? The lamp in the kitchen is broken again, and I'd like to order a new one.",
