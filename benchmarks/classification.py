@@ -4,7 +4,8 @@
 
 TEXTS has a text per line, or is a CSV file with the column `text`; both may end in .gz. A random head is put on an
 encoder, and written as a classifier of Turnwise and as a model of transformers; "same results" is the share of texts
-for which both predict the same. Turnwise runs in process and behind `turnwise serve` (one request after the other); the
+for which both predict the same: not all of them when tagging, because they split words and sentences differently.
+Turnwise runs in process and behind `turnwise serve` (one request after the other); the
 pipelines get all texts at once with a batch size. Every side runs in its own process and waits while another one is
 measured. The sides are measured in rotation; speeds and ratios are medians over rounds. Memory is the peak of the
 process (Linux only); that of the server has the chat model `tiny` in it.
@@ -27,10 +28,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import torch
+import transformers
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
 from embedding_speed import SIDES, Side
-from turnwise.app.classifiers import open_classifier
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.models.classifier import Classifier, add_classifier
 from turnwise.models.classifier_config import ClassifierConfig
@@ -63,19 +64,23 @@ def make_classifier(folder: Path, encoder: Path, config: ClassifierConfig, texts
     """Write a classifier with a random head. A tagger's "O" is as probable as `TAGGED_SHARE` says."""
     tokenizer = Tokenizer.load(encoder)
     classifier = add_classifier(EncoderModel.load(encoder), config, dropout=0.0, seed=0)
+    classifier.module.eval()
     with torch.no_grad():
         classifier.head.linear.weight *= 20  # makes probabilities differ between texts
+        if config.task == "token_classification":
+            margins_N = torch.cat([outside_margins(classifier, tokenizer.encode(text)[:200]) for text in texts[:50]])
+            classifier.head.linear.bias[0] += margins_N.quantile(1 - TAGGED_SHARE)
     export_model(folder, classifier, tokenizer)
-    if config.task == "token_classification":
-        before, after = tokenizer.added_ids
-        engine = open_classifier(str(folder)).engine
-        hidden_RC, _ = engine._hidden([[*before, *tokenizer.encode(text)[:200], *after] for text in texts[:50]])
-        with torch.no_grad():
-            logits_RK = classifier.head(hidden_RC)
-            margins_R = logits_RK[:, 1:].amax(dim=1) - logits_RK[:, 0]
-            classifier.head.linear.bias[0] += margins_R.quantile(1 - TAGGED_SHARE)
-        export_model(folder, classifier, tokenizer)
     return classifier
+
+
+def outside_margins(classifier: Classifier, ids: list[int]) -> torch.Tensor:
+    """By how much the highest logit of a tag is above that of "O", for every token."""
+    ids_1T = torch.tensor([ids])
+    is_labelled_1T = torch.ones_like(ids_1T, dtype=torch.bool)
+    positions_1T = torch.arange(len(ids))[None]
+    logits_NK = classifier.token_logits(ids_1T, is_labelled_1T, torch.ones_like(ids_1T), positions_1T)
+    return logits_NK[:, 1:].amax(dim=1) - logits_NK[:, 0]
 
 
 def export_to_transformers(folder: Path, encoder: Path, classifier: Classifier) -> None:
@@ -209,6 +214,8 @@ def main() -> None:
     args = parser.parse_args()
     texts, encoder = read_texts(args.texts_file, args.texts), resolve_model_folder(args.encoder)
     torch.set_num_threads(args.threads)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     print(f"{len(texts)} texts of {args.texts_file}, {args.threads} threads, median of {args.rounds} rounds\n")
     print("| command | texts at once | transformers | Turnwise in process | Turnwise over HTTP | same results |")
     print("| --- " * 6 + "|")
