@@ -36,7 +36,7 @@ class Side:
         )  # fmt: skip
 
     def measure(self, mode: str, count: int) -> dict:
-        """Embed `count` texts; returns seconds, tokens (of Turnwise only) and the first vectors."""
+        """Send `MODE COUNT`; returns the measurements of `count` texts, which for all sides include `seconds`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{mode} {count}\n")
@@ -45,6 +45,11 @@ class Side:
         if not line:
             raise SystemExit(f"A side ended; run it alone to see why: {' '.join(self._command)}")
         return json.loads(line)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
 
     def close(self) -> None:
         """End the process."""

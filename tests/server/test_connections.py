@@ -21,6 +21,8 @@ ROUTES = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/completions"),
     ("POST", "/v1/embeddings"),
+    ("POST", "/v1/classify"),
+    ("POST", "/v1/tag"),
     ("POST", "/v1/conversations"),
     ("PATCH", "/v1/conversations/x"),
     ("POST", "/v1/chat/completions/x"),

@@ -8,7 +8,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
+from annotated_data import write_classifier
 from turnwise.app.chat_services import open_chat_service
+from turnwise.app.classifiers import open_classification_service
+from turnwise.models.classifier_config import ClassifierConfig
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import serve_in_thread
@@ -19,13 +22,29 @@ OK = {
         "model": "latest", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5,
     },
     "/v1/responses": {"model": "latest", "input": "Hello", "max_output_tokens": 5},
+    "/v1/classify": {"model": "latest", "input": "Hello"},
+    "/v1/tag": {"model": "latest", "input": ["Hello", "Ada."]},
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def url():
+def classifiers(tmp_path_factory, tokenizer):
+    root = tmp_path_factory.mktemp("classifiers")
+    configs = {
+        "moods": ClassifierConfig("sequence_classification", ("good", "bad")),
+        "names": ClassifierConfig("token_classification", ("O", "B-PER", "I-PER")),
+    }
+    folders = {name: write_classifier(root / name, tokenizer, config) for name, config in configs.items()}
+    return {name: open_classification_service(str(folder), threads=1) for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def url(classifiers):
     store = open_store("sqlite:///:memory:")
-    with open_chat_service(store=store) as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
+    with (
+        open_chat_service(store=store) as service,
+        serve_in_thread(create_app({"box": service}, default="box", classifiers=classifiers)) as url,
+    ):
         yield url
     store.close()
 
@@ -96,6 +115,8 @@ FIELDS = {
         "previous_response_id", "prompt", "prompt_cache_key", "reasoning", "safety_identifier", "service_tier", "text",
         "truncation",
     ],
+    "/v1/classify": ["threshold", "top_k", "input", "model"],
+    "/v1/tag": ["threshold", "input", "model"],
 }  # fmt: skip
 # Items of the input and objects in other fields have separate parsers.
 ITEMS = [
