@@ -10,13 +10,14 @@ import pytest
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
 from turnwise.evaluation.evaluate import Evaluation
+from turnwise.evaluation.flips import Flip
 from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import statistics_array
 from turnwise.evaluation.metric_runner import plan_samples, run_metrics
 from turnwise.evaluation.report import write_report
 from turnwise.evaluation.report.escaping import escape_markdown
 from turnwise.evaluation.samples import GenerationOutput
-from turnwise.evaluation.scorecard import Flip, build_scorecard
+from turnwise.evaluation.scorecard import build_scorecard
 from turnwise.evaluation.statistics import ConfidenceInterval
 from turnwise.evaluation.temperature_sweep import TemperaturePoint
 

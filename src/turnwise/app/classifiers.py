@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.core.classification import LabelScore, Span, TaggedText, TextLabels
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.tag_schemes import OUTSIDE, entities, split_tag
 from turnwise.data.annotations.annotated import TaggedSentence, with_context
 from turnwise.models.classifier_config import ClassifierConfig, read_classifier_config
+from turnwise.models.classifier_outputs import in_scope_scores, label_probabilities
 from turnwise.models.model_kind import detect_model_kind, full_model_folder
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.words import Word, split_sentences
@@ -40,26 +44,37 @@ class TextClassifier:
 
     def classify(self, texts: Sequence[str]) -> list[TextLabels]:
         """Predict the labels of texts. Raises `InvalidParameter` if this is a tagger."""
+        logits_NK, is_truncated = self.text_logits(texts)
+        probabilities_NK = label_probabilities(logits_NK, self.config)
+        scores_N = in_scope_scores(logits_NK, self.config)
+        return [
+            self._labels(*row) for row in zip(probabilities_NK.tolist(), scores_N.tolist(), is_truncated, strict=True)
+        ]
+
+    def text_logits(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[bool]]:
+        """Logits of the labels of texts, `(N, K)`, and whether a text was cut off.
+
+        Raises `InvalidParameter` if this is a tagger.
+        """
         if self.config.task != "sequence_classification":
             raise InvalidParameter("model", "This model tags words: use `turnwise tag`.")
         before, after = self.tokenizer.added_ids
         size = self.max_tokens - len(before) - len(after)
         encoded = [self.tokenizer.encode(text) for text in texts]
         sequences = [[*before, *ids[:size], *after] or [self.tokenizer.pad_token_id] for ids in encoded]
-        results: list[TextLabels | None] = [None] * len(texts)
+        logits_NK = np.zeros((len(texts), len(self.config.labels)), dtype=np.float32)
         for batch in self.engine.batches([len(ids) for ids in sequences]):
-            probabilities_NK = self.engine.text_probabilities([sequences[number] for number in batch])
-            for number, row in zip(batch, probabilities_NK.tolist(), strict=True):
-                results[number] = self._labels(row, is_truncated=len(encoded[number]) > size)
-        return [result for result in results if result is not None]
+            logits_NK[batch] = self.engine.text_logits([sequences[number] for number in batch])
+        return logits_NK, [len(ids) > size for ids in encoded]
 
-    def _labels(self, probabilities: Sequence[float], *, is_truncated: bool) -> TextLabels:
+    def _labels(self, probabilities: Sequence[float], in_scope_score: float, is_truncated: bool) -> TextLabels:
         ranked = sorted(zip(self.config.labels, probabilities, strict=True), key=lambda pair: -pair[1])
         scores = tuple(LabelScore(label, probability) for label, probability in ranked)
         if self.config.is_multi_label:
             chosen = tuple(score.label for score in scores if score.probability >= MULTI_LABEL_PROBABILITY)
         else:
-            chosen = (scores[0].label,) if scores[0].probability >= self.config.threshold else ()
+            is_refused = self.config.threshold is not None and in_scope_score < self.config.threshold
+            chosen = () if is_refused else (scores[0].label,)
         return TextLabels(chosen, scores, is_truncated)
 
     def tag(self, texts: Sequence[str]) -> list[TaggedText]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from turnwise.core.errors import UserError
-from turnwise.core.json_file import JsonFileModel, read_optional_json_object, validate_fields
+from turnwise.core.files import atomic_write
+from turnwise.core.json_file import JsonFileModel, read_json_object, read_optional_json_object, validate_fields
 from turnwise.core.tag_schemes import split_tag
 
 CLASSIFIER_CONFIG_FILE = "classifier.json"
@@ -18,6 +19,7 @@ MAX_CRF_LABELS = 1000
 
 ClassifierTask = Literal["token_classification", "sequence_classification"]
 TextPooling = Literal["mean", "first", "last"]
+ThresholdScore = Literal["probability", "energy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class ClassifierConfig:
         context_words: words of the document around a sentence that the model was trained to see.
         max_tokens: maximum number of tokens that the model was trained on; None: its context length.
         temperature: the logits are divided by it; calibrated on held-out data.
-        threshold: a text whose most probable label has less than this probability belongs to none of them.
+        threshold: a text with a lower score belongs to none of the labels; None: every text has a label.
+        threshold_score: the score, see `classifier_outputs.in_scope_scores`.
     """
 
     task: ClassifierTask
@@ -44,7 +47,8 @@ class ClassifierConfig:
     context_words: int = 0
     max_tokens: int | None = None
     temperature: float = 1.0
-    threshold: float = 0.0
+    threshold: float | None = None
+    threshold_score: ThresholdScore = "probability"
 
     def save(self, folder: Path) -> None:
         """Write the file into a new folder."""
@@ -70,7 +74,21 @@ class _ClassifierFields(JsonFileModel):
     context_words: Annotated[int, Field(ge=0)] = Field(0, description="a whole number from 0 on")
     max_tokens: Annotated[int, Field(ge=4)] | None = Field(None, description="a whole number from 4 on")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="a number above 0")
-    threshold: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="a number from 0 to 1")
+    threshold: float | None = Field(None, description="a number")
+    threshold_score: ThresholdScore = Field("probability", description="'probability' or 'energy'")
+
+
+def write_calibration(folder: Path, config: ClassifierConfig) -> None:
+    """Replace temperature and threshold in the file of a classifier; other fields stay as they are.
+
+    Raises:
+        UserError: the file is missing or damaged.
+        SaveFailed: the file cannot be written; it is unchanged.
+    """
+    path = folder / CLASSIFIER_CONFIG_FILE
+    values = read_json_object(path)
+    values |= {name: getattr(config, name) for name in ("temperature", "threshold", "threshold_score")}
+    atomic_write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def is_classifier(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from turnwise.evaluation.classification.comparison import compare_entities, compare_labels
 
 
