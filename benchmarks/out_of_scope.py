@@ -93,6 +93,7 @@ def auroc(in_scope_N: FloatArray, out_of_scope_N: FloatArray) -> float:
 
 
 def main() -> None:
+    """Train the linear layer, and print a table of the scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--embedding-model", default="minilm")

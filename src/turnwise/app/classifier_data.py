@@ -100,11 +100,8 @@ def open_annotations(
 ) -> AnnotatedRows:
     """Open a file or folder of annotated texts; arguments and errors as for `load_classifier_data`."""
     options = options or ReadOptions()
-    for name, value in (
-        ("format", options.format),
-        ("role", options.roles),
-        ("assistant_name", options.assistant_name),
-    ):
+    chat_options = {"format": options.format, "role": options.roles, "assistant_name": options.assistant_name}
+    for name, value in chat_options.items():
         if value:
             raise InvalidParameter(name, f"--{name.replace('_', '-')} is for dialogues, not for annotated texts.")
     kind: AnnotationKind = "tags" if config.task == "token_classification" else "labels"
@@ -159,8 +156,8 @@ def _usable_data(
         num_left_out, usable = len(usable) - len(suitable), suitable
     if num_left_out and not skip_bad_rows:
         raise InvalidData(
-            f"{path}: {pluralize(num_left_out, 'text')} with no label or with several, and the classifier predicts one. "
-            "--skip-bad-rows leaves them out."
+            f"{path}: {pluralize(num_left_out, 'text')} with no label or with several, and the classifier predicts one "
+            "label. --skip-bad-rows leaves them out."
         )
     if not usable:
         raise InvalidData(f"{path} has no text with a label that the classifier knows.")

@@ -128,7 +128,8 @@ def _print_confusions(evaluation: "ClassifierEvaluation", console: Any) -> None:
         return
     console.print("\nmost frequent confusions (true → predicted):")
     for entry in confusions:
-        text = f"  {entry.count:5,}  {entry.target} → {entry.prediction}  ({entry.count / entry.support:.0%} of {entry.target})"
+        share = f"{entry.count / entry.support:.0%} of {entry.target}"
+        text = f"  {entry.count:5,}  {entry.target} → {entry.prediction}  ({share})"
         console.print(text, markup=False, soft_wrap=True)
 
 
