@@ -47,7 +47,7 @@ def write_labelled(folder):
     return folder
 
 
-def write_classifier(folder, data, task, tokenizer, steps):
+def train_classifier(folder, data, task, tokenizer, steps):
     """Train a classifier on a random encoder for some steps."""
     from turnwise.training.launch.run_recipe import run_recipe
     from turnwise.training.recipe import parse_recipe

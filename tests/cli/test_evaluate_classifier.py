@@ -7,7 +7,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from annotated_data import write_classifier, write_labelled, write_tagged
+from annotated_data import train_classifier, write_labelled, write_tagged
 from turnwise.app.classifiers import open_classifier
 from turnwise.cli.main import app
 from turnwise.models.classifier_config import read_classifier_config
@@ -27,7 +27,7 @@ def trained(tmp_path_factory, tokenizer, one_thread):
             (write_labelled if task == TEXTS else write_tagged)(data)
             folders = [root / f"{task}-{steps}" for steps in (60, 1)]
             for folder, steps in zip(folders, (60, 1), strict=True):
-                write_classifier(folder, data, task, tokenizer, steps)
+                train_classifier(folder, data, task, tokenizer, steps)
             built[task] = *folders, data
         return built[task]
 

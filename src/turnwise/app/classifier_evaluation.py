@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from turnwise.app.classifier_data import ClassifierData, without_unknown
 from turnwise.app.classifiers import TextClassifier, open_classifier
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.systems_under_test import parse_baseline
 from turnwise.core.classification import TextLabels
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.plurals import pluralize
@@ -75,8 +76,11 @@ class ComparedSystem:
 
 
 def is_classifier_name(model: str | None) -> bool:
-    """True if a model name or folder stands for a classifier. Raises `ModelNotFound` for a name that does not exist."""
-    return model is not None and is_classifier(resolve_model_folder(model))
+    """True if a model name or folder stands for a classifier, and not for a chat model or one of its baselines.
+
+    Raises `ModelNotFound` if there is no such model.
+    """
+    return model is not None and parse_baseline(model) is None and is_classifier(resolve_model_folder(model))
 
 
 def open_base_classifier(name: str, classifier: TextClassifier, *, threads: int | None = None) -> ComparedSystem:

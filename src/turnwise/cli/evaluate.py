@@ -128,6 +128,7 @@ def evaluate(
     from turnwise.app.evaluation_data import EvaluationData, load_evaluation_data
     from turnwise.app.evaluation_run import EvaluationConfig, check_report_dir, run_evaluation
     from turnwise.app.systems_under_test import check_system_exists, parse_baseline
+    from turnwise.cli.evaluate_checks import check_judge, require_data, require_verdict, select_metrics
     from turnwise.cli.evaluate_classifier import evaluate_classifier_command, reject_chat_options
     from turnwise.cli.progress_bars import evaluation_progress
     from turnwise.core.errors import UserError
@@ -144,21 +145,21 @@ def evaluate(
         return
     if none_label is not None:
         raise UserError("--none-label is for classifiers.")
-    if is_classifier_name(against):
-        raise UserError(f"{against} is a classifier, which cannot be compared with a chat model.")
     # Everything that can be checked is checked before the first model is loaded.
-    chosen_metrics = _select_metrics(metrics, golden)
+    chosen_metrics = select_metrics(metrics, golden)
     if quantize is not None and parse_baseline(model) is not None:
         raise UserError("--quantize applies to the weights of MODEL; a baseline has none.")
     if fail_if_worse:
-        _require_verdict(chosen_metrics, against)
+        require_verdict(chosen_metrics, against)
     systems = [model] if against is None else [model, against]
     for system in systems:
         check_system_exists(system, data_options)
+    if is_classifier_name(against):
+        raise UserError(f"{against} is a classifier, which cannot be compared with a chat model.")
     if out is not None:
         check_report_dir(out)
-    _check_judge(judge_url, judge_model, against)
-    _require_data(data, chosen_metrics, temperature_sweep=temperature_sweep)
+    check_judge(judge_url, judge_model, against)
+    require_data(data, chosen_metrics, temperature_sweep=temperature_sweep)
     console = Console(stderr=True, highlight=False)
     loaded = EvaluationData()
     if data is not None:
@@ -167,7 +168,7 @@ def evaluate(
 
     def on_plan(samples_by_metric: "Mapping[str, Sequence[Sample]]") -> None:
         if fail_if_worse:
-            _require_verdict([metric for metric in chosen_metrics if metric.NAME in samples_by_metric], against)
+            require_verdict([metric for metric in chosen_metrics if metric.NAME in samples_by_metric], against)
         _report_missing_samples(chosen_metrics, samples_by_metric, console)
 
     config = EvaluationConfig(
@@ -206,62 +207,6 @@ def evaluate(
         )
     if fail_if_worse and verdict in ("worse", "mixed"):
         raise typer.Exit(1)
-
-
-def _select_metrics(names: str | None, golden: Path | None) -> "list[Metric]":
-    """The metrics of --metrics, with the cases of --golden."""
-    from turnwise.evaluation.metrics import load_metrics
-
-    chosen = load_metrics([name.strip() for name in names.split(",")] if names else None)
-    if golden is None:
-        return chosen
-    from turnwise.evaluation.golden_set import load_golden_cases
-    from turnwise.evaluation.metrics.golden import GoldenMetric
-
-    load_metrics(["golden"])  # sets the metric's name
-    return [GoldenMetric(load_golden_cases(golden)), *(metric for metric in chosen if metric.NAME != "golden")]
-
-
-def _require_verdict(metrics: "Sequence[Metric]", against: str | None) -> None:
-    """Raise `UserError` if --fail-if-worse cannot get a verdict."""
-    from turnwise.core.errors import UserError
-
-    if against is None:
-        raise UserError("--fail-if-worse needs a model to compare with: add --against MODEL.")
-    if not any(metric.COUNTS_FOR_VERDICT for metric in metrics):
-        from turnwise.evaluation.metrics import load_metrics
-
-        names = ", ".join(metric.NAME for metric in metrics)
-        counting = ", ".join(metric.NAME for metric in load_metrics() if metric.COUNTS_FOR_VERDICT)
-        raise UserError(
-            f"--fail-if-worse needs a metric that counts for the verdict; {names} cannot decide it. "
-            f"Use one of: {counting}."
-        )
-
-
-def _check_judge(url: str | None, model: str | None, against: str | None) -> None:
-    from turnwise.core.errors import UserError
-
-    if url is None and model is None:
-        return
-    if url is None or model is None or against is None:
-        raise UserError("A judge needs --judge-url URL, --judge-model NAME and --against.")
-    from turnwise.evaluation.judge_endpoint import check_endpoint
-
-    check_endpoint(url)
-
-
-def _require_data(data: Path | None, metrics: "Sequence[Metric]", *, temperature_sweep: bool) -> None:
-    """Raise `UserError` if --data is missing and needed."""
-    from turnwise.core.errors import UserError
-
-    users = [metric.NAME for metric in metrics if not metric.IS_PROBE] + ["--temperature-sweep"] * temperature_sweep
-    if data is None and users:
-        raise UserError(
-            "Without --data, only golden, contradiction, recall and knowledge can be computed: pass --data FILE, or "
-            "--metrics golden,contradiction,recall,knowledge. "
-            f"Data {'is' if len(users) == 1 else 'are'} needed for {', '.join(users)}."
-        )
 
 
 def _report_data(path: Path, data: "EvaluationData", console: Any) -> None:

@@ -10,15 +10,17 @@ Shapes: G dialogues, K sums of a metric, R resamples, X sets of sums.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import sparse, stats
 
 from turnwise.evaluation.metric import FloatArray
 
 MIN_DIALOGUES = 5  # no interval is given for fewer
 NUM_RESAMPLES = 9_999  # with the observed data 10,000
 CONFIDENCE_LEVEL = 0.95
+MIN_SPARSE_COLUMNS, MAX_DENSITY = 32, 0.1  # of sums that are multiplied as a sparse array
 
 MetricFunction = Callable[[FloatArray], FloatArray]
 """Maps sums of shape `(X, K)` to values of shape `(X)`; see `MetricDefinition.value`."""
@@ -102,11 +104,11 @@ def permutation_test(
     if not observed > 0:  # also for NaN
         return 1.0
     rng = np.random.default_rng(seed)
-    total_K, difference_GK = new_GK.sum(axis=0) + old_GK.sum(axis=0), new_GK - old_GK
+    total_K, difference_GK = new_GK.sum(axis=0) + old_GK.sum(axis=0), _compact(new_GK - old_GK)
     at_least = 0
-    for count in _batches(resamples, len(difference_GK)):
+    for count in _batches(resamples, len(new_GK)):
         # (new + old) / 2 ± (new − old) / 2 with a random sign per dialogue exchanges the two systems there.
-        signed_RK = (rng.integers(0, 2, (count, len(difference_GK))) * 2.0 - 1) @ difference_GK
+        signed_RK = (rng.integers(0, 2, (count, len(new_GK))) * 2.0 - 1) @ difference_GK
         difference_R = value((total_K + signed_RK) / 2) - value((total_K - signed_RK) / 2)
         at_least += int((np.abs(difference_R) >= observed * (1 - 1e-9)).sum())
     return (at_least + 1) / (resamples + 1)
@@ -158,6 +160,12 @@ def holm_correction(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def _compact(sums_GK: FloatArray) -> Any:
+    """The sums, as a sparse array if nearly all are 0: a text has few of the labels that a metric sums over."""
+    is_sparse = sums_GK.shape[1] > MIN_SPARSE_COLUMNS and np.count_nonzero(sums_GK) < MAX_DENSITY * sums_GK.size
+    return sparse.csr_array(sums_GK) if is_sparse else sums_GK
+
+
 def _batches(resamples: int, size: int) -> list[int]:
     """Split the resamples into batches whose arrays stay small."""
     batch = max(1, min(resamples, 4_000_000 // max(1, size)))
@@ -190,12 +198,13 @@ def _with_standard_error(
     sums_GK: FloatArray, value: MetricFunction, gradient: MetricGradient, weights_RG: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """The metric of weighted dialogues and its standard error, by the infinitesimal jackknife."""
-    totals_RK = weights_RG @ sums_GK
+    compact_GK = _compact(sums_GK)
+    totals_RK = weights_RG @ compact_GK
     value_R = value(totals_RK)
     slopes_RK = gradient(totals_RK)
     if slopes_RK is None:
         slopes_RK = _finite_differences(sums_GK, value, totals_RK, value_R)
-    influence_RG = slopes_RK @ sums_GK.T - (slopes_RK * totals_RK).sum(axis=1, keepdims=True) / len(sums_GK)
+    influence_RG = slopes_RK @ compact_GK.T - (slopes_RK * totals_RK).sum(axis=1, keepdims=True) / len(sums_GK)
     return value_R, np.sqrt((weights_RG * influence_RG**2).sum(axis=1))
 
 

@@ -64,6 +64,25 @@ def test_intervals_with_the_gradient_are_those_with_differences():
     assert (exact.low, exact.high) == pytest.approx((approximate.low, approximate.high), abs=1e-3)
 
 
+def test_many_labels_are_resampled_as_a_sparse_array(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = [f"label {number}" for number in range(40)]
+    targets, new, old = (rng.choice(labels, 120) for _ in range(3))
+    sums = [text_metrics([*map(text, targets)], [*map(prediction, side)], labels) for side in (new, old)]
+    new_GK, old_GK = (side["macro_f1"].sums_GK for side in sums)
+    metric = MacroF1Metric()
+
+    def results():
+        interval = statistics.bootstrap_difference_interval(
+            new_GK, old_GK, metric.value, gradient=metric.gradient, resamples=199
+        )
+        return interval.low, interval.high, statistics.permutation_test(new_GK, old_GK, metric.value, resamples=199)
+
+    compact = results()
+    monkeypatch.setattr(statistics, "MAX_DENSITY", 0)
+    assert results() == pytest.approx(compact)
+
+
 def test_a_text_without_a_label_is_right_if_none_is_predicted():
     metrics = text_metrics([text(), text(), text("a")], [prediction(), prediction("a"), prediction("a")], LABELS)
     assert values(metrics)["accuracy"] == pytest.approx(2 / 3)
