@@ -143,7 +143,7 @@ def test_options_of_chat_models_are_refused(trained, option, named):
 def test_data_that_do_not_fit_are_refused(trained, tmp_path, model_folder):
     texts, words = trained(TEXTS)[0], trained(WORDS)[0]
     (tmp_path / "empty.jsonl").write_text("")
-    assert "empty" in fails("evaluate", texts, "--data", tmp_path / "empty.jsonl")
+    assert "holds no annotated texts" in fails("evaluate", texts, "--data", tmp_path / "empty.jsonl")
     assert "holds sentences with tags" in fails("evaluate", texts, "--data", trained(WORDS)[2] / VALID[WORDS])
     assert "holds texts with labels" in fails("evaluate", words, "--data", trained(TEXTS)[2] / VALID[TEXTS])
     valid = trained(TEXTS)[2] / VALID[TEXTS]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli.data_flags import SkipBadRows, data_source_flags
+from turnwise.cli.data_flags import SkipBadRows, annotation_source_flags
 from turnwise.cli.shared_flags import Threads
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_FALSE_ALARMS = 0.02
 
 
-@data_source_flags
+@annotation_source_flags
 def calibrate(
     model: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder of a trained classifier of texts.")],
     data: Annotated[

@@ -179,15 +179,15 @@ def _studentized_bootstrap(
     count = len(sums_GK)
     if count < MIN_DIALOGUES:
         return ConfidenceInterval(float("nan"), float("nan"))
-    estimate_1, error_1 = _with_standard_error(sums_GK, value, gradient, np.ones((1, count)))
+    estimate_1, error_1, scale_1 = _with_standard_error(sums_GK, value, gradient, np.ones((1, count)))
     estimate, error = float(estimate_1[0]), float(error_1[0])
-    if not error > 1e-12 * abs(estimate):
+    if not error > 1e-12 * max(abs(estimate), float(scale_1[0])):  # rounding leaves an error of equal systems
         return ConfidenceInterval(estimate, estimate)
     rng = np.random.default_rng(seed)
     quotients = []
     for size in _batches(resamples, count):
         weights_RG = rng.multinomial(count, np.full(count, 1 / count), size).astype(np.float64)
-        value_R, error_R = _with_standard_error(sums_GK, value, gradient, weights_RG)
+        value_R, error_R, _ = _with_standard_error(sums_GK, value, gradient, weights_RG)
         usable_R = error_R > 1e-9 * error  # a resample of equal dialogues has no standard error
         quotients.append((value_R[usable_R] - estimate) / error_R[usable_R])
     low, high = np.quantile(np.concatenate(quotients), [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
@@ -196,8 +196,8 @@ def _studentized_bootstrap(
 
 def _with_standard_error(
     sums_GK: FloatArray, value: MetricFunction, gradient: MetricGradient, weights_RG: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """The metric of weighted dialogues and its standard error, by the infinitesimal jackknife."""
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The metric of weighted dialogues, its standard error by the infinitesimal jackknife, and the size of its terms."""
     compact_GK = _compact(sums_GK)
     totals_RK = weights_RG @ compact_GK
     value_R = value(totals_RK)
@@ -205,7 +205,8 @@ def _with_standard_error(
     if slopes_RK is None:
         slopes_RK = _finite_differences(sums_GK, value, totals_RK, value_R)
     influence_RG = slopes_RK @ compact_GK.T - (slopes_RK * totals_RK).sum(axis=1, keepdims=True) / len(sums_GK)
-    return value_R, np.sqrt((weights_RG * influence_RG**2).sum(axis=1))
+    scale_R = np.abs(slopes_RK * totals_RK).sum(axis=1)
+    return value_R, np.sqrt((weights_RG * influence_RG**2).sum(axis=1)), scale_R
 
 
 def _finite_differences(

@@ -92,7 +92,9 @@ def evaluate_texts(
         metadata: what is needed to repeat the evaluation.
     """
     systems = [model] if base is None else [model, base]
-    names = sorted({*labels, *(label for item in (*texts, *model, *(base or ())) for label in item.labels)})
+    every_label = {label for text in texts for label in text.labels}
+    every_label.update(label for system in systems for prediction in system for label in prediction.labels)
+    names = sorted({*labels, *every_label})
     results = [text_metrics(texts, system, names, is_multi_label=is_multi_label) for system in systems]
     pairs = [
         pair
@@ -106,7 +108,7 @@ def evaluate_texts(
         unit="text",
         num_items=len(texts),
         num_errors=sum(set(a.labels) != set(b.labels) for a, b in zip(texts, model, strict=True)),
-        scorecard=build_scorecard(*results, metadata=metadata),
+        scorecard=build_scorecard(results[0], None if base is None else results[1], metadata),
         labels=report_labels(targets, predictions, [label for label in labels if label in occurring]),
         entities=None,
         confusions=None if is_multi_label else count_confusions(targets, predictions, labels),
@@ -134,7 +136,7 @@ def evaluate_tags(
         unit="sentence",
         num_items=len(sentences),
         num_errors=sum(list(a) != list(b) for a, b in zip(targets, predictions, strict=True)),
-        scorecard=build_scorecard(*results, metadata=metadata),
+        scorecard=build_scorecard(results[0], None if base is None else results[1], metadata),
         labels=report_tokens(targets, predictions),
         entities=report_entities(targets, predictions) if labels else None,
         confusions=count_tag_confusions(targets, predictions),

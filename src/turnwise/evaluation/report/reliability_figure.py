@@ -42,4 +42,4 @@ def _draw(systems: Sequence[NamedCalibration], figure: Any) -> None:
     axes.grid()
     axes.set_axisbelow(True)
     if len(systems) > 1:
-        axes.legend()
+        axes.legend(loc="upper left")
