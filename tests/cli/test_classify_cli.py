@@ -43,7 +43,7 @@ def test_training_prints_and_writes_the_report(classifiers):
     folder, printed = classifiers("token_classification")
     assert "Scores on the valid data:" in printed
     assert "micro avg" in printed
-    assert "Verdict: better" in printed
+    assert "Verdict: no difference" in printed  # every word of these data has one tag
     report = json.loads((folder / "report/scorecard.json").read_text())
     assert report["entities"]["micro"]["f1"] > 0.95
     assert report["labels"]["micro"]["support"] == sum(row["support"] for row in report["labels"]["labels"])

@@ -197,7 +197,7 @@ def _studentized_bootstrap(
 def _with_standard_error(
     sums_GK: FloatArray, value: MetricFunction, gradient: MetricGradient, weights_RG: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The metric of weighted dialogues, its standard error by the infinitesimal jackknife, and the size of its terms."""
+    """The metric of weighted dialogues, its standard error (infinitesimal jackknife), and the size of its terms."""
     compact_GK = _compact(sums_GK)
     totals_RK = weights_RG @ compact_GK
     value_R = value(totals_RK)
