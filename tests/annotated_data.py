@@ -61,3 +61,18 @@ def write_labelled(folder):
             rows.append({"text": f"{rng.choice(PEOPLE)} {verb} {rng.choice(PLACES)}.", "label": label})
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+def train_classifier(folder, data, task, tokenizer, steps):
+    """Train a classifier on a random encoder for some steps."""
+    from turnwise.training.launch.run_recipe import run_recipe
+    from turnwise.training.recipe import parse_recipe
+
+    encoder = folder.with_name(f"{folder.name}-encoder")
+    values = {
+        "objective": task, "method": "full", "model": {"from": str(write_encoder(encoder, tokenizer))},
+        "out": str(folder), "data": {"train": str(data)},
+        "training": {"max_steps": steps, "batch_size": 2, "max_seq_len": 64, "learning_rate": 3e-3},
+    }  # fmt: skip
+    run_recipe(parse_recipe(values, origin="test"))
+    return folder

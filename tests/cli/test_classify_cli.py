@@ -41,22 +41,36 @@ def run(*arguments):
 
 def test_training_prints_and_writes_the_report(classifiers):
     folder, printed = classifiers("token_classification")
-    assert "valid data, entities:" in printed
+    assert "Scores on the valid data:" in printed
     assert "micro avg" in printed
-    (report,) = json.loads((folder / "classification.json").read_text())
+    assert "Verdict: no difference" in printed  # every word of these data has one tag
+    report = json.loads((folder / "report/scorecard.json").read_text())
     assert report["entities"]["micro"]["f1"] > 0.95
     assert report["labels"]["micro"]["support"] == sum(row["support"] for row in report["labels"]["labels"])
-    assert "## Entities, valid data" in (folder / "classification.md").read_text()
+    assert report["metadata"]["base"] == "most frequent tag of the word"
+    markdown = (folder / "report/report.md").read_text()
+    assert "## Entities by label" in markdown
+    assert "](loss.svg)" in markdown
 
 
 def test_texts_are_classified(classifiers):
-    folder, printed = classifiers("sequence_classification")
-    assert "valid data, texts:" in printed
+    folder, _ = classifiers("sequence_classification")
+    assert json.loads((folder / "report/scorecard.json").read_text())["metadata"]["base"] == "most frequent label"
     lines = run("classify", folder, "--text", "Ada likes Rome.", "--text", "Dan left Oslo.")
     assert [line.split("\t")[0] for line in lines] == ["good", "bad"]
     (row,) = map(json.loads, run("classify", folder, "--json", "--text", "Ada likes Rome."))
     assert (row["text"], row["labels"], row["is_truncated"]) == ("Ada likes Rome.", ["good"], False)
     assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_classifier_that_is_trained_further_is_compared_with_itself_before(classifiers, tmp_path):
+    folder, _ = classifiers("sequence_classification")
+    data = folder.with_name("sequence_classification-data")
+    arguments = ["train", data, "--objective", "sequence_classification", "--base-model", folder, "--max-steps", 2]
+    result = CliRunner().invoke(app, [*map(str, [*arguments, "--max-seq-len", 64, "--out", tmp_path / "more"])])
+    assert result.exit_code == 0, result.stderr
+    report = json.loads((tmp_path / "more/report/scorecard.json").read_text())
+    assert report["metadata"]["base"] == str(folder)
 
 
 def test_texts_are_tagged_with_their_places(classifiers):

@@ -3,24 +3,24 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
+from report_pages import HOSTILE, ParsedPage
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
 from turnwise.evaluation.evaluate import Evaluation
+from turnwise.evaluation.flips import Flip
 from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import statistics_array
 from turnwise.evaluation.metric_runner import plan_samples, run_metrics
 from turnwise.evaluation.report import write_report
 from turnwise.evaluation.report.escaping import escape_markdown
 from turnwise.evaluation.samples import GenerationOutput
-from turnwise.evaluation.scorecard import Flip, build_scorecard
+from turnwise.evaluation.scorecard import build_scorecard
 from turnwise.evaluation.statistics import ConfidenceInterval
 from turnwise.evaluation.temperature_sweep import TemperaturePoint
 
-HOSTILE = "a | b <script>alert(1)</script> `c` [d](javascript:e)\n# f\n![g](http://evil.example/h.png) \x1b\u202e"
 DIALOGUES = [
     Conversation((Message("user", "Hello."), Message("assistant", "Hi."), Message("user", f"Where is lamp {n}?"),
                   Message("assistant", f"lamp {n} stands on shelf {n * 7}"))) for n in range(12)
@@ -105,36 +105,6 @@ def write(tmp_path, results_of):
         return page, (tmp_path / folder / "report.md").read_text()
 
     return write
-
-
-class ParsedPage(HTMLParser):
-    """The tags of a page with their attributes, its text, and the text of its first heading."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.source, self.tags, self.texts, self.heading, self.open_tags = source, [], [], "", []
-        self.feed(source)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link"):
-            self.open_tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open_tags.pop() == tag
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if "style" not in self.open_tags:
-            self.texts.append(data)
-        if "h1" in self.open_tags:
-            self.heading += data
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
 
 
 def temperature_points(*, systems=("new", "旧")):

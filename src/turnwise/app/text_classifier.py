@@ -23,6 +23,7 @@ from turnwise.core.tag_schemes import OUTSIDE, entities, split_tag
 from turnwise.core.word_features import encode_words
 from turnwise.data.annotations.annotated import TaggedSentence, group_sentences, join_sentences, with_context
 from turnwise.models.classifier_config import ClassifierConfig
+from turnwise.models.classifier_outputs import in_scope_scores, label_probabilities
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.words import Word, split_sentences
 from turnwise.training.examples.sentence_windows import SentenceWindow, sentence_windows
@@ -77,38 +78,56 @@ class TextClassifier:
 
         Raises `InvalidParameter` if this is a tagger.
         """
+        logits_NK, is_truncated, num_tokens = yield from self._logits_in_steps(request.inputs)
+        probabilities_NK = label_probabilities(logits_NK, self.config)
+        scores_N = in_scope_scores(logits_NK, self.config)
+        rows = zip(probabilities_NK, scores_N, is_truncated, strict=True)
+        return ClassificationResult([self._labels(*row, request) for row in rows], num_tokens)
+
+    def text_logits(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[bool]]:
+        """Logits of the labels of texts, `(N, K)`, and whether a text was cut off.
+
+        Raises `InvalidParameter` if this is a tagger.
+        """
+        logits_NK, is_truncated, _ = run_steps(self._logits_in_steps(texts))
+        return logits_NK, is_truncated
+
+    def _logits_in_steps(self, texts: Sequence[str]) -> Steps[tuple[NDArray[np.float32], list[bool], int]]:
+        """Logits, whether a text was cut off, and the number of tokens that the model read."""
         if self.config.task != "sequence_classification":
             raise InvalidParameter("model", "This model tags words: use `turnwise tag`.")
         before, after = self.tokenizer.added_ids
         size = self.max_tokens - len(before) - len(after)
         sequences: list[list[int]] = []
         is_truncated: list[bool] = []
-        for number, text in enumerate(request.inputs):
+        for number, text in enumerate(texts):
             if number and number % TEXTS_PER_STEP == 0:
                 yield
             ids = self.tokenizer.encode(text)
             is_truncated.append(len(ids) > size)
             sequences.append([*before, *ids[:size], *after] or [self.tokenizer.pad_token_id])
-        results: list[TextLabels | None] = [None] * len(sequences)
+        logits_NK = np.zeros((len(sequences), len(self.config.labels)), dtype=np.float32)
         for batch in self.engine.batches([len(ids) for ids in sequences]):
             yield
-            probabilities_NK = self.engine.text_probabilities([sequences[number] for number in batch]).astype(float)
-            for number, row in zip(batch, probabilities_NK, strict=True):
-                results[number] = self._labels(row, request, is_truncated=is_truncated[number])
-        texts = [result for result in results if result is not None]
-        return ClassificationResult(texts, sum(map(len, sequences)))
+            logits_NK[batch] = self.engine.text_logits([sequences[number] for number in batch])
+        return logits_NK, is_truncated, sum(map(len, sequences))
 
     def _labels(
-        self, probabilities_K: NDArray[np.float64], request: ClassificationRequest, *, is_truncated: bool
+        self,
+        probabilities_K: NDArray[np.float64],
+        in_scope_score: float,
+        is_truncated: bool,
+        request: ClassificationRequest,
     ) -> TextLabels:
         ranking_K = np.argsort(-probabilities_K, kind="stable")
         labels, threshold = self.config.labels, request.threshold
         if self.config.is_multi_label:
             threshold = MULTI_LABEL_PROBABILITY if threshold is None else threshold
             num_labels = int((probabilities_K >= threshold).sum())
-        else:
-            threshold = self.config.threshold if threshold is None else threshold
+        elif threshold is not None:
             num_labels = int(probabilities_K[ranking_K[0]] >= threshold)
+        else:
+            num_labels = int(self.config.threshold is None or in_scope_score >= self.config.threshold)
         chosen = tuple(labels[index] for index in ranking_K[:num_labels])
         scores = tuple(LabelScore(labels[index], float(probabilities_K[index])) for index in ranking_K[: request.top_k])
         return TextLabels(chosen, scores, is_truncated)

@@ -60,23 +60,21 @@ def report_before_after(
 
 
 def _report_classifier(console: Any, recipe: "Recipe") -> None:
-    """Print the scores per label on the held-out data, and write them beside the weights."""
-    from pathlib import Path
-
-    from turnwise.app.classification_report import REPORT_FILE, report_split, write_reports
-    from turnwise.app.classifiers import open_classifier
+    """Evaluate a classifier on its test data, else on its validation data, print the result and write the report."""
+    from turnwise.app.classifier_evaluation import evaluate_run
+    from turnwise.cli.evaluate_classifier import print_classifier_evaluation
     from turnwise.training.examples.holdout import held_out_annotations
 
-    folder = Path(recipe.out).expanduser()
-    classifier = open_classifier(str(folder))
-    reports = [report_split(classifier, name, items) for name, items in held_out_annotations(recipe).items()]
-    for report in reports:
-        for title, scores in (("words" if report.entities else "texts", report.labels), ("entities", report.entities)):
-            if scores is not None:
-                table = f"\n{report.split} data, {title}:\n{scores.as_table()}"
-                console.print(table, markup=False, soft_wrap=True)
-    write_reports(folder, reports)
-    console.print(f"The report is in {folder / REPORT_FILE}.", markup=False)
+    splits = held_out_annotations(recipe)
+    split = next((name for name in ("test", "valid") if name in splits), None)
+    if split is None:
+        console.print("No report: there are no held-out texts.")
+        return
+    run = evaluate_run(recipe, splits[split])
+    console.print(f"\nScores on the {split} data:")
+    print_classifier_evaluation(run, console)
+    assert run.report_dir is not None
+    console.print(f"The report is {run.report_dir / 'report.html'}.", markup=False)
 
 
 def _compare(console: Any, recipe: "Recipe", preset: "ComparisonPreset", size: "ComparisonSize") -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,26 +66,40 @@ def tag(model: Model, file: File = None, text: Texts = None, as_json: AsJson = F
 
 def _chunks(file: Path | None, texts: Sequence[str] | None) -> Iterator[list[str]]:
     """The texts to label, in chunks that are computed together."""
-    from turnwise.core.errors import InvalidData, InvalidParameter
+    from turnwise.core.errors import InvalidParameter
 
     if (file is None) == (texts is None):
         raise InvalidParameter("text", "Give a file, - for standard input, or one or more --text.")
     if file is None:
         yield list(texts or ())
         return
-    try:
-        if str(file) == "-":
+    if str(file) == "-":
+        with _explained_errors("standard input"):
             sys.stdin.reconfigure(encoding="utf-8-sig")  # type: ignore[union-attr]
             yield from ([text] for text in _parse_lines(sys.stdin, "standard input"))
-            return
-        with file.open(encoding="utf-8-sig") as lines:
-            parsed = _parse_lines(lines, str(file))
-            while chunk := list(islice(parsed, TEXTS_PER_CHUNK)):
-                yield chunk
+        return
+    parsed = read_text_file(file)
+    while chunk := list(islice(parsed, TEXTS_PER_CHUNK)):
+        yield chunk
+
+
+def read_text_file(file: Path) -> Iterator[str]:
+    """The texts of a file, one per line or JSON object. Raises `InvalidData`."""
+    with _explained_errors(str(file)), file.open(encoding="utf-8-sig") as lines:
+        yield from _parse_lines(lines, str(file))
+
+
+@contextmanager
+def _explained_errors(name: str) -> Iterator[None]:
+    """Raise `InvalidData` for errors of the operating system and of the encoding."""
+    from turnwise.core.errors import InvalidData
+
+    try:
+        yield
     except UnicodeDecodeError as error:
-        raise InvalidData(f"{file} is not UTF-8: {error.reason}.") from error
+        raise InvalidData(f"{name} is not UTF-8: {error.reason}.") from error
     except OSError as error:
-        raise InvalidData(f"Could not read {file}: {error.strerror or error}.") from error
+        raise InvalidData(f"Could not read {name}: {error.strerror or error}.") from error
 
 
 def _parse_lines(lines: Iterable[str], name: str) -> Iterator[str]:

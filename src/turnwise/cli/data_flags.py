@@ -1,7 +1,7 @@
 """Flags of all commands that read data files."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,9 +71,17 @@ _FLAGS = {
 
 def data_source_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator: add the flags for reading data files. The command receives `ReadOptions` as `data_options`."""
+    return _with_read_options(command, tuple(_FLAGS))
+
+
+def annotation_source_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: add the flags for reading annotated texts; the others of `data_source_flags` are for dialogues."""
+    return _with_read_options(command, ("encoding", "columns"))
+
+
+def _with_read_options(command: Callable[..., None], names: Sequence[str]) -> Callable[..., None]:
     flags = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in _FLAGS.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_FLAGS[name]) for name in names
     ]
     return with_flags(command, "data_options", flags, lambda used: read_options(**used))
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from turnwise.evaluation.samples import Sample
 
 
+DEFAULT_LIMIT, DEFAULT_REPEATS = 500, 3
+
+
 @sampling_flags
 @data_source_flags
 def evaluate(
@@ -25,22 +28,31 @@ def evaluate(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Model name or folder (default: tiny), or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl.",
+            help="Model name or folder (default: tiny), a classifier, or a baseline: retrieval:TRAIN.jsonl, "
+            "ngram:TRAIN.jsonl.",
         ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Held-out dialogues: a file or folder. The metrics golden, contradiction, recall and knowledge "
-            "bring their own test cases and need no data."
+            help="Held-out dialogues, or annotated texts for a classifier: a file or folder. The metrics golden, "
+            "contradiction, recall and knowledge bring their own test cases and need no data."
         ),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="Model or baseline to compare with; 'tiny' is the small bundled model.")
+        str | None,
+        typer.Option(
+            "--against",
+            "--baseline",
+            help="Model or baseline to compare with; 'tiny' is the small bundled model. For a classifier: another one.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.md and scorecard.json.")] = None,
-    limit: Annotated[int, typer.Option(help="Maximum number of dialogues.", min=1)] = 500,
-    repeats: Annotated[int, typer.Option(help="Number of answers to sample per dialogue.", min=1)] = 3,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Maximum number of dialogues (default: 500), or of texts (default: all).", min=1),
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Number of answers to sample per dialogue.", min=1)] = DEFAULT_REPEATS,
     seed: Annotated[
         int, typer.Option(help="Random seed for everything but sampling: distractors, typos, test cases.")
     ] = 0,
@@ -64,8 +76,17 @@ def evaluate(
         bool, typer.Option(help="Reuse the answers of earlier evaluations, also of interrupted ones.")
     ] = True,
     skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Skip bad rows, and dialogues that a chat template rejects.")
+        bool,
+        typer.Option(
+            "--skip-bad-rows",
+            help="Skip bad rows, dialogues that a chat template rejects, and texts whose label a classifier does not "
+            "know.",
+        ),
     ] = False,
+    none_label: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="For a classifier: label of texts for which no label is the right answer."),
+    ] = None,
     json_out: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON.")] = False,
     judge_url: Annotated[
         str | None,
@@ -80,7 +101,7 @@ def evaluate(
     sampling: dict[str, Any],
     data_options: "ReadOptions",
 ) -> None:
-    """Measure a model on held-out dialogues; with --against, compare two models and test the differences.
+    """Measure a model on held-out data; with --against, compare two models and test the differences.
 
     Answers are sampled with the same parameters as when the model is served. Sampling options apply to both models.
     After Ctrl-C, the same command resumes.
@@ -93,6 +114,7 @@ def evaluate(
     turnwise evaluate runs/mine --data test.jsonl --against box --out report
     turnwise evaluate runs/mine --data test.jsonl --against retrieval:train.jsonl
     turnwise evaluate runs/mine --quantize int8 --against runs/mine --data test.jsonl
+    turnwise evaluate runs/intents --data valid.csv --against runs/older --out report
     turnwise evaluate runs/mine --data test.jsonl --metrics selection,golden --json
     turnwise evaluate runs/mine --data test.jsonl --against box --judge-url http://localhost:9000/v1 --judge-model big
     ```
@@ -102,34 +124,51 @@ def evaluate(
 
     from rich.console import Console
 
+    from turnwise.app.classifier_evaluation import is_classifier_name
     from turnwise.app.evaluation_data import EvaluationData, load_evaluation_data
     from turnwise.app.evaluation_run import EvaluationConfig, check_report_dir, run_evaluation
     from turnwise.app.systems_under_test import check_system_exists, parse_baseline
+    from turnwise.cli.evaluate_checks import check_judge, require_data, require_verdict, select_metrics
+    from turnwise.cli.evaluate_classifier import evaluate_classifier_command, reject_chat_options
     from turnwise.cli.progress_bars import evaluation_progress
     from turnwise.core.errors import UserError
 
+    if is_classifier_name(model):
+        reject_chat_options(
+            sampling=bool(sampling), metrics=metrics, golden=golden, temperature_sweep=temperature_sweep,
+            repeats=repeats != DEFAULT_REPEATS, judge_url=judge_url, judge_model=judge_model, cache=not cache,
+        )  # fmt: skip
+        evaluate_classifier_command(
+            str(model), data, against, out, data_options, limit=limit, none_label=none_label, quantize=quantize,
+            threads=threads, skip_bad_rows=skip_bad_rows, json_out=json_out, fail_if_worse=fail_if_worse,
+        )  # fmt: skip
+        return
+    if none_label is not None:
+        raise UserError("--none-label is for classifiers.")
     # Everything that can be checked is checked before the first model is loaded.
-    chosen_metrics = _select_metrics(metrics, golden)
+    chosen_metrics = select_metrics(metrics, golden)
     if quantize is not None and parse_baseline(model) is not None:
         raise UserError("--quantize applies to the weights of MODEL; a baseline has none.")
     if fail_if_worse:
-        _require_verdict(chosen_metrics, against)
+        require_verdict(chosen_metrics, against)
     systems = [model] if against is None else [model, against]
     for system in systems:
         check_system_exists(system, data_options)
+    if is_classifier_name(against):
+        raise UserError(f"{against} is a classifier, which cannot be compared with a chat model.")
     if out is not None:
         check_report_dir(out)
-    _check_judge(judge_url, judge_model, against)
-    _require_data(data, chosen_metrics, temperature_sweep=temperature_sweep)
+    check_judge(judge_url, judge_model, against)
+    require_data(data, chosen_metrics, temperature_sweep=temperature_sweep)
     console = Console(stderr=True, highlight=False)
     loaded = EvaluationData()
     if data is not None:
-        loaded = load_evaluation_data(data, limit, systems, data_options, skip_bad_rows=skip_bad_rows)
+        loaded = load_evaluation_data(data, limit or DEFAULT_LIMIT, systems, data_options, skip_bad_rows=skip_bad_rows)
         _report_data(data, loaded, console)
 
     def on_plan(samples_by_metric: "Mapping[str, Sequence[Sample]]") -> None:
         if fail_if_worse:
-            _require_verdict([metric for metric in chosen_metrics if metric.NAME in samples_by_metric], against)
+            require_verdict([metric for metric in chosen_metrics if metric.NAME in samples_by_metric], against)
         _report_missing_samples(chosen_metrics, samples_by_metric, console)
 
     config = EvaluationConfig(
@@ -168,62 +207,6 @@ def evaluate(
         )
     if fail_if_worse and verdict in ("worse", "mixed"):
         raise typer.Exit(1)
-
-
-def _select_metrics(names: str | None, golden: Path | None) -> "list[Metric]":
-    """The metrics of --metrics, with the cases of --golden."""
-    from turnwise.evaluation.metrics import load_metrics
-
-    chosen = load_metrics([name.strip() for name in names.split(",")] if names else None)
-    if golden is None:
-        return chosen
-    from turnwise.evaluation.golden_set import load_golden_cases
-    from turnwise.evaluation.metrics.golden import GoldenMetric
-
-    load_metrics(["golden"])  # sets the metric's name
-    return [GoldenMetric(load_golden_cases(golden)), *(metric for metric in chosen if metric.NAME != "golden")]
-
-
-def _require_verdict(metrics: "Sequence[Metric]", against: str | None) -> None:
-    """Raise `UserError` if --fail-if-worse cannot get a verdict."""
-    from turnwise.core.errors import UserError
-
-    if against is None:
-        raise UserError("--fail-if-worse needs a model to compare with: add --against MODEL.")
-    if not any(metric.COUNTS_FOR_VERDICT for metric in metrics):
-        from turnwise.evaluation.metrics import load_metrics
-
-        names = ", ".join(metric.NAME for metric in metrics)
-        counting = ", ".join(metric.NAME for metric in load_metrics() if metric.COUNTS_FOR_VERDICT)
-        raise UserError(
-            f"--fail-if-worse needs a metric that counts for the verdict; {names} cannot decide it. "
-            f"Use one of: {counting}."
-        )
-
-
-def _check_judge(url: str | None, model: str | None, against: str | None) -> None:
-    from turnwise.core.errors import UserError
-
-    if url is None and model is None:
-        return
-    if url is None or model is None or against is None:
-        raise UserError("A judge needs --judge-url URL, --judge-model NAME and --against.")
-    from turnwise.evaluation.judge_endpoint import check_endpoint
-
-    check_endpoint(url)
-
-
-def _require_data(data: Path | None, metrics: "Sequence[Metric]", *, temperature_sweep: bool) -> None:
-    """Raise `UserError` if --data is missing and needed."""
-    from turnwise.core.errors import UserError
-
-    users = [metric.NAME for metric in metrics if not metric.IS_PROBE] + ["--temperature-sweep"] * temperature_sweep
-    if data is None and users:
-        raise UserError(
-            "Without --data, only golden, contradiction, recall and knowledge can be computed: pass --data FILE, or "
-            "--metrics golden,contradiction,recall,knowledge. "
-            f"Data {'is' if len(users) == 1 else 'are'} needed for {', '.join(users)}."
-        )
 
 
 def _report_data(path: Path, data: "EvaluationData", console: Any) -> None:

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from turnwise import __version__
-from turnwise.cli import chat, classify, data, evaluate, export, keys, merge, models, serve, tokenizer, train
+from turnwise.cli import calibrate, chat, classify, data, evaluate, export, keys, merge, models, serve, tokenizer, train
 from turnwise.core.errors import TurnwiseError
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command("train")(train.train)
 app.command("merge")(merge.merge)
 app.command("classify")(classify.classify)
 app.command("tag")(classify.tag)
+app.command("calibrate")(calibrate.calibrate)
 app.command("export")(export.export)
 app.command("quantize")(export.quantize)
 app.command("convert")(export.convert)

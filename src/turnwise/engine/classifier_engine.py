@@ -42,14 +42,12 @@ class ClassifierEngine:
         """Batches of similar length, the longest first; see `batch_by_length`."""
         return batch_by_length(lengths, MAX_BATCH_TOKENS)
 
-    def text_probabilities(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
-        """Probabilities of the labels of texts, `(N, K)`; of each label on its own if the classifier is multi-label."""
+    def text_logits(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
+        """Logits of the labels of texts, `(N, K)`; see `models/classifier_outputs.py`."""
         hidden_RC, text_R = self._hidden(sequences)
         with torch.inference_mode():
-            logits_NK = self._logits(pool_texts(hidden_RC, text_R, self.config.pooling)) / self.config.temperature
-            probabilities_NK = logits_NK.sigmoid() if self.config.is_multi_label else logits_NK.softmax(dim=1)
-        result: FloatArray = probabilities_NK.numpy()
-        return result
+            logits_NK: FloatArray = self._logits(pool_texts(hidden_RC, text_R, self.config.pooling)).numpy()
+        return logits_NK
 
     def tags(
         self,

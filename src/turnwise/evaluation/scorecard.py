@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from turnwise.evaluation import statistics
+from turnwise.evaluation.flips import Flip, find_flips
 from turnwise.evaluation.judge_summary import JudgeSummary
-from turnwise.evaluation.metric import FloatArray, Metric
-from turnwise.evaluation.metric_runner import MetricResult
+from turnwise.evaluation.metric import FloatArray, MetricDefinition, MetricSums
 from turnwise.evaluation.statistics import ConfidenceInterval, McNemarTest
 
 ALPHA = 0.05  # significance level
@@ -30,7 +30,7 @@ class ScorecardRow:
 
     Attributes:
         name, label, description, better, counts_for_verdict, one_sided, value_format: see `Metric`.
-        num_dialogues: dialogues or probes that the metric used.
+        num_dialogues: dialogues or probes that the metric used; texts or sentences of a classifier.
         value, interval: the model's value and its confidence interval.
         values_by_seed: the model's value for every seed.
         base_value, base_interval: the same for the base. None without a base, as are the following attributes.
@@ -60,26 +60,6 @@ class ScorecardRow:
     adjusted_p_value: float | None = None
     mcnemar: McNemarTest | None = None
     verdict: str = ""
-
-
-@dataclass(frozen=True)
-class Flip:
-    """A golden case that only one of the two systems passes.
-
-    Attributes:
-        case_id, kind, is_safety: see `GoldenCase`.
-        was_correct: True if the base passes and the model fails (a negative flip).
-        history: role and text of the messages that both answered.
-        base_answer, answer: answers of the base and of the model.
-    """
-
-    case_id: str
-    kind: str
-    is_safety: bool
-    was_correct: bool
-    history: tuple[tuple[str, str], ...]
-    base_answer: str
-    answer: str
 
 
 @dataclass(frozen=True)
@@ -113,8 +93,8 @@ class Scorecard:
 
 
 def build_scorecard(
-    model: Mapping[str, MetricResult],
-    base: Mapping[str, MetricResult] | None = None,
+    model: Mapping[str, MetricSums],
+    base: Mapping[str, MetricSums] | None = None,
     metadata: Mapping[str, Any] | None = None,
     *,
     resamples: int = statistics.NUM_RESAMPLES,
@@ -138,12 +118,12 @@ def build_scorecard(
     if not counted:
         no_metric = ("No metric that counts for the verdict was measured.",)
         return Scorecard(None, no_metric, tuple(rows), metadata=metadata)
-    flips = _flips(model, base)
+    flips = find_flips(model, base)
     verdict, reasons = _verdict(counted, flips)
     return Scorecard(verdict, reasons, tuple(rows), flips, metadata)
 
 
-def _scorecard_row(result: MetricResult, base: MetricResult | None, resamples: int) -> ScorecardRow:
+def _scorecard_row(result: MetricSums, base: MetricSums | None, resamples: int) -> ScorecardRow:
     metric, new_GK = result.metric, result.sums_GK
     value = statistics.metric_value(new_GK, metric.value)
     row = ScorecardRow(
@@ -175,19 +155,24 @@ def _scorecard_row(result: MetricResult, base: MetricResult | None, resamples: i
     )
 
 
-def _interval(metric: Metric, sums_GK: FloatArray, resamples: int) -> ConfidenceInterval:
+def _interval(metric: MetricDefinition, sums_GK: FloatArray, resamples: int) -> ConfidenceInterval:
     # If all outcomes are right, or all wrong, resampling has nothing to vary: treat each dialogue as one outcome.
     is_constant = bool((sums_GK[:, 0] == 0).all() or (sums_GK[:, 0] == sums_GK[:, 1]).all())
     if metric.IS_BINARY and (_is_one_outcome_each(sums_GK) or is_constant):
         return statistics.wilson_interval(sums_GK[:, 0])
-    return _clip(statistics.bootstrap_interval(sums_GK, metric.value, resamples=resamples), metric.RANGE)
+    interval = statistics.bootstrap_interval(sums_GK, metric.value, gradient=metric.gradient, resamples=resamples)
+    return _clip(interval, metric.RANGE)
 
 
-def _difference_interval(metric: Metric, new_GK: FloatArray, old_GK: FloatArray, resamples: int) -> ConfidenceInterval:
+def _difference_interval(
+    metric: MetricDefinition, new_GK: FloatArray, old_GK: FloatArray, resamples: int
+) -> ConfidenceInterval:
     if metric.IS_BINARY and _is_one_outcome_each(new_GK) and _is_one_outcome_each(old_GK):
         return statistics.newcombe_interval(new_GK[:, 0], old_GK[:, 0])
     low, high = metric.RANGE
-    interval = statistics.bootstrap_difference_interval(new_GK, old_GK, metric.value, resamples=resamples)
+    interval = statistics.bootstrap_difference_interval(
+        new_GK, old_GK, metric.value, gradient=metric.gradient, resamples=resamples
+    )
     return _clip(interval, (low - high, high - low))
 
 
@@ -203,7 +188,7 @@ def _is_one_outcome_each(sums_GK: FloatArray) -> bool:
     return bool(np.isin(sums_GK[:, 0], (0, 1)).all() and (sums_GK[:, 1] == 1).all())
 
 
-def _mcnemar(metric: Metric, new_GK: FloatArray, old_GK: FloatArray) -> McNemarTest | None:
+def _mcnemar(metric: MetricDefinition, new_GK: FloatArray, old_GK: FloatArray) -> McNemarTest | None:
     if not metric.IS_BINARY or not (_is_one_outcome_each(new_GK) and _is_one_outcome_each(old_GK)):
         return None
     return statistics.mcnemar(new_GK[:, 0], old_GK[:, 0])
@@ -252,32 +237,6 @@ def _verdict(rows: Sequence[ScorecardRow], flips: Sequence[Flip]) -> tuple[Verdi
 
 def _labels(rows: Sequence[ScorecardRow]) -> str:
     return f" ({', '.join(row.label for row in rows)})" if rows else ""
-
-
-def _flips(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult]) -> tuple[Flip, ...]:
-    """Golden cases whose outcome changed: lost ones first, among them safety cases first."""
-    if "golden" not in model or "golden" not in base:
-        return ()
-    new, old = model["golden"], base["golden"]
-    new_results, old_results = new.results_by_seed[0], old.results_by_seed[0]
-    is_right_I = new.metric.statistics(new.samples, new_results)[:, 0]
-    was_right_I = old.metric.statistics(old.samples, old_results)[:, 0]
-    flips = [
-        Flip(
-            case_id=str(sample.metadata["id"]),
-            kind=str(sample.metadata["kind"]),
-            is_safety=bool(sample.metadata["safety"]),
-            was_correct=bool(was_right),
-            history=tuple((message.role, message.content) for message in sample.generation_queries[0].history),
-            base_answer=before.outputs[0].text,
-            answer=after.outputs[0].text,
-        )
-        for sample, is_right, was_right, after, before in zip(
-            new.samples, is_right_I, was_right_I, new_results, old_results, strict=True
-        )
-        if is_right != was_right
-    ]
-    return tuple(sorted(flips, key=lambda flip: (not flip.was_correct, not flip.is_safety, flip.case_id)))
 
 
 def _plain(value: Any) -> Any:

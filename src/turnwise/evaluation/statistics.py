@@ -10,18 +10,27 @@ Shapes: G dialogues, K sums of a metric, R resamples, X sets of sums.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import sparse, stats
 
 from turnwise.evaluation.metric import FloatArray
 
 MIN_DIALOGUES = 5  # no interval is given for fewer
 NUM_RESAMPLES = 9_999  # with the observed data 10,000
 CONFIDENCE_LEVEL = 0.95
+MIN_SPARSE_COLUMNS, MAX_DENSITY = 32, 0.1  # of sums that are multiplied as a sparse array
 
 MetricFunction = Callable[[FloatArray], FloatArray]
-"""Maps sums of shape `(X, K)` to values of shape `(X)`; see `Metric.value`."""
+"""Maps sums of shape `(X, K)` to values of shape `(X)`; see `MetricDefinition.value`."""
+
+MetricGradient = Callable[[FloatArray], FloatArray | None]
+"""Maps sums of shape `(X, K)` to derivatives of the same shape, or to None; see `MetricDefinition.gradient`."""
+
+
+def no_gradient(_: FloatArray) -> None:
+    """Derivatives are not known, so they are computed as differences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +62,25 @@ def metric_value(sums_GK: FloatArray, value: MetricFunction) -> float:
 
 
 def bootstrap_interval(
-    sums_GK: FloatArray, value: MetricFunction, *, resamples: int = NUM_RESAMPLES, seed: int = 0
+    sums_GK: FloatArray,
+    value: MetricFunction,
+    *,
+    gradient: MetricGradient = no_gradient,
+    resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
 ) -> ConfidenceInterval:
     """Confidence interval of a metric."""
-    return _studentized_bootstrap(sums_GK, value, resamples, seed)
+    return _studentized_bootstrap(sums_GK, value, gradient, resamples, seed)
 
 
 def bootstrap_difference_interval(
-    new_GK: FloatArray, old_GK: FloatArray, value: MetricFunction, *, resamples: int = NUM_RESAMPLES, seed: int = 0
+    new_GK: FloatArray,
+    old_GK: FloatArray,
+    value: MetricFunction,
+    *,
+    gradient: MetricGradient = no_gradient,
+    resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
 ) -> ConfidenceInterval:
     """Confidence interval of the difference new − old of two systems on the same dialogues."""
     width = new_GK.shape[1]
@@ -68,7 +88,12 @@ def bootstrap_difference_interval(
     def difference(totals_XK: FloatArray) -> FloatArray:
         return value(totals_XK[..., :width]) - value(totals_XK[..., width:])
 
-    return _studentized_bootstrap(np.concatenate([new_GK, old_GK], axis=1), difference, resamples, seed)
+    def difference_gradient(totals_XK: FloatArray) -> FloatArray | None:
+        new_XK, old_XK = gradient(totals_XK[..., :width]), gradient(totals_XK[..., width:])
+        return None if new_XK is None or old_XK is None else np.concatenate([new_XK, -old_XK], axis=-1)
+
+    sums_GK = np.concatenate([new_GK, old_GK], axis=1)
+    return _studentized_bootstrap(sums_GK, difference, difference_gradient, resamples, seed)
 
 
 def permutation_test(
@@ -79,11 +104,11 @@ def permutation_test(
     if not observed > 0:  # also for NaN
         return 1.0
     rng = np.random.default_rng(seed)
-    total_K, difference_GK = new_GK.sum(axis=0) + old_GK.sum(axis=0), new_GK - old_GK
+    total_K, difference_GK = new_GK.sum(axis=0) + old_GK.sum(axis=0), _compact(new_GK - old_GK)
     at_least = 0
-    for count in _batches(resamples, len(difference_GK)):
+    for count in _batches(resamples, len(new_GK)):
         # (new + old) / 2 ± (new − old) / 2 with a random sign per dialogue exchanges the two systems there.
-        signed_RK = (rng.integers(0, 2, (count, len(difference_GK))) * 2.0 - 1) @ difference_GK
+        signed_RK = (rng.integers(0, 2, (count, len(new_GK))) * 2.0 - 1) @ difference_GK
         difference_R = value((total_K + signed_RK) / 2) - value((total_K - signed_RK) / 2)
         at_least += int((np.abs(difference_R) >= observed * (1 - 1e-9)).sum())
     return (at_least + 1) / (resamples + 1)
@@ -135,26 +160,34 @@ def holm_correction(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def _compact(sums_GK: FloatArray) -> Any:
+    """The sums, as a sparse array if nearly all are 0: a text has few of the labels that a metric sums over."""
+    is_sparse = sums_GK.shape[1] > MIN_SPARSE_COLUMNS and np.count_nonzero(sums_GK) < MAX_DENSITY * sums_GK.size
+    return sparse.csr_array(sums_GK) if is_sparse else sums_GK
+
+
 def _batches(resamples: int, size: int) -> list[int]:
     """Split the resamples into batches whose arrays stay small."""
     batch = max(1, min(resamples, 4_000_000 // max(1, size)))
     return [batch] * (resamples // batch) + ([resamples % batch] if resamples % batch else [])
 
 
-def _studentized_bootstrap(sums_GK: FloatArray, value: MetricFunction, resamples: int, seed: int) -> ConfidenceInterval:
+def _studentized_bootstrap(
+    sums_GK: FloatArray, value: MetricFunction, gradient: MetricGradient, resamples: int, seed: int
+) -> ConfidenceInterval:
     """Return the interval; a point if all dialogues are alike, NaN for fewer than `MIN_DIALOGUES`."""
     count = len(sums_GK)
     if count < MIN_DIALOGUES:
         return ConfidenceInterval(float("nan"), float("nan"))
-    estimate_1, error_1 = _with_standard_error(sums_GK, value, np.ones((1, count)))
+    estimate_1, error_1, scale_1 = _with_standard_error(sums_GK, value, gradient, np.ones((1, count)))
     estimate, error = float(estimate_1[0]), float(error_1[0])
-    if not error > 1e-12 * abs(estimate):
+    if not error > 1e-12 * max(abs(estimate), float(scale_1[0])):  # rounding leaves an error of equal systems
         return ConfidenceInterval(estimate, estimate)
     rng = np.random.default_rng(seed)
     quotients = []
     for size in _batches(resamples, count):
         weights_RG = rng.multinomial(count, np.full(count, 1 / count), size).astype(np.float64)
-        value_R, error_R = _with_standard_error(sums_GK, value, weights_RG)
+        value_R, error_R, _ = _with_standard_error(sums_GK, value, gradient, weights_RG)
         usable_R = error_R > 1e-9 * error  # a resample of equal dialogues has no standard error
         quotients.append((value_R[usable_R] - estimate) / error_R[usable_R])
     low, high = np.quantile(np.concatenate(quotients), [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
@@ -162,16 +195,28 @@ def _studentized_bootstrap(sums_GK: FloatArray, value: MetricFunction, resamples
 
 
 def _with_standard_error(
-    sums_GK: FloatArray, value: MetricFunction, weights_RG: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """The metric of weighted dialogues and its standard error, by the infinitesimal jackknife."""
-    totals_RK = weights_RG @ sums_GK
+    sums_GK: FloatArray, value: MetricFunction, gradient: MetricGradient, weights_RG: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The metric of weighted dialogues, its standard error (infinitesimal jackknife), and the size of its terms."""
+    compact_GK = _compact(sums_GK)
+    totals_RK = weights_RG @ compact_GK
     value_R = value(totals_RK)
+    slopes_RK = gradient(totals_RK)
+    if slopes_RK is None:
+        slopes_RK = _finite_differences(sums_GK, value, totals_RK, value_R)
+    influence_RG = slopes_RK @ compact_GK.T - (slopes_RK * totals_RK).sum(axis=1, keepdims=True) / len(sums_GK)
+    scale_R = np.abs(slopes_RK * totals_RK).sum(axis=1)
+    return value_R, np.sqrt((weights_RG * influence_RG**2).sum(axis=1)), scale_R
+
+
+def _finite_differences(
+    sums_GK: FloatArray, value: MetricFunction, totals_RK: FloatArray, value_R: FloatArray
+) -> FloatArray:
+    """Derivatives of the metric, `(R, K)`; 0 for sums that are 0 in all dialogues."""
     slopes_RK = np.zeros_like(totals_RK)
     for column, size in enumerate(np.abs(sums_GK).sum(axis=0)):
         if size:
             moved_RK = totals_RK.copy()
             moved_RK[:, column] += 1e-6 * size
             slopes_RK[:, column] = (value(moved_RK) - value_R) / (1e-6 * size)
-    influence_RG = slopes_RK @ sums_GK.T - (slopes_RK * totals_RK).sum(axis=1, keepdims=True) / len(sums_GK)
-    return value_R, np.sqrt((weights_RG * influence_RG**2).sum(axis=1))
+    return slopes_RK

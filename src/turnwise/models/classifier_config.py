@@ -9,7 +9,8 @@ from pydantic import Field
 
 from turnwise.core.classification import ClassifierTask
 from turnwise.core.errors import UserError
-from turnwise.core.json_file import JsonFileModel, read_optional_json_object, validate_fields
+from turnwise.core.files import atomic_write
+from turnwise.core.json_file import JsonFileModel, read_json_object, read_optional_json_object, validate_fields
 from turnwise.core.tag_schemes import split_tag
 
 CLASSIFIER_CONFIG_FILE = "classifier.json"
@@ -19,6 +20,7 @@ MAX_LABELS = 100_000
 MAX_CRF_LABELS = 1000
 
 TextPooling = Literal["mean", "first", "last"]
+ThresholdScore = Literal["probability", "energy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class ClassifierConfig:
         lstm_size: size of a bidirectional LSTM over the words of a sentence, per direction; 0: none.
         max_tokens: maximum number of tokens that the model was trained on; None: its context length.
         temperature: the logits are divided by it; calibrated on held-out data.
-        threshold: a text whose most probable label has less than this probability belongs to none of them.
+        threshold: a text with a lower score belongs to none of the labels; None: every text has a label.
+        threshold_score: the score, see `classifier_outputs.in_scope_scores`.
     """
 
     task: ClassifierTask
@@ -54,7 +57,8 @@ class ClassifierConfig:
     lstm_size: int = 0
     max_tokens: int | None = None
     temperature: float = 1.0
-    threshold: float = 0.0
+    threshold: float | None = None
+    threshold_score: ThresholdScore = "probability"
 
     def save(self, folder: Path) -> None:
         """Write the file into a new folder."""
@@ -85,7 +89,21 @@ class _ClassifierFields(JsonFileModel):
     lstm_size: Annotated[int, Field(ge=0, le=8192)] = Field(0, description="a whole number from 0 to 8192")
     max_tokens: Annotated[int, Field(ge=4)] | None = Field(None, description="a whole number from 4 on")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="a number above 0")
-    threshold: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="a number from 0 to 1")
+    threshold: float | None = Field(None, description="a number")
+    threshold_score: ThresholdScore = Field("probability", description="'probability' or 'energy'")
+
+
+def write_calibration(folder: Path, config: ClassifierConfig) -> None:
+    """Replace temperature and threshold in the file of a classifier; other fields stay as they are.
+
+    Raises:
+        UserError: the file is missing or damaged.
+        SaveFailed: the file cannot be written; it is unchanged.
+    """
+    path = folder / CLASSIFIER_CONFIG_FILE
+    values = read_json_object(path)
+    values |= {name: getattr(config, name) for name in ("temperature", "threshold", "threshold_score")}
+    atomic_write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_words(folder: Path, config: ClassifierConfig) -> tuple[str, ...]:

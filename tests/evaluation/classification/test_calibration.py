@@ -25,12 +25,13 @@ def sample(num_texts, temperature, seed=0):
 def test_the_error_is_the_distance_of_confidence_and_accuracy():
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
     targets = np.array([0, 1, 0, 1])
-    assert reliability_bins(probabilities, targets, 10) == [ReliabilityBin(0.6, 1.0, 2), ReliabilityBin(0.9, 0.5, 2)]
-    assert expected_calibration_error(probabilities, targets, 10) == pytest.approx((0.4 + 0.4) / 2)
+    confidences, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    assert reliability_bins(confidences, is_right, 10) == [ReliabilityBin(0.6, 1.0, 2), ReliabilityBin(0.9, 0.5, 2)]
+    assert expected_calibration_error(confidences, is_right, 10) == pytest.approx((0.4 + 0.4) / 2)
 
 
 def test_full_confidence_is_in_the_last_bin():
-    assert reliability_bins(np.eye(3), np.array([0, 1, 1])) == [ReliabilityBin(1.0, pytest.approx(2 / 3), 3)]
+    assert reliability_bins(np.ones(3), np.array([True, True, False])) == [ReliabilityBin(1.0, pytest.approx(2 / 3), 3)]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -39,7 +40,7 @@ def test_the_temperature_that_the_classes_were_drawn_with_is_found(temperature):
     fitted = fit_temperature(logits_NK, targets_N)
     assert fitted == pytest.approx(temperature, rel=0.1)
     corrected_NK = special.softmax(logits_NK / fitted, axis=1)
-    assert expected_calibration_error(corrected_NK, targets_N) < 0.02
+    assert expected_calibration_error(corrected_NK.max(axis=1), corrected_NK.argmax(axis=1) == targets_N) < 0.02
 
 
 def test_the_temperature_of_a_perfect_classifier_is_bounded():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.evaluation.classification.comparison import entity_sums, f1
+from turnwise.evaluation.classification.classifier_metrics import entity_sums, f1
 from turnwise.evaluation.classification.label_report import report_entities, report_labels, report_tokens
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

@@ -30,12 +30,45 @@ class ReliabilityBin:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far the probabilities of a classifier are from the shares of right predictions.
+
+    Attributes:
+        error: expected calibration error.
+        confidence: mean probability of the predicted class.
+        accuracy: share of right predictions.
+        count: number of predictions.
+        bins: the predictions by confidence.
+    """
+
+    error: float
+    confidence: float
+    accuracy: float
+    count: int
+    bins: tuple[ReliabilityBin, ...]
+
+
+def measure_calibration(confidence_N: FloatArray, is_right_N: NDArray[np.bool_]) -> Calibration:
+    """Measure the calibration of at least one prediction.
+
+    Args:
+        confidence_N: probability of the predicted class.
+        is_right_N: whether it is the true class.
+    """
+    return Calibration(
+        expected_calibration_error(confidence_N, is_right_N),
+        float(confidence_N.mean()),
+        float(is_right_N.mean()),
+        len(confidence_N),
+        tuple(reliability_bins(confidence_N, is_right_N)),
+    )
+
+
 def reliability_bins(
-    probabilities_NK: FloatArray, targets_N: NDArray[np.int64], num_bins: int = NUM_BINS
+    confidence_N: FloatArray, is_right_N: NDArray[np.bool_], num_bins: int = NUM_BINS
 ) -> list[ReliabilityBin]:
-    """Group predictions by confidence into bins of equal width; empty bins are left out."""
-    confidence_N = probabilities_NK.max(axis=1)
-    is_right_N = probabilities_NK.argmax(axis=1) == targets_N
+    """Group predictions by confidence into bins of equal width; empty bins are left out. Arguments as above."""
     bin_N = np.minimum((confidence_N * num_bins).astype(np.int64), num_bins - 1)
     return [
         ReliabilityBin(float(confidence_N[chosen].mean()), float(is_right_N[chosen].mean()), int(chosen.sum()))
@@ -45,11 +78,11 @@ def reliability_bins(
 
 
 def expected_calibration_error(
-    probabilities_NK: FloatArray, targets_N: NDArray[np.int64], num_bins: int = NUM_BINS
+    confidence_N: FloatArray, is_right_N: NDArray[np.bool_], num_bins: int = NUM_BINS
 ) -> float:
     """Mean distance of confidence and accuracy over all predictions (ECE, Naeini et al. 2015), from 0 to 1."""
-    bins = reliability_bins(probabilities_NK, targets_N, num_bins)
-    return sum(entry.count * abs(entry.confidence - entry.accuracy) for entry in bins) / len(targets_N)
+    bins = reliability_bins(confidence_N, is_right_N, num_bins)
+    return sum(entry.count * abs(entry.confidence - entry.accuracy) for entry in bins) / len(is_right_N)
 
 
 def fit_temperature(logits_NK: FloatArray, targets_N: NDArray[np.int64]) -> float:
@@ -72,10 +105,10 @@ def fit_temperature(logits_NK: FloatArray, targets_N: NDArray[np.int64]) -> floa
 
 
 def out_of_scope_threshold(in_scope_N: FloatArray, max_false_alarms: float) -> float:
-    """The confidence below which a text counts as "none of these".
+    """The score below which a text counts as "none of these".
 
     Args:
-        in_scope_N: confidences of held-out texts that belong to one of the classes.
+        in_scope_N: scores of held-out texts that belong to one of the classes, such as probability or energy.
         max_false_alarms: share of such texts that may fall below the threshold.
 
     Returns:

@@ -101,4 +101,4 @@ def _draw_loss_curve(points: Sequence[LossPoint], figure: Any) -> None:
         )
     axes.set(xlabel="step", ylabel="loss")
     axes.grid()
-    axes.legend()
+    axes.legend(loc="upper right")

@@ -20,14 +20,18 @@ def draw_figures(
     scorecard: Scorecard, temperature_sweep: Sequence[TemperaturePoint], loss_curve: Sequence[LossPoint]
 ) -> list[ReportFigure]:
     """Draw the figures for which there is data."""
-    figures = []
-    if rows := [row for row in scorecard.rows if row.better and _has_finite_interval(row)]:
-        figures.append(_difference_figure(rows))
+    figures = difference_figures(scorecard)
     if temperature_sweep:
         figures.append(temperature_figure(temperature_sweep))
     if loss_curve:
         figures.append(loss_figure(loss_curve))
     return figures
+
+
+def difference_figures(scorecard: Scorecard) -> list[ReportFigure]:
+    """Draw the differences from the base; no figure without any."""
+    rows = [row for row in scorecard.rows if row.better and _has_finite_interval(row)]
+    return [_difference_figure(rows)] if rows else []
 
 
 def _has_finite_interval(row: ScorecardRow) -> bool:

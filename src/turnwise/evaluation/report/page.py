@@ -1,17 +1,14 @@
-"""The contents of a report, independent of the output format."""
+"""The contents that all reports share, independent of the output format: verdict, metrics, figures and settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnwise.evaluation.metric_runner import MetricResult
 from turnwise.evaluation.report import number_format as numbers
 from turnwise.evaluation.report.escaping import clean
-from turnwise.evaluation.report.example_dialogues import ExampleDialogues, ShownMessages, select_dialogues
-from turnwise.evaluation.report.judge_section import JudgeSection, judge_section
 from turnwise.evaluation.report.svg import ReportFigure
 from turnwise.evaluation.report.verdict_text import VERDICT_MARKS, has_base, headline, verdict_basis
-from turnwise.evaluation.scorecard import Flip, Scorecard, ScorecardRow
+from turnwise.evaluation.scorecard import Scorecard, ScorecardRow
 
 DIRECTIONS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}
 
@@ -36,21 +33,20 @@ class MetricRow:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True)
-class FlippedCase:
-    """A golden case whose outcome changed between the base and the model."""
-
-    case_id: str
-    outcome: str
-    is_regression: bool
-    history: ShownMessages
-    base_answer: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportPage:
-    """A report; `verdict` is empty without a base."""
+    """A report; `verdict` is empty without a base.
+
+    Attributes:
+        title: title of the page.
+        model, base: names of the systems.
+        verdict, mark, headline, reasons, basis: the verdict and its reasons, see `verdict_text.py`.
+        unit: what metrics are computed on, as a noun: "dialogue", "text" or "sentence".
+        verdict_rows, other_rows: metrics that count for the verdict, and others.
+        figures: the figures.
+        settings: names and values of all settings.
+        has_base: whether two systems are compared.
+    """
 
     title: str
     model: str
@@ -60,45 +56,33 @@ class ReportPage:
     headline: str
     reasons: Sequence[str]
     basis: Sequence[str]
-    flips: Sequence[FlippedCase]
+    unit: str
     verdict_rows: Sequence[MetricRow]
     other_rows: Sequence[MetricRow]
     figures: Sequence[ReportFigure]
-    examples: ExampleDialogues
     settings: Sequence[tuple[str, str]]
-    judge: JudgeSection | None = None
-    has_base: bool = False
+    has_base: bool
 
 
-def build_page(
-    scorecard: Scorecard,
-    model: Mapping[str, MetricResult],
-    base: Mapping[str, MetricResult] | None,
-    figures: Sequence[ReportFigure],
-) -> ReportPage:
-    """Build the contents of a report."""
-    model_name = _system_name(scorecard.metadata.get("model"), "the model")
-    base_name = _system_name(scorecard.metadata.get("base"), "the base")
-    if model_name == base_name:  # for example, a model against its quantized self
-        base_name = f"{base_name} (base)"
-    return ReportPage(
-        title=f"Evaluation of {model_name}" + (f" against {base_name}" if has_base(scorecard) else ""),
-        model=model_name,
-        base=base_name,
-        verdict=scorecard.verdict or "",
-        mark=VERDICT_MARKS.get(scorecard.verdict or "", ""),
-        headline=headline(scorecard),
-        reasons=scorecard.reasons[1:],
-        basis=verdict_basis(scorecard),
-        flips=[_flipped_case(flip) for flip in scorecard.flips],
-        verdict_rows=[_metric_row(row) for row in scorecard.rows if row.counts_for_verdict],
-        other_rows=[_metric_row(row) for row in scorecard.rows if not row.counts_for_verdict],
-        figures=figures,
-        examples=select_dialogues(model, base),
-        settings=list(_flatten(scorecard.metadata)),
-        judge=None if scorecard.judge is None else judge_section(scorecard.judge),
-        has_base=has_base(scorecard),
-    )
+def shared_contents(scorecard: Scorecard, figures: Sequence[ReportFigure], unit: str = "dialogue") -> dict[str, Any]:
+    """Return the fields of `ReportPage` for a scorecard."""
+    model_name, base_name = system_names(scorecard)
+    return {
+        "title": f"Evaluation of {model_name}" + (f" against {base_name}" if has_base(scorecard) else ""),
+        "model": model_name,
+        "base": base_name,
+        "verdict": scorecard.verdict or "",
+        "mark": VERDICT_MARKS.get(scorecard.verdict or "", ""),
+        "headline": headline(scorecard),
+        "reasons": scorecard.reasons[1:],
+        "basis": verdict_basis(scorecard, unit),
+        "unit": unit,
+        "verdict_rows": [_metric_row(row) for row in scorecard.rows if row.counts_for_verdict],
+        "other_rows": [_metric_row(row) for row in scorecard.rows if not row.counts_for_verdict],
+        "figures": figures,
+        "settings": list(_flatten(scorecard.metadata)),
+        "has_base": has_base(scorecard),
+    }
 
 
 def _metric_row(row: ScorecardRow) -> MetricRow:
@@ -125,17 +109,13 @@ def _metric_row(row: ScorecardRow) -> MetricRow:
     )
 
 
-def _flipped_case(flip: Flip) -> FlippedCase:
-    outcome = "passed before, fails now" if flip.was_correct else "failed before, passes now"
-    safety = ", safety" if flip.is_safety and flip.kind != "safety" else ""
-    return FlippedCase(
-        clean(flip.case_id),
-        f"{clean(flip.kind)}{safety}: {outcome}",
-        flip.was_correct,
-        tuple((clean(role), clean(content)) for role, content in flip.history),
-        clean(flip.base_answer),
-        clean(flip.answer),
-    )
+def system_names(scorecard: Scorecard) -> tuple[str, str]:
+    """Return distinct names of the model and of the base."""
+    model_name = _system_name(scorecard.metadata.get("model"), "the model")
+    base_name = _system_name(scorecard.metadata.get("base"), "the base")
+    if model_name == base_name:  # for example, a model against its quantized self
+        base_name = f"{base_name} (base)"
+    return model_name, base_name
 
 
 def _system_name(identity: Any, default: str) -> str:

@@ -12,21 +12,26 @@ from turnwise.evaluation.report.escaping import Raw, escape_markdown
 from turnwise.evaluation.report.page import ReportPage
 
 
-def render_html(page: ReportPage) -> str:
-    """Render one self-contained HTML file; its content security policy blocks scripts and all requests."""
+def render_html(page: ReportPage, template: str) -> str:
+    """Render one self-contained HTML file; its content security policy blocks scripts and all requests.
+
+    Args:
+        page: the contents.
+        template: name of the template without suffix: "chat" or "classifier".
+    """
     environment = _environment(True)
     style, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     svgs = {figure.name: Markup(figure.svg) for figure in page.figures}  # noqa: S704 - our own SVG
-    return environment.get_template("report.html").render(
+    return environment.get_template(f"{template}.html").render(
         page=page, policy=policy, style=Markup(style), svgs=svgs  # noqa: S704 - our own style sheet
     )  # fmt: skip
 
 
-def render_markdown(page: ReportPage) -> str:
-    """Render GitHub Markdown; figures are files beside it."""
-    return _environment(False).get_template("report.md").render(page=page)
+def render_markdown(page: ReportPage, template: str) -> str:
+    """Render GitHub Markdown; figures are files beside it. Arguments as for `render_html`."""
+    return _environment(False).get_template(f"{template}.md").render(page=page)
 
 
 @cache

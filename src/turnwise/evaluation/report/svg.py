@@ -97,6 +97,7 @@ def _matplotlib_settings() -> Iterator[None]:
     with matplotlib.rc_context(_RC_PARAMS), warnings.catch_warnings():
         # The browser chooses the font; matplotlib only measures text with its own.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
+        warnings.filterwarnings("ignore", message="Creating legend with loc")  # its search took 1 s: a busy machine
         yield
 
 

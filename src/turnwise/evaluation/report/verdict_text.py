@@ -26,11 +26,17 @@ def headline(scorecard: Scorecard) -> str:
     return f"{sentence}. Significant: {'no' if scorecard.verdict == 'no difference' else 'yes'}"
 
 
-def verdict_basis(scorecard: Scorecard) -> list[str]:
-    """Return sentences about sample size, intervals and tests."""
+def verdict_basis(scorecard: Scorecard, unit: str = "dialogue") -> list[str]:
+    """Return sentences about sample size, intervals and tests.
+
+    Args:
+        scorecard: the scorecard.
+        unit: what is counted: "dialogue", or "text" or "sentence" of a classifier.
+    """
+    seeds = f", {_num_seeds(scorecard.rows)}" if unit == "dialogue" else ""
     sentences = [
-        f"Measured on {_num_dialogues(scorecard.rows)}, {_num_seeds(scorecard.rows)}. "
-        f"Intervals are {CONFIDENCE_LEVEL:.0%} confidence intervals (dialogues resampled {NUM_RESAMPLES:,} times)."
+        f"Measured on {_num_items(scorecard.rows, unit)}{seeds}. "
+        f"Intervals are {CONFIDENCE_LEVEL:.0%} confidence intervals ({unit}s resampled {NUM_RESAMPLES:,} times)."
     ]
     num_tests = len(_tested_rows(scorecard))
     if num_tests:
@@ -42,7 +48,7 @@ def verdict_basis(scorecard: Scorecard) -> list[str]:
         )
     if num_tests and scorecard.verdict == "no difference":
         sentences.append(
-            "This does not show that the models are equal: with more dialogues, smaller differences become significant."
+            f"This does not show that the models are equal: with more {unit}s, smaller differences become significant."
         )
     return sentences
 
@@ -56,11 +62,11 @@ def _tested_rows(scorecard: Scorecard) -> list[ScorecardRow]:
     return [row for row in scorecard.rows if row.counts_for_verdict and row.adjusted_p_value is not None]
 
 
-def _num_dialogues(rows: Sequence[ScorecardRow]) -> str:
+def _num_items(rows: Sequence[ScorecardRow], unit: str) -> str:
     counts = sorted({row.num_dialogues for row in rows})
     if len(counts) < 2:
-        return pluralize(counts[0] if counts else 0, "dialogue")
-    return f"{counts[0]:,} to {counts[-1]:,} dialogues or probes per metric"
+        return pluralize(counts[0] if counts else 0, unit)
+    return f"{counts[0]:,} to {counts[-1]:,} {unit}s or probes per metric"
 
 
 def _num_seeds(rows: Sequence[ScorecardRow]) -> str:

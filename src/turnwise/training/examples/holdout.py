@@ -83,6 +83,19 @@ def held_out_annotations(recipe: Recipe) -> dict[str, list[Annotated]]:
     return {name: items for name, items in splits.items() if items}
 
 
+def training_annotations(recipe: Recipe) -> list[Annotated]:
+    """Return the annotated texts that training uses; errors as for `held_out_annotations`."""
+    fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
+    items: list[Annotated] = []
+    for source in recipe.data.train:
+        rows = open_items(source, recipe.objective, skip_bad_rows=recipe.data.skip_bad_rows).rows()
+        for _, item in islice(rows, source.max_items):
+            assert isinstance(item, LabeledText | TaggedSentence)
+            if not fraction or split_position(item, recipe.training.seed) >= fraction:
+                items.append(item)
+    return items
+
+
 def _read_items(source: SourceConfig, recipe: Recipe) -> Iterator[Record]:
     data = open_source(source, skip_bad_rows=recipe.data.skip_bad_rows)
     for _, item in islice(data.rows(), source.max_items):

@@ -1,0 +1,65 @@
+"""Checks of the options of `turnwise evaluate`, before the first model is loaded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from turnwise.evaluation.metric import Metric
+
+
+def select_metrics(names: str | None, golden: Path | None) -> "list[Metric]":
+    """The metrics of --metrics, with the cases of --golden."""
+    from turnwise.evaluation.metrics import load_metrics
+
+    chosen = load_metrics([name.strip() for name in names.split(",")] if names else None)
+    if golden is None:
+        return chosen
+    from turnwise.evaluation.golden_set import load_golden_cases
+    from turnwise.evaluation.metrics.golden import GoldenMetric
+
+    load_metrics(["golden"])  # sets the metric's name
+    return [GoldenMetric(load_golden_cases(golden)), *(metric for metric in chosen if metric.NAME != "golden")]
+
+
+def require_verdict(metrics: "Sequence[Metric]", against: str | None) -> None:
+    """Raise `UserError` if --fail-if-worse cannot get a verdict."""
+    from turnwise.core.errors import UserError
+
+    if against is None:
+        raise UserError("--fail-if-worse needs a model to compare with: add --against MODEL.")
+    if not any(metric.COUNTS_FOR_VERDICT for metric in metrics):
+        from turnwise.evaluation.metrics import load_metrics
+
+        names = ", ".join(metric.NAME for metric in metrics)
+        counting = ", ".join(metric.NAME for metric in load_metrics() if metric.COUNTS_FOR_VERDICT)
+        raise UserError(
+            f"--fail-if-worse needs a metric that counts for the verdict; {names} cannot decide it. "
+            f"Use one of: {counting}."
+        )
+
+
+def check_judge(url: str | None, model: str | None, against: str | None) -> None:
+    """Raise `UserError` if the options of the judge are incomplete, or its address is invalid."""
+    from turnwise.core.errors import UserError
+
+    if url is None and model is None:
+        return
+    if url is None or model is None or against is None:
+        raise UserError("A judge needs --judge-url URL, --judge-model NAME and --against.")
+    from turnwise.evaluation.judge_endpoint import check_endpoint
+
+    check_endpoint(url)
+
+
+def require_data(data: Path | None, metrics: "Sequence[Metric]", *, temperature_sweep: bool) -> None:
+    """Raise `UserError` if --data is missing and needed."""
+    from turnwise.core.errors import UserError
+
+    users = [metric.NAME for metric in metrics if not metric.IS_PROBE] + ["--temperature-sweep"] * temperature_sweep
+    if data is None and users:
+        raise UserError(
+            "Without --data, only golden, contradiction, recall and knowledge can be computed: pass --data FILE, or "
+            "--metrics golden,contradiction,recall,knowledge. "
+            f"Data {'is' if len(users) == 1 else 'are'} needed for {', '.join(users)}."
+        )
