@@ -8,6 +8,7 @@ from turnwise.evaluation.classification.calibration import NUM_BINS, Calibration
 from turnwise.evaluation.report.svg import COLORS, ReportFigure, render_svg
 
 RELIABILITY = "reliability"
+MAX_NAME = 32  # characters of a name in the legend
 
 NamedCalibration = tuple[str, Calibration]
 """The name of a system and its calibration."""
@@ -28,13 +29,18 @@ def reliability_figure(systems: Sequence[NamedCalibration]) -> ReportFigure:
     )
 
 
+def _short(name: str) -> str:
+    """The end of a name, such as a path, that fits into the legend."""
+    return name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"
+
+
 def _draw(systems: Sequence[NamedCalibration], figure: Any) -> None:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=COLORS["muted"], linewidth=0.8, linestyle="--")
     colors = [COLORS[name] for name in ("accent", "second")]
     for (name, calibration), color, marker in zip(systems, colors, "os", strict=False):
         x, y = ([getattr(entry, key) for entry in calibration.bins] for key in ("confidence", "accuracy"))
-        axes.plot(x, y, color=color, linewidth=1.2, label=name)
+        axes.plot(x, y, color=color, linewidth=1.2, label=_short(name))
         for entry in calibration.bins:
             size = 3 + 9 * (entry.count / calibration.count) ** 0.5
             axes.plot(entry.confidence, entry.accuracy, marker, color=color, markersize=size)

@@ -75,7 +75,8 @@ def held_out_annotations(recipe: Recipe) -> dict[str, list[Annotated]]:
     splits: dict[str, list[Annotated]] = {"valid": [], "test": []}
     for name, sources in (("valid", data.valid or (data.train if fraction else [])), ("test", data.test)):
         for source in sources:
-            rows = open_items(source, recipe.objective, skip_bad_rows=data.skip_bad_rows).rows()
+            # Where training holds out texts of its own files, they are the same ones only if they are cut alike.
+            rows = open_items(source, recipe.objective, skip_bad_rows=data.skip_bad_rows, joins=bool(fraction)).rows()
             for _, item in islice(rows, source.max_items):
                 assert isinstance(item, LabeledText | TaggedSentence)
                 if data.valid or name == "test" or split_position(item, recipe.training.seed) < fraction:

@@ -20,16 +20,23 @@ def open_source(source: SourceConfig, *, skip_bad_rows: bool = False) -> DataSou
 
 
 def open_items(
-    source: SourceConfig, objective: Objective, *, skip_bad_rows: bool = False
+    source: SourceConfig, objective: Objective, *, skip_bad_rows: bool = False, joins: bool = True
 ) -> DataSource | AnnotatedRows:
-    """Open a recipe's source as the items that the objective trains on: dialogues, or texts with labels or tags."""
+    """Open a recipe's source as the items that the objective trains on: dialogues, or texts with labels or tags.
+
+    Args:
+        source: the source.
+        objective: says what to read.
+        skip_bad_rows: skip bad rows instead of stopping at the first one.
+        joins: join neighbouring sentences if the objective takes them as one.
+    """
     if objective.READS_ANNOTATIONS:
         return AnnotatedRows(
             source,
             objective.READS_ANNOTATIONS,
             skip_bad_rows=skip_bad_rows,
             context_words=objective.num_context_words,
-            window_words=objective.num_window_words,
+            window_words=objective.num_window_words if joins else 0,
         )
     return open_source(source, skip_bad_rows=skip_bad_rows)
 
