@@ -1,12 +1,12 @@
 """Simulates the thresholds of the surge detector: prints the table of `turnwise/monitor/thresholds.py`.
 
-    python benchmarks/monitor_thresholds.py                 6 million windows per cell, some minutes
+    python benchmarks/monitor_thresholds.py                 3 million windows per cell, some minutes
     python benchmarks/monitor_thresholds.py --windows 600000
 
 Counts without a surge are drawn at a constant, known rate: Poisson, negative binomial (dispersion 0.1 and 0.5) and,
 for the negative share, binomial (share 0.25 and 0.5). A window's score is the largest log-likelihood ratio of the
 intervals that end in it. The table holds, for every expected count, the score that starts an episode at a rate per
-window, for the distribution with the largest one. Episodes are separated by at least one interval of the largest length.
+window, for the distribution with the largest one. Episodes are separated by one interval of the largest length.
 
 Shapes: T windows, K independent streams.
 """
@@ -91,7 +91,7 @@ def threshold_for(scores_TK: Floats, rate: float) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", type=int, default=6_000_000, help="simulated windows per cell")
+    parser.add_argument("--windows", type=int, default=3_000_000, help="simulated windows per cell")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     num_streams = max(1, arguments.windows // WINDOWS_PER_STREAM)
