@@ -56,7 +56,7 @@ def is_near_copy(normalized: str, earlier: str) -> bool:
 def _has_substitution(added: list[str], removed: list[str]) -> bool:
     """Whether words were replaced by others: words remain on both sides after misspellings are paired."""
     for word in list(added):
-        match = next((other for other in removed if _is_misspelling(word, other)), None)
+        match = next((candidate for candidate in removed if _is_misspelling(word, candidate)), None)
         if match is not None:
             added.remove(word)
             removed.remove(match)
@@ -64,9 +64,9 @@ def _has_substitution(added: list[str], removed: list[str]) -> bool:
     return bool(added and removed) and sorted("".join(added)) != sorted("".join(removed))
 
 
-def _is_misspelling(word: str, other: str) -> bool:
-    if sorted(word) == sorted(other):
+def _is_misspelling(word: str, candidate: str) -> bool:
+    if sorted(word) == sorted(candidate):
         return True
-    if abs(len(word) - len(other)) > 2:
+    if abs(len(word) - len(candidate)) > 2:
         return False
-    return SequenceMatcher(None, word, other, autojunk=False).ratio() >= MIN_WORD_SIMILARITY
+    return SequenceMatcher(None, word, candidate, autojunk=False).ratio() >= MIN_WORD_SIMILARITY
