@@ -14,7 +14,7 @@ from turnwise.monitor.surge_detector import DetectorSettings, SurgeDetector, Win
 
 SECONDS = 900
 PER_DAY = 96
-FIRST = 20_600 * 86_400
+FIRST = 20_598 * 86_400  # a Monday: the season of weekends is unknown before the first one
 SETTINGS = DetectorSettings(window_seconds=SECONDS, warmup_days=2)
 
 
@@ -125,8 +125,8 @@ def test_topics_do_not_affect_each_other():
 
 
 def test_a_gap_is_not_taken_for_empty_windows():
-    stream = windows(6, surge=slice(5 * PER_DAY, 5 * PER_DAY + 8))
-    events = run(stream[: 3 * PER_DAY] + stream[4 * PER_DAY :])
+    stream = windows(5, surge=slice(4 * PER_DAY + 40, 4 * PER_DAY + 48))
+    events = run(stream[: 2 * PER_DAY] + stream[3 * PER_DAY :])
     assert [event.phase for event in events] == ["opened", "closed"]
 
 
@@ -173,6 +173,9 @@ def test_references_agree_on_the_beginning_of_a_clear_surge():
     offset = BEGIN - 60
     offline = offset + ruptures.Binseg(model="l2").fit(counts[offset : BEGIN + 40]).predict(n_bkps=1)[0]
     online = drift.PageHinkley(min_instances=30, delta=5.0, threshold=100.0)
-    detected = next(index for index in range(offset, BEGIN + 40) if online.update(counts[index]) or online.drift_detected)
+    window = offset
+    while not online.drift_detected:
+        online.update(counts[window])
+        window += 1
     assert abs(start - offline) <= 2
-    assert 0 <= detected - start <= 6
+    assert 0 <= window - 1 - start <= 6
