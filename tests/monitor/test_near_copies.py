@@ -9,7 +9,9 @@ from turnwise.core.errors import UserError
 from turnwise.monitor.near_copies import SIGNATURE_BYTES, NearCopies
 from turnwise.monitor.simulated_texts import compose_post, edit_copy
 
-POST = "Just read the filing of Norvane: inventories pile up and debt comes due soon, sold 40 shares https://a.example/1"
+POST = (
+    "Just read the filing of Norvane: inventories pile up and debt comes due soon, sold 40 shares https://a.example/1"
+)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,8 @@ class NearCopies:
     def _signature(self, normalized: str) -> NDArray[np.uint32]:
         """Smallest hash of the shingles under every hash function (multiply-shift, Dietzfelbinger et al. 1997)."""
         hashes = np.fromiter(shingles(normalized), np.uint64)
-        return ((hashes * self._factors + self._offsets) >> np.uint64(32)).min(axis=1).astype(np.uint32)
+        smallest: NDArray[np.uint64] = ((hashes * self._factors + self._offsets) >> np.uint64(32)).min(axis=1)
+        return smallest.astype(np.uint32)
 
     def _candidates(self, keys: tuple[int, ...]) -> list[int]:
         identifiers = {text_id for key in keys for text_id in self._buckets.get(key, ())[-MAX_CANDIDATES:]}
