@@ -1,0 +1,168 @@
+"""Opens and closes alerts on one quantity of one topic.
+
+An alert opens when the log-likelihood ratio of a surge over one of the last intervals (1 to 24 windows) passes a
+threshold that keeps the promised rate of false alarms: a window-limited generalized likelihood ratio test (Lai 1995).
+It closes when the evidence for the return to the expected rate, a CUSUM since the surge (Page 1954), is sufficient.
+Windows are learned two hours late, so that the beginning of a surge is excluded when the surge is detected.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import sqrt
+from typing import Any
+
+from turnwise.monitor.detector_settings import DetectorSettings
+from turnwise.monitor.dispersion import LENGTHS, MAX_LENGTH
+from turnwise.monitor.score_tail import ScoreTail
+from turnwise.monitor.surge_model import Observation, SurgeModel
+from turnwise.monitor.thresholds import llr_threshold
+
+CLOSING_EVIDENCE = 4.0  # log-likelihood ratio
+KINDS = 2  # the promised rate of false alarms is shared by volume and negative share
+SAFETY = 2.0  # the tests aim at the promised rate divided by this, because rate and dispersion are estimated
+
+
+@dataclass(slots=True)
+class OpenAlert:
+    """An alert that has not been closed.
+
+    Attributes:
+        start: window at which the surge is estimated to have begun.
+        opened: window that raised the alert.
+        factor: size of the surge that the return to the expected rate is tested against.
+        count: texts, or negative texts, since `start`.
+        texts: texts since `start`.
+        expected: expected `count` since `start`.
+        score: log-likelihood ratio when the alert opened.
+        evidence: CUSUM of the return to the expected rate.
+        quiet_windows: windows in a row for which `evidence` has been above 0.
+    """
+
+    start: int
+    opened: int
+    factor: float
+    count: int
+    texts: int
+    expected: float
+    score: float
+    evidence: float = 0.0
+    quiet_windows: int = 0
+
+
+class SurgeTest:
+    """Alerts on one quantity of one topic.
+
+    Args:
+        settings: settings of the detector.
+        model: what is expected of the quantity.
+    """
+
+    def __init__(self, settings: DetectorSettings, model: SurgeModel) -> None:
+        self._settings = settings
+        self.model = model
+        self.alert: OpenAlert | None = None
+        self._last: int | None = None
+        self._learned_windows = 0
+        self._recent: deque[Observation] = deque()  # at most MAX_LENGTH, not learned yet
+        self._tail = ScoreTail(settings.windows_per_day)
+
+    @property
+    def missing_windows(self) -> int:
+        """Windows that have to come before an alert can open."""
+        return max(0, self._settings.warmup_windows - self._learned_windows)
+
+    def update(self, start: int, texts: int, negative: int) -> tuple[str, OpenAlert] | None:
+        """Process a window. Returns the phase ("opened" or "closed") and the alert that changed, if one did."""
+        if self._last is not None and start != self._last + self._settings.window_seconds:
+            while self._recent:
+                self._learn_oldest()
+            self.model.end_of_run()
+        self._last = start
+        self.model.begin_window(start)
+        if len(self._recent) == MAX_LENGTH:
+            self._learn_oldest()
+        observation = self.model.observe(start, texts, negative)
+        self._recent.append(observation)
+        if self.alert is not None:
+            observation.excluded = True
+            return self._follow(self.alert, observation)
+        return self._try_to_open(observation)
+
+    def _learn_oldest(self) -> None:
+        observation = self._recent.popleft()
+        if observation.excluded:
+            self.model.end_of_run()
+            return
+        self.model.learn(observation)
+        self._learned_windows += 1
+
+    def _try_to_open(self, observation: Observation) -> tuple[str, OpenAlert] | None:
+        if not observation.expected:
+            return None
+        alert = self._best_interval()
+        score = alert.score if alert else 0.0
+        self._tail.add(score)
+        rate = self._settings.alarms_per_window / (KINDS * SAFETY)
+        threshold = max(llr_threshold(rate, observation.expected), self._tail.threshold(rate))
+        if alert is None or score < threshold or self.missing_windows:
+            return None
+        self._tail.discard_episode()
+        for recent in self._recent:
+            recent.excluded |= recent.start >= alert.start
+        self.alert = alert
+        return "opened", alert
+
+    def _best_interval(self) -> OpenAlert | None:
+        """Return the interval up to now with the largest log-likelihood ratio, as an alert; None if all are 0."""
+        count, texts, expected, index = 0, 0, 0.0, 0
+        best: OpenAlert | None = None
+        opened = self._recent[-1].start
+        for length, observation in enumerate(reversed(self._recent), start=1):
+            if observation.excluded or not observation.expected:
+                break
+            count += observation.count
+            texts += observation.texts
+            expected += observation.expected
+            index += length > LENGTHS[index]
+            if count > expected:
+                score = self.model.llr(count, texts, expected, index)
+                if score > (best.score if best else 0.0):
+                    factor = min(self._settings.surge_factor, sqrt(count / expected))
+                    factor = max(factor, sqrt(self._settings.surge_factor))
+                    best = OpenAlert(observation.start, opened, factor, count, texts, expected, score)
+        return best
+
+    def _follow(self, alert: OpenAlert, observation: Observation) -> tuple[str, OpenAlert] | None:
+        alert.count += observation.count
+        alert.texts += observation.texts
+        alert.expected += observation.expected
+        alert.evidence = max(0.0, alert.evidence + self.model.return_llr(observation, alert.factor))
+        alert.quiet_windows = alert.quiet_windows + 1 if alert.evidence else 0
+        is_over = alert.evidence >= CLOSING_EVIDENCE and alert.quiet_windows >= self._settings.close_after
+        is_too_long = observation.start - alert.opened >= self._settings.max_alert_hours * 3600
+        if not is_over and not is_too_long:
+            return None
+        if not is_over:
+            self.model.relearn_level(self._recent)
+        self.alert = None
+        return "closed", alert
+
+    def state(self) -> dict[str, Any]:
+        """Return the state as JSON data."""
+        return {
+            "model": self.model.state(),
+            "tail": self._tail.state(),
+            "alert": asdict(self.alert) if self.alert else None,
+            "last": self._last,
+            "learned_windows": self._learned_windows,
+            "recent": [asdict(observation) for observation in self._recent],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.model.restore(state["model"])
+        self._tail.restore(state["tail"])
+        self.alert = OpenAlert(**state["alert"]) if state["alert"] else None
+        self._last, self._learned_windows = state["last"], state["learned_windows"]
+        self._recent.extend(Observation(**observation) for observation in state["recent"])
