@@ -1,0 +1,1 @@
+"""Follows a stream of short texts: collapses near copies, counts topics in windows and detects surges."""
