@@ -238,7 +238,7 @@ def resend(
 
     ```
     turnwise monitor resend
-    turnwise monitor resend 3f9c0a1b2c4d5e6f.opened
+    turnwise monitor resend 3f9c0a1b2c4d5e6f_opened
     ```
     """
     import time

@@ -28,7 +28,8 @@ def make_events(
 ) -> list[WebhookEvent]:
     """The events of one phase of a surge, one per receiver.
 
-    The id is the same whenever the phase is announced, so that receivers recognise repeats.
+    The id is the same whenever the phase is announced, so that receivers recognise repeats. It has no full stop, which
+    divides the parts of the signed content.
 
     Args:
         surge: the event of the detector.
@@ -38,7 +39,7 @@ def make_events(
         now: Unix time in seconds.
     """
     body = json.dumps(_payload(surge, summary, groups), ensure_ascii=False, allow_nan=False)
-    return [WebhookEvent(f"{surge.alert_id}.{surge.phase}", url, body, now) for url in urls]
+    return [WebhookEvent(f"{surge.alert_id}_{surge.phase}", url, body, now) for url in urls]
 
 
 def _payload(surge: DetectedSurge, summary: str, groups: Sequence[TextGroup]) -> dict[str, Any]:
