@@ -119,3 +119,15 @@ def random_stream(number, seed):
             "time": START + seconds - (rng.random() * 500 if rng.random() < 0.1 else 0),
         })  # fmt: skip
     return records
+
+
+def tables(store):
+    """Everything that is stored, but for the index of near copies, which is stored at a different time."""
+    with store._database.read_transaction() as connection:
+        names = [name for (name,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'monitor%' AND name != 'monitor_states'"
+            " AND name != 'monitor_text_ids' ORDER BY name"
+        )]  # fmt: skip
+        rows = {name: connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in names}
+        rows["ids"] = connection.execute("SELECT id FROM monitor_text_ids ORDER BY id").fetchall()
+    return rows | {"states": {name: state for name, state in store.states().items() if name != "near_copies"}}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, WordClassifier, random_stream, text
+from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, WordClassifier, random_stream, tables, text
 from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
 from turnwise.app.monitor.sentiment import SentimentLabeller
 from turnwise.app.monitor.sources.text_records import TextRecords
@@ -31,18 +31,6 @@ def store():
     opened = open_monitor_store("sqlite:///:memory:")
     yield opened
     opened.close()
-
-
-def tables(store):
-    """Everything that is stored, but for the index of near copies, which is stored at a different time."""
-    with store._database.read_transaction() as connection:
-        names = [name for (name,) in connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'monitor%' AND name != 'monitor_states'"
-            " AND name != 'monitor_text_ids' ORDER BY name"
-        )]  # fmt: skip
-        rows = {name: connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in names}
-        rows["ids"] = connection.execute("SELECT id FROM monitor_text_ids ORDER BY id").fetchall()
-    return rows | {"states": {name: state for name, state in store.states().items() if name != "near_copies"}}
 
 
 def counts(store, topic):
