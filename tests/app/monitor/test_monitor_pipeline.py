@@ -99,11 +99,13 @@ def test_a_surge_opens_and_closes_one_alert_with_an_event_each(store):
     assert closed.closed == (alert.id,)
     assert store.alerts(10)[0].closed == START + 120
     events = [delivery.event for delivery in store.deliveries("pending")]
-    assert [(event.id, event.url) for event in events] == [(f"{alert.id}_{phase}", URL) for phase in ("opened", "closed")]
+    assert [(event.id, event.url) for event in events] == [
+        (f"{alert.id}_{phase}", URL) for phase in ("opened", "closed")
+    ]
     body = json.loads(events[0].body)
     assert body["type"] == "surge.opened"
     assert body["data"]["alert_id"] == alert.id
-    assert [(shown["text"], shown["copies"]) for shown in body["data"]["texts"]][0] == ("acme 3", 1)
+    assert (body["data"]["texts"][0]["text"], body["data"]["texts"][0]["copies"]) == ("acme 3", 1)
     assert "6 texts about Acme" in body["data"]["summary"]
 
 

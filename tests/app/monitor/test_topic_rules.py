@@ -76,7 +76,11 @@ def test_rules_that_cannot_work_are_rejected(rules, message):
 def test_names_of_a_tagger_are_topics_without_regard_to_case():
     class Tagger:
         def tag(self, texts):
-            spans = [Span(0, 4, "ACME  Corp", "ORG", 1.0), Span(5, 9, "Acme corp", "ORG", 1.0), Span(9, 12, "Rome", "LOC", 1.0)]
+            spans = [
+                Span(0, 4, "ACME  Corp", "ORG", 1.0),
+                Span(5, 9, "Acme corp", "ORG", 1.0),
+                Span(9, 12, "Rome", "LOC", 1.0),
+            ]
             return [TaggedText(text, spans) for text in texts]
 
     assert EntityTopics(Tagger(), ["ORG"]).find(["x"]) == [("acme corp",)]

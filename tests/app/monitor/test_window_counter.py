@@ -39,7 +39,9 @@ def test_every_topic_has_every_window_and_a_new_topic_has_windows_from_its_first
     counter.add(["c"], 1000, is_copy=False, is_negative=True)
     closed = list(counter.advance(1040))
     assert [[count.topic for count in counts] for counts in closed] == [["a", "b", "c"]] * 4
-    assert [(c.start, c.texts, c.count, c.negative) for counts in closed for c in counts if c.texts] == [(1000, 1, 1, 1)]
+    assert [(c.start, c.texts, c.count, c.negative) for counts in closed for c in counts if c.texts] == [
+        (1000, 1, 1, 1)
+    ]
 
 
 def test_a_copy_counts_as_a_text_only():

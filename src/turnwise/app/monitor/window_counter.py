@@ -5,6 +5,7 @@ allowed lateness. It never goes back. A window closes when the watermark reaches
 Dataflow Model"). A text of a closed window is late and is not counted.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,9 +65,10 @@ class WindowCounter:
         return {"watermark": self._watermark, "open_from": self._open_from, "topics": list(self._topics)}
 
     def open_from(self, time: float) -> None:
-        """Open the first windows for a text of this time."""
-        if self._open_from is None:
-            self._open_from = self._window(time - self._settings.lateness_seconds)
+        """Open the first windows for a text of this time. Until the watermark is set, earlier ones can be added."""
+        if self._watermark is None:
+            first = self._window(time - self._settings.lateness_seconds)
+            self._open_from = first if self._open_from is None else min(first, self._open_from)
 
     def advance(self, time: float) -> Iterator[list[TopicCount]]:
         """Move the watermark to `time` minus the lateness, and close windows.
@@ -75,7 +77,11 @@ class WindowCounter:
             Counts of every topic in a closed window, empty ones included, in the order of the windows.
         """
         watermark = time - self._settings.lateness_seconds
-        if self._open_from is None or (self._watermark is not None and watermark <= self._watermark):
+        if (
+            self._open_from is None
+            or math.isinf(watermark)
+            or (self._watermark is not None and watermark <= self._watermark)
+        ):
             return
         self._watermark = watermark
         length = self._settings.window_seconds

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -103,8 +102,10 @@ class TextRecords:
 def parse_time(value: Any) -> float | None:
     """Unix seconds of a number (seconds or milliseconds) or an ISO 8601 text; None if it is neither."""
     seconds: float | None = None
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not 0 <= value < 1000 * MAX_TIME:  # also NaN, and integers that a float cannot hold
+            return None
+        seconds = value / 1000 if value >= _MILLISECONDS_FROM else float(value)
     elif isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value.strip())
