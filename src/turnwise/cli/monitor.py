@@ -89,6 +89,7 @@ def run(
                 RunOptions(once=once),
                 is_stopped=lambda: bool(signum()),
                 on_batch=lambda processed, _: print_batch(processed, monitor.store),
+                on_source_error=lambda name, error: typer.echo(f"{name}: {error}; it is tried again later.", err=True),
             )
         finally:
             sender.stop()

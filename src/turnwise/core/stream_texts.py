@@ -38,6 +38,7 @@ class SourceBatch:
         has_more: more texts can be read now, without waiting.
         is_finished: the source will never deliver more texts, such as a pipe that was closed.
         num_malformed: records before `position` that hold no text and were skipped.
+        error: why the source cannot be read at present; empty if it can.
     """
 
     texts: tuple[StreamText, ...]
@@ -45,6 +46,7 @@ class SourceBatch:
     has_more: bool = False
     is_finished: bool = False
     num_malformed: int = 0
+    error: str = ""
 
 
 class TextSource(Protocol):

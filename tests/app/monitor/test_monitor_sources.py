@@ -315,16 +315,16 @@ def test_atom_feeds_and_redirects_are_read(feed):
     ],
 )  # fmt: skip
 def test_what_is_no_feed_gives_no_texts_and_a_reason(feed, path, error):
-    source = FeedSource(f"{feed.root}{path}", "s")
-    assert source.read(None, 9).texts == ()
-    assert error in source.error
+    batch = FeedSource(f"{feed.root}{path}", "s").read(None, 9)
+    assert batch.texts == ()
+    assert error in batch.error
 
 
 def test_a_feed_that_is_too_large_is_rejected(feed, monkeypatch):
     monkeypatch.setattr("turnwise.app.monitor.sources.feed_source.MAX_FEED_BYTES", 100)
-    source = FeedSource(f"{feed.root}/rss", "s")
-    assert source.read(None, 9).texts == ()
-    assert "more than 100 bytes" in source.error
+    batch = FeedSource(f"{feed.root}/rss", "s").read(None, 9)
+    assert batch.texts == ()
+    assert "more than 100 bytes" in batch.error
 
 
 def test_a_feed_reads_no_files_of_this_machine(feed, tmp_path):
@@ -398,3 +398,13 @@ def test_an_address_that_others_reach_needs_a_token(push):
         PushSource("http://127.0.0.1", RECORDS, "s", None)
     with pytest.raises(UserError, match="Could not listen"):
         PushSource(f"http://127.0.0.1:{push.port}", RECORDS, "s", None)
+
+
+def test_without_a_token_only_requests_to_this_machine_are_accepted():
+    source = PushSource("http://127.0.0.1:0", RECORDS, "s", None)
+    connection = http.client.HTTPConnection("127.0.0.1", source.port, timeout=20)
+    connection.request("POST", "/v1/monitor/texts", "{}", {"Host": "evil.example", "Content-Type": "application/json"})
+    assert connection.getresponse().status == 403
+    connection.close()
+    assert post(source.port, "{}")[0] == 400
+    source.close()

@@ -110,7 +110,10 @@ def load_detection(settings: Mapping[str, Any]) -> Detection:
         return result
 
     def open_copy_index(state: Mapping[str, Any] | None) -> CopyIndex:
-        result: CopyIndex = copies.NearCopies() if state is None else copies.NearCopies.from_state(state)
+        index = copies.NearCopies()
+        if state is not None:
+            index.load_state(state)
+        result: CopyIndex = index
         return result
 
     return Detection(detector_settings.window_seconds, surges.WindowCount, open_detector, open_copy_index)

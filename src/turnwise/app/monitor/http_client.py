@@ -55,7 +55,7 @@ def check_url(url: str, *, needs_https: bool) -> SplitResult:
         raise InvalidParameter("url", f"The URL of {host} holds a user name or password, which would be stored.")
     if any(character <= " " or character == "\x7f" for character in url):
         raise InvalidParameter("url", f"'{url[:200]!r}' has white space or control characters.")
-    if needs_https and parts.scheme == "http" and not _is_loopback(host):
+    if needs_https and parts.scheme == "http" and not is_loopback(host):
         raise InvalidParameter("url", f"'{url[:200]}' is not encrypted: use https. http is for this machine only.")
     return parts
 
@@ -143,7 +143,8 @@ def _deadline(seconds: float) -> Iterator[list[socket.socket]]:
         raise TimeoutError("no answer in time")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """True if a host name or address is this machine."""
     if host == "localhost":
         return True
     try:

@@ -39,6 +39,7 @@ def run_sources(
     *,
     is_stopped: Callable[[], bool],
     on_batch: OnBatch,
+    on_source_error: Callable[[str, str], None] = lambda name, error: None,  # noqa: ARG005
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -50,6 +51,7 @@ def run_sources(
         options: how long they are read.
         is_stopped: returns True if the run should end after the current batch.
         on_batch: called after every stored batch.
+        on_source_error: called with the name of a source and the reason, when it cannot be read at present.
         clock: returns Unix seconds.
         sleep: waits.
 
@@ -58,6 +60,7 @@ def run_sources(
     """
     unfinished = {source.name: source for source in sources}
     has_more = dict.fromkeys(unfinished, True)  # until a first read shows it
+    errors: dict[str, str] = {}
     last_text = clock()
     while unfinished and not is_stopped():
         num_texts = 0
@@ -82,6 +85,9 @@ def run_sources(
                 sleep(BUSY_SECONDS)
                 num_texts += 1  # read again at once
                 continue
+            if batch.error and batch.error != errors.get(source.name):
+                on_source_error(source.name, batch.error)
+            errors[source.name] = batch.error
             num_texts += len(batch.texts)
             has_more[source.name] = batch.has_more
             if batch.is_finished:

@@ -59,8 +59,8 @@ class SqliteOutbox:
 def add_events(connection: sqlite3.Connection, events: Iterable[WebhookEvent]) -> None:
     """Add events in a transaction of the caller. An event that is stored for the same URL is ignored."""
     connection.executemany(
-        "INSERT OR IGNORE INTO monitor_outbox (event, url, body, created, state, attempts, next_attempt, error)"
-        " VALUES (?, ?, ?, ?, 'pending', 0, ?, '')",
+        "INSERT INTO monitor_outbox (event, url, body, created, state, attempts, next_attempt, error)"
+        " VALUES (?, ?, ?, ?, 'pending', 0, ?, '') ON CONFLICT (event, url) DO NOTHING",
         [(event.id, event.url, event.body, event.created, event.created) for event in events],
     )
 

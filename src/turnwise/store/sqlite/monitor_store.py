@@ -181,7 +181,8 @@ def _add_texts(connection: sqlite3.Connection, batch: MonitorBatch) -> None:
 
 def _add_alerts(connection: sqlite3.Connection, batch: MonitorBatch) -> None:
     connection.executemany(
-        f"INSERT OR IGNORE INTO monitor_alerts ({_ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        f"INSERT INTO monitor_alerts ({_ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        " ON CONFLICT (id) DO NOTHING",
         map(astuple, batch.opened),
     )
     connection.executemany(
@@ -189,7 +190,7 @@ def _add_alerts(connection: sqlite3.Connection, batch: MonitorBatch) -> None:
         [(closed, id) for id, closed in batch.closed.items()],
     )
     connection.executemany(
-        "INSERT OR IGNORE INTO monitor_alert_texts SELECT id, ? FROM monitor_alerts WHERE id = ?",
+        "INSERT INTO monitor_alert_texts SELECT id, ? FROM monitor_alerts WHERE id = ? ON CONFLICT DO NOTHING",
         [(number, id) for id, numbers in batch.alert_texts.items() for number in numbers],
     )
 

@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import urljoin
 
-from turnwise.app.monitor.http_client import HttpResponse, check_url, send_request
+from turnwise.app.monitor.http_client import HttpResponse, check_url, describe_failure, send_request
 from turnwise.app.monitor.sources.text_records import TextRecords
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.stream_texts import Position, SourceBatch, StreamText
@@ -28,7 +28,7 @@ class FeedSource:
     """Polls a feed. The text of an entry is its title and its summary, without HTML.
 
     Entries are recognised by their id, else by their link. The position holds ETag and Last-Modified, so that an
-    unchanged feed is not sent again. After a failure the pause doubles, up to an hour; `error` has the reason.
+    unchanged feed is not sent again. After a failure the pause doubles, up to an hour, and batches have the reason.
 
     Args:
         url: http or https.
@@ -49,7 +49,7 @@ class FeedSource:
         except ImportError as error:
             raise UserError("Feeds need feedparser: pip install 'turnwise[monitor]'.") from error
         check_url(url, needs_https=False)
-        self.name, self.error = name, ""
+        self.name, self._error = name, ""
         self._url, self._poll_seconds, self._clock = url, poll_seconds, clock
         self._records = TextRecords(name, clock=clock)
         self._next_poll, self._num_failures = 0.0, 0
@@ -62,7 +62,7 @@ class FeedSource:
         if not self._unread and self._clock() >= self._next_poll:
             self._poll(stored)
         if not self._unread:
-            return SourceBatch((), stored if position is not None else {})
+            return SourceBatch((), stored, error=self._error)
         texts, rest = self._unread[:limit], self._unread[limit:]
         # The validators are stored with the last entry only: after a crash before, the feed has to be sent again.
         return SourceBatch(tuple(texts), stored if rest else self._validators, bool(rest))
@@ -84,9 +84,9 @@ class FeedSource:
                 self._validators = {
                     name: response.headers[name] for name in ("etag", "last-modified") if name in response.headers
                 }
-            self._unread, self.error, self._num_failures = texts, "", 0
+            self._unread, self._error, self._num_failures = texts, "", 0
         except (OSError, UserError) as error:
-            self.error = str(error)
+            self._error = describe_failure(error) if isinstance(error, OSError) else str(error)
             self._num_failures += 1
         pause = self._poll_seconds * 2.0 ** min(self._num_failures, 20)
         self._next_poll = self._clock() + min(pause, max(self._poll_seconds, LONGEST_PAUSE_SECONDS))

@@ -11,8 +11,9 @@ import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
-from turnwise.app.monitor.http_client import check_url
+from turnwise.app.monitor.http_client import check_url, is_loopback
 from turnwise.app.monitor.sources.text_records import TextRecords
 from turnwise.core.errors import InvalidParameter, TurnwiseError, UserError
 from turnwise.core.json_file import parse_json
@@ -112,6 +113,8 @@ class _PushHandler(BaseHTTPRequestHandler):
         given_token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token is not None and not hmac.compare_digest(given_token.encode(), token.encode()):
             return self._answer(401, "The token is missing or wrong.")
+        if token is None and not is_loopback(urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""):
+            return self._answer(403, "The Host must be this machine.")  # a web page whose name leads to this machine
         if self.path != ROUTE:
             return self._answer(404, f"Post to {ROUTE}.")
         length = self.headers.get("Content-Length", "")
