@@ -37,7 +37,7 @@ class SqliteMonitorStore(SqliteOutbox):
         """Open `path`; None: a store in memory. Raises `UserError` if the file is not a store."""
         self._path = path
         self._run_lock = FileLock(None)
-        self._database = SqliteDatabase(path)
+        self._database = SqliteDatabase(path, "monitor store")
         super().__init__(self._database.read_transaction, self._database.write_transaction)
 
     def claim(self) -> None:
