@@ -5,7 +5,21 @@ import sys
 import typer
 
 from turnwise import __version__
-from turnwise.cli import calibrate, chat, classify, data, evaluate, export, keys, merge, models, serve, tokenizer, train
+from turnwise.cli import (
+    calibrate,
+    chat,
+    classify,
+    data,
+    evaluate,
+    export,
+    keys,
+    merge,
+    models,
+    monitor,
+    serve,
+    tokenizer,
+    train,
+)
 from turnwise.core.errors import TurnwiseError
 
 app = typer.Typer(
@@ -48,6 +62,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
+app.add_typer(monitor.app, name="monitor")
 app.add_typer(tokenizer.app, name="tokenizer")
 
 

@@ -43,3 +43,8 @@ class Settings:
     def evaluations_url(self) -> str:
         """URL of the response cache: `TURNWISE_EVALUATIONS`, else a file in `home`."""
         return os.environ.get("TURNWISE_EVALUATIONS") or f"sqlite:///{self.home / 'evaluations.db'}"
+
+    @property
+    def monitor_url(self) -> str:
+        """Default URL of the store of the text monitor (see `turnwise monitor --db`)."""
+        return f"sqlite:///{self.home / 'monitor.db'}"

@@ -5,7 +5,7 @@ give candidates; `text_similarity.is_near_copy` compares them exactly.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,7 @@ class NearCopies:
         entries = [[text_id, entry.time, entry.normalized] for text_id, entry in self._entries.items()]
         return {"next_id": self._next_id, "entries": entries}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state` returned, in a new object with the same settings."""
         for text_id, time, normalized in state["entries"]:
             self._insert(text_id, _Entry(time, normalized, _band_keys(self._signature(normalized))))

@@ -1,4 +1,4 @@
-"""Stores conversations, completions, responses, API keys and results of evaluations.
+"""Stores conversations, completions, responses, API keys, results of evaluations and the text monitor.
 
 Each backend is a module or package of this folder, or an entry point of another package. Its name is the scheme of its
 URLs.
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.monitor_store import MonitorStore
 from turnwise.core.plugins import PluginGroup
 from turnwise.core.response_cache import ResponseCache
 from turnwise.core.stored_conversations import ConversationStore
@@ -24,6 +25,9 @@ class StoreBackend(Protocol):
 
     def open_response_cache(self, url: str) -> ResponseCache:
         """Open the response cache at a URL."""
+
+    def open_monitor(self, url: str) -> MonitorStore:
+        """Open the text monitor at a URL. Optional: a backend without it stores no monitor."""
 
 
 STORE_BACKENDS: PluginGroup[StoreBackend] = PluginGroup(
@@ -56,6 +60,19 @@ def open_key_store(url: str) -> KeyStore:
 def open_response_cache(url: str) -> ResponseCache:
     """Open the response cache at `url`. Raises as `open_key_store` does, and `UserError` if it cannot be used."""
     return _find_backend(url).open_response_cache(url)
+
+
+def open_monitor_store(url: str) -> MonitorStore:
+    """Open the text monitor at `url`. A missing store is created.
+
+    Raises:
+        InvalidParameter: there is no backend for the scheme, it stores no monitor, or the URL has no path.
+        UserError: the file is not a store, or was written by a newer version of Turnwise.
+    """
+    backend = _find_backend(url)
+    if not hasattr(backend, "open_monitor"):
+        raise InvalidParameter("store", f"'{url[:100]}' cannot store the text monitor. Use sqlite:///PATH.")
+    return backend.open_monitor(url)
 
 
 def _find_backend(url: str) -> StoreBackend:

@@ -5,6 +5,7 @@ from pathlib import Path
 from turnwise.core.errors import InvalidParameter
 from turnwise.store.sqlite.conversation_store import SqliteConversationStore
 from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.store.sqlite.monitor_store import SqliteMonitorStore
 from turnwise.store.sqlite.response_cache import SqliteResponseCache
 
 PREFIX = "sqlite:///"
@@ -25,6 +26,12 @@ def open_response_cache(url: str) -> SqliteResponseCache:
     """Open `sqlite:///PATH` or `sqlite:///:memory:`. A missing file is created."""
     location = _location(url)
     return SqliteResponseCache(None if location == ":memory:" else Path(location).expanduser())
+
+
+def open_monitor(url: str) -> SqliteMonitorStore:
+    """Open the text monitor at `sqlite:///PATH` or `sqlite:///:memory:`. Missing files and folders are created."""
+    location = _location(url)
+    return SqliteMonitorStore(None if location == ":memory:" else Path(location).expanduser())
 
 
 def _location(url: str) -> str:

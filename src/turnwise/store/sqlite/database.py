@@ -14,7 +14,6 @@ from turnwise.store.sqlite.migrations import migrate
 from turnwise.store.sqlite.sqlite_errors import failure_reason, is_busy
 
 _SQLITE_SECONDS = 1.0  # timeout of SQLite's own lock
-_BUSY = f"The conversation store is busy: another process has been using it for more than {LOCK_SECONDS:g} seconds."
 
 
 class SqliteDatabase:
@@ -24,9 +23,18 @@ class SqliteDatabase:
     writer takes it before the connection, so readers do not wait for another process.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        """Open `path`; None: a database in memory. Raises `UserError` if the file is not a conversation store."""
-        self._path = path
+    def __init__(self, path: Path | None, name: str = "conversation store") -> None:
+        """Open a database.
+
+        Args:
+            path: the file; None: a database in memory.
+            name: what messages call it.
+
+        Raises:
+            UserError: the file is no such database.
+        """
+        self._path, self._name = path, name
+        self._busy = f"The {name} is busy: another process has been using it for more than {LOCK_SECONDS:g} seconds."
         self._writer_lock, self._connection_lock = threading.Lock(), threading.Lock()
         self._lock_file = FileLock(None)
         location = ":memory:" if path is None else str(path)
@@ -38,9 +46,7 @@ class SqliteDatabase:
                 location, timeout=_SQLITE_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
             )
         except (OSError, sqlite3.Error) as error:
-            raise UserError(
-                f"The conversation store {location} cannot be opened: {failure_reason(error, path)}."
-            ) from error
+            raise UserError(f"The {name} {location} cannot be opened: {failure_reason(error, path)}.") from error
         with ExitStack() as on_failure:
             on_failure.callback(self._lock_file.close)
             on_failure.callback(self._connection.close)
@@ -49,10 +55,8 @@ class SqliteDatabase:
                     self._prepare(location)
             except (LockTimeout, sqlite3.Error) as error:
                 if isinstance(error, LockTimeout) or is_busy(error):
-                    raise Unavailable(f"{_BUSY} Its file is {location}; --store names another one.") from error
-                raise UserError(
-                    f"{location} cannot be used as a conversation store: {failure_reason(error, path)}."
-                ) from error
+                    raise Unavailable(f"{self._busy} Its file is {location}; --store names another one.") from error
+                raise UserError(f"{location} cannot be used as a {name}: {failure_reason(error, path)}.") from error
             on_failure.pop_all()
 
     def _prepare(self, location: str) -> None:
@@ -71,9 +75,9 @@ class SqliteDatabase:
                 yield self._connection
             except sqlite3.Error as error:
                 if is_busy(error):
-                    raise Unavailable(_BUSY) from error
+                    raise Unavailable(self._busy) from error
                 reason = failure_reason(error, self._path)
-                raise SaveFailed(f"The conversation store could not be read: {reason}.") from error
+                raise SaveFailed(f"The {self._name} could not be read: {reason}.") from error
 
     @contextmanager
     def write_transaction(self) -> Iterator[sqlite3.Connection]:
@@ -103,7 +107,7 @@ class SqliteDatabase:
         try:
             self._lock_file.acquire(max(0.0, deadline - time.monotonic()))
         except LockTimeout as error:
-            raise Unavailable(f"{_BUSY} Nothing was changed; try again soon.") from error
+            raise Unavailable(f"{self._busy} Nothing was changed; try again soon.") from error
         except OSError as error:
             raise self._save_failed(error) from error
         try:
@@ -122,7 +126,7 @@ class SqliteDatabase:
                     if not is_busy(error):
                         raise self._save_failed(error) from error
                     if time.monotonic() >= deadline:
-                        raise Unavailable(f"{_BUSY} Nothing was changed; try again soon.") from error
+                        raise Unavailable(f"{self._busy} Nothing was changed; try again soon.") from error
                 else:
                     yield self._connection
                     return
@@ -150,7 +154,7 @@ class SqliteDatabase:
 @contextmanager
 def _acquired(lock: threading.Lock, deadline: float) -> Iterator[None]:
     if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-        raise Unavailable(f"The conversation store did not answer within {LOCK_SECONDS:g} seconds. Try again soon.")
+        raise Unavailable(f"The store did not answer within {LOCK_SECONDS:g} seconds. Try again soon.")
     try:
         yield
     finally:

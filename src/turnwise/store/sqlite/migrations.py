@@ -120,6 +120,87 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
     ),
+    # 7: the text monitor. All its changes of a batch are one transaction, so no table is ahead of another.
+    (
+        """
+        CREATE TABLE monitor_texts (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL,
+            source TEXT NOT NULL,
+            time REAL NOT NULL,
+            text TEXT NOT NULL,
+            topics TEXT NOT NULL,
+            sentiment TEXT,
+            negative INTEGER NOT NULL,
+            copy_of INTEGER,
+            late INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX monitor_texts_by_time ON monitor_texts (time)",
+        """
+        CREATE TABLE monitor_text_topics (
+            topic TEXT NOT NULL,
+            time REAL NOT NULL,
+            number INTEGER NOT NULL,
+            PRIMARY KEY (topic, time, number)
+        ) STRICT, WITHOUT ROWID
+        """,
+        # `id` is a digest: ids are kept for longer than texts
+        "CREATE TABLE monitor_text_ids (id BLOB PRIMARY KEY, seen REAL NOT NULL) STRICT, WITHOUT ROWID",
+        """
+        CREATE TABLE monitor_counts (
+            topic TEXT NOT NULL,
+            start INTEGER NOT NULL,
+            texts INTEGER NOT NULL,
+            count INTEGER NOT NULL,
+            negative INTEGER NOT NULL,
+            PRIMARY KEY (topic, start)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX monitor_counts_by_start ON monitor_counts (start)",
+        "CREATE TABLE monitor_positions (source TEXT PRIMARY KEY, position TEXT NOT NULL) STRICT, WITHOUT ROWID",
+        "CREATE TABLE monitor_states (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
+        "CREATE TABLE monitor_figures (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+        """
+        CREATE TABLE monitor_alerts (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            topic TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            start INTEGER NOT NULL,
+            opened INTEGER NOT NULL,
+            closed INTEGER,
+            expected REAL NOT NULL,
+            observed REAL NOT NULL,
+            score REAL NOT NULL,
+            summary TEXT NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE monitor_alert_texts (
+            alert TEXT NOT NULL REFERENCES monitor_alerts (id) ON DELETE CASCADE,
+            text INTEGER NOT NULL,
+            PRIMARY KEY (alert, text)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX monitor_alert_texts_by_text ON monitor_alert_texts (text)",
+        """
+        CREATE TABLE monitor_outbox (
+            number INTEGER PRIMARY KEY,
+            event TEXT NOT NULL,
+            url TEXT NOT NULL,
+            body TEXT NOT NULL,
+            created REAL NOT NULL,
+            state TEXT NOT NULL,
+            attempts INTEGER NOT NULL,
+            first_attempt REAL,
+            next_attempt REAL NOT NULL,
+            error TEXT NOT NULL,
+            UNIQUE (event, url)
+        ) STRICT
+        """,
+        "CREATE INDEX monitor_outbox_by_state ON monitor_outbox (state, next_attempt)",
+    ),
 )
 
 

@@ -1,0 +1,80 @@
+"""Connects the monitor with the detector of surges and the index of near copies."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.monitor.near_copies import NearCopies
+from turnwise.monitor.surge_detector import DetectorSettings, SurgeDetector, SurgeEvent, WindowCount
+
+
+class TopicDetector(Protocol):
+    """Detects surges of one topic. Continues exactly from its state."""
+
+    def update(self, window: WindowCount) -> Sequence[SurgeEvent]:
+        """Process the next window."""
+
+    def state(self) -> dict[str, Any]:
+        """JSON object from which another detector continues."""
+
+
+class CopyIndex(Protocol):
+    """Recognises near copies. Continues exactly from its state."""
+
+    def add(self, text: str, time: float) -> int | None:
+        """Add the next text; returns the number of the earlier text that it copies. Numbers start at 0."""
+
+    def state(self) -> dict[str, Any]:
+        """JSON object from which another index continues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Constructors of the statistics.
+
+    Attributes:
+        window_seconds: length of a window.
+        make_window: the detector's input from topic, start, count and number of negative texts.
+        open_detector: a detector of one topic that continues from a state; None: a new one.
+        open_copy_index: an index that continues from a state; None: a new one.
+    """
+
+    window_seconds: int
+    make_window: Callable[[str, int, int, int], WindowCount]
+    open_detector: Callable[[Mapping[str, Any] | None], TopicDetector]
+    open_copy_index: Callable[[Mapping[str, Any] | None], CopyIndex]
+
+
+def load_detection(settings: Mapping[str, Any]) -> Detection:
+    """Return the detection of `turnwise.monitor`.
+
+    Args:
+        settings: fields of `DetectorSettings` that differ from their defaults.
+
+    Raises:
+        InvalidParameter: a setting is unknown or has an invalid value.
+    """
+    names = [field.name for field in fields(DetectorSettings)]
+    for name in settings:
+        if name not in names:
+            raise InvalidParameter("detector", f"Unknown detector setting '{name}': {did_you_mean(name, names)}")
+    try:
+        detector_settings = DetectorSettings(**settings)
+    except InvalidParameter:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InvalidParameter("detector", f"The detector settings are invalid: {error}") from error
+
+    def open_detector(state: Mapping[str, Any] | None) -> TopicDetector:
+        if state is None:
+            return SurgeDetector(detector_settings)
+        return SurgeDetector.from_state(detector_settings, state)
+
+    def open_copy_index(state: Mapping[str, Any] | None) -> CopyIndex:
+        index = NearCopies()
+        if state is not None:
+            index.load_state(state)
+        return index
+
+    return Detection(detector_settings.window_seconds, WindowCount, open_detector, open_copy_index)

@@ -1,0 +1,128 @@
+"""The state of a text monitor between two batches, and how it is stored and loaded."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from turnwise.app.monitor.detection import Detection, TopicDetector
+from turnwise.app.monitor.window_counter import WindowCounter, WindowSettings
+from turnwise.core.errors import UserError
+from turnwise.core.monitor_store import MonitorBatch, MonitorStore
+from turnwise.core.stream_texts import Position
+
+_STREAM, _COPIES, _DETECTOR = "stream", "near_copies", "detector:"  # names of stored states
+
+
+class MonitorState:
+    """Everything that the next batch depends on.
+
+    The detectors of topics are stored whenever a window closed. The index of near copies is large, so it is stored
+    rarely; a restart loads it and adds the texts that were stored since, which gives the same index.
+
+    Attributes:
+        windows: counts of the open windows.
+        positions: positions of the sources.
+        source_times: time of the newest text of every source.
+        next_number: number of the next text.
+        retention_time: event time of the last deletion of old records.
+    """
+
+    def __init__(self, detection: Detection, windows: WindowCounter) -> None:
+        self.windows = windows
+        self.positions: dict[str, Position] = {}
+        self.source_times: dict[str, float] = {}
+        self.next_number, self.retention_time = 0, 0.0
+        self._detection = detection
+        self._detectors: dict[str, TopicDetector] = {}
+        self._detector_states: dict[str, Mapping[str, Any]] = {}  # of detectors that are not open yet
+        self._updated: set[str] = set()
+        self._figures: dict[str, int] = {}
+        self._changed_figures: set[str] = set()
+        self._copies = detection.open_copy_index(None)
+        self._copy_time = 0.0
+        self._saved_number = 0
+        self._stored_stream: dict[str, Any] = {}
+
+    @classmethod
+    def load(
+        cls, store: MonitorStore, detection: Detection, settings: WindowSettings, topics: Iterable[str]
+    ) -> "MonitorState":
+        """Continue from a store. Raises `UserError` if it counts windows of another length."""
+        states = store.states()
+        stream = states.get(_STREAM, {})
+        stored_seconds = stream.get("window_seconds", detection.window_seconds)
+        if stored_seconds != detection.window_seconds:
+            raise UserError(
+                f"The store counts windows of {stored_seconds} seconds, the settings say {detection.window_seconds}. "
+                "Use the same length, or another store with --db."
+            )
+        windows = stream.get("windows", {})
+        open_from = windows.get("open_from")
+        counts = [] if open_from is None else store.counts(None, open_from)
+        state = cls(detection, WindowCounter(settings, topics, windows, counts))
+        state.positions = store.positions()
+        state.source_times = dict(stream.get("source_times", {}))
+        state.next_number, state.retention_time = stream.get("next_number", 0), stream.get("retention_time", 0.0)
+        state._figures = store.figures()
+        state._stored_stream = stream
+        state._detector_states = {
+            name.removeprefix(_DETECTOR): value for name, value in states.items() if name.startswith(_DETECTOR)
+        }
+        state._load_copies(store, states.get(_COPIES))
+        return state
+
+    @property
+    def num_unsaved_texts(self) -> int:
+        """Number of texts that the stored index of near copies does not have."""
+        return self.next_number - self._saved_number
+
+    def detector(self, topic: str) -> TopicDetector:
+        """The detector of a topic, which is about to be updated."""
+        if topic not in self._detectors:
+            self._detectors[topic] = self._detection.open_detector(self._detector_states.pop(topic, None))
+        self._updated.add(topic)
+        return self._detectors[topic]
+
+    def add_copy(self, text: str, time: float) -> int | None:
+        """Add the next text to the index of near copies; returns the number of the text that it copies."""
+        self._copy_time = max(self._copy_time, time)  # the index expects times that do not go back
+        return self._copies.add(text, self._copy_time)
+
+    def take_number(self) -> int:
+        """Number of the next text."""
+        self.next_number += 1
+        return self.next_number - 1
+
+    def count(self, figure: str, number: int = 1) -> None:
+        """Add to a total."""
+        if number:
+            self._figures[figure] = self._figures.get(figure, 0) + number
+            self._changed_figures.add(figure)
+
+    def write_to(self, batch: MonitorBatch, *, store_copies: bool) -> None:
+        """Add all changes since the last call to a batch."""
+        stream = {
+            "window_seconds": self._detection.window_seconds,
+            "windows": self.windows.state(),
+            "source_times": dict(self.source_times),
+            "next_number": self.next_number,
+            "retention_time": self.retention_time,
+        }
+        if stream != self._stored_stream and self.windows.watermark is not None:
+            batch.states[_STREAM] = self._stored_stream = stream
+        for topic in sorted(self._updated):
+            batch.states[_DETECTOR + topic] = self._detectors[topic].state()
+        self._updated.clear()
+        if store_copies:
+            self._saved_number = self.next_number
+            batch.states[_COPIES] = {
+                "next_number": self.next_number, "time": self._copy_time, "index": self._copies.state()
+            }  # fmt: skip
+        batch.figures = {name: self._figures[name] for name in sorted(self._changed_figures)}
+        self._changed_figures.clear()
+
+    def _load_copies(self, store: MonitorStore, stored: Mapping[str, Any] | None) -> None:
+        if stored is not None:
+            self._copies = self._detection.open_copy_index(stored["index"])
+            self._saved_number, self._copy_time = stored["next_number"], stored["time"]
+        for entry in store.texts_from(self._saved_number):
+            self.add_copy(entry.text.text, entry.text.time)

@@ -1,0 +1,270 @@
+"""The text monitor: batches of texts become labels, counts, alerts and events, stored in one transaction each."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from turnwise.app.monitor.alert_events import make_alert, make_events
+from turnwise.app.monitor.alert_texts import ExtractiveSummary, SummaryWriter, group_copies
+from turnwise.app.monitor.detection import Detection
+from turnwise.app.monitor.monitor_state import MonitorState
+from turnwise.app.monitor.sentiment import SentimentLabeller
+from turnwise.app.monitor.topic_rules import TopicFinder
+from turnwise.app.monitor.window_counter import WindowSettings
+from turnwise.core.monitor_store import (
+    MonitorBatch,
+    MonitoredText,
+    MonitorStore,
+    RetentionLimits,
+    SurgeAlert,
+)
+from turnwise.core.stream_texts import Position, StreamText
+from turnwise.monitor.surge_detector import SurgeEvent
+
+SECONDS_PER_DAY = 86_400
+RETENTION_SECONDS = 3600  # of event time, between two deletions of old records
+MAX_FUTURE_SECONDS = 300.0
+MAX_ALERT_TEXTS = 500  # texts that an alert keeps at its opening, and again at its closing
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """Settings of the pipeline.
+
+    Attributes:
+        windows: windows and lateness.
+        max_future_seconds: a text that is further in the future is not counted; None: no limit, for recordings.
+        keep_texts_days: days that texts are kept; those of alerts stay.
+        keep_ids_days: days that ids of texts are remembered after they last arrived.
+        keep_counts_days: days that counts are kept.
+        snapshot_texts: number of texts after which the index of near copies is stored. A restart adds later ones again.
+    """
+
+    windows: WindowSettings = field(default_factory=WindowSettings)
+    max_future_seconds: float | None = MAX_FUTURE_SECONDS
+    keep_texts_days: float = 7.0
+    keep_ids_days: float = 30.0
+    keep_counts_days: float = 400.0
+    snapshot_texts: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedBatch:
+    """What a batch changed.
+
+    Attributes:
+        num_texts: number of new texts.
+        opened: alerts that opened.
+        closed: ids of alerts that closed.
+    """
+
+    num_texts: int
+    opened: tuple[SurgeAlert, ...]
+    closed: tuple[str, ...]
+
+
+class MonitorPipeline:
+    """Processes batches of texts. The result does not depend on how the stream is cut into batches.
+
+    Every batch is one transaction: texts, counts, positions, states of the statistics, alerts and events. After an
+    exception nothing of the batch is stored, and the next call continues from the store.
+
+    Args:
+        store: the store.
+        detection: constructors of the statistics.
+        topics: finds topics.
+        labeller: labels sentiment.
+        settings: the settings.
+        urls: receivers of events.
+        summaries: describes the texts behind alerts.
+        clock: returns Unix seconds.
+
+    Raises:
+        UserError: the store counts windows of another length.
+    """
+
+    def __init__(
+        self,
+        store: MonitorStore,
+        detection: Detection,
+        topics: TopicFinder,
+        labeller: SentimentLabeller,
+        settings: PipelineSettings | None = None,
+        urls: Sequence[str] = (),
+        summaries: SummaryWriter | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._detection, self._topics, self._labeller = store, detection, topics, labeller
+        self._settings, self._urls, self._clock = settings or PipelineSettings(), tuple(urls), clock
+        self._summaries: SummaryWriter = summaries or ExtractiveSummary()
+        self._state: MonitorState | None = self._load()
+
+    @property
+    def positions(self) -> Mapping[str, Position]:
+        """Stored positions of the sources, by name."""
+        return self._current().positions
+
+    @property
+    def source_times(self) -> Mapping[str, float]:
+        """Time of the newest text of every source, by name."""
+        return self._current().source_times
+
+    @property
+    def watermark(self) -> float | None:
+        """Event time up to which the stream is complete; None before the first text."""
+        return self._current().windows.watermark
+
+    def process(
+        self,
+        texts: Sequence[StreamText],
+        positions: Mapping[str, Position] | None = None,
+        *,
+        num_malformed: int = 0,
+        wait_for: float = float("inf"),
+    ) -> ProcessedBatch:
+        """Process a batch and store all that it changes.
+
+        Args:
+            texts: the next texts.
+            positions: positions of the sources after this batch.
+            num_malformed: number of skipped records.
+            wait_for: event time that the slowest source has reached: no window closes before it.
+
+        Raises:
+            Unavailable: the store is busy. SaveFailed: it cannot be written. Nothing of the batch is stored.
+        """
+        state, batch = self._current(), MonitorBatch()
+        self._state = None  # until the batch is stored: its changes exist in memory only
+        fresh = self._drop_repeats(texts, state, batch)
+        labels = self._labeller.label(fresh)
+        topics = self._topics_of(fresh)
+        for text, label, topics_of_text in zip(fresh, labels, topics, strict=True):
+            state.source_times[text.source] = max(text.time, state.source_times.get(text.source, text.time))
+            state.windows.open_from(text.time)
+            self._close_windows(min(text.time, wait_for), state, batch)
+            self._add(text, label, topics_of_text, state, batch)
+        state.count("malformed", num_malformed)
+        batch.positions.update(positions or {})
+        return self._commit(state, batch)
+
+    def advance(self, now: float) -> ProcessedBatch:
+        """Close the windows that end before `now` minus the lateness: no source has more texts before it."""
+        state, batch = self._current(), MonitorBatch()
+        self._state = None
+        self._close_windows(now, state, batch)
+        return self._commit(state, batch)
+
+    def finish(self) -> ProcessedBatch:
+        """Close all windows that have texts, at the end of a recording."""
+        end = self._current().windows.last_window_end()
+        return self.advance(end + self._settings.windows.lateness_seconds if end is not None else float("-inf"))
+
+    def _drop_repeats(self, texts: Sequence[StreamText], state: MonitorState, batch: MonitorBatch) -> list[StreamText]:
+        """Texts that are new. Counts the others."""
+        stored = self._store.stored_ids([text.id for text in texts])
+        batch.repeated_ids = sorted(stored)
+        fresh, limit = list[StreamText](), self._settings.max_future_seconds
+        for text in texts:
+            if text.id in stored:
+                state.count("duplicates")
+            elif limit is not None and text.time > self._clock() + limit:
+                state.count("future")
+            else:
+                stored.add(text.id)
+                fresh.append(text)
+        return fresh
+
+    def _topics_of(self, texts: Sequence[StreamText]) -> list[tuple[str, ...]]:
+        missing = [text.text for text in texts if text.topics is None]
+        topics = iter(self._topics.find(missing) if missing else ())
+        return [next(topics) if text.topics is None else tuple(dict.fromkeys(text.topics)) for text in texts]
+
+    def _add(
+        self, text: StreamText, label: str | None, topics: tuple[str, ...], state: MonitorState, batch: MonitorBatch
+    ) -> None:
+        """Add one text to the counts and the batch."""
+        copy_of = state.add_copy(text.text, text.time)
+        is_negative = self._labeller.is_negative(label)
+        num_ignored = state.windows.add(topics, text.time, is_copy=copy_of is not None, is_negative=is_negative)
+        is_late = num_ignored is None
+        entry = MonitoredText(state.take_number(), text, topics, label, is_negative, copy_of, is_late)
+        batch.texts.append(entry)
+        state.count("texts")
+        state.count("copies", copy_of is not None)
+        state.count("late", is_late)
+        state.count("without_topic", not topics)
+        state.count("ignored_topics", num_ignored or 0)
+
+    def _close_windows(self, time: float, state: MonitorState, batch: MonitorBatch) -> None:
+        """Close windows up to `time` and raise what the detectors find in them."""
+        for counts in state.windows.advance(time):
+            state.count("windows")
+            for count in counts:
+                window = self._detection.make_window(count.topic, count.start, count.count, count.negative)
+                for surge in state.detector(count.topic).update(window):
+                    self._raise(surge, batch)
+
+    def _raise(self, surge: SurgeEvent, batch: MonitorBatch) -> None:
+        """Add an alert that opens or closes, with its texts and events, to the batch."""
+        texts = self._texts_behind(surge, batch)
+        groups = group_copies(texts)
+        if surge.phase == "opened":
+            alert = make_alert(surge, self._summaries.summary(surge, groups))
+            batch.opened.append(alert)
+        else:
+            opened = next((alert for alert in batch.opened if alert.id == surge.alert_id), None)
+            stored = opened or self._store.alert(surge.alert_id)
+            if stored is None:  # deleted by its owner
+                return
+            alert = stored
+            batch.closed[surge.alert_id] = int(surge.at)
+        numbers = batch.alert_texts.setdefault(surge.alert_id, [])
+        numbers += [entry.number for entry in texts if entry.number not in numbers]
+        batch.events += make_events(surge, alert.summary, groups, self._urls, self._clock())
+
+    def _texts_behind(self, surge: SurgeEvent, batch: MonitorBatch) -> list[MonitoredText]:
+        """Texts of the surge's topic from its beginning to this event, stored ones and those of the batch."""
+        is_negative = surge.kind == "negative_share"
+        texts = self._store.topic_texts(surge.topic, surge.start, surge.at, MAX_ALERT_TEXTS, is_negative=is_negative)
+        texts += [
+            entry
+            for entry in batch.texts
+            if surge.topic in entry.topics
+            and surge.start <= entry.text.time < surge.at
+            and not entry.is_late
+            and (entry.is_negative or not is_negative)
+        ]
+        return texts[:MAX_ALERT_TEXTS]
+
+    def _commit(self, state: MonitorState, batch: MonitorBatch) -> ProcessedBatch:
+        """Store the batch, if it changes anything."""
+        batch.counts = state.windows.take_changed()
+        watermark = state.windows.watermark
+        batch.id_time = watermark or 0.0
+        if watermark is not None and watermark >= state.retention_time + RETENTION_SECONDS:
+            state.retention_time = watermark // RETENTION_SECONDS * RETENTION_SECONDS
+            batch.retention = self._retention(state)
+        state.write_to(
+            batch, store_copies=state.num_unsaved_texts >= self._settings.snapshot_texts or bool(batch.retention)
+        )
+        if batch.states or batch.figures or batch.positions:
+            self._store.commit(batch)
+        state.positions.update(batch.positions)
+        self._state = state
+        return ProcessedBatch(len(batch.texts), tuple(batch.opened), tuple(batch.closed))
+
+    def _retention(self, state: MonitorState) -> RetentionLimits:
+        settings, now = self._settings, state.retention_time
+        texts, ids, counts = (
+            now - SECONDS_PER_DAY * days
+            for days in (settings.keep_texts_days, settings.keep_ids_days, settings.keep_counts_days)
+        )
+        return RetentionLimits(texts, ids, counts, state.next_number)
+
+    def _current(self) -> MonitorState:
+        if self._state is None:  # a batch failed
+            self._state = self._load()
+        return self._state
+
+    def _load(self) -> MonitorState:
+        return MonitorState.load(self._store, self._detection, self._settings.windows, self._topics.names)

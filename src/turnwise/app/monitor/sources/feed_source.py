@@ -1,0 +1,160 @@
+"""RSS and Atom feeds. The bytes are fetched here, with limits; `feedparser` only parses them."""
+
+import calendar
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from io import BytesIO
+from typing import Any
+from urllib.parse import urljoin
+
+from turnwise.app.monitor.http_client import HttpResponse, check_url, describe_failure, send_request
+from turnwise.app.monitor.sources.text_records import TextRecords
+from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.core.stream_texts import Position, SourceBatch, StreamText
+
+MAX_FEED_BYTES = 8 * 2**20
+FEED_SECONDS = 30.0  # time limit of a request
+MAX_REDIRECTS = 5
+REDIRECTS = (301, 302, 303, 307, 308)
+NOT_MODIFIED = 304
+POLL_SECONDS = 300.0  # default pause between two requests
+LONGEST_PAUSE_SECONDS = 3600.0  # after failures
+_ACCEPT = "application/atom+xml, application/rss+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.1"
+
+
+class FeedSource:
+    """Polls a feed. The text of an entry is its title and its summary, without HTML.
+
+    Entries are recognised by their id, else by their link. The position holds ETag and Last-Modified, so that an
+    unchanged feed is not sent again. After a failure the pause doubles, up to an hour, and batches have the reason.
+
+    Args:
+        url: http or https.
+        name: name of the source.
+        poll_seconds: pause between two requests.
+        clock: returns Unix seconds.
+
+    Raises:
+        InvalidParameter: the URL is not http or https.
+        UserError: feedparser is not installed.
+    """
+
+    def __init__(
+        self, url: str, name: str, poll_seconds: float = POLL_SECONDS, clock: Callable[[], float] = time.time
+    ) -> None:
+        try:
+            import feedparser  # noqa: F401
+        except ImportError as error:
+            raise UserError("Feeds need feedparser: pip install 'turnwise[monitor]'.") from error
+        check_url(url, needs_https=False)
+        self.name, self._error = name, ""
+        self._url, self._poll_seconds, self._clock = url, poll_seconds, clock
+        self._records = TextRecords(name, clock=clock)
+        self._next_poll, self._num_failures = 0.0, 0
+        self._unread: list[StreamText] = []
+        self._validators: dict[str, str] = {}
+
+    def read(self, position: Position | None, limit: int) -> SourceBatch:
+        """Return up to `limit` entries; asks the server if the pause is over."""
+        stored = dict(position or {})
+        if not self._unread and self._clock() >= self._next_poll:
+            self._poll(stored)
+        if not self._unread:
+            return SourceBatch((), stored, error=self._error)
+        texts, rest = self._unread[:limit], self._unread[limit:]
+        # The validators are stored with the last entry only: after a crash before, the feed has to be sent again.
+        return SourceBatch(tuple(texts), stored if rest else self._validators, bool(rest))
+
+    def confirm(self, position: Position) -> None:
+        """Forget the entries before `position`."""
+        self._unread = [] if dict(position) == self._validators else self._unread
+
+    def close(self) -> None:
+        """Do nothing: no connection stays open."""
+
+    def _poll(self, stored: Mapping[str, Any]) -> None:
+        try:
+            response = self._fetch(stored)
+            if response.status == NOT_MODIFIED:
+                texts = []
+            else:
+                texts = self._parse(response)
+                self._validators = {
+                    name: response.headers[name] for name in ("etag", "last-modified") if name in response.headers
+                }
+            self._unread, self._error, self._num_failures = texts, "", 0
+        except (OSError, UserError) as error:
+            self._error = describe_failure(error) if isinstance(error, OSError) else str(error)
+            self._num_failures += 1
+        pause = self._poll_seconds * 2.0 ** min(self._num_failures, 20)
+        self._next_poll = self._clock() + min(pause, max(self._poll_seconds, LONGEST_PAUSE_SECONDS))
+
+    def _fetch(self, stored: Mapping[str, Any]) -> HttpResponse:
+        """The response with the feed, or 304. Raises `OSError` and `InvalidParameter`."""
+        headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity"}
+        for validator, header in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since")):
+            if isinstance(stored.get(validator), str):
+                headers[header] = stored[validator]
+        url = self._url
+        for _ in range(MAX_REDIRECTS + 1):
+            response = send_request("GET", url, headers, max_bytes=MAX_FEED_BYTES, seconds=FEED_SECONDS)
+            if response.status not in REDIRECTS:
+                break
+            target = urljoin(url, response.headers.get("location", ""))
+            check_url(target, needs_https=url.startswith("https:"))
+            url = target
+        if response.status not in (200, NOT_MODIFIED):
+            raise OSError(f"the feed answered with status {response.status}")
+        if response.is_truncated:
+            raise OSError(f"the feed has more than {MAX_FEED_BYTES:,} bytes")
+        if response.headers.get("content-encoding", "identity") not in ("identity", ""):
+            raise OSError("the feed is compressed although that was not asked for")
+        return response
+
+    def _parse(self, response: HttpResponse) -> list[StreamText]:
+        """Entries of a feed, oldest first."""
+        import feedparser
+
+        headers = {"content-type": response.headers.get("content-type", "application/xml")}
+        # A file object: feedparser would take a string or bytes for an address or a file name.
+        feed = feedparser.parse(BytesIO(response.body), response_headers=headers, sanitize_html=False)
+        if not feed.entries and not feed.version:
+            raise InvalidParameter("feed", f"{self._url} is not an RSS or Atom feed.")
+        texts = [text for entry in feed.entries if (text := self._text(entry)) is not None]
+        return sorted(texts, key=lambda text: text.time)
+
+    def _text(self, entry: Mapping[str, Any]) -> StreamText | None:
+        title, summary = _plain_text(entry.get("title", "")), _plain_text(entry.get("summary", ""))
+        content = summary if summary.startswith(title) else f"{title}\n{summary}".strip()
+        moment = entry.get("published_parsed") or entry.get("updated_parsed")
+        key = entry.get("id") or entry.get("link") or f"{title}\n{summary}"
+        record = {
+            "text": content,
+            "id": hashlib.sha256(str(key).encode("utf-8", "replace")).hexdigest()[:32],
+            "time": calendar.timegm(moment) if moment else None,
+        }
+        return self._records.parse_record(record, "")
+
+
+class _TextParser(HTMLParser):
+    """Collects the text of HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.pieces.append(data)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        if tag in ("p", "br", "div", "li"):
+            self.pieces.append(" ")
+
+
+def _plain_text(value: Any) -> str:
+    parser = _TextParser()
+    parser.feed(str(value))
+    parser.close()
+    return " ".join("".join(parser.pieces).split())

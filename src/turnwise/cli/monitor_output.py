@@ -1,0 +1,113 @@
+"""What `turnwise monitor` prints: alerts, figures, trends and deliveries."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import typer
+
+from turnwise.app.monitor.alert_events import iso_time
+from turnwise.app.monitor.alert_texts import group_copies
+from turnwise.app.monitor.pipeline import ProcessedBatch
+from turnwise.core.monitor_store import Delivery, MonitorStore, SurgeAlert, TopicCount
+
+BAR_WIDTH = 40
+FIGURES = {
+    "texts": "texts",
+    "duplicates": "repeated ids, not counted",
+    "copies": "near copies, collapsed",
+    "late": "late, in no window",
+    "future": "dated in the future, not counted",
+    "malformed": "records without a text",
+    "without_topic": "texts without a topic",
+    "ignored_topics": "topics beyond the limit",
+    "windows": "windows closed",
+}
+
+
+def print_batch(processed: ProcessedBatch, store: MonitorStore, *, as_json: bool = False) -> None:
+    """Print the alerts that a batch opened or closed."""
+    for opened in processed.opened:
+        typer.echo(alert_json(opened, store) if as_json else alert_line(opened, "opened"))
+    for id in processed.closed:
+        alert = store.alert(id)
+        if alert is not None:
+            typer.echo(alert_json(alert, store) if as_json else alert_line(alert, "closed"))
+
+
+def print_figures(store: MonitorStore, *, err: bool) -> None:
+    """Print the totals of a store."""
+    figures = store.figures()
+    alerts = store.alerts(1_000_000)
+    for name, label in FIGURES.items():
+        if figures.get(name) or name == "texts":
+            typer.echo(f"{figures.get(name, 0):>12,}  {label}", err=err)
+    typer.echo(f"{len(alerts):>12,}  alerts, {sum(alert.closed is None for alert in alerts):,} open", err=err)
+
+
+def alert_line(alert: SurgeAlert, phase: str | None = None) -> str:
+    """An alert in a line."""
+    phase = phase or ("open" if alert.closed is None else "closed")
+    time = alert.closed if phase == "closed" and alert.closed is not None else alert.opened
+    if alert.kind == "negative_share":
+        values = f"negative share {alert.observed:.0%}, expected {alert.expected:.0%}"
+    else:
+        values = f"volume {alert.observed:,.0f}, expected {alert.expected:,.1f}"
+    return f"{_time(time)}  {phase:6}  {alert.topic}  {values}  {alert.summary}"
+
+
+def alert_json(alert: SurgeAlert, store: MonitorStore) -> str:
+    """An alert with its texts, near copies together, as a JSON line."""
+    values = {
+        **asdict(alert),
+        "start": iso_time(alert.start),
+        "opened": iso_time(alert.opened),
+        "closed": None if alert.closed is None else iso_time(alert.closed),
+        "texts": [
+            {"id": group.text.text.id, "time": iso_time(group.text.text.time), "text": group.text.text.text,
+             "sentiment": group.text.sentiment, "copies": group.size - 1}
+            for group in group_copies(store.alert_texts(alert.id))
+        ],
+    }  # fmt: skip
+    return json.dumps(values, ensure_ascii=False)
+
+
+def print_trend(counts: Sequence[TopicCount], *, seconds: int, hours: float, as_json: bool) -> None:
+    """Print counts by time, added up over `seconds`, for `hours` before the newest; times without texts included."""
+    last = max(count.start for count in counts) // seconds * seconds
+    first = last - int(hours * 3600) // seconds * seconds + seconds
+    sums = {start: [0, 0, 0] for start in range(min(first, last), last + seconds, seconds)}
+    for count in counts:
+        if (start := count.start // seconds * seconds) in sums:
+            added = (count.texts, count.count, count.negative)
+            sums[start] = [total + value for total, value in zip(sums[start], added, strict=True)]
+    largest = max(1, *(single for _, single, _ in sums.values()))
+    if not as_json:
+        typer.echo(f"{'TIME (UTC)':16}  {'TEXTS':>7}  {'SINGLE':>7}  {'NEGATIVE':>8}")
+    for start, (texts, single, negative) in sums.items():
+        if as_json:
+            typer.echo(json.dumps({"start": iso_time(start), "texts": texts, "count": single, "negative": negative}))
+            continue
+        share = f"{negative / single:.0%}" if single else ""
+        bar = "█" * round(BAR_WIDTH * single / largest)
+        typer.echo(f"{_time(start)[:16]}  {texts:>7,}  {single:>7,}  {share:>8}  {bar}".rstrip())
+
+
+def delivery_line(delivery: Delivery) -> str:
+    """A delivery in a line."""
+    event = delivery.event
+    return f"{_time(event.created)}  {event.id}  {event.url}  {delivery.attempts} attempts, last: {delivery.error}"
+
+
+def delivery_json(delivery: Delivery) -> str:
+    """A delivery as a JSON line."""
+    values = {
+        "event": delivery.event.id, "url": delivery.event.url, "created": iso_time(delivery.event.created),
+        "attempts": delivery.attempts, "error": delivery.error, "body": json.loads(delivery.event.body),
+    }  # fmt: skip
+    return json.dumps(values, ensure_ascii=False)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,135 @@
+"""The loop over the sources: stopping, waiting, catching up, and a store that is busy."""
+
+import json
+
+import pytest
+
+from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, text
+from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
+from turnwise.app.monitor.runner import RunOptions, run_sources
+from turnwise.app.monitor.sentiment import SentimentLabeller
+from turnwise.app.monitor.window_counter import WindowSettings
+from turnwise.core.errors import Unavailable
+from turnwise.core.stream_texts import SourceBatch
+from turnwise.store import open_monitor_store
+
+
+class ListSource:
+    """Delivers a list; the position is the number of delivered texts. `confirmed` is what was stored."""
+
+    def __init__(self, name, texts, has_end=True):
+        self.name, self.texts, self.has_end, self.confirmed = name, texts, has_end, 0
+
+    def read(self, position, limit):
+        start = (position or {"n": 0})["n"]
+        end = min(len(self.texts), start + limit)
+        is_at_end = end == len(self.texts)
+        return SourceBatch(tuple(self.texts[start:end]), {"n": end}, not is_at_end, is_at_end and self.has_end)
+
+    def confirm(self, position):
+        self.confirmed = position["n"]
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def store():
+    opened = open_monitor_store("sqlite:///:memory:")
+    yield opened
+    opened.close()
+
+
+def open_pipeline(store):
+    settings = PipelineSettings(WindowSettings(WINDOW, 30.0), max_future_seconds=None)
+    return MonitorPipeline(store, DETECTION, TOPICS, SentimentLabeller(None), settings, clock=lambda: START)
+
+
+def run(pipeline, sources, *, stop_after=10**9, clock=lambda: START, sleep=lambda _: None, **options):
+    calls = []
+    run_sources(
+        pipeline, sources, RunOptions(**options), is_stopped=lambda: len(calls) >= stop_after,
+        on_batch=lambda processed, _: calls.append(processed), clock=clock, sleep=sleep,
+    )  # fmt: skip
+    return calls
+
+
+def texts_of(source, seconds):
+    return [text(second, f"acme {source} {second}", id=f"{source}{second}") for second in seconds]
+
+
+def test_a_recording_is_read_to_its_end_and_all_windows_close(store):
+    run(open_pipeline(store), [ListSource("a", texts_of("a", range(0, 200, 10)))], is_recording=True, batch_size=3)
+    assert store.figures()["texts"] == 20
+    assert sum(count.count for count in store.counts("Acme", 0)) == 20
+    assert store.states()["stream"]["windows"]["open_from"] == START + 240
+
+
+def test_a_run_that_is_stopped_ends_after_a_batch_and_the_next_one_continues(store):
+    source = ListSource("a", texts_of("a", range(10)))
+    run(open_pipeline(store), [source], stop_after=2, batch_size=3)
+    assert store.positions() == {"a": {"n": 6}}
+    assert source.confirmed == 6
+    run(open_pipeline(store), [source], batch_size=3)
+    assert store.figures() == {"texts": 10}
+
+
+def test_a_source_that_catches_up_is_not_late(store):
+    behind, live = (
+        ListSource("b", texts_of("b", range(0, 600, 20))),
+        ListSource("a", texts_of("a", range(500, 600, 20))),
+    )
+    for entry in (behind, live):
+        entry.texts = [t.__class__(t.id, t.text, t.time, entry.name) for t in entry.texts]
+    run(open_pipeline(store), [live, behind], batch_size=2, is_recording=True)
+    assert store.figures().get("late") is None
+    assert sum(count.count for count in store.counts("Acme", 0)) == 35
+
+
+def test_windows_close_by_the_clock_when_no_text_comes(store):
+    now = [START + 10.0]
+    texts = texts_of("a", range(6))
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    pipeline = open_pipeline(store)
+    run(pipeline, [ListSource("a", texts, has_end=False)], stop_after=2, clock=lambda: now[0], sleep=sleep)
+    (alert,) = store.alerts(10)
+    assert alert.opened == START + 60
+    assert START + 90 <= now[0] < START + 92, "the end of the window and the lateness"
+
+
+def test_a_recording_that_is_followed_is_not_closed_by_the_clock(store):
+    now = [START + 100_000.0]
+    stop = []
+
+    def sleep(seconds):
+        now[0] += seconds
+        stop.append(now[0] > START + 101_000)
+
+    run_sources(
+        open_pipeline(store), [ListSource("a", texts_of("a", range(6)), has_end=False)], RunOptions(),
+        is_stopped=lambda: any(stop), on_batch=lambda *_: None, clock=lambda: now[0], sleep=sleep,
+    )  # fmt: skip
+    assert store.alerts(10) == []
+
+
+def test_a_busy_store_is_tried_again(store, monkeypatch):
+    commit, failures = store.commit, [Unavailable("busy"), Unavailable("busy")]
+
+    def busy_commit(batch):
+        if failures:
+            raise failures.pop()
+        commit(batch)
+
+    monkeypatch.setattr(store, "commit", busy_commit)
+    pauses = []
+    run(open_pipeline(store), [ListSource("a", texts_of("a", range(4)))], sleep=pauses.append, batch_size=3)
+    assert store.figures() == {"texts": 4}
+    assert len(pauses) == 2
+
+
+def test_once_ends_when_the_sources_have_nothing(store):
+    run(open_pipeline(store), [ListSource("a", texts_of("a", range(4)), has_end=False)], once=True)
+    assert json.dumps(store.positions()) == '{"a": {"n": 4}}'
