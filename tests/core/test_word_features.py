@@ -57,12 +57,12 @@ def test_words_that_differ_in_case_have_different_characters():
 
 def test_word_vectors_are_read_from_text_files(tmp_path):
     plain, compressed = tmp_path / "glove.txt", tmp_path / "word2vec.txt.gz"
-    plain.write_text("the 0.5 1\nof -1 2e-1\n")
+    plain.write_text("the 0.5 1\nof -1 2e-1\n. . . 2 3\n")
     compressed.write_bytes(gzip.compress(b"2 2\nthe 0.5 1\nof -1 0.2\n"))
-    for path in (plain, compressed):
-        vectors = read_word_vectors(str(path))
-        assert vectors.rows == {"the": 1, "of": 2}
-        np.testing.assert_allclose(vectors.table_VD, [[0, 0], [0.5, 1], [-1, 0.2]])
+    vectors = read_word_vectors(str(plain))
+    assert vectors.rows == {"the": 1, "of": 2, ". . .": 3}
+    np.testing.assert_allclose(vectors.table_VD, [[0, 0], [0.5, 1], [-1, 0.2], [2, 3]])
+    assert read_word_vectors(str(compressed)).rows == {"the": 1, "of": 2}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_word_vectors_are_read_from_text_files(tmp_path):
         (b"", "holds no word vectors"),
         (b"the 0.5 1\nof 2\n", "line 2 has 1 values"),
         (b"the 0.5 nan\n", "line 1 has 2 values, or one that is no number"),
-        (b"the 0.5 one\n", "could not convert"),
+        (b"the 0.5 one\n", "line 1 has 2 values, or one that is no number"),
         (b"\xff\xfe 1 2\n", "is damaged"),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_head_is_read_as_it_was_saved(folder):
 
 
 def test_a_head_for_another_hidden_size_is_refused(folder):
-    with pytest.raises(UserError, match=r"linear.weight': \(3, 8\).*linear.weight': \(3, 16\)"):
+    with pytest.raises(UserError, match=r"'linear.weight' has the shape \(3, 8\) instead of \(3, 16\)"):
         load_head(folder, 16)
 
 
@@ -46,6 +46,7 @@ def test_a_head_for_another_hidden_size_is_refused(folder):
     [
         ({"labels": []}, "labels"),
         ({"labels": ["a", "a"]}, "two labels have the same name"),
+        ({"num_word_vectors": 3, "word_vector_size": 2}, "word vectors need word features"),
         ({"task": "translation"}, "task"),
         ({"temperature": 0}, "temperature"),
         ({"pooling": "max"}, "pooling"),
@@ -56,6 +57,14 @@ def test_damaged_settings_are_refused_by_name(folder, changes, message):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(UserError, match=f"classifier.json.*{message}"):
         read_classifier_config(folder)
+
+
+def test_settings_that_do_not_fit_the_weights_allocate_nothing(folder):
+    path = folder / "classifier.json"
+    changes = {"has_word_features": True, "num_word_vectors": 9_000_000, "word_vector_size": 999}  # 36 GB
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match="does not belong to its classifier.json"):
+        load_head(folder, 8)
 
 
 def test_a_folder_without_a_classifier_is_refused(tmp_path):

@@ -88,7 +88,8 @@ def calibrate_classifier(
 ) -> CalibrationResult:
     """Fit temperature and threshold to held-out texts.
 
-    Without texts of no label and without `max_false_alarms` the threshold stays as it is.
+    Without texts of no label and without `max_false_alarms` no threshold is chosen: one on the energy stays, one on the
+    probability is removed, because the temperature changes probabilities.
 
     Args:
         classifier: a classifier that predicts one label.

@@ -9,8 +9,9 @@ from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.plurals import pluralize
 from turnwise.core.tag_schemes import OUTSIDE, split_tag
 from turnwise.data.annotations.annotated import Annotated, AnnotationKind, LabeledText, TaggedSentence
-from turnwise.data.data_files import held_out_split
+from turnwise.data.data_files import HELD_OUT_SPLITS, held_out_split
 from turnwise.data.read_options import ReadOptions
+from turnwise.data.split_folders import SplitName
 from turnwise.models.classifier_config import ClassifierConfig
 from turnwise.training.examples.annotated_rows import AnnotatedRows
 from turnwise.training.recipe_sections import SourceConfig
@@ -62,6 +63,7 @@ def load_classifier_data(
     none_label: str | None = None,
     limit: int | None = None,
     context_words: int = 0,
+    splits: Sequence[SplitName] = HELD_OUT_SPLITS,
     skip_bad_rows: bool = False,
 ) -> ClassifierData:
     """Load annotated texts for a classifier.
@@ -73,6 +75,7 @@ def load_classifier_data(
         none_label: label of texts that belong to none of the classifier's labels; it is removed from them.
         limit: maximum number of texts or sentences, from the start.
         context_words: words of the document that sentences get as context.
+        splits: splits of a folder to read, the first that there is.
         skip_bad_rows: skip malformed rows, and leave out texts with labels that the classifier does not know.
 
     Raises:
@@ -82,12 +85,16 @@ def load_classifier_data(
     """
     if none_label is not None and none_label in config.labels:
         raise InvalidParameter("none_label", f"'{none_label}' is a label that the classifier predicts.")
-    rows = open_annotations(path, config, options, context_words=context_words, skip_bad_rows=skip_bad_rows)
+    split = held_out_split(path, splits)
+    rows = open_annotations(
+        path, config, options, context_words=context_words, split=split, skip_bad_rows=skip_bad_rows
+    )
     items = [item for _, item in rows.rows()][:limit]
     _check_task(path, config, items)
     if none_label is not None:
         items = [_without_label(item, none_label) for item in items]
-    return _usable_data(path, config, items, rows, skip_bad_rows=skip_bad_rows, none_label=none_label)
+    data = _usable_data(path, config, items, rows, skip_bad_rows=skip_bad_rows, none_label=none_label)
+    return replace(data, split=split)
 
 
 def open_annotations(
@@ -96,18 +103,17 @@ def open_annotations(
     options: ReadOptions | None = None,
     *,
     context_words: int = 0,
+    split: SplitName | None = None,
     skip_bad_rows: bool = False,
 ) -> AnnotatedRows:
-    """Open a file or folder of annotated texts; arguments and errors as for `load_classifier_data`."""
+    """Open a file or (a split of) a folder of annotated texts; arguments and errors as for `load_classifier_data`."""
     options = options or ReadOptions()
     chat_options = {"format": options.format, "role": options.roles, "assistant_name": options.assistant_name}
     for name, value in chat_options.items():
         if value:
             raise InvalidParameter(name, f"--{name.replace('_', '-')} is for dialogues, not for annotated texts.")
     kind: AnnotationKind = "tags" if config.task == "token_classification" else "labels"
-    source = SourceConfig(
-        path=str(path), split=held_out_split(path), encoding=options.encoding, columns=dict(options.columns)
-    )
+    source = SourceConfig(path=str(path), split=split, encoding=options.encoding, columns=dict(options.columns))
     return AnnotatedRows(source, kind, skip_bad_rows=skip_bad_rows, context_words=context_words)
 
 

@@ -23,8 +23,8 @@ def calibrate(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Labelled texts that the classifier was not trained on: a file, a folder, or a split folder (its test "
-            "or validation split). On training texts it looks surer and better than it is.",
+            help="Labelled texts that the classifier was not trained on: a file, a folder, or a split folder (its "
+            "validation split, else its test split). On training texts it looks surer and better than it is.",
         ),
     ],
     none_label: Annotated[
@@ -81,7 +81,9 @@ def calibrate(
     folder = resolve_model_folder(model)
     config = read_classifier_config(folder)
     check_can_calibrate(config)
-    loaded = load_classifier_data(data, config, data_options, none_label=none_label, skip_bad_rows=skip_bad_rows)
+    loaded = load_classifier_data(
+        data, config, data_options, splits=("valid", "test"), none_label=none_label, skip_bad_rows=skip_bad_rows
+    )
     outside = [] if out_of_scope is None else list(read_text_file(out_of_scope))
     if out_of_scope is not None and not outside:
         raise InvalidData(f"{out_of_scope} holds no texts.")
@@ -92,12 +94,16 @@ def calibrate(
     classifier = open_classifier(str(folder), threads=threads)
     result = calibrate_classifier(classifier, loaded.texts, outside, max_false_alarms=max_false_alarms)
     console = Console(highlight=False)
+    if loaded.split is not None:
+        console.print(f"Texts of the split '{loaded.split}' of {data}.", markup=False, soft_wrap=True)
     for note in loaded.notes():
         console.print(note, markup=False, soft_wrap=True)
     _print_result(result, config, max_false_alarms, console)
     if dry_run:
         console.print("Nothing was written (--dry-run).")
         return
+    if result.is_at_limit:
+        raise InvalidData("Nothing was written: no temperature fits these texts.")
     write_calibration(folder, result.config)
     console.print(f"Written to {folder / 'classifier.json'}.", markup=False, soft_wrap=True)
 

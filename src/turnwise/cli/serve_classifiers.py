@@ -1,6 +1,7 @@
 """The option `--classifier` of `turnwise serve`."""
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,12 +19,13 @@ def parse_classifiers(values: Sequence[str]) -> dict[str, str]:
     """
     from turnwise.app.classifiers import check_classifier, classifier_name
     from turnwise.core.errors import InvalidParameter
+    from turnwise.core.files import path_exists
     from turnwise.server.served_models import ALIASES
 
     models: dict[str, str] = {}
     for value in values:
         name, separator, model = value.partition("=")
-        if not separator:
+        if not separator or path_exists(Path(value)):  # the path of a folder may hold "="
             name, model = classifier_name(value), value
         if not (name and model):
             raise InvalidParameter("classifier", f"--classifier {value}: must be FOLDER or NAME=FOLDER.")

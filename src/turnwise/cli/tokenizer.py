@@ -41,7 +41,7 @@ def train(
 ) -> None:
     """Train a byte-level BPE tokenizer on the texts of the messages. It can encode any text in any script.
 
-    Files of CoNLL columns give their sentences.
+    Also reads the sentences of CoNLL files.
 
     **Examples**
 

@@ -38,7 +38,6 @@ def number_rows(words: Iterable[str]) -> dict[str, int]:
     return {word: row for row, word in enumerate(words, 1)}
 
 
-@lru_cache(maxsize=2)
 def read_word_vectors(path: str) -> WordVectors:
     """Read the first `MAX_WORDS` vectors of a text file, which may be compressed (`.gz`).
 
@@ -46,6 +45,16 @@ def read_word_vectors(path: str) -> WordVectors:
         UserError: the file cannot be read, or a line has another number of values than the first.
     """
     file = Path(path).expanduser()
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise UserError(f"The word vectors in {path} cannot be read: {error}") from error
+    return _read(path, file, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)
+def _read(path: str, file: Path, *_: int) -> WordVectors:
+    """Read a file; cached by path, modification time and size."""
     try:
         with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
             return _parse(lines, path)
@@ -57,13 +66,18 @@ def read_word_vectors(path: str) -> WordVectors:
 
 def _parse(lines: Iterable[str], path: str) -> WordVectors:
     vectors: dict[str, NDArray[np.float32]] = {}
+    size = 0
     for number, line in enumerate(lines, 1):
-        word, *values = line.rstrip().split(" ")
+        # Words of some files hold spaces, so values are counted from the end of the line.
+        word, *values = line.rstrip().rsplit(" ", size or -1)
         if number == 1 and len(values) == 1:
             continue  # word2vec files begin with the number of words and the size
-        vector = np.array(values, dtype=np.float32)
-        first = next(iter(vectors.values()), vector)
-        if not 0 < len(vector) <= MAX_VECTOR_SIZE or len(vector) != len(first) or not np.isfinite(vector).all():
+        size = size or len(values)
+        try:
+            vector = np.array(values, dtype=np.float32)
+        except ValueError:
+            vector = np.full(len(values), np.nan, dtype=np.float32)
+        if not 0 < len(vector) <= MAX_VECTOR_SIZE or len(vector) != size or not np.isfinite(vector).all():
             raise ValueError(f"line {number} has {len(vector)} values, or one that is no number")
         vectors.setdefault(word, vector)
         if len(vectors) == MAX_WORDS:

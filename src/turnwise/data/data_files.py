@@ -1,5 +1,6 @@
 """Finds the data files of a path: a single file, all data files of a folder, or the files of one split."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData
@@ -42,10 +43,10 @@ def list_split_files(path: Path, split: SplitName) -> list[Path]:
     return files[split]
 
 
-def held_out_split(path: Path) -> SplitName | None:
-    """Return the split to evaluate on: test, else valid; None without splits."""
+def held_out_split(path: Path, splits: Sequence[SplitName] = HELD_OUT_SPLITS) -> SplitName | None:
+    """Return the first of these splits that a folder has, by default test, else valid; None without splits."""
     files = find_split_files(path)
-    return next((split for split in HELD_OUT_SPLITS if split in files), None)
+    return next((split for split in splits if split in files), None)
 
 
 def _is_data(name: str) -> bool:

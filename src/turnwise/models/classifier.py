@@ -3,6 +3,7 @@
 Shapes: B rows, T tokens in a row, N tokens or words, P texts, C hidden size, F features of a word, K labels.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
+from turnwise.core.system_memory import check_fits
 from turnwise.core.word_vectors import WordVectors
 from turnwise.models.classifier_config import (
+    CLASSIFIER_CONFIG_FILE,
     CLASSIFIER_WEIGHTS_FILE,
     WORDS_FILE,
     ClassifierConfig,
@@ -255,11 +258,17 @@ def load_head(folder: Path, hidden_size: int) -> tuple[ClassificationHead, Class
         UserError: a file is missing or damaged, or the head is for another hidden size or number of labels.
     """
     config = read_classifier_config(folder)
-    head = ClassificationHead(config, hidden_size)
     file = SafetensorsFile(folder / CLASSIFIER_WEIGHTS_FILE)
-    expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
+    with torch.device("meta"):  # nothing is allocated before the shapes are known to be those of the file
+        expected = {name: tuple(t.shape) for name, t in ClassificationHead(config, hidden_size).state_dict().items()}
     stored = {name: tuple(header.shape) for name, header in file.tensors.items()}
-    if stored != expected:
-        raise UserError(f"{file.path} holds the tensors {stored}, and the classifier has {expected}.")
+    if differing := sorted(name for name in stored.keys() | expected.keys() if stored.get(name) != expected.get(name)):
+        name = differing[0]
+        raise UserError(
+            f"{file.path} does not belong to its {CLASSIFIER_CONFIG_FILE}: '{name}' has the shape {stored.get(name)} "
+            f"instead of {expected.get(name)}."
+        )
+    check_fits(4 * sum(math.prod(shape) for shape in expected.values()), f"The classifier in {folder}")
+    head = ClassificationHead(config, hidden_size)
     head.load_state_dict({name: file.read(name).float() for name in expected})
     return head, config

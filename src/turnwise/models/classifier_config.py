@@ -135,6 +135,8 @@ def read_classifier_config(folder: Path) -> ClassifierConfig:
     settings = {name: value for name, value in values.items() if name in ClassifierConfig.__slots__}
     if values.get("has_crf") and len(values["labels"]) > MAX_CRF_LABELS:
         raise UserError(f"{path}: a CRF has at most {MAX_CRF_LABELS:,} labels.")
+    if bool(values.get("num_word_vectors")) > bool(values.get("has_word_features")):
+        raise UserError(f"{path}: word vectors need word features.")
     if len(set(values["labels"])) < len(values["labels"]):
         raise UserError(f"{path}: two labels have the same name.")
     return ClassifierConfig(**{**settings, "labels": tuple(values["labels"])})

@@ -15,6 +15,7 @@ from turnwise.models.encoder_config import EncoderConfig
 from turnwise.models.encoder_weights import EncoderCheckpoint, hf_tensors
 from turnwise.models.language_model import ModelKind
 from turnwise.models.model_folders import WEIGHTS_FILE, read_hf_config
+from turnwise.models.model_kind import full_model_folder
 from turnwise.models.safetensors_writer import save_safetensors
 from turnwise.models.trainable_encoder import TrainableEncoder
 
@@ -36,7 +37,8 @@ class EncoderModel:
     @classmethod
     def load(cls, folder: Path, dropout: float = 0.1) -> "EncoderModel":
         """Load an encoder in float32. Errors as for `EncoderCheckpoint`."""
-        return cls(TrainableEncoder.from_weights(EncoderCheckpoint(folder), dropout), read_hf_config(folder))
+        weights = EncoderCheckpoint(folder)
+        return cls(TrainableEncoder.from_weights(weights, dropout), read_hf_config(full_model_folder(folder)))
 
     @classmethod
     def create(cls, config: EncoderConfig, seed: int, dropout: float = 0.1) -> "EncoderModel":

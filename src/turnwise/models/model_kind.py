@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from turnwise.core.errors import UserError
 from turnwise.models.adapter_config import adapter_base_folder, is_adapter
+from turnwise.models.classifier_config import is_classifier
 from turnwise.models.families import FAMILIES
 from turnwise.models.model_folders import read_hf_config
 from turnwise.models.tensor_files import TensorFiles
@@ -58,5 +59,9 @@ def check_servable(folder: Path) -> None:
         ModelNotFound: the folder has no model or no weights.
         UserError: a file is damaged, or the model is an encoder.
     """
+    if is_classifier(folder):
+        raise UserError(
+            f"{folder} holds a classifier, which does not chat: use `turnwise serve --classifier {folder}`."
+        )
     reject_encoder(folder)
     TensorFiles(full_model_folder(folder))

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from turnwise.core.errors import UserError
 from turnwise.core.files import atomic_directory
 from turnwise.models.safetensors_writer import save_safetensors
 from turnwise.training.distributed.sharding import as_sharded, gather_full, local_shard, slice_for_rank
@@ -141,6 +142,8 @@ def load_checkpoint(
     for name, tensor in tensors.items():
         i, index, key = name.split(".")
         like = parameters[int(i)][int(index)]
+        if tensor.dim() and tensor.shape != like.shape:  # the fused optimizer would read beyond the state
+            raise UserError(f"{folder} was written by another version of Turnwise: train again with --restart.")
         value = as_sharded(slice_for_rank(tensor, like), like) if tensor.dim() else tensor  # AdamW's step is a scalar
         states[int(i)].setdefault(int(index), {})[key] = value
     for optimizer, state in zip(optimizers, states, strict=True):

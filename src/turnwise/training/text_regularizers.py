@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CONTRASTIVE_TEMPERATURE = 0.1
-MASKED = -1e4  # similarity without weight; finite, so that the gradient of a single text is
+MASKED = -1e4  # similarity without weight; finite: −inf gives NaN gradients for a single text
 
 
 def contrastive_loss(texts_PC: Tensor, labels_P: Tensor) -> Tensor:

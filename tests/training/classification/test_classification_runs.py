@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import pytest
 import torch
@@ -17,9 +18,17 @@ from turnwise.models.classifier import Classifier, add_classifier, load_head
 from turnwise.models.classifier_config import is_classifier, read_classifier_config
 from turnwise.models.encoder_model import EncoderModel
 from turnwise.models.encoder_weights import EncoderCheckpoint, weight_shapes
+from turnwise.models.model_kind import check_servable
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.word_pieces import tokenize_words
+from turnwise.training.examples.batches import collate
 from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.objective import ExampleContext
+from turnwise.training.objectives.sequence_classification import SequenceClassificationObjective
 from turnwise.training.recipe import parse_recipe
+from turnwise.training.text_regularizers import contrastive_loss
 
 
 @pytest.fixture
@@ -148,6 +157,44 @@ def test_a_classifier_is_trained_as_an_adapter(train, encoder_folder, base_folde
     predicted = open_classifier(str(out)).classify([text.text for text in valid])
     is_right = [labels.labels == text.labels for labels, text in zip(predicted, valid, strict=True)]
     assert sum(is_right) / len(is_right) == pytest.approx(result.extra_metrics["f1"], abs=0.05)
+
+
+def test_a_classifier_with_an_adapter_is_trained_further(train, encoder_folder, labelled, tmp_path):
+    _, out = train(encoder_folder, labelled, "sequence_classification", method="lora", max_steps=4)
+    first = shutil.move(out, tmp_path / "first")
+    result, out = train(first, labelled, "sequence_classification")
+    assert result.extra_metrics["f1"] > 0.95
+    assert not (out / "adapter_config.json").exists()
+    shutil.rmtree(out)
+    with pytest.raises(InvalidParameter, match="train it further with the method 'full'"):
+        train(first, labelled, "sequence_classification", method="lora")
+
+
+def test_a_classifier_does_not_chat(train, base_folder, labelled):
+    _, out = train(base_folder, labelled, "sequence_classification", method="lora", max_steps=2)
+    with pytest.raises(UserError, match="holds a classifier, which does not chat"):
+        check_servable(out)
+
+
+def test_the_further_losses_are_added_with_their_weights(encoder_folder, labelled):
+    """Without dropout both passes are equal, so the consistency loss is 0 and the cross-entropy that of one pass."""
+    texts = AnnotationSource(labelled / "valid.jsonl").read()[:6]
+    losses = {}
+    for weights in ({}, {"contrastive": 0.5}, {"contrastive": 0.5, "consistency": 2.0}):
+        objective = SequenceClassificationObjective(dropout=0.0, **weights).fit_labels(texts)
+        base = ModelBundle(EncoderModel.load(encoder_folder, dropout=0.0), Tokenizer.load(encoder_folder), None)
+        model = objective.add_head(base, seed=0).model
+        model.module.train()
+        context = ExampleContext(Renderer.from_tokenizer(base.tokenizer), 32)
+        examples = [example for text in texts for example in objective.examples(text, context)]
+        batch = collate([[example] for example in examples], pad_id=0)
+        losses[len(weights)] = objective.loss(model, batch).loss_sum.item()
+        if not weights:
+            vectors_PC = model.text_vectors(batch.ids_BT, batch.segment_ids_BT, batch.positions_BT)
+            contrastive = contrastive_loss(vectors_PC, batch.segment_labels["labels"]).sum().item()
+    assert contrastive > 0
+    assert losses[1] == pytest.approx(losses[0] + 0.5 * contrastive, rel=1e-4)
+    assert losses[2] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_the_adapter_of_an_encoder_changes_what_it_was_trained_for(train, encoder_folder, labelled):

@@ -23,13 +23,14 @@ def reliability_figure(systems: Sequence[NamedCalibration]) -> ReportFigure:
         "Calibration",
         alt,
         f"Predictions in {NUM_BINS} bins by the probability of the predicted label, and the share of right ones. "
-        "On the diagonal a probability is what it says. Below it the classifier is too sure, above it not sure enough. "
+        "On the diagonal a probability is what it says. Below it the classifier is overconfident, above it "
+        "underconfident. "
         "Larger points stand for more predictions.",
         render_svg(RELIABILITY, alt, (4.2, 3.6), partial(_draw, systems)),
     )
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     """The end of a name, such as a path, that fits into the legend."""
     return name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"
 
@@ -40,7 +41,7 @@ def _draw(systems: Sequence[NamedCalibration], figure: Any) -> None:
     colors = [COLORS[name] for name in ("accent", "second")]
     for (name, calibration), color, marker in zip(systems, colors, "os", strict=False):
         x, y = ([getattr(entry, key) for entry in calibration.bins] for key in ("confidence", "accuracy"))
-        axes.plot(x, y, color=color, linewidth=1.2, label=_short(name))
+        axes.plot(x, y, color=color, linewidth=1.2, label=_shorten(name))
         for entry in calibration.bins:
             size = 3 + 9 * (entry.count / calibration.count) ** 0.5
             axes.plot(entry.confidence, entry.accuracy, marker, color=color, markersize=size)

@@ -86,8 +86,8 @@ class TextLabelsBody(BaseModel):
     """The labels of one input.
 
     `labels` are the predicted ones: one, or any number of a multi-label classifier; none if no label reaches the
-    threshold. `scores` has the most probable label first. `is_truncated`: the text was longer than the model's context,
-    and its end was not read.
+    threshold of the request, or the text is below the classifier's own (`turnwise calibrate`). `scores` has the most
+    probable label first. `is_truncated`: the text was longer than the model's context, and its end was not read.
     """
 
     object: Literal["classification"] = "classification"

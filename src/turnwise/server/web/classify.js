@@ -22,7 +22,7 @@ function renderLabels({ labels, scores, is_truncated }) {
     ),
   );
   const notes = [
-    labels.length === 0 && "No label reaches the threshold of the classifier.",
+    labels.length === 0 && "The classifier takes the text as one of no label: it is below the threshold.",
     is_truncated && "The text is too long for the classifier: its end was not read.",
   ];
   return [

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from turnwise.data.annotations.annotated import (
@@ -55,6 +56,7 @@ class AnnotatedRows:
     def rows(self) -> Iterator[tuple[RowLocation, Annotated]]:
         """Yield every text with its location."""
         self.bad_rows = []
+        num_documents = 0
         for file in self.files:
             reader = AnnotationSource(
                 file, columns=self._source.columns, encoding=self._source.encoding,
@@ -63,6 +65,10 @@ class AnnotatedRows:
             rows = reader.rows()
             self.bad_rows += reader.bad_rows
             sentences = [item for _, item in rows if isinstance(item, TaggedSentence)]
+            if num_documents and sentences:  # documents of another file are others
+                sentences = [replace(item, document=num_documents + item.document) for item in sentences]
+                rows = [(location, item) for (location, _), item in zip(rows, sentences, strict=True)]
+            num_documents = max((item.document + 1 for item in sentences), default=num_documents)
             if self._context_words and sentences:
                 sentences = with_context(sentences, self._context_words)
                 yield from ((location, sentence) for (location, _), sentence in zip(rows, sentences, strict=True))

@@ -75,8 +75,9 @@ def held_out_annotations(recipe: Recipe) -> dict[str, list[Annotated]]:
     splits: dict[str, list[Annotated]] = {"valid": [], "test": []}
     for name, sources in (("valid", data.valid or (data.train if fraction else [])), ("test", data.test)):
         for source in sources:
-            # Where training holds out texts of its own files, they are the same ones only if they are cut alike.
-            rows = open_items(source, recipe.objective, skip_bad_rows=data.skip_bad_rows, joins=bool(fraction)).rows()
+            # Join sentences as training does where it holds out texts: the split hashes the joined text.
+            is_joined = name == "valid" and bool(fraction)
+            rows = open_items(source, recipe.objective, skip_bad_rows=data.skip_bad_rows, is_joined=is_joined).rows()
             for _, item in islice(rows, source.max_items):
                 assert isinstance(item, LabeledText | TaggedSentence)
                 if data.valid or name == "test" or split_position(item, recipe.training.seed) < fraction:

@@ -20,7 +20,7 @@ def open_source(source: SourceConfig, *, skip_bad_rows: bool = False) -> DataSou
 
 
 def open_items(
-    source: SourceConfig, objective: Objective, *, skip_bad_rows: bool = False, joins: bool = True
+    source: SourceConfig, objective: Objective, *, skip_bad_rows: bool = False, is_joined: bool = True
 ) -> DataSource | AnnotatedRows:
     """Open a recipe's source as the items that the objective trains on: dialogues, or texts with labels or tags.
 
@@ -28,7 +28,7 @@ def open_items(
         source: the source.
         objective: says what to read.
         skip_bad_rows: skip bad rows instead of stopping at the first one.
-        joins: join neighbouring sentences if the objective takes them as one.
+        is_joined: join neighbouring sentences if the objective takes them as one.
     """
     if objective.READS_ANNOTATIONS:
         return AnnotatedRows(
@@ -36,7 +36,7 @@ def open_items(
             objective.READS_ANNOTATIONS,
             skip_bad_rows=skip_bad_rows,
             context_words=objective.num_context_words,
-            window_words=objective.num_window_words if joins else 0,
+            window_words=objective.num_window_words if is_joined else 0,
         )
     return open_source(source, skip_bad_rows=skip_bad_rows)
 

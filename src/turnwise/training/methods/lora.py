@@ -22,6 +22,7 @@ from turnwise.core.inference import Quantization
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.classifier import Classifier
+from turnwise.models.classifier_config import is_classifier
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.encoder_model import EncoderModel
@@ -74,6 +75,10 @@ class LoraMethod(method.Method):
         """Freeze the model and add adapters to its linear layers."""
         if base.folder is None:
             raise InvalidParameter("method", "The method 'lora' needs an existing model; train a new one with 'full'.")
+        if is_adapter(base.folder) and is_classifier(base.folder):
+            raise InvalidParameter(
+                "method", f"{base.folder} is a classifier with an adapter: train it further with the method 'full'."
+            )
         if is_adapter(base.folder):
             raise InvalidParameter(
                 "method", _merge_first(base.folder, "an adapter of a model that transformers computes")

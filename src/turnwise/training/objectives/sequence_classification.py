@@ -32,7 +32,8 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
         multi_label: a text may have any number of labels. Default: True if a text of the training data has not one.
         pooling: "mean", "first" or "last" token; default: the mean for encoders, the last token for decoders.
         label_smoothing: share of the target probability that is spread over all labels.
-        contrastive: weight of a supervised contrastive loss, which brings texts of a label together.
+        contrastive: weight of a supervised contrastive loss, which brings texts of a label together. It compares the
+            texts of a micro-batch.
         consistency: weight of the disagreement between two forward passes with different dropout (R-Drop). A step takes
             twice as long.
     """
@@ -61,6 +62,8 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
 
     def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Return the model with a classification head."""
+        if self.consistency and base.model.kind == "decoder":
+            raise InvalidData("'consistency' needs a model with dropout, and decoders have none.")
         pooling = self.pooling or ("last" if base.model.kind == "decoder" else "mean")
         config = ClassifierConfig(
             "sequence_classification", self.labels, is_multi_label=bool(self.multi_label), pooling=pooling
@@ -100,13 +103,13 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
             return LossOutput(loss, counts.count_multi_labels(logits_PK.detach(), targets))
         loss = F.cross_entropy(logits_PK, targets, reduction="sum", label_smoothing=self.label_smoothing)
         if model.module.training:  # the loss of held-out data is the cross-entropy alone
-            if self.contrastive:
-                loss = loss + self.contrastive * contrastive_loss(texts_PC, targets).sum()
             if self.consistency:
                 other_PC = model.text_vectors(batch.ids_BT, batch.segment_ids_BT, batch.positions_BT)
                 other_PK = model.logits(other_PC).float()
                 second = F.cross_entropy(other_PK, targets, reduction="sum", label_smoothing=self.label_smoothing)
                 loss = (loss + second) / 2 + self.consistency * consistency_loss(logits_PK, other_PK).sum()
+            if self.contrastive:
+                loss = loss + self.contrastive * contrastive_loss(texts_PC, targets).sum()
         return LossOutput(loss, counts.count_labels(logits_PK.detach().argmax(dim=1), targets, None))
 
     def loss_denominator(self, batch: Batch) -> float:
