@@ -70,7 +70,7 @@ class ClassifierEngine:
         with torch.no_grad():
             features_WF = None if features is None else torch.from_numpy(features)
             logits_WK = self._logits(hidden_RC[rows_W], features_WF, lengths)
-            for logits_TK in logits_WK.split(lengths):
+            for logits_TK in torch.split(logits_WK, lengths):
                 if self._head.crf is None:
                     tags, probabilities_TK = (
                         logits_TK.argmax(dim=1),

@@ -3,7 +3,7 @@
 Names are those of `weight_shapes`, such as "layers.0.qkv.weight". Queries, keys and values are stacked in one matrix.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -82,7 +82,7 @@ class EncoderCheckpoint:
         self.config = read_encoder_config(folder)
         self._files = TensorFiles(folder)
         self._prefix = next((prefix for prefix in PREFIXES if self._has_embeddings(prefix)), "")
-        self._read = self._read_stored
+        self._read: Callable[[str], Tensor] = self._read_stored
         if adapter is not None:
             names = [
                 f"layers.{number}.{module}.weight"

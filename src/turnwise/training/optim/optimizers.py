@@ -36,8 +36,8 @@ def build_optimizers(
     muon_ids = {id(p) for p in muon}
     adamw = [p for p in module.parameters() if p.requires_grad and id(p) not in muon_ids]
     # One group for all weights unless they differ: checkpoints store the optimizer's state by position.
-    has_head = head_lr_factor != 1 and isinstance(module, nn.ModuleDict)
-    head_ids = {id(p) for p in module["head"].parameters()} if has_head else set()
+    head = module["head"] if head_lr_factor != 1 and isinstance(module, nn.ModuleDict) else None
+    head_ids = set() if head is None else {id(p) for p in head.parameters()}
     groups = [
         {
             "params": [p for p in adamw if (p.dim() >= 2) == is_matrix and (id(p) in head_ids) == is_head],
