@@ -63,7 +63,7 @@ def test_settings_that_do_not_fit_the_weights_allocate_nothing(folder):
     path = folder / "classifier.json"
     changes = {"has_word_features": True, "num_word_vectors": 9_000_000, "word_vector_size": 999}  # 36 GB
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(UserError, match="does not belong to its classifier.json"):
+    with pytest.raises(UserError, match=r"does not belong to its classifier\.json"):
         load_head(folder, 8)
 
 
