@@ -77,9 +77,10 @@ def visit_monitor(visit):
     """Open the page with a clock that the test moves."""
 
     def open_page(path="/monitor", **settings):
-        page = visit("/docs", ready=False, **settings)
+        page = visit("/health", ready=False, **settings)
+        page.set_default_timeout(30_000)
         page.clock.install()
-        page.goto(page.url.removesuffix("/docs") + path)
+        page.goto(page.url.removesuffix("/health") + path)
         page.wait_for_selector("body[data-ready]")
         return page
 
@@ -105,7 +106,7 @@ def test_alerts_and_trends_are_text_even_if_they_look_like_markup(visit_monitor)
     expect(page.locator(".alert").first.locator(".alert-topic")).to_have_text(HOSTILE_TOPIC)
     expect(page.locator(".alert").first.locator(".alert-badge")).to_have_text("open")
     expect(page.locator(".topic h3")).to_have_text([HOSTILE_TOPIC, "Acme", "Globex"])
-    expect(page.locator(".topic").first.locator(".monitor-note")).to_have_text("6 texts · 1 copies · 100 % negative")
+    expect(page.locator(".topic").first.locator(".monitor-note")).to_have_text("6 texts · 1 copy · 100 % negative")
     page.locator(".alert-head").first.click()
     detail = page.locator(".alert").first.locator(".alert-detail")
     expect(detail.locator(".alert-text")).to_have_count(6)

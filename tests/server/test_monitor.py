@@ -63,7 +63,7 @@ def test_topics_are_listed_with_the_newest_window(client):
 
 def test_a_trend_has_the_counts_of_every_interval_up_to_the_newest_window_of_any_topic(client):
     body = client.get("/v1/monitor/trends", params={"minutes": 1, "hours": 0.1}).json()
-    assert (body["object"], body["seconds"]) == ("list", WINDOW)
+    assert (body["object"], body["seconds"], body["newest_window"]) == ("list", WINDOW, START + 3 * WINDOW)
     assert body["starts"] == [START + WINDOW * number for number in range(-2, 4)]
     assert body["data"] == [
         {"object": "monitor.trend", "topic": "Acme", "texts": [0, 0, 6, 2, 0, 1], "counts": [0, 0, 5, 2, 0, 1],
@@ -136,7 +136,7 @@ def test_an_alert_has_its_texts_with_near_copies_together(client, store):
         ("trends?minutes=1.5", 400, "'minutes': Input should be a valid integer"),
         ("trends?hours=100&minutes=5", 400, "100 hours have more than 1,000 intervals of 5 minutes. Set fewer 'hours'"),
         ("alerts?limit=0", 400, "'limit': Input should be greater than or equal to 1"),
-        ("alerts/%3Cb%3E", 404, "There is no alert '<b>'."),
+        ("alerts/%3Cb%3E%2F", 404, "There is no alert '<b>/'."),
     ],
 )
 def test_a_wrong_request_gets_a_sentence(client, path, status, message):

@@ -55,7 +55,7 @@ def router(monitor: MonitorReader | None) -> APIRouter:
         alerts = await read(lambda store: store.alerts(limit + 1))
         return AlertList(data=[AlertBody.of(alert) for alert in alerts[:limit]], has_more=len(alerts) > limit)
 
-    @routes.get("/alerts/{id}")
+    @routes.get("/alerts/{id:path}")  # other detectors than ours may have ids with slashes
     async def get_alert(id: str) -> AlertWithTexts:
         """Get an alert with its texts, near copies together."""
         return await read(lambda store: _alert(store, id))
@@ -70,7 +70,7 @@ def _trends(store: MonitorReader, topic: str | None, hours: float, seconds: int)
         hint = did_you_mean(truncate(topic), topics) if topics else "there are no counts yet."
         raise NotFound(f"There are no counts of '{truncate(topic)}'; {hint}")
     if newest is None:
-        return TrendList(data=[], starts=[], seconds=seconds)
+        return TrendList(data=[], starts=[], seconds=seconds, newest_window=None)
     last = newest // seconds * seconds
     first = min(last, last - int(hours * 3600) // seconds * seconds + seconds)
     starts = range(first, last + seconds, seconds)
@@ -85,9 +85,8 @@ def _trends(store: MonitorReader, topic: str | None, hours: float, seconds: int)
     for count in store.count_sums(topic, first, last + seconds, seconds):
         if count.topic in sums:  # a topic may have appeared meanwhile
             sums[count.topic].append(count)
-    return TrendList(
-        data=[TrendBody.of(name, starts, counts) for name, counts in sums.items()], starts=list(starts), seconds=seconds
-    )
+    trends = [TrendBody.of(name, starts, counts) for name, counts in sums.items()]
+    return TrendList(data=trends, starts=list(starts), seconds=seconds, newest_window=newest)
 
 
 def _alert(store: MonitorReader, id: str) -> AlertWithTexts:

@@ -49,13 +49,14 @@ class TrendList(BaseModel):
     """Counts of topics over time.
 
     `starts` are the beginnings of the intervals in Unix seconds, `seconds` is their length. The last interval has the
-    newest counted window of any topic.
+    newest counted window of any topic, which starts at `newest_window`.
     """
 
     object: Literal["list"] = "list"
     data: list[TrendBody]
     starts: list[int]
     seconds: int
+    newest_window: int | None
 
 
 class AlertBody(BaseModel):

@@ -2,7 +2,7 @@
 
 import { byId, make } from "./dom.js";
 import { updateList } from "./keyed_list.js";
-import { formatNumber, formatShare, timeElement } from "./monitor_format.js";
+import { formatNumber, formatShare, pluralize, timeElement } from "./monitor_format.js";
 
 const LARGEST_SCORE = 1e6; // larger ones are surges against an expectation of zero
 
@@ -29,7 +29,7 @@ export function openRow(id) {
 export function showTexts(row, { texts }) {
   const total = texts.reduce((sum, { copies }) => sum + 1 + copies, 0);
   row.querySelector(".alert-texts").replaceChildren(
-    make("h3", {}, texts.length ? `${formatNumber(total)} stored texts, ${formatNumber(texts.length)} without copies` : "No texts are stored for this alert."),
+    make("h3", {}, texts.length ? `${pluralize(total, "stored text", "stored texts")}, ${formatNumber(texts.length)} without copies` : "No texts are stored for this alert."),
     make("ul", {}, ...texts.map(textItem)),
   );
 }
@@ -74,7 +74,7 @@ function updateRow(row, alert) {
 }
 
 const isShare = (alert) => alert.kind === "negative_share";
-const formatValue = (alert, value) => (isShare(alert) ? formatShare(value) : `${formatNumber(value)} texts`);
+const formatValue = (alert, value) => (isShare(alert) ? formatShare(value) : pluralize(value, "text", "texts"));
 
 function describeValues(alert) {
   const name = isShare(alert) ? "negative share" : "volume";
@@ -82,7 +82,7 @@ function describeValues(alert) {
 }
 
 function textItem({ text, time, source, sentiment, is_negative, is_truncated, copies }) {
-  const notes = [source, sentiment, copies && `${formatNumber(copies)} ${copies === 1 ? "copy" : "copies"}`];
+  const notes = [source, sentiment, copies && pluralize(copies, "copy", "copies")];
   return make("li", { class: is_negative ? "alert-text is-negative" : "alert-text" },
     make("p", {}, is_truncated ? `${text}…` : text),
     make("p", { class: "monitor-note" }, timeElement(time), ...notes.filter(Boolean).map((note) => ` · ${note}`)),

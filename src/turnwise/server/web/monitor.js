@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { openRow, showAlerts, showTexts, showTextsError } from "./alert_list.js";
 import { byId, fillIcons, make, storage } from "./dom.js";
 import { keepInPlace, updateList } from "./keyed_list.js";
-import { formatNumber, formatShare, formatTime } from "./monitor_format.js";
+import { formatNumber, formatShare, formatTime, pluralize } from "./monitor_format.js";
 import { totals, trendLine } from "./trend_line.js";
 
 const REFRESH_MS = 15_000;
@@ -68,7 +68,7 @@ function render(hasMoreAlerts) {
   byId("monitor-empty").hidden = !isEmpty;
   byId("monitor-empty").textContent = isEmpty ? `There are no counts yet. ${START_HINT}` : "";
   byId("monitor-content").hidden = isEmpty;
-  byId("monitor-newest").textContent = trends.starts.length ? `Counts from ${formatTime(trends.starts[0])} on` : "";
+  byId("monitor-newest").textContent = trends.newest_window === null ? "" : `Newest counts: ${formatTime(trends.newest_window)}`;
   byId("monitor-status").textContent = `Last read at ${formatTime(Date.now() / 1000)}; read again every 15 seconds.`;
   renderAlerts(hasMoreAlerts);
   renderTopics();
@@ -105,7 +105,9 @@ const createTopic = () => make("li", { class: "topic" });
 function updateTopic(row, trend) {
   const { texts, counts, share } = trend.total;
   const copies = texts - counts;
-  const numbers = [`${formatNumber(counts)} texts`, copies && `${formatNumber(copies)} copies`, counts && `${formatShare(share)} negative`];
+  const numbers = [
+    pluralize(counts, "text", "texts"), copies && pluralize(copies, "copy", "copies"), counts && `${formatShare(share)} negative`,
+  ];
   row.replaceChildren(
     make("div", { class: "topic-head" },
       make("h3", {}, trend.topic),

@@ -12,6 +12,9 @@ export const formatShare = (share) => (share === null ? "–" : `${Math.round(10
 
 export const formatNumber = (number) => number.toLocaleString("en", { maximumFractionDigits: 1 });
 
+/** A number with its noun, such as "1 copy" or "1,200 copies". */
+export const pluralize = (number, singular, plural) => `${formatNumber(number)} ${number === 1 ? singular : plural}`;
+
 /** A time in UTC, with the local time as its title. */
 export function timeElement(seconds) {
   const date = new Date(1000 * seconds);
