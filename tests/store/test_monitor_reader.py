@@ -1,6 +1,9 @@
 """Reading a store beside its writer: committed batches only, sums of counts, a sentence for every failure."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -65,6 +68,19 @@ def test_a_reader_in_the_middle_of_a_query_does_not_stop_the_writer(store, reade
         store.commit(MonitorBatch(counts=[TopicCount("Acme", START, 2, 2, 0)]))
         assert connection.execute("SELECT texts FROM monitor_counts").fetchall() == [(1,)], "one state per query"
     assert reader.count_sums("Acme", 0, 2**40, 60)[0].texts == 2
+
+
+def test_batches_of_a_monitor_that_was_killed_are_read_from_its_log(tmp_path):
+    program = (
+        "import os, signal, sys; from turnwise.store import open_monitor_store;"
+        "from turnwise.core.monitor_store import MonitorBatch, TopicCount; store = open_monitor_store(sys.argv[1]);"
+        "store.commit(MonitorBatch(counts=[TopicCount('Acme', 60, 1, 1, 0)])); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    url = f"sqlite:///{tmp_path / 'monitor.db'}"
+    assert subprocess.run([sys.executable, "-c", program, url], check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / "monitor.db-wal").stat().st_size > 0
+    (tmp_path / "monitor.db-shm").unlink()  # as after a restart of the machine
+    assert open_monitor_reader(url).topics() == ["Acme"]
 
 
 def test_a_reader_cannot_write(reader):
