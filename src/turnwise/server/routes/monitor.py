@@ -55,7 +55,7 @@ def router(monitor: MonitorReader | None) -> APIRouter:
         alerts = await read(lambda store: store.alerts(limit + 1))
         return AlertList(data=[AlertBody.of(alert) for alert in alerts[:limit]], has_more=len(alerts) > limit)
 
-    @routes.get("/alerts/{id:path}")  # other detectors than ours may have ids with slashes
+    @routes.get("/alerts/{id:path}")  # ids of other detectors may contain slashes
     async def get_alert(id: str) -> AlertWithTexts:
         """Get an alert with its texts, near copies together."""
         return await read(lambda store: _alert(store, id))
