@@ -5,7 +5,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from turnwise.app.monitor.detection import Detection
+from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
+from turnwise.app.monitor.sentiment import SentimentLabeller
 from turnwise.app.monitor.topic_rules import RuleTopics, TopicRule
+from turnwise.app.monitor.window_counter import WindowSettings
 from turnwise.core.classification import LabelScore, TextLabels
 from turnwise.core.stream_texts import StreamText
 
@@ -103,6 +106,12 @@ class WordClassifier:
 def text(seconds, content="acme rises", id=None, **values):
     """A text that was written `seconds` after START."""
     return StreamText(id or f"t{seconds}-{content}", content, START + seconds, "test", **values)
+
+
+def open_test_pipeline(store):
+    """A pipeline with the stand-ins, for recordings."""
+    settings = PipelineSettings(WindowSettings(WINDOW, lateness_seconds=30.0), max_future_seconds=None)
+    return MonitorPipeline(store, DETECTION, TOPICS, SentimentLabeller(WordClassifier()), settings, clock=lambda: START)
 
 
 def random_stream(number, seed):

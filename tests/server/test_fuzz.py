@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import closing
 
 import httpx
 import pytest
@@ -9,11 +10,12 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 
 from annotated_data import write_classifier
+from monitor_stand_ins import open_test_pipeline, text
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.classifiers import open_classification_service
 from turnwise.models.classifier_config import ClassifierConfig
 from turnwise.server.app import create_app
-from turnwise.store import open_store
+from turnwise.store import open_monitor_reader, open_monitor_store, open_store
 from turnwise.testing import serve_in_thread
 
 pytestmark = pytest.mark.slow
@@ -39,11 +41,19 @@ def classifiers(tmp_path_factory, tokenizer):
 
 
 @pytest.fixture(scope="module")
-def url(classifiers):
+def monitor(tmp_path_factory):
+    url = f"sqlite:///{tmp_path_factory.mktemp('monitor') / 'monitor.db'}"
+    with closing(open_monitor_store(url)) as store:
+        open_test_pipeline(store).process([text(second, f"acme {second}") for second in range(0, 200, 10)])
+    return open_monitor_reader(url)
+
+
+@pytest.fixture(scope="module")
+def url(classifiers, monitor):
     store = open_store("sqlite:///:memory:")
     with (
         open_chat_service(store=store) as service,
-        serve_in_thread(create_app({"box": service}, default="box", classifiers=classifiers)) as url,
+        serve_in_thread(create_app({"box": service}, default="box", classifiers=classifiers, monitor=monitor)) as url,
     ):
         yield url
     store.close()

@@ -54,7 +54,7 @@ def test_the_host_of_a_proxy_can_be_allowed():
         assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/classify", "/assets/style.css", "/v1/models", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/classify", "/monitor", "/assets/style.css", "/v1/models", "/nothing"])
 def test_every_response_has_the_security_headers(url, path):
     headers = httpx.get(url + path).headers
     assert headers["content-security-policy"].startswith("default-src 'self'")

@@ -1,8 +1,9 @@
-"""Opens the conversation store that a command uses."""
+"""Opens the stores that a command uses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from turnwise.core.monitor_store import MonitorReader
 from turnwise.core.stored_conversations import ConversationStore
 
 
@@ -28,3 +29,27 @@ def open_conversation_store(url: str | None) -> Iterator[ConversationStore | Non
         # Completions that were cancelled at the end of the block are still being written.
         STORE_WRITE_EXECUTOR.drain(CALL_TIMEOUT_SECONDS)
         store.close()
+
+
+@contextmanager
+def open_served_monitor(db: str | None) -> Iterator[MonitorReader | None]:
+    """Open the store of a text monitor for reading and close it when the block ends.
+
+    Args:
+        db: a file or a URL. None yields None.
+
+    Raises:
+        NotFound: there is no store.
+        UserError: the file is no store of this version of Turnwise, or cannot be read.
+    """
+    from turnwise.app.monitor.monitor_config import store_url
+    from turnwise.store import open_monitor_reader
+
+    if db is None:
+        yield None
+        return
+    reader = open_monitor_reader(store_url(db))
+    try:
+        yield reader
+    finally:
+        reader.close()

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import typer
 
 from turnwise.app.monitor.alert_events import iso_time
-from turnwise.app.monitor.alert_texts import group_copies
 from turnwise.app.monitor.pipeline import ProcessedBatch
 from turnwise.core.monitor_store import Delivery, MonitorStore, SurgeAlert, TopicCount
+from turnwise.monitor.copy_groups import group_copies
 
 BAR_WIDTH = 40
 FIGURES = {

@@ -68,6 +68,14 @@ def serve(
             help="Trained classifier for /v1/classify or tagger for /v1/tag, as FOLDER or NAME=FOLDER. Repeatable."
         ),
     ] = None,
+    monitor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Store of a text monitor, to show at /monitor and on /v1/monitor while `turnwise monitor run` writes "
+            "it. Default: none.",
+        ),
+    ] = None,
     store: Store = None,
     context_policy: ContextPolicy = "refuse",
     web: Annotated[bool, typer.Option(help="Serve the chat page at /.")] = True,
@@ -164,6 +172,7 @@ def serve(
     turnwise serve --adapter polite=runs/polite --adapter brief=runs/brief
     turnwise serve --embedding-model e5-small
     turnwise serve --classifier runs/intents --classifier names=runs/conll
+    turnwise serve --monitor monitor.db
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
@@ -173,7 +182,7 @@ def serve(
     from turnwise.app.embedding_services import check_embedding_model, open_embedding_service
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.shared_base_engines import SharedBaseEngines
-    from turnwise.app.stores import open_conversation_store
+    from turnwise.app.stores import open_conversation_store, open_served_monitor
     from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
@@ -201,6 +210,7 @@ def serve(
     warn_fallback_model(model)
     base_engines = SharedBaseEngines()
     with ExitStack() as stack:
+        served_monitor = stack.enter_context(open_served_monitor(monitor))
         conversations = stack.enter_context(open_conversation_store(store))
 
         def open_service(folder: str | None, name: str | None) -> "EngineChatService":
@@ -246,12 +256,15 @@ def serve(
             )
         if conversations is not None:
             typer.echo(f"Conversations of the chat page are stored in {_store_location(store)}.")
+        if monitor is not None:
+            typer.echo(f"The text monitor of {monitor} is shown {'at /monitor' if web else 'on /v1/monitor'}.")
         _report_keys(has_keys=has_keys, require_api_key=require_api_key)
         app = create_app(
             services,
             default=default.name,
             embedding_services=embedding_services,
             classifiers=classifiers,
+            monitor=served_monitor,
             web=web,
             body_limit=max_body_size,
             allowed_hosts=allowed_host or (),

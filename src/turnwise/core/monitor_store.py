@@ -1,4 +1,4 @@
-"""Records of the text monitor and the port that stores them."""
+"""Records of the text monitor and the ports that store and read them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -170,7 +170,43 @@ class MonitorBatch:
     retention: RetentionLimits | None = None
 
 
-class MonitorStore(Protocol):
+class MonitorReader(Protocol):
+    """Reads the counts and alerts of a text monitor, while another process may write them.
+
+    All methods raise `Unavailable` if the store is busy or cannot be used at present, and `SaveFailed` if it cannot be
+    read.
+    """
+
+    def topics(self) -> list[str]:
+        """Topics that have counts, in alphabetical order."""
+
+    def newest_window(self) -> int | None:
+        """Start of the newest window that has counts, in Unix seconds; None if there are no counts."""
+
+    def count_sums(self, topic: str | None, start: int, end: int, seconds: int) -> list[TopicCount]:
+        """Counts of windows that start in [start, end), added up over multiples of `seconds`, by start and topic.
+
+        Args:
+            topic: name of the topic; None: all topics.
+            start: Unix time in seconds.
+            end: Unix time in seconds.
+            seconds: length of an interval; the intervals begin at multiples of it.
+        """
+
+    def alerts(self, limit: int) -> list[SurgeAlert]:
+        """The newest alerts, newest first."""
+
+    def alert(self, id: str) -> SurgeAlert | None:
+        """An alert; None if there is none with this id."""
+
+    def alert_texts(self, id: str) -> list[MonitoredText]:
+        """Texts of an alert, in order of their numbers."""
+
+    def close(self) -> None:
+        """Close the store."""
+
+
+class MonitorStore(MonitorReader, Protocol):
     """Stores the records of a text monitor.
 
     A method that writes returns after the change is synced to disk. All methods raise `Unavailable` if the store is
@@ -198,9 +234,6 @@ class MonitorStore(Protocol):
     def counts(self, topic: str | None, start: int, end: float = float("inf")) -> list[TopicCount]:
         """Counts of windows that start in [start, end), by start and topic. Topic None: of all topics."""
 
-    def topics(self) -> list[str]:
-        """Topics that have counts, in alphabetical order."""
-
     def texts_from(self, number: int) -> list[MonitoredText]:
         """Texts from this number on, in order."""
 
@@ -217,15 +250,6 @@ class MonitorStore(Protocol):
             is_negative: only negative texts.
         """
 
-    def alerts(self, limit: int) -> list[SurgeAlert]:
-        """The newest alerts, newest first."""
-
-    def alert(self, id: str) -> SurgeAlert | None:
-        """An alert; None if there is none with this id."""
-
-    def alert_texts(self, id: str) -> list[MonitoredText]:
-        """Texts of an alert, in order of their numbers."""
-
     def due_deliveries(self, now: float, limit: int) -> list[Delivery]:
         """Pending deliveries whose next attempt is due at `now`, oldest first."""
 
@@ -237,6 +261,3 @@ class MonitorStore(Protocol):
 
     def resend(self, event_id: str | None, now: float) -> int:
         """Make dead deliveries pending again: those of one event, or all. Returns their number."""
-
-    def close(self) -> None:
-        """Close the store."""

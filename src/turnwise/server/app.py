@@ -12,6 +12,7 @@ from turnwise.core.api_keys import KeyStore
 from turnwise.core.chat_service import ChatService
 from turnwise.core.classification_service import ClassificationService
 from turnwise.core.embedding_service import EmbeddingService
+from turnwise.core.monitor_store import MonitorReader
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
 from turnwise.server.instrumented_service import (
     InstrumentedClassificationService,
@@ -45,6 +46,9 @@ from turnwise.server.routes import (
     stored_completions,
     tokenize,
 )
+from turnwise.server.routes import (
+    monitor as monitor_routes,
+)
 from turnwise.server.schema.request_body import DEFAULT_MAX_BODY_BYTES
 from turnwise.server.served_models import LATEST, ServedModels
 from turnwise.server.sse import SSE_KEEP_ALIVE_SECONDS
@@ -58,6 +62,7 @@ def create_app(
     default: str,
     embedding_services: Mapping[str, EmbeddingService] = MappingProxyType({}),
     classifiers: Mapping[str, ClassificationService] = MappingProxyType({}),
+    monitor: MonitorReader | None = None,
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
     allowed_hosts: Collection[str] = (),
@@ -75,7 +80,8 @@ def create_app(
         default: served name that the alias `latest` stands for. Conversations are stored in the store of this service.
         embedding_services: embedding models by served name. On `/v1/embeddings`, `latest` stands for the first one.
         classifiers: classifiers and taggers by served name. `latest` stands for the first that a route can use.
-        web: serve the chat page at `/`.
+        monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
+        web: serve the chat page at `/` and the other pages.
         body_limit: maximum size of a request body, in bytes.
         allowed_hosts: further values of the `Host` header on a loopback address, for a proxy on this machine.
         allow_origins: origins of other web sites that may use the API.
@@ -111,9 +117,10 @@ def create_app(
         completions.router(served_models, body_limit),
         embeddings.router(served_models, body_limit),
         classification.router(served_models, body_limit),
-        models.router(served_models),
+        models.router(served_models, has_monitor=monitor is not None),
         tokenize.router(served_models, body_limit),
         conversations.router(served_models, body_limit),
+        monitor_routes.router(monitor),
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]

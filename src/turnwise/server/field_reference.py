@@ -54,6 +54,9 @@ All limits are the published ones or wider, except:
 Classification (`/v1/classify`, `/v1/tag`) is not in OpenAI's API. A request has at most {MAX_INPUTS} texts,
 a response at most {MAX_SCORES:,} scores.
 
+The text monitor (`GET /v1/monitor/…`) is not in OpenAI's API either. Its requests have no body; their parameters are
+listed in the [guide](guide/monitor.md#the-page) and at `/docs`.
+
 *Generated with `python -m turnwise.server.field_reference`; a test checks that this page is up to date.*
 """
 

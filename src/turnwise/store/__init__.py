@@ -8,7 +8,7 @@ from typing import Protocol
 
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.core.monitor_store import MonitorStore
+from turnwise.core.monitor_store import MonitorReader, MonitorStore
 from turnwise.core.plugins import PluginGroup
 from turnwise.core.response_cache import ResponseCache
 from turnwise.core.stored_conversations import ConversationStore
@@ -28,6 +28,9 @@ class StoreBackend(Protocol):
 
     def open_monitor(self, url: str) -> MonitorStore:
         """Open the text monitor at a URL. Optional: a backend without it stores no monitor."""
+
+    def open_monitor_reader(self, url: str) -> MonitorReader:
+        """Open the text monitor at a URL for reading, while another process may write it. Optional like the above."""
 
 
 STORE_BACKENDS: PluginGroup[StoreBackend] = PluginGroup(
@@ -73,6 +76,20 @@ def open_monitor_store(url: str) -> MonitorStore:
     if not hasattr(backend, "open_monitor"):
         raise InvalidParameter("store", f"'{url[:100]}' cannot store the text monitor. Use sqlite:///PATH.")
     return backend.open_monitor(url)
+
+
+def open_monitor_reader(url: str) -> MonitorReader:
+    """Open the text monitor at `url` for reading. Another process may write it.
+
+    Raises:
+        InvalidParameter: there is no backend for the scheme, it stores no monitor, or the URL has no path.
+        NotFound: there is no store.
+        UserError: the file is no store of this version of Turnwise, or cannot be read.
+    """
+    backend = _find_backend(url)
+    if not hasattr(backend, "open_monitor_reader"):
+        raise InvalidParameter("store", f"'{url[:100]}' cannot store the text monitor. Use sqlite:///PATH.")
+    return backend.open_monitor_reader(url)
 
 
 def _find_backend(url: str) -> StoreBackend:

@@ -1,9 +1,10 @@
 """What an alert says about its texts: near copies together, frequent words, a description by a chat model."""
 
 from monitor_stand_ins import START, Surge, text
-from turnwise.app.monitor.alert_texts import ChatSummary, ExtractiveSummary, group_copies
+from turnwise.app.monitor.alert_texts import ChatSummary, ExtractiveSummary
 from turnwise.core.errors import Unavailable
 from turnwise.core.monitor_store import MonitoredText
+from turnwise.monitor.copy_groups import group_copies
 from turnwise.testing import ScriptedChatService
 
 SURGE = Surge("Acme", "volume", "opened", START, START + 60, 1.0, 9.0, 5.0, "a")

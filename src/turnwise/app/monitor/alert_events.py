@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from turnwise.app.monitor.alert_texts import TextGroup
 from turnwise.core.monitor_store import SurgeAlert, WebhookEvent
+from turnwise.monitor.copy_groups import TextGroup
 from turnwise.monitor.surge_detector import SurgeEvent
 
 MAX_EVENT_TEXTS = 5  # groups of near copies in an event

@@ -1,9 +1,8 @@
-"""Groups the texts behind an alert and describes them: near copies together, frequent words, a short summary."""
+"""Describes the texts behind an alert: frequent words, the text with the most copies, or a summary of a chat model."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -11,8 +10,8 @@ from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Message
-from turnwise.core.monitor_store import MonitoredText
 from turnwise.core.plurals import pluralize
+from turnwise.monitor.copy_groups import TextGroup
 from turnwise.monitor.surge_detector import SurgeEvent
 from turnwise.text.word_tokens import split_words
 
@@ -34,37 +33,11 @@ _INSTRUCTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TextGroup:
-    """A text and its near copies.
-
-    Attributes:
-        text: the first of them.
-        size: number of texts.
-    """
-
-    text: MonitoredText
-    size: int
-
-
 class SummaryWriter(Protocol):
     """Describes the texts behind an alert in a few sentences."""
 
     def summary(self, surge: SurgeEvent, groups: Sequence[TextGroup]) -> str:
         """Return the description."""
-
-
-def group_copies(texts: Iterable[MonitoredText]) -> list[TextGroup]:
-    """Group texts with their near copies: largest group first, then in order of arrival."""
-    roots: dict[int, int] = {}
-    first: dict[int, MonitoredText] = {}
-    sizes: Counter[int] = Counter()
-    for entry in sorted(texts, key=lambda entry: entry.number):
-        root = entry.number if entry.copy_of is None else roots.get(entry.copy_of, entry.copy_of)
-        roots[entry.number] = root
-        first.setdefault(root, entry)
-        sizes[root] += 1
-    return sorted((TextGroup(first[root], sizes[root]) for root in first), key=lambda group: -group.size)
 
 
 class ExtractiveSummary:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from turnwise.app.monitor.alert_events import make_alert, make_events
-from turnwise.app.monitor.alert_texts import ExtractiveSummary, SummaryWriter, group_copies
+from turnwise.app.monitor.alert_texts import ExtractiveSummary, SummaryWriter
 from turnwise.app.monitor.detection import Detection
 from turnwise.app.monitor.monitor_state import MonitorState
 from turnwise.app.monitor.sentiment import SentimentLabeller
@@ -19,6 +19,7 @@ from turnwise.core.monitor_store import (
     SurgeAlert,
 )
 from turnwise.core.stream_texts import Position, StreamText
+from turnwise.monitor.copy_groups import group_copies
 from turnwise.monitor.surge_detector import SurgeEvent
 
 SECONDS_PER_DAY = 86_400

@@ -13,11 +13,15 @@ from turnwise.server.served_models import ServedModels
 
 
 class ModelList(BaseModel):
-    """The served models; `default` is the one that the aliases stand for."""
+    """The served models; `default` is the one that the aliases stand for.
+
+    `has_monitor`: the server shows a text monitor on `/v1/monitor`.
+    """
 
     object: Literal["list"] = "list"
     data: list[ModelBody]
     default: str
+    has_monitor: bool
 
 
 class ParameterBody(BaseModel):
@@ -58,7 +62,7 @@ class ParameterList(BaseModel):
     data: list[ParameterBody]
 
 
-def router(served_models: ServedModels) -> APIRouter:
+def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["models"])
 
@@ -69,7 +73,7 @@ def router(served_models: ServedModels) -> APIRouter:
         data = [ModelBody.of(name, service) for name, service in sorted(served_models.services.items())]
         data += [ModelBody.of_embedding_service(entry) for entry in served_models.embedding_services.values()]
         data += [ModelBody.of_classifier(entry) for entry in served_models.classifiers.values()]
-        return ModelList(data=data, default=served_models.default)
+        return ModelList(data=data, default=served_models.default, has_monitor=has_monitor)
 
     @routes.get("/v1/models/{name:path}")
     async def get_model(name: str) -> ModelBody:

@@ -1,4 +1,4 @@
-"""The chat page at `/`, the classification page at `/classify`, the API description at `/docs`, and their assets.
+"""The pages: chat at `/`, `/classify`, `/monitor`, and the API description at `/docs`, with their assets.
 
 They load nothing from other servers.
 """
@@ -23,10 +23,10 @@ class _Assets(StaticFiles):
 
 
 def routes(*, chat: bool) -> list[BaseRoute]:
-    """Return the routes of `/docs` and the assets, and of the chat and the classification page if `chat` is set."""
+    """Return the routes of `/docs` and the assets, and of the other pages if `chat` is set."""
     pages = [_page("/docs", "docs.html")]
     if chat:
-        pages += [_page("/", "index.html"), _page("/classify", "classify.html")]
+        pages += [_page("/", "index.html"), _page("/classify", "classify.html"), _page("/monitor", "monitor.html")]
     return [*pages, Mount("/assets", _Assets(directory=WEB), name="assets")]
 
 

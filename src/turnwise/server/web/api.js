@@ -56,6 +56,10 @@ export const rename = (id, title) => json("PATCH", conversationPath(id), { title
 export const showBranch = (id, message) => json("PATCH", conversationPath(id), { head: message });
 export const classify = (request, signal) => json("POST", "/v1/classify", request, signal);
 export const tag = (request, signal) => json("POST", "/v1/tag", request, signal);
+export const monitorTrends = ({ hours, minutes }, signal) =>
+  json("GET", `/v1/monitor/trends?${new URLSearchParams({ hours, minutes })}`, undefined, signal);
+export const monitorAlerts = (limit, signal) => json("GET", `/v1/monitor/alerts?limit=${limit}`, undefined, signal);
+export const monitorAlert = (id, signal) => json("GET", `/v1/monitor/alerts/${encodeURIComponent(id)}`, undefined, signal);
 export const deleteConversation = (id) => json("DELETE", conversationPath(id));
 
 /** Yield the chunks of a streamed completion. Throws on an error event and on a broken connection. */

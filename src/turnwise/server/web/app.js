@@ -401,6 +401,7 @@ async function start() {
     const [models, specs] = await Promise.all([api.models(), api.parameters()]);
     state.models = models.data.filter((model) => model.task === "chat");
     byId("classify-link").hidden = !models.data.some((model) => model.task.endsWith("_classification"));
+    byId("monitor-link").hidden = !models.has_monitor;
     useModel(models.default);
     controls = new Controls(specs, models.data.find((model) => model.id === models.default).chat_defaults);
     await history_.load();

@@ -5,6 +5,7 @@ from pathlib import Path
 from turnwise.core.errors import InvalidParameter
 from turnwise.store.sqlite.conversation_store import SqliteConversationStore
 from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.store.sqlite.monitor_reader import SqliteMonitorReader
 from turnwise.store.sqlite.monitor_store import SqliteMonitorStore
 from turnwise.store.sqlite.response_cache import SqliteResponseCache
 
@@ -32,6 +33,11 @@ def open_monitor(url: str) -> SqliteMonitorStore:
     """Open the text monitor at `sqlite:///PATH` or `sqlite:///:memory:`. Missing files and folders are created."""
     location = _location(url)
     return SqliteMonitorStore(None if location == ":memory:" else Path(location).expanduser())
+
+
+def open_monitor_reader(url: str) -> SqliteMonitorReader:
+    """Open the text monitor at `sqlite:///PATH` for reading. A missing file is not created."""
+    return SqliteMonitorReader(Path(_location(url)).expanduser())
 
 
 def _location(url: str) -> str:

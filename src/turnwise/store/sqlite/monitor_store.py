@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,18 @@ from turnwise.core.monitor_store import (
     MonitoredText,
     MonitorStore,
     RetentionLimits,
-    SurgeAlert,
     TopicCount,
 )
-from turnwise.core.stream_texts import Position, StreamText
+from turnwise.core.stream_texts import Position
 from turnwise.store.sqlite.database import SqliteDatabase
 from turnwise.store.sqlite.monitor_outbox import SqliteOutbox, add_events
+from turnwise.store.sqlite.monitor_queries import ALERT_COLUMNS, TEXT_COLUMNS, SqliteMonitorQueries
 
 KEYS_PER_QUERY = 500
 COMPRESSION_LEVEL = 1  # of states: JSON with repeated keys shrinks tenfold at any level
 
-_TEXT_COLUMNS = "t.number, t.id, t.source, t.time, t.text, t.topics, t.sentiment, t.negative, t.copy_of, t.late"
-_ALERT_COLUMNS = "id, topic, kind, start, opened, closed, expected, observed, score, summary"
 
-
-class SqliteMonitorStore(SqliteOutbox):
+class SqliteMonitorStore(SqliteMonitorQueries, SqliteOutbox):
     """The `MonitorStore` port on SQLite. Thread-safe."""
 
     def __init__(self, path: Path | None) -> None:
@@ -38,7 +35,8 @@ class SqliteMonitorStore(SqliteOutbox):
         self._path = path
         self._run_lock = FileLock(None)
         self._database = SqliteDatabase(path, "monitor store")
-        super().__init__(self._database.read_transaction, self._database.write_transaction)
+        SqliteMonitorQueries.__init__(self, self._database.read_transaction)
+        SqliteOutbox.__init__(self, self._database.read_transaction, self._database.write_transaction)
 
     def claim(self) -> None:
         """Reserve the store for this process until it is closed. Raises `Unavailable` if another monitor runs on it."""
@@ -105,14 +103,10 @@ class SqliteMonitorStore(SqliteOutbox):
         )
         return [TopicCount(*row) for row in rows]
 
-    def topics(self) -> list[str]:
-        """Topics that have counts, in alphabetical order."""
-        return [topic for (topic,) in self._rows("SELECT DISTINCT topic FROM monitor_counts ORDER BY topic")]
-
     def texts_from(self, number: int) -> list[MonitoredText]:
         """Texts from this number on, in order."""
         return self._texts(
-            f"SELECT {_TEXT_COLUMNS} FROM monitor_texts AS t WHERE t.number >= ? ORDER BY t.number",  # noqa: S608
+            f"SELECT {TEXT_COLUMNS} FROM monitor_texts AS t WHERE t.number >= ? ORDER BY t.number",  # noqa: S608
             (number,),
         )
 
@@ -121,41 +115,16 @@ class SqliteMonitorStore(SqliteOutbox):
     ) -> list[MonitoredText]:
         """Texts of a topic with a time in [start, end) that are not late, in order of their numbers."""
         return self._texts(
-            f"SELECT {_TEXT_COLUMNS} FROM monitor_text_topics AS m JOIN monitor_texts AS t ON t.number = m.number"  # noqa: S608
+            f"SELECT {TEXT_COLUMNS} FROM monitor_text_topics AS m JOIN monitor_texts AS t ON t.number = m.number"  # noqa: S608
             " WHERE m.topic = ? AND m.time >= ? AND m.time < ? AND t.late = 0 AND t.negative >= ?"
             " ORDER BY t.number LIMIT ?",
             (topic, start, end, is_negative, limit),
-        )
-
-    def alerts(self, limit: int) -> list[SurgeAlert]:
-        """The newest alerts, newest first."""
-        query = f"SELECT {_ALERT_COLUMNS} FROM monitor_alerts ORDER BY opened DESC, number DESC LIMIT ?"  # noqa: S608
-        return [SurgeAlert(*row) for row in self._rows(query, (limit,))]
-
-    def alert(self, id: str) -> SurgeAlert | None:
-        """An alert; None if there is none with this id."""
-        rows = self._rows(f"SELECT {_ALERT_COLUMNS} FROM monitor_alerts WHERE id = ?", (id,))  # noqa: S608
-        return SurgeAlert(*rows[0]) if rows else None
-
-    def alert_texts(self, id: str) -> list[MonitoredText]:
-        """Texts of an alert, in order of their numbers."""
-        return self._texts(
-            f"SELECT {_TEXT_COLUMNS} FROM monitor_alert_texts AS a JOIN monitor_texts AS t ON t.number = a.text"  # noqa: S608
-            " WHERE a.alert = ? ORDER BY t.number",
-            (id,),
         )
 
     def close(self) -> None:
         """Close the store."""
         self._database.close()
         self._run_lock.close()
-
-    def _texts(self, query: str, values: Iterable[Any]) -> list[MonitoredText]:
-        return [_text(row) for row in self._rows(query, values)]
-
-    def _rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._database.read_transaction() as connection:
-            return connection.execute(query, tuple(values)).fetchall()
 
 
 def _add_texts(connection: sqlite3.Connection, batch: MonitorBatch) -> None:
@@ -181,7 +150,7 @@ def _add_texts(connection: sqlite3.Connection, batch: MonitorBatch) -> None:
 
 def _add_alerts(connection: sqlite3.Connection, batch: MonitorBatch) -> None:
     connection.executemany(
-        f"INSERT INTO monitor_alerts ({_ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        f"INSERT INTO monitor_alerts ({ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
         " ON CONFLICT (id) DO NOTHING",
         map(astuple, batch.opened),
     )
@@ -221,12 +190,6 @@ def _compress(state: Mapping[str, Any]) -> bytes:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
-
-
-def _text(row: tuple[Any, ...]) -> MonitoredText:
-    number, id, source, time, text, topics, sentiment, negative, copy_of, late = row
-    stream_text = StreamText(id, text, time, source)
-    return MonitoredText(number, stream_text, tuple(json.loads(topics)), sentiment, bool(negative), copy_of, bool(late))
 
 
 _: type[MonitorStore] = SqliteMonitorStore  # the type checker compares it with the port

@@ -1,0 +1,64 @@
+// Draws the trend of a topic: volume as a filled line, negative share as a dashed line.
+
+import { makeSvg } from "./dom.js";
+import { formatShare, formatTime } from "./monitor_format.js";
+
+const WIDTH = 240;
+const HEIGHT = 48;
+const MARGIN = 2; // so that the stroke of the highest value is inside
+
+/** The sums of a trend. `share` is null without texts. */
+export function totals({ texts, counts, negatives }) {
+  const sum = (values) => values.reduce((total, value) => total + value, 0);
+  const [all, single, negative] = [sum(texts), sum(counts), sum(negatives)];
+  return { texts: all, counts: single, share: single ? negative / single : null };
+}
+
+/** The trend as an image with a description for screen readers. */
+export function trendLine(trend, starts) {
+  const shares = trend.counts.map((count, index) => (count ? trend.negatives[index] / count : null));
+  const peak = Math.max(1, ...trend.counts);
+  const volume = points(trend.counts.map((count) => count / peak));
+  const floor = `V${HEIGHT - MARGIN}`;
+  const area = `${lines(volume)}${floor}H${volume[0][0]}Z`;
+  return makeSvg("svg", {
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "trend-line", role: "img", "aria-label": describe(trend, shares, starts),
+    preserveAspectRatio: "none",
+  },
+    makeSvg("path", { class: "trend-area", d: area }),
+    makeSvg("path", { class: "trend-volume", d: lines(volume) }),
+    makeSvg("path", { class: "trend-negative", d: lines(points(shares)) }),
+  );
+}
+
+/** Coordinates of values between 0 and 1; null for a missing value. */
+function points(values) {
+  const step = (WIDTH - 2 * MARGIN) / Math.max(1, values.length - 1);
+  const round = (number) => Math.round(10 * number) / 10;
+  return values.map((value, index) =>
+    value === null ? null : [round(MARGIN + step * index), round(HEIGHT - MARGIN - value * (HEIGHT - 2 * MARGIN))],
+  );
+}
+
+/** Path data. A missing value interrupts the line; a single value between two missing ones is a dot. */
+function lines(coordinates) {
+  return coordinates.map((point, index) => {
+    if (point === null) return "";
+    const isFirst = index === 0 || coordinates[index - 1] === null;
+    const isLast = index === coordinates.length - 1 || coordinates[index + 1] === null;
+    return `${isFirst ? "M" : "L"}${point[0]} ${point[1]}${isFirst && isLast ? "h0.1" : ""}`;
+  }).join("");
+}
+
+function describe(trend, shares, starts) {
+  const { counts, share } = totals(trend);
+  if (!counts) return `Trend of ${trend.topic}: no texts.`;
+  const busiest = trend.counts.indexOf(Math.max(...trend.counts));
+  const highest = Math.max(...shares); // null counts as 0
+  const worst = shares.findIndex((value) => value === highest);
+  return [
+    `Trend of ${trend.topic}: ${counts.toLocaleString("en")} texts without copies,`,
+    `the most at ${formatTime(starts[busiest])}: ${trend.counts[busiest].toLocaleString("en")}.`,
+    `Negative share ${formatShare(share)}, the highest at ${formatTime(starts[worst])}: ${formatShare(shares[worst])}.`,
+  ].join(" ");
+}
