@@ -101,10 +101,13 @@ def defined_names(path: Path) -> set[str]:
 
 
 def class_members(path: Path, class_name: str) -> set[str]:
-    """Return the names of the methods of a class."""
-    classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-    body = next(node.body for node in classes if node.name == class_name)
-    return {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    """Return the names of the methods of a class and of its bases in the same module."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    node = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name), None)
+    if node is None:
+        return set()
+    names = {child.name for child in node.body if isinstance(child, ast.FunctionDef)}
+    return names.union(*(class_members(path, base.id) for base in node.bases if isinstance(base, ast.Name)))
 
 
 def load_group(point: ExtensionPoint):
