@@ -60,6 +60,22 @@ def test_near_copies_are_stored_but_not_counted(store):
     assert [entry.copy_of for entry in store.texts_from(0)] == [None, None, 0]
 
 
+def test_a_copy_is_counted_for_topics_that_its_original_was_not_counted_for(store):
+    pipeline = open_pipeline(store)
+    for number, topics in enumerate((("A",), ("B",), ("A", "B"), ("A", "C"), ("C",), ())):
+        pipeline.process([text(number, "numbers today", topics=topics)])
+        pipeline = open_pipeline(store)  # a restart
+    assert counts(store, "A") == {0: (3, 1, 0)}
+    assert counts(store, "B") == {0: (2, 1, 0)}
+    assert counts(store, "C") == {0: (2, 1, 0)}
+    assert store.figures()["copies"] == 3
+
+
+def test_a_copy_of_a_late_text_is_counted(store):
+    open_pipeline(store).process([text(200, "acme now"), text(0, "acme falls"), text(201, "acme falls")])
+    assert counts(store, "Acme") == {180: (2, 2, 0)}
+
+
 def test_a_late_text_is_stored_and_counted_as_late(store):
     pipeline = open_pipeline(store)
     pipeline.process([text(0), text(95, "acme next"), text(10, "acme late"), text(65, "acme in time")])
@@ -70,8 +86,10 @@ def test_a_late_text_is_stored_and_counted_as_late(store):
 
 def test_a_text_from_the_future_is_not_counted_and_moves_no_window(store):
     pipeline = open_pipeline(store, settings=PipelineSettings(SETTINGS.windows, max_future_seconds=300.0))
-    pipeline.process([text(0), text(301, "acme from the future"), text(300, "acme now")])
-    assert store.figures() == {"future": 1, "texts": 2, "windows": 5}
+    pipeline.process([text(0), text(301, "acme from the future"), text(300, "acme of a wrong clock")])
+    pipeline.process([text(-29, "acme in time")])
+    assert store.figures() == {"future": 1, "texts": 3}
+    assert pipeline.source_times == {"test": START}
 
 
 def test_given_labels_and_topics_take_precedence(store):

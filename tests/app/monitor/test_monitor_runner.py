@@ -74,6 +74,14 @@ def test_a_run_that_is_stopped_ends_after_a_batch_and_the_next_one_continues(sto
     assert store.figures() == {"texts": 10}
 
 
+def test_a_run_that_ends_after_the_first_batch_of_the_first_of_two_sources_can_be_continued(store):
+    sources = [ListSource(name, texts_of(name, range(5))) for name in "ab"]
+    for stop_after in (1, 10):
+        run(open_pipeline(store), sources, stop_after=stop_after)
+    assert store.figures() == {"texts": 10}
+    assert [entry.number for entry in store.texts_from(0)] == list(range(10))
+
+
 def test_a_source_that_catches_up_is_not_late(store):
     behind, live = (
         ListSource("b", texts_of("b", range(0, 600, 20))),

@@ -8,6 +8,8 @@ from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.monitor.near_copies import NearCopies
 from turnwise.monitor.surge_detector import DetectorSettings, SurgeDetector, SurgeEvent, WindowCount
 
+COPY_HOURS = 6.0  # a text is compared with those of so many hours
+
 
 class TopicDetector(Protocol):
     """Detects surges of one topic. Continues exactly from its state."""
@@ -72,7 +74,7 @@ def load_detection(settings: Mapping[str, Any]) -> Detection:
         return SurgeDetector.from_state(detector_settings, state)
 
     def open_copy_index(state: Mapping[str, Any] | None) -> CopyIndex:
-        index = NearCopies()
+        index = NearCopies(COPY_HOURS)
         if state is not None:
             index.load_state(state)
         return index

@@ -138,10 +138,13 @@ class MonitorPipeline:
         fresh = self._drop_repeats(texts, state, batch)
         labels = self._labeller.label(fresh)
         topics = self._topics_of(fresh)
+        # A text that is dated in the future must not close windows that others still add texts to.
+        now = self._clock() if self._settings.max_future_seconds is not None else float("inf")
         for text, label, topics_of_text in zip(fresh, labels, topics, strict=True):
-            state.source_times[text.source] = max(text.time, state.source_times.get(text.source, text.time))
-            state.windows.open_from(text.time)
-            self._close_windows(min(text.time, wait_for), state, batch)
+            time = min(text.time, now)
+            state.source_times[text.source] = max(time, state.source_times.get(text.source, time))
+            state.windows.open_from(time)
+            self._close_windows(min(time, wait_for), state, batch)
             self._add(text, label, topics_of_text, state, batch)
         state.count("malformed", num_malformed)
         batch.positions.update(positions or {})
@@ -185,12 +188,14 @@ class MonitorPipeline:
         """Add one text to the counts and the batch."""
         copy_of = state.add_copy(text.text, text.time)
         is_negative = self._labeller.is_negative(label)
-        num_ignored = state.windows.add(topics, text.time, is_copy=copy_of is not None, is_negative=is_negative)
+        copied_topics = state.copied_topics(copy_of, topics)
+        num_ignored = state.windows.add(topics, text.time, copied_topics=copied_topics, is_negative=is_negative)
         is_late = num_ignored is None
         entry = MonitoredText(state.take_number(), text, topics, label, is_negative, copy_of, is_late)
         batch.texts.append(entry)
+        state.add_counted_topics(entry)
         state.count("texts")
-        state.count("copies", copy_of is not None)
+        state.count("copies", copy_of is not None and copied_topics == set(topics))
         state.count("late", is_late)
         state.count("without_topic", not topics)
         state.count("ignored_topics", num_ignored or 0)

@@ -6,7 +6,7 @@ Dataflow Model"). A text of a closed window is late and is not counted.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,10 @@ class WindowCounter:
             self._open_from = first if self._open_from is None else min(first, self._open_from)
 
     def advance(self, time: float) -> Iterator[list[TopicCount]]:
-        """Move the watermark to `time` minus the lateness, and close windows.
+        """Move the watermark to `time` minus the lateness, and close windows, those of an outage left out.
+
+        A source that catches up holds the watermark back while others are ahead. So the outages are looked for between
+        the counted windows before the watermark, which gives the windows that one source with all texts would give.
 
         Yields:
             Counts of every topic in a closed window, empty ones included, in the order of the windows.
@@ -84,14 +87,28 @@ class WindowCounter:
         ):
             return
         self._watermark = watermark
-        length = self._settings.window_seconds
-        if watermark - self._open_from > self._settings.max_gap_seconds:
-            yield from self._close_until(max((start for _, start in self._counts), default=-length) + length)
-            self._open_from = max(self._open_from, self._window(watermark))
-        yield from self._close_until(self._window(watermark))
+        end, last = self._window(watermark), self._window(time)
+        for start in sorted({last} | {start for _, start in self._counts if self._open_from <= start < last}):
+            # Texts before this window and within the lateness could have followed its first text.
+            resumed = min(end, self._window(start - self._settings.lateness_seconds))
+            if resumed - self._open_from > self._settings.max_gap_seconds:
+                self._open_from = resumed
+            yield from self._close_until(min(end, start + self._settings.window_seconds))
 
-    def add(self, topics: Sequence[str], time: float, *, is_copy: bool, is_negative: bool) -> int | None:
+    def has_topic(self, topic: str) -> bool:
+        """True if texts of the topic are counted: it is not beyond the limit."""
+        return topic in self._topics
+
+    def add(
+        self, topics: Sequence[str], time: float, *, copied_topics: Collection[str], is_negative: bool
+    ) -> int | None:
         """Count a text.
+
+        Args:
+            topics: its topics.
+            time: its time in Unix seconds.
+            copied_topics: topics for which it copies a counted text.
+            is_negative: it counts as negative.
 
         Returns:
             Number of topics that were ignored because there are too many; None if the text is late.
@@ -108,7 +125,7 @@ class WindowCounter:
                 self._topics[topic] = None
             key = (topic, start)
             count = self._counts.get(key) or TopicCount(topic, start, 0, 0, 0)
-            single = int(not is_copy)
+            single = int(topic not in copied_topics)
             self._counts[key] = TopicCount(
                 topic, start, count.texts + 1, count.count + single, count.negative + single * is_negative
             )
