@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from turnwise.core.stream_texts import Position, StreamText
 
 DeliveryState = Literal["pending", "delivered", "dead"]
+LONGEST_RETRY_SECONDS = 3 * 3600.0  # between two attempts to deliver an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +227,17 @@ class MonitorStore(Protocol):
     def alert_texts(self, id: str) -> list[MonitoredText]:
         """Texts of an alert, in order of their numbers."""
 
-    def due_deliveries(self, now: float, limit: int) -> list[Delivery]:
-        """Pending deliveries whose next attempt is due at `now`, oldest first."""
+    def due_deliveries(self, now: float, limit: int, *, skipped_urls: Collection[str] = ()) -> list[Delivery]:
+        """Pending deliveries whose next attempt is due at `now`, oldest first.
+
+        A delivery that is due later than `now` by more than `LONGEST_RETRY_SECONDS` is due too: the clock was wrong
+        when it was added.
+
+        Args:
+            now: Unix time in seconds.
+            limit: maximum number of deliveries.
+            skipped_urls: receivers whose deliveries are left out.
+        """
 
     def update_delivery(self, delivery: Delivery) -> None:
         """Replace the state of a delivery by that of `delivery`, which has the same number."""
