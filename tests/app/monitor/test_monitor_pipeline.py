@@ -124,6 +124,7 @@ def test_a_surge_opens_and_closes_one_alert_with_an_event_each(store):
     assert body["type"] == "surge.opened"
     assert body["data"]["alert_id"] == alert.id
     assert (body["data"]["texts"][0]["text"], body["data"]["texts"][0]["copies"]) == ("acme 3", 1)
+    assert not {"id", "source"} & body["data"]["texts"][0].keys(), "they can hold addresses of the owner"
     assert "6 texts about Acme" in body["data"]["summary"]
 
 

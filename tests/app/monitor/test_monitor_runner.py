@@ -1,6 +1,7 @@
 """The loop over the sources: stopping, waiting, catching up, and a store that is busy."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -141,3 +142,28 @@ def test_a_busy_store_is_tried_again(store, monkeypatch):
 def test_once_ends_when_the_sources_have_nothing(store):
     run(open_pipeline(store), [ListSource("a", texts_of("a", range(4)), has_end=False)], once=True)
     assert json.dumps(store.positions()) == '{"a": {"n": 4}}'
+
+
+class PolledSource(ListSource):
+    """A list that is asked again at a fixed time only."""
+
+    next_read = START + 70.0
+
+    def read(self, position, limit):
+        return replace(super().read(position, limit), next_read=self.next_read)
+
+
+@pytest.mark.parametrize(("next_read", "is_closed"), [(START + 89.0, False), (START + 91.0, True), (None, True)])
+def test_the_clock_closes_no_window_that_a_polled_source_may_still_have_texts_for(store, next_read, is_closed):
+    now = [START + 10.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    polled = PolledSource("feed", [], has_end=False)
+    polled.next_read = next_read
+    run_sources(
+        open_pipeline(store), [ListSource("a", texts_of("a", range(6)), has_end=False), polled], RunOptions(),
+        is_stopped=lambda: now[0] > START + 200, on_batch=lambda *_: None, clock=lambda: now[0], sleep=sleep,
+    )  # fmt: skip
+    assert bool(store.alerts(10)) == is_closed

@@ -92,8 +92,8 @@ def test_a_counter_continues_from_its_state(times, cut):
     assert second.state() == undisturbed.state()
 
 
-def merged(times_of_sources, lateness=SETTINGS.lateness_seconds):
-    """Windows of one source that has the texts of all in order; ends with a text far behind them."""
+def merged(times_of_sources):
+    """Windows of one source that has the texts of all in order, and late texts."""
     counter = WindowCounter(SETTINGS, ["a"])
     closed, late = feed(counter, sorted(time for times in times_of_sources for time in times))
     return closed + close_all(counter), late
@@ -103,9 +103,10 @@ def close_all(counter):
     return [(counts[0].start, counts[0].count) for counts in counter.advance(2000)]
 
 
-@given(
-    st.lists(st.lists(st.integers(1000, 1700), min_size=1, max_size=12).map(sorted), min_size=2, max_size=3), st.data()
-)
+SORTED_TIMES = st.lists(st.integers(1000, 1700), min_size=1, max_size=12).map(sorted)
+
+
+@given(st.lists(SORTED_TIMES, min_size=2, max_size=3), st.data())
 def test_sources_that_wait_for_each_other_give_the_windows_of_one_source_with_all_texts(sources, data):
     expected = merged(sources)
     counter, closed, late = WindowCounter(SETTINGS, ["a"]), [], []
@@ -117,8 +118,7 @@ def test_sources_that_wait_for_each_other_give_the_windows_of_one_source_with_al
         reached[number] = time
         others = [reached[other] for other, times in enumerate(unread) if other != number and times]
         counter.open_from(time)
-        for counts in counter.advance(min([time, *others])):
-            closed.append((counts[0].start, counts[0].count))
+        closed += [(counts[0].start, counts[0].count) for counts in counter.advance(min([time, *others]))]
         if counter.add(["a"], time, copied_topics=(), is_negative=False) is None:
             late.append(time)
     assert (closed + close_all(counter), late) == expected

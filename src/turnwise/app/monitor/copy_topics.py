@@ -29,7 +29,7 @@ class CopyTopics:
     def counted(self, original: int, topics: Iterable[str]) -> set[str]:
         """Those of the topics for which a copy of `original` was counted. All, if the original is too old."""
         entry = self._entries.get(original)
-        return set(topics) if entry is None else entry[1] & set(topics)
+        return set(topics) if entry is None else set(topics) & entry[1]
 
     def add(self, number: int, copy_of: int | None, time: float, topics: Iterable[str]) -> None:
         """Add topics under which an original, or a copy of it, was counted.
