@@ -79,6 +79,12 @@ def test_times_are_seconds_milliseconds_or_iso(value, seconds):
     assert parse_time(value) == seconds
 
 
+def test_number_and_length_of_topics_are_limited():
+    topics = ["x" * 300, "", *(f"t{number}" for number in range(30)), "t1"]
+    text = RECORDS.parse_record({"text": "a", "topics": topics}, "p")
+    assert text.topics == ("x" * 200, *(f"t{number}" for number in range(19)))
+
+
 def test_fields_can_have_other_names_and_unknown_ones_are_rejected():
     assert TextRecords("s", {"text": "body"}).parse_line(b'{"body": "x", "text": 1}', "p").text == "x"
     with pytest.raises(InvalidParameter, match="did you mean 'text'"):
@@ -132,6 +138,35 @@ def test_a_rotated_file_is_read_to_its_end_before_the_new_one(path):
     texts, position = read_all(source, position)
     assert contents(texts) == ["five"]
     assert read_all(source, position)[0] == []
+
+
+def rotate(path, suffix, seconds):
+    """Rename a file whose last line was written at a time."""
+    os.utime(path, (seconds, seconds))
+    path.rename(path.with_name(path.name + suffix))
+
+
+@pytest.mark.parametrize("name", ["posts.log", "posts[1].log"])
+def test_files_that_were_rotated_while_the_monitor_was_stopped_are_read_in_order(tmp_path, name):
+    path = tmp_path / name
+    append(path, b"one\n")
+    os.utime(path, (50, 50))
+    (tmp_path / f"{name}.9").write_text("older\n")
+    os.utime(tmp_path / f"{name}.9", (40, 40))
+    _, position = read_all(FileSource(path, RECORDS, "s"))
+    append(path, b"two\n")
+    rotate(path, ".3", 100)
+    append(path, b"")
+    rotate(path, ".2", 150)
+    append(path, b"three\n")
+    rotate(path, ".1", 200)
+    (tmp_path / f"{name}.bak").write_text("a copy\n")
+    append(path, b"four\n")
+    texts, position = read_all(FileSource(path, RECORDS, "s"), position, limit=1)
+    assert contents(texts) == ["two", "three", "four"]
+    assert len({text.id for text in texts}) == 3
+    append(path, b"five\n")
+    assert contents(read_all(FileSource(path, RECORDS, "s"), position)[0]) == ["five"]
 
 
 @pytest.mark.parametrize("content", [b"new\n", b"new one that is longer than all that was there before\n"])
@@ -193,8 +228,90 @@ def test_a_folder_is_read_in_the_order_of_names_and_new_files_and_lines_are_adde
     clock[0] = (folder / "b.jsonl").stat().st_mtime + 6
     texts, position = read_all(source, position)
     assert contents(texts) == ["a4", "b2 unfinished", "c1"]
-    (folder / "a.txt").unlink()
-    assert set(read_all(source, position)[1]["files"]) == {"b.jsonl", "c.log"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return FolderSource(tmp_path, RECORDS, "s", clock=lambda: 4e9)
+
+
+def test_a_file_that_is_deleted_and_created_again_has_new_ids(tmp_path, folder):
+    ids, position = [], None
+    for content in ("old\n", "new\n", "old\n"):  # a file system may give the number of the deleted file again
+        (tmp_path / "today.jsonl").write_text(content)
+        texts, position = read_all(folder, position)
+        assert contents(texts) == [content.strip()]
+        ids += [text.id for text in texts]
+        (tmp_path / "today.jsonl").unlink()
+        _, position = read_all(folder, position)
+    assert len(set(ids)) == 3
+
+
+def test_a_renamed_file_continues(tmp_path, folder):
+    (tmp_path / "a.log").write_text("one\n")
+    _, position = read_all(folder)
+    (tmp_path / "a.log").rename(tmp_path / "b.log")
+    append(tmp_path / "b.log", b"two\n")
+    (tmp_path / "a.log").write_text("three\n")
+    assert contents(read_all(folder, position)[0]) == ["three", "two"]
+
+
+def test_the_beginning_of_a_json_object_waits_for_its_end(tmp_path, folder):
+    path = tmp_path / "slow.jsonl"
+    path.write_text('{"text": "half a li')
+    batch = folder.read(None, 9)
+    assert (batch.texts, batch.num_malformed) == ((), 0)
+    append(path, b'ne"}')
+    assert contents(folder.read(batch.position, 9).texts) == ["half a line"]
+
+
+def test_positions_of_missing_files_are_limited(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr("turnwise.app.monitor.sources.folder_source.MAX_MISSING_FILES", 2)
+    (tmp_path / "a.log").write_text("one\n")
+    _, position = read_all(folder)
+    missing = {str(-number): {**next(iter(position["files"].values())), "inode": -number} for number in range(1, 6)}
+    kept = folder.read({"files": {**position["files"], **missing}}, 9).position["files"]
+    assert kept == {**position["files"], "-4": missing["-4"], "-5": missing["-5"]}
+
+
+def test_a_file_that_has_not_changed_is_not_opened(tmp_path, folder, monkeypatch):
+    (tmp_path / "a.log").write_text("one\n")
+    _, position = read_all(folder)
+    opened = []
+    open_path = type(tmp_path).open
+    monkeypatch.setattr(type(tmp_path), "open", lambda path, mode: opened.append(path.name) or open_path(path, mode))
+    assert folder.read(position, 9).texts == ()
+    assert opened == []
+    os.utime(tmp_path / "a.log", ns=(1, 1))
+    folder.read(position, 9)
+    assert opened == ["a.log"]
+
+
+def test_a_file_that_cannot_be_read_gives_a_reason_and_does_not_hide_the_others(tmp_path, folder, monkeypatch):
+    (tmp_path / "a.log").write_text("one\n")
+    (tmp_path / "b.log").write_text("two\n")
+    open_path = type(tmp_path).open
+
+    def fail(path, mode):
+        if path.name == "a.log":
+            raise PermissionError(13, "Permission denied")
+        return open_path(path, mode)
+
+    monkeypatch.setattr(type(tmp_path), "open", fail)
+    batch = folder.read(None, 9)
+    assert contents(batch.texts) == ["two"]
+    assert batch.error == "a.log: Permission denied"
+    source = FileSource(tmp_path / "a.log", RECORDS, "s")
+    assert (source.read(None, 9).texts, source.read(None, 9).error) == ((), "Permission denied")
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_position_of_another_kind_of_source_is_rejected(tmp_path, folder, is_folder):
+    source, position = (
+        (folder, {"inode": 1}) if is_folder else (FileSource(tmp_path / "x", RECORDS, "s"), {"files": {}})
+    )
+    with pytest.raises(InvalidData, match="another kind under this name"):
+        source.read(position, 9)
 
 
 # A pipe
