@@ -37,7 +37,7 @@ class SqliteMonitorStore(SqliteOutbox):
         """Open `path`; None: a store in memory. Raises `UserError` if the file is not a store."""
         self._path = path
         self._run_lock = FileLock(None)
-        self._database = SqliteDatabase(path, "monitor store")
+        self._database = SqliteDatabase(path, "monitor store", "--db")
         super().__init__(self._database.read_transaction, self._database.write_transaction)
 
     def claim(self) -> None:
@@ -64,6 +64,9 @@ class SqliteMonitorStore(SqliteOutbox):
             connection.executemany(
                 "INSERT OR REPLACE INTO monitor_states (name, value) VALUES (?, ?)",
                 [(name, _compress(state)) for name, state in batch.states.items()],
+            )
+            connection.executemany(
+                "DELETE FROM monitor_states WHERE name = ?", [(name,) for name in batch.deleted_states]
             )
             connection.executemany("INSERT OR REPLACE INTO monitor_figures VALUES (?, ?)", batch.figures.items())
             _add_alerts(connection, batch)
