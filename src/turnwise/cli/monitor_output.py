@@ -19,6 +19,9 @@ from turnwise.core.monitor_store import Delivery, MonitorStore, SurgeAlert, Topi
 from turnwise.core.plurals import pluralize
 
 BAR_WIDTH = 40
+LATE_NOTE = (
+    "Note: most texts are late. Is the recording sorted with the newest text first, or is one text dated far ahead?"
+)
 MAX_SUMMARY_CHARS = 1000
 FIGURES = {
     "texts": "texts",
@@ -50,6 +53,8 @@ def print_figures(store: MonitorStore, *, err: bool) -> None:
     for name, label in FIGURES.items():
         if figures.get(name) or name == "texts":
             typer.echo(f"{figures.get(name, 0):>12,}  {label}", err=err)
+    if 2 * figures.get("late", 0) > figures.get("texts", 0):
+        typer.echo(LATE_NOTE, err=True)
     typer.echo(f"{len(alerts):>12,}  alerts, {sum(alert.closed is None for alert in alerts):,} open", err=err)
 
 

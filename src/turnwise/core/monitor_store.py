@@ -149,6 +149,7 @@ class MonitorBatch:
         counts: changed counts, complete values.
         positions: new positions of sources.
         states: changed states by name, JSON objects.
+        deleted_states: names of states to delete.
         figures: changed totals by name, complete values.
         opened: new alerts.
         closed: event times at which alerts closed, by id.
@@ -163,6 +164,7 @@ class MonitorBatch:
     counts: list[TopicCount] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
     states: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    deleted_states: list[str] = field(default_factory=list)
     figures: dict[str, int] = field(default_factory=dict)
     opened: list[SurgeAlert] = field(default_factory=list)
     closed: dict[str, int] = field(default_factory=dict)

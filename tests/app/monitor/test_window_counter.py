@@ -59,6 +59,19 @@ def test_an_outage_is_left_out():
     assert [start for start, _ in closed] == [980, 990, 1000, 4980, 4990, 5000]
 
 
+def test_a_topic_without_texts_is_forgotten_unless_it_is_configured():
+    counter = WindowCounter(WindowSettings(10, 0, 1e9, max_topics=2, topic_seconds=100), ["a"])
+    counter.open_from(1000)
+    counter.add(["name"], 1000, copied_topics=(), is_negative=False)
+    assert [[count.topic for count in counts] for counts in counter.advance(1110)] == [["a", "name"]] * 11
+    assert counter.add(["other"], 1110, copied_topics=(), is_negative=False) == 1, "there is no room yet"
+    counter = WindowCounter(WindowSettings(10, 0, 1e9, max_topics=2, topic_seconds=100), ["a"], counter.state())
+    assert [[count.topic for count in counts] for counts in counter.advance(1120)] == [["a"]]
+    assert counter.take_forgotten() == ["name"]
+    assert counter.take_forgotten() == []
+    assert counter.add(["other"], 1120, copied_topics=(), is_negative=False) == 0
+
+
 def test_topics_beyond_the_limit_are_ignored():
     counter = WindowCounter(WindowSettings(10, 0, 100, max_topics=1), [])
     counter.open_from(1000)

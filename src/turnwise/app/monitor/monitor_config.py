@@ -143,7 +143,8 @@ def load_config(path: Path | None, flags: Mapping[str, Any]) -> MonitorConfig:
     if path is not None and isinstance(values, dict):
         values = _resolve_paths(values, path.parent)
     if isinstance(values, dict):
-        values = {**values, **flags}
+        replaced = {"entities"} if "topics" in flags else set()
+        values = {name: value for name, value in values.items() if name not in replaced} | dict(flags)
     config = parse_strict_model(MonitorConfig, values, origin="flags" if path is None else str(path))
     if (config.topics is None) == (config.entities is None):
         raise InvalidParameter("topics", "Name the topics: `topics` (--topics FILE), or `entities`, and not both.")

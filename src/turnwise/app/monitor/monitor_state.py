@@ -36,6 +36,7 @@ class MonitorState:
         self._detectors: dict[str, TopicDetector] = {}
         self._detector_states: dict[str, Mapping[str, Any]] = {}  # of detectors that are not open yet
         self._updated: set[str] = set()
+        self._forgotten: set[str] = set()
         self._figures: dict[str, int] = {}
         self._changed_figures: set[str] = set()
         self._copies = detection.open_copy_index(None)
@@ -82,7 +83,16 @@ class MonitorState:
         if topic not in self._detectors:
             self._detectors[topic] = self._detection.open_detector(self._detector_states.pop(topic, None))
         self._updated.add(topic)
+        self._forgotten.discard(topic)
         return self._detectors[topic]
+
+    def forget(self, topics: Iterable[str]) -> None:
+        """Delete the detectors of topics."""
+        for topic in topics:
+            self._detectors.pop(topic, None)
+            self._detector_states.pop(topic, None)
+            self._updated.discard(topic)
+            self._forgotten.add(topic)
 
     def add_copy(self, text: str, time: float) -> int | None:
         """Add the next text to the index of near copies; returns the number of the text that it copies."""
@@ -122,7 +132,9 @@ class MonitorState:
             batch.states[_STREAM] = self._stored_stream = stream
         for topic in sorted(self._updated):
             batch.states[_DETECTOR + topic] = self._detectors[topic].state()
+        batch.deleted_states = [_DETECTOR + topic for topic in sorted(self._forgotten)]
         self._updated.clear()
+        self._forgotten.clear()
         if store_copies:
             self._saved_number = self.next_number
             batch.states[_COPIES] = {

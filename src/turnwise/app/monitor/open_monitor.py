@@ -129,6 +129,8 @@ def _open_source(config: SourceConfig) -> TextSource:
         return PushSource(config.url, records, name, token)
     from turnwise.app.monitor.sources.pipe_source import PipeSource
 
+    if sys.stdin is None:  # the shell closed it: `<&-`
+        raise InvalidParameter("source", "Standard input is closed.")
     return PipeSource(sys.stdin.fileno(), records, name)
 
 
