@@ -127,7 +127,7 @@ class RetentionLimits:
 
     Attributes:
         texts: for texts; texts of alerts and texts from `first_number` on are kept.
-        ids: for ids of texts.
+        ids: for ids of texts, and for delivered events.
         counts: for counts.
         first_number: number of the first text that must be kept.
     """

@@ -109,6 +109,21 @@ def test_windows_close_by_the_clock_when_no_text_comes(store):
     assert START + 90 <= now[0] < START + 92, "the end of the window and the lateness"
 
 
+def test_windows_close_by_the_clock_after_it_was_set_back(store):
+    now = [START + 50_000.0]
+
+    def sleep(seconds):
+        now[0] += seconds if now[0] < START + 1000 else START + 10 - now[0]
+
+    pipeline = open_pipeline(store)
+    sources = [ListSource("a", texts_of("a", range(6)), has_end=False)]
+    run_sources(
+        pipeline, sources, RunOptions(), is_stopped=lambda: START + 200 < now[0] < START + 1000,
+        on_batch=lambda *_: None, clock=lambda: now[0], sleep=sleep,
+    )  # fmt: skip
+    assert store.alerts(10)
+
+
 def test_a_recording_that_is_followed_is_not_closed_by_the_clock(store):
     now = [START + 100_000.0]
     stop = []

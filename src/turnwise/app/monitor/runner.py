@@ -98,6 +98,7 @@ def run_sources(
             continue
         if options.once or not unfinished:
             break
+        last_text = min(last_text, clock())  # the clock was set back
         if clock() - last_text >= IDLE_SECONDS:
             reads = [next_reads[name] for name in unfinished]
             _close_idle_windows(pipeline, min([clock(), *(read for read in reads if read is not None)]), on_batch)

@@ -103,6 +103,8 @@ class WindowCounter:
             return
         self._watermark = watermark
         end, last = self._window(watermark), self._window(time)
+        if end <= self._open_from:
+            return
         for start in sorted({last} | {start for _, start in self._counts if self._open_from <= start < last}):
             # Texts before this window and within the lateness could have followed its first text.
             resumed = min(end, self._window(start - self._settings.lateness_seconds))

@@ -212,6 +212,7 @@ def _delete_old(connection: sqlite3.Connection, retention: RetentionLimits) -> N
     connection.execute(f"DELETE FROM monitor_texts WHERE number IN ({old_texts})", values)  # noqa: S608
     connection.execute("DELETE FROM monitor_text_ids WHERE seen < ?", (retention.ids,))
     connection.execute("DELETE FROM monitor_counts WHERE start < ?", (retention.counts,))
+    connection.execute("DELETE FROM monitor_outbox WHERE state = 'delivered' AND created < ?", (retention.ids,))
 
 
 def _digest(id: str) -> bytes:
