@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from typer.testing import CliRunner
 
 from monitor_stand_ins import DETECTION, START, random_stream
 from turnwise.cli.main import app
+from turnwise.cli.monitor_output import print_source_error
 from turnwise.core.errors import InvalidParameter, NotFound, Unavailable, UserError
-from turnwise.core.monitor_store import MonitorBatch, WebhookEvent
+from turnwise.core.monitor_store import MonitorBatch, MonitoredText, SurgeAlert, TopicCount, WebhookEvent
+from turnwise.core.stream_texts import StreamText
 from turnwise.store import open_monitor_store
 
 TESTS = Path(__file__).parents[1]
@@ -86,14 +89,51 @@ def test_trends_list_topics_and_counts(folder):
 
 def test_dead_letters_are_listed_and_sent_again(folder):
     store = open_monitor_store("sqlite:///m.db")
-    store.commit(MonitorBatch(events=[WebhookEvent("a_opened", "https://example.com", "{}", START)]))
+    store.commit(MonitorBatch(events=[WebhookEvent("a_opened", "https://example.com/hooks/secret", "{}", START)]))
     (delivery,) = store.deliveries("pending")
     store.update_delivery(delivery.__class__(delivery.number, delivery.event, "dead", 9, START, START, "status 500"))
     store.close()
-    assert "a_opened  https://example.com  9 attempts, last: status 500" in run("dead-letters", "--db", "m.db").stdout
+    assert (
+        "a_opened  https://example.com/hooks/se…  9 attempts, last: status 500"
+        in run("dead-letters", "--db", "m.db").stdout
+    )
+    assert json.loads(run("dead-letters", "--db", "m.db", "--json").stdout)["url"] == "https://example.com/hooks/se…"
     assert "no dead letter 'b'" in run("resend", "b", "--db", "m.db", error=NotFound)
     assert run("resend", "--db", "m.db").stdout == "1 event will be sent again.\n"
     assert run("dead-letters", "--db", "m.db").stdout == ""
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202etxt\x9b2J"
+
+
+def test_texts_of_others_cannot_control_the_terminal(folder):
+    alert = SurgeAlert("a", f"A{HOSTILE}", "volume", 60, 120, None, 1.0, 9.0, 9.0, f"First: {HOSTILE}")
+    monitored = MonitoredText(0, StreamText("i", HOSTILE, 61.0, "s"), (alert.topic,))
+    store = open_monitor_store("sqlite:///m.db")
+    event = WebhookEvent(HOSTILE, f"https://example.com/{HOSTILE}", json.dumps({"text": HOSTILE}), START)
+    batch = MonitorBatch(
+        texts=[monitored], opened=[alert], alert_texts={"a": [0]}, counts=[TopicCount(alert.topic, 60, 1, 1, 0)],
+        events=[event],
+    )  # fmt: skip
+    store.commit(batch)
+    (delivery,) = store.deliveries("pending")
+    store.update_delivery(replace(delivery, state="dead", error=HOSTILE))
+    store.close()
+    commands = [
+        ("alerts",), ("alerts", "--json"), ("trends",), ("dead-letters",), ("dead-letters", "--json"),
+    ]  # fmt: skip
+    for command in commands:
+        printed = run(*command, "--db", "m.db").stdout
+        assert printed.strip()
+        assert printed.replace("\n", "").isprintable(), command
+    (line,) = run("alerts", "--db", "m.db", "--json").stdout.splitlines()
+    assert json.loads(line)["texts"][0]["text"] == HOSTILE
+    assert json.loads(line)["topic"] == alert.topic
+
+
+def test_a_reason_that_quotes_a_server_cannot_control_the_terminal(capsys):
+    print_source_error("feed", f"status {HOSTILE}")
+    assert capsys.readouterr().err.replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize(

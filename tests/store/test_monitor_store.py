@@ -1,11 +1,19 @@
 """The store of the text monitor: a batch is stored as a whole, and a file of an older version is migrated."""
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
 from turnwise.core.errors import SaveFailed
-from turnwise.core.monitor_store import MonitorBatch, MonitoredText, SurgeAlert, TopicCount, WebhookEvent
+from turnwise.core.monitor_store import (
+    MonitorBatch,
+    MonitoredText,
+    RetentionLimits,
+    SurgeAlert,
+    TopicCount,
+    WebhookEvent,
+)
 from turnwise.core.stream_texts import StreamText
 from turnwise.store import open_monitor_store, open_store
 from turnwise.store.sqlite import migrations
@@ -76,6 +84,23 @@ def test_an_alert_or_event_that_is_stored_again_stays_as_it_was(store):
     store.commit(MonitorBatch(opened=[ALERT], closed={"a1": 900}, events=[again]))
     assert [alert.closed for alert in store.alerts(9)] == [300]
     assert [delivery.event.body for delivery in store.deliveries("pending")] == ["{}"]
+
+
+def test_old_events_are_deleted_when_they_are_delivered(store):
+    events = [WebhookEvent(id, "https://example.com", "{}", created) for id, created in (("a", 1.0), ("b", 2.0))]
+    store.commit(MonitorBatch(events=[*events, WebhookEvent("c", "https://example.com", "{}", 900.0)]))
+    for delivery in store.deliveries("pending"):
+        if delivery.event.id != "b":
+            store.update_delivery(replace(delivery, state="delivered"))
+    store.commit(MonitorBatch(retention=RetentionLimits(texts=0.0, ids=500.0, counts=0.0, first_number=0)))
+    assert [delivery.event.id for delivery in store.deliveries("delivered")] == ["c"]
+    assert [delivery.event.id for delivery in store.deliveries("pending")] == ["b"]
+
+
+def test_states_can_be_deleted(store):
+    store.commit(MonitorBatch(states={"a": {}, "b": {}}))
+    store.commit(MonitorBatch(deleted_states=["a", "c"]))
+    assert store.states() == {"b": {}}
 
 
 def test_a_file_of_the_version_before_is_migrated(tmp_path, monkeypatch):

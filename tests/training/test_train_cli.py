@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from turnwise.app.base_comparison import ComparisonSize, fit_comparison
 from turnwise.cli.before_after_report import report_before_after
+from turnwise.cli.console_output import one_line
 from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.cli.train import train
-from turnwise.cli.train_output import one_line
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES

@@ -1,5 +1,6 @@
 """Output shared by commands: progress bars (only on a terminal), notes on standard error, checks of output paths."""
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -10,6 +11,19 @@ if TYPE_CHECKING:
     from turnwise.chat.service import EngineChatService
 
 _T = TypeVar("_T")
+MAX_LINE_CHARS = 200  # of a text of others
+
+
+def one_line(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
+    """Text of others on one line, truncated, without control and formatting characters, which a terminal obeys."""
+    line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+    return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
+
+
+def json_line(values: Any) -> str:
+    """A JSON line without characters that a terminal obeys: they are escaped, and parse to the same value."""
+    text = json.dumps(values, ensure_ascii=False)
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def make_progress(enabled: bool = True) -> Any:

@@ -134,7 +134,7 @@ def _print_confusions(evaluation: "ClassifierEvaluation", console: Any) -> None:
 
 
 def _print_errors(evaluation: "ClassifierEvaluation", console: Any) -> None:
-    from turnwise.cli.train_output import one_line
+    from turnwise.cli.console_output import one_line
 
     if not evaluation.errors:
         return

@@ -65,7 +65,8 @@ def run(
     from turnwise.app.monitor.open_monitor import open_monitor, open_sources
     from turnwise.app.monitor.outbox_sender import OutboxSender
     from turnwise.app.monitor.runner import RunOptions, run_sources
-    from turnwise.cli.monitor_output import print_batch, print_figures
+    from turnwise.cli.console_output import one_line
+    from turnwise.cli.monitor_output import print_batch, print_figures, print_source_error
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.stop_signals import capture_stop_signals
 
@@ -81,7 +82,8 @@ def run(
         sender = OutboxSender(monitor.store, monitor.webhooks)
         if monitor.webhooks:
             sender.start()
-        typer.echo(f"Following {', '.join(source.name for source in sources)}. Ctrl-C ends after the batch.", err=True)
+        names = ", ".join(one_line(source.name) for source in sources)
+        typer.echo(f"Following {names}. Ctrl-C ends after the batch.", err=True)
         try:
             run_sources(
                 monitor.pipeline,
@@ -89,12 +91,12 @@ def run(
                 RunOptions(once=once),
                 is_stopped=lambda: bool(signum()),
                 on_batch=lambda processed, _: print_batch(processed, monitor.store),
-                on_source_error=lambda name, error: typer.echo(f"{name}: {error}; it is tried again later.", err=True),
+                on_source_error=print_source_error,
             )
         finally:
             sender.stop()
         if monitor.webhooks and once:
-            sender.send_pending()
+            sender.send_pending(lambda: bool(signum()))
         print_figures(monitor.store, err=True)
 
 
@@ -194,17 +196,18 @@ def trends(
     turnwise monitor trends Acme --hours 6 --minutes 15
     ```
     """
+    from turnwise.cli.console_output import one_line
     from turnwise.cli.monitor_output import print_trend
     from turnwise.core.errors import NotFound, did_you_mean
 
     with _store(db) as store:
         names = store.topics()
         if topic is None:
-            typer.echo("\n".join(names) if names else "There are no counts yet.", err=not names)
+            typer.echo("\n".join(map(one_line, names)) if names else "There are no counts yet.", err=not names)
             return
         if topic not in names:
             hint = did_you_mean(topic, names) if names else "there are no counts yet."
-            raise NotFound(f"There are no counts of '{topic[:100]}'; {hint}")
+            raise NotFound(f"There are no counts of '{one_line(topic, 100)}'; {one_line(hint)}")
         print_trend(store.counts(topic, 0), seconds=60 * minutes, hours=hours, as_json=as_json)
 
 

@@ -1,4 +1,7 @@
-"""What `turnwise monitor` prints: alerts, figures, trends and deliveries."""
+"""What `turnwise monitor` prints: alerts, figures, trends and deliveries.
+
+Texts, topics, errors of servers and URLs come from others: they are printed without characters that a terminal obeys.
+"""
 
 import json
 from collections.abc import Sequence
@@ -8,11 +11,18 @@ from datetime import UTC, datetime
 import typer
 
 from turnwise.app.monitor.alert_events import iso_time
+from turnwise.app.monitor.http_client import short_url
 from turnwise.app.monitor.pipeline import ProcessedBatch
+from turnwise.cli.console_output import json_line, one_line
 from turnwise.core.monitor_store import Delivery, MonitorStore, SurgeAlert, TopicCount
+from turnwise.core.plurals import pluralize
 from turnwise.monitor.copy_groups import group_copies
 
 BAR_WIDTH = 40
+LATE_NOTE = (
+    "Note: most texts are late. Is the recording sorted with the newest text first, or is one text dated far ahead?"
+)
+MAX_SUMMARY_CHARS = 1000
 FIGURES = {
     "texts": "texts",
     "duplicates": "repeated ids, not counted",
@@ -43,7 +53,14 @@ def print_figures(store: MonitorStore, *, err: bool) -> None:
     for name, label in FIGURES.items():
         if figures.get(name) or name == "texts":
             typer.echo(f"{figures.get(name, 0):>12,}  {label}", err=err)
+    if 2 * figures.get("late", 0) > figures.get("texts", 0):
+        typer.echo(LATE_NOTE, err=True)
     typer.echo(f"{len(alerts):>12,}  alerts, {sum(alert.closed is None for alert in alerts):,} open", err=err)
+
+
+def print_source_error(name: str, error: str) -> None:
+    """Print why a source cannot be read at present. The reason can quote a server."""
+    typer.echo(f"{one_line(name)}: {one_line(error)}; it is tried again later.", err=True)
 
 
 def alert_line(alert: SurgeAlert, phase: str | None = None) -> str:
@@ -54,7 +71,8 @@ def alert_line(alert: SurgeAlert, phase: str | None = None) -> str:
         values = f"negative share {alert.observed:.0%}, expected {alert.expected:.0%}"
     else:
         values = f"volume {alert.observed:,.0f}, expected {alert.expected:,.1f}"
-    return f"{_time(time)}  {phase:6}  {alert.topic}  {values}  {alert.summary}"
+    topic, summary = one_line(alert.topic), one_line(alert.summary, MAX_SUMMARY_CHARS)
+    return f"{_time(time)}  {phase:6}  {topic}  {values}  {summary}"
 
 
 def alert_json(alert: SurgeAlert, store: MonitorStore) -> str:
@@ -70,7 +88,7 @@ def alert_json(alert: SurgeAlert, store: MonitorStore) -> str:
             for group in group_copies(store.alert_texts(alert.id))
         ],
     }  # fmt: skip
-    return json.dumps(values, ensure_ascii=False)
+    return json_line(values)
 
 
 def print_trend(counts: Sequence[TopicCount], *, seconds: int, hours: float, as_json: bool) -> None:
@@ -95,18 +113,19 @@ def print_trend(counts: Sequence[TopicCount], *, seconds: int, hours: float, as_
 
 
 def delivery_line(delivery: Delivery) -> str:
-    """A delivery in a line."""
-    event = delivery.event
-    return f"{_time(event.created)}  {event.id}  {event.url}  {delivery.attempts} attempts, last: {delivery.error}"
+    """A delivery in a line. The URL is shortened: its path often is a secret."""
+    event, attempts = delivery.event, pluralize(delivery.attempts, "attempt")
+    url, error = one_line(short_url(event.url)), one_line(delivery.error)
+    return f"{_time(event.created)}  {one_line(event.id)}  {url}  {attempts}, last: {error}"
 
 
 def delivery_json(delivery: Delivery) -> str:
     """A delivery as a JSON line."""
     values = {
-        "event": delivery.event.id, "url": delivery.event.url, "created": iso_time(delivery.event.created),
+        "event": delivery.event.id, "url": short_url(delivery.event.url), "created": iso_time(delivery.event.created),
         "attempts": delivery.attempts, "error": delivery.error, "body": json.loads(delivery.event.body),
     }  # fmt: skip
-    return json.dumps(values, ensure_ascii=False)
+    return json_line(values)
 
 
 def _time(seconds: float) -> str:

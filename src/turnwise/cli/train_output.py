@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.text import Text
 
+from turnwise.cli.console_output import one_line
 from turnwise.cli.progress_bars import progress_bar
 from turnwise.core.plurals import pluralize
 from turnwise.training.hooks import ReplySample, StepReport, TrainerHook, TrainingResult, ValidationReport, perplexity
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from turnwise.training.launch.preflight import PreflightReport
     from turnwise.training.recipe import Recipe
 
-MAX_EXAMPLE_CHARS, MAX_SAMPLE_CHARS = 400, 200  # per printed text
+MAX_EXAMPLE_CHARS = 400  # per printed text
 
 
 class ConsoleHook(TrainerHook):
@@ -163,9 +164,3 @@ def _duration(seconds: float) -> str:
 def _before_and_after(sample: ReplySample) -> str:
     question, before, after = (one_line(text) for text in (sample.question, sample.before, sample.after))
     return f"“{question}”\n  before → {before}\n  after  → {after}"
-
-
-def one_line(text: str, max_chars: int = MAX_SAMPLE_CHARS) -> str:
-    """Text on one line, truncated, with control characters of the model's output replaced."""
-    line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-    return line if len(line) <= max_chars else line[: max_chars - 1] + "…"

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from turnwise.core.stream_texts import Position, StreamText
 
 DeliveryState = Literal["pending", "delivered", "dead"]
+LONGEST_RETRY_SECONDS = 3 * 3600.0  # between two attempts to deliver an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class RetentionLimits:
 
     Attributes:
         texts: for texts; texts of alerts and texts from `first_number` on are kept.
-        ids: for ids of texts.
+        ids: for ids of texts, and for delivered events.
         counts: for counts.
         first_number: number of the first text that must be kept.
     """
@@ -148,6 +149,7 @@ class MonitorBatch:
         counts: changed counts, complete values.
         positions: new positions of sources.
         states: changed states by name, JSON objects.
+        deleted_states: names of states to delete.
         figures: changed totals by name, complete values.
         opened: new alerts.
         closed: event times at which alerts closed, by id.
@@ -162,6 +164,7 @@ class MonitorBatch:
     counts: list[TopicCount] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
     states: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    deleted_states: list[str] = field(default_factory=list)
     figures: dict[str, int] = field(default_factory=dict)
     opened: list[SurgeAlert] = field(default_factory=list)
     closed: dict[str, int] = field(default_factory=dict)
@@ -250,8 +253,17 @@ class MonitorStore(MonitorReader, Protocol):
             is_negative: only negative texts.
         """
 
-    def due_deliveries(self, now: float, limit: int) -> list[Delivery]:
-        """Pending deliveries whose next attempt is due at `now`, oldest first."""
+    def due_deliveries(self, now: float, limit: int, *, skipped_urls: Collection[str] = ()) -> list[Delivery]:
+        """Pending deliveries whose next attempt is due at `now`, oldest first.
+
+        A delivery that is due later than `now` by more than `LONGEST_RETRY_SECONDS` is due too: the clock was wrong
+        when it was added.
+
+        Args:
+            now: Unix time in seconds.
+            limit: maximum number of deliveries.
+            skipped_urls: receivers whose deliveries are left out.
+        """
 
     def update_delivery(self, delivery: Delivery) -> None:
         """Replace the state of a delivery by that of `delivery`, which has the same number."""

@@ -1,5 +1,7 @@
 """What an alert says about its texts: near copies together, frequent words, a description by a chat model."""
 
+import asyncio
+
 from monitor_stand_ins import START, Surge, text
 from turnwise.app.monitor.alert_texts import ChatSummary, ExtractiveSummary
 from turnwise.core.errors import Unavailable
@@ -39,5 +41,18 @@ def test_a_chat_model_describes_the_texts():
 
 
 def test_the_description_is_extractive_if_the_model_fails_or_says_nothing():
-    for service in (ScriptedChatService(fail_after=0, failure=Unavailable("stopped")), ScriptedChatService([" "])):
+    for service in (
+        ScriptedChatService(fail_after=0, failure=Unavailable("stopped")),
+        ScriptedChatService(fail_after=0, failure=ValueError("a defect")),
+        ScriptedChatService([" "]),
+    ):
         assert "5 texts about Acme" in ChatSummary(service).summary(SURGE, group_copies(TEXTS))
+
+
+def test_the_description_is_extractive_if_the_model_is_too_slow(monkeypatch):
+    class SlowService:
+        async def reply(self, request):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("turnwise.app.monitor.alert_texts.SUMMARY_SECONDS", 0.01)
+    assert "5 texts about Acme" in ChatSummary(SlowService()).summary(SURGE, group_copies(TEXTS))

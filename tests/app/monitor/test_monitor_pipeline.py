@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -60,6 +61,34 @@ def test_near_copies_are_stored_but_not_counted(store):
     assert [entry.copy_of for entry in store.texts_from(0)] == [None, None, 0]
 
 
+def test_a_copy_is_counted_for_topics_that_its_original_was_not_counted_for(store):
+    pipeline = open_pipeline(store)
+    for number, topics in enumerate((("A",), ("B",), ("A", "B"), ("A", "C"), ("C",), ())):
+        pipeline.process([text(number, "numbers today", topics=topics)])
+        pipeline = open_pipeline(store)  # a restart
+    assert counts(store, "A") == {0: (3, 1, 0)}
+    assert counts(store, "B") == {0: (2, 1, 0)}
+    assert counts(store, "C") == {0: (2, 1, 0)}
+    assert store.figures()["copies"] == 3
+
+
+def test_a_copy_of_a_late_text_is_counted(store):
+    open_pipeline(store).process([text(200, "acme now"), text(0, "acme falls"), text(201, "acme falls")])
+    assert counts(store, "Acme") == {180: (2, 2, 0)}
+
+
+def test_the_detector_of_a_topic_that_is_forgotten_is_deleted_and_begins_anew(store):
+    few = PipelineSettings(WindowSettings(WINDOW, 30.0, topic_seconds=120.0), None)
+    pipeline = open_pipeline(store, settings=few)
+    pipeline.process([text(0, "x", topics=("Name",)), text(95, "acme")])
+    assert "detector:Name" in store.states()
+    pipeline.process([text(300, "acme again")])
+    assert "detector:Name" not in store.states()
+    pipeline.process([text(301, "y", topics=("Name",)), text(400, "acme once more"), text(800, "acme later")])
+    pipeline.process([text(1200, "z", topics=("Name",)), text(1300, "acme at last")])
+    assert store.states()["detector:Name"]["last"] == START + 1200
+
+
 def test_a_late_text_is_stored_and_counted_as_late(store):
     pipeline = open_pipeline(store)
     pipeline.process([text(0), text(95, "acme next"), text(10, "acme late"), text(65, "acme in time")])
@@ -70,8 +99,10 @@ def test_a_late_text_is_stored_and_counted_as_late(store):
 
 def test_a_text_from_the_future_is_not_counted_and_moves_no_window(store):
     pipeline = open_pipeline(store, settings=PipelineSettings(SETTINGS.windows, max_future_seconds=300.0))
-    pipeline.process([text(0), text(301, "acme from the future"), text(300, "acme now")])
-    assert store.figures() == {"future": 1, "texts": 2, "windows": 5}
+    pipeline.process([text(0), text(301, "acme from the future"), text(300, "acme of a wrong clock")])
+    pipeline.process([text(-29, "acme in time")])
+    assert store.figures() == {"future": 1, "texts": 3}
+    assert pipeline.source_times == {"test": START}
 
 
 def test_given_labels_and_topics_take_precedence(store):
@@ -106,7 +137,34 @@ def test_a_surge_opens_and_closes_one_alert_with_an_event_each(store):
     assert body["type"] == "surge.opened"
     assert body["data"]["alert_id"] == alert.id
     assert (body["data"]["texts"][0]["text"], body["data"]["texts"][0]["copies"]) == ("acme 3", 1)
+    assert not {"id", "source"} & body["data"]["texts"][0].keys(), "they can hold addresses of the owner"
     assert "6 texts about Acme" in body["data"]["summary"]
+
+
+def test_the_closing_adds_texts_after_the_opening_to_an_alert(store, monkeypatch):
+    monkeypatch.setattr("turnwise.app.monitor.pipeline.MAX_ALERT_TEXTS", 5)
+    pipeline = open_pipeline(store)
+    (alert,) = pipeline.process([*surge(), text(61, "acme after"), text(155, "acme quiet")]).opened
+    pipeline.process([text(300, "acme later")])
+    assert "acme after" in [entry.text.text for entry in store.alert_texts(alert.id)]
+
+
+def test_a_model_describes_a_few_alerts_of_a_batch(store):
+    summaries = Mock(summary=Mock(return_value="from the model"))
+    pipeline = open_pipeline(store, summaries=summaries)
+    texts = [text(number, f"{number}", topics=tuple(map(str, range(6)))) for number in range(5)]
+    opened = pipeline.process([*texts, text(95, "acme next")]).opened
+    assert [alert.summary == "from the model" for alert in opened] == [True] * 3 + [False] * 3
+
+
+def test_an_idle_monitor_writes_only_when_a_window_closes(store, monkeypatch):
+    pipeline = open_pipeline(store)
+    pipeline.process([text(0)])
+    commit = Mock(side_effect=store.commit)
+    monkeypatch.setattr(store, "commit", commit)
+    for half_seconds in range(0, 200):
+        pipeline.advance(START + half_seconds / 2)
+    assert commit.call_count == 2, "the window before the text, and that of the text"
 
 
 def test_an_alert_on_the_negative_share_has_the_negative_texts(store):

@@ -1,6 +1,7 @@
 """The loop over the sources: stopping, waiting, catching up, and a store that is busy."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -74,6 +75,14 @@ def test_a_run_that_is_stopped_ends_after_a_batch_and_the_next_one_continues(sto
     assert store.figures() == {"texts": 10}
 
 
+def test_a_run_that_ends_after_the_first_batch_of_the_first_of_two_sources_can_be_continued(store):
+    sources = [ListSource(name, texts_of(name, range(5))) for name in "ab"]
+    for stop_after in (1, 10):
+        run(open_pipeline(store), sources, stop_after=stop_after)
+    assert store.figures() == {"texts": 10}
+    assert [entry.number for entry in store.texts_from(0)] == list(range(10))
+
+
 def test_a_source_that_catches_up_is_not_late(store):
     behind, live = (
         ListSource("b", texts_of("b", range(0, 600, 20))),
@@ -98,6 +107,21 @@ def test_windows_close_by_the_clock_when_no_text_comes(store):
     (alert,) = store.alerts(10)
     assert alert.opened == START + 60
     assert START + 90 <= now[0] < START + 92, "the end of the window and the lateness"
+
+
+def test_windows_close_by_the_clock_after_it_was_set_back(store):
+    now = [START + 50_000.0]
+
+    def sleep(seconds):
+        now[0] += seconds if now[0] < START + 1000 else START + 10 - now[0]
+
+    pipeline = open_pipeline(store)
+    sources = [ListSource("a", texts_of("a", range(6)), has_end=False)]
+    run_sources(
+        pipeline, sources, RunOptions(), is_stopped=lambda: START + 200 < now[0] < START + 1000,
+        on_batch=lambda *_: None, clock=lambda: now[0], sleep=sleep,
+    )  # fmt: skip
+    assert store.alerts(10)
 
 
 def test_a_recording_that_is_followed_is_not_closed_by_the_clock(store):
@@ -133,3 +157,28 @@ def test_a_busy_store_is_tried_again(store, monkeypatch):
 def test_once_ends_when_the_sources_have_nothing(store):
     run(open_pipeline(store), [ListSource("a", texts_of("a", range(4)), has_end=False)], once=True)
     assert json.dumps(store.positions()) == '{"a": {"n": 4}}'
+
+
+class PolledSource(ListSource):
+    """A list that is asked again at a fixed time only."""
+
+    next_read = START + 70.0
+
+    def read(self, position, limit):
+        return replace(super().read(position, limit), next_read=self.next_read)
+
+
+@pytest.mark.parametrize(("next_read", "is_closed"), [(START + 89.0, False), (START + 91.0, True), (None, True)])
+def test_the_clock_closes_no_window_that_a_polled_source_may_still_have_texts_for(store, next_read, is_closed):
+    now = [START + 10.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    polled = PolledSource("feed", [], has_end=False)
+    polled.next_read = next_read
+    run_sources(
+        open_pipeline(store), [ListSource("a", texts_of("a", range(6)), has_end=False), polled], RunOptions(),
+        is_stopped=lambda: now[0] > START + 200, on_batch=lambda *_: None, clock=lambda: now[0], sleep=sleep,
+    )  # fmt: skip
+    assert bool(store.alerts(10)) == is_closed

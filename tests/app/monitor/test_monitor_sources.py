@@ -3,6 +3,8 @@
 import http.client
 import json
 import os
+import select
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler
 
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_monitor_webhooks import serve
 
+from turnwise.app.monitor.http_client import HttpResponse, is_public_address
 from turnwise.app.monitor.sources import file_lines
 from turnwise.app.monitor.sources.feed_source import FeedSource
 from turnwise.app.monitor.sources.file_source import FileSource
@@ -76,6 +79,12 @@ def test_times_are_seconds_milliseconds_or_iso(value, seconds):
     assert parse_time(value) == seconds
 
 
+def test_number_and_length_of_topics_are_limited():
+    topics = ["x" * 300, "", *(f"t{number}" for number in range(30)), "t1"]
+    text = RECORDS.parse_record({"text": "a", "topics": topics}, "p")
+    assert text.topics == ("x" * 200, *(f"t{number}" for number in range(19)))
+
+
 def test_fields_can_have_other_names_and_unknown_ones_are_rejected():
     assert TextRecords("s", {"text": "body"}).parse_line(b'{"body": "x", "text": 1}', "p").text == "x"
     with pytest.raises(InvalidParameter, match="did you mean 'text'"):
@@ -129,6 +138,35 @@ def test_a_rotated_file_is_read_to_its_end_before_the_new_one(path):
     texts, position = read_all(source, position)
     assert contents(texts) == ["five"]
     assert read_all(source, position)[0] == []
+
+
+def rotate(path, suffix, seconds):
+    """Rename a file whose last line was written at a time."""
+    os.utime(path, (seconds, seconds))
+    path.rename(path.with_name(path.name + suffix))
+
+
+@pytest.mark.parametrize("name", ["posts.log", "posts[1].log"])
+def test_files_that_were_rotated_while_the_monitor_was_stopped_are_read_in_order(tmp_path, name):
+    path = tmp_path / name
+    append(path, b"one\n")
+    os.utime(path, (50, 50))
+    (tmp_path / f"{name}.9").write_text("older\n")
+    os.utime(tmp_path / f"{name}.9", (40, 40))
+    _, position = read_all(FileSource(path, RECORDS, "s"))
+    append(path, b"two\n")
+    rotate(path, ".3", 100)
+    append(path, b"")
+    rotate(path, ".2", 150)
+    append(path, b"three\n")
+    rotate(path, ".1", 200)
+    (tmp_path / f"{name}.bak").write_text("a copy\n")
+    append(path, b"four\n")
+    texts, position = read_all(FileSource(path, RECORDS, "s"), position, limit=1)
+    assert contents(texts) == ["two", "three", "four"]
+    assert len({text.id for text in texts}) == 3
+    append(path, b"five\n")
+    assert contents(read_all(FileSource(path, RECORDS, "s"), position)[0]) == ["five"]
 
 
 @pytest.mark.parametrize("content", [b"new\n", b"new one that is longer than all that was there before\n"])
@@ -190,8 +228,93 @@ def test_a_folder_is_read_in_the_order_of_names_and_new_files_and_lines_are_adde
     clock[0] = (folder / "b.jsonl").stat().st_mtime + 6
     texts, position = read_all(source, position)
     assert contents(texts) == ["a4", "b2 unfinished", "c1"]
-    (folder / "a.txt").unlink()
-    assert set(read_all(source, position)[1]["files"]) == {"b.jsonl", "c.log"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return FolderSource(tmp_path, RECORDS, "s", clock=lambda: 4e9)
+
+
+@pytest.mark.parametrize("is_number_free", [True, False], ids=["the number may be given again", "it is in use"])
+def test_a_file_that_is_deleted_and_created_again_has_new_ids(tmp_path, folder, is_number_free):
+    ids, position = [], None
+    for content in ("old\n", "new\n", "old\n"):
+        (tmp_path / "today.jsonl").write_text(content)
+        if not is_number_free:
+            os.link(tmp_path / "today.jsonl", tmp_path / f".copy{len(ids)}")
+        texts, position = read_all(folder, position)
+        assert contents(texts) == [content.strip()]
+        ids += [text.id for text in texts]
+        (tmp_path / "today.jsonl").unlink()
+        _, position = read_all(folder, position)
+    assert len(set(ids)) == 3
+
+
+def test_a_renamed_file_continues(tmp_path, folder):
+    (tmp_path / "a.log").write_text("one\n")
+    _, position = read_all(folder)
+    (tmp_path / "a.log").rename(tmp_path / "b.log")
+    append(tmp_path / "b.log", b"two\n")
+    (tmp_path / "a.log").write_text("three\n")
+    assert contents(read_all(folder, position)[0]) == ["three", "two"]
+
+
+def test_the_beginning_of_a_json_object_waits_for_its_end(tmp_path, folder):
+    path = tmp_path / "slow.jsonl"
+    path.write_text('{"text": "half a li')
+    batch = folder.read(None, 9)
+    assert (batch.texts, batch.num_malformed) == ((), 0)
+    append(path, b'ne"}')
+    assert contents(folder.read(batch.position, 9).texts) == ["half a line"]
+
+
+def test_positions_of_missing_files_are_limited(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr("turnwise.app.monitor.sources.folder_source.MAX_MISSING_FILES", 2)
+    (tmp_path / "a.log").write_text("one\n")
+    _, position = read_all(folder)
+    missing = {str(-number): {**next(iter(position["files"].values())), "inode": -number} for number in range(1, 6)}
+    kept = folder.read({"files": {**position["files"], **missing}}, 9).position["files"]
+    assert kept == {**position["files"], "-4": missing["-4"], "-5": missing["-5"]}
+
+
+def test_a_file_that_has_not_changed_is_not_opened(tmp_path, folder, monkeypatch):
+    (tmp_path / "a.log").write_text("one\n")
+    _, position = read_all(folder)
+    opened = []
+    open_path = type(tmp_path).open
+    monkeypatch.setattr(type(tmp_path), "open", lambda path, mode: opened.append(path.name) or open_path(path, mode))
+    assert folder.read(position, 9).texts == ()
+    assert opened == []
+    os.utime(tmp_path / "a.log", ns=(1, 1))
+    folder.read(position, 9)
+    assert opened == ["a.log"]
+
+
+def test_a_file_that_cannot_be_read_gives_a_reason_and_does_not_hide_the_others(tmp_path, folder, monkeypatch):
+    (tmp_path / "a.log").write_text("one\n")
+    (tmp_path / "b.log").write_text("two\n")
+    open_path = type(tmp_path).open
+
+    def fail(path, mode):
+        if path.name == "a.log":
+            raise PermissionError(13, "Permission denied")
+        return open_path(path, mode)
+
+    monkeypatch.setattr(type(tmp_path), "open", fail)
+    batch = folder.read(None, 9)
+    assert contents(batch.texts) == ["two"]
+    assert batch.error == "a.log: Permission denied"
+    source = FileSource(tmp_path / "a.log", RECORDS, "s")
+    assert (source.read(None, 9).texts, source.read(None, 9).error) == ((), "Permission denied")
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_position_of_another_kind_of_source_is_rejected(tmp_path, folder, is_folder):
+    source, position = (
+        (folder, {"inode": 1}) if is_folder else (FileSource(tmp_path / "x", RECORDS, "s"), {"files": {}})
+    )
+    with pytest.raises(InvalidData, match="another kind under this name"):
+        source.read(position, 9)
 
 
 # A pipe
@@ -307,6 +430,93 @@ def test_atom_feeds_and_redirects_are_read(feed):
     assert len(read_all(FeedSource(f"{feed.root}/moved", "s"))[0]) == 2
 
 
+def rss(numbers):
+    items = "".join(f"<item><title>entry {number}</title><guid>g{number}</guid></item>" for number in numbers)
+    return f"<rss version='2.0'><channel><title>x</title>{items}</channel></rss>".encode()
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": '"v1"'}])
+def test_every_entry_of_a_long_feed_is_read_once(feed, headers):
+    feed.answers["/long"] = (200, headers, rss(range(300)))
+    source = FeedSource(f"{feed.root}/long", "s")
+    first = source.read(None, 256)
+    source.confirm(first.position)
+    second = source.read(first.position, 256)
+    source.confirm(second.position)
+    assert contents([*first.texts, *second.texts]) == [f"entry {number}" for number in range(300)]
+    assert (first.has_more, second.has_more) == (True, False)
+    assert source.read(second.position, 256).texts == ()
+
+
+def test_entries_that_were_not_stored_are_returned_again(feed):
+    source = FeedSource(f"{feed.root}/rss", "s")
+    first = source.read(None, 1)
+    assert source.read(None, 1).texts == first.texts
+    source.confirm(first.position)
+    assert contents(source.read(first.position, 1).texts) == ["Acme & Co rises\nBy 5 percent."]
+
+
+def test_entries_stay_known_for_as_long_as_the_feed_has_them(feed):
+    feed.answers["/feed"] = (200, {}, rss([1, 2]))
+    _, position = read_all(FeedSource(f"{feed.root}/feed", "s"))
+    feed.answers["/feed"] = (200, {}, rss([2, 3]))
+    assert contents(read_all(FeedSource(f"{feed.root}/feed", "s"), position)[0]) == ["entry 3"]
+
+
+def test_a_feed_names_the_time_of_its_next_poll_until_it_fails_for_long(feed):
+    clock = [1000.0]
+    source = FeedSource(f"{feed.root}/rss", "s", poll_seconds=60, clock=lambda: clock[0])
+    batch = source.read(None, 9)
+    source.confirm(batch.position)
+    assert batch.next_read == 1060
+    feed.answers["/rss"] = (500, {}, b"")
+    clock[0] = 1061
+    assert source.read(None, 9).next_read == 1060, "others wait for the entries that were not read"
+    clock[0] = 10_000
+    assert source.read(None, 9).next_read is None
+
+
+def test_a_feed_is_polled_although_the_clock_was_set_back(feed):
+    clock = [1e6]
+    source = FeedSource(f"{feed.root}/rss", "s", clock=lambda: clock[0])
+    source.confirm(source.read(None, 9).position)
+    clock[0] = 5.0
+    source.read(None, 9)
+    assert len(feed.received) == 2
+
+
+def test_a_redirect_to_a_private_network_is_not_followed(feed, monkeypatch):
+    are_public = [True, False]  # the configured server, and where it redirects to
+    monkeypatch.setattr("turnwise.app.monitor.http_client.is_public_address", lambda _: are_public.pop(0))
+    assert "private network" in FeedSource(f"{feed.root}/moved", "s").read(None, 9).error
+    assert [path for path, _ in feed.received] == ["/moved"]
+
+
+def test_a_redirect_from_https_to_http_is_not_followed(monkeypatch):
+    pytest.importorskip("feedparser")
+    urls = []
+
+    def redirect(_method, url, *_, **__):
+        urls.append(url)
+        return HttpResponse(302, {"location": "http://127.0.0.1/feed"}, b"", False)
+
+    monkeypatch.setattr("turnwise.app.monitor.sources.feed_source.send_request", redirect)
+    assert FeedSource("https://example.com", "s").read(None, 9).error == "the feed redirects from https to http"
+    assert urls == ["https://example.com"]
+
+
+@pytest.mark.parametrize(
+    ("address", "is_public"),
+    [
+        ("93.184.216.34", True), ("127.0.0.2", False), ("10.1.2.3", False), ("192.168.0.1", False),
+        ("169.254.169.254", False), ("::1", False), ("fe80::1%eth0", False), ("::ffff:127.0.0.1", False),
+        ("2606:2800:220:1::1", True), ("0.0.0.0", False),
+    ],
+)  # fmt: skip
+def test_addresses_of_this_machine_and_of_private_networks_are_not_public(address, is_public):
+    assert is_public_address(address) == is_public
+
+
 @pytest.mark.parametrize(
     ("path", "error"),
     [
@@ -389,6 +599,59 @@ def test_wrong_requests_are_explained(push, values, status, message):
     assert code == status
     assert message in answer["error"]["message"]
     assert push.read(None, 1).texts == ()
+
+
+def exchange(port, request):
+    """The answer to raw bytes, until the server closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
+@pytest.mark.parametrize(
+    ("host", "length", "status"),
+    [("127.0.0.1", "9" * 5000, 413), ("127.0.0.1", "\u0665".encode().decode("latin-1"), 411), ("[", "5", 403)],
+)
+def test_wrong_headers_are_answered_and_print_nothing(capfd, host, length, status):
+    source = PushSource("http://127.0.0.1:0", RECORDS, "s", None)
+    head = f"POST /v1/monitor/texts HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    answer = exchange(source.port, f"{head}Content-Length: {length}\r\n\r\n".encode("latin-1"))
+    source.close()
+    assert answer.split()[1] == str(status).encode()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_failure_of_a_connection_prints_nothing(push, capfd):
+    push._server.handle_error(None, ("192.0.2.1", 1))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_request_that_trickles_ends_at_the_time_limit(monkeypatch):
+    monkeypatch.setattr("turnwise.app.monitor.sources.push_source.REQUEST_SECONDS", 0.2)
+    source = PushSource("http://127.0.0.1:0", RECORDS, "s", None)
+    with socket.create_connection(("127.0.0.1", source.port), timeout=20) as connection:
+        for _ in range(500):  # ten seconds: fifty times the limit
+            if select.select([connection], [], [], 0.02)[0]:
+                break
+            connection.sendall(b"x")
+        else:
+            pytest.fail("the connection is still open")
+    source.close()
+
+
+def test_connections_beyond_the_limit_are_closed_and_free_ones_are_used_again(monkeypatch):
+    monkeypatch.setattr("turnwise.app.monitor.sources.push_source.MAX_CONNECTIONS", 2)
+    source = PushSource("http://127.0.0.1:0", RECORDS, "s", None)
+    waiting = [socket.create_connection(("127.0.0.1", source.port), timeout=20) for _ in range(2)]
+    assert exchange(source.port, b"") == b"", "closed without an answer"
+    for connection in waiting:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert connection.recv(9) == b"HTTP/1.0 "
+        connection.close()
+    while source._server._free_connections._value < 2:
+        pass
+    assert post(source.port, "{}")[0] == 400
+    source.close()
 
 
 def test_an_address_that_others_reach_needs_a_token(push):

@@ -11,16 +11,17 @@ import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.app.monitor import http_client, webhooks
-from turnwise.app.monitor.outbox_sender import GIVE_UP_SECONDS, LONGEST_RETRY_SECONDS, OutboxSender, after_attempt
+from turnwise.app.monitor.outbox_sender import GIVE_UP_SECONDS, OutboxSender, after_attempt
 from turnwise.app.monitor.webhooks import SendResult, create_secret, make_webhook, send_event, signature
-from turnwise.core.errors import InvalidParameter
-from turnwise.core.monitor_store import Delivery, MonitorBatch, WebhookEvent
+from turnwise.core.errors import InvalidParameter, SaveFailed
+from turnwise.core.monitor_store import LONGEST_RETRY_SECONDS, Delivery, MonitorBatch, WebhookEvent
 from turnwise.store import open_monitor_store
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -166,6 +167,19 @@ def test_wrong_receivers_are_rejected_without_repeating_the_secret(url, secret, 
     assert not secret or secret not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a.example/services/T0/B0/SECRET", "ftp://a.example/?key=SECRET", "https://SECRET@a.example/x",
+        "https://a.example:x/?SECRET", "https://a.example/ #SECRET", "https:///services/SECRET",
+    ],
+)  # fmt: skip
+def test_messages_do_not_repeat_the_secrets_of_a_url(url):
+    with pytest.raises(InvalidParameter) as error:
+        make_webhook(url, SECRET)
+    assert "SECRET" not in str(error.value)
+
+
 @pytest.mark.parametrize("url", ["http://localhost:1/x", "http://127.0.0.1", "http://[::1]:80/", "https://example.com"])
 def test_http_is_allowed_to_this_machine(url):
     assert make_webhook(url, SECRET).url == url
@@ -228,6 +242,79 @@ def test_every_event_is_delivered_in_the_end_and_dead_letters_can_be_sent_again(
         sender.send_due()
         assert [delivered.attempts for delivered in store.deliveries("delivered")] == [1]
         assert {headers["webhook-id"] for headers, _ in server.received} == {"alert_opened"}
+
+
+DEAD, HEALTHY = "https://dead.example", "https://healthy.example"
+
+
+def slow_sender(store, sent, clock):
+    """A sender to a receiver that does not answer within 20 seconds, and to another one."""
+
+    def send(webhook, event, now):
+        sent.append((event.id, now - NOW))
+        if webhook.url == HEALTHY:
+            return SendResult(True)
+        clock[0] += 20
+        return SendResult(False, error="no answer in time", is_timeout=True)
+
+    receivers = [make_webhook(url, SECRET) for url in (DEAD, HEALTHY)]
+    return OutboxSender(store, receivers, send=send, clock=lambda: clock[0], jitter=lambda: 0.0)
+
+
+def test_a_receiver_that_does_not_answer_delays_others_by_one_attempt(store):
+    clock, sent = [NOW], []
+    store.commit(MonitorBatch(events=[event(DEAD, f"e{number:02}") for number in range(30)]))
+    store.commit(MonitorBatch(events=[event(HEALTHY, "good")]))
+    sender = slow_sender(store, sent, clock)
+    while sender.send_due():
+        pass
+    assert sent == [("e00", 0.0), ("good", 20.0)]
+    clock[0] += 60
+    assert sender.send_due() == 1
+    assert [id for id, _ in sent] == ["e00", "good", "e00"]
+    clock[0] = NOW + 10  # the clock is set back: the pause is over
+    assert sender.send_due() == 1
+
+
+def test_the_pause_begins_at_the_end_of_the_attempt(store):
+    clock = [NOW]
+    store.commit(MonitorBatch(events=[event(DEAD)]))
+    slow_sender(store, [], clock).send_due()
+    (waiting,) = store.deliveries("pending")
+    assert waiting.next_attempt == NOW + 20 + 5
+
+
+def test_pending_events_are_sent_once_at_the_end_of_a_program_until_it_is_stopped(store):
+    clock, sent = [NOW], []
+    store.commit(MonitorBatch(events=[event(HEALTHY, f"e{number:02}") for number in range(30)]))
+    sender = slow_sender(store, sent, clock)
+    sender.send_pending(lambda: len(sent) == 3)
+    assert len(sent) == 3
+    store.commit(MonitorBatch(events=[event(DEAD, f"d{number}") for number in range(3)]))
+    sender.stop()
+    sender.send_pending()
+    assert len(sent) == 31, "27 events, and one that is not answered"
+
+
+def test_an_event_is_not_sent_again_while_its_result_cannot_be_stored(store, monkeypatch):
+    clock, sent = [NOW], []
+    store.commit(MonitorBatch(events=[event(HEALTHY)]))
+    sender = slow_sender(store, sent, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "update_delivery", Mock(side_effect=SaveFailed("The disk is full.")))
+        for _ in range(3):
+            with pytest.raises(SaveFailed):
+                sender.send_due()
+    sender.send_due()
+    assert len(sent) == 1
+    assert [delivered.attempts for delivered in store.deliveries("delivered")] == [1]
+
+
+def test_an_event_that_was_added_while_the_clock_was_wrong_is_due(store):
+    store.commit(MonitorBatch(events=[WebhookEvent("wrong", HEALTHY, "{}", NOW + 1e6)]))
+    store.commit(MonitorBatch(events=[WebhookEvent("later", HEALTHY, "{}", NOW + LONGEST_RETRY_SECONDS)]))
+    assert [delivery.event.id for delivery in store.due_deliveries(NOW, 9)] == ["wrong"]
+    assert store.due_deliveries(NOW, 9, skipped_urls=[DEAD, HEALTHY]) == []
 
 
 def test_an_event_to_a_receiver_that_is_not_configured_waits(store):

@@ -1,5 +1,7 @@
 """Topics of texts: words between word borders, tickers in their case, names of a tagger."""
 
+import unicodedata
+
 import pytest
 
 from turnwise.app.monitor.topic_rules import EntityTopics, RuleTopics, TopicRule, load_topic_rules
@@ -38,6 +40,13 @@ def test_topics_of_a_text(text, topics):
     assert len(result) == len(set(result))
 
 
+def test_accents_match_in_every_normal_form():
+    forms = [unicodedata.normalize(form, "Société Générale É") for form in ("NFC", "NFD")]
+    for rule in forms:
+        rules = RuleTopics([TopicRule(name="a", words=(rule[:-2],), tickers=(rule.split()[-1],))])
+        assert rules.find(forms) == [("a",), ("a",)]
+
+
 def test_a_topic_file_is_read(tmp_path):
     path = tmp_path / "topics.yaml"
     path.write_text("topics:\n  - name: Acme\n    words: [Acme]\n    tickers: [ACM]\n")
@@ -64,6 +73,7 @@ def test_a_wrong_topic_file_is_explained(tmp_path, content, message):
     ("rules", "message"),
     [
         ([TopicRule(name="a", words=("x",)), TopicRule(name="a", words=("y",))], "Two topics have the name 'a'"),
+        ([TopicRule(name=str(n), words=("x",)) for n in range(1001)], "There are 1,001 topics; at most 1,000"),
         ([TopicRule(name="a")], "needs words or tickers"),
         ([TopicRule(name="a", words=(" ",))], "none of them empty"),
     ],

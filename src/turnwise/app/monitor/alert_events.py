@@ -59,8 +59,6 @@ def _payload(surge: SurgeEvent, summary: str, groups: Sequence[TextGroup]) -> di
             "summary": summary,
             "texts": [
                 {
-                    "id": group.text.text.id,
-                    "source": group.text.text.source,
                     "time": iso_time(group.text.text.time),
                     "text": group.text.text.text[:MAX_TEXT_LENGTH],
                     "sentiment": group.text.sentiment,

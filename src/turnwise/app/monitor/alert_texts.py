@@ -8,7 +8,6 @@ from typing import Protocol
 
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_service import ChatService
-from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.plurals import pluralize
 from turnwise.monitor.copy_groups import TextGroup
@@ -19,6 +18,7 @@ MAX_QUOTED = 200  # characters of a text in a summary
 NUM_FREQUENT_WORDS = 5
 SUMMARY_TEXTS = 12  # groups that the chat model reads
 SUMMARY_TOKENS = 90
+SUMMARY_SECONDS = 60.0
 MIN_WORD_LENGTH = 3
 _COMMON_WORDS = """
     about after again all also and any are been before but can could did does for from had has have her here his how
@@ -47,8 +47,10 @@ class ExtractiveSummary:
         """Return the description."""
         total = sum(group.size for group in groups)
         times = f"{_clock(surge.start)}–{_clock(surge.at)} UTC"
-        kind = "negative texts" if surge.kind == "negative_share" else "texts"
-        parts = [f"{total:,} {kind} about {surge.topic} in {times}, {pluralize(len(groups), 'text')} without copies."]
+        kind = "negative text" if surge.kind == "negative_share" else "text"
+        parts = [
+            f"{pluralize(total, kind)} about {surge.topic} in {times}, {pluralize(len(groups), 'text')} without copies."
+        ]
         if words := _frequent_words(surge.topic, groups):
             parts.append(f"Frequent words: {', '.join(words)}.")
         if groups:
@@ -59,7 +61,7 @@ class ExtractiveSummary:
 
 
 class ChatSummary:
-    """Lets a chat model describe the texts. If it fails, the description is extractive.
+    """Lets a chat model describe the texts. If it fails or is too slow, the description is extractive.
 
     Args:
         service: the chat model.
@@ -82,10 +84,14 @@ class ChatSummary:
             {"temperature": 0.0, "max_tokens": SUMMARY_TOKENS},
         )
         try:
-            text = " ".join(asyncio.run(self._service.reply(request)).text.split())
-        except TurnwiseError:
+            text = " ".join(asyncio.run(self._reply(request)).split())
+        except Exception:  # an alert must not be lost because of its description
             text = ""
         return text or self._fallback.summary(surge, groups)
+
+    async def _reply(self, request: ChatRequest) -> str:
+        async with asyncio.timeout(SUMMARY_SECONDS):
+            return (await self._service.reply(request)).text
 
 
 def _frequent_words(topic: str, groups: Sequence[TextGroup]) -> list[str]:

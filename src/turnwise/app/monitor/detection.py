@@ -1,12 +1,16 @@
 """Connects the monitor with the detector of surges and the index of near copies."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, get_type_hints
 
-from turnwise.core.errors import InvalidParameter, did_you_mean
+from pydantic import create_model
+
+from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.monitor.near_copies import NearCopies
 from turnwise.monitor.surge_detector import DetectorSettings, SurgeDetector, SurgeEvent, WindowCount
+
+COPY_HOURS = 6.0  # a text is compared with those of so many hours
 
 
 class TopicDetector(Protocol):
@@ -46,6 +50,13 @@ class Detection:
     open_copy_index: Callable[[Mapping[str, Any] | None], CopyIndex]
 
 
+# Checks types: a length of windows that is not an integer would give other ids of alerts.
+_FIELDS: Any = {
+    name: (kind, getattr(DetectorSettings(), name)) for name, kind in get_type_hints(DetectorSettings).items()
+}
+_DetectorSection: type[StrictModel] = create_model("_DetectorSection", __base__=StrictModel, **_FIELDS)
+
+
 def load_detection(settings: Mapping[str, Any]) -> Detection:
     """Return the detection of `turnwise.monitor`.
 
@@ -55,16 +66,8 @@ def load_detection(settings: Mapping[str, Any]) -> Detection:
     Raises:
         InvalidParameter: a setting is unknown or has an invalid value.
     """
-    names = [field.name for field in fields(DetectorSettings)]
-    for name in settings:
-        if name not in names:
-            raise InvalidParameter("detector", f"Unknown detector setting '{name}': {did_you_mean(name, names)}")
-    try:
-        detector_settings = DetectorSettings(**settings)
-    except InvalidParameter:
-        raise
-    except (TypeError, ValueError) as error:
-        raise InvalidParameter("detector", f"The detector settings are invalid: {error}") from error
+    section = parse_strict_model(_DetectorSection, dict(settings), origin="detector")
+    detector_settings = DetectorSettings(**section.model_dump())
 
     def open_detector(state: Mapping[str, Any] | None) -> TopicDetector:
         if state is None:
@@ -72,7 +75,7 @@ def load_detection(settings: Mapping[str, Any]) -> Detection:
         return SurgeDetector.from_state(detector_settings, state)
 
     def open_copy_index(state: Mapping[str, Any] | None) -> CopyIndex:
-        index = NearCopies()
+        index = NearCopies(COPY_HOURS)
         if state is not None:
             index.load_state(state)
         return index

@@ -2,6 +2,7 @@
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -14,6 +15,7 @@ from turnwise import __version__
 from turnwise.core.errors import InvalidParameter
 
 CONNECT_SECONDS = 10.0  # also between two pieces of a response
+SHOWN_PATH = 8  # characters of a path in messages
 USER_AGENT = f"turnwise/{__version__}"
 
 
@@ -26,12 +28,14 @@ class HttpResponse:
         headers: headers with names in lower case; the last of repeated ones.
         body: content, at most the allowed number of bytes.
         is_truncated: the content is longer.
+        is_public: the server has an address of the public network.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     is_truncated: bool
+    is_public: bool = True
 
 
 def check_url(url: str, *, needs_https: bool) -> SplitResult:
@@ -48,16 +52,24 @@ def check_url(url: str, *, needs_https: bool) -> SplitResult:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port  # both raise ValueError if they are invalid
     except ValueError as error:
-        raise InvalidParameter("url", f"'{url[:200]}' is not a URL: {error}.") from error
+        raise InvalidParameter("url", f"'{short_url(url)}' is not a URL: {error}.") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise InvalidParameter("url", f"'{url[:200]}' is not an http or https URL.")
+        raise InvalidParameter("url", f"'{short_url(url)}' is not an http or https URL.")
     if parts.username is not None or parts.password is not None:
         raise InvalidParameter("url", f"The URL of {host} holds a user name or password, which would be stored.")
     if any(character <= " " or character == "\x7f" for character in url):
-        raise InvalidParameter("url", f"'{url[:200]!r}' has white space or control characters.")
+        raise InvalidParameter("url", f"'{short_url(url)!r}' has white space or control characters.")
     if needs_https and parts.scheme == "http" and not is_loopback(host):
-        raise InvalidParameter("url", f"'{url[:200]}' is not encrypted: use https. http is for this machine only.")
+        raise InvalidParameter("url", f"'{short_url(url)}' is not encrypted: use https. http is for this machine only.")
     return parts
+
+
+def short_url(url: str) -> str:
+    """A URL for messages and logs: host and the beginning of the path. The rest often holds secrets of the owner."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].rpartition("@")[2].partition("/")
+    shown = f"{scheme[:10]}://{host[:100]}{slash}{path[:SHOWN_PATH]}"
+    return shown if shown == url else f"{shown}…"
 
 
 def send_request(
@@ -68,6 +80,7 @@ def send_request(
     *,
     max_bytes: int,
     seconds: float,
+    only_public: bool = False,
 ) -> HttpResponse:
     """Send one request; redirects are not followed.
 
@@ -78,6 +91,8 @@ def send_request(
         body: content to send.
         max_bytes: largest content to read; the rest is left.
         seconds: time limit for everything.
+        only_public: send nothing to this machine and to private networks. The address of the connection is checked,
+            because a name can lead to another address the next time.
 
     Raises:
         OSError: the server cannot be reached, breaks the protocol, or does not answer in time.
@@ -90,11 +105,14 @@ def send_request(
         with _deadline(seconds) as sockets:
             connection.connect()
             sockets.append(connection.sock)
+            is_public = is_public_address(connection.sock.getpeername()[0])
+            if only_public and not is_public:
+                raise OSError("a redirect to an address of a private network is not followed")
             connection.request(method, target, body, {"User-Agent": USER_AGENT, "Connection": "close", **headers})
             response = connection.getresponse()
             content = response.read(max_bytes + 1)
             values = {name.lower(): value for name, value in response.getheaders()}
-            return HttpResponse(response.status, values, content[:max_bytes], len(content) > max_bytes)
+            return HttpResponse(response.status, values, content[:max_bytes], len(content) > max_bytes, is_public)
     except (http.client.HTTPException, UnicodeError) as error:
         raise OSError(f"the server broke the protocol ({type(error).__name__})") from error
     finally:
@@ -151,3 +169,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_public_address(address: str) -> bool:
+    """True if an IP address is of the public network: not loopback, private, link-local or reserved."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_global

@@ -1,5 +1,6 @@
 """The configuration of a text monitor: a YAML file, or flags of the command line."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +16,7 @@ from turnwise.data.strict_yaml import read_yaml
 
 SourceKind = Literal["file", "folder", "stdin", "feed", "push"]
 SECRET_VARIABLE = "TURNWISE_WEBHOOK_SECRET"  # noqa: S105
+FEED_DELAY_SECONDS = 120.0  # between the time of an entry and its appearance in the feed
 IN_MEMORY = "sqlite:///:memory:"
 
 
@@ -25,7 +27,8 @@ class SourceConfig(StrictModel):
         kind: "file", "folder", "stdin", "feed" (RSS or Atom) or "push" (HTTP requests).
         path: the file or folder.
         url: the feed, or the address to listen at, such as http://127.0.0.1:8090.
-        name: unique name; it is a part of the ids of texts. Default: kind and path or URL.
+        name: unique name; it is a part of the ids of texts. Default: kind and path, or URL without its query, which may
+            hold a secret.
         fields: keys of the records that have other names: text, time, id, sentiment, topics.
         poll_seconds: pause between two requests to a feed.
         token_env: environment variable with the token that pushed requests must have.
@@ -42,7 +45,7 @@ class SourceConfig(StrictModel):
     @property
     def source_name(self) -> str:
         """Unique name of the source."""
-        address = self.url if self.path is None else self.path
+        address = self.path or (self.url and re.split(r"[?#]", self.url, maxsplit=1)[0])
         return self.name or (self.kind if address is None else f"{self.kind}:{address}")
 
 
@@ -81,7 +84,8 @@ class MonitorConfig(StrictModel):
         classifier: folder of the classifier of sentiment.
         negative_labels: labels that count as negative.
         detector: settings of the detector that differ from their defaults.
-        lateness_seconds: how much older than the newest text a text may be and still be counted.
+        lateness_seconds: how much older than the newest text a text may be and still be counted. With feeds it is at
+            least the longest `poll_seconds` and two minutes.
         max_gap_hours: a longer time without texts is an outage, not a quiet time.
         webhooks: receivers of alerts.
         summaries: chat model that describes alerts.
@@ -104,6 +108,12 @@ class MonitorConfig(StrictModel):
     keep_texts_days: float = Field(7.0, gt=0)
     keep_ids_days: float = Field(30.0, gt=0)
     keep_counts_days: float = Field(400.0, gt=0)
+
+    @property
+    def window_lateness_seconds(self) -> float:
+        """The lateness of windows: a feed delivers a text up to `poll_seconds` after it appears."""
+        polls = [source.poll_seconds + FEED_DELAY_SECONDS for source in self.sources if source.kind == "feed"]
+        return max([self.lateness_seconds, *polls])
 
     @property
     def store_url(self) -> str:
@@ -133,7 +143,8 @@ def load_config(path: Path | None, flags: Mapping[str, Any]) -> MonitorConfig:
     if path is not None and isinstance(values, dict):
         values = _resolve_paths(values, path.parent)
     if isinstance(values, dict):
-        values = {**values, **flags}
+        replaced = {"entities"} if "topics" in flags else set()
+        values = {name: value for name, value in values.items() if name not in replaced} | dict(flags)
     config = parse_strict_model(MonitorConfig, values, origin="flags" if path is None else str(path))
     if (config.topics is None) == (config.entities is None):
         raise InvalidParameter("topics", "Name the topics: `topics` (--topics FILE), or `entities`, and not both.")

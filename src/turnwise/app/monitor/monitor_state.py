@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from turnwise.app.monitor.copy_topics import CopyTopics
 from turnwise.app.monitor.detection import Detection, TopicDetector
 from turnwise.app.monitor.window_counter import WindowCounter, WindowSettings
 from turnwise.core.errors import UserError
-from turnwise.core.monitor_store import MonitorBatch, MonitorStore
+from turnwise.core.monitor_store import MonitorBatch, MonitoredText, MonitorStore
 from turnwise.core.stream_texts import Position
 
 _STREAM, _COPIES, _DETECTOR = "stream", "near_copies", "detector:"  # names of stored states
@@ -35,9 +36,11 @@ class MonitorState:
         self._detectors: dict[str, TopicDetector] = {}
         self._detector_states: dict[str, Mapping[str, Any]] = {}  # of detectors that are not open yet
         self._updated: set[str] = set()
+        self._forgotten: set[str] = set()
         self._figures: dict[str, int] = {}
         self._changed_figures: set[str] = set()
         self._copies = detection.open_copy_index(None)
+        self._copy_topics = CopyTopics()
         self._copy_time = 0.0
         self._saved_number = 0
         self._stored_stream: dict[str, Any] = {}
@@ -80,12 +83,30 @@ class MonitorState:
         if topic not in self._detectors:
             self._detectors[topic] = self._detection.open_detector(self._detector_states.pop(topic, None))
         self._updated.add(topic)
+        self._forgotten.discard(topic)
         return self._detectors[topic]
+
+    def forget(self, topics: Iterable[str]) -> None:
+        """Delete the detectors of topics."""
+        for topic in topics:
+            self._detectors.pop(topic, None)
+            self._detector_states.pop(topic, None)
+            self._updated.discard(topic)
+            self._forgotten.add(topic)
 
     def add_copy(self, text: str, time: float) -> int | None:
         """Add the next text to the index of near copies; returns the number of the text that it copies."""
         self._copy_time = max(self._copy_time, time)  # the index expects times that do not go back
         return self._copies.add(text, self._copy_time)
+
+    def copied_topics(self, copy_of: int | None, topics: Iterable[str]) -> set[str]:
+        """Those of a text's topics for which a text that it copies was counted."""
+        return set() if copy_of is None else self._copy_topics.counted(copy_of, topics)
+
+    def add_counted_topics(self, entry: MonitoredText) -> None:
+        """Remember the topics that counted a text, for its copies. `entry` is the last text of `add_copy`."""
+        topics = () if entry.is_late else [topic for topic in entry.topics if self.windows.has_topic(topic)]
+        self._copy_topics.add(entry.number, entry.copy_of, self._copy_time, topics)
 
     def take_number(self) -> int:
         """Number of the next text."""
@@ -107,15 +128,18 @@ class MonitorState:
             "next_number": self.next_number,
             "retention_time": self.retention_time,
         }
-        if stream != self._stored_stream and self.windows.watermark is not None:
+        if stream != self._stored_stream:
             batch.states[_STREAM] = self._stored_stream = stream
         for topic in sorted(self._updated):
             batch.states[_DETECTOR + topic] = self._detectors[topic].state()
+        batch.deleted_states = [_DETECTOR + topic for topic in sorted(self._forgotten)]
         self._updated.clear()
+        self._forgotten.clear()
         if store_copies:
             self._saved_number = self.next_number
             batch.states[_COPIES] = {
-                "next_number": self.next_number, "time": self._copy_time, "index": self._copies.state()
+                "next_number": self.next_number, "time": self._copy_time, "index": self._copies.state(),
+                "topics": self._copy_topics.state(),
             }  # fmt: skip
         batch.figures = {name: self._figures[name] for name in sorted(self._changed_figures)}
         self._changed_figures.clear()
@@ -124,5 +148,7 @@ class MonitorState:
         if stored is not None:
             self._copies = self._detection.open_copy_index(stored["index"])
             self._saved_number, self._copy_time = stored["next_number"], stored["time"]
+            self._copy_topics = CopyTopics(stored["topics"])
         for entry in store.texts_from(self._saved_number):
             self.add_copy(entry.text.text, entry.text.time)
+            self.add_counted_topics(entry)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from turnwise.app.monitor.alert_texts import ChatSummary, SummaryWriter
 from turnwise.app.monitor.detection import load_detection
+from turnwise.app.monitor.http_client import short_url
 from turnwise.app.monitor.monitor_config import MonitorConfig, SourceConfig
 from turnwise.app.monitor.pipeline import MAX_FUTURE_SECONDS, MonitorPipeline, PipelineSettings
 from turnwise.app.monitor.sentiment import SentimentLabeller
@@ -64,7 +65,9 @@ def open_monitor(config: MonitorConfig, *, is_recording: bool = False) -> Iterat
             _open_labeller(config),
             PipelineSettings(
                 WindowSettings(
-                    detection.window_seconds, config.lateness_seconds, config.max_gap_hours * SECONDS_PER_HOUR
+                    detection.window_seconds,
+                    config.window_lateness_seconds,
+                    config.max_gap_hours * SECONDS_PER_HOUR,
                 ),
                 max_future_seconds=None if is_recording else MAX_FUTURE_SECONDS,
                 keep_texts_days=config.keep_texts_days,
@@ -97,7 +100,7 @@ def open_webhooks(config: MonitorConfig) -> tuple[Webhook, ...]:
         if not secrets:
             raise InvalidParameter(
                 "webhooks",
-                f"Set the environment variable {webhook.secret_env} to the secret of {webhook.url}; "
+                f"Set the environment variable {webhook.secret_env} to the secret of {short_url(webhook.url)}; "
                 "`turnwise monitor secret` creates one.",
             )
         webhooks.append(make_webhook(webhook.url, secrets))
@@ -126,6 +129,8 @@ def _open_source(config: SourceConfig) -> TextSource:
         return PushSource(config.url, records, name, token)
     from turnwise.app.monitor.sources.pipe_source import PipeSource
 
+    if sys.stdin is None:  # the shell closed it: `<&-`
+        raise InvalidParameter("source", "Standard input is closed.")
     return PipeSource(sys.stdin.fileno(), records, name)
 
 

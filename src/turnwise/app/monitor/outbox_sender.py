@@ -9,12 +9,15 @@ from dataclasses import replace
 
 from turnwise.app.monitor.webhooks import SendResult, Webhook, send_event
 from turnwise.core.errors import TurnwiseError
-from turnwise.core.monitor_store import Delivery, MonitorStore, WebhookEvent
+from turnwise.core.monitor_store import LONGEST_RETRY_SECONDS, Delivery, MonitorStore, WebhookEvent
 
 FIRST_RETRY_SECONDS = 5.0
-LONGEST_RETRY_SECONDS = 3 * 3600.0
+RECEIVER_PAUSE_SECONDS = (
+    60.0  # after a time-out nothing is sent to the receiver for so long, so that others need not wait
+)
 GIVE_UP_SECONDS = 24 * 3600.0  # from the first attempt; the last attempt is made after this time
 DELIVERIES_PER_PASS = 20
+UNLIMITED = 2**62
 POLL_SECONDS = 1.0
 
 Send = Callable[[Webhook, WebhookEvent, float], SendResult]
@@ -24,7 +27,8 @@ class OutboxSender:
     """Sends due events and stores the result of every attempt.
 
     An event is marked as delivered after the receiver accepted it. A program that is killed between the two sends the
-    event again, with the same id. Events to a receiver that is no longer configured wait until it is, or give up.
+    event again, with the same id. While the store cannot be written, results are kept in memory, so that no event is
+    sent again meanwhile. Events to a receiver that is no longer configured wait until it is, or give up.
 
     Args:
         store: the store.
@@ -43,25 +47,24 @@ class OutboxSender:
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._store, self._send, self._clock, self._jitter = store, send, clock, jitter
+        self._store, self._send_event, self._clock, self._jitter = store, send, clock, jitter
         self._webhooks = {webhook.url: webhook for webhook in webhooks}
+        self._paused_until: dict[str, float] = {}  # Unix times, by URL
+        self._unsaved: dict[int, Delivery] = {}  # results by number of the delivery
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor-outbox", daemon=True)
 
     def send_due(self) -> int:
-        """Attempt every event that is due, once. Returns the number of attempts."""
-        deliveries = self._store.due_deliveries(self._clock(), DELIVERIES_PER_PASS)
-        for delivery in deliveries:
-            if self._stopping.is_set():
-                break
-            self._store.update_delivery(self._attempt(delivery))
-        return len(deliveries)
+        """Attempt up to `DELIVERIES_PER_PASS` events that are due, each once. Returns the number of attempts.
 
-    def send_pending(self) -> None:
-        """Attempt every event that is due until none is, for a program that is about to end."""
-        self._stopping.clear()
-        while self.send_due():
-            pass
+        Raises:
+            Unavailable: the store is busy. SaveFailed: it cannot be written. The next call saves the results.
+        """
+        return self._send(DELIVERIES_PER_PASS, self._stopping.is_set)
+
+    def send_pending(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Attempt every event that is due once, for a program that is about to end, until `is_stopped` returns True."""
+        self._send(UNLIMITED, is_stopped)
 
     def start(self) -> None:
         """Send in a thread until `stop`."""
@@ -73,13 +76,42 @@ class OutboxSender:
         if self._thread.is_alive():
             self._thread.join()
 
-    def _attempt(self, delivery: Delivery) -> Delivery:
-        webhook = self._webhooks.get(delivery.event.url)
+    def _send(self, limit: int, is_stopped: Callable[[], bool]) -> int:
+        self._save()
+        num_attempts = 0
+        for delivery in self._store.due_deliveries(self._clock(), limit, skipped_urls=self._paused_urls()):
+            if is_stopped():
+                break
+            if delivery.event.url in self._paused_until:  # since this pass
+                continue
+            self._unsaved[delivery.number] = self._attempt(delivery)
+            num_attempts += 1
+            self._save()
+        return num_attempts
+
+    def _save(self) -> None:
+        for number in list(self._unsaved):
+            self._store.update_delivery(self._unsaved[number])
+            del self._unsaved[number]
+
+    def _paused_urls(self) -> list[str]:
         now = self._clock()
+        for url, end in list(self._paused_until.items()):
+            if not now < end <= now + RECEIVER_PAUSE_SECONDS:  # it is over, or the clock was set back
+                del self._paused_until[url]
+        return list(self._paused_until)
+
+    def _attempt(self, delivery: Delivery) -> Delivery:
+        """The delivery after an attempt. Its pause begins at the end of the attempt, which can take 20 seconds."""
+        url = delivery.event.url
+        webhook = self._webhooks.get(url)
         if webhook is None:
             result = SendResult(False, error="this receiver is not configured")
         else:
-            result = self._send(webhook, delivery.event, now)
+            result = self._send_event(webhook, delivery.event, self._clock())
+        now = self._clock()
+        if result.is_timeout:
+            self._paused_until[url] = now + RECEIVER_PAUSE_SECONDS
         return after_attempt(delivery, result, now, self._jitter())
 
     def _run(self) -> None:
@@ -99,7 +131,7 @@ def after_attempt(delivery: Delivery, result: SendResult, now: float, jitter: fl
     Args:
         delivery: before the attempt.
         result: of the attempt.
-        now: Unix time of the attempt in seconds.
+        now: Unix time at the end of the attempt in seconds.
         jitter: a number from 0 to 1.
     """
     first = now if delivery.first_attempt is None else delivery.first_attempt

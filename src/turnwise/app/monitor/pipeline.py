@@ -25,6 +25,7 @@ from turnwise.monitor.surge_detector import SurgeEvent
 SECONDS_PER_DAY = 86_400
 RETENTION_SECONDS = 3600  # of event time, between two deletions of old records
 MAX_FUTURE_SECONDS = 300.0
+MAX_WRITTEN_SUMMARIES = 3  # by a chat model in a batch; further alerts get extractive ones
 MAX_ALERT_TEXTS = 500  # texts that an alert keeps at its opening, and again at its closing
 
 
@@ -139,10 +140,13 @@ class MonitorPipeline:
         fresh = self._drop_repeats(texts, state, batch)
         labels = self._labeller.label(fresh)
         topics = self._topics_of(fresh)
+        # A text that is dated in the future must not close windows that others still add texts to.
+        now = self._clock() if self._settings.max_future_seconds is not None else float("inf")
         for text, label, topics_of_text in zip(fresh, labels, topics, strict=True):
-            state.source_times[text.source] = max(text.time, state.source_times.get(text.source, text.time))
-            state.windows.open_from(text.time)
-            self._close_windows(min(text.time, wait_for), state, batch)
+            time = min(text.time, now)
+            state.source_times[text.source] = max(time, state.source_times.get(text.source, time))
+            state.windows.open_from(time)
+            self._close_windows(min(time, wait_for), state, batch)
             self._add(text, label, topics_of_text, state, batch)
         state.count("malformed", num_malformed)
         batch.positions.update(positions or {})
@@ -151,6 +155,8 @@ class MonitorPipeline:
     def advance(self, now: float) -> ProcessedBatch:
         """Close the windows that end before `now` minus the lateness: no source has more texts before it."""
         state, batch = self._current(), MonitorBatch()
+        if not state.windows.closes_at(now):  # an idle monitor writes nothing
+            return ProcessedBatch(0, (), ())
         self._state = None
         self._close_windows(now, state, batch)
         return self._commit(state, batch)
@@ -186,12 +192,14 @@ class MonitorPipeline:
         """Add one text to the counts and the batch."""
         copy_of = state.add_copy(text.text, text.time)
         is_negative = self._labeller.is_negative(label)
-        num_ignored = state.windows.add(topics, text.time, is_copy=copy_of is not None, is_negative=is_negative)
+        copied_topics = state.copied_topics(copy_of, topics)
+        num_ignored = state.windows.add(topics, text.time, copied_topics=copied_topics, is_negative=is_negative)
         is_late = num_ignored is None
         entry = MonitoredText(state.take_number(), text, topics, label, is_negative, copy_of, is_late)
         batch.texts.append(entry)
+        state.add_counted_topics(entry)
         state.count("texts")
-        state.count("copies", copy_of is not None)
+        state.count("copies", copy_of is not None and copied_topics == set(topics))
         state.count("late", is_late)
         state.count("without_topic", not topics)
         state.count("ignored_topics", num_ignored or 0)
@@ -200,6 +208,7 @@ class MonitorPipeline:
         """Close windows up to `time` and raise what the detectors find in them."""
         for counts in state.windows.advance(time):
             state.count("windows")
+            state.forget(state.windows.take_forgotten())
             for count in counts:
                 window = self._detection.make_window(count.topic, count.start, count.count, count.negative)
                 for surge in state.detector(count.topic).update(window):
@@ -207,10 +216,13 @@ class MonitorPipeline:
 
     def _raise(self, surge: SurgeEvent, batch: MonitorBatch) -> None:
         """Add an alert that opens or closes, with its texts and events, to the batch."""
-        texts = self._texts_behind(surge, batch)
-        groups = group_copies(texts)
         if surge.phase == "opened":
-            alert = make_alert(surge, self._summaries.summary(surge, groups))
+            texts = self._texts_behind(surge, surge.start, batch)
+            groups = group_copies(texts)
+            # A model can take many seconds per alert, while texts wait and pushed requests are not answered.
+            is_limited = len(batch.opened) >= MAX_WRITTEN_SUMMARIES
+            summaries = ExtractiveSummary() if is_limited else self._summaries
+            alert = make_alert(surge, summaries.summary(surge, groups))
             batch.opened.append(alert)
         else:
             opened = next((alert for alert in batch.opened if alert.id == surge.alert_id), None)
@@ -218,20 +230,22 @@ class MonitorPipeline:
             if stored is None:  # deleted by its owner
                 return
             alert = stored
+            texts = self._texts_behind(surge, alert.opened, batch)  # earlier ones are stored with the opening
+            groups = group_copies(texts)
             batch.closed[surge.alert_id] = int(surge.at)
         numbers = batch.alert_texts.setdefault(surge.alert_id, [])
         numbers += [entry.number for entry in texts if entry.number not in numbers]
         batch.events += make_events(surge, alert.summary, groups, self._urls, self._clock())
 
-    def _texts_behind(self, surge: SurgeEvent, batch: MonitorBatch) -> list[MonitoredText]:
-        """Texts of the surge's topic from its beginning to this event, stored ones and those of the batch."""
+    def _texts_behind(self, surge: SurgeEvent, start: int, batch: MonitorBatch) -> list[MonitoredText]:
+        """Texts of the surge's topic from `start` to this event, stored ones and those of the batch."""
         is_negative = surge.kind == "negative_share"
-        texts = self._store.topic_texts(surge.topic, surge.start, surge.at, MAX_ALERT_TEXTS, is_negative=is_negative)
+        texts = self._store.topic_texts(surge.topic, start, surge.at, MAX_ALERT_TEXTS, is_negative=is_negative)
         texts += [
             entry
             for entry in batch.texts
             if surge.topic in entry.topics
-            and surge.start <= entry.text.time < surge.at
+            and start <= entry.text.time < surge.at
             and not entry.is_late
             and (entry.is_negative or not is_negative)
         ]

@@ -61,6 +61,7 @@ def run_sources(
     unfinished = {source.name: source for source in sources}
     has_more = dict.fromkeys(unfinished, True)  # until a first read shows it
     errors: dict[str, str] = {}
+    next_reads: dict[str, float | None] = {}
     last_text = clock()
     while unfinished and not is_stopped():
         num_texts = 0
@@ -87,7 +88,7 @@ def run_sources(
                 continue
             if batch.error and batch.error != errors.get(source.name):
                 on_source_error(source.name, batch.error)
-            errors[source.name] = batch.error
+            errors[source.name], next_reads[source.name] = batch.error, batch.next_read
             num_texts += len(batch.texts)
             has_more[source.name] = batch.has_more
             if batch.is_finished:
@@ -97,8 +98,10 @@ def run_sources(
             continue
         if options.once or not unfinished:
             break
+        last_text = min(last_text, clock())  # the clock was set back
         if clock() - last_text >= IDLE_SECONDS:
-            _close_idle_windows(pipeline, clock(), on_batch)
+            reads = [next_reads[name] for name in unfinished]
+            _close_idle_windows(pipeline, min([clock(), *(read for read in reads if read is not None)]), on_batch)
         sleep(POLL_SECONDS)
     if options.is_recording and not is_stopped():
         on_batch(pipeline.finish(), None)

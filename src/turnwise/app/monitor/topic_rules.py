@@ -1,12 +1,15 @@
 """Finds the topics of texts: by words and tickers of a YAML file, or by the names that a tagger finds."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import Field
 
+from turnwise.app.monitor.sources.text_records import limit_topics
+from turnwise.app.monitor.window_counter import MAX_TOPICS
 from turnwise.core.classification import TaggedText
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.strict_model import StrictModel, parse_strict_model
@@ -65,23 +68,25 @@ class RuleTopics:
         rules: the topics.
 
     Raises:
-        InvalidParameter: a topic has no words, an empty word, or the name of another topic.
+        InvalidParameter: a topic has no words, an empty word, or the name of another topic; there are too many topics.
     """
 
     def __init__(self, rules: Sequence[TopicRule]) -> None:
         self.names = tuple(rule.name for rule in rules)
+        if len(rules) > MAX_TOPICS:
+            raise InvalidParameter("topics", f"There are {len(rules):,} topics; at most {MAX_TOPICS:,} are counted.")
         for number, rule in enumerate(rules):
             if rule.name in self.names[:number]:
                 raise InvalidParameter("topics", f"Two topics have the name '{rule.name}'.")
             if not rule.words + rule.tickers or not all(word.strip() for word in rule.words + rule.tickers):
                 raise InvalidParameter("topics", f"The topic '{rule.name}' needs words or tickers, none of them empty.")
-        self._words = _index((rule.name, word.casefold()) for rule in rules for word in rule.words)
-        self._tickers = _index((rule.name, ticker) for rule in rules for ticker in rule.tickers)
+        self._words = _index((rule.name, _normal_form(word).casefold()) for rule in rules for word in rule.words)
+        self._tickers = _index((rule.name, _normal_form(ticker)) for rule in rules for ticker in rule.tickers)
         self._word_pattern, self._ticker_pattern = _pattern(self._words), _pattern(self._tickers)
 
     def find(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """Topics of every text, without repeats."""
-        return [self._topics(text) for text in texts]
+        return [self._topics(_normal_form(text)) for text in texts]
 
     def _topics(self, text: str) -> tuple[str, ...]:
         topics: dict[str, None] = {}
@@ -110,12 +115,10 @@ class EntityTopics:
     def find(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """Topics of every text, without repeats."""
         return [
-            tuple(
-                dict.fromkeys(
-                    " ".join(span.text.casefold().split())
-                    for span in tagged.spans
-                    if not self._labels or span.label in self._labels
-                )
+            limit_topics(
+                " ".join(span.text.casefold().split())
+                for span in tagged.spans
+                if not self._labels or span.label in self._labels
             )
             for tagged in self._tagger.tag(texts)
         ]
@@ -125,6 +128,11 @@ def load_topic_rules(path: Path) -> tuple[TopicRule, ...]:
     """Read a topic file: YAML with a list `topics`. Raises `InvalidData` and `InvalidParameter`."""
     values: Any = read_yaml(path, "topic file")
     return parse_strict_model(TopicFile, values, origin=str(path)).topics
+
+
+def _normal_form(text: str) -> str:
+    """The text with every accent in the character that it belongs to (NFC): two forms of "é" look the same."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _index(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ import hmac
 import os
 from dataclasses import dataclass
 
-from turnwise.app.monitor.http_client import check_url, describe_failure, send_request
+from turnwise.app.monitor.http_client import check_url, describe_failure, send_request, short_url
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.monitor_store import WebhookEvent
 
@@ -44,12 +44,14 @@ class SendResult:
         is_gone: the receiver answered 410: it wants no more events.
         error: reason of a failure.
         retry_after: seconds that the receiver asks to wait; None if it says nothing.
+        is_timeout: the receiver did not answer in time.
     """
 
     is_delivered: bool
     is_gone: bool = False
     error: str = ""
     retry_after: float | None = None
+    is_timeout: bool = False
 
 
 def make_webhook(url: str, secrets: str) -> Webhook:
@@ -64,7 +66,9 @@ def make_webhook(url: str, secrets: str) -> Webhook:
     """
     check_url(url, needs_https=True)
     if not secrets.split():
-        raise InvalidParameter("secret", f"The webhook {url} has no secret. Create one with `turnwise monitor secret`.")
+        raise InvalidParameter(
+            "secret", f"The webhook {short_url(url)} has no secret. Create one with `turnwise monitor secret`."
+        )
     return Webhook(url, tuple(map(_decode_secret, secrets.split())))
 
 
@@ -106,7 +110,7 @@ def send_event(webhook: Webhook, event: WebhookEvent, now: float) -> SendResult:
             "POST", webhook.url, headers, body, max_bytes=MAX_RESPONSE_BYTES, seconds=REQUEST_SECONDS
         )
     except OSError as error:
-        return SendResult(False, error=describe_failure(error))
+        return SendResult(False, error=describe_failure(error), is_timeout=isinstance(error, TimeoutError))
     if 200 <= response.status < 300:
         return SendResult(True)
     seconds = response.headers.get("retry-after", "")

@@ -6,11 +6,13 @@ Dataflow Model"). A text of a closed window is late and is not counted.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from turnwise.core.monitor_store import TopicCount
+
+MAX_TOPICS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,14 @@ class WindowSettings:
         lateness_seconds: how much older than the newest text a text may be and still be counted.
         max_gap_seconds: a longer time without any text is an outage: its windows are left out, not counted as empty.
         max_topics: largest number of topics. Further ones are not counted.
+        topic_seconds: a topic that was not configured is forgotten after so long without a text.
     """
 
     window_seconds: int = 300
     lateness_seconds: float = 120.0
     max_gap_seconds: float = 7200.0
-    max_topics: int = 1000
+    max_topics: int = MAX_TOPICS
+    topic_seconds: float = 7 * 86_400.0
 
 
 class WindowCounter:
@@ -35,7 +39,8 @@ class WindowCounter:
 
     Args:
         settings: the settings.
-        topics: topics that have windows from the beginning, also empty ones. Others have from their first text on.
+        topics: topics that have windows from the beginning, also empty ones. Other topics have windows from their
+            first text on.
         state: `state()` of an earlier counter; None at the first start.
         counts: stored counts of windows that were open then.
     """
@@ -51,7 +56,10 @@ class WindowCounter:
         self._settings = settings
         self._watermark: float | None = state.get("watermark")
         self._open_from: int | None = state.get("open_from")
-        self._topics = dict.fromkeys([*state.get("topics", ()), *topics])
+        self._configured = frozenset(topics := tuple(topics))
+        # Start of the newest window with a text, by topic.
+        self._topics: dict[str, int] = {**dict.fromkeys(topics, 0), **state.get("topics", {})}
+        self._forgotten: list[str] = []
         self._counts = {(count.topic, count.start): count for count in counts}
         self._changed: set[tuple[str, int]] = set()
 
@@ -62,7 +70,7 @@ class WindowCounter:
 
     def state(self) -> dict[str, Any]:
         """JSON object from which a counter continues, together with the counts of its open windows."""
-        return {"watermark": self._watermark, "open_from": self._open_from, "topics": list(self._topics)}
+        return {"watermark": self._watermark, "open_from": self._open_from, "topics": dict(self._topics)}
 
     def open_from(self, time: float) -> None:
         """Open the first windows for a text of this time. Until the watermark is set, earlier ones can be added."""
@@ -70,8 +78,18 @@ class WindowCounter:
             first = self._window(time - self._settings.lateness_seconds)
             self._open_from = first if self._open_from is None else min(first, self._open_from)
 
+    def closes_at(self, time: float) -> bool:
+        """True if `advance` would close a window."""
+        return (
+            self._open_from is not None
+            and time - self._settings.lateness_seconds >= self._open_from + self._settings.window_seconds
+        )
+
     def advance(self, time: float) -> Iterator[list[TopicCount]]:
-        """Move the watermark to `time` minus the lateness, and close windows.
+        """Move the watermark to `time` minus the lateness, and close windows, those of an outage left out.
+
+        A source that catches up holds the watermark back while others are ahead. So the outages are looked for between
+        the counted windows before the watermark, which gives the windows that one source with all texts would give.
 
         Yields:
             Counts of every topic in a closed window, empty ones included, in the order of the windows.
@@ -84,14 +102,30 @@ class WindowCounter:
         ):
             return
         self._watermark = watermark
-        length = self._settings.window_seconds
-        if watermark - self._open_from > self._settings.max_gap_seconds:
-            yield from self._close_until(max((start for _, start in self._counts), default=-length) + length)
-            self._open_from = max(self._open_from, self._window(watermark))
-        yield from self._close_until(self._window(watermark))
+        end, last = self._window(watermark), self._window(time)
+        if end <= self._open_from:
+            return
+        for start in sorted({last} | {start for _, start in self._counts if self._open_from <= start < last}):
+            # Texts before this window and within the lateness could have followed its first text.
+            resumed = min(end, self._window(start - self._settings.lateness_seconds))
+            if resumed - self._open_from > self._settings.max_gap_seconds:
+                self._open_from = resumed
+            yield from self._close_until(min(end, start + self._settings.window_seconds))
 
-    def add(self, topics: Sequence[str], time: float, *, is_copy: bool, is_negative: bool) -> int | None:
+    def has_topic(self, topic: str) -> bool:
+        """True if texts of the topic are counted: it is not beyond the limit."""
+        return topic in self._topics
+
+    def add(
+        self, topics: Sequence[str], time: float, *, copied_topics: Collection[str], is_negative: bool
+    ) -> int | None:
         """Count a text.
+
+        Args:
+            topics: its topics.
+            time: its time in Unix seconds.
+            copied_topics: topics for which it copies a counted text.
+            is_negative: it counts as negative.
 
         Returns:
             Number of topics that were ignored because there are too many; None if the text is late.
@@ -101,14 +135,13 @@ class WindowCounter:
             return None
         num_ignored = 0
         for topic in topics:
-            if topic not in self._topics:
-                if len(self._topics) >= self._settings.max_topics:
-                    num_ignored += 1
-                    continue
-                self._topics[topic] = None
+            if topic not in self._topics and len(self._topics) >= self._settings.max_topics:
+                num_ignored += 1
+                continue
+            self._topics[topic] = max(start, self._topics.get(topic, 0))
             key = (topic, start)
             count = self._counts.get(key) or TopicCount(topic, start, 0, 0, 0)
-            single = int(not is_copy)
+            single = int(topic not in copied_topics)
             self._counts[key] = TopicCount(
                 topic, start, count.texts + 1, count.count + single, count.negative + single * is_negative
             )
@@ -122,6 +155,11 @@ class WindowCounter:
         self._counts = {key: count for key, count in self._counts.items() if key[1] >= (self._open_from or 0)}
         return changed
 
+    def take_forgotten(self) -> list[str]:
+        """Topics that were forgotten since the last call."""
+        forgotten, self._forgotten = self._forgotten, []
+        return forgotten
+
     def last_window_end(self) -> int | None:
         """End of the newest window that has texts; None if there is none."""
         starts = [start for _, start in self._counts if self._open_from is not None and start >= self._open_from]
@@ -131,7 +169,14 @@ class WindowCounter:
         while self._open_from is not None and self._open_from + self._settings.window_seconds <= end:
             start = self._open_from
             self._open_from = start + self._settings.window_seconds
+            self._forget_topics(start)
             yield [self._counts.get((topic, start)) or TopicCount(topic, start, 0, 0, 0) for topic in self._topics]
+
+    def _forget_topics(self, start: int) -> None:
+        for topic, last in list(self._topics.items()):
+            if last < start - self._settings.topic_seconds and topic not in self._configured:
+                del self._topics[topic]
+                self._forgotten.append(topic)
 
     def _window(self, time: float) -> int:
         return int(time // self._settings.window_seconds) * self._settings.window_seconds

@@ -23,12 +23,13 @@ class SqliteDatabase:
     writer takes it before the connection, so readers do not wait for another process.
     """
 
-    def __init__(self, path: Path | None, name: str = "conversation store") -> None:
+    def __init__(self, path: Path | None, name: str = "conversation store", option: str = "--store") -> None:
         """Open a database.
 
         Args:
             path: the file; None: a database in memory.
             name: what messages call it.
+            option: flag that names another file.
 
         Raises:
             UserError: the file is no such database.
@@ -52,19 +53,19 @@ class SqliteDatabase:
             on_failure.callback(self._connection.close)
             try:
                 with self._lock_file:
-                    self._prepare(location)
+                    self._prepare(location, option)
             except (LockTimeout, sqlite3.Error) as error:
                 if isinstance(error, LockTimeout) or is_busy(error):
-                    raise Unavailable(f"{self._busy} Its file is {location}; --store names another one.") from error
+                    raise Unavailable(f"{self._busy} Its file is {location}; {option} names another one.") from error
                 raise UserError(f"{location} cannot be used as a {name}: {failure_reason(error, path)}.") from error
             on_failure.pop_all()
 
-    def _prepare(self, location: str) -> None:
+    def _prepare(self, location: str, option: str) -> None:
         self._connection.create_function("contains", 2, _contains, deterministic=True)
         self._connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose committed rows in a power failure
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._connection.execute("PRAGMA secure_delete = ON")  # overwrite deleted content
-        migrate(self._connection, location)
+        migrate(self._connection, location, option)
         self._connection.execute("PRAGMA journal_mode = WAL")  # last, because it writes: foreign files stay unchanged
 
     @contextmanager

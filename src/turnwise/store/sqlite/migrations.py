@@ -204,7 +204,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def migrate(connection: sqlite3.Connection, location: str) -> None:
+def migrate(connection: sqlite3.Connection, location: str, option: str = "--store") -> None:
     """Apply the missing steps in one transaction, so that a crash leaves the old schema.
 
     Raises:
@@ -213,7 +213,7 @@ def migrate(connection: sqlite3.Connection, location: str) -> None:
     connection.execute("BEGIN IMMEDIATE")  # serializes processes that open a new file at the same time
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        _check(connection, version, location)
+        _check(connection, version, location, option)
         for number, statements in enumerate(STEPS[version:], start=version + 1):
             for statement in statements:
                 connection.execute(statement)
@@ -225,15 +225,15 @@ def migrate(connection: sqlite3.Connection, location: str) -> None:
         raise
 
 
-def _check(connection: sqlite3.Connection, version: int, location: str) -> None:
+def _check(connection: sqlite3.Connection, version: int, location: str, option: str) -> None:
     if version > len(STEPS):
         raise UserError(
             f"{location} was written by a newer Turnwise (store version {version}, this one knows {len(STEPS)}). "
-            "Update Turnwise, or name another file with --store. Nothing was changed."
+            f"Update Turnwise, or name another file with {option}. Nothing was changed."
         )
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     is_store = "conversations" in tables
     if version < 0 or bool(tables) != bool(version) or (version and not is_store):
         raise UserError(
-            f"{location} is a database, but not of conversations. Name another file with --store. Nothing was changed."
+            f"{location} is a database, but not of conversations. Name another file with {option}. Nothing was changed."
         )

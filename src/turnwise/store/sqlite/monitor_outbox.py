@@ -1,11 +1,12 @@
 """Events to deliver in SQLite, in the database of the text monitor."""
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from turnwise.core.monitor_store import Delivery, DeliveryState, WebhookEvent
+from turnwise.core.monitor_store import LONGEST_RETRY_SECONDS, Delivery, DeliveryState, WebhookEvent
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
@@ -18,14 +19,16 @@ class SqliteOutbox:
     def __init__(self, read_transaction: Transaction, write_transaction: Transaction) -> None:
         self._read_transaction, self._write_transaction = read_transaction, write_transaction
 
-    def due_deliveries(self, now: float, limit: int) -> list[Delivery]:
+    def due_deliveries(self, now: float, limit: int, *, skipped_urls: Collection[str] = ()) -> list[Delivery]:
         """Pending deliveries whose next attempt is due at `now`, oldest first."""
         with self._read_transaction() as connection:
             query = (
-                f"SELECT {_COLUMNS} FROM monitor_outbox WHERE state = 'pending' AND next_attempt <= ?"  # noqa: S608
+                f"SELECT {_COLUMNS} FROM monitor_outbox WHERE state = 'pending'"  # noqa: S608
+                " AND (next_attempt <= ? OR next_attempt > ?) AND url NOT IN (SELECT value FROM json_each(?))"
                 " ORDER BY number LIMIT ?"
             )
-            return [_delivery(row) for row in connection.execute(query, (now, limit))]
+            values = (now, now + LONGEST_RETRY_SECONDS, json.dumps([*skipped_urls]), limit)
+            return [_delivery(row) for row in connection.execute(query, values)]
 
     def update_delivery(self, delivery: Delivery) -> None:
         """Replace the state of a delivery by that of `delivery`, which has the same number."""

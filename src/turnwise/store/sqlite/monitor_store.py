@@ -34,7 +34,7 @@ class SqliteMonitorStore(SqliteMonitorQueries, SqliteOutbox):
         """Open `path`; None: a store in memory. Raises `UserError` if the file is not a store."""
         self._path = path
         self._run_lock = FileLock(None)
-        self._database = SqliteDatabase(path, "monitor store")
+        self._database = SqliteDatabase(path, "monitor store", "--db")
         SqliteMonitorQueries.__init__(self, self._database.read_transaction)
         SqliteOutbox.__init__(self, self._database.read_transaction, self._database.write_transaction)
 
@@ -62,6 +62,9 @@ class SqliteMonitorStore(SqliteMonitorQueries, SqliteOutbox):
             connection.executemany(
                 "INSERT OR REPLACE INTO monitor_states (name, value) VALUES (?, ?)",
                 [(name, _compress(state)) for name, state in batch.states.items()],
+            )
+            connection.executemany(
+                "DELETE FROM monitor_states WHERE name = ?", [(name,) for name in batch.deleted_states]
             )
             connection.executemany("INSERT OR REPLACE INTO monitor_figures VALUES (?, ?)", batch.figures.items())
             _add_alerts(connection, batch)
@@ -178,6 +181,7 @@ def _delete_old(connection: sqlite3.Connection, retention: RetentionLimits) -> N
     connection.execute(f"DELETE FROM monitor_texts WHERE number IN ({old_texts})", values)  # noqa: S608
     connection.execute("DELETE FROM monitor_text_ids WHERE seen < ?", (retention.ids,))
     connection.execute("DELETE FROM monitor_counts WHERE start < ?", (retention.counts,))
+    connection.execute("DELETE FROM monitor_outbox WHERE state = 'delivered' AND created < ?", (retention.ids,))
 
 
 def _digest(id: str) -> bytes:

@@ -1,15 +1,20 @@
 """Complete lines of a file from an offset on, with limits on their length and number."""
 
+import glob
 import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from turnwise.core.errors import InvalidData
+
 MAX_LINE = 2**20  # bytes; longer lines are skipped
 ANCHOR_LENGTH = 64  # bytes before the offset that show that the file is still the same
 _BLOCK = 2**16
+_ROTATION = re.compile(r"[.-]\d[\d._T-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,8 @@ class FilePosition:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "FilePosition":
-        """The position in a JSON object that `to_json` made."""
+        """The position in an object that `to_json` made. Raises `InvalidData` if it is of another kind of source."""
+        check_position(values, "inode")
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
@@ -58,14 +64,16 @@ class FileLines:
     has_more: bool
 
 
-def read_lines(file: BinaryIO, position: FilePosition, limit: int, *, accept_partial: bool) -> FileLines:
+def read_lines(
+    file: BinaryIO, position: FilePosition, limit: int, *, accept_partial: Callable[[bytes], bool]
+) -> FileLines:
     """Read up to `limit` lines.
 
     Args:
         file: open file; its own position is not used.
         position: where to begin.
         limit: maximum number of lines.
-        accept_partial: take a last line without a line break as complete, because nothing will be added to it.
+        accept_partial: returns True if a last line without a line break is complete: nothing will be added to it.
     """
     file.seek(position.offset)
     lines: list[tuple[int, bytes | None]] = []
@@ -90,7 +98,7 @@ def read_lines(file: BinaryIO, position: FilePosition, limit: int, *, accept_par
             is_at_end = True
             break
         rest += block
-    if is_at_end and rest and accept_partial:
+    if is_at_end and rest and accept_partial(rest):
         if not is_skipping:
             lines.append((offset, rest))
         offset, rest, is_skipping = offset + len(rest), b"", False
@@ -121,12 +129,44 @@ def is_same_file(file: BinaryIO, position: FilePosition) -> bool:
     )
 
 
+def check_position(position: Mapping[str, Any], key: str) -> None:
+    """Raise `InvalidData` if a stored position lacks the key that all of its kind have."""
+    if key not in position:
+        raise InvalidData(
+            "The store has the position of a source of another kind under this name. Give the source another `name`."
+        )
+
+
 def find_by_inode(path: Path, inode: int) -> Path | None:
     """The file with this number whose name begins like `path`, such as the log.1 that a log was renamed to."""
-    for candidate in sorted(path.parent.glob(f"{path.name}*")):
-        try:
-            if candidate.is_file() and candidate.stat().st_ino == inode:
-                return candidate
-        except OSError:
-            continue
+    for candidate in sorted(path.parent.glob(f"{glob.escape(path.name)}*")):
+        if (status := _file_status(candidate)) is not None and status.st_ino == inode:
+            return candidate
     return None
+
+
+def next_rotated(path: Path, old: Path) -> Path | None:
+    """The file that `path` was renamed to after `old`: the next one by time of change. None: there is none.
+
+    Only names such as log.2, log-20260302 or log.2026-03-02 count: a log.bak may be a copy.
+    """
+    old_status = _file_status(old)
+    rotated = []
+    for candidate in path.parent.glob(f"{glob.escape(path.name)}*"):
+        status = _file_status(candidate)
+        if (
+            old_status is not None
+            and status is not None
+            and _ROTATION.fullmatch(candidate.name.removeprefix(path.name))
+            and status.st_mtime_ns > old_status.st_mtime_ns
+        ):
+            rotated.append((status.st_mtime_ns, candidate))
+    return min(rotated)[1] if rotated else None
+
+
+def _file_status(path: Path) -> os.stat_result | None:
+    """Status of a file; None if it is missing or no file."""
+    try:
+        return path.stat() if path.is_file() else None
+    except OSError:
+        return None

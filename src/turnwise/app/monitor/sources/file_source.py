@@ -7,6 +7,7 @@ from turnwise.app.monitor.sources.file_lines import (
     FilePosition,
     find_by_inode,
     is_same_file,
+    next_rotated,
     read_lines,
     start_of_file,
 )
@@ -19,8 +20,9 @@ class FileSource:
     """Follows a file of lines.
 
     A renamed file is read to its end, also after a restart, as long as its name still begins with the old one; then the
-    new file is read from its beginning. A file that became shorter, or whose bytes before the offset changed, is read
-    from its beginning. A last line without a line break waits for it. A missing file is waited for.
+    files that were renamed after it, by their times of change, and then the new file from its beginning. A file that
+    became shorter, or whose bytes before the offset changed, is read from its beginning. A last line without a line
+    break waits for it. A missing file is waited for.
 
     Args:
         path: the file.
@@ -45,7 +47,10 @@ class FileSource:
         except FileNotFoundError:
             return SourceBatch((), position or {})
         except OSError as error:
-            raise InvalidData(f"Could not read {self._path}: {error.strerror or error}.") from error
+            reason = error.strerror or str(error)
+            if self._is_complete:
+                raise InvalidData(f"Could not read {self._path}: {reason}.") from error
+            return SourceBatch((), position or {}, error=reason)
 
     def confirm(self, position: Position) -> None:
         """Do nothing: a file keeps its lines."""
@@ -59,13 +64,18 @@ class FileSource:
             if old is not None and old != self._path:
                 with old.open("rb") as file:
                     if is_same_file(file, position):
-                        lines = read_lines(file, position, limit, accept_partial=self._path.exists())
+                        lines = read_lines(file, position, limit, accept_partial=lambda _: self._path.exists())
                         if lines.lines or lines.has_more:
                             return self._batch(lines, has_more=True)
+                rotated = next_rotated(self._path, old)
+                if rotated is not None:
+                    with rotated.open("rb") as file:
+                        start = start_of_file(file, position)
+                        return self._batch(read_lines(file, start, limit, accept_partial=lambda _: True), has_more=True)
         with self._path.open("rb") as file:
             if position is None or not is_same_file(file, position):
                 position = start_of_file(file, position)
-            return self._batch(read_lines(file, position, limit, accept_partial=self._is_complete))
+            return self._batch(read_lines(file, position, limit, accept_partial=lambda _: self._is_complete))
 
     def _batch(self, lines: FileLines, *, has_more: bool = False) -> SourceBatch:
         origin = f"{self.name}\n{lines.position.generation}"

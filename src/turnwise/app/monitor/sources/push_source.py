@@ -7,6 +7,7 @@ then counted once.
 import hmac
 import json
 import queue
+import socket
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +25,9 @@ MAX_REQUEST_BYTES = 4 * 2**20
 MAX_TEXTS = 1000  # of one request
 QUEUED_REQUESTS = 64  # more are answered with 503
 STORE_SECONDS = 60.0  # time limit for storing
-REQUEST_SECONDS = 30.0  # time limit of the socket
+REQUEST_SECONDS = 30.0  # time limit for receiving a request
+MAX_CONNECTIONS = 64  # more are closed at once
+MAX_LENGTH_DIGITS = 10  # of a Content-Length
 
 
 class _PushedTexts:
@@ -100,7 +103,28 @@ class _PushServer(ThreadingHTTPServer):
         token: str | None,
     ) -> None:
         self.requests, self.records, self.token = requests, records, token
+        self._free_connections = threading.BoundedSemaphore(MAX_CONNECTIONS)
         super().__init__(address, _PushHandler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle a connection in a thread, or close it if there are too many."""
+        if not self._free_connections.acquire(blocking=False):
+            return self.shutdown_request(request)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread was started
+            self._free_connections.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Handle a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free_connections.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log nothing: the traceback would have the client's address. A client without an answer sends again."""
 
 
 class _PushHandler(BaseHTTPRequestHandler):
@@ -108,24 +132,36 @@ class _PushHandler(BaseHTTPRequestHandler):
     timeout = REQUEST_SECONDS
     server_version, sys_version = "turnwise", ""
 
+    def handle(self) -> None:
+        """Handle one request, received within the time limit: that of the socket starts again with every byte."""
+        self._deadline = threading.Timer(REQUEST_SECONDS, self._abort)
+        self._deadline.daemon = True
+        self._deadline.start()
+        try:
+            super().handle()
+        finally:
+            self._deadline.cancel()
+
     def do_POST(self) -> None:
         token = self.server.token
         given_token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token is not None and not hmac.compare_digest(given_token.encode(), token.encode()):
             return self._answer(401, "The token is missing or wrong.")
-        if token is None and not is_loopback(urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""):
+        if token is None and not is_loopback(_host_name(self.headers.get("Host", ""))):
             return self._answer(403, "The Host must be this machine.")  # a web page whose name leads to this machine
         if self.path != ROUTE:
             return self._answer(404, f"Post to {ROUTE}.")
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
+        if not (length.isascii() and length.isdecimal()):
             return self._answer(411, "The request needs a Content-Length.")
-        if int(length) > MAX_REQUEST_BYTES:
+        if len(length) > MAX_LENGTH_DIGITS or int(length) > MAX_REQUEST_BYTES:
             return self._answer(413, f"At most {MAX_REQUEST_BYTES:,} bytes are read.")
         if self.headers.get_content_type() != "application/json":  # a web page cannot send it without permission
             return self._answer(415, "The Content-Type must be application/json.")
+        body = self.rfile.read(int(length))
+        self._deadline.cancel()
         try:
-            texts = self._parse(self.rfile.read(int(length)))
+            texts = self._parse(body)
         except TurnwiseError as error:
             return self._answer(400, str(error))
         request = _PushedTexts(texts)
@@ -136,6 +172,10 @@ class _PushHandler(BaseHTTPRequestHandler):
         if not request.is_stored.wait(STORE_SECONDS):
             return self._answer(503, "The texts are not stored yet. Send them again with the same ids.")
         return self._answer(200, None, {"accepted": len(texts)})
+
+    def _abort(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing."""
@@ -164,3 +204,11 @@ class _PushHandler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
+
+
+def _host_name(host: str) -> str:
+    """The name or address in a Host header; empty if it is invalid."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
@@ -12,6 +13,7 @@ from turnwise.core.stream_texts import StreamText
 
 FIELDS = ("text", "time", "id", "sentiment", "topics")
 MAX_TEXT = 20_000  # characters of a text that are kept
+MAX_TOPICS_PER_TEXT, MAX_TOPIC_LENGTH = 20, 200  # further ones, and characters, are ignored
 MAX_TIME = 253_402_300_800.0  # Unix seconds of the year 10,000, which dates end before
 _MILLISECONDS_FROM = 1e11  # numbers from here on are milliseconds: as seconds they are the year 5138
 
@@ -80,7 +82,7 @@ class TextRecords:
             str(id) if self.has_id(record) else None,
             place_id,
             sentiment=None if sentiment is None else _valid(sentiment),
-            topics=tuple(map(_valid, topics or ())) if has_topics else None,
+            topics=limit_topics(map(_valid, topics or ())) if has_topics else None,
         )
 
     def has_id(self, record: Any) -> bool:
@@ -97,6 +99,12 @@ class TextRecords:
         unique = id if id else hashlib.sha256(place_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         time = self._clock() if seconds is None else seconds
         return StreamText(_valid(f"{self._source}:{unique}"), content, time, self._source, **labels)
+
+
+def limit_topics(topics: Iterable[str]) -> tuple[str, ...]:
+    """The first topics of a text, each once and not too long, without empty ones."""
+    names = dict.fromkeys(topic.strip()[:MAX_TOPIC_LENGTH] for topic in topics)
+    return tuple(islice(filter(None, names), MAX_TOPICS_PER_TEXT))
 
 
 def parse_time(value: Any) -> float | None:
