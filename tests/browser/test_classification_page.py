@@ -88,7 +88,7 @@ def test_a_truncated_text_and_one_without_a_label_are_noted(visit):
     page = visit("/classify")
     classify(page, "x" * 101, HOSTILE)
     expect(page.locator("#classify-result p")).to_have_count(2)
-    expect(page.locator("#classify-result")).to_contain_text("No label reaches the threshold")
+    expect(page.locator("#classify-result")).to_contain_text("below the threshold")
     expect(page.locator("#classify-result")).to_contain_text("its end was not read")
 
 
