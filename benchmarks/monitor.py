@@ -17,7 +17,7 @@ import statistics
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +28,18 @@ from scipy import stats
 
 from turnwise.monitor.detector_settings import DetectorSettings
 from turnwise.monitor.near_copies import NearCopies
-from turnwise.monitor.simulated_posts import SimulatedStream, SimulatedSurge, StreamSettings
+from turnwise.monitor.simulated_posts import SimulatedPost, SimulatedStream, SimulatedSurge, StreamSettings
 from turnwise.monitor.surge_detector import SurgeDetector, SurgeEvent, WindowCount
 
 SECONDS = 300
 GRACE_SECONDS = 1800
 HOLD_WINDOWS = 24
 PICTURE = Path(__file__).parents[1] / "docs/pictures/monitor.png"
+SURGE_TABLE = (
+    "| detector | found | median delay (windows) | 90 % | false alarms | per topic and 30 days |\n"
+    "| --- | --- | --- | --- | --- | --- |"
+)
+MEMORY_POSTS = 5000  # posts to measure the memory of a text with
 Alarm = tuple[str, str, int]  # topic, kind, end of the window
 Series = Callable[[NDArray[np.float64]], Iterator[int]]  # values of windows to windows with an alarm
 
@@ -121,9 +126,7 @@ def measure_surges(num_streams: int, with_others: bool) -> None:
     surges = [(number, surge) for number, stream in enumerate(streams) for surge in stream.surges]
     topic_days = num_streams * settings.topics * (settings.history_days + 1 - 7)
     unique = [replace(surge, topic=f"{number} {surge.topic}") for number, surge in surges]
-    print(
-        "| detector | found | median delay | 90 % | false alarms | per topic and 30 days |\n|---|---|---|---|---|---|"
-    )
+    print(SURGE_TABLE)
     alarms = []
     for number, stream in enumerate(streams):
         events = detector_alarms(stream.windows(), SurgeDetector(DetectorSettings()))
@@ -166,6 +169,17 @@ def measure_false_alarms(num_streams: int) -> None:
         print(f"| {name} | {months} | {split} | {total / months:.2f} | {low:.2f} to {high:.2f} |", flush=True)
 
 
+def kilobytes_per_text(posts: Sequence[SimulatedPost]) -> float:
+    """Memory of a text that `NearCopies` remembers."""
+    tracemalloc.start()
+    copies = NearCopies()
+    for post in posts:
+        copies.add(post.text, post.time)
+    memory = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return memory / len(copies) / 1000
+
+
 def measure_day() -> None:
     """The simulated day, from posts to alerts."""
     stream = SimulatedStream(StreamSettings())
@@ -174,7 +188,6 @@ def measure_day() -> None:
     history = detector_alarms(stream.history(), detector)
     history_seconds = time.process_time() - begin
     posts = list(stream.posts())
-    tracemalloc.start()
     copies = NearCopies()
     outcomes: Counter[tuple[bool, bool]] = Counter()
     counts: Counter[tuple[str, int, bool]] = Counter()
@@ -185,8 +198,6 @@ def measure_day() -> None:
         if not is_copy:
             counts[post.topic, post.time // SECONDS * SECONDS, post.sentiment == "negative"] += 1
     seconds = time.process_time() - begin
-    memory = tracemalloc.get_traced_memory()[1] / 2**20
-    tracemalloc.stop()
     windows = (
         WindowCount(topic, start, counts[topic, start, False] + counts[topic, start, True], counts[topic, start, True])
         for start in stream.starts_W[-288:].tolist()
@@ -196,11 +207,12 @@ def measure_day() -> None:
     hits, num_copies = outcomes[True, True], sum(post.is_copy for post in posts)
     print(f"{len(posts)} posts, {num_copies} copies, {len(history)} alarms in 28 days of history")
     print(f"near copies: precision {hits / (hits + outcomes[False, True]):.4f}, recall {hits / num_copies:.4f}")
-    print(f"near copies: {seconds / len(posts) * 1e6:.0f} us per post (traced), {memory:.0f} MiB at most")
-    print(f"detector: {history_seconds / 25 / 35 / 288 * 1e6:.0f} us per window")
     print(
-        "| detector | found | median delay | 90 % | false alarms | per topic and 30 days |\n|---|---|---|---|---|---|"
+        f"near copies: {seconds / len(posts) * 1e6:.0f} us per post, {len(copies)} texts remembered at the end, "
+        f"{kilobytes_per_text(posts[:MEMORY_POSTS]):.1f} kB each"
     )
+    print(f"detector: {history_seconds / 25 / 35 / 288 * 1e6:.0f} us per window")
+    print(SURGE_TABLE)
     report("turnwise", [(event.topic, event.kind, event.at) for event in events], stream.surges, 25)
     for surge in stream.surges:
         opened = [event for event in events if is_hit((event.topic, event.kind, event.at), surge)]
@@ -209,30 +221,44 @@ def measure_day() -> None:
 
 
 def draw_picture() -> None:
-    """Volume, negative share and alerts of topics with a surge, on the last day of a stream."""
+    """Counts or shares, expectations, alerts and surges of four topics on the simulated day."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    stream = SimulatedStream(StreamSettings(history_days=14))
-    detector = SurgeDetector(DetectorSettings())
-    events = [event for window in stream.windows() for event in detector.update(window)]
+    stream = SimulatedStream(StreamSettings())
     shown = [surge for surge in stream.surges if surge.factor > 2.5][:4]
-    hours_W = np.arange(288) / 12
+    detector = SurgeDetector(DetectorSettings())
+    expected: dict[tuple[str, str], list[float]] = {}
+    events = []
     midnight = int(stream.starts_W[-288])
-    figure, axes = plt.subplots(len(shown), 1, figsize=(8, 6), sharex=True)
+    for window in stream.windows():
+        if window.topic not in [surge.topic for surge in shown]:
+            continue
+        events += detector.update(window)
+        if window.start >= midnight:
+            for kind, value in detector.expected(window.topic).items():
+                expected.setdefault((window.topic, kind), []).append(value)
+    hours_W = np.arange(288) / 12
+    figure, axes = plt.subplots(len(shown), 1, figsize=(8, 7), sharex=True)
     for axis, surge in zip(axes, shown, strict=True):
         index = stream.topics.index(surge.topic)
         counts_W, negative_W = stream.counts_TW[index, -288:], stream.negative_TW[index, -288:]
         values_W = counts_W if surge.kind == "volume" else negative_W / np.maximum(counts_W, 1)
-        axis.step(hours_W, values_W, lw=0.8, color="tab:blue", where="post")
+        axis.step(hours_W, values_W, lw=0.7, color="tab:blue", where="post")
+        axis.plot(hours_W + 1 / 24, expected[surge.topic, surge.kind], lw=1.2, color="black")
         axis.axvspan((surge.start - midnight) / 3600, (surge.end - midnight) / 3600, color="tab:orange", alpha=0.3)
         for event in events:
             if (event.topic, event.kind) == (surge.topic, surge.kind) and event.at > midnight:
                 axis.axvline((event.at - midnight) / 3600, color="red" if event.phase == "opened" else "green", lw=1)
-        axis.set_title(f"{surge.topic}: {surge.kind.replace('_', ' ')} x {surge.factor:.1f}", fontsize=9)
-    axes[-1].set_xlabel("hour (UTC); orange: true surge, red: alert opens, green: alert closes")
+        unit = "texts per 5 minutes" if surge.kind == "volume" else "share of negative texts"
+        axis.set_title(
+            f"{surge.topic}: {unit}, x {surge.factor:.1f} for {(surge.end - surge.start) // 60} minutes", fontsize=9
+        )
+        axis.set_xlim(0, 24)
+        axis.set_ylim(bottom=0)
+    axes[-1].set_xlabel("hour (UTC); black: expected, orange: true surge, red: alert opens, green: alert closes")
     figure.tight_layout()
-    figure.savefig(PICTURE, dpi=90, metadata={"Software": None})
+    figure.savefig(PICTURE, dpi=80, metadata={"Software": None})
 
 
 def main() -> None:

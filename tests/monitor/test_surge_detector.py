@@ -66,6 +66,19 @@ def test_the_expected_value_of_a_share_is_a_share():
     assert opened.observed <= 1
 
 
+def test_what_is_expected_of_the_last_window_is_known_after_a_day():
+    detector = SurgeDetector(SETTINGS)
+    assert detector.expected("Norvane") == {}
+    stream = windows(3)
+    run(stream[: PER_DAY // 2], detector)
+    assert list(detector.expected("Norvane")) == ["negative_share"]
+    run(stream[PER_DAY // 2 : 2 * PER_DAY + PER_DAY // 4], detector)  # the middle of the day has 1.5 times 20 texts
+    assert detector.expected("Norvane") == {
+        "volume": pytest.approx(30, rel=0.2),
+        "negative_share": pytest.approx(0.25, rel=0.2),
+    }
+
+
 def test_a_quiet_stream_raises_no_alert():
     assert run(windows(10)) == []
 

@@ -111,6 +111,10 @@ class NegativeShareModel(SurgeModel):
         raised = self._raised_share(share, factor)
         return share_return_llr(observation.count, observation.texts, share, raised, dispersion)
 
+    def expected_value(self, observation: Observation) -> float:
+        """See `SurgeModel`."""
+        return observation.base
+
     def summarize(self, count: int, texts: int, expected: float) -> tuple[float, float]:
         """Return the expected and the observed share, from 0 to 1."""
         return (expected / texts, count / texts) if texts else (0.0, 0.0)

@@ -126,6 +126,14 @@ class SurgeDetector:
             return self.settings.warmup_windows
         return max(test.missing_windows for test in self._topics[topic])
 
+    def expected(self, topic: str) -> dict[Kind, float]:
+        """Expected texts and expected negative share of the last window of a topic, without what is not known."""
+        values: dict[Kind, float] = {}
+        for test in self._topics.get(topic, ()):
+            if test.latest is not None and test.latest.base:
+                values[test.model.kind] = test.model.expected_value(test.latest)
+        return values
+
     def state(self) -> dict[str, Any]:
         """Return the state as JSON data, about 12 kB per topic."""
         return {

@@ -67,6 +67,10 @@ class SurgeModel(ABC):
         """Log-likelihood ratio of the expected rate against one raised by `factor`, for one window."""
 
     @abstractmethod
+    def expected_value(self, observation: Observation) -> float:
+        """Expected number of texts, or expected share of negative texts, of a window."""
+
+    @abstractmethod
     def summarize(self, count: int, texts: int, expected: float) -> tuple[float, float]:
         """Expected and observed value for an event."""
 

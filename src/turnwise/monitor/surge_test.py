@@ -73,6 +73,11 @@ class SurgeTest:
         """Windows that have to come before an alert can open."""
         return max(0, self._settings.warmup_windows - self._learned_windows)
 
+    @property
+    def latest(self) -> Observation | None:
+        """The last window and what was expected of it."""
+        return self._recent[-1] if self._recent else None
+
     def update(self, start: int, texts: int, negative: int) -> tuple[str, OpenAlert] | None:
         """Process a window. Returns the phase ("opened" or "closed") and the alert that changed, if one did."""
         if self._last is not None and start != self._last + self._settings.window_seconds:

@@ -102,6 +102,10 @@ class VolumeModel(SurgeModel):
             return 0.0
         return count_return_llr(observation.count, observation.expected, factor, self._dispersion.value(0))
 
+    def expected_value(self, observation: Observation) -> float:
+        """See `SurgeModel`."""
+        return observation.expected
+
     def summarize(self, count: int, texts: int, expected: float) -> tuple[float, float]:  # noqa: ARG002
         """Return expected and observed numbers of texts."""
         return expected, float(count)
