@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from turnwise.monitor.detector_settings import DetectorSettings
+from turnwise.monitor.detector_settings import SECONDS_PER_DAY, DetectorSettings
 from turnwise.monitor.near_copies import NearCopies
 from turnwise.monitor.simulated_posts import SimulatedPost, SimulatedStream, SimulatedSurge, StreamSettings
 from turnwise.monitor.surge_detector import SurgeDetector, SurgeEvent, WindowCount
@@ -146,10 +146,12 @@ def measure_surges(num_streams: int, with_others: bool) -> None:
         report(name, alarms, unique, topic_days)
 
 
-def measure_false_alarms(num_streams: int) -> None:
+def measure_false_alarms(num_streams: int, months: int) -> None:
     """Quiet streams: alarms per topic and 30 days, after 7 days of warm-up, with exact 95 % intervals."""
     print(
-        "| stream | topic-months | alarms (volume, share) | per topic-month | 95 % |\n|---|---|---|---|---|", flush=True
+        "| stream | topic-months | alarms (volume, share) | per topic-month | 95 % | alarms in every month |\n"
+        "| --- | --- | --- | --- | --- | --- |",
+        flush=True,
     )
     for name, settings in {
         "Poisson with a season": StreamSettings(fluctuation=0.0, dispersion=0.0),
@@ -158,15 +160,20 @@ def measure_false_alarms(num_streams: int) -> None:
         "15 %, 4,000 posts per day": StreamSettings(posts_per_day=4_000),
     }.items():
         kinds: Counter[str] = Counter()
+        by_month = [0] * months
         for seed in range(num_streams):
-            stream = SimulatedStream(replace(settings, seed=1000 + seed, history_days=36, surges=0))
-            events = detector_alarms(stream.windows(), SurgeDetector(DetectorSettings()))
-            kinds.update(event.kind for event in events)
-        total, months = kinds.total(), num_streams * settings.topics
-        low = stats.chi2.ppf(0.025, 2 * total) / 2 / months if total else 0.0
-        high = stats.chi2.ppf(0.975, 2 * total + 2) / 2 / months
-        split = f"{total} ({kinds['volume']}, {kinds['negative_share']})"
-        print(f"| {name} | {months} | {split} | {total / months:.2f} | {low:.2f} to {high:.2f} |", flush=True)
+            history_days = 6 + 30 * months
+            stream = SimulatedStream(replace(settings, seed=1000 + seed, history_days=history_days, surges=0))
+            begin = int(stream.starts_W[0]) + 7 * SECONDS_PER_DAY
+            for event in detector_alarms(stream.windows(), SurgeDetector(DetectorSettings())):
+                kinds[event.kind] += 1
+                by_month[(event.at - 1 - begin) // (30 * SECONDS_PER_DAY)] += 1
+        total, topic_months = kinds.total(), num_streams * settings.topics * months
+        low = stats.chi2.ppf(0.025, 2 * total) / 2 / topic_months if total else 0.0
+        high = stats.chi2.ppf(0.975, 2 * total + 2) / 2 / topic_months
+        counts = f"{total} ({kinds['volume']}, {kinds['negative_share']}) | {total / topic_months:.2f}"
+        by_month_text = ", ".join(map(str, by_month))
+        print(f"| {name} | {topic_months} | {counts} | {low:.2f} to {high:.2f} | {by_month_text} |", flush=True)
 
 
 def kilobytes_per_text(posts: Sequence[SimulatedPost]) -> float:
@@ -226,7 +233,9 @@ def draw_picture() -> None:
     from matplotlib import pyplot as plt
 
     stream = SimulatedStream(StreamSettings())
-    shown = [surge for surge in stream.surges if surge.factor > 2.5][:4]
+    ranked = sorted(stream.surges, key=lambda surge: stream.topics.index(surge.topic))
+    clear = [surge for surge in ranked if surge.factor > 2.5]
+    shown = [surge for kind in ("volume", "negative_share") for surge in [s for s in clear if s.kind == kind][:2]]
     detector = SurgeDetector(DetectorSettings())
     expected: dict[tuple[str, str], list[float]] = {}
     events = []
@@ -268,6 +277,7 @@ def main() -> None:
     parser.add_argument(
         "--streams", type=int, help="simulated streams of 25 topics; default: 5 (surges), 8 (false-alarms)"
     )
+    parser.add_argument("--months", type=int, default=1, help="false-alarms: months after the warm-up")
     parser.add_argument("--alone", action="store_true", help="surges: without the other detectors")
     arguments = parser.parse_args()
     match arguments.measurement:
@@ -276,7 +286,7 @@ def main() -> None:
         case "surges":
             measure_surges(arguments.streams or 5, not arguments.alone)
         case "false-alarms":
-            measure_false_alarms(arguments.streams or 8)
+            measure_false_alarms(arguments.streams or 8, arguments.months)
         case _:
             draw_picture()
 
