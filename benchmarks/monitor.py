@@ -50,7 +50,7 @@ def is_hit(alarm: Alarm, surge: SimulatedSurge) -> bool:
     return (topic, kind) == (surge.topic, surge.kind) and surge.start < at <= surge.end + GRACE_SECONDS
 
 
-def report(name: str, alarms: list[Alarm], surges: list[SimulatedSurge], topic_days: float) -> None:
+def report(name: str, alarms: Sequence[Alarm], surges: list[SimulatedSurge], topic_days: float) -> None:
     """Print found surges, delays and false alarms as a row of a table."""
     delays = []
     for surge in surges:
@@ -127,7 +127,7 @@ def measure_surges(num_streams: int, with_others: bool) -> None:
     topic_days = num_streams * settings.topics * (settings.history_days + 1 - 7)
     unique = [replace(surge, topic=f"{number} {surge.topic}") for number, surge in surges]
     print(SURGE_TABLE)
-    alarms = []
+    alarms: list[Alarm] = []
     for number, stream in enumerate(streams):
         events = detector_alarms(stream.windows(), SurgeDetector(DetectorSettings()))
         alarms += [(f"{number} {event.topic}", event.kind, event.at) for event in events]
