@@ -17,7 +17,7 @@ import statistics
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,15 +26,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from turnwise.monitor.detector_settings import DetectorSettings
+from turnwise.monitor.detector_settings import SECONDS_PER_DAY, DetectorSettings
 from turnwise.monitor.near_copies import NearCopies
-from turnwise.monitor.simulated_posts import SimulatedStream, SimulatedSurge, StreamSettings
+from turnwise.monitor.simulated_posts import SimulatedPost, SimulatedStream, SimulatedSurge, StreamSettings
 from turnwise.monitor.surge_detector import SurgeDetector, SurgeEvent, WindowCount
 
 SECONDS = 300
 GRACE_SECONDS = 1800
 HOLD_WINDOWS = 24
 PICTURE = Path(__file__).parents[1] / "docs/pictures/monitor.png"
+SURGE_TABLE = (
+    "| detector | found | median delay (windows) | 90 % | false alarms | per topic and 30 days |\n"
+    "| --- | --- | --- | --- | --- | --- |"
+)
+MEMORY_POSTS = 5000  # posts to measure the memory of a text with
 Alarm = tuple[str, str, int]  # topic, kind, end of the window
 Series = Callable[[NDArray[np.float64]], Iterator[int]]  # values of windows to windows with an alarm
 
@@ -45,7 +50,7 @@ def is_hit(alarm: Alarm, surge: SimulatedSurge) -> bool:
     return (topic, kind) == (surge.topic, surge.kind) and surge.start < at <= surge.end + GRACE_SECONDS
 
 
-def report(name: str, alarms: list[Alarm], surges: list[SimulatedSurge], topic_days: float) -> None:
+def report(name: str, alarms: Sequence[Alarm], surges: list[SimulatedSurge], topic_days: float) -> None:
     """Print found surges, delays and false alarms as a row of a table."""
     delays = []
     for surge in surges:
@@ -121,10 +126,8 @@ def measure_surges(num_streams: int, with_others: bool) -> None:
     surges = [(number, surge) for number, stream in enumerate(streams) for surge in stream.surges]
     topic_days = num_streams * settings.topics * (settings.history_days + 1 - 7)
     unique = [replace(surge, topic=f"{number} {surge.topic}") for number, surge in surges]
-    print(
-        "| detector | found | median delay | 90 % | false alarms | per topic and 30 days |\n|---|---|---|---|---|---|"
-    )
-    alarms = []
+    print(SURGE_TABLE)
+    alarms: list[Alarm] = []
     for number, stream in enumerate(streams):
         events = detector_alarms(stream.windows(), SurgeDetector(DetectorSettings()))
         alarms += [(f"{number} {event.topic}", event.kind, event.at) for event in events]
@@ -143,10 +146,12 @@ def measure_surges(num_streams: int, with_others: bool) -> None:
         report(name, alarms, unique, topic_days)
 
 
-def measure_false_alarms(num_streams: int) -> None:
+def measure_false_alarms(num_streams: int, months: int) -> None:
     """Quiet streams: alarms per topic and 30 days, after 7 days of warm-up, with exact 95 % intervals."""
     print(
-        "| stream | topic-months | alarms (volume, share) | per topic-month | 95 % |\n|---|---|---|---|---|", flush=True
+        "| stream | topic-months | alarms (volume, share) | per topic-month | 95 % | alarms in every month |\n"
+        "| --- | --- | --- | --- | --- | --- |",
+        flush=True,
     )
     for name, settings in {
         "Poisson with a season": StreamSettings(fluctuation=0.0, dispersion=0.0),
@@ -155,15 +160,31 @@ def measure_false_alarms(num_streams: int) -> None:
         "15 %, 4,000 posts per day": StreamSettings(posts_per_day=4_000),
     }.items():
         kinds: Counter[str] = Counter()
+        by_month = [0] * months
         for seed in range(num_streams):
-            stream = SimulatedStream(replace(settings, seed=1000 + seed, history_days=36, surges=0))
-            events = detector_alarms(stream.windows(), SurgeDetector(DetectorSettings()))
-            kinds.update(event.kind for event in events)
-        total, months = kinds.total(), num_streams * settings.topics
-        low = stats.chi2.ppf(0.025, 2 * total) / 2 / months if total else 0.0
-        high = stats.chi2.ppf(0.975, 2 * total + 2) / 2 / months
-        split = f"{total} ({kinds['volume']}, {kinds['negative_share']})"
-        print(f"| {name} | {months} | {split} | {total / months:.2f} | {low:.2f} to {high:.2f} |", flush=True)
+            history_days = 6 + 30 * months
+            stream = SimulatedStream(replace(settings, seed=1000 + seed, history_days=history_days, surges=0))
+            begin = int(stream.starts_W[0]) + 7 * SECONDS_PER_DAY
+            for event in detector_alarms(stream.windows(), SurgeDetector(DetectorSettings())):
+                kinds[event.kind] += 1
+                by_month[(event.at - 1 - begin) // (30 * SECONDS_PER_DAY)] += 1
+        total, topic_months = kinds.total(), num_streams * settings.topics * months
+        low = stats.chi2.ppf(0.025, 2 * total) / 2 / topic_months if total else 0.0
+        high = stats.chi2.ppf(0.975, 2 * total + 2) / 2 / topic_months
+        counts = f"{total} ({kinds['volume']}, {kinds['negative_share']}) | {total / topic_months:.2f}"
+        by_month_text = ", ".join(map(str, by_month))
+        print(f"| {name} | {topic_months} | {counts} | {low:.2f} to {high:.2f} | {by_month_text} |", flush=True)
+
+
+def kilobytes_per_text(posts: Sequence[SimulatedPost]) -> float:
+    """Memory of a text that `NearCopies` remembers."""
+    tracemalloc.start()
+    copies = NearCopies()
+    for post in posts:
+        copies.add(post.text, post.time)
+    memory = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return memory / len(copies) / 1000
 
 
 def measure_day() -> None:
@@ -174,7 +195,6 @@ def measure_day() -> None:
     history = detector_alarms(stream.history(), detector)
     history_seconds = time.process_time() - begin
     posts = list(stream.posts())
-    tracemalloc.start()
     copies = NearCopies()
     outcomes: Counter[tuple[bool, bool]] = Counter()
     counts: Counter[tuple[str, int, bool]] = Counter()
@@ -185,8 +205,6 @@ def measure_day() -> None:
         if not is_copy:
             counts[post.topic, post.time // SECONDS * SECONDS, post.sentiment == "negative"] += 1
     seconds = time.process_time() - begin
-    memory = tracemalloc.get_traced_memory()[1] / 2**20
-    tracemalloc.stop()
     windows = (
         WindowCount(topic, start, counts[topic, start, False] + counts[topic, start, True], counts[topic, start, True])
         for start in stream.starts_W[-288:].tolist()
@@ -196,11 +214,12 @@ def measure_day() -> None:
     hits, num_copies = outcomes[True, True], sum(post.is_copy for post in posts)
     print(f"{len(posts)} posts, {num_copies} copies, {len(history)} alarms in 28 days of history")
     print(f"near copies: precision {hits / (hits + outcomes[False, True]):.4f}, recall {hits / num_copies:.4f}")
-    print(f"near copies: {seconds / len(posts) * 1e6:.0f} us per post (traced), {memory:.0f} MiB at most")
-    print(f"detector: {history_seconds / 25 / 35 / 288 * 1e6:.0f} us per window")
     print(
-        "| detector | found | median delay | 90 % | false alarms | per topic and 30 days |\n|---|---|---|---|---|---|"
+        f"near copies: {seconds / len(posts) * 1e6:.0f} us per post, {len(copies)} texts remembered at the end, "
+        f"{kilobytes_per_text(posts[:MEMORY_POSTS]):.1f} kB each"
     )
+    print(f"detector: {history_seconds / 25 / 35 / 288 * 1e6:.0f} us per window")
+    print(SURGE_TABLE)
     report("turnwise", [(event.topic, event.kind, event.at) for event in events], stream.surges, 25)
     for surge in stream.surges:
         opened = [event for event in events if is_hit((event.topic, event.kind, event.at), surge)]
@@ -209,30 +228,46 @@ def measure_day() -> None:
 
 
 def draw_picture() -> None:
-    """Volume, negative share and alerts of topics with a surge, on the last day of a stream."""
+    """Counts or shares, expectations, alerts and surges of four topics on the simulated day."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    stream = SimulatedStream(StreamSettings(history_days=14))
+    stream = SimulatedStream(StreamSettings())
+    ranked = sorted(stream.surges, key=lambda surge: stream.topics.index(surge.topic))
+    clear = [surge for surge in ranked if surge.factor > 2.5]
+    shown = [surge for kind in ("volume", "negative_share") for surge in [s for s in clear if s.kind == kind][:2]]
     detector = SurgeDetector(DetectorSettings())
-    events = [event for window in stream.windows() for event in detector.update(window)]
-    shown = [surge for surge in stream.surges if surge.factor > 2.5][:4]
-    hours_W = np.arange(288) / 12
+    expected: dict[tuple[str, str], list[float]] = {}
+    events = []
     midnight = int(stream.starts_W[-288])
-    figure, axes = plt.subplots(len(shown), 1, figsize=(8, 6), sharex=True)
+    for window in stream.windows():
+        if window.topic not in [surge.topic for surge in shown]:
+            continue
+        events += detector.update(window)
+        if window.start >= midnight:
+            for kind, value in detector.expected(window.topic).items():
+                expected.setdefault((window.topic, kind), []).append(value)
+    hours_W = np.arange(288) / 12
+    figure, axes = plt.subplots(len(shown), 1, figsize=(8, 7), sharex=True)
     for axis, surge in zip(axes, shown, strict=True):
         index = stream.topics.index(surge.topic)
         counts_W, negative_W = stream.counts_TW[index, -288:], stream.negative_TW[index, -288:]
         values_W = counts_W if surge.kind == "volume" else negative_W / np.maximum(counts_W, 1)
-        axis.step(hours_W, values_W, lw=0.8, color="tab:blue", where="post")
+        axis.step(hours_W, values_W, lw=0.7, color="tab:blue", where="post")
+        axis.plot(hours_W + 1 / 24, expected[surge.topic, surge.kind], lw=1.2, color="black")
         axis.axvspan((surge.start - midnight) / 3600, (surge.end - midnight) / 3600, color="tab:orange", alpha=0.3)
         for event in events:
             if (event.topic, event.kind) == (surge.topic, surge.kind) and event.at > midnight:
                 axis.axvline((event.at - midnight) / 3600, color="red" if event.phase == "opened" else "green", lw=1)
-        axis.set_title(f"{surge.topic}: {surge.kind.replace('_', ' ')} x {surge.factor:.1f}", fontsize=9)
-    axes[-1].set_xlabel("hour (UTC); orange: true surge, red: alert opens, green: alert closes")
+        unit = "texts per 5 minutes" if surge.kind == "volume" else "share of negative texts"
+        axis.set_title(
+            f"{surge.topic}: {unit}, x {surge.factor:.1f} for {(surge.end - surge.start) // 60} minutes", fontsize=9
+        )
+        axis.set_xlim(0, 24)
+        axis.set_ylim(bottom=0)
+    axes[-1].set_xlabel("hour (UTC); black: expected, orange: true surge, red: alert opens, green: alert closes")
     figure.tight_layout()
-    figure.savefig(PICTURE, dpi=90, metadata={"Software": None})
+    figure.savefig(PICTURE, dpi=80, metadata={"Software": None})
 
 
 def main() -> None:
@@ -242,6 +277,7 @@ def main() -> None:
     parser.add_argument(
         "--streams", type=int, help="simulated streams of 25 topics; default: 5 (surges), 8 (false-alarms)"
     )
+    parser.add_argument("--months", type=int, default=1, help="false-alarms: months after the warm-up")
     parser.add_argument("--alone", action="store_true", help="surges: without the other detectors")
     arguments = parser.parse_args()
     match arguments.measurement:
@@ -250,7 +286,7 @@ def main() -> None:
         case "surges":
             measure_surges(arguments.streams or 5, not arguments.alone)
         case "false-alarms":
-            measure_false_alarms(arguments.streams or 8)
+            measure_false_alarms(arguments.streams or 8, arguments.months)
         case _:
             draw_picture()
 

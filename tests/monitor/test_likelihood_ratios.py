@@ -72,3 +72,19 @@ def test_a_heavier_tail_of_scores_raises_the_threshold():
     rate = 150 / (150 * 21)
     assert light.threshold(rate / 100) == pytest.approx(PEAK_LEVEL + np.log(100), rel=0.15)
     assert heavy.threshold(rate / 100) > light.threshold(rate / 100) + 1
+
+
+def test_peaks_that_raise_alerts_do_not_lower_the_threshold():
+    """Excess with mean 2; the peaks above the threshold are censored. The threshold stays that of all peaks."""
+    rng = np.random.default_rng(0)
+    tail, rate = ScoreTail(288), 2e-4
+    thresholds = []
+    for excess in rng.exponential(2, 4000).tolist():
+        tail.add(PEAK_LEVEL + excess)
+        thresholds.append(max(llr_threshold(rate, 10), tail.threshold(rate)))
+        if PEAK_LEVEL + excess >= thresholds[-1]:
+            tail.censor_episode(thresholds[-1])
+        for _ in range(60):
+            tail.add(0.0)
+    exact = PEAK_LEVEL + 2 * np.log(1 / 61 / rate)
+    assert np.mean(thresholds[1000:]) == pytest.approx(exact, rel=0.04)

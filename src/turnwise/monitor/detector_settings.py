@@ -1,6 +1,8 @@
 """Settings of the surge detector."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from turnwise.core.errors import InvalidParameter
 
@@ -19,7 +21,9 @@ class DetectorSettings:
             observed multiple is at least the square root of it.
         minimum_count: no alert opens on fewer texts (volume) or negative texts (negative share) than this.
         minimum_texts: no alert on the negative share opens on fewer texts than this.
-        history_days: memory of the season of the day, in days (time constant of exponential forgetting).
+        history_days: memory of the season of the day, in days (time constant of exponential forgetting). After a
+            longer gap a topic is learned anew.
+        time_zone: IANA name of the time zone of the season and of weekends, such as "America/New_York".
         level_hours: memory of the level that the season is multiplied by, in hours; slower changes are followed.
         warmup_days: days of windows to learn from before the first alert of a topic.
         close_after: an alert closes after at least this many quiet windows.
@@ -36,6 +40,7 @@ class DetectorSettings:
     warmup_days: float = 7.0
     close_after: int = 3
     max_alert_hours: float = 24.0
+    time_zone: str = "UTC"
 
     def __post_init__(self) -> None:
         """Raise `InvalidParameter` for a value that is out of range."""
@@ -48,11 +53,22 @@ class DetectorSettings:
         _require(self.warmup_days >= 2, "warmup_days", "must be at least 2: the season of the day needs a day to learn")
         for name in ("minimum_count", "minimum_texts", "close_after", "history_days", "level_hours", "max_alert_hours"):
             _require(getattr(self, name) >= 1, name, "must be at least 1")
+        try:
+            ZoneInfo(self.time_zone)
+        except (KeyError, OSError, ValueError) as error:  # unknown, a folder of the database, a path
+            raise _out_of_range("time_zone", "must be an IANA name such as 'America/New_York'") from error
 
     @property
     def windows_per_day(self) -> int:
         """Number of windows in a day."""
         return SECONDS_PER_DAY // self.window_seconds
+
+    def local_seconds(self, time: int) -> int:
+        """Return a Unix time plus the offset of `time_zone`: days of the zone are then multiples of 86,400 seconds."""
+        if self.time_zone == "UTC":
+            return time
+        offset = datetime.fromtimestamp(time, ZoneInfo(self.time_zone)).utcoffset()
+        return time + round(offset.total_seconds()) if offset else time
 
     @property
     def warmup_windows(self) -> int:
@@ -67,4 +83,8 @@ class DetectorSettings:
 
 def _require(condition: bool, name: str, rule: str) -> None:
     if not condition:
-        raise InvalidParameter(name, f"'{name}' {rule}.")
+        raise _out_of_range(name, rule)
+
+
+def _out_of_range(name: str, rule: str) -> InvalidParameter:
+    return InvalidParameter(name, f"'{name}' {rule}.")

@@ -5,21 +5,19 @@ give candidates; `text_similarity.is_near_copy` compares them exactly.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turnwise.core.errors import UserError
 from turnwise.monitor.text_similarity import is_near_copy, normalize, shingles
 
 BANDS, ROWS = 16, 4  # of texts with a Jaccard similarity of 0.7, 98.8 % become candidates; of 0.4, 34 %
-SIGNATURE_BYTES = 4 * BANDS * ROWS
-MAX_CANDIDATES = 50  # compared per text, the latest first
+MAX_CANDIDATES = 50  # compared per text, the latest ones
 _MIXERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
-_SEED = 20_240_607  # signatures are stored: never change it
+_SEED = 20_240_607
 
 
 @dataclass(slots=True)
@@ -52,21 +50,19 @@ class NearCopies:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, text: str, time: float, text_id: int | None = None) -> int | None:
+    def add(self, text: str, time: float) -> int | None:
         """Return the id of the earlier text that this one copies; if there is none, remember it and return None.
+
+        Ids are 0, 1, 2, ... in the order of calls. The id is that of a text for which `add` returned None, never that
+        of a copy. Of several such texts it is the first, so copies of the same text have the same id.
 
         Args:
             text: the text.
             time: time of the text in Unix seconds. Texts come about in order.
-            text_id: id to remember the text by. Default: 0, 1, 2, ... in the order of calls.
-
-        Raises:
-            UserError: `text_id` is in use.
         """
         self._drop_old(time)
-        if text_id is None:
-            text_id = self._next_id
-        self._next_id = max(self._next_id, text_id + 1)
+        text_id = self._next_id
+        self._next_id += 1
         normalized = normalize(text)
         if len(normalized) < self._min_characters:
             return None
@@ -76,29 +72,6 @@ class NearCopies:
                 return earlier_id
         self._insert(text_id, _Entry(time, normalized, keys))
         return None
-
-    def signature(self, text: str) -> bytes:
-        """Return the MinHash signature of a text, `SIGNATURE_BYTES` long, to store beside it for `restore`."""
-        return self._signature(normalize(text)).tobytes()
-
-    def restore(self, texts: Iterable[tuple[int, str, float, bytes | None]]) -> None:
-        """Remember texts that `add` has returned None for, in their order: id, text, time, signature or None.
-
-        A signature saves about half of the time.
-
-        Raises:
-            UserError: an id is in use, or a signature has the wrong length.
-        """
-        for text_id, text, time, signature in texts:
-            self._next_id = max(self._next_id, text_id + 1)
-            self._drop_old(time)
-            normalized = normalize(text)
-            if len(normalized) < self._min_characters:
-                continue
-            if signature is not None and len(signature) != SIGNATURE_BYTES:
-                raise UserError(f"A signature has {len(signature)} bytes instead of {SIGNATURE_BYTES}.")
-            values = np.frombuffer(signature, np.uint32) if signature is not None else self._signature(normalized)
-            self._insert(text_id, _Entry(time, normalized, _band_keys(values)))
 
     def state(self) -> dict[str, Any]:
         """Return the state as JSON data: the normal forms of all texts in memory."""
@@ -119,11 +92,9 @@ class NearCopies:
 
     def _candidates(self, keys: tuple[int, ...]) -> list[int]:
         identifiers = {text_id for key in keys for text_id in self._buckets.get(key, ())[-MAX_CANDIDATES:]}
-        return sorted(identifiers, reverse=True)[:MAX_CANDIDATES]
+        return sorted(identifiers)[-MAX_CANDIDATES:]
 
     def _insert(self, text_id: int, entry: _Entry) -> None:
-        if text_id in self._entries:
-            raise UserError(f"The id {text_id} belongs to an earlier text.")
         self._entries[text_id] = entry
         for key in entry.keys:
             self._buckets.setdefault(key, []).append(text_id)

@@ -29,35 +29,44 @@ class NegativeShareModel(SurgeModel):
         self._decay = exp(-1 / self._windows_of_memory)
         self._minimum_factor = sqrt(settings.surge_factor)
         self._dispersion = Dispersion(PRIOR_DISPERSION, PRIOR_DISPERSION_WEIGHT, settings.windows_per_day)
-        self._season = ShareSeason(settings.history_days)
+        self._season = ShareSeason(settings.history_days, settings.windows_per_day)
         self._negative = 0.0
         self._texts = 0.0
         self._run: deque[tuple[float, int, float]] = deque(maxlen=MAX_LENGTH)  # (negative, texts, expected)
 
     def _share(self, start: int) -> float:
         mean = (self._negative + PRIOR_SHARE * PRIOR_TEXTS) / (self._texts + PRIOR_TEXTS)
-        return min(MAX_SHARE, mean * self._season.ratio(start))
+        return min(MAX_SHARE, mean * self._season.ratio(self._settings.local_seconds(start)))
 
     def begin_window(self, start: int) -> None:
         """See `SurgeModel`."""
-        self._season.begin_day(start // SECONDS_PER_DAY)
+        self._season.begin_day(self._settings.local_seconds(start) // SECONDS_PER_DAY)
 
     def observe(self, start: int, texts: int, negative: int) -> Observation:
         """See `SurgeModel`."""
-        return Observation(start, negative, texts, texts * self._share(start))
+        share = self._share(start)
+        return Observation(start, negative, texts, texts * share, share)
 
     def learn(self, observation: Observation) -> None:
         """See `SurgeModel`."""
-        texts, expected = observation.texts, observation.expected
-        negative = float(observation.count)
-        if texts:
-            variance = expected * (1 - expected / texts) * (1 + (texts - 1) * self._dispersion.value(0))
-            negative = min(negative, expected + OUTLIER_DEVIATIONS * sqrt(variance) + OUTLIER_TEXTS)
-        self._season.learn(observation.start, negative, texts)
+        texts, negative = observation.texts, self._limited_count(observation)
+        self._season.learn(self._settings.local_seconds(observation.start), negative, texts)
         self._negative = self._negative * self._decay + negative
         self._texts = self._texts * self._decay + texts
-        self._run.append((negative, texts, expected))
+        self._run.append((negative, texts, observation.expected))
         self._learn_dispersion()
+
+    def learn_surge(self, observation: Observation) -> None:
+        """See `SurgeModel`."""
+        start = self._settings.local_seconds(observation.start)
+        self._season.learn_surge(start, self._limited_count(observation), observation.texts)
+
+    def _limited_count(self, observation: Observation) -> float:
+        texts, expected = observation.texts, observation.expected
+        if not texts:
+            return 0.0
+        variance = expected * (1 - expected / texts) * (1 + (texts - 1) * self._dispersion.value(0))
+        return min(float(observation.count), expected + OUTLIER_DEVIATIONS * sqrt(variance) + OUTLIER_TEXTS)
 
     def _learn_dispersion(self) -> None:
         index, total, total_texts, total_expected = 0, 0.0, 0, 0.0
@@ -77,9 +86,11 @@ class NegativeShareModel(SurgeModel):
 
     def relearn_level(self, observations: Sequence[Observation]) -> None:
         """See `SurgeModel`."""
-        weight = self._windows_of_memory / max(1, len(observations))
-        self._negative = weight * sum(observation.count for observation in observations)
-        self._texts = weight * sum(observation.texts for observation in observations)
+        negative, texts = sum(window.count for window in observations), sum(window.texts for window in observations)
+        if not texts:
+            return
+        weight = self._windows_of_memory / len(observations)
+        self._negative, self._texts = weight * negative, weight * texts
 
     def _raised_share(self, share: float, factor: float) -> float:
         """Share after the share of negative texts rises, or the share of all others falls, by `factor`."""
@@ -99,6 +110,10 @@ class NegativeShareModel(SurgeModel):
         share, dispersion = self._share(observation.start), self._dispersion.value(0)
         raised = self._raised_share(share, factor)
         return share_return_llr(observation.count, observation.texts, share, raised, dispersion)
+
+    def expected_value(self, observation: Observation) -> float:
+        """See `SurgeModel`."""
+        return observation.base
 
     def summarize(self, count: int, texts: int, expected: float) -> tuple[float, float]:
         """Return the expected and the observed share, from 0 to 1."""

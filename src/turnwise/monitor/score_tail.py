@@ -2,7 +2,9 @@
 
 The simulated threshold assumes that the counts follow the model. Where they vary more, high scores are more frequent.
 The peaks of the score above a level are counted, and their excess is taken as exponential (peaks over threshold; Siffer
-et al. 2017, "Anomaly Detection in Streams with Extreme Value Theory"), so a rare rate can be extrapolated.
+et al. 2017, "Anomaly Detection in Streams with Extreme Value Theory"), so a rare rate can be extrapolated. Peaks above
+the threshold raise alerts, which may be true: they are censored at the threshold. Without their share of the excess the
+mean of the others would be too small, and the threshold would sink.
 """
 
 from collections.abc import Sequence
@@ -42,10 +44,11 @@ class ScoreTail:
             if self._gap >= EPISODE_GAP:
                 self._peaks += 1
                 self._excess += min(self._peak - PEAK_LEVEL, MAX_EXCESS)
-                self.discard_episode()
+                self._peak, self._gap = 0.0, 0
 
-    def discard_episode(self) -> None:
-        """Forget the current peak: an alert has opened on it."""
+    def censor_episode(self, threshold: float) -> None:
+        """End the current episode: an alert has opened, so the peak is only known to be above the threshold."""
+        self._excess += min(threshold - PEAK_LEVEL, MAX_EXCESS)
         self._peak, self._gap = 0.0, 0
 
     def threshold(self, rate: float) -> float:

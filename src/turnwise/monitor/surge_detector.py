@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from turnwise.core.errors import UserError
-from turnwise.monitor.detector_settings import DetectorSettings
+from turnwise.monitor.detector_settings import SECONDS_PER_DAY, DetectorSettings
 from turnwise.monitor.negative_share_model import NegativeShareModel
 from turnwise.monitor.surge_model import Kind
 from turnwise.monitor.surge_test import OpenAlert, SurgeTest
@@ -15,7 +15,7 @@ from turnwise.monitor.volume_model import VolumeModel
 __all__ = ["DetectorSettings", "SurgeDetector", "SurgeEvent", "WindowCount"]
 
 Phase = Literal["opened", "closed"]
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +76,29 @@ class SurgeDetector:
     def update(self, window: WindowCount) -> list[SurgeEvent]:
         """Process the next window of a topic, and return the alerts that open or close.
 
-        Windows of a topic come in order, empty ones included. A gap means that nothing is known about this time.
+        Windows of a topic come in order, empty ones included. A gap means that nothing is known about this time. After
+        a gap of more than `history_days` the topic is learned anew, and its open alerts close.
 
         Raises:
             UserError: the window does not follow the last one of its topic, or its numbers are impossible.
         """
         self._check(window)
+        events = self._end_after_gap(window)
         self._last[window.topic] = window.start
         if window.topic not in self._topics:
             self._topics[window.topic] = self._new_tests()
-        events = []
         for test in self._topics[window.topic]:
             change = test.update(window.start, window.count, window.negative)
             if change is not None:
                 events.append(self._event(window, test, cast("Phase", change[0]), change[1]))
         return events
+
+    def _end_after_gap(self, window: WindowCount) -> list[SurgeEvent]:
+        last = self._last.get(window.topic, window.start)
+        if window.start - last <= self.settings.history_days * SECONDS_PER_DAY:
+            return []
+        tests = self._topics.pop(window.topic)
+        return [self._event(window, test, "closed", test.alert) for test in tests if test.alert is not None]
 
     def _new_tests(self) -> tuple[SurgeTest, ...]:
         models = VolumeModel(self.settings), NegativeShareModel(self.settings)
@@ -118,11 +126,20 @@ class SurgeDetector:
             return self.settings.warmup_windows
         return max(test.missing_windows for test in self._topics[topic])
 
+    def expected(self, topic: str) -> dict[Kind, float]:
+        """Expected texts and expected negative share of the last window of a topic, without what is not known."""
+        values: dict[Kind, float] = {}
+        for test in self._topics.get(topic, ()):
+            if test.latest is not None and test.latest.base:
+                values[test.model.kind] = test.model.expected_value(test.latest)
+        return values
+
     def state(self) -> dict[str, Any]:
         """Return the state as JSON data, about 12 kB per topic."""
         return {
             "version": STATE_VERSION,
             "window_seconds": self.settings.window_seconds,
+            "time_zone": self.settings.time_zone,
             "topics": {
                 topic: {"last": self._last[topic], "tests": {test.model.kind: test.state() for test in tests}}
                 for topic, tests in self._topics.items()
@@ -134,7 +151,7 @@ class SurgeDetector:
         """Return a detector that continues exactly where `state` was taken.
 
         Raises:
-            UserError: the state is of another version or another window length.
+            UserError: the state is of another version, window length or time zone.
         """
         if state.get("version") != STATE_VERSION:
             raise UserError(f"The state of the surge detector has version {state.get('version')}, not {STATE_VERSION}.")
@@ -142,6 +159,11 @@ class SurgeDetector:
             raise UserError(
                 f"The surge detector has learned windows of {state['window_seconds']} seconds; "
                 f"it cannot continue with windows of {settings.window_seconds} seconds."
+            )
+        if state["time_zone"] != settings.time_zone:
+            raise UserError(
+                f"The surge detector has learned the season of the day in the time zone {state['time_zone']}; "
+                f"it cannot continue in {settings.time_zone}."
             )
         detector = cls(settings)
         for topic, saved in state["topics"].items():

@@ -16,9 +16,9 @@ class Observation:
         start: begin of the window in Unix seconds.
         count: texts; of the negative share, negative texts.
         texts: texts.
-        expected: expected `count`; 0 while nothing is known.
-        base: of volume, the expected count without the level.
-        excluded: belongs to a surge, so that nothing is learned from it.
+        expected: expected `count`.
+        base: expected count without the level, or expected share of negative texts; 0 where nothing is known.
+        is_excluded: belongs to a surge, so that level and dispersion are not learned from it.
     """
 
     start: int
@@ -26,7 +26,7 @@ class Observation:
     texts: int
     expected: float
     base: float = 0.0
-    excluded: bool = False
+    is_excluded: bool = False
 
 
 class SurgeModel(ABC):
@@ -36,7 +36,7 @@ class SurgeModel(ABC):
 
     @abstractmethod
     def begin_window(self, start: int) -> None:
-        """Forget what the time up to the window at `start` makes outdated."""
+        """Decay old counts up to the window at `start`."""
 
     @abstractmethod
     def observe(self, start: int, texts: int, negative: int) -> Observation:
@@ -47,12 +47,16 @@ class SurgeModel(ABC):
         """Learn from a window without a surge. Windows come in order."""
 
     @abstractmethod
+    def learn_surge(self, observation: Observation) -> None:
+        """Learn the season from a window of a surge, so that what recurs every day becomes expected."""
+
+    @abstractmethod
     def end_of_run(self) -> None:
         """Note that the next window to learn does not follow the last one."""
 
     @abstractmethod
     def relearn_level(self, observations: Sequence[Observation]) -> None:
-        """Take the level of these windows as the expected one: the change has lasted."""
+        """Take the level of these windows as the expected one: the change has lasted. Without texts it stays."""
 
     @abstractmethod
     def llr(self, count: int, texts: int, expected: float, index: int) -> float:
@@ -61,6 +65,10 @@ class SurgeModel(ABC):
     @abstractmethod
     def return_llr(self, observation: Observation, factor: float) -> float:
         """Log-likelihood ratio of the expected rate against one raised by `factor`, for one window."""
+
+    @abstractmethod
+    def expected_value(self, observation: Observation) -> float:
+        """Expected number of texts, or expected share of negative texts, of a window."""
 
     @abstractmethod
     def summarize(self, count: int, texts: int, expected: float) -> tuple[float, float]:

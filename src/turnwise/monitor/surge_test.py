@@ -3,7 +3,8 @@
 An alert opens when the log-likelihood ratio of a surge over one of the last intervals (1 to 24 windows) passes a
 threshold that keeps the promised rate of false alarms: a window-limited generalized likelihood ratio test (Lai 1995).
 It closes when the evidence for the return to the expected rate, a CUSUM since the surge (Page 1954), is sufficient.
-Windows are learned two hours late, so that the beginning of a surge is excluded when the surge is detected.
+Windows are learned 24 windows late, so that the beginning of a surge is excluded when the surge is detected. From the
+windows of a surge only the season is learned, with a small weight: what recurs every day becomes expected.
 """
 
 from collections import deque
@@ -72,6 +73,11 @@ class SurgeTest:
         """Windows that have to come before an alert can open."""
         return max(0, self._settings.warmup_windows - self._learned_windows)
 
+    @property
+    def latest(self) -> Observation | None:
+        """The last window and what was expected of it."""
+        return self._recent[-1] if self._recent else None
+
     def update(self, start: int, texts: int, negative: int) -> tuple[str, OpenAlert] | None:
         """Process a window. Returns the phase ("opened" or "closed") and the alert that changed, if one did."""
         if self._last is not None and start != self._last + self._settings.window_seconds:
@@ -85,20 +91,21 @@ class SurgeTest:
         observation = self.model.observe(start, texts, negative)
         self._recent.append(observation)
         if self.alert is not None:
-            observation.excluded = True
+            observation.is_excluded = True
             return self._follow(self.alert, observation)
         return self._try_to_open(observation)
 
     def _learn_oldest(self) -> None:
         observation = self._recent.popleft()
-        if observation.excluded:
+        if observation.is_excluded:
             self.model.end_of_run()
+            self.model.learn_surge(observation)
             return
         self.model.learn(observation)
         self._learned_windows += 1
 
     def _try_to_open(self, observation: Observation) -> tuple[str, OpenAlert] | None:
-        if not observation.expected:
+        if not observation.base:
             return None
         alert = self._best_interval()
         score = alert.score if alert else 0.0
@@ -107,9 +114,9 @@ class SurgeTest:
         threshold = max(llr_threshold(rate, observation.expected), self._tail.threshold(rate))
         if alert is None or score < threshold or self.missing_windows:
             return None
-        self._tail.discard_episode()
+        self._tail.censor_episode(threshold)
         for recent in self._recent:
-            recent.excluded |= recent.start >= alert.start
+            recent.is_excluded |= recent.start >= alert.start
         self.alert = alert
         return "opened", alert
 
@@ -119,7 +126,7 @@ class SurgeTest:
         best: OpenAlert | None = None
         opened = self._recent[-1].start
         for length, observation in enumerate(reversed(self._recent), start=1):
-            if observation.excluded or not observation.expected:
+            if observation.is_excluded or not observation.base:
                 break
             count += observation.count
             texts += observation.texts
@@ -143,7 +150,7 @@ class SurgeTest:
         is_too_long = observation.start - alert.opened >= self._settings.max_alert_hours * 3600
         if not is_over and not is_too_long:
             return None
-        if not is_over:
+        if not is_over and len(self._recent) == MAX_LENGTH:  # fewer after an outage: too few to tell the level from
             self.model.relearn_level(self._recent)
         self.alert = None
         return "closed", alert

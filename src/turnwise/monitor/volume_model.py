@@ -26,7 +26,7 @@ class VolumeModel(SurgeModel):
         self._half_window = settings.window_seconds / 2
         self._level_decay = exp(-settings.window_seconds / (settings.level_hours * 3600))
         self._minimum_factor = sqrt(settings.surge_factor)
-        self._season = Season(settings.history_days)
+        self._season = Season(settings.history_days, settings.windows_per_day)
         self._dispersion = Dispersion(PRIOR_DISPERSION, PRIOR_DISPERSION_WEIGHT, settings.windows_per_day)
         self._level_texts = 0.0
         self._level_expected = 0.0
@@ -35,28 +35,39 @@ class VolumeModel(SurgeModel):
 
     def begin_window(self, start: int) -> None:
         """See `SurgeModel`."""
-        self._season.begin_day(start // SECONDS_PER_DAY)
-        self._rate_variance = self._season.relative_variance(start)
+        local = self._settings.local_seconds(start)
+        self._season.begin_day(local // SECONDS_PER_DAY)
+        self._rate_variance = self._season.relative_variance(local)
 
     def observe(self, start: int, texts: int, negative: int) -> Observation:  # noqa: ARG002
         """See `SurgeModel`."""
-        base = self._season.rate(start + self._half_window)
+        base = self._season.rate(self._settings.local_seconds(start) + self._half_window)
         level = (self._level_texts + PRIOR_LEVEL_TEXTS) / (self._level_expected + PRIOR_LEVEL_TEXTS)
         return Observation(start, texts, texts, base * level, base)
 
     def learn(self, observation: Observation) -> None:
         """See `SurgeModel`."""
-        expected = observation.expected
+        expected, texts = observation.expected, self._limited_count(observation)
+        self._season.learn(self._settings.local_seconds(observation.start), texts)
         if not expected:
-            self._season.learn(observation.start, observation.count)
+            self._run.clear()
             return
-        deviation = sqrt(expected + self._dispersion.value(0) * expected**2)
-        texts = min(float(observation.count), expected + OUTLIER_DEVIATIONS * deviation + OUTLIER_TEXTS)
-        self._season.learn(observation.start, texts)
         self._level_texts = self._level_texts * self._level_decay + texts
         self._level_expected = self._level_expected * self._level_decay + observation.base
         self._run.append((texts, expected))
         self._learn_dispersion()
+
+    def learn_surge(self, observation: Observation) -> None:
+        """See `SurgeModel`."""
+        start = self._settings.local_seconds(observation.start)
+        self._season.learn_surge(start, self._limited_count(observation))
+
+    def _limited_count(self, observation: Observation) -> float:
+        expected = observation.expected
+        if not expected:
+            return observation.count
+        deviation = sqrt(expected + self._dispersion.value(0) * expected**2)
+        return min(float(observation.count), expected + OUTLIER_DEVIATIONS * deviation + OUTLIER_TEXTS)
 
     def _learn_dispersion(self) -> None:
         index, total, total_expected = 0, 0.0, 0.0
@@ -73,9 +84,11 @@ class VolumeModel(SurgeModel):
 
     def relearn_level(self, observations: Sequence[Observation]) -> None:
         """See `SurgeModel`."""
-        weight = self._settings.level_hours * 3600 / self._settings.window_seconds / max(1, len(observations))
-        self._level_texts = weight * sum(observation.count for observation in observations)
-        self._level_expected = weight * sum(observation.base for observation in observations)
+        texts, base = sum(window.count for window in observations), sum(window.base for window in observations)
+        if not base:
+            return
+        weight = self._settings.level_hours * 3600 / self._settings.window_seconds / len(observations)
+        self._level_texts, self._level_expected = weight * texts, weight * base
 
     def llr(self, count: int, texts: int, expected: float, index: int) -> float:  # noqa: ARG002
         """See `SurgeModel`."""
@@ -85,7 +98,13 @@ class VolumeModel(SurgeModel):
 
     def return_llr(self, observation: Observation, factor: float) -> float:
         """See `SurgeModel`."""
+        if not observation.expected:
+            return 0.0
         return count_return_llr(observation.count, observation.expected, factor, self._dispersion.value(0))
+
+    def expected_value(self, observation: Observation) -> float:
+        """See `SurgeModel`."""
+        return observation.expected
 
     def summarize(self, count: int, texts: int, expected: float) -> tuple[float, float]:  # noqa: ARG002
         """Return expected and observed numbers of texts."""
