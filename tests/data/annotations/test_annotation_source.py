@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.tag_schemes import entities
-from turnwise.data.annotations.annotated import LabeledText, TaggedSentence, label_names
+from turnwise.data.annotations.annotated import LabeledText, TaggedSentence
 from turnwise.data.annotations.conll import ConllColumns
 from turnwise.data.annotations.rows import tag_spans
 from turnwise.data.annotations.source import AnnotationSource
@@ -118,7 +118,6 @@ def test_tables_have_texts_with_labels(write):
     csv = write("intents.csv", 'text,label\n"Where, please?",where\nHow?,how\n')
     texts = read(csv)
     assert texts == [LabeledText("Where, please?", ("where",)), LabeledText("How?", ("how",))]
-    assert label_names(texts) == ["how", "where"]
 
 
 def test_column_names_can_be_given(write):

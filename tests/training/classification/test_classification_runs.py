@@ -13,6 +13,7 @@ from turnwise.app.text_classifier import sentence_of
 from turnwise.core.classification import TaggedText
 from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.core.word_features import encode_words
+from turnwise.data.annotations.annotated import with_context
 from turnwise.data.annotations.source import AnnotationSource
 from turnwise.models.classifier import Classifier, add_classifier, load_head
 from turnwise.models.classifier_config import is_classifier, read_classifier_config
@@ -230,8 +231,9 @@ def test_data_of_the_other_kind_are_refused(train, encoder_folder, labelled, tag
         train(encoder_folder, tagged, "sequence_classification")
 
 
-def test_context_tells_what_a_sentence_does_not(train, encoder_folder, tmp_path):
-    """The tag of the word "it" is that of the name in the sentence before it."""
+@pytest.fixture
+def references(tmp_path):
+    """Documents of two sentences: the tag of the word "it" is that of the name in the sentence before it."""
     rng = random.Random(0)
     for name, count in (("train", 200), ("valid", 40)):
         lines = []
@@ -239,26 +241,17 @@ def test_context_tells_what_a_sentence_does_not(train, encoder_folder, tmp_path)
             word, tag = rng.choice([("Ada", "B-PER"), ("Rome", "B-LOC")])
             lines += ["-DOCSTART- O", "", f"{word} O", "", f"it {tag}", ""]
         (tmp_path / f"{name}.conll").write_text("\n".join(lines))
-    objective = {"name": "token_classification", "context_words": 4}
-    result, _ = train(encoder_folder, tmp_path, objective, max_steps=120)
-    assert result.extra_metrics["f1"] > 0.95
+    return tmp_path
 
 
-def test_sentences_that_are_tagged_together_see_each_other(train, encoder_folder, tmp_path):
-    rng = random.Random(0)
-    for name, count in (("train", 200), ("valid", 40)):
-        lines = []
-        for _ in range(count):
-            word, tag = rng.choice([("Ada", "B-PER"), ("Rome", "B-LOC")])
-            lines += ["-DOCSTART- O", "", f"{word} O", "", f"it {tag}", ""]
-        (tmp_path / f"{name}.conll").write_text("\n".join(lines))
-    objective = {"name": "token_classification", "window_words": 6}
-    result, out = train(encoder_folder, tmp_path, objective, max_steps=120)
+@pytest.mark.parametrize("option", ["context_words", "window_words"])
+def test_neighbouring_sentences_tell_what_a_sentence_does_not(train, encoder_folder, references, option):
+    objective = {"name": "token_classification", option: 6}
+    result, out = train(encoder_folder, references, objective, max_steps=120)
     assert result.extra_metrics["f1"] > 0.95
-    sentences = [
-        sentence_of(words, document) for document, name in enumerate(("Ada", "Rome")) for words in ([name], ["it"])
-    ]
-    tagged = open_classifier(str(out)).tag_words(sentences)
+    documents = [["Ada", "it"], ["Rome", "it"]]
+    sentences = [sentence_of([word], number) for number, words in enumerate(documents) for word in words]
+    tagged = open_classifier(str(out)).tag_words(with_context(sentences, 6))
     assert [tags for tags, _ in tagged] == [["O"], ["B-PER"], ["O"], ["B-LOC"]]
 
 

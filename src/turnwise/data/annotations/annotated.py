@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from turnwise.core.tag_schemes import OUTSIDE
-
 
 @dataclass(frozen=True, slots=True)
 class LabeledText:
@@ -44,12 +42,6 @@ class TaggedSentence:
 
 Annotated = LabeledText | TaggedSentence
 AnnotationKind = Literal["labels", "tags"]
-
-
-def label_names(items: Sequence[Annotated]) -> list[str]:
-    """All labels or tags of a data set in order of their names; "O" comes first."""
-    names = {name for item in items for name in (item.labels if isinstance(item, LabeledText) else item.tags)}
-    return sorted(names, key=lambda name: (name != OUTSIDE, name))
 
 
 def with_context(sentences: Sequence[TaggedSentence], num_words: int) -> list[TaggedSentence]:

@@ -66,15 +66,6 @@ class LabelReport:
         averages = len(self.labels)
         return "\n".join([header, "", *lines[:averages], "", *lines[averages:]])
 
-    def as_markdown(self, digits: int = 3) -> str:
-        """The report as a Markdown table."""
-        lines = ["| label | precision | recall | F1 | support |", "| --- | --- | --- | --- | --- |"]
-        for row in (*self.labels, self.micro, self.macro, self.weighted):
-            name = row.label.replace("|", "\\|")
-            scores = " | ".join(f"{value:.{digits}f}" for value in (row.precision, row.recall, row.f1))
-            lines.append(f"| {name} | {scores} | {row.support:,} |")
-        return "\n".join(lines)
-
 
 def check_libraries() -> None:
     """Raise `UserError` if the libraries of the extra `classification` are missing."""
