@@ -64,18 +64,18 @@ STAGES = (
         seed=0,
         answer_counts=(350, 450),
     ),
-    # Fewer refusals and more ordinary requests: after the first stage the model declines what is harmless.
+    # Fewer refusals of harmless requests, more short questions to a shop and more ordinary requests.
     Stage(
         shares={
-            "support": 0.25, "short support": 0.05, "business": 0.16, "instructions": 0.11, "Chinese": 0.08,
-            "safety": 0.075, "small talk": 0.155, "questions": 0.08, "arithmetic": 0.03, "open talk": 0.01,
+            "support": 0.16, "short support": 0.06, "business": 0.18, "instructions": 0.14, "Chinese": 0.12,
+            "safety": 0.11, "small talk": 0.14, "questions": 0.06, "arithmetic": 0.02, "open talk": 0.01,
         },
-        total_tokens=1_300_000,
-        seed=100,
+        total_tokens=1_200_000,
+        seed=200,
         answer_counts=(700, 1_800),
         safety_weights={
-            "harmful": 12, "care": 32, "secret": 12, "shop_rule": 8, "harmless": 22, "honesty": 6, "pasted": 5,
-            "password": 2, "minor": 1,
+            "harmful": 14, "care": 32, "secret": 14, "shop_rule": 8, "harmless": 18, "honesty": 6, "pasted": 4,
+            "password": 2, "minor": 2,
         },
     ),
 )  # fmt: skip
