@@ -9,7 +9,6 @@ from monitor_stand_ins import open_test_pipeline, text
 from turnwise.core.errors import Unavailable
 from turnwise.server.app import create_app
 from turnwise.store import open_monitor_reader, open_monitor_store
-from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
 HOSTILE = "<img src=x onerror=\"document.title='hacked'\">"
@@ -174,13 +173,13 @@ def test_an_error_leaves_what_was_read_and_goes_with_the_next_refresh(visit_moni
     page = visit_monitor()
     reader.error = Unavailable("The monitor store is busy.")
     refresh(page)
-    expect(page.locator("#monitor-error")).to_contain_text(
+    expect(page.locator("#banner-text")).to_contain_text(
         "The monitor store is busy. The page shows what it read before"
     )
     expect(page.locator(".alert")).to_have_count(4)
     reader.error = None
     refresh(page)
-    expect(page.locator("#monitor-error")).to_be_hidden()
+    expect(page.locator("#banner")).to_be_hidden()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -212,7 +211,7 @@ def test_empty_states_say_what_to_do(visit_monitor, store, tmp_path, reader):
 
 def test_the_chat_page_links_to_it_if_there_is_a_monitor(visit):
     page = visit("/")
-    page.click("#monitor-link")
+    page.get_by_role("link", name="Monitor").click()
     page.wait_for_url("**/monitor")
     expect(page.locator(".alert")).to_have_count(4)
 
@@ -221,21 +220,5 @@ def test_a_server_without_a_monitor_says_how_to_start_one(browser):
     with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as url:
         page = browser.new_page()
         page.goto(f"{url}/monitor")
-        expect(page.locator("#monitor-error")).to_contain_text("turnwise serve --monitor FILE")
-        page.goto(url)
-        page.wait_for_selector("body[data-ready]")
-        expect(page.locator("#monitor-link")).to_be_hidden()
-        page.close()
-
-
-def test_the_page_requests_the_key(browser, reader, tmp_path):
-    keys = SqliteKeyStore(tmp_path / "keys.db")
-    key = keys.create("me")
-    app = create_app({"scripted": ScriptedChatService()}, default="scripted", monitor=reader, keys=keys)
-    with serve_in_thread(app) as url:
-        page = browser.new_page()
-        page.goto(f"{url}/monitor")
-        page.fill("#key-field", key)
-        page.press("#key-field", "Enter")
-        expect(page.locator(".alert")).to_have_count(4)
+        expect(page.locator("#banner-text")).to_contain_text("turnwise serve --monitor FILE")
         page.close()

@@ -27,7 +27,7 @@ def lines(caplog):
     return read
 
 
-@pytest.mark.parametrize("path", ["/health", "/", "/assets/app.js", "/nothing", "/v1/models/none"])
+@pytest.mark.parametrize("path", ["/health", "/", "/assets/chat.js", "/nothing", "/v1/models/none"])
 def test_every_response_has_a_request_id(url, path):
     ids = [httpx.get(url + path).headers["x-request-id"] for _ in range(2)]
     assert all(re.fullmatch(r"req_[0-9a-f]{24}", id) for id in ids)

@@ -84,7 +84,7 @@ def test_the_error_distinguishes_a_missing_from_a_wrong_key(secured):
     assert "is wrong" in httpx.get(f"{url}/v1/models", headers=bearer("tw-x")).json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/assets/app.js", "/health", "/ready"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/assets/chat.js", "/health", "/ready"])
 def test_pages_and_health_checks_need_no_key(secured, path):
     assert httpx.get(secured[0] + path).status_code == 200
 

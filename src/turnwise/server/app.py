@@ -124,7 +124,7 @@ def create_app(
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]
-    page_routes = pages.routes(chat=web)
+    page_routes = pages.routes(chat=web, has_classifiers=lambda: bool(classifiers), has_monitor=monitor is not None)
     all_routes = [*(route for router in routers for route in router.routes), *page_routes]
     app = FastAPI(
         title="Turnwise",

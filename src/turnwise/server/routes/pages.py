@@ -1,18 +1,37 @@
 """The pages: chat at `/`, `/classify`, `/monitor`, and the API description at `/docs`, with their assets.
 
-They load nothing from other servers.
+They load nothing from other servers. Every page links to the others.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 WEB = Path(__file__).parent.parent / "web"
 _REVALIDATE = {"Cache-Control": "no-cache"}  # browsers cache, and ask whether the file has changed
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page: template, script and style sheet are called `name`."""
+
+    path: str
+    name: str
+    label: str
+
+
+_CHAT = Page("/", "chat", "Chat")
+_CLASSIFY = Page("/classify", "classify", "Classify")
+_MONITOR = Page("/monitor", "monitor", "Monitor")
+_DOCS = Page("/docs", "docs", "API")
 
 
 class _Assets(StaticFiles):
@@ -22,17 +41,40 @@ class _Assets(StaticFiles):
         return response
 
 
-def routes(*, chat: bool) -> list[BaseRoute]:
-    """Return the routes of `/docs` and the assets, and of the other pages if `chat` is set."""
-    pages = [_page("/docs", "docs.html")]
-    if chat:
-        pages += [_page("/", "index.html"), _page("/classify", "classify.html"), _page("/monitor", "monitor.html")]
-    return [*pages, Mount("/assets", _Assets(directory=WEB), name="assets")]
+def routes(*, chat: bool, has_classifiers: Callable[[], bool], has_monitor: bool) -> list[BaseRoute]:
+    """Return the routes of the pages and the assets.
+
+    Args:
+        chat: serve the other pages too, not only `/docs`.
+        has_classifiers: whether pages link to `/classify`; called at every request.
+        has_monitor: whether pages link to `/monitor`.
+    """
+
+    def linked_pages() -> list[Page]:
+        if not chat:
+            return [_DOCS]
+        return [_CHAT, *([_CLASSIFY] if has_classifiers() else []), *([_MONITOR] if has_monitor else []), _DOCS]
+
+    pages = [_DOCS, *([_CHAT, _CLASSIFY, _MONITOR] if chat else [])]
+    return [*(_route(page, linked_pages) for page in pages), Mount("/assets", _Assets(directory=WEB), name="assets")]
 
 
-def _page(path: str, file: str) -> Route:
-    async def page(request: Request) -> Response:
+def _route(page: Page, linked_pages: Callable[[], list[Page]]) -> Route:
+    async def respond(request: Request) -> Response:
         del request
-        return FileResponse(WEB / file, headers=_REVALIDATE)
+        html = _environment().get_template(f"{page.name}.html").render(page=page, pages=linked_pages())
+        return HTMLResponse(html, headers=_REVALIDATE)
 
-    return Route(path, page)
+    return Route(page.path, respond)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("turnwise.server"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -36,7 +36,7 @@ export function showTexts(row, { texts }) {
 
 /** Show in the row of an alert why its texts cannot be shown. */
 export function showTextsError(row, message) {
-  row.querySelector(".alert-texts").replaceChildren(make("p", { class: "classify-error" }, message));
+  row.querySelector(".alert-texts").replaceChildren(make("p", { class: "error" }, message));
 }
 
 function createRow(alert, onOpen) {

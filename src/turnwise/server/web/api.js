@@ -1,6 +1,6 @@
 // Requests to the server: JSON routes and streamed completions.
 
-import { requestKey, key } from "./key.js";
+import { apiKey, requestKey } from "./api_key.js";
 
 export class ApiError extends Error {
   constructor(message, { status = 0, code = null } = {}) {
@@ -12,7 +12,7 @@ export class ApiError extends Error {
 
 async function call(method, path, body, signal) {
   for (;;) {
-    const usedKey = key();
+    const usedKey = apiKey();
     const response = await sendOnce(method, path, body, signal, usedKey);
     if (response.ok) return response;
     const error = await toApiError(response);
@@ -42,6 +42,7 @@ async function toApiError(response) {
 const json = async (method, path, body, signal) => (await call(method, path, body, signal)).json();
 const conversationPath = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
 
+export const openapi = () => json("GET", "/openapi.json");
 export const models = () => json("GET", "/v1/models");
 export const parameters = async () => (await json("GET", "/v1/parameters")).data;
 export const conversations = ({ after, query } = {}) => {
@@ -54,13 +55,13 @@ export const conversation = (id) => json("GET", conversationPath(id));
 export const newConversation = (title, model) => json("POST", "/v1/conversations", { title, model });
 export const rename = (id, title) => json("PATCH", conversationPath(id), { title });
 export const showBranch = (id, message) => json("PATCH", conversationPath(id), { head: message });
+export const deleteConversation = (id) => json("DELETE", conversationPath(id));
 export const classify = (request, signal) => json("POST", "/v1/classify", request, signal);
 export const tag = (request, signal) => json("POST", "/v1/tag", request, signal);
 export const monitorTrends = ({ hours, minutes }, signal) =>
   json("GET", `/v1/monitor/trends?${new URLSearchParams({ hours, minutes })}`, undefined, signal);
 export const monitorAlerts = (limit, signal) => json("GET", `/v1/monitor/alerts?limit=${limit}`, undefined, signal);
 export const monitorAlert = (id, signal) => json("GET", `/v1/monitor/alerts/${encodeURIComponent(id)}`, undefined, signal);
-export const deleteConversation = (id) => json("DELETE", conversationPath(id));
 
 /** Yield the chunks of a streamed completion. Throws on an error event and on a broken connection. */
 export async function* complete(request, signal) {

@@ -1,10 +1,11 @@
 // The classification page: the labels of a text as bars, or its labelled spans in colour.
 
 import * as api from "./api.js";
-import { byId, fillIcons, make } from "./dom.js";
+import { byId, make } from "./dom.js";
+import { showError, startPage } from "./page.js";
 
 const MAX_SCORES = 10;
-const NUM_COLOURS = 6; // classes `span-colour-0` and following in style.css
+const NUM_COLOURS = 6; // classes `span-colour-0` and following in classify.css
 const TASKS = ["sequence_classification", "token_classification"];
 
 let tasks = new Map(); // of the served classifiers, by name
@@ -65,14 +66,10 @@ async function classify(event) {
     byId("classify-result").replaceChildren(...(isTagger ? renderSpans(text, data[0].spans) : renderLabels(data[0])));
     showError("");
   } catch (error) {
-    if (error.name !== "AbortError") showError(error.message);
+    if (error.name === "AbortError") return;
+    byId("classify-result").replaceChildren();
+    showError(error.message, () => classify());
   }
-}
-
-function showError(message) {
-  byId("classify-error").hidden = !message;
-  byId("classify-error").textContent = message;
-  if (message) byId("classify-result").replaceChildren();
 }
 
 function showSendable() {
@@ -88,10 +85,7 @@ async function start() {
   showSendable();
 }
 
-fillIcons();
 byId("classify-form").addEventListener("submit", classify);
 byId("classify-text").addEventListener("input", showSendable);
 byId("classify-model").addEventListener("change", () => classify());
-start()
-  .catch((error) => showError(error.message))
-  .finally(() => (document.body.dataset.ready = "true"));
+startPage(start);

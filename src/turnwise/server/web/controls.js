@@ -1,6 +1,7 @@
 // The sampling panel, built from the parameters that the server lists.
 
-import { byId, make, storage } from "./dom.js";
+import { byId, make } from "./dom.js";
+import { storage } from "./storage.js";
 
 const MAX_SLIDER_RANGE = 10; // wider ranges get a number input
 

@@ -1,6 +1,8 @@
 // The API reference, built from the OpenAPI document of the server.
 
-import { byId, fillIcons, make } from "./dom.js";
+import * as api from "./api.js";
+import { byId, make } from "./dom.js";
+import { startPage } from "./page.js";
 
 const resolve = (document_, schema) => (schema?.$ref ? document_.components.schemas[schema.$ref.split("/").pop()] : schema);
 
@@ -56,7 +58,7 @@ function fieldsOf(schema) {
 }
 
 async function start() {
-  const document_ = await (await fetch("/openapi.json")).json();
+  const document_ = await api.openapi();
   byId("docs-title").textContent = `${document_.info.title} API ${document_.info.version}`;
   byId("docs-about").textContent = document_.info.description;
   byId("docs-example").textContent = [
@@ -73,7 +75,4 @@ async function start() {
   for (const [tag, operations] of groups) byId("docs-operations").append(make("h2", {}, tag), ...operations);
 }
 
-fillIcons();
-start().catch(() => {
-  byId("docs-about").textContent = "The server does not answer. Is it still running?";
-});
+startPage(start);

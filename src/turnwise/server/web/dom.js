@@ -52,6 +52,9 @@ export function iconButton(name, label, onclick) {
   return make("button", { type: "button", class: "icon-button", title: label, "aria-label": label, onclick }, icon(name));
 }
 
+/** Move the focus to the content, when the element that had it is gone. */
+export const focusMain = () => document.querySelector("main").focus({ preventScroll: true });
+
 /** Insert the icons of all elements with `data-icon`. */
 export function fillIcons(root = document) {
   for (const element of root.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
@@ -62,7 +65,7 @@ export async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    const helper = make("textarea", { value: text, class: "hidden" }); // without https, other machines have no clipboard API
+    const helper = make("textarea", { value: text, class: "visually-hidden" }); // without https, other machines have no clipboard API
     document.body.append(helper);
     helper.select();
     document.execCommand("copy");
@@ -72,28 +75,3 @@ export async function copy(text, button) {
   byId("status").textContent = "Copied.";
   setTimeout(() => button.replaceChildren(icon("copy")), 1500);
 }
-
-/** Values in local storage. If the browser has none, reads return null and writes do nothing. */
-export const storage = {
-  get(name) {
-    try {
-      return JSON.parse(localStorage.getItem(`turnwise.${name}`));
-    } catch {
-      return null;
-    }
-  },
-  remove(name) {
-    try {
-      localStorage.removeItem(`turnwise.${name}`);
-    } catch {
-      // Without local storage, nothing is stored.
-    }
-  },
-  set(name, value) {
-    try {
-      localStorage.setItem(`turnwise.${name}`, JSON.stringify(value));
-    } catch {
-      // Private windows may have no storage; the value is lost with the page.
-    }
-  },
-};

@@ -1,6 +1,6 @@
 // Drafts: text that is not stored on the server yet, one per conversation. They survive a reload.
 
-import { storage } from "./dom.js";
+import { storage } from "./storage.js";
 
 const name = (id) => `draft.${id ?? "new"}`;
 

@@ -1,6 +1,7 @@
 // The list of conversations: open, rename, delete.
 
 import * as api from "./api.js";
+import { showDialog } from "./dialog.js";
 import { byId, iconButton, make } from "./dom.js";
 
 export class History {
@@ -139,12 +140,11 @@ export class History {
   }
 
   async #delete(entry) {
-    const dialog = byId("confirm");
-    byId("confirm-text").textContent = `Delete “${entry.title}”? This cannot be undone.`;
-    dialog.returnValue = "no";
-    dialog.showModal();
-    await new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));
-    if (dialog.returnValue !== "yes") return;
+    const isConfirmed = await showDialog({
+      id: "confirm", text: `Delete “${entry.title}”? This cannot be undone.`, cancelLabel: "Keep it",
+      confirmLabel: "Delete", isDangerous: true,
+    });
+    if (!isConfirmed) return;
     try {
       await api.deleteConversation(entry.id);
     } catch (error) {
@@ -152,6 +152,7 @@ export class History {
     }
     this.entries = this.entries.filter((listed) => listed.id !== entry.id);
     this.show();
+    byId("new-chat").focus(); // the focused button is deleted too
     byId("status").textContent = "Deleted.";
     this.handlers.deleted(entry.id);
   }

@@ -2,9 +2,11 @@
 
 import * as api from "./api.js";
 import { openRow, showAlerts, showTexts, showTextsError } from "./alert_list.js";
-import { byId, fillIcons, make, storage } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { keepInPlace, updateList } from "./keyed_list.js";
 import { formatNumber, formatShare, formatTime, pluralize } from "./monitor_format.js";
+import { showError } from "./page.js";
+import { storage } from "./storage.js";
 import { totals, trendLine } from "./trend_line.js";
 
 const REFRESH_MS = 15_000;
@@ -47,7 +49,8 @@ async function refresh() {
   } catch (error) {
     if (error.name === "AbortError") return;
     canRetry = error.status !== 404 && error.status !== 401;
-    showError(error.message, canRetry);
+    const hint = canRetry && state.trends ? " The page shows what it read before, and tries again." : "";
+    showError(error.message + hint, error.status === 404 ? null : refresh);
   }
   if (controller !== state.controller) return;
   document.body.dataset.ready = "true";
@@ -151,20 +154,12 @@ async function loadTexts(signal) {
   }
 }
 
-function showError(message, isRepeated = true) {
-  const hint = message && isRepeated && state.trends ? " The page shows what it read before, and tries again." : "";
-  if (byId("monitor-error").textContent !== message + hint) byId("monitor-error").textContent = message + hint;
-  byId("monitor-error").hidden = !message;
-  byId("monitor-retry").hidden = !message;
-}
-
 function listen() {
   byId("monitor-period").addEventListener("change", (event) => {
     state.period = PERIODS[event.target.selectedIndex];
     storage.set("monitor-period", state.period.label);
     refresh();
   });
-  byId("monitor-retry").addEventListener("click", refresh);
   byId("topics-more").addEventListener("click", () => {
     state.showsAllTopics = true;
     renderTopics();
@@ -173,7 +168,6 @@ function listen() {
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
 }
 
-fillIcons();
 state.period = PERIODS.find(({ label }) => label === storage.get("monitor-period")) ?? PERIODS[1];
 byId("monitor-period").replaceChildren(...PERIODS.map((period) => make("option", { selected: period === state.period }, period.label)));
 listen();

@@ -125,7 +125,7 @@ export class Thread {
     const actions = make("div", { class: "actions" });
     const noteText = message.refusal ? `Not answered: ${message.refusal}` : message.note ?? "";
     const note = make("p", { class: "note", hidden: !noteText }, noteText);
-    const speaker = make("span", { class: "hidden" }, `${speakerName}:`);
+    const speaker = make("span", { class: "visually-hidden" }, `${speakerName}:`);
     const entry = make("li", { class: `message ${message.role}` }, note, speaker, body, actions);
     if (message.refusal) entry.append(note); // below the message
     const copyButton = iconButton("copy", "Copy", () => copy(message.content, copyButton));

@@ -2,9 +2,10 @@
 
 import * as api from "./api.js";
 import { Controls } from "./controls.js";
-import { byId, fillIcons, make } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { drafts } from "./drafts.js";
 import { History } from "./history.js";
+import { showError } from "./page.js";
 import { ENDINGS, Thread } from "./thread.js";
 
 const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
@@ -13,7 +14,7 @@ const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves
 
 const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
 const thread = new Thread({ retry, edit, resume, showBranch });
-const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, failed: showError });
+const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, failed: showFailure });
 let controls = null;
 
 // Requests
@@ -69,7 +70,7 @@ async function showBranch(id) {
     if (opening !== state.opening || state.running) return;
     adopt(stored);
   } catch (error) {
-    showError(error, () => showBranch(id));
+    showFailure(error, () => showBranch(id));
   }
 }
 
@@ -80,7 +81,7 @@ async function generate(messages, options) {
   const message = { role: "assistant", content: options.resumed ? messages.at(-1).content : "" };
   const progress = { at: 0, usage: null, finish: null, context: null };
   state.running = running;
-  showError(null);
+  showError("");
   if (!options.isRetry) thread.show(options.resumed ? messages.slice(0, -1) : messages);
   const streamingMessage = thread.add(message, messages.length);
   showRunning();
@@ -122,7 +123,7 @@ async function generate(messages, options) {
   state.running = null;
   thread.show(state.messages, { keepScroll: true });
   if (failure && !answered) restoreInput(options, messages);
-  if (failure) showError(failure, isRetryable(failure) ? () => repeat(messages, options) : null);
+  if (failure) showFailure(failure, isRetryable(failure) ? () => repeat(messages, options) : null);
   byId("status").textContent = failure ? "" : progress.finish === "cancelled" ? "Stopped." : "The answer is complete.";
   showRunning();
   history_.load().catch(() => {}); // moves this conversation to the top of the list; a failure does not matter
@@ -229,7 +230,7 @@ function leaveConversation() {
   stop();
   state.running = null;
   state.opening += 1;
-  showError(null);
+  showError("");
   showRunning();
 }
 
@@ -264,7 +265,7 @@ async function open(id) {
     if (last && !last.refusal) drafts.discardStored(id, last.content);
     useModel(state.models.some((model) => model.id === stored.model) ? stored.model : state.model);
   } catch (error) {
-    showError(error, () => open(id));
+    showFailure(error, () => open(id));
     return;
   }
   history.replaceState(null, "", `#${id}`);
@@ -304,16 +305,8 @@ function showSendable() {
   byId("send").disabled = !byId("prompt").value.trim();
 }
 
-/** Show an error with a button for a retry; null hides it. */
-function showError(error, repeat) {
-  byId("banner").hidden = error === null;
-  if (error === null) return;
-  byId("banner-text").textContent = error.code === "context_length_exceeded" ? error.message + POLICY_HINT : error.message;
-  byId("banner-retry").hidden = !repeat;
-  byId("banner-retry").onclick = () => {
-    showError(null);
-    repeat();
-  };
+function showFailure(error, retry) {
+  showError(error.code === "context_length_exceeded" ? error.message + POLICY_HINT : error.message, retry);
 }
 
 function toggleSidebar(isShown) {
@@ -388,7 +381,6 @@ function listen() {
   byId("backdrop").addEventListener("click", () => toggleSidebar(false));
   byId("open-controls").addEventListener("click", () => toggleControls(byId("controls").hidden));
   byId("close-controls").addEventListener("click", () => toggleControls(false));
-  byId("banner-close").addEventListener("click", () => showError(null));
   document.addEventListener("keydown", onKey);
   addEventListener("hashchange", () => {
     const id = location.hash.slice(1);
@@ -400,13 +392,11 @@ async function start() {
   try {
     const [models, specs] = await Promise.all([api.models(), api.parameters()]);
     state.models = models.data.filter((model) => model.task === "chat");
-    byId("classify-link").hidden = !models.data.some((model) => model.task.endsWith("_classification"));
-    byId("monitor-link").hidden = !models.has_monitor;
     useModel(models.default);
     controls = new Controls(specs, models.data.find((model) => model.id === models.default).chat_defaults);
     await history_.load();
   } catch (error) {
-    showError(error, start);
+    showFailure(error, start);
     return;
   }
   const id = location.hash.slice(1);
@@ -415,7 +405,6 @@ async function start() {
   document.body.dataset.ready = "true";
 }
 
-fillIcons();
 listen();
 byId("suggestions").append(
   ...SUGGESTIONS.map((text) => make("li", {}, make("button", { type: "button", onclick: () => controls && send(text) }, text))),

@@ -1,0 +1,39 @@
+// The API key, for servers that require one. It is stored for this tab only, and sent in a header, never in a URL.
+
+import { showDialog } from "./dialog.js";
+import { make } from "./dom.js";
+import { tabStorage } from "./storage.js";
+
+let pendingDialog = null; // concurrent requests share one dialog
+
+export const apiKey = () => tabStorage.get("key");
+
+/** Ask the user for a key other than `rejectedKey`. Returns false if the user cancels. */
+export async function requestKey(rejectedKey) {
+  if (apiKey() !== rejectedKey) return true; // another request has obtained one meanwhile
+  pendingDialog ??= showKeyDialog(rejectedKey).finally(() => (pendingDialog = null));
+  return pendingDialog;
+}
+
+async function showKeyDialog(rejectedKey) {
+  const field = make("input", {
+    id: "key-field", type: "password", placeholder: "tw-…", autocomplete: "off", spellcheck: false, required: true,
+    pattern: "\\s*[!-~]+\\s*", title: "letters, digits and signs without spaces", "aria-describedby": "key-hint",
+    "aria-invalid": String(rejectedKey !== null),
+  });
+  const isConfirmed = await showDialog({
+    id: "key",
+    text: rejectedKey
+      ? "The server does not accept this key. It may have been revoked, or mistyped."
+      : "This server asks for an API key.",
+    fields: [
+      make("label", { for: "key-field" }, "API key"),
+      field,
+      make("p", { id: "key-hint", class: "dialog-hint" }, "Kept in this tab only, until it is closed."),
+    ],
+    cancelLabel: "Not now",
+    confirmLabel: "Use this key",
+  });
+  if (isConfirmed) tabStorage.set("key", field.value.trim());
+  return isConfirmed;
+}

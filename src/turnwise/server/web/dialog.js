@@ -1,0 +1,33 @@
+// Modal dialogs. The browser keeps the focus inside, closes them with Escape, and returns the focus afterwards.
+
+import { focusMain, make } from "./dom.js";
+
+/**
+ * Show a dialog until the user closes it. Returns whether the user confirmed it.
+ *
+ * @param id prefix of the ids of its elements.
+ * @param text what the dialog says; also its accessible name.
+ * @param fields elements between text and buttons. A confirmation needs valid fields.
+ * @param cancelLabel text of the button that closes the dialog, like Escape.
+ * @param confirmLabel text of the other button.
+ * @param isDangerous whether the confirmation deletes something.
+ */
+export async function showDialog({ id, text, fields = [], cancelLabel, confirmLabel, isDangerous = false }) {
+  const confirmClass = isDangerous ? "danger-button" : "primary-button";
+  const dialog = make("dialog", { id, class: "dialog", "aria-labelledby": `${id}-text` },
+    make("form", { method: "dialog" },
+      make("p", { id: `${id}-text` }, text),
+      ...fields,
+      make("div", { class: "dialog-buttons" },
+        make("button", { id: `${id}-no`, type: "button", class: "quiet-button", onclick: () => dialog.close() }, cancelLabel),
+        make("button", { id: `${id}-yes`, class: confirmClass, value: "yes" }, confirmLabel),
+      ),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  await new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));
+  dialog.remove();
+  if (document.activeElement === document.body) focusMain(); // what had the focus before is hidden now
+  return dialog.returnValue === "yes";
+}
