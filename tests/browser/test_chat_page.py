@@ -286,9 +286,10 @@ def test_opening_another_conversation_during_an_answer_keeps_them_separate(visit
 
 
 def test_the_api_reference_loads_nothing_from_other_hosts(visit):
-    page = visit("/docs", ready=False)
+    page = visit("/docs")
     expect(page.locator("h1")).to_contain_text("Turnwise API")
     page.click("summary:has-text('/v1/chat/completions')")
     expect(page.locator("details[open] td >> text=temperature").first).to_be_visible()
     expect(page.locator("details[open]")).to_contain_text("the logits are divided by it")
+    expect(page.locator("summary code").get_by_text("stream", exact=True).first).to_be_visible()  # words in backticks
     expect(page.locator("details[open]")).to_contain_text("Not supported: this server has no moderation.")

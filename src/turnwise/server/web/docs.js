@@ -23,10 +23,16 @@ function bounds({ minimum, exclusiveMinimum, maximum, maxLength }) {
   return [lowerBound, maximum !== undefined ? `to ${maximum}` : ""].filter(Boolean).join(" ");
 }
 
+/** A description, with the words between backticks as code. */
+const describe = (text) => text.split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part));
+
+/** A name that may break after an underscore, for narrow screens. */
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]);
+
 function table(fields) {
   const head = make("tr", {}, ...["Field", "Type", "Meaning"].map((text) => make("th", { scope: "col" }, text)));
   const rows = fields.map(([name, type, meaning]) =>
-    make("tr", {}, make("td", {}, make("code", {}, name)), make("td", {}, type), make("td", {}, meaning)),
+    make("tr", {}, make("td", {}, make("code", {}, ...breakable(name))), make("td", {}, type), make("td", {}, ...describe(meaning))),
   );
   return make("table", { class: "fields" }, make("thead", {}, head), make("tbody", {}, ...rows));
 }
@@ -35,7 +41,7 @@ function operation(document_, method, path, definition) {
   const element = make("details", { class: "operation" });
   element.append(
     make("summary", {}, make("span", { class: "method" }, method.toUpperCase()), make("code", {}, path),
-      make("span", {}, (definition.description ?? "").split("\n")[0])),
+      make("span", {}, ...describe((definition.description ?? "").split("\n")[0]))),
   );
   const parameterRows = (definition.parameters ?? []).map((parameter) => [parameter.name, describeType(parameter.schema), `in the ${parameter.in}`]);
   if (parameterRows.length) element.append(table(parameterRows));
