@@ -67,7 +67,7 @@ def test_a_key_that_one_page_requested_is_used_by_all(visit, key):
     for label, content in (
         ("Monitor", "#monitor-empty >> text=There are no counts yet."),
         ("Chat", "#model >> text=scripted"),
-        ("API", "#docs-operations >> text=/v1/chat/completions >> nth=0"),
+        ("API", "#docs-operations summary >> nth=0"),
         ("Classify", "#classify-form"),
     ):
         page.get_by_role("link", name=label, exact=True).click()
