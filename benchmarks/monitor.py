@@ -26,9 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from turnwise.app.monitor.simulation.simulated_stream import (
+    SimulatedPost,
+    SimulatedStream,
+    SimulatedSurge,
+    StreamSettings,
+)
 from turnwise.monitor.detector_settings import SECONDS_PER_DAY, DetectorSettings
 from turnwise.monitor.near_copies import NearCopies
-from turnwise.monitor.simulated_posts import SimulatedPost, SimulatedStream, SimulatedSurge, StreamSettings
 from turnwise.monitor.surge_detector import SurgeDetector, SurgeEvent, WindowCount
 
 SECONDS = 300

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from turnwise.cli.monitor_simulate import simulate
+
 # Nothing else is imported at module level, so that `--help` is fast.
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ app = typer.Typer(
     help="Follow streams of texts: label sentiment and topics, count them, and raise alerts of surges.",
     no_args_is_help=True,
 )
+app.command()(simulate)
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file. Flags replace its keys.")]
 Topics = Annotated[Path | None, typer.Option(help="Topic file: YAML with names, words and tickers.")]

@@ -13,6 +13,7 @@ import typer
 from turnwise.app.monitor.alert_events import iso_time
 from turnwise.app.monitor.http_client import short_url
 from turnwise.app.monitor.pipeline import ProcessedBatch
+from turnwise.app.monitor.simulation.simulated_stream import SimulatedSurge
 from turnwise.cli.console_output import json_line, one_line
 from turnwise.core.monitor_store import Delivery, MonitorStore, SurgeAlert, TopicCount
 from turnwise.core.plurals import pluralize
@@ -110,6 +111,12 @@ def print_trend(counts: Sequence[TopicCount], *, seconds: int, hours: float, as_
         share = f"{negative / single:.0%}" if single else ""
         bar = "█" * round(BAR_WIDTH * single / largest)
         typer.echo(f"{_time(start)[:16]}  {texts:>7,}  {single:>7,}  {share:>8}  {bar}".rstrip())
+
+
+def surge_line(surge: SimulatedSurge) -> str:
+    """A surge of a simulated stream in a line."""
+    kind = "negative share" if surge.kind == "negative_share" else "volume"
+    return f"{_time(surge.start)} to {_time(surge.end)[11:]}  {surge.topic}  {kind} x {surge.factor:.1f}"
 
 
 def delivery_line(delivery: Delivery) -> str:
