@@ -3,7 +3,7 @@
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-from source_batches import contents, read_all
+from source_batches import contents, read_all, read_batch
 from webhook_receiver import serve
 
 from turnwise.app.monitor.http_client import HttpResponse, is_public_address
@@ -84,21 +84,21 @@ def rss(numbers):
 def test_every_entry_of_a_long_feed_is_read_once(feed, headers):
     feed.answers["/long"] = (200, headers, rss(range(300)))
     source = FeedSource(f"{feed.root}/long", "s")
-    first = source.read(None, 256)
+    first = read_batch(source, None, 256)
     source.confirm(first.position)
-    second = source.read(first.position, 256)
+    second = read_batch(source, first.position, 256)
     source.confirm(second.position)
     assert contents([*first.texts, *second.texts]) == [f"entry {number}" for number in range(300)]
     assert (first.has_more, second.has_more) == (True, False)
-    assert source.read(second.position, 256).texts == ()
+    assert read_batch(source, second.position, 256).texts == ()
 
 
 def test_entries_that_were_not_stored_are_returned_again(feed):
     source = FeedSource(f"{feed.root}/rss", "s")
-    first = source.read(None, 1)
-    assert source.read(None, 1).texts == first.texts
+    first = read_batch(source, None, 1)
+    assert read_batch(source, None, 1).texts == first.texts
     source.confirm(first.position)
-    assert contents(source.read(first.position, 1).texts) == ["Acme & Co rises\nBy 5 percent."]
+    assert contents(read_batch(source, first.position, 1).texts) == ["Acme & Co rises\nBy 5 percent."]
 
 
 def test_entries_stay_known_for_as_long_as_the_feed_has_them(feed):
@@ -111,29 +111,29 @@ def test_entries_stay_known_for_as_long_as_the_feed_has_them(feed):
 def test_a_feed_names_the_time_of_its_next_poll_until_it_fails_for_long(feed):
     clock = [1000.0]
     source = FeedSource(f"{feed.root}/rss", "s", poll_seconds=60, clock=lambda: clock[0])
-    batch = source.read(None, 9)
+    batch = read_batch(source, None, 9)
     source.confirm(batch.position)
     assert batch.next_read == 1060
     feed.answers["/rss"] = (500, {}, b"")
     clock[0] = 1061
-    assert source.read(None, 9).next_read == 1060, "others wait for the entries that were not read"
+    assert read_batch(source, None, 9).next_read == 1060, "others wait for the entries that were not read"
     clock[0] = 10_000
-    assert source.read(None, 9).next_read is None
+    assert read_batch(source, None, 9).next_read is None
 
 
 def test_a_feed_is_polled_although_the_clock_was_set_back(feed):
     clock = [1e6]
     source = FeedSource(f"{feed.root}/rss", "s", clock=lambda: clock[0])
-    source.confirm(source.read(None, 9).position)
+    source.confirm(read_batch(source, None, 9).position)
     clock[0] = 5.0
-    source.read(None, 9)
+    read_batch(source, None, 9)
     assert len(feed.received) == 2
 
 
 def test_a_redirect_to_a_private_network_is_not_followed(feed, monkeypatch):
     are_public = [True, False]  # the configured server, and where it redirects to
     monkeypatch.setattr("turnwise.app.monitor.http_client.is_public_address", lambda _: are_public.pop(0))
-    assert "private network" in FeedSource(f"{feed.root}/moved", "s").read(None, 9).error
+    assert "private network" in read_batch(FeedSource(f"{feed.root}/moved", "s"), None, 9).error
     assert [path for path, _ in feed.received] == ["/moved"]
 
 
@@ -145,8 +145,8 @@ def test_a_redirect_from_https_to_http_is_not_followed(monkeypatch):
         urls.append(url)
         return HttpResponse(302, {"location": "http://127.0.0.1/feed"}, b"", False)
 
-    monkeypatch.setattr("turnwise.app.monitor.sources.feed_source.send_request", redirect)
-    assert FeedSource("https://example.com", "s").read(None, 9).error == "the feed redirects from https to http"
+    monkeypatch.setattr("turnwise.app.monitor.sources.feed_request.send_request", redirect)
+    assert read_batch(FeedSource("https://example.com", "s"), None, 9).error == "the feed redirects from https to http"
     assert urls == ["https://example.com"]
 
 
@@ -170,14 +170,14 @@ def test_addresses_of_this_machine_and_of_private_networks_are_not_public(addres
     ],
 )  # fmt: skip
 def test_what_is_no_feed_gives_no_texts_and_a_reason(feed, path, error):
-    batch = FeedSource(f"{feed.root}{path}", "s").read(None, 9)
+    batch = read_batch(FeedSource(f"{feed.root}{path}", "s"), None, 9)
     assert batch.texts == ()
     assert error in batch.error
 
 
 def test_a_feed_that_is_too_large_is_rejected(feed, monkeypatch):
-    monkeypatch.setattr("turnwise.app.monitor.sources.feed_source.MAX_FEED_BYTES", 100)
-    batch = FeedSource(f"{feed.root}/rss", "s").read(None, 9)
+    monkeypatch.setattr("turnwise.app.monitor.sources.feed_request.MAX_FEED_BYTES", 100)
+    batch = read_batch(FeedSource(f"{feed.root}/rss", "s"), None, 9)
     assert batch.texts == ()
     assert "more than 100 bytes" in batch.error
 
