@@ -5,7 +5,8 @@ from typing import ParamSpec, TypeVar
 
 from turnwise.core.errors import Unavailable
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 OnBusy = Callable[[Unavailable], bool]
 
 
