@@ -123,8 +123,8 @@ def test_a_trend_is_described_for_those_who_do_not_see_it(visit_monitor):
     trend = page.get_by_role("img", name="Trend of Acme")
     description = trend.get_attribute("aria-label")
     assert description == (
-        "Trend of Acme: 8 texts without copies, the most at 2023-11-14 22:00 UTC: 8 (expected 18). Negative share 75 %, "
-        "the highest at 2023-11-14 22:00 UTC: 75 %."
+        "Trend of Acme: 8 texts without copies, the most at 2023-11-14 22:00 UTC: 8 (expected 18). Negative "
+        "share 75 %, the highest at 2023-11-14 22:00 UTC: 75 %."
     )
     volume = trend.locator(".trend-volume").get_attribute("d")
     assert volume.count("L") == 23, "one point an hour"

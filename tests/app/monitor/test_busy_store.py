@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from test_monitor_runner import ListSource, texts_of
+from list_source import ListSource, texts_of
 
 from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, WordClassifier, text
 from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings

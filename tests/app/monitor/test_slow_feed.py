@@ -4,8 +4,8 @@ import threading
 from http.server import BaseHTTPRequestHandler
 
 import pytest
+from list_source import ListSource, open_pipeline, texts_of
 from source_batches import contents, read_batch
-from test_monitor_runner import ListSource, open_pipeline, texts_of
 from webhook_receiver import serve
 
 from monitor_stand_ins import START
