@@ -118,8 +118,9 @@ def test_a_limit_leaves_out_the_oldest_alerts(tmp_path):
             start = 300 * surge
             pipeline.process([text(start + second, f"acme {surge} {second}") for second in range(0, 50, 10)])
         pipeline.finish()
-        with serve(open_monitor_reader(f"sqlite:///{store._path}")) as url:
-            pages = {limit: httpx.get(f"{url}/v1/monitor/alerts?limit={limit}").json() for limit in (1, 2, 3)}
+        reader = open_monitor_reader(f"sqlite:///{store._path}")
+        with serve(reader) as url, httpx.Client(base_url=url, timeout=60) as client:
+            pages = {limit: client.get(f"/v1/monitor/alerts?limit={limit}").json() for limit in (1, 2, 3)}
     opened = [START + WINDOW + 300 * surge for surge in (2, 1, 0)]
     for limit, page in pages.items():
         assert ([alert["opened"] for alert in page["data"]], page["has_more"]) == (opened[:limit], limit < 3)
