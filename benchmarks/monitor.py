@@ -3,6 +3,7 @@
     python benchmarks/monitor.py day              a day of 100,000 posts with 20 surges, after 35 days of history
     python benchmarks/monitor.py surges           100 surges at the level of counts, beside other detectors
     python benchmarks/monitor.py false-alarms     200 topic-months without surges, at several kinds of streams
+    python benchmarks/monitor.py killed-day       the day through `turnwise monitor replay`, killed and continued
     python benchmarks/monitor.py picture          draws docs/pictures/monitor.png
 
 An alarm is true if it comes between the start of a surge of its kind and topic, and half an hour after its end. Alarms
@@ -26,9 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+import monitor_killed_day
+from turnwise.app.monitor.simulation.simulated_stream import (
+    SimulatedPost,
+    SimulatedStream,
+    SimulatedSurge,
+    StreamSettings,
+)
 from turnwise.monitor.detector_settings import SECONDS_PER_DAY, DetectorSettings
 from turnwise.monitor.near_copies import NearCopies
-from turnwise.monitor.simulated_posts import SimulatedPost, SimulatedStream, SimulatedSurge, StreamSettings
 from turnwise.monitor.surge_detector import SurgeDetector, SurgeEvent, WindowCount
 
 SECONDS = 300
@@ -273,11 +280,12 @@ def draw_picture() -> None:
 def main() -> None:
     """Run one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measurement", choices=("day", "surges", "false-alarms", "picture"))
+    parser.add_argument("measurement", choices=("day", "surges", "false-alarms", "killed-day", "picture"))
     parser.add_argument(
         "--streams", type=int, help="simulated streams of 25 topics; default: 5 (surges), 8 (false-alarms)"
     )
     parser.add_argument("--months", type=int, default=1, help="false-alarms: months after the warm-up")
+    parser.add_argument("--kills", type=int, default=10, help="killed-day: number of kills")
     parser.add_argument("--alone", action="store_true", help="surges: without the other detectors")
     arguments = parser.parse_args()
     match arguments.measurement:
@@ -287,6 +295,8 @@ def main() -> None:
             measure_surges(arguments.streams or 5, not arguments.alone)
         case "false-alarms":
             measure_false_alarms(arguments.streams or 8, arguments.months)
+        case "killed-day":
+            monitor_killed_day.main(["--kills", str(arguments.kills)])
         case _:
             draw_picture()
 

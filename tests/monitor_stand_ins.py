@@ -11,6 +11,7 @@ from turnwise.app.monitor.topic_rules import RuleTopics, TopicRule
 from turnwise.app.monitor.window_counter import WindowSettings
 from turnwise.core.classification import LabelScore, TextLabels
 from turnwise.core.stream_texts import StreamText
+from turnwise.monitor.surge_detector import WindowExpectation
 
 WINDOW = 60
 START = 1_700_000_000 // WINDOW * WINDOW
@@ -63,6 +64,9 @@ class ThresholdDetector:
     def _surge(self, window, kind, phase, opened, at, number):
         return Surge(window.topic, kind, phase, opened, at, 1.0, number, 9.0, f"{window.topic}-{kind}-{opened}")
 
+    def expectation(self, topic):
+        return WindowExpectation(1.5, 0.5, {WINDOW: 5, 2 * WINDOW: 8})
+
     def state(self):
         return {"open": dict(self.open), "last": self.last}
 
@@ -70,9 +74,9 @@ class ThresholdDetector:
 class EqualTexts:
     """A text copies an earlier one of the last hour that is the same without regard to case."""
 
-    def __init__(self, state=None):
+    def __init__(self, state=None, first_number=0):
         self.texts = deque(map(tuple, state["texts"])) if state else deque()
-        self.next = state["next"] if state else 0
+        self.next = state["next"] if state else first_number
 
     def add(self, text, time):
         self.next += 1

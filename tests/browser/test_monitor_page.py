@@ -122,8 +122,8 @@ def test_a_trend_is_described_for_those_who_do_not_see_it(visit_monitor):
     trend = page.get_by_role("img", name="Trend of Acme")
     description = trend.get_attribute("aria-label")
     assert description == (
-        "Trend of Acme: 8 texts without copies, the most at 2023-11-14 22:00 UTC: 8. Negative share 75 %, the highest "
-        "at 2023-11-14 22:00 UTC: 75 %."
+        "Trend of Acme: 8 texts without copies, the most at 2023-11-14 22:00 UTC: 8 (expected 18). Negative "
+        "share 75 %, the highest at 2023-11-14 22:00 UTC: 75 %."
     )
     volume = trend.locator(".trend-volume").get_attribute("d")
     assert volume.count("L") == 23, "one point an hour"
@@ -131,6 +131,22 @@ def test_a_trend_is_described_for_those_who_do_not_see_it(visit_monitor):
     expect(page.get_by_role("img", name="the most at 2023-11-14 22:00 UTC: 8").or_(
         page.get_by_role("img", name="Trend of Acme: 8 texts"))).to_have_count(1)  # fmt: skip
     expect(trend.locator(".trend-volume")).not_to_have_attribute("d", volume)
+
+
+def test_what_was_expected_is_drawn_and_listed_beside_the_counts(visit_monitor, pipeline):
+    page = visit_monitor()
+    topic = page.locator(".topic").filter(has=page.get_by_role("heading", name="Acme", exact=True))
+    assert topic.locator(".trend-expected").get_attribute("d").startswith("M"), "the newest hour"
+    assert topic.locator(".trend-threshold").get_attribute("d") == "", "no alert is about an hour of these windows"
+    topic.locator("summary").click()
+    cells = topic.locator("tbody tr").first.locator("td")
+    expect(cells).to_have_text(["8", "18", "–", "75 %", "75 %"])
+    expect(topic.locator("tbody tr")).to_have_count(24)
+    pipeline.process([text(900, "acme")])
+    refresh(page)
+    expect(cells.nth(0)).to_have_text("9")
+    expect(topic.locator("table")).to_be_visible()
+    assert page.locator("table").count() == 1, "the tables of other topics are not made"
 
 
 def test_a_refresh_keeps_the_opened_alert_the_focus_and_the_scroll_position(visit_monitor, pipeline):

@@ -84,6 +84,9 @@ def test_trends_list_topics_and_counts(folder):
     assert sum(row["texts"] for row in rows) == sum(count.texts for count in store.counts("Acme", 0))
     store.close()
     assert "TIME (UTC)" in run("trends", "Acme", "--db", "m.db", "--hours", "2", "--minutes", "15").stdout
+    table = run("trends", "Acme", "--db", "m.db", "--hours", "9999", "--minutes", "1").stdout
+    assert table.split("\n")[0].split()[2:] == ["TEXTS", "SINGLE", "EXPECTED", "ALERT", "AT", "NEGATIVE"]
+    assert any(line.split()[4:6] == ["1.5", "5"] for line in table.splitlines())
     assert "did you mean 'Acme'" in run("trends", "Acne", "--db", "m.db", error=NotFound)
 
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from turnwise.app.monitor.simulation.simulated_texts import compose_post, edit_copy
 from turnwise.monitor import text_similarity
 from turnwise.monitor.near_copies import NearCopies
-from turnwise.monitor.simulated_texts import compose_post, edit_copy
 from turnwise.monitor.text_similarity import normalize
 
 POST = (

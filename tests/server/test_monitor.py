@@ -65,11 +65,14 @@ def test_a_trend_has_the_counts_of_every_interval_up_to_the_newest_window_of_any
     body = client.get("/v1/monitor/trends", params={"minutes": 1, "hours": 0.1}).json()
     assert (body["object"], body["seconds"], body["newest_window"]) == ("list", WINDOW, START + 3 * WINDOW)
     assert body["starts"] == [START + WINDOW * number for number in range(-2, 4)]
+    expectations = {
+        "expected": [None] + [1.5] * 5, "expected_negatives": [None] + [0.5] * 5, "thresholds": [None] + [5] * 5,
+    }  # fmt: skip
     assert body["data"] == [
         {"object": "monitor.trend", "topic": "Acme", "texts": [0, 0, 6, 2, 0, 1], "counts": [0, 0, 5, 2, 0, 1],
-         "negatives": [0, 0, 0, 2, 0, 0]},
+         "negatives": [0, 0, 0, 2, 0, 0], **expectations},
         {"object": "monitor.trend", "topic": "Globex", "texts": [0, 0, 1, 0, 0, 0], "counts": [0, 0, 1, 0, 0, 0],
-         "negatives": [0] * 6},
+         "negatives": [0] * 6, **expectations},
     ]  # fmt: skip
     one = client.get("/v1/monitor/trends", params={"minutes": 1, "hours": 0.1, "topic": "Globex"}).json()
     assert one == body | {"data": body["data"][1:]}
@@ -79,6 +82,18 @@ def test_the_default_is_a_day_in_hours_and_an_interval_longer_than_the_period_is
     assert len(client.get("/v1/monitor/trends").json()["starts"]) == 24
     body = client.get("/v1/monitor/trends", params={"minutes": 10_080, "hours": 1, "topic": "Acme"}).json()
     assert (len(body["starts"]), body["data"][0]["texts"]) == (1, [9])
+
+
+def test_what_was_expected_is_added_up_where_it_is_complete(client):
+    """Two windows are an interval; the first closed window is the one before START."""
+    trend = client.get("/v1/monitor/trends", params={"minutes": 2, "hours": 0.2, "topic": "Acme"}).json()["data"][0]
+    assert START % (2 * WINDOW) == WINDOW
+    assert trend["counts"][-3:] == [5, 2, 1]
+    assert trend["expected"][-3:] == [3.0, 3.0, 1.5], "the newest interval may be incomplete"
+    assert trend["thresholds"][-3:] == [8, 8, None], "it is not over"
+    assert set(trend["expected"][:-3]) == {None}
+    hours = client.get("/v1/monitor/trends", params={"topic": "Acme"}).json()["data"][0]
+    assert set(hours["thresholds"]) == {None}, "no alert is about an hour of these windows"
 
 
 def test_alerts_are_listed_newest_first(client, store):
@@ -103,8 +118,9 @@ def test_a_limit_leaves_out_the_oldest_alerts(tmp_path):
             start = 300 * surge
             pipeline.process([text(start + second, f"acme {surge} {second}") for second in range(0, 50, 10)])
         pipeline.finish()
-        with serve(open_monitor_reader(f"sqlite:///{store._path}")) as url:
-            pages = {limit: httpx.get(f"{url}/v1/monitor/alerts?limit={limit}").json() for limit in (1, 2, 3)}
+        reader = open_monitor_reader(f"sqlite:///{store._path}")
+        with serve(reader) as url, httpx.Client(base_url=url, timeout=60) as client:
+            pages = {limit: client.get(f"/v1/monitor/alerts?limit={limit}").json() for limit in (1, 2, 3)}
     opened = [START + WINDOW + 300 * surge for surge in (2, 1, 0)]
     for limit, page in pages.items():
         assert ([alert["opened"] for alert in page["data"]], page["has_more"]) == (opened[:limit], limit < 3)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from turnwise.cli.monitor_simulate import simulate
+
 # Nothing else is imported at module level, so that `--help` is fast.
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ app = typer.Typer(
     help="Follow streams of texts: label sentiment and topics, count them, and raise alerts of surges.",
     no_args_is_help=True,
 )
+app.command()(simulate)
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file. Flags replace its keys.")]
 Topics = Annotated[Path | None, typer.Option(help="Topic file: YAML with names, words and tickers.")]
@@ -66,7 +69,13 @@ def run(
     from turnwise.app.monitor.outbox_sender import OutboxSender
     from turnwise.app.monitor.runner import RunOptions, run_sources
     from turnwise.cli.console_output import one_line
-    from turnwise.cli.monitor_output import print_batch, print_figures, print_source_error
+    from turnwise.cli.monitor_output import (
+        print_batch,
+        print_busy_store,
+        print_figures,
+        print_notices,
+        print_source_error,
+    )
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.stop_signals import capture_stop_signals
 
@@ -84,6 +93,7 @@ def run(
             sender.start()
         names = ", ".join(one_line(source.name) for source in sources)
         typer.echo(f"Following {names}. Ctrl-C ends after the batch.", err=True)
+        print_notices(monitor.pipeline.notices)
         try:
             run_sources(
                 monitor.pipeline,
@@ -92,6 +102,7 @@ def run(
                 is_stopped=lambda: bool(signum()),
                 on_batch=lambda processed, _: print_batch(processed, monitor.store),
                 on_source_error=print_source_error,
+                on_busy_store=print_busy_store,
             )
         finally:
             sender.stop()
@@ -130,7 +141,7 @@ def replay(
     from turnwise.app.monitor.sources.file_source import FileSource
     from turnwise.app.monitor.sources.text_records import TextRecords
     from turnwise.cli.console_output import make_progress
-    from turnwise.cli.monitor_output import print_batch, print_figures
+    from turnwise.cli.monitor_output import print_batch, print_figures, print_notices
     from turnwise.training.stop_signals import capture_stop_signals
 
     flags = _flags(topics=topics, classifier=classifier, summaries=summaries, db=db or IN_MEMORY)
@@ -142,6 +153,7 @@ def replay(
         capture_stop_signals() as signum,
         make_progress() as progress,
     ):
+        print_notices(monitor.pipeline.notices)
         task = progress.add_task(file.name, total=file.stat().st_size)
 
         def on_batch(processed: Any, batch: Any) -> None:
@@ -189,6 +201,9 @@ def trends(
 ) -> None:
     """Print the counts of a topic over time: texts, texts without copies, and the share of negative ones.
 
+    EXPECTED is what the detector expected, ALERT AT the smallest count of a row that opens an alert on the volume; for
+    rows of up to two hours, with windows of five minutes.
+
     **Examples**
 
     ```
@@ -208,7 +223,7 @@ def trends(
         if topic not in names:
             hint = did_you_mean(topic, names) if names else "there are no counts yet."
             raise NotFound(f"There are no counts of '{one_line(topic, 100)}'; {one_line(hint)}")
-        print_trend(store.counts(topic, 0), seconds=60 * minutes, hours=hours, as_json=as_json)
+        print_trend(store, topic, seconds=60 * minutes, hours=hours, as_json=as_json)
 
 
 @app.command("dead-letters")

@@ -13,6 +13,7 @@ import typer
 from turnwise.app.monitor.alert_events import iso_time
 from turnwise.app.monitor.http_client import short_url
 from turnwise.app.monitor.pipeline import ProcessedBatch
+from turnwise.app.monitor.simulation.simulated_stream import SimulatedSurge
 from turnwise.cli.console_output import json_line, one_line
 from turnwise.core.monitor_store import Delivery, MonitorStore, SurgeAlert, TopicCount
 from turnwise.core.plurals import pluralize
@@ -63,6 +64,17 @@ def print_source_error(name: str, error: str) -> None:
     typer.echo(f"{one_line(name)}: {one_line(error)}; it is tried again later.", err=True)
 
 
+def print_busy_store(error: str) -> None:
+    """Print that a batch waits for the store."""
+    typer.echo(f"{one_line(error)} The monitor waits for it.", err=True)
+
+
+def print_notices(notices: Sequence[str]) -> None:
+    """Print what the owner should know about the stored state."""
+    for notice in notices:
+        typer.echo(f"Note: {notice}", err=True)
+
+
 def alert_line(alert: SurgeAlert, phase: str | None = None) -> str:
     """An alert in a line."""
     phase = phase or ("open" if alert.closed is None else "closed")
@@ -91,25 +103,41 @@ def alert_json(alert: SurgeAlert, store: MonitorStore) -> str:
     return json_line(values)
 
 
-def print_trend(counts: Sequence[TopicCount], *, seconds: int, hours: float, as_json: bool) -> None:
+def print_trend(store: MonitorStore, topic: str, *, seconds: int, hours: float, as_json: bool) -> None:
     """Print counts by time, added up over `seconds`, for `hours` before the newest; times without texts included."""
-    last = max(count.start for count in counts) // seconds * seconds
-    first = last - int(hours * 3600) // seconds * seconds + seconds
-    sums = {start: [0, 0, 0] for start in range(min(first, last), last + seconds, seconds)}
-    for count in counts:
-        if (start := count.start // seconds * seconds) in sums:
-            added = (count.texts, count.count, count.negative)
-            sums[start] = [total + value for total, value in zip(sums[start], added, strict=True)]
-    largest = max(1, *(single for _, single, _ in sums.values()))
+    last = max(count.start for count in store.counts(topic, 0)) // seconds * seconds
+    first = min(last, last - int(hours * 3600) // seconds * seconds + seconds)
+    sums = {count.start: count for count in store.count_sums(topic, first, last + seconds, seconds)}
+    expectations = {entry.start: entry for entry in store.expected_sums(topic, first, last + seconds, seconds)}
+    largest = max(1, *(count.count for count in sums.values()))
     if not as_json:
-        typer.echo(f"{'TIME (UTC)':16}  {'TEXTS':>7}  {'SINGLE':>7}  {'NEGATIVE':>8}")
-    for start, (texts, single, negative) in sums.items():
+        typer.echo(f"{'TIME (UTC)':16}  {'TEXTS':>7}  {'SINGLE':>7}  {'EXPECTED':>8}  {'ALERT AT':>8}  {'NEGATIVE':>8}")
+    for start in range(first, last + seconds, seconds):
+        count = sums.get(start) or TopicCount(topic, start, 0, 0, 0)
+        expected = expectations.get(start)
+        if expected is not None and expected.seconds < seconds and start < last:  # nothing is known about a part of it
+            expected = None
         if as_json:
-            typer.echo(json.dumps({"start": iso_time(start), "texts": texts, "count": single, "negative": negative}))
+            values = {
+                "start": iso_time(start), "texts": count.texts, "count": count.count, "negative": count.negative,
+                "expected": None if expected is None else round(expected.count, 2),
+                "expected_negative": None if expected is None else round(expected.negative, 2),
+                "threshold": None if expected is None else expected.threshold,
+            }  # fmt: skip
+            typer.echo(json.dumps(values))
             continue
-        share = f"{negative / single:.0%}" if single else ""
-        bar = "█" * round(BAR_WIDTH * single / largest)
-        typer.echo(f"{_time(start)[:16]}  {texts:>7,}  {single:>7,}  {share:>8}  {bar}".rstrip())
+        share = f"{count.negative / count.count:.0%}" if count.count else ""
+        usual = f"{expected.count:,.1f}" if expected else ""
+        threshold = f"{expected.threshold:,}" if expected and expected.threshold is not None else ""
+        bar = "█" * round(BAR_WIDTH * count.count / largest)
+        counts = f"{count.texts:>7,}  {count.count:>7,}  {usual:>8}  {threshold:>8}"
+        typer.echo(f"{_time(start)[:16]}  {counts}  {share:>8}  {bar}".rstrip())
+
+
+def surge_line(surge: SimulatedSurge) -> str:
+    """A surge of a simulated stream in a line."""
+    kind = "negative share" if surge.kind == "negative_share" else "volume"
+    return f"{_time(surge.start)} to {_time(surge.end)[11:]}  {surge.topic}  {kind} x {surge.factor:.1f}"
 
 
 def delivery_line(delivery: Delivery) -> str:

@@ -53,6 +53,49 @@ class TopicCount:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicExpectation:
+    """What the detector expected of a topic in a window.
+
+    Attributes:
+        topic: name of the topic.
+        start: start of the window, in Unix seconds.
+        until: end of the window, in Unix seconds.
+        count: expected number of texts without copies.
+        negative: expected number of negative texts among those that came.
+        thresholds: smallest numbers of texts that open an alert on the volume, by seconds up to the end of the window.
+    """
+
+    topic: str
+    start: int
+    until: int
+    count: float
+    negative: float
+    thresholds: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedCount:
+    """Sums of what was expected of a topic in an interval.
+
+    Attributes:
+        topic: name of the topic.
+        start: start of the interval, in Unix seconds.
+        seconds: total length of the windows of which something was expected.
+        count: expected number of texts without copies.
+        negative: expected number of negative texts among those that came.
+        threshold: smallest number of texts of the interval that opens an alert on the volume; None if the interval is
+            not over, is longer than the detector tests, or has windows of which nothing was expected.
+    """
+
+    topic: str
+    start: int
+    seconds: int
+    count: float
+    negative: float
+    threshold: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SurgeAlert:
     """A surge of a topic.
 
@@ -130,12 +173,14 @@ class RetentionLimits:
         ids: for ids of texts, and for delivered events.
         counts: for counts.
         first_number: number of the first text that must be kept.
+        expectations: for what was expected of windows.
     """
 
     texts: float
     ids: float
     counts: float
     first_number: int
+    expectations: float = 0.0
 
 
 @dataclass(slots=True)
@@ -147,6 +192,7 @@ class MonitorBatch:
         repeated_ids: ids of texts that had arrived before.
         id_time: event time at which ids were last seen, for their retention.
         counts: changed counts, complete values.
+        expectations: what was expected of windows that closed.
         positions: new positions of sources.
         states: changed states by name, JSON objects.
         deleted_states: names of states to delete.
@@ -162,6 +208,7 @@ class MonitorBatch:
     repeated_ids: list[str] = field(default_factory=list)
     id_time: float = 0.0
     counts: list[TopicCount] = field(default_factory=list)
+    expectations: list[TopicExpectation] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
     states: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     deleted_states: list[str] = field(default_factory=list)
@@ -195,6 +242,9 @@ class MonitorReader(Protocol):
             end: Unix time in seconds.
             seconds: length of an interval; the intervals begin at multiples of it.
         """
+
+    def expected_sums(self, topic: str | None, start: int, end: int, seconds: int) -> list[ExpectedCount]:
+        """What was expected of windows that start in [start, end), added up like `count_sums`."""
 
     def alerts(self, limit: int) -> list[SurgeAlert]:
         """The newest alerts, newest first."""
@@ -236,6 +286,12 @@ class MonitorStore(MonitorReader, Protocol):
 
     def counts(self, topic: str | None, start: int, end: float = float("inf")) -> list[TopicCount]:
         """Counts of windows that start in [start, end), by start and topic. Topic None: of all topics."""
+
+    def open_alerts(self) -> list[SurgeAlert]:
+        """Alerts that have not been closed, oldest first."""
+
+    def first_text_number(self, time: float) -> int | None:
+        """Smallest number of the texts with this time or a later one, in Unix seconds; None if there is none."""
 
     def texts_from(self, number: int) -> list[MonitoredText]:
         """Texts from this number on, in order."""

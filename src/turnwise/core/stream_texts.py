@@ -39,6 +39,7 @@ class SourceBatch:
         is_finished: the source will never deliver more texts, such as a pipe that was closed.
         num_malformed: records before `position` that hold no text and were skipped.
         error: why the source cannot be read at present; empty if it can.
+        is_waiting: a request of the source is under way: its texts come with a later batch.
         next_read: Unix time of the next request of a source that is asked at intervals, such as a feed: it may have
             texts of all times since the last one, so the clock closes no windows beyond it. None: it is read all the
             time, or cannot be read.
@@ -50,6 +51,7 @@ class SourceBatch:
     is_finished: bool = False
     num_malformed: int = 0
     error: str = ""
+    is_waiting: bool = False
     next_read: float | None = None
 
 

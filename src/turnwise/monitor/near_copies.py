@@ -17,6 +17,7 @@ from turnwise.monitor.text_similarity import is_near_copy, normalize, shingles
 BANDS, ROWS = 16, 4  # of texts with a Jaccard similarity of 0.7, 98.8 % become candidates; of 0.4, 34 %
 MAX_CANDIDATES = 50  # compared per text, the latest ones
 _MIXERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
+STATE_VERSION = 1  # increase it when `normalize`, the signatures or the layout of the state change
 _SEED = 20_240_607
 
 
@@ -34,15 +35,18 @@ class NearCopies:
         max_age_hours: a text is compared with those of so many hours.
         max_texts: number of texts in memory, about 2 kB each; the oldest are dropped.
         min_characters: texts whose normal form is shorter are never copies: "buy the dip" is the opinion of many.
+        first_id: id of the first text.
     """
 
-    def __init__(self, max_age_hours: float = 6.0, max_texts: int = 100_000, min_characters: int = 20) -> None:
+    def __init__(
+        self, max_age_hours: float = 6.0, max_texts: int = 100_000, min_characters: int = 20, first_id: int = 0
+    ) -> None:
         self._max_age = max_age_hours * 3600
         self._max_texts = max_texts
         self._min_characters = min_characters
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._buckets: dict[int, list[int]] = {}
-        self._next_id = 0
+        self._next_id = first_id
         random = np.random.default_rng(_SEED)
         self._factors = random.integers(1, 2**64, (BANDS * ROWS, 1), dtype=np.uint64) | np.uint64(1)
         self._offsets = random.integers(0, 2**64, (BANDS * ROWS, 1), dtype=np.uint64)
@@ -53,7 +57,7 @@ class NearCopies:
     def add(self, text: str, time: float) -> int | None:
         """Return the id of the earlier text that this one copies; if there is none, remember it and return None.
 
-        Ids are 0, 1, 2, ... in the order of calls. The id is that of a text for which `add` returned None, never that
+        Ids are consecutive in the order of calls. The id is that of a text for which `add` returned None, never that
         of a copy. Of several such texts it is the first, so copies of the same text have the same id.
 
         Args:

@@ -7,15 +7,16 @@ from typing import Any, Literal, cast
 
 from turnwise.core.errors import UserError
 from turnwise.monitor.detector_settings import SECONDS_PER_DAY, DetectorSettings
+from turnwise.monitor.dispersion import LENGTHS
 from turnwise.monitor.negative_share_model import NegativeShareModel
 from turnwise.monitor.surge_model import Kind
 from turnwise.monitor.surge_test import OpenAlert, SurgeTest
 from turnwise.monitor.volume_model import VolumeModel
 
-__all__ = ["DetectorSettings", "SurgeDetector", "SurgeEvent", "WindowCount"]
+__all__ = ["DetectorSettings", "SurgeDetector", "SurgeEvent", "WindowCount", "WindowExpectation"]
 
 Phase = Literal["opened", "closed"]
-STATE_VERSION = 2
+STATE_VERSION = 2  # increase it when the layout or the meaning of a state changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,21 @@ class SurgeEvent:
     observed: float
     score: float
     alert_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowExpectation:
+    """What was expected of the last window of a topic.
+
+    Attributes:
+        count: expected number of texts.
+        negative: expected number of negative texts among those that came.
+        thresholds: smallest numbers of texts that open an alert on the volume, by seconds up to the end of the window.
+    """
+
+    count: float
+    negative: float
+    thresholds: dict[int, int]
 
 
 class SurgeDetector:
@@ -133,6 +149,17 @@ class SurgeDetector:
             if test.latest is not None and test.latest.base:
                 values[test.model.kind] = test.model.expected_value(test.latest)
         return values
+
+    def expectation(self, topic: str) -> WindowExpectation | None:
+        """What was expected of the last window of a topic; None if nothing is known about its time of the day."""
+        volume, share = self._topics.get(topic, (None, None))
+        if volume is None or share is None or volume.latest is None or not volume.latest.base:
+            return None
+        negative = 0.0 if share.latest is None else share.latest.expected
+        seconds = [length * self.settings.window_seconds for length in LENGTHS]
+        counts = zip(seconds, volume.opening_counts(), strict=True)
+        thresholds = {length: count for length, count in counts if count is not None}
+        return WindowExpectation(volume.latest.expected, negative, thresholds)
 
     def state(self) -> dict[str, Any]:
         """Return the state as JSON data, about 12 kB per topic."""

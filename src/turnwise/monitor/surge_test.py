@@ -20,6 +20,7 @@ from turnwise.monitor.surge_model import Observation, SurgeModel
 from turnwise.monitor.thresholds import llr_threshold
 
 CLOSING_EVIDENCE = 4.0  # log-likelihood ratio
+MAX_OPENING_COUNT = 10**9  # no number is reported beyond it
 KINDS = 2  # the promised rate of false alarms is shared by volume and negative share
 SAFETY = 2.0  # the tests aim at the promised rate divided by this, because rate and dispersion are estimated
 
@@ -67,6 +68,7 @@ class SurgeTest:
         self._learned_windows = 0
         self._recent: deque[Observation] = deque()  # at most MAX_LENGTH, not learned yet
         self._tail = ScoreTail(settings.windows_per_day)
+        self._threshold: float | None = None  # of the score of the last window; None if no alert could open
 
     @property
     def missing_windows(self) -> int:
@@ -84,7 +86,7 @@ class SurgeTest:
             while self._recent:
                 self._learn_oldest()
             self.model.end_of_run()
-        self._last = start
+        self._last, self._threshold = start, None
         self.model.begin_window(start)
         if len(self._recent) == MAX_LENGTH:
             self._learn_oldest()
@@ -112,13 +114,48 @@ class SurgeTest:
         self._tail.add(score)
         rate = self._settings.alarms_per_window / (KINDS * SAFETY)
         threshold = max(llr_threshold(rate, observation.expected), self._tail.threshold(rate))
-        if alert is None or score < threshold or self.missing_windows:
+        if self.missing_windows:
+            return None
+        self._threshold = threshold
+        if alert is None or score < threshold:
             return None
         self._tail.censor_episode(threshold)
         for recent in self._recent:
             recent.is_excluded |= recent.start >= alert.start
         self.alert = alert
         return "opened", alert
+
+    def opening_counts(self) -> list[int | None]:
+        """Smallest counts of the last 1, 2, ... windows (`LENGTHS`) for which an alert on volume opens now.
+
+        None where the interval has windows of a surge or of which nothing is expected, or while no alert can open.
+        """
+        counts: list[int | None] = []
+        texts, expected = 0, 0.0
+        for length, observation in enumerate(reversed(self._recent), start=1):
+            is_of_this_alert = self.alert is not None and observation.start >= self.alert.start
+            if self._threshold is None or not observation.base or (observation.is_excluded and not is_of_this_alert):
+                break
+            texts += observation.texts
+            expected += observation.expected
+            if length == LENGTHS[len(counts)]:
+                counts.append(self._opening_count(texts, expected, len(counts), self._threshold))
+        return counts + [None] * (len(LENGTHS) - len(counts))
+
+    def _opening_count(self, texts: int, expected: float, index: int, threshold: float) -> int | None:
+        """Smallest count of an interval of length `LENGTHS[index]` whose score passes the threshold."""
+        low, high = int(expected), max(8, 2 * int(expected))
+        while self.model.llr(high, texts, expected, index) < threshold:
+            low, high = high, 2 * high
+            if high > MAX_OPENING_COUNT:  # the score grows with the logarithm of the count if the dispersion is large
+                return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.model.llr(middle, texts, expected, index) < threshold:
+                low = middle
+            else:
+                high = middle
+        return high
 
     def _best_interval(self) -> OpenAlert | None:
         """Return the interval up to now with the largest log-likelihood ratio, as an alert; None if all are 0."""

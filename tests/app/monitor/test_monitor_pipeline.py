@@ -142,7 +142,7 @@ def test_a_surge_opens_and_closes_one_alert_with_an_event_each(store):
 
 
 def test_the_closing_adds_texts_after_the_opening_to_an_alert(store, monkeypatch):
-    monkeypatch.setattr("turnwise.app.monitor.pipeline.MAX_ALERT_TEXTS", 5)
+    monkeypatch.setattr("turnwise.app.monitor.alert_recorder.MAX_ALERT_TEXTS", 5)
     pipeline = open_pipeline(store)
     (alert,) = pipeline.process([*surge(), text(61, "acme after"), text(155, "acme quiet")]).opened
     pipeline.process([text(300, "acme later")])

@@ -4,34 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from list_source import ListSource, open_pipeline, texts_of
 
-from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, text
-from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
+from monitor_stand_ins import START
 from turnwise.app.monitor.runner import RunOptions, run_sources
-from turnwise.app.monitor.sentiment import SentimentLabeller
-from turnwise.app.monitor.window_counter import WindowSettings
 from turnwise.core.errors import Unavailable
-from turnwise.core.stream_texts import SourceBatch
 from turnwise.store import open_monitor_store
-
-
-class ListSource:
-    """Delivers a list; the position is the number of delivered texts. `confirmed` is what was stored."""
-
-    def __init__(self, name, texts, has_end=True):
-        self.name, self.texts, self.has_end, self.confirmed = name, texts, has_end, 0
-
-    def read(self, position, limit):
-        start = (position or {"n": 0})["n"]
-        end = min(len(self.texts), start + limit)
-        is_at_end = end == len(self.texts)
-        return SourceBatch(tuple(self.texts[start:end]), {"n": end}, not is_at_end, is_at_end and self.has_end)
-
-    def confirm(self, position):
-        self.confirmed = position["n"]
-
-    def close(self):
-        pass
 
 
 @pytest.fixture
@@ -41,11 +19,6 @@ def store():
     opened.close()
 
 
-def open_pipeline(store):
-    settings = PipelineSettings(WindowSettings(WINDOW, 30.0), max_future_seconds=None)
-    return MonitorPipeline(store, DETECTION, TOPICS, SentimentLabeller(None), settings, clock=lambda: START)
-
-
 def run(pipeline, sources, *, stop_after=10**9, clock=lambda: START, sleep=lambda _: None, **options):
     calls = []
     run_sources(
@@ -53,10 +26,6 @@ def run(pipeline, sources, *, stop_after=10**9, clock=lambda: START, sleep=lambd
         on_batch=lambda processed, _: calls.append(processed), clock=clock, sleep=sleep,
     )  # fmt: skip
     return calls
-
-
-def texts_of(source, seconds):
-    return [text(second, f"acme {source} {second}", id=f"{source}{second}") for second in seconds]
 
 
 def test_a_recording_is_read_to_its_end_and_all_windows_close(store):

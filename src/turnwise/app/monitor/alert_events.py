@@ -10,6 +10,7 @@ from typing import Any
 from turnwise.core.monitor_store import SurgeAlert, WebhookEvent
 from turnwise.monitor.copy_groups import TextGroup
 from turnwise.monitor.surge_detector import SurgeEvent
+from turnwise.monitor.surge_model import Kind
 
 MAX_EVENT_TEXTS = 5  # groups of near copies in an event
 MAX_TEXT_LENGTH = 500  # characters of a text in an event
@@ -21,6 +22,14 @@ def make_alert(surge: SurgeEvent, summary: str) -> SurgeAlert:
         surge.alert_id, surge.topic, surge.kind, int(surge.start), int(surge.at), None, _finite(surge.expected),
         _finite(surge.observed), _finite(surge.score), summary,
     )  # fmt: skip
+
+
+def closing_event(alert: SurgeAlert, at: int) -> SurgeEvent:
+    """The event that closes an alert without a detector, with the numbers of its opening."""
+    kind: Kind = "negative_share" if alert.kind == "negative_share" else "volume"
+    return SurgeEvent(
+        alert.topic, kind, "closed", alert.start, at, alert.expected, alert.observed, alert.score, alert.id
+    )
 
 
 def make_events(

@@ -4,12 +4,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from turnwise.app.monitor.copy_topics import CopyTopics
-from turnwise.app.monitor.detection import Detection, TopicDetector
+from turnwise.app.monitor.detection import COPY_HOURS, Detection, TopicDetector
 from turnwise.app.monitor.window_counter import WindowCounter, WindowSettings
 from turnwise.core.errors import UserError
 from turnwise.core.monitor_store import MonitorBatch, MonitoredText, MonitorStore
 from turnwise.core.stream_texts import Position
 
+RELEARN_NOTICE = (
+    "The store has detectors of an older Turnwise, which this version cannot continue: the topics are learned anew, "
+    "and no alert opens until they are. Alerts, counts and texts are kept; open alerts are closed."
+)
 _STREAM, _COPIES, _DETECTOR = "stream", "near_copies", "detector:"  # names of stored states
 
 
@@ -25,6 +29,8 @@ class MonitorState:
         source_times: time of the newest text of every source.
         next_number: number of the next text.
         retention_time: event time of the last deletion of old records.
+        abandoned_topics: topics whose stored detectors are of an older version: their open alerts have to be closed.
+        notices: what the owner should know about the stored state.
     """
 
     def __init__(self, detection: Detection, windows: WindowCounter) -> None:
@@ -39,7 +45,9 @@ class MonitorState:
         self._forgotten: set[str] = set()
         self._figures: dict[str, int] = {}
         self._changed_figures: set[str] = set()
-        self._copies = detection.open_copy_index(None)
+        self._copies = detection.open_copy_index(None, 0)
+        self.abandoned_topics: set[str] = set()
+        self.notices: list[str] = []
         self._copy_topics = CopyTopics()
         self._copy_time = 0.0
         self._saved_number = 0
@@ -49,7 +57,14 @@ class MonitorState:
     def load(
         cls, store: MonitorStore, detection: Detection, settings: WindowSettings, topics: Iterable[str]
     ) -> "MonitorState":
-        """Continue from a store. Raises `UserError` if it counts windows of another length."""
+        """Continue from a store.
+
+        Topics whose detectors are of an older version are learned anew. Their alerts, counts and texts stay.
+
+        Raises:
+            UserError: the store counts windows of another length, is of a newer version, or has learned in another
+                time zone.
+        """
         states = store.states()
         stream = states.get(_STREAM, {})
         stored_seconds = stream.get("window_seconds", detection.window_seconds)
@@ -67,9 +82,9 @@ class MonitorState:
         state.next_number, state.retention_time = stream.get("next_number", 0), stream.get("retention_time", 0.0)
         state._figures = store.figures()
         state._stored_stream = stream
-        state._detector_states = {
+        state._load_detectors({
             name.removeprefix(_DETECTOR): value for name, value in states.items() if name.startswith(_DETECTOR)
-        }
+        })  # fmt: skip
         state._load_copies(store, states.get(_COPIES))
         return state
 
@@ -138,17 +153,45 @@ class MonitorState:
         if store_copies:
             self._saved_number = self.next_number
             batch.states[_COPIES] = {
-                "next_number": self.next_number, "time": self._copy_time, "index": self._copies.state(),
-                "topics": self._copy_topics.state(),
+                "version": self._detection.copies_version, "next_number": self.next_number, "time": self._copy_time,
+                "index": self._copies.state(), "topics": self._copy_topics.state(),
             }  # fmt: skip
         batch.figures = {name: self._figures[name] for name in sorted(self._changed_figures)}
         self._changed_figures.clear()
 
+    def _load_detectors(self, stored: Mapping[str, Mapping[str, Any]]) -> None:
+        version = self._detection.detector_version
+        self.abandoned_topics = {topic for topic, value in stored.items() if _is_older(value, version)}
+        self._forgotten |= self.abandoned_topics
+        self._detector_states = {
+            topic: value for topic, value in stored.items() if topic not in self.abandoned_topics
+        }  # fmt: skip
+        if self.abandoned_topics:
+            self.notices.append(RELEARN_NOTICE)
+        for value in list(self._detector_states.values())[:1]:  # settings that do not fit are reported at the start
+            self._detection.open_detector(value)
+
     def _load_copies(self, store: MonitorStore, stored: Mapping[str, Any] | None) -> None:
-        if stored is not None:
-            self._copies = self._detection.open_copy_index(stored["index"])
+        if stored is not None and _is_older(stored, self._detection.copies_version):
+            self._copy_time = stored["time"]
+            first = store.first_text_number(self._copy_time - 3600 * COPY_HOURS)
+            self._saved_number = self.next_number if first is None else first
+            self._copies = self._detection.open_copy_index(None, self._saved_number)
+        elif stored is not None:
+            self._copies = self._detection.open_copy_index(stored["index"], 0)
             self._saved_number, self._copy_time = stored["next_number"], stored["time"]
             self._copy_topics = CopyTopics(stored["topics"])
         for entry in store.texts_from(self._saved_number):
             self.add_copy(entry.text.text, entry.text.time)
             self.add_counted_topics(entry)
+
+
+def _is_older(state: Mapping[str, Any], version: int) -> bool:
+    """True if a stored state is of an older version. Raises `UserError` if it is of a newer one."""
+    stored = state.get("version", version)  # states without one were written before versions were stored
+    if stored > version:
+        raise UserError(
+            "The store was written by a newer Turnwise, whose statistics this version cannot continue. "
+            "Update Turnwise, or name another store with --db. Nothing was changed."
+        )
+    return bool(stored < version)

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from turnwise.app.monitor.alert_events import make_alert, make_events
+from turnwise.app.monitor.alert_recorder import AlertRecorder
 from turnwise.app.monitor.alert_texts import ExtractiveSummary, SummaryWriter
+from turnwise.app.monitor.busy_store import BusyRetry
 from turnwise.app.monitor.detection import Detection
 from turnwise.app.monitor.monitor_state import MonitorState
 from turnwise.app.monitor.sentiment import SentimentLabeller
@@ -17,16 +18,16 @@ from turnwise.core.monitor_store import (
     MonitorStore,
     RetentionLimits,
     SurgeAlert,
+    TopicCount,
+    TopicExpectation,
 )
 from turnwise.core.stream_texts import Position, StreamText
-from turnwise.monitor.copy_groups import group_copies
-from turnwise.monitor.surge_detector import SurgeEvent
+from turnwise.monitor.surge_detector import WindowExpectation
 
 SECONDS_PER_DAY = 86_400
 RETENTION_SECONDS = 3600  # of event time, between two deletions of old records
 MAX_FUTURE_SECONDS = 300.0
-MAX_WRITTEN_SUMMARIES = 3  # by a chat model in a batch; further alerts get extractive ones
-MAX_ALERT_TEXTS = 500  # texts that an alert keeps at its opening, and again at its closing
+KEEP_EXPECTATIONS_DAYS = 31.0  # a row for every topic and window: more than the counts need
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,9 @@ class MonitorPipeline:
     Every batch is one transaction: texts, counts, positions, states of the statistics, alerts and events. After an
     exception nothing of the batch is stored, and the next call continues from the store.
 
+    Attributes:
+        busy_retry: decides how long a call waits for a store that another process uses. Default: it raises.
+
     Args:
         store: the store.
         detection: constructors of the statistics.
@@ -97,9 +101,15 @@ class MonitorPipeline:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._detection, self._topics, self._labeller = store, detection, topics, labeller
-        self._settings, self._urls, self._clock = settings or PipelineSettings(), tuple(urls), clock
-        self._summaries: SummaryWriter = summaries or ExtractiveSummary()
+        self._settings, self._clock = settings or PipelineSettings(), clock
+        self.busy_retry = BusyRetry()
+        self._alerts = AlertRecorder(store, self.busy_retry, tuple(urls), summaries or ExtractiveSummary(), clock)
         self._state: MonitorState | None = self._load()
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the owner should know about the stored state, such as that topics are learned anew."""
+        return self._current().notices
 
     @property
     def positions(self) -> Mapping[str, Position]:
@@ -137,6 +147,8 @@ class MonitorPipeline:
         """
         state, batch = self._current(), MonitorBatch()
         self._state = None  # until the batch is stored: its changes exist in memory only
+        self._alerts.close_abandoned(state.abandoned_topics, int(state.windows.watermark or 0), batch)
+        state.abandoned_topics.clear()
         fresh = self._drop_repeats(texts, state, batch)
         labels = self._labeller.label(fresh)
         topics = self._topics_of(fresh)
@@ -158,6 +170,8 @@ class MonitorPipeline:
         if not state.windows.closes_at(now):  # an idle monitor writes nothing
             return ProcessedBatch(0, (), ())
         self._state = None
+        self._alerts.close_abandoned(state.abandoned_topics, int(state.windows.watermark or 0), batch)
+        state.abandoned_topics.clear()
         self._close_windows(now, state, batch)
         return self._commit(state, batch)
 
@@ -168,7 +182,7 @@ class MonitorPipeline:
 
     def _drop_repeats(self, texts: Sequence[StreamText], state: MonitorState, batch: MonitorBatch) -> list[StreamText]:
         """Texts that are new. Counts the others."""
-        stored = self._store.stored_ids([text.id for text in texts])
+        stored = self.busy_retry.call(self._store.stored_ids, [text.id for text in texts])
         batch.repeated_ids = sorted(stored)
         fresh, limit = list[StreamText](), self._settings.max_future_seconds
         for text in texts:
@@ -211,45 +225,20 @@ class MonitorPipeline:
             state.forget(state.windows.take_forgotten())
             for count in counts:
                 window = self._detection.make_window(count.topic, count.start, count.count, count.negative)
-                for surge in state.detector(count.topic).update(window):
-                    self._raise(surge, batch)
+                detector = state.detector(count.topic)
+                for surge in detector.update(window):
+                    self._alerts.record(surge, batch)
+                self._add_expectation(detector.expectation(count.topic), count, batch)
 
-    def _raise(self, surge: SurgeEvent, batch: MonitorBatch) -> None:
-        """Add an alert that opens or closes, with its texts and events, to the batch."""
-        if surge.phase == "opened":
-            texts = self._texts_behind(surge, surge.start, batch)
-            groups = group_copies(texts)
-            # A model can take many seconds per alert, while texts wait and pushed requests are not answered.
-            is_limited = len(batch.opened) >= MAX_WRITTEN_SUMMARIES
-            summaries = ExtractiveSummary() if is_limited else self._summaries
-            alert = make_alert(surge, summaries.summary(surge, groups))
-            batch.opened.append(alert)
-        else:
-            opened = next((alert for alert in batch.opened if alert.id == surge.alert_id), None)
-            stored = opened or self._store.alert(surge.alert_id)
-            if stored is None:  # deleted by its owner
-                return
-            alert = stored
-            texts = self._texts_behind(surge, alert.opened, batch)  # earlier ones are stored with the opening
-            groups = group_copies(texts)
-            batch.closed[surge.alert_id] = int(surge.at)
-        numbers = batch.alert_texts.setdefault(surge.alert_id, [])
-        numbers += [entry.number for entry in texts if entry.number not in numbers]
-        batch.events += make_events(surge, alert.summary, groups, self._urls, self._clock())
-
-    def _texts_behind(self, surge: SurgeEvent, start: int, batch: MonitorBatch) -> list[MonitoredText]:
-        """Texts of the surge's topic from `start` to this event, stored ones and those of the batch."""
-        is_negative = surge.kind == "negative_share"
-        texts = self._store.topic_texts(surge.topic, start, surge.at, MAX_ALERT_TEXTS, is_negative=is_negative)
-        texts += [
-            entry
-            for entry in batch.texts
-            if surge.topic in entry.topics
-            and start <= entry.text.time < surge.at
-            and not entry.is_late
-            and (entry.is_negative or not is_negative)
-        ]
-        return texts[:MAX_ALERT_TEXTS]
+    def _add_expectation(self, expectation: WindowExpectation | None, count: TopicCount, batch: MonitorBatch) -> None:
+        if expectation is None:
+            return
+        until = count.start + self._settings.windows.window_seconds
+        batch.expectations.append(
+            TopicExpectation(
+                count.topic, count.start, until, expectation.count, expectation.negative, expectation.thresholds
+            )
+        )
 
     def _commit(self, state: MonitorState, batch: MonitorBatch) -> ProcessedBatch:
         """Store the batch, if it changes anything."""
@@ -263,22 +252,25 @@ class MonitorPipeline:
             batch, store_copies=state.num_unsaved_texts >= self._settings.snapshot_texts or bool(batch.retention)
         )
         if batch.states or batch.figures or batch.positions:
-            self._store.commit(batch)
+            self.busy_retry.call(self._store.commit, batch)
         state.positions.update(batch.positions)
         self._state = state
         return ProcessedBatch(len(batch.texts), tuple(batch.opened), tuple(batch.closed))
 
     def _retention(self, state: MonitorState) -> RetentionLimits:
         settings, now = self._settings, state.retention_time
-        texts, ids, counts = (
+        texts, ids, counts, expectations = (
             now - SECONDS_PER_DAY * days
-            for days in (settings.keep_texts_days, settings.keep_ids_days, settings.keep_counts_days)
-        )
-        return RetentionLimits(texts, ids, counts, state.next_number)
+            for days in (
+                settings.keep_texts_days, settings.keep_ids_days, settings.keep_counts_days,
+                min(settings.keep_counts_days, KEEP_EXPECTATIONS_DAYS),
+            )
+        )  # fmt: skip
+        return RetentionLimits(texts, ids, counts, state.next_number, expectations)
 
     def _current(self) -> MonitorState:
         if self._state is None:  # a batch failed
-            self._state = self._load()
+            self._state = self.busy_retry.call(self._load)
         return self._state
 
     def _load(self) -> MonitorState:

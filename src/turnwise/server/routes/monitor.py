@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from turnwise.core.errors import InvalidParameter, NotFound, did_you_mean
 from turnwise.core.executors import MONITOR_READ_EXECUTOR
-from turnwise.core.monitor_store import MonitorReader, TopicCount
+from turnwise.core.monitor_store import ExpectedCount, MonitorReader, TopicCount
 from turnwise.monitor.copy_groups import group_copies
 from turnwise.server.error_responses import truncate
 from turnwise.server.schema.monitor_bodies import AlertBody, AlertList, AlertWithTexts, TopicList, TrendBody, TrendList
@@ -85,7 +85,11 @@ def _trends(store: MonitorReader, topic: str | None, hours: float, seconds: int)
     for count in store.count_sums(topic, first, last + seconds, seconds):
         if count.topic in sums:  # a topic may have appeared meanwhile
             sums[count.topic].append(count)
-    trends = [TrendBody.of(name, starts, counts) for name, counts in sums.items()]
+    expected: dict[str, list[ExpectedCount]] = {name: [] for name in names}
+    for entry in store.expected_sums(topic, first, last + seconds, seconds):
+        if entry.topic in expected:
+            expected[entry.topic].append(entry)
+    trends = [TrendBody.of(name, starts, seconds, counts, expected[name]) for name, counts in sums.items()]
     return TrendList(data=trends, starts=list(starts), seconds=seconds, newest_window=newest)
 
 

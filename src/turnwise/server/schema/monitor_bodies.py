@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from turnwise.core.monitor_store import SurgeAlert, TopicCount
+from turnwise.core.monitor_store import ExpectedCount, SurgeAlert, TopicCount
 from turnwise.monitor.copy_groups import TextGroup
 
 MAX_TEXT_CHARS = 4000  # of a text of an alert
@@ -22,7 +22,10 @@ class TopicList(BaseModel):
 class TrendBody(BaseModel):
     """Counts of a topic, one for every interval of the list.
 
-    `texts` are all texts, `counts` those without copies, `negatives` the negative ones without copies.
+    `texts` are all texts, `counts` those without copies, `negatives` the negative ones without copies. `expected` and
+    `expected_negatives` are what the detector expected of the last two before it saw them. `thresholds` are the
+    smallest counts of an interval that open an alert on the volume. Null: nothing was expected, or, of thresholds, the
+    interval is not over or longer than the detector tests (two hours, with windows of five minutes).
     """
 
     object: Literal["monitor.trend"] = "monitor.trend"
@@ -30,10 +33,22 @@ class TrendBody(BaseModel):
     texts: list[int]
     counts: list[int]
     negatives: list[int]
+    expected: list[float | None]
+    expected_negatives: list[float | None]
+    thresholds: list[int | None]
 
     @classmethod
-    def of(cls, topic: str, starts: Sequence[int], sums: Iterable[TopicCount]) -> "TrendBody":
+    def of(
+        cls, topic: str, starts: Sequence[int], seconds: int, sums: Iterable[TopicCount],
+        expected_sums: Iterable[ExpectedCount],
+    ) -> "TrendBody":  # fmt: skip
         """Arrange the counts of a topic by interval; intervals without counts have zeros."""
+        complete = {
+            expected.start: expected
+            for expected in expected_sums
+            if expected.seconds == seconds or expected.start == starts[-1]
+        }
+        expectations = [complete.get(start) for start in starts]
         by_start = {count.start: count for count in sums}
         empty = TopicCount(topic, 0, 0, 0, 0)
         row = [by_start.get(start, empty) for start in starts]
@@ -42,6 +57,9 @@ class TrendBody(BaseModel):
             texts=[count.texts for count in row],
             counts=[count.count for count in row],
             negatives=[count.negative for count in row],
+            expected=[None if entry is None else round(entry.count, 2) for entry in expectations],
+            expected_negatives=[None if entry is None else round(entry.negative, 2) for entry in expectations],
+            thresholds=[None if entry is None else entry.threshold for entry in expectations],
         )
 
 

@@ -7,7 +7,7 @@ import { keepInPlace, updateList } from "./keyed_list.js";
 import { formatNumber, formatShare, formatTime, pluralize } from "./monitor_format.js";
 import { showError } from "./page.js";
 import { storage } from "./storage.js";
-import { totals, trendLine } from "./trend_line.js";
+import { totals, trendLine, trendTable } from "./trend_line.js";
 
 const REFRESH_MS = 15_000;
 const MAX_ALERTS = 100;
@@ -20,7 +20,7 @@ const PERIODS = [
 ];
 const START_HINT = "Start a monitor: turnwise monitor run --source file:posts.jsonl --topics topics.yaml --db FILE";
 
-const state = { alerts: [], trends: null, period: PERIODS[1], shownTexts: null, showsAllTopics: false, timer: null, controller: null };
+const state = { alerts: [], trends: null, period: PERIODS[1], shownTexts: null, showsAllTopics: false, openTables: new Set(), timer: null, controller: null };
 
 /** Id of the opened alert; empty if there is none. */
 function selectedId() {
@@ -118,7 +118,20 @@ function updateTopic(row, trend) {
       make("span", { class: "monitor-note" }, numbers.filter(Boolean).join(" · ")),
     ),
     trendLine(trend, trend.starts),
+    numbersOf(trend),
   );
+}
+
+/** The table of a topic, which is made when it is opened and stays open when the page reads the store again. */
+function numbersOf(trend) {
+  const details = make("details", { class: "trend-numbers", open: state.openTables.has(trend.topic) }, make("summary", {}, "Numbers"));
+  const fill = () => details.childElementCount > 1 || details.append(trendTable(trend, trend.starts));
+  if (details.open) fill();
+  details.addEventListener("toggle", () => {
+    state.openTables[details.open ? "add" : "delete"](trend.topic);
+    if (details.open) fill();
+  });
+  return details;
 }
 
 function toggle(id) {

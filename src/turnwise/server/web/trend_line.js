@@ -1,7 +1,8 @@
-// Draws the trend of a topic: volume as a filled line, negative share as a dashed line.
+// Draws the trend of a topic: volume as a filled line, what was expected of it, the count that opens an alert, and the
+// negative share as a dashed line. The table has the same numbers.
 
-import { makeSvg } from "./dom.js";
-import { formatShare, formatTime } from "./monitor_format.js";
+import { make, makeSvg } from "./dom.js";
+import { formatNumber, formatShare, formatTime } from "./monitor_format.js";
 
 const WIDTH = 240;
 const HEIGHT = 48;
@@ -17,8 +18,9 @@ export function totals({ texts, counts, negatives }) {
 /** The trend as an image with a description for screen readers. */
 export function trendLine(trend, starts) {
   const shares = trend.counts.map((count, index) => (count ? trend.negatives[index] / count : null));
-  const peak = Math.max(1, ...trend.counts);
-  const volume = points(trend.counts.map((count) => count / peak));
+  const peak = Math.max(1, ...trend.counts, ...trend.expected, ...trend.thresholds); // null counts as 0
+  const scaled = (values) => points(values.map((value) => (value === null ? null : value / peak)));
+  const volume = scaled(trend.counts);
   const floor = `V${HEIGHT - MARGIN}`;
   const area = `${lines(volume)}${floor}H${volume[0][0]}Z`;
   return makeSvg("svg", {
@@ -27,8 +29,34 @@ export function trendLine(trend, starts) {
   },
     makeSvg("path", { class: "trend-area", d: area }),
     makeSvg("path", { class: "trend-volume", d: lines(volume) }),
+    makeSvg("path", { class: "trend-expected", d: lines(scaled(trend.expected)) }),
+    makeSvg("path", { class: "trend-threshold", d: lines(scaled(trend.thresholds)) }),
     makeSvg("path", { class: "trend-negative", d: lines(points(shares)) }),
   );
+}
+
+/** The numbers of a trend, newest first. */
+export function trendTable(trend, starts) {
+  const cell = (value, format) => make("td", {}, value === null ? "–" : format(value));
+  const row = (start, index) => make("tr", {},
+    make("th", { scope: "row" }, formatTime(start)),
+    cell(trend.counts[index], formatNumber),
+    cell(trend.expected[index], formatNumber),
+    cell(trend.thresholds[index], formatNumber),
+    cell(trend.counts[index] ? trend.negatives[index] / trend.counts[index] : null, formatShare),
+    cell(expectedShare(trend, index), formatShare),
+  );
+  const titles = ["Time", "Texts without copies", "Expected", "Alert at", "Negative", "Expected"];
+  return make("table", { class: "trend-table" },
+    make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title)))),
+    make("tbody", {}, ...starts.map(row).reverse()),
+  );
+}
+
+/** Expected share of negative texts; null if there are no texts or nothing was expected. */
+function expectedShare(trend, index) {
+  const expected = trend.expected_negatives[index];
+  return expected === null || !trend.counts[index] ? null : Math.min(1, expected / trend.counts[index]);
 }
 
 /** Coordinates of values between 0 and 1; null for a missing value. */
@@ -58,7 +86,15 @@ function describe(trend, shares, starts) {
   const worst = shares.findIndex((value) => value === highest);
   return [
     `Trend of ${trend.topic}: ${counts.toLocaleString("en")} texts without copies,`,
-    `the most at ${formatTime(starts[busiest])}: ${trend.counts[busiest].toLocaleString("en")}.`,
+    `the most at ${formatTime(starts[busiest])}: ${trend.counts[busiest].toLocaleString("en")}${expectation(trend, busiest)}.`,
     `Negative share ${formatShare(share)}, the highest at ${formatTime(starts[worst])}: ${formatShare(shares[worst])}.`,
   ].join(" ");
+}
+
+/** What was expected of an interval, in brackets; empty if nothing is known. */
+function expectation(trend, index) {
+  const [expected, threshold] = [trend.expected[index], trend.thresholds[index]];
+  if (expected === null) return "";
+  const alert = threshold === null ? "" : `, alert at ${formatNumber(threshold)}`;
+  return ` (expected ${formatNumber(expected)}${alert})`;
 }

@@ -201,6 +201,28 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX monitor_outbox_by_state ON monitor_outbox (state, next_attempt)",
     ),
+    # 8: indexes for the deletion of old ids and events, and for lists of alerts
+    (
+        "CREATE INDEX monitor_text_ids_by_time ON monitor_text_ids (seen)",
+        "CREATE INDEX monitor_outbox_by_time ON monitor_outbox (state, created)",
+        "CREATE INDEX monitor_alerts_by_time ON monitor_alerts (opened DESC, number DESC)",
+        "CREATE INDEX monitor_open_alerts ON monitor_alerts (number) WHERE closed IS NULL",
+    ),
+    # 9: what the detector expected of windows; `thresholds` is a JSON object by seconds up to the end of the window
+    (
+        """
+        CREATE TABLE monitor_expectations (
+            topic TEXT NOT NULL,
+            start INTEGER NOT NULL,
+            until INTEGER NOT NULL,
+            count REAL NOT NULL,
+            negative REAL NOT NULL,
+            thresholds TEXT NOT NULL,
+            PRIMARY KEY (topic, start)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX monitor_expectations_by_start ON monitor_expectations (start)",
+    ),
 )
 
 

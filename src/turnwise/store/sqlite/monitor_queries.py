@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from turnwise.core.monitor_store import MonitoredText, SurgeAlert, TopicCount
+from turnwise.core.monitor_store import ExpectedCount, MonitoredText, SurgeAlert, TopicCount
 from turnwise.core.stream_texts import StreamText
 
 TEXT_COLUMNS = "t.number, t.id, t.source, t.time, t.text, t.topics, t.sentiment, t.negative, t.copy_of, t.late"
@@ -53,6 +53,18 @@ class SqliteMonitorQueries:
             (seconds, seconds, seconds, *values, start, end),
         )
         return [TopicCount(*row) for row in rows]
+
+    def expected_sums(self, topic: str | None, start: int, end: int, seconds: int) -> list[ExpectedCount]:
+        """What was expected of windows that start in [start, end), added up like `count_sums`."""
+        condition, values = ("1", []) if topic is None else ("topic = ?", [topic])
+        rows = self._rows(
+            "SELECT topic, start - (start % ? + ?) % ? AS interval, SUM(until - start), SUM(count), SUM(negative),"  # noqa: S608
+            " MAX(CASE WHEN until % ? = 0 THEN json_extract(thresholds, ?) END)"
+            f" FROM monitor_expectations WHERE {condition} AND start >= ? AND start < ?"
+            " GROUP BY interval, topic ORDER BY interval, topic",
+            (seconds, seconds, seconds, seconds, f'$."{seconds}"', *values, start, end),
+        )
+        return [ExpectedCount(*row) for row in rows]
 
     def alerts(self, limit: int) -> list[SurgeAlert]:
         """The newest alerts, newest first."""

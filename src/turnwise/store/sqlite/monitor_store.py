@@ -16,6 +16,7 @@ from turnwise.core.monitor_store import (
     MonitoredText,
     MonitorStore,
     RetentionLimits,
+    SurgeAlert,
     TopicCount,
 )
 from turnwise.core.stream_texts import Position
@@ -54,6 +55,13 @@ class SqliteMonitorStore(SqliteMonitorQueries, SqliteOutbox):
             _add_texts(connection, batch)
             connection.executemany(
                 "INSERT OR REPLACE INTO monitor_counts VALUES (?, ?, ?, ?, ?)", map(astuple, batch.counts)
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO monitor_expectations VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (entry.topic, entry.start, entry.until, entry.count, entry.negative, _json(entry.thresholds))
+                    for entry in batch.expectations
+                ],
             )
             connection.executemany(
                 "INSERT OR REPLACE INTO monitor_positions VALUES (?, ?)",
@@ -105,6 +113,16 @@ class SqliteMonitorStore(SqliteMonitorQueries, SqliteOutbox):
             (*values, start, end),
         )
         return [TopicCount(*row) for row in rows]
+
+    def open_alerts(self) -> list[SurgeAlert]:
+        """Alerts that have not been closed, oldest first."""
+        query = f"SELECT {ALERT_COLUMNS} FROM monitor_alerts WHERE closed IS NULL ORDER BY number"  # noqa: S608
+        return [SurgeAlert(*row) for row in self._rows(query)]
+
+    def first_text_number(self, time: float) -> int | None:
+        """Smallest number of the texts with this time or a later one, in Unix seconds; None if there is none."""
+        ((number,),) = self._rows("SELECT MIN(number) FROM monitor_texts WHERE time >= ?", (time,))
+        return None if number is None else int(number)
 
     def texts_from(self, number: int) -> list[MonitoredText]:
         """Texts from this number on, in order."""
@@ -181,6 +199,7 @@ def _delete_old(connection: sqlite3.Connection, retention: RetentionLimits) -> N
     connection.execute(f"DELETE FROM monitor_texts WHERE number IN ({old_texts})", values)  # noqa: S608
     connection.execute("DELETE FROM monitor_text_ids WHERE seen < ?", (retention.ids,))
     connection.execute("DELETE FROM monitor_counts WHERE start < ?", (retention.counts,))
+    connection.execute("DELETE FROM monitor_expectations WHERE start < ?", (retention.expectations,))
     connection.execute("DELETE FROM monitor_outbox WHERE state = 'delivered' AND created < ?", (retention.ids,))
 
 

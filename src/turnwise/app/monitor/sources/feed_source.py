@@ -1,27 +1,32 @@
-"""RSS and Atom feeds. The bytes are fetched here, with limits; `feedparser` only parses them."""
+"""RSS and Atom feeds. `feedparser` only parses the bytes that `feed_request` has fetched with limits."""
 
 import calendar
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from io import BytesIO
 from typing import Any
-from urllib.parse import urljoin
 
-from turnwise.app.monitor.http_client import HttpResponse, check_url, describe_failure, send_request, short_url
+from turnwise.app.monitor.http_client import HttpResponse, check_url, describe_failure, short_url
+from turnwise.app.monitor.sources.background_call import BackgroundCall
+from turnwise.app.monitor.sources.feed_request import FEED_SECONDS, NOT_MODIFIED, VALIDATORS, fetch_feed
 from turnwise.app.monitor.sources.text_records import TextRecords
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.stream_texts import Position, SourceBatch, StreamText
 
-MAX_FEED_BYTES = 8 * 2**20
-FEED_SECONDS = 30.0  # time limit of a request
-MAX_REDIRECTS = 5
-REDIRECTS = (301, 302, 303, 307, 308)
-NOT_MODIFIED = 304
 POLL_SECONDS = 300.0  # default pause between two requests
 LONGEST_PAUSE_SECONDS = 3600.0  # after failures
-_ACCEPT = "application/atom+xml, application/rss+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.1"
+PARSE_SECONDS = 30.0  # to parse a feed, and for all that the time limit of the request does not cover, such as names
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntries:
+    """Texts of a feed, oldest first, and the headers that recognise this version of it."""
+
+    texts: list[StreamText]
+    validators: dict[str, str]
 
 
 class FeedSource:
@@ -31,7 +36,7 @@ class FeedSource:
     unchanged feed is not sent again, and the ids of the last response, so that its entries stay known for as long as
     the feed has them. After a failure the pause doubles, up to an hour, and batches have the reason.
 
-    Redirects never lead from https to http, nor from a public server to an address of a private network.
+    A thread requests and parses the feed, so that a slow server delays no other source. Batches are empty meanwhile.
 
     Args:
         url: http or https.
@@ -60,19 +65,25 @@ class FeedSource:
         self._unread: list[StreamText] = []
         self._num_returned = 0
         self._position: dict[str, Any] | None = None  # after the last unread entry
+        self._call: BackgroundCall[FeedEntries | None] | None = None
+        self._is_waiting = False
 
     def read(self, position: Position | None, limit: int) -> SourceBatch:
-        """Return up to `limit` entries; asks the server if the pause is over."""
+        """Return up to `limit` entries that have arrived; begins a request if the pause is over."""
         stored = dict(position or {})
         now = self._clock()
-        if not self._unread and not self._last_poll <= now < self._next_poll:  # also if the clock was set back
-            self._poll(stored, now)
+        if self._is_waiting:
+            self._collect(stored, now)
+        elif not self._unread and not self._last_poll <= now < self._next_poll:  # also if the clock was set back
+            self._request(stored, now)
         texts = tuple(self._unread[:limit])
         self._num_returned = len(texts)
         has_more = len(texts) < len(self._unread)
         # The validators are stored with the last entry only: after a crash before, the feed has to be sent again.
         after = stored if has_more or self._position is None else self._position
-        return SourceBatch(texts, after, has_more, error=self._error, next_read=self._expected_poll())
+        return SourceBatch(
+            texts, after, has_more, error=self._error, is_waiting=self._is_waiting, next_read=self._expected_poll()
+        )
 
     def confirm(self, position: Position) -> None:  # noqa: ARG002
         """Forget the entries that were returned last."""
@@ -80,58 +91,43 @@ class FeedSource:
         self._num_returned = 0
 
     def close(self) -> None:
-        """Do nothing: no connection stays open."""
+        """Do nothing: a request that is under way ends with the program, or at its time limit."""
 
     def _expected_poll(self) -> float | None:
         """Time of the next poll if none fails. None after failures for so long that others do not wait any more."""
         is_failing = self._clock() - self._last_success > self._poll_seconds + LONGEST_PAUSE_SECONDS
         return None if is_failing else self._last_success + self._poll_seconds
 
-    def _poll(self, stored: Mapping[str, Any], now: float) -> None:
-        self._last_poll = now
+    def _request(self, stored: Mapping[str, Any], now: float) -> None:
+        self._last_poll, self._is_waiting = now, True
+        if self._call is None or not self._call.is_running:  # else an abandoned request counts as one more failure
+            self._call = BackgroundCall(lambda: self._read_feed(stored), FEED_SECONDS + PARSE_SECONDS, "monitor-feed")
+
+    def _collect(self, stored: Mapping[str, Any], now: float) -> None:
+        """Take over what the thread has read, if it is ready."""
+        if self._call is None or not self._call.is_ready:
+            return
+        self._is_waiting = False
         try:
-            response = self._fetch(stored)
-            if response.status != NOT_MODIFIED:
-                texts, earlier_ids = self._parse(response), frozenset(stored.get("entries", ()))
-                validators = {
-                    name: response.headers[name] for name in ("etag", "last-modified") if name in response.headers
-                }
-                self._position = {**validators, "entries": sorted({text.id for text in texts})}
-                self._unread = [text for text in texts if text.id not in earlier_ids]
-            self._error, self._num_failures, self._last_success = "", 0, now
+            feed = self._call.result()
+            if feed is not None:
+                earlier_ids = frozenset(stored.get("entries", ()))
+                self._position = {**feed.validators, "entries": sorted({text.id for text in feed.texts})}
+                self._unread = [text for text in feed.texts if text.id not in earlier_ids]
+            self._error, self._num_failures, self._last_success = "", 0, self._last_poll
         except (OSError, UserError) as error:
             self._error = describe_failure(error) if isinstance(error, OSError) else str(error)
             self._num_failures += 1
         pause = self._poll_seconds * 2.0 ** min(self._num_failures, 20)
         self._next_poll = now + min(pause, max(self._poll_seconds, LONGEST_PAUSE_SECONDS))
 
-    def _fetch(self, stored: Mapping[str, Any]) -> HttpResponse:
-        """The response with the feed, or 304. Raises `OSError` and `InvalidParameter`."""
-        only_public = False
-        headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity"}
-        for validator, header in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since")):
-            if isinstance(stored.get(validator), str):
-                headers[header] = stored[validator]
-        url = self._url
-        for _ in range(MAX_REDIRECTS + 1):
-            response = send_request(
-                "GET", url, headers, max_bytes=MAX_FEED_BYTES, seconds=FEED_SECONDS, only_public=only_public
-            )
-            if response.status not in REDIRECTS:
-                break
-            only_public = only_public or response.is_public
-            target = urljoin(url, response.headers.get("location", ""))
-            parts = check_url(target, needs_https=False)
-            if url.startswith("https:") and parts.scheme != "https":
-                raise OSError("the feed redirects from https to http")
-            url = target
-        if response.status not in (200, NOT_MODIFIED):
-            raise OSError(f"the feed answered with status {response.status}")
-        if response.is_truncated:
-            raise OSError(f"the feed has more than {MAX_FEED_BYTES:,} bytes")
-        if response.headers.get("content-encoding", "identity") not in ("identity", ""):
-            raise OSError("the feed is compressed although that was not asked for")
-        return response
+    def _read_feed(self, stored: Mapping[str, Any]) -> FeedEntries | None:
+        """The feed; None if it has not changed. Runs in the thread. Raises `OSError` and `UserError`."""
+        response = fetch_feed(self._url, stored)
+        if response.status == NOT_MODIFIED:
+            return None
+        validators = {name: response.headers[name] for name in VALIDATORS if name in response.headers}
+        return FeedEntries(self._parse(response), validators)
 
     def _parse(self, response: HttpResponse) -> list[StreamText]:
         """Entries of a feed, oldest first."""

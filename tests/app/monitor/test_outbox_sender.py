@@ -1,189 +1,21 @@
-"""Webhooks: signatures of the specification, retries for a day, dead letters, and a sender that is killed."""
+"""Delivery of events: retries for a day, dead letters, pauses of receivers, and a sender that is killed."""
 
-import base64
-import hashlib
-import hmac
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from webhook_receiver import NOW, SECRET, Receiver, event, serve
 
-from turnwise.app.monitor import http_client, webhooks
 from turnwise.app.monitor.outbox_sender import GIVE_UP_SECONDS, OutboxSender, after_attempt
-from turnwise.app.monitor.webhooks import SendResult, create_secret, make_webhook, send_event, signature
-from turnwise.core.errors import InvalidParameter, SaveFailed
+from turnwise.app.monitor.webhooks import SendResult, make_webhook
+from turnwise.core.errors import SaveFailed
 from turnwise.core.monitor_store import LONGEST_RETRY_SECONDS, Delivery, MonitorBatch, WebhookEvent
 from turnwise.store import open_monitor_store
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-NOW = 1_700_000_000.0
-
-
-class Receiver(BaseHTTPRequestHandler):
-    """Answers with `server.statuses` in turn, then with 204; keeps what it gets in `server.received`."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.received.append((dict(self.headers.items()), body))
-        status = self.server.statuses.pop(0) if self.server.statuses else 204
-        if status is None:  # the connection breaks before the answer
-            return
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
-        if status == 503:
-            self.send_header("Retry-After", "77")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
-def serve(handler=Receiver, statuses=()):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads, server.block_on_close = True, False
-    server.statuses, server.received = list(statuses), []
-    server.url = f"http://127.0.0.1:{server.server_port}/hook?a=b"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def event(url, id="alert_opened"):
-    return WebhookEvent(id, url, json.dumps({"type": "surge.opened", "text": "é"}, ensure_ascii=False), NOW)
-
-
-def key_of(secret):
-    return base64.b64decode(secret.removeprefix("whsec_"))
-
-
-def test_the_signature_is_that_of_the_specification():
-    body = b'{"test": 2432232314}'
-    expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-    assert signature(key_of(SECRET), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body) == expected
-
-
-@given(st.binary(min_size=24, max_size=64), st.text("abc_0", min_size=1), st.integers(0, 2**33), st.binary())
-def test_a_signature_is_the_hmac_of_id_time_and_body(key, id, timestamp, body):
-    version, _, digest = signature(key, id, timestamp, body).partition(",")
-    assert version == "v1"
-    content = b".".join([id.encode(), str(timestamp).encode(), body])
-    assert base64.b64decode(digest) == hmac.new(key, content, hashlib.sha256).digest()
-
-
-def test_an_event_is_sent_with_its_id_time_and_one_signature_per_secret():
-    second = create_secret()
-    with serve() as server:
-        assert send_event(make_webhook(server.url, f"{SECRET} {second}"), event(server.url), NOW + 0.9).is_delivered
-        ((headers, body),) = server.received
-    names = {name.lower(): value for name, value in headers.items()}
-    assert names["content-type"] == "application/json"
-    assert names["webhook-id"] == "alert_opened"
-    assert names["webhook-timestamp"] == str(int(NOW))
-    assert names["webhook-signature"].split() == [
-        signature(key_of(secret), "alert_opened", int(NOW), body) for secret in (SECRET, second)
-    ]
-    assert json.loads(body)["text"] == "é"
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (400, "status 400"),
-        (500, "status 500"),
-        (302, "status 302, a redirect"),
-        (None, "the server broke the protocol"),
-    ],
-)
-def test_other_answers_are_failures_and_redirects_are_not_followed(status, error):
-    with serve(statuses=[status]) as server:
-        result = send_event(make_webhook(server.url, SECRET), event(server.url), NOW)
-        assert len(server.received) == 1
-    assert not result.is_delivered
-    assert result.error.startswith(error)
-
-
-def test_a_receiver_that_cannot_be_reached_is_a_failure():
-    with serve() as server:
-        url = server.url
-    assert send_event(make_webhook(url, SECRET), event(url), NOW).error == "Connection refused"
-
-
-def test_an_answer_that_trickles_ends_at_the_time_limit(monkeypatch):
-    class Trickle(Receiver):
-        def do_POST(self):
-            self.send_response(200)
-            self.send_header("Content-Length", "100000")
-            self.end_headers()
-            for _ in range(1000):
-                if self.server.is_over.wait(0.02):
-                    return
-                try:
-                    self.wfile.write(b"x")
-                except OSError:
-                    return
-
-    monkeypatch.setattr(webhooks, "REQUEST_SECONDS", 0.3)
-    monkeypatch.setattr(webhooks, "MAX_RESPONSE_BYTES", 90_000)
-    with serve(Trickle) as server:
-        server.is_over = threading.Event()
-        assert send_event(make_webhook(server.url, SECRET), event(server.url), NOW).error == "no answer in time"
-        server.is_over.set()
-
-
-@pytest.mark.parametrize(
-    ("url", "secret", "message"),
-    [
-        ("http://example.com/hook", SECRET, "not encrypted: use https"),
-        ("ftp://example.com", SECRET, "not an http or https URL"),
-        ("https://user:pass@example.com", SECRET, "user name or password"),
-        ("https://example.com:99999/", SECRET, "not a URL"),
-        ("https://example.com/a b", SECRET, "white space"),
-        ("https://", SECRET, "not an http or https URL"),
-        ("https://example.com", "", "has no secret"),
-        ("https://example.com", "whsec_c2hvcnQ=", "base64 of 24 to 64 bytes"),
-        ("https://example.com", SECRET.removeprefix("whsec_"), "A webhook secret is 'whsec_'"),
-    ],
-)
-def test_wrong_receivers_are_rejected_without_repeating_the_secret(url, secret, message):
-    with pytest.raises(InvalidParameter, match=message) as error:
-        make_webhook(url, secret)
-    assert not secret or secret not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://a.example/services/T0/B0/SECRET", "ftp://a.example/?key=SECRET", "https://SECRET@a.example/x",
-        "https://a.example:x/?SECRET", "https://a.example/ #SECRET", "https:///services/SECRET",
-    ],
-)  # fmt: skip
-def test_messages_do_not_repeat_the_secrets_of_a_url(url):
-    with pytest.raises(InvalidParameter) as error:
-        make_webhook(url, SECRET)
-    assert "SECRET" not in str(error.value)
-
-
-@pytest.mark.parametrize("url", ["http://localhost:1/x", "http://127.0.0.1", "http://[::1]:80/", "https://example.com"])
-def test_http_is_allowed_to_this_machine(url):
-    assert make_webhook(url, SECRET).url == url
-    assert http_client.check_url(url, needs_https=True).hostname
 
 
 def delivery(**values):

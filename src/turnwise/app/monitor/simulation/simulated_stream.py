@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from turnwise.app.monitor.simulation.simulated_texts import COMPANIES, compose_post, edit_copy
 from turnwise.monitor.detector_settings import SECONDS_PER_DAY
-from turnwise.monitor.simulated_texts import COMPANIES, compose_post, edit_copy
 from turnwise.monitor.surge_detector import WindowCount
 from turnwise.monitor.surge_model import Kind
 
@@ -62,6 +62,7 @@ class StreamSettings:
         fluctuation: standard deviation of the logarithm of the rate, with a correlation time of two hours.
         dispersion: squared relative deviation of the rate from window to window.
         window_seconds: length of a window.
+        last_day: the last day, in days since 1970.
     """
 
     seed: int = 0
@@ -73,10 +74,11 @@ class StreamSettings:
     fluctuation: float = 0.15
     dispersion: float = 0.03
     window_seconds: int = 300
+    last_day: int = LAST_DAY
 
 
 class SimulatedStream:
-    """Windows of the history, then the posts of the last day."""
+    """Counts of all windows, and the posts of the last days."""
 
     def __init__(self, settings: StreamSettings) -> None:
         self.settings = settings
@@ -84,7 +86,7 @@ class SimulatedStream:
         self._rng = np.random.default_rng(settings.seed)
         self._windows_per_day = SECONDS_PER_DAY // settings.window_seconds
         num_windows = (settings.history_days + 1) * self._windows_per_day
-        self._last_start = LAST_DAY * SECONDS_PER_DAY
+        self._last_start = settings.last_day * SECONDS_PER_DAY
         self.starts_W = self._last_start + settings.window_seconds * (
             np.arange(num_windows) - settings.history_days * self._windows_per_day
         )
@@ -142,10 +144,10 @@ class SimulatedStream:
         """The windows before the last day."""
         return (window for window in self.windows() if window.start < self._last_start)
 
-    def posts(self) -> Iterator[SimulatedPost]:
-        """Posts of the last day in the order of time, near copies included."""
+    def posts(self, days: int = 1) -> Iterator[SimulatedPost]:
+        """Posts of the last `days` in the order of time, near copies included."""
         rng = np.random.default_rng((self.settings.seed, 1))
-        originals = list(self._originals(rng))
+        originals = list(self._originals(rng, days))
         share = self.settings.copy_share
         num_copies = int(len(originals) * share / (1 - share)) if originals else 0
         copies: list[SimulatedPost] = []
@@ -156,8 +158,8 @@ class SimulatedStream:
                 copies.append(SimulatedPost(time, post.topic, post.sentiment, edit_copy(rng, post.text), True))
         yield from sorted((*originals, *copies[:num_copies]), key=lambda post: (post.time, post.is_copy))
 
-    def _originals(self, rng: np.random.Generator) -> Iterator[SimulatedPost]:
-        for window in range(len(self.starts_W) - self._windows_per_day, len(self.starts_W)):
+    def _originals(self, rng: np.random.Generator, days: int) -> Iterator[SimulatedPost]:
+        for window in range(max(0, len(self.starts_W) - days * self._windows_per_day), len(self.starts_W)):
             for topic, name in enumerate(self.topics):
                 count, negative = self.counts_TW[topic, window], self.negative_TW[topic, window]
                 times = np.sort(rng.integers(self.settings.window_seconds, size=count)) + self.starts_W[window]

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from turnwise.monitor.simulated_posts import SimulatedStream, StreamSettings
+from turnwise.app.monitor.simulation.simulated_stream import SimulatedStream, StreamSettings
 
 SETTINGS = StreamSettings(posts_per_day=3000, topics=5, history_days=1, surges=4)
 
