@@ -31,9 +31,14 @@ def test_the_small_bundled_model_has_two_names_and_is_the_fallback(name):
     assert resolve_model_folder(name) == bundled_model_folder("tiny")
 
 
-def test_the_default_is_smollm2_once_it_is_pulled(home):
-    stored = add_model(home / "models" / "smollm2")
-    assert resolve_model_folder(None) == resolve_model_folder("smollm2") == stored
+def test_the_default_is_the_bundled_adapter_once_its_base_is_pulled(home):
+    add_model(home / "models" / "smollm2")
+    assert resolve_model_folder(None) == resolve_model_folder("assistant") == bundled_model_folder("assistant")
+
+
+def test_without_its_base_the_adapter_says_what_to_pull(home):
+    with pytest.raises(ModelNotFound, match=r"assistant is an adapter of smollm2, .* turnwise models pull smollm2 \("):
+        resolve_model_folder("assistant")
 
 
 def test_a_path_comes_before_a_pulled_model_of_the_same_name(home, tmp_path):
@@ -161,12 +166,12 @@ def test_the_converted_folder_of_a_pulled_gguf_file_has_the_name_of_the_model(ho
     assert stored_model_name(tmp_path) is None
 
 
-def test_the_default_model_falls_back_to_tiny_until_it_is_pulled(home):
+def test_the_default_model_falls_back_to_tiny_until_its_base_is_pulled(home):
     assert default_model.default_model_name() == "tiny"
     assert default_model.is_default_missing()
     note = default_model.fallback_note()
-    assert "smollm2, is not on this machine; using the small model 'tiny'" in note
+    assert "smollm2, which is not on this machine; using the small model 'tiny'" in note
     assert "turnwise models pull --default" in note
     add_model(home / "models" / "smollm2")
-    assert default_model.default_model_name() == "smollm2"
+    assert default_model.default_model_name() == "assistant"
     assert default_model.fallback_note() is None

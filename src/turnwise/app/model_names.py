@@ -7,7 +7,7 @@ from turnwise.app.default_model import default_model_name
 from turnwise.app.model_store.catalogue_entry import CatalogueEntry, load_catalogue
 from turnwise.core.errors import ModelNotFound
 from turnwise.core.files import path_exists
-from turnwise.models.bundled_models import BUNDLED_MODELS, bundled_model_folder
+from turnwise.models.bundled_models import ADAPTER_BASE, BUNDLED_ADAPTER, BUNDLED_MODELS, bundled_model_folder
 from turnwise.models.model_folders import find_model_folder
 from turnwise.models.model_kind import full_model_folder
 from turnwise.models.stored_models import HUB_PREFIX, stored_model_folder
@@ -30,6 +30,9 @@ def resolve_model_folder(name: str | Path | None) -> Path:
     """
     name = default_model_name() if name is None else str(name)
     if name in BUNDLED_MODELS:
+        if name == BUNDLED_ADAPTER and stored_model_folder(ADAPTER_BASE) is None:
+            command = pull_command(ADAPTER_BASE, load_catalogue()[ADAPTER_BASE])
+            raise ModelNotFound(f"{name} is an adapter of {ADAPTER_BASE}, which is not on this machine: run {command}.")
         return bundled_model_folder(name)
     if name.startswith(HUB_PREFIX):
         return find_model_folder(name, prefer_store=True)

@@ -76,12 +76,12 @@ def pull(
     turnwise models pull ~/downloads/model.gguf --name mine
     ```
     """
-    from turnwise.app.default_model import DEFAULT_MODEL, is_default_missing
+    from turnwise.app.default_model import REQUIRED_MODEL, is_default_missing
     from turnwise.app.model_store.pull import plan_pull
     from turnwise.app.model_store.store import ModelStore
     from turnwise.core.errors import InvalidParameter
 
-    references = [*(models or ()), *([DEFAULT_MODEL] if default and is_default_missing() else ())]
+    references = [*(models or ()), *([REQUIRED_MODEL] if default and is_default_missing() else ())]
     if not references and not default:
         raise InvalidParameter("model", "Name a model; `turnwise models list` shows them.")
     if len(references) > 1 and (name or origin):

@@ -10,23 +10,27 @@ from turnwise.app.model_store.store import ModelStore
 from turnwise.app.model_store.stored_model import DamagedModel, StoredFile, StoredModel
 from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
 from turnwise.models.adapter_config import is_adapter, read_adapter_config
-from turnwise.models.bundled_models import BUNDLED_MODEL, BUNDLED_MODELS, bundled_model_folder
+from turnwise.models.bundled_models import BUNDLED_ADAPTER, BUNDLED_MODEL, BUNDLED_MODELS, bundled_model_folder
 from turnwise.models.model_folders import read_hf_config
 from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.models.tensor_header import DTYPES_BY_CODE
 
+BUNDLED_TITLES = {
+    BUNDLED_ADAPTER: "the default: an adapter of SmolLM2-135M-Instruct by this project",
+    BUNDLED_MODEL: "5.5M parameters, the small chat model of this project",
+}
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")  # of config.json, by family
 
 
 def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
-    """The bundled model, pulled models and models to pull, each with name, status, bytes, kind, license, title.
+    """Bundled models, pulled models and models to pull, each with name, status, bytes, kind, license, title.
 
     Bytes of a model to pull are the download size. The status of a pulled model whose `source.json` cannot be read is
     "damaged".
     """
     store = store or ModelStore()
     pulled = store.names()
-    models = [_model_entry("bundled", _bundled_model())]
+    models = [_model_entry("bundled", _bundled_model(name)) for name in BUNDLED_TITLES]
     models += [_stored_entry(store, name) for name in pulled]
     models += [
         _list_entry(name, "available", entry.download_bytes, entry.kind, entry.license, entry.title)
@@ -36,11 +40,12 @@ def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
     return models
 
 
-def _bundled_model() -> StoredModel:
-    paths = sorted(bundled_model_folder().glob("*.safetensors"))
+def _bundled_model(name: str) -> StoredModel:
+    name = name if name in BUNDLED_TITLES else BUNDLED_MODEL  # a model has its older name too
+    paths = sorted(bundled_model_folder(name).glob("*.safetensors"))
     return StoredModel(
-        name=BUNDLED_MODEL,
-        title="5.5M parameters, the small chat model of this project",
+        name=name,
+        title=BUNDLED_TITLES[name],
         kind="chat",
         license="CC-BY-SA-4.0",
         source="this package",
@@ -77,7 +82,7 @@ def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
     """
     store = store or ModelStore()
     is_bundled = name in BUNDLED_MODELS
-    stored = _bundled_model() if is_bundled else store.get(name)
+    stored = _bundled_model(name) if is_bundled else store.get(name)
     if stored is None:
         if name in load_catalogue():
             resolve_model_folder(name)  # explains how to pull it
