@@ -7,7 +7,8 @@ import pytest
 from turnwise.app import default_model
 from turnwise.app.model_names import is_model_name, resolve_model_folder
 from turnwise.core.errors import ModelNotFound
-from turnwise.models.bundled_models import bundled_model_folder
+from turnwise.models import bundled_models
+from turnwise.models.bundled_models import BundledModel, bundled_model_folder
 from turnwise.models.stored_models import stored_model_name
 
 
@@ -16,6 +17,14 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("TURNWISE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
+
+
+@pytest.fixture
+def bundled_adapter(tmp_path, monkeypatch):
+    """A table with an adapter of smollm2, `helper`."""
+    model = BundledModel("helper", str(tmp_path / "bundled"), "chat", "a helper", "MIT", base="smollm2")
+    monkeypatch.setattr(bundled_models, "BUNDLED_MODELS", {**bundled_models.BUNDLED_MODELS, "helper": model})
+    return model.path
 
 
 def add_model(folder, **files):
@@ -31,14 +40,30 @@ def test_the_small_bundled_model_has_two_names_and_is_the_fallback(name):
     assert resolve_model_folder(name) == bundled_model_folder("tiny")
 
 
-def test_the_default_is_the_bundled_adapter_once_its_base_is_pulled(home):
+def test_the_default_is_smollm2_once_it_is_pulled(home):
+    stored = add_model(home / "models" / "smollm2")
+    assert resolve_model_folder(None) == resolve_model_folder("smollm2") == stored
+
+
+def test_a_bundled_adapter_is_found_once_its_base_is_pulled(home, bundled_adapter):
+    with pytest.raises(ModelNotFound) as error:
+        resolve_model_folder("helper")
+    assert str(error.value) == (
+        "helper is an adapter of smollm2, which is not on this machine: "
+        "run turnwise models pull smollm2 (93 MB, Apache-2.0)."
+    )
     add_model(home / "models" / "smollm2")
-    assert resolve_model_folder(None) == resolve_model_folder("assistant") == bundled_model_folder("assistant")
+    assert resolve_model_folder("helper") == bundled_adapter
+    assert is_model_name("helper")
 
 
-def test_without_its_base_the_adapter_says_what_to_pull(home):
-    with pytest.raises(ModelNotFound, match=r"assistant is an adapter of smollm2, .* turnwise models pull smollm2 \("):
-        resolve_model_folder("assistant")
+def test_a_bundled_adapter_can_be_the_default(home, bundled_adapter, monkeypatch):
+    monkeypatch.setattr(default_model, "DEFAULT_MODEL", "helper")
+    assert default_model.default_pull() == "smollm2"
+    assert resolve_model_folder(None) == bundled_model_folder("tiny")
+    assert "helper, needs smollm2, which is not on this machine; using" in default_model.fallback_note()
+    add_model(home / "models" / "smollm2")
+    assert resolve_model_folder(None) == bundled_adapter
 
 
 def test_a_path_comes_before_a_pulled_model_of_the_same_name(home, tmp_path):
@@ -166,12 +191,12 @@ def test_the_converted_folder_of_a_pulled_gguf_file_has_the_name_of_the_model(ho
     assert stored_model_name(tmp_path) is None
 
 
-def test_the_default_model_falls_back_to_tiny_until_its_base_is_pulled(home):
+def test_the_default_model_falls_back_to_tiny_until_it_is_pulled(home):
     assert default_model.default_model_name() == "tiny"
     assert default_model.is_default_missing()
     note = default_model.fallback_note()
-    assert "smollm2, which is not on this machine; using the small model 'tiny'" in note
+    assert "smollm2, is not on this machine; using the small model 'tiny'" in note
     assert "turnwise models pull --default" in note
     add_model(home / "models" / "smollm2")
-    assert default_model.default_model_name() == "assistant"
+    assert default_model.default_model_name() == "smollm2"
     assert default_model.fallback_note() is None

@@ -10,15 +10,12 @@ from turnwise.app.model_store.store import ModelStore
 from turnwise.app.model_store.stored_model import DamagedModel, StoredFile, StoredModel
 from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
 from turnwise.models.adapter_config import is_adapter, read_adapter_config
-from turnwise.models.bundled_models import BUNDLED_ADAPTER, BUNDLED_MODEL, BUNDLED_MODELS, bundled_model_folder
+from turnwise.models.bundled_models import BUNDLED_MODELS, BundledModel, find_bundled_model
+from turnwise.models.classifier_config import is_classifier, read_classifier_config
 from turnwise.models.model_folders import read_hf_config
 from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.models.tensor_header import DTYPES_BY_CODE
 
-BUNDLED_TITLES = {
-    BUNDLED_ADAPTER: "the default: an adapter of SmolLM2-135M-Instruct by this project",
-    BUNDLED_MODEL: "5.5M parameters, the small chat model of this project",
-}
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")  # of config.json, by family
 
 
@@ -30,7 +27,7 @@ def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
     """
     store = store or ModelStore()
     pulled = store.names()
-    models = [_model_entry("bundled", _bundled_model(name)) for name in BUNDLED_TITLES]
+    models = [_model_entry("bundled", _bundled_entry(bundled)) for bundled in BUNDLED_MODELS.values()]
     models += [_stored_entry(store, name) for name in pulled]
     models += [
         _list_entry(name, "available", entry.download_bytes, entry.kind, entry.license, entry.title)
@@ -40,14 +37,13 @@ def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
     return models
 
 
-def _bundled_model(name: str) -> StoredModel:
-    name = name if name in BUNDLED_TITLES else BUNDLED_MODEL  # a model has its older name too
-    paths = sorted(bundled_model_folder(name).glob("*.safetensors"))
+def _bundled_entry(bundled: BundledModel) -> StoredModel:
+    paths = sorted(bundled.path.glob("*.safetensors"))
     return StoredModel(
-        name=name,
-        title=BUNDLED_TITLES[name],
-        kind="chat",
-        license="CC-BY-SA-4.0",
+        name=bundled.name,
+        title=bundled.title,
+        kind=bundled.kind,
+        license=bundled.license,
         source="this package",
         files=tuple(StoredFile(path=path.name, bytes=path.stat().st_size, sha256="") for path in paths),
     )
@@ -74,20 +70,20 @@ def _list_entry(name: str, status: str, num_bytes: int, kind: str, license_name:
 
 
 def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
-    """Everything that is stored about a pulled model, and what its config states; `error` if that cannot be read.
+    """Everything that is known about a bundled or pulled model; `error` if its files cannot be read.
 
     Raises:
         ModelNotFound: the model has not been pulled.
         DamagedModel: its `source.json` cannot be read.
     """
     store = store or ModelStore()
-    is_bundled = name in BUNDLED_MODELS
-    stored = _bundled_model(name) if is_bundled else store.get(name)
+    bundled = find_bundled_model(name)
+    stored = store.get(name) if bundled is None else _bundled_entry(bundled)
     if stored is None:
         if name in load_catalogue():
             resolve_model_folder(name)  # explains how to pull it
         raise ModelNotFound(f"There is no pulled model '{name[:60]}'; {did_you_mean(name, store.names())}")
-    folder = bundled_model_folder(name) if is_bundled else store.folder(name)
+    folder = store.folder(name) if bundled is None else bundled.path
     try:
         config_facts = model_facts(folder)
     except UserError as error:
@@ -104,21 +100,23 @@ def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
 
 
 def model_facts(folder: Path) -> dict[str, Any]:
-    """Architecture, context length and type of the weights, as far as the model's config states them.
+    """Architecture, context length, type of the weights and labels, as far as the model's files state them.
 
     Raises:
         UserError: the config or the GGUF file is damaged.
     """
     if (gguf := next(iter(sorted(folder.glob("*.gguf"))), None)) and not any(folder.glob("*.safetensors")):
         return _gguf_facts(gguf)
+    labels = {"labels": read_classifier_config(folder).labels} if is_classifier(folder) else {}
     if is_adapter(folder):
-        return {"base_model": read_adapter_config(folder).get("base_model_name_or_path")}
+        return {"base_model": read_adapter_config(folder).get("base_model_name_or_path"), **labels}
     config = read_hf_config(folder)
     lengths = (config.get(key) for key in CONTEXT_KEYS)
     return {
         "architecture": next(iter(config.get("architectures") or ()), config["model_type"]),
         "context_length": next((length for length in lengths if isinstance(length, int)), None),
         "quantization": _weights_dtype(folder),
+        **labels,
     }
 
 
