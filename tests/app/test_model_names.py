@@ -7,8 +7,7 @@ import pytest
 from turnwise.app import default_model
 from turnwise.app.model_names import is_model_name, resolve_model_folder
 from turnwise.core.errors import ModelNotFound
-from turnwise.models import bundled_models
-from turnwise.models.bundled_models import BundledModel, bundled_model_folder
+from turnwise.models.bundled_models import BUNDLED_MODELS, BundledModel, bundled_model_folder
 from turnwise.models.stored_models import stored_model_name
 
 
@@ -23,7 +22,7 @@ def home(tmp_path, monkeypatch):
 def bundled_adapter(tmp_path, monkeypatch):
     """A table with an adapter of smollm2, `helper`."""
     model = BundledModel("helper", str(tmp_path / "bundled"), "chat", "a helper", "MIT", base="smollm2")
-    monkeypatch.setattr(bundled_models, "BUNDLED_MODELS", {**bundled_models.BUNDLED_MODELS, "helper": model})
+    monkeypatch.setitem(BUNDLED_MODELS, "helper", model)
     return model.path
 
 
