@@ -22,6 +22,11 @@ from turnwise.training.recipe import load_recipe
 FOLDER = Path(__file__).parents[2] / "recipes" / "classification"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
 SCRIPTS = ("message_variants", "support_intents", "pack", "measure")
+FRAMES = ("I want to {}", "can you help me {} 123456?", "where do I {}", "need {}")
+SUBJECTS = {
+    "cancel": ("cancel order", "cancelling purchase", "stop the parcel", "no longer want it", "revoke my order"),
+    "pay": ("pay by card", "paying with paypal", "use a bank transfer", "which coins work", "settle in cash"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +46,6 @@ def test_a_recipe_is_valid(path, monkeypatch):
     monkeypatch.setenv("DATA", "data")
     monkeypatch.setenv("MODELS", "models")
     assert load_recipe(path).out
-
-
-FRAMES = ("I want to {}", "can you help me {} 123456?", "where do I {}", "need {}")
-SUBJECTS = {
-    "cancel": ("cancel order", "cancelling purchase", "stop the parcel", "no longer want it", "revoke my order"),
-    "pay": ("pay by card", "paying with paypal", "use a bank transfer", "which coins work", "settle in cash"),
-}
 
 
 class TestHeldOutWordings:
