@@ -67,6 +67,21 @@ def test_models_lists_and_shows_it(turnwise, classifier):
     assert "labels      bearish, bullish" in out
 
 
+def test_calibration_does_not_change_the_package(turnwise, classifier, tmp_path):
+    before = (classifier / "classifier.json").read_text()
+    rows = [{"text": f"Acme {number}", "label": "bearish"} for number in range(20)]
+    (tmp_path / "valid.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    code, _, err = turnwise("calibrate", DEFAULT_CLASSIFIER, tmp_path / "valid.jsonl")
+    assert code == 2
+    assert f"comes with the package: copy {classifier} and calibrate the copy, or use --dry-run." in " ".join(
+        err.split()
+    )
+    code, out, err = turnwise("calibrate", DEFAULT_CLASSIFIER, tmp_path / "valid.jsonl", "--dry-run", "--threads", 1)
+    assert code == 0, err
+    assert "Nothing was written (--dry-run)." in out
+    assert (classifier / "classifier.json").read_text() == before
+
+
 def test_without_its_base_model_every_command_says_what_to_pull(turnwise, bundled):
     code, _, err = turnwise("classify", DEFAULT_CLASSIFIER, "--text", "a")
     assert (code, MISSING in err) == (2, True)
