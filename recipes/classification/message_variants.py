@@ -72,7 +72,7 @@ def make_polite(text: str, rng: random.Random, phrases: str = "train") -> str:
 
 def shorten(text: str, rng: random.Random) -> str:  # noqa: ARG001, variants have the same signature
     """The words of the subject alone, as typed into a search box; the text itself if it has fewer than two of them."""
-    words = [word for word in text.split() if word.strip(".,;:!?\"'").lower() not in FRAME_WORDS]
+    words = [word for word in text.split() if word.strip(".,;:!?\"'").lower() not in FRAME_WORDS | {""}]
     shortened = " ".join(words).strip(" .,;:!?").lower()
     return shortened if len(words) >= 2 else text
 
