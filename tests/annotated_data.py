@@ -5,6 +5,7 @@ import random
 
 import torch
 
+from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.classifier import add_classifier
 from turnwise.models.encoder_config import EncoderConfig
 from turnwise.models.encoder_model import EncoderModel
@@ -34,6 +35,20 @@ def write_classifier(folder, tokenizer, config):
     with torch.no_grad():
         classifier.head.linear.weight *= 50
     export_model(folder, classifier, tokenizer)
+    return folder
+
+
+def write_adapter_classifier(folder, base, config):
+    """Write a random LoRA adapter of an encoder, with a random classification head."""
+    torch.manual_seed(0)
+    size = EncoderModel.load(base).encoder.config.hidden_size
+    weights = {"encoder.layer.0.attention.self.query": LoraWeights(torch.randn(2, size), torch.randn(size, 2))}
+    folder.mkdir(parents=True)
+    save_adapter(folder, weights, base=base, rank=2, alpha=2, dropout=0, task_type="")
+    classifier = add_classifier(EncoderModel.load(base), config, dropout=0.0, seed=0)
+    with torch.no_grad():
+        classifier.head.linear.weight *= 50
+    classifier.save_head(folder)
     return folder
 
 

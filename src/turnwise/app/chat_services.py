@@ -17,7 +17,7 @@ from turnwise.chat.service import EngineChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
 from turnwise.core.stored_conversations import ConversationStore
-from turnwise.models.bundled_models import is_bundled_model
+from turnwise.models.bundled_models import bundled_model_at
 from turnwise.models.model_kind import check_servable, full_model_folder
 from turnwise.models.stored_models import stored_model_name
 from turnwise.text.rendering.renderer import Renderer
@@ -116,7 +116,7 @@ def open_chat_service(
 
 
 def _served_name(folder: Path) -> str:
-    if is_bundled_model(folder):
+    if bundled_model_at(folder) is not None:
         return f"turnwise-{folder.name}"
     return stored_model_name(folder) or folder.resolve().name
 

@@ -10,6 +10,7 @@ from turnwise.chat.stepwise_executor import StepwiseExecutor
 from turnwise.core.errors import UserError
 from turnwise.core.system_memory import check_fits
 from turnwise.core.word_vectors import number_rows
+from turnwise.models.bundled_models import bundled_model_at
 from turnwise.models.classifier_config import (
     CLASSIFIER_CONFIG_FILE,
     ClassifierConfig,
@@ -33,7 +34,7 @@ def open_classification_service(
     Args:
         model: a model folder or name.
         threads: number of threads; None is the default of the engine.
-        name: the served model name. Default: the name in the store, or of the folder.
+        name: the served model name. Default: see `classifier_name`.
         executor: the thread that computes, which several services may share. Default: a new one.
 
     Raises as `open_classifier` does; also `UserError` if the model does not fit into the memory.
@@ -60,8 +61,10 @@ def check_classifier(model: str) -> tuple[Path, ClassifierConfig]:
 
 
 def classifier_name(model: str) -> str:
-    """The default served name of a classifier: its name in the store, or of its folder."""
+    """The default served name of a classifier: its name in the package or the store, or of its folder."""
     folder = resolve_model_folder(model)
+    if (bundled := bundled_model_at(folder)) is not None:
+        return bundled.name
     return stored_model_name(folder) or folder.resolve().name
 
 

@@ -7,7 +7,7 @@ from turnwise.app.default_model import default_model_name
 from turnwise.app.model_store.catalogue_entry import CatalogueEntry, load_catalogue
 from turnwise.core.errors import ModelNotFound
 from turnwise.core.files import path_exists
-from turnwise.models.bundled_models import BUNDLED_MODELS, bundled_model_folder
+from turnwise.models.bundled_models import find_bundled_model
 from turnwise.models.model_folders import find_model_folder
 from turnwise.models.model_kind import full_model_folder
 from turnwise.models.stored_models import HUB_PREFIX, stored_model_folder
@@ -29,8 +29,11 @@ def resolve_model_folder(name: str | Path | None) -> Path:
         UserError: the model is damaged, or a reference stands for several stored models.
     """
     name = default_model_name() if name is None else str(name)
-    if name in BUNDLED_MODELS:
-        return bundled_model_folder(name)
+    if (bundled := find_bundled_model(name)) is not None:
+        if (base := bundled.base) is not None and stored_model_folder(base) is None:
+            command = pull_command(base, load_catalogue()[base])
+            raise ModelNotFound(f"{name} is an adapter of {base}, which is not on this machine: run {command}.")
+        return bundled.path
     if name.startswith(HUB_PREFIX):
         return find_model_folder(name, prefer_store=True)
     entry = load_catalogue().get(name)
@@ -46,7 +49,7 @@ def pull_command(name: str, entry: CatalogueEntry) -> str:
 
 def is_model_name(name: str) -> bool:
     """True if the name is one of a bundled model or of the catalogue, and not a path."""
-    return name in BUNDLED_MODELS or (name in load_catalogue() and not path_exists(Path(name)))
+    return find_bundled_model(name) is not None or (name in load_catalogue() and not path_exists(Path(name)))
 
 
 def load_renderer(model: str | None) -> "Renderer":

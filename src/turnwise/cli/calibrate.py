@@ -18,7 +18,7 @@ DEFAULT_MAX_FALSE_ALARMS = 0.02
 
 @annotation_source_flags
 def calibrate(
-    model: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder of a trained classifier of texts.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a trained classifier of texts.")],
     data: Annotated[
         Path,
         typer.Argument(
@@ -75,12 +75,17 @@ def calibrate(
     from turnwise.app.classifiers import open_classifier
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.cli.classify import read_text_file
-    from turnwise.core.errors import InvalidData
+    from turnwise.core.errors import InvalidData, InvalidParameter
+    from turnwise.models.bundled_models import bundled_model_at
     from turnwise.models.classifier_config import read_classifier_config, write_calibration
 
     folder = resolve_model_folder(model)
     config = read_classifier_config(folder)
     check_can_calibrate(config)
+    if not dry_run and bundled_model_at(folder) is not None:
+        raise InvalidParameter(
+            "model", f"{model} comes with the package: copy {folder} and calibrate the copy, or use --dry-run."
+        )
     loaded = load_classifier_data(
         data, config, data_options, splits=("valid", "test"), none_label=none_label, skip_bad_rows=skip_bad_rows
     )

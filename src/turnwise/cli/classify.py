@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 TEXTS_PER_CHUNK = 256  # of a file; texts of a pipe are labelled as they arrive
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a trained classifier.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Name of a bundled classifier, or folder of a trained one.")
+]
 File = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="A text per line, or JSON lines with the key `text`. `-`: stdin.")
 ]
@@ -32,6 +34,7 @@ def classify(
     **Examples**
 
     ```
+    turnwise classify financial-sentiment --text "Acme cuts its outlook"
     turnwise train intents.csv --objective sequence_classification --base-model minilm --out runs/intents
     turnwise classify runs/intents --text "Where is my parcel?"
     tail -f messages.log | turnwise classify runs/intents - --json

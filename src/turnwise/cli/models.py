@@ -76,12 +76,12 @@ def pull(
     turnwise models pull ~/downloads/model.gguf --name mine
     ```
     """
-    from turnwise.app.default_model import DEFAULT_MODEL, is_default_missing
+    from turnwise.app.default_model import default_pull, is_default_missing
     from turnwise.app.model_store.pull import plan_pull
     from turnwise.app.model_store.store import ModelStore
     from turnwise.core.errors import InvalidParameter
 
-    references = [*(models or ()), *([DEFAULT_MODEL] if default and is_default_missing() else ())]
+    references = [*(models or ()), *([default_pull()] if default and is_default_missing() else ())]
     if not references and not default:
         raise InvalidParameter("model", "Name a model; `turnwise models list` shows them.")
     if len(references) > 1 and (name or origin):
@@ -121,11 +121,11 @@ def list_models(as_json: Json = False) -> None:
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Name of a pulled model.", autocompletion=complete_stored)
+        str, typer.Argument(metavar="NAME", help="Name of a bundled or pulled model.", autocompletion=complete_stored)
     ],
     as_json: Json = False,
 ) -> None:
-    """Show path, source, license, architecture, context length, quantization and SHA-256 of a pulled model.
+    """Show path, source, license, architecture, context length, quantization, labels and SHA-256 of a model.
 
     **Examples**
 
@@ -198,7 +198,7 @@ def _run(plan: "Pull", store: "ModelStore") -> None:
     state = "is already" if was_there else "is now"
     details = f"{_format_bytes(stored.bytes)}, {plan.verification}, {_license(stored)}"
     typer.echo(f"{name} {state} in {folder} ({details}).", err=True)
-    if stored.kind != "embeddings":
+    if stored.kind not in ("embeddings", "classification"):
         typer.echo(f"Chat with it: turnwise chat {name}", err=True)
 
 

@@ -21,7 +21,14 @@ app.command()(simulate)
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file. Flags replace its keys.")]
 Topics = Annotated[Path | None, typer.Option(help="Topic file: YAML with names, words and tickers.")]
-Classifier = Annotated[str | None, typer.Option(help="Folder of the classifier of sentiment.")]
+Classifier = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Classifier of sentiment: a name, a folder or `none`. Default: `financial-sentiment`, if its base model "
+        "`minilm` is pulled.",
+    ),
+]
 Summaries = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Chat model that describes alerts. Default: frequent words.")
 ]
@@ -74,6 +81,7 @@ def run(
         print_busy_store,
         print_figures,
         print_notices,
+        print_sentiment,
         print_source_error,
     )
     from turnwise.core.errors import InvalidParameter
@@ -87,6 +95,7 @@ def run(
     config = load_config(config_file, flags)
     if not config.sources:
         raise InvalidParameter("source", "Name a source: --source file:posts.jsonl, or `sources` in the configuration.")
+    print_sentiment(config.classifier)
     with open_monitor(config) as monitor, open_sources(config.sources) as sources, capture_stop_signals() as signum:
         sender = OutboxSender(monitor.store, monitor.webhooks)
         if monitor.webhooks:
@@ -141,12 +150,13 @@ def replay(
     from turnwise.app.monitor.sources.file_source import FileSource
     from turnwise.app.monitor.sources.text_records import TextRecords
     from turnwise.cli.console_output import make_progress
-    from turnwise.cli.monitor_output import print_batch, print_figures, print_notices
+    from turnwise.cli.monitor_output import print_batch, print_figures, print_notices, print_sentiment
     from turnwise.training.stop_signals import capture_stop_signals
 
     flags = _flags(topics=topics, classifier=classifier, summaries=summaries, db=db or IN_MEMORY)
     config = load_config(config_file, flags)
     name = f"file:{file}"
+    print_sentiment(config.classifier)
     source = FileSource(file, TextRecords(name, _fields_of(config)), name, is_complete=True)
     with (
         open_monitor(config, is_recording=True) as monitor,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import typer
 
 from turnwise.app.monitor.alert_events import iso_time
+from turnwise.app.monitor.default_sentiment import sentiment_classifier
 from turnwise.app.monitor.http_client import short_url
 from turnwise.app.monitor.pipeline import ProcessedBatch
 from turnwise.app.monitor.simulation.simulated_stream import SimulatedSurge
@@ -35,6 +36,13 @@ FIGURES = {
     "ignored_topics": "topics beyond the limit",
     "windows": "windows closed",
 }
+
+
+def print_sentiment(classifier: str | None) -> None:
+    """Print what labels sentiment, if the configuration does not name a classifier."""
+    _, note = sentiment_classifier(classifier)
+    if note is not None:
+        typer.echo(note, err=True)
 
 
 def print_batch(processed: ProcessedBatch, store: MonitorStore, *, as_json: bool = False) -> None:

