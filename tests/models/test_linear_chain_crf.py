@@ -45,6 +45,20 @@ def test_the_likelihood_is_that_of_all_tag_sequences(crf, batch):
     torch.testing.assert_close(crf.negative_log_likelihood(emissions, tags, mask), torch.stack(expected))
 
 
+def test_gradients_are_those_of_the_sum_over_all_tag_sequences(crf, batch):
+    emissions, tags, mask = batch
+    emissions.requires_grad_()
+    weights = torch.tensor([1.0, -2.0, 0.5])
+    expected = torch.zeros(())
+    for row, length in enumerate(mask.sum(1).tolist()):
+        scores = [score(crf, emissions[row], path) for path in product(range(NUM_TAGS), repeat=length)]
+        target = score(crf, emissions[row], tags[row, :length].tolist())
+        expected = expected + weights[row] * (torch.logsumexp(torch.stack(scores), 0) - target)
+    loss = (crf.negative_log_likelihood(emissions, tags, mask) * weights).sum()
+    inputs = [emissions, *crf.parameters()]
+    torch.testing.assert_close(torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs))
+
+
 def test_decoding_finds_the_best_sequence(crf, batch):
     emissions, _, mask = batch
     decoded = crf.decode(emissions, mask)

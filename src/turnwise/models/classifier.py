@@ -23,6 +23,7 @@ from turnwise.models.classifier_config import (
     ClassifierConfig,
     read_classifier_config,
 )
+from turnwise.models.dropout import Dropout
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.linear_chain_crf import LinearChainCrf
 from turnwise.models.safetensors_file import SafetensorsFile
@@ -43,7 +44,7 @@ class ClassificationHead(nn.Module):
 
     def __init__(self, config: ClassifierConfig, hidden_size: int, dropout: float = 0.1) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         size = hidden_size
         self.word_features: WordFeatureEmbedding | None = None
         if config.has_word_features:

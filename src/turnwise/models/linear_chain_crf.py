@@ -7,6 +7,8 @@ s(y) = start[y₁] + Σ_t emission[t, y_t] + Σ_t transition[y_t, y_{t+1}] + end
 Shapes: B sentences, T tokens of the longest, K tags.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -82,16 +84,54 @@ class LinearChainCrf(nn.Module):
         return self._start()[tags_BT[:, 0]] + emission_BT.sum(1) + transition_BT.sum(1) + self.end_K[last_B]
 
     def _log_partition(self, emissions_BTK: Tensor, mask_BT: Tensor) -> Tensor:
-        """log Σ exp(s(y)) over all tag sequences, by the forward algorithm."""
-        emissions_BTK = emissions_BTK.float()
-        alpha_BK = self._start() + emissions_BTK[:, 0]
-        for step in range(1, emissions_BTK.shape[1]):
-            next_BK = torch.logsumexp(alpha_BK[:, :, None] + self._transition(), dim=1) + emissions_BTK[:, step]
-            alpha_BK = torch.where(mask_BT[:, step, None], next_BK, alpha_BK)
-        return torch.logsumexp(alpha_BK + self.end_K, dim=1)
+        """log Σ exp(s(y)) over all tag sequences, `(B)`."""
+        arguments = emissions_BTK.float(), self._transition(), self._start(), self.end_K, mask_BT
+        log_partition_B: Tensor = _LogPartition.apply(*arguments)  # type: ignore[no-untyped-call]
+        return log_partition_B
 
     def _transition(self) -> Tensor:
         return self.transition_KK + self.penalty_KK
 
     def _start(self) -> Tensor:
         return self.start_K + self.start_penalty_K
+
+
+class _LogPartition(torch.autograd.Function):
+    """log Σ exp(s(y)) by the forward algorithm; its gradient by the backward algorithm (Rabiner 1989).
+
+    The gradient by a score is the expected number of its uses. Autograd through the forward algorithm gives the same,
+    but records and runs dozens of small operators per token.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, emissions_BTK: Tensor, transition_KK: Tensor, start_K: Tensor, end_K: Tensor, mask_BT: Tensor
+    ) -> Tensor:
+        """log Σ exp(s(y)), `(B)`."""
+        alphas = [start_K + emissions_BTK[:, 0]]  # log-sums over the tags before, ending in each tag
+        for step in range(1, emissions_BTK.shape[1]):
+            alpha_BK = torch.logsumexp(alphas[-1][:, :, None] + transition_KK, dim=1) + emissions_BTK[:, step]
+            alphas.append(torch.where(mask_BT[:, step, None], alpha_BK, alphas[-1]))
+        log_partition_B = torch.logsumexp(alphas[-1] + end_K, dim=1)
+        alpha_BTK = torch.stack(alphas, dim=1)
+        ctx.save_for_backward(emissions_BTK, transition_KK, end_K, mask_BT, alpha_BTK, log_partition_B)
+        return log_partition_B
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Expected numbers of uses, times the gradients of the log-sums."""
+        emissions_BTK, transition_KK, end_K, mask_BT, alpha_BTK, log_partition_B = ctx.saved_tensors
+        log_partition_B11, gradient_B11 = log_partition_B[:, None, None], gradients[0][:, None, None]
+        betas = [end_K.expand_as(alpha_BTK[:, 0])]  # log-sums over the tags after, given each tag
+        pairs_BKK = transition_KK.new_zeros(len(log_partition_B), *transition_KK.shape)
+        for step in range(emissions_BTK.shape[1] - 1, 0, -1):
+            after_BKK = transition_KK + (emissions_BTK[:, step] + betas[-1])[:, None]
+            is_token_B1 = mask_BT[:, step, None]
+            pair_BKK = alpha_BTK[:, step - 1, :, None] + after_BKK - log_partition_B11
+            pairs_BKK += pair_BKK.masked_fill(~is_token_B1[:, :, None], -torch.inf).exp()
+            betas.append(torch.where(is_token_B1, torch.logsumexp(after_BKK, dim=2), betas[-1]))
+        # At padding the log-sums are those of the last token.
+        marginals_BTK = (alpha_BTK + torch.stack(betas[::-1], dim=1) - log_partition_B11).exp() * gradient_B11
+        last_BK = marginals_BTK[:, -1]
+        pairs_KK = (pairs_BKK * gradient_B11).sum(0)
+        return marginals_BTK * mask_BT[:, :, None], pairs_KK, marginals_BTK[:, 0].sum(0), last_BK.sum(0), None

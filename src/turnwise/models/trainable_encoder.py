@@ -2,22 +2,23 @@
 
 All tokens of a batch form one row: only attention, which depends on sequence boundaries, sees padding.
 
-Shapes: N tokens of all sequences, M of a group, B sequences, T tokens of the longest, X values per token, C hidden
-size, H heads, D head size.
+Shapes: N tokens of all sequences, M of a group, B sequences of a group, T tokens of the longest, X values per token,
+C hidden size, H heads, D head size.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from turnwise.models.dropout import Dropout, dropout
 from turnwise.models.encoder_config import EncoderConfig
 from turnwise.models.encoder_weights import EncoderWeights, weight_shapes
 from turnwise.models.padded_layout import PaddedLayout
 
-MAX_PADDING = 2  # padded positions per token in a group of sequences
+MAX_PADDING = 1.25  # padded pairs of positions per pair of tokens in a group of sequences
+NUM_FREE_PAIRS = 2048  # of padding, which take less time than one more group
 
 
 class TrainableEncoder(nn.Module):
@@ -37,7 +38,7 @@ class TrainableEncoder(nn.Module):
         self.embed = nn.Embedding(config.vocab_size, C)
         self.position = nn.Embedding(config.num_positions, C)
         self.embed_norm = nn.LayerNorm(C, config.norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(EncoderLayer(config, dropout) for _ in range(config.num_layers))
 
     @classmethod
@@ -55,11 +56,11 @@ class TrainableEncoder(nn.Module):
             lengths: number of tokens of each sequence, at least 1 and at most `config.num_positions`.
         """
         groups = AttentionGroups(lengths, ids_N.device)
-        x_NC: Tensor = self.embed(ids_N) + self.position(groups.positions_N)
+        x_NC: Tensor = self.embed(ids_N[groups.order_N]) + self.position(groups.positions_N)
         x_NC = self.dropout(self.embed_norm(x_NC))
         for layer in self.layers:
             x_NC = layer(x_NC, groups)
-        return x_NC
+        return x_NC.index_select(0, groups.order_N.argsort())
 
 
 class AttentionGroups:
@@ -68,29 +69,32 @@ class AttentionGroups:
     One layout for all would pad hundreds of short sequences to the length of one long one.
 
     Attributes:
-        positions_N: position of each token in its sequence.
-        groups: the indices of a group's tokens in the batch, and their layout.
+        order_N: the tokens of the batch, group by group.
+        positions_N: position of each token of `order_N` in its sequence.
+        sizes: number of tokens of each group.
+        layouts: the layout of each group.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
-        starts = [0, *accumulate(lengths)]
-        self.positions_N = torch.cat([torch.arange(length) for length in lengths]).to(device)
-        self.groups: list[tuple[Tensor, PaddedLayout]] = []
-        for group in _similar_lengths(lengths):
-            indices_M = torch.cat([torch.arange(starts[number], starts[number + 1]) for number in group])
-            self.groups.append((indices_M.to(device), PaddedLayout([lengths[number] for number in group], device)))
+        groups = list(_similar_lengths(lengths))
+        tokens = torch.split(torch.arange(sum(lengths)), list(lengths))
+        self.order_N = torch.cat([tokens[number] for group in groups for number in group]).to(device)
+        self.layouts = [PaddedLayout([lengths[number] for number in group], device) for group in groups]
+        self.positions_N = torch.cat([layout.positions_N for layout in self.layouts])
+        self.sizes = [len(layout.positions_N) for layout in self.layouts]
 
 
 def _similar_lengths(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Split sequences into groups, the longest first, in which at most half of the padded positions are padding."""
+    """Split sequences into groups, the longest first, in which little of the attention matrices is padding."""
     group: list[int] = []
-    num_tokens = 0
+    num_pairs = 0
     for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
-        if group and (len(group) + 1) * lengths[group[0]] > MAX_PADDING * (num_tokens + lengths[number]):
+        pairs = num_pairs + lengths[number] ** 2
+        if group and (len(group) + 1) * lengths[group[0]] ** 2 > MAX_PADDING * pairs + NUM_FREE_PAIRS:
             yield group
-            group, num_tokens = [], 0
+            group, pairs = [], lengths[number] ** 2
         group.append(number)
-        num_tokens += lengths[number]
+        num_pairs = pairs
     yield group
 
 
@@ -106,7 +110,7 @@ class EncoderLayer(nn.Module):
         self.up = nn.Linear(C, config.intermediate_size)
         self.down = nn.Linear(config.intermediate_size, C)
         self.mlp_norm = nn.LayerNorm(C, config.norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.gelu = nn.GELU(approximate="none" if config.activation == "gelu" else "tanh")
 
     def forward(self, x_NC: Tensor, groups: AttentionGroups) -> Tensor:
@@ -118,14 +122,32 @@ class EncoderLayer(nn.Module):
         return out_NC
 
     def _attention(self, x_NC: Tensor, groups: AttentionGroups) -> Tensor:
-        qkv_NX = self.qkv(x_NC)
-        out_NC = torch.empty_like(qkv_NX[:, : x_NC.shape[1]])
-        for indices_M, layout in groups.groups:
-            qkv_BTX = layout.pad(qkv_NX[indices_M])
+        outputs = []
+        for qkv_MX, layout in zip(torch.split(self.qkv(x_NC), groups.sizes), groups.layouts, strict=True):
+            qkv_BTX = layout.pad(qkv_MX)
             B, T, _ = qkv_BTX.shape
             q_BHTD, k_BHTD, v_BHTD = qkv_BTX.view(B, T, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-            dropout = self.attention_dropout if self.training else 0.0
-            mask_B11T = layout.mask_BT[:, None, None]
-            out_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, attn_mask=mask_B11T, dropout_p=dropout)
-            out_NC = out_NC.index_copy(0, indices_M, layout.unpad(out_BHTD.transpose(1, 2).reshape(B, T, -1)))
-        return out_NC
+            mask_B11T = layout.mask_BT[:, None, None] if layout.has_padding else None
+            if self.training and self.attention_dropout and x_NC.device.type == "cpu":
+                out_BHTD = attention_with_dropout(q_BHTD, k_BHTD, v_BHTD, mask_B11T, self.attention_dropout)
+            else:
+                out_BHTD = F.scaled_dot_product_attention(
+                    q_BHTD, k_BHTD, v_BHTD, mask_B11T, self.attention_dropout if self.training else 0.0
+                )
+            outputs.append(layout.unpad(out_BHTD.transpose(1, 2).reshape(B, T, -1)))
+        return torch.cat(outputs)
+
+
+def attention_with_dropout(
+    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, mask_B11T: Tensor | None, probability: float
+) -> Tensor:
+    """Scaled dot-product attention in float32, with dropout of the attention weights.
+
+    With dropout, torch computes attention on a CPU as here, but with its slow random numbers.
+    """
+    with torch.autocast(q_BHTD.device.type, enabled=False):
+        scores_BHTT = (q_BHTD.float() * q_BHTD.shape[-1] ** -0.5) @ k_BHTD.float().transpose(-1, -2)
+        if mask_B11T is not None:
+            scores_BHTT = scores_BHTT.masked_fill(~mask_B11T, -torch.inf)
+        weights_BHTT = dropout(scores_BHTT.softmax(dim=-1), probability)
+        return (weights_BHTT @ v_BHTD.float()).to(v_BHTD.dtype)

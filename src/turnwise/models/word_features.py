@@ -1,7 +1,7 @@
 """Embeddings of word features, and an LSTM over the words of a sentence.
 
-Shapes: N words of all sentences, S sentences, T words of the longest, F features of a word, L characters of a word, X
-values of a word.
+Shapes: N words of all sentences, M distinct ones, S sentences, T words of the longest, F features of a word, L
+characters of a word, X values of a word.
 """
 
 from collections.abc import Sequence
@@ -41,14 +41,15 @@ class WordFeatureEmbedding(nn.Module):
         self.register_buffer("vectors_VD", torch.zeros(num_vectors, vector_size))
 
     def forward(self, features_NF: Tensor) -> Tensor:
-        """Values of the words, `(N, X)`."""
-        characters_NL = features_NF[:, 2:]
-        filtered_NCL = self.convolution(self.characters(characters_NL).transpose(1, 2))
-        filtered_NCL = filtered_NCL.masked_fill(characters_NL[:, None] == 0, -torch.inf)
-        parts = [filtered_NCL.amax(dim=2), self.shapes(features_NF[:, 1])]
+        """Values of the words, `(N, X)`. Those of a word that occurs several times are computed once."""
+        features_MF, word_N = torch.unique(features_NF, dim=0, return_inverse=True)
+        characters_ML = features_MF[:, 2:]
+        filtered_MCL = self.convolution(self.characters(characters_ML).transpose(1, 2))
+        filtered_MCL = filtered_MCL.masked_fill(characters_ML[:, None] == 0, -torch.inf)
+        parts = [filtered_MCL.amax(dim=2), self.shapes(features_MF[:, 1])]
         if len(self.vectors_VD):
-            parts.append(self.vectors_VD[features_NF[:, 0]])
-        return torch.cat(parts, dim=1)
+            parts.append(self.vectors_VD[features_MF[:, 0]])
+        return torch.cat(parts, dim=1).index_select(0, word_N)
 
 
 class WordLstm(nn.Module):
@@ -75,6 +76,30 @@ class WordLstm(nn.Module):
             lengths: number of words of each sentence, at least 1.
         """
         layout = PaddedLayout(lengths, x_NX.device)
+        if x_NX.is_cuda:
+            return self._packed_states(x_NX, lengths, layout)
+        # The backward direction reads every sentence from its last word, so that padding is at the end for both
+        # directions. torch processes packed sequences word by word on a CPU, and padded ones in one operator.
+        lengths_S = torch.tensor(lengths, device=x_NX.device)
+        last_N = (lengths_S.cumsum(0) - 1).repeat_interleave(lengths_S)
+        reversed_N = last_N - layout.positions_N
+        forward_weights, backward_weights = self.lstm.all_weights
+        forward_NX = self._padded_states(x_NX, layout, forward_weights)
+        backward_NX = self._padded_states(x_NX.index_select(0, reversed_N), layout, backward_weights)
+        return torch.cat([forward_NX, backward_NX.index_select(0, reversed_N)], dim=1)
+
+    def _padded_states(self, x_NX: Tensor, layout: PaddedLayout, weights: Sequence[Tensor]) -> Tensor:
+        """Hidden states of one direction."""
+        x_STX = layout.pad(x_NX)
+        state_1SX = x_STX.new_zeros(1, len(x_STX), self.lstm.hidden_size)
+        states_STX, _, _ = torch.lstm(
+            x_STX, [state_1SX, state_1SX], list(weights),
+            has_biases=True, num_layers=1, dropout=0.0, train=self.training, bidirectional=False, batch_first=True,
+        )  # fmt: skip
+        return layout.unpad(states_STX)
+
+    def _packed_states(self, x_NX: Tensor, lengths: Sequence[int], layout: PaddedLayout) -> Tensor:
+        """Hidden states of both directions."""
         packed = nn.utils.rnn.pack_padded_sequence(
             layout.pad(x_NX), torch.tensor(lengths), batch_first=True, enforce_sorted=False
         )
