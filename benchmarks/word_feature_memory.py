@@ -1,6 +1,6 @@
 """Memory of the features of words in training examples, in bytes per token.
 
-    python benchmarks/word_feature_memory.py DATA/conll2003/train.txt minilm
+    python benchmarks/word_feature_memory.py DATA/conll2003/train.conll.gz minilm
 
 The examples are those of `token_classification:word_features=true`. Sentences are tokenized one by one.
 """
@@ -26,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sentences = AnnotationSource(arguments.data).read()
     tokenizer = Tokenizer.load(resolve_model_folder(arguments.model))
-    context = ExampleContext(Renderer.from_tokenizer(tokenizer), 512)
+    context = ExampleContext(Renderer(tokenizer, ""), 512)
     objective = TokenClassificationObjective(word_features=True).fit_labels(sentences)
     tracemalloc.start()
     shard = in_memory_shard(example for sentence in sentences for example in objective.examples(sentence, context))

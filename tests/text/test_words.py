@@ -22,7 +22,7 @@ from turnwise.text.words import split_sentences, split_words
         ("\u200f\u05d0\u05d1\u200f \u05d2\u202c.", ["\u05d0\u05d1", "\u05d2", "."]),
         ("\ufeffco\u00adop\u200b!", ["co\u00adop", "!"]),
         ("\u2764\ufe0f ok", ["\u2764\ufe0f", "ok"]),
-        ("\u3400\u4e2d\U00020000", ["\u3400", "\u4e2d", "\U00020000"]),
+        ("\u3400\u3401\U00020000", ["\u3400", "\u3401", "\U00020000"]),
         ("", []),
     ],
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import special
 
@@ -50,6 +50,7 @@ def test_the_temperature_of_a_perfect_classifier_is_bounded():
 
 
 @given(st.integers(1, 300), st.integers(0, 100))
+@example(100, 29)
 def test_the_threshold_is_the_largest_that_keeps_the_share(num_texts, percent):
     """Shares such as 0.29 are not exact: 0.29 of 100 texts are 29."""
     threshold = out_of_scope_threshold(np.arange(num_texts, dtype=np.float64), percent / 100)

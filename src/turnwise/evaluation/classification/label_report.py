@@ -87,7 +87,7 @@ def report_labels(
     from sklearn.metrics import precision_recall_fscore_support
 
     names = sorted({*targets, *predictions}) if labels is None else list(labels)
-    if not targets or not names:
+    if not targets:
         nothing = [LabelScores(name, 0.0, 0.0, 0.0, 0) for name in (*names, *AVERAGES)]
         return LabelReport(tuple(nothing[: len(names)]), *nothing[len(names) :])
 
