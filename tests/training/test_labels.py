@@ -1,8 +1,14 @@
 """Objectives with labels instead of vocabulary targets: a scalar per text, and a class per token."""
 
+import hashlib
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from turnwise.training.examples.batches import collate
 from turnwise.training.examples.example import IGNORED, Example
@@ -93,6 +99,43 @@ def test_labels_are_equal_from_memory_and_from_disk(tmp_path):
     for shard in (in_memory_shard(examples), written, open_shard(tmp_path / "shard")):
         assert all(same_labels(loaded, example) for loaded, example in zip(shard, examples, strict=True))
         assert [example.has_targets for example in shard] == [True] * 4
+
+
+WORDS = st.lists(st.lists(st.sampled_from([(1, 2, 3), (1, 2, 4), (0, 0, 0)]), min_size=1, max_size=4), max_size=5)
+
+
+def word_example(features, dtype=np.uint8):
+    return Example.labelled(range(len(features)), token_labels={"features": np.array(features, dtype).reshape(-1, 3)})
+
+
+@given(WORDS, st.sampled_from([np.uint8, np.int32]))
+def test_vectors_of_words_are_stored_once_and_read_back(sentences, dtype):
+    examples = [word_example(features, dtype) for features in sentences]
+    with tempfile.TemporaryDirectory() as folder:
+        for shard in (in_memory_shard(examples), write_shard(Path(folder) / "shard", examples)):
+            assert all(same_labels(loaded, example) for loaded, example in zip(shard, examples, strict=True))
+            assert all(loaded.token_labels["features"].dtype == dtype for loaded in shard)
+
+
+def test_repeated_words_take_four_bytes_per_token():
+    sentence = word_example([(1, 2, 3), (4, 5, 6)] * 50)
+    once, often = (in_memory_shard([sentence] * count) for count in (1, 20))
+    assert label_bytes(often) - label_bytes(once) == 4 * 19 * 100
+    assert label_bytes(once) == 4 * 100 + 2 * 3
+
+
+def label_bytes(shard):
+    """Size of the arrays of the labels."""
+    return sum(array.nbytes for name, array in shard._arrays.items() if name.startswith("token_labels"))
+
+
+def test_shards_with_other_rows_have_another_digest():
+    digests = set()
+    for features in ([(1, 2, 3)], [(1, 2, 4)], [(1, 2, 3), (1, 2, 3)], [(1, 2, 3), (1, 2, 4)]):
+        digest = hashlib.sha256()
+        in_memory_shard([word_example(features)]).digest(digest)
+        digests.add(digest.hexdigest())
+    assert len(digests) == 4
 
 
 def test_a_label_with_a_wrong_number_of_values_fails_an_assertion():

@@ -28,12 +28,15 @@ class ClassifierData:
         split: the split that was read, if the path is a split folder.
         num_bad_rows: skipped rows that are malformed.
         unknown_labels: labels that the classifier does not know, with the number of texts that were left out.
+        num_without_one_label: texts that were left out because they have no label or several, and the classifier
+            predicts one.
     """
 
     items: Sequence[Annotated]
     split: str | None = None
     num_bad_rows: int = 0
     unknown_labels: Mapping[str, int] = field(default_factory=dict)
+    num_without_one_label: int = 0
 
     @property
     def texts(self) -> list[LabeledText]:
@@ -52,6 +55,9 @@ class ClassifierData:
             sentences.append(f"{pluralize(self.num_bad_rows, 'bad row')} skipped.")
         if self.unknown_labels:
             sentences.append(f"Left out: {describe_unknown(self.unknown_labels)}.")
+        if self.num_without_one_label:
+            count = pluralize(self.num_without_one_label, "text")
+            sentences.append(f"Left out: {count} with no label or with several.")
         return sentences
 
 
@@ -93,8 +99,12 @@ def load_classifier_data(
     _check_task(path, config, items)
     if none_label is not None:
         items = [_without_label(item, none_label) for item in items]
-    data = _usable_data(path, config, items, rows, skip_bad_rows=skip_bad_rows, none_label=none_label)
-    return replace(data, split=split)
+    data = select_usable(config, items, none_label=none_label)
+    if not skip_bad_rows:
+        _reject_left_out(path, config, data, none_label=none_label)
+    if not data.items:
+        raise InvalidData(f"{path} has no text with a label that the classifier knows.")
+    return replace(data, split=split, num_bad_rows=rows.bad_row_count)
 
 
 def open_annotations(
@@ -117,21 +127,30 @@ def open_annotations(
     return AnnotatedRows(source, kind, skip_bad_rows=skip_bad_rows, context_words=context_words)
 
 
-def without_unknown(config: ClassifierConfig, items: Iterable[Annotated]) -> tuple[list[Annotated], Counter[str]]:
-    """The texts whose labels the classifier knows; unknown labels with the numbers of their texts.
+def select_usable(
+    config: ClassifierConfig, items: Iterable[Annotated], *, none_label: str | None = None
+) -> ClassifierData:
+    """Select the texts that the classifier can be evaluated on: it knows their labels, and can predict as many.
 
     Of tags only the labels of entities have to be known: a tagger that never saw "I-LOC" makes an error there.
+
+    Args:
+        config: the classifier's task and labels.
+        items: texts or sentences.
+        none_label: label that was removed from texts that belong to none of the labels; None: every text has a label.
     """
     known_labels = {_entity_label(label) for label in config.labels} | {OUTSIDE}
-    usable, unknown = [], Counter[str]()
+    usable, unknown, num_without_one_label = [], Counter[str](), 0
     for item in items:
         names = item.labels if isinstance(item, LabeledText) else {_entity_label(tag) for tag in item.tags}
         allowed = set(config.labels) if isinstance(item, LabeledText) else known_labels
         if missing := set(names) - allowed:
             unknown.update(missing)
+        elif isinstance(item, LabeledText) and not (config.is_multi_label or _has_one_label(item, none_label)):
+            num_without_one_label += 1
         else:
             usable.append(item)
-    return usable, unknown
+    return ClassifierData(usable, unknown_labels=unknown, num_without_one_label=num_without_one_label)
 
 
 def describe_unknown(unknown: Mapping[str, int]) -> str:
@@ -142,32 +161,20 @@ def describe_unknown(unknown: Mapping[str, int]) -> str:
     return f"texts with {pluralize(len(ordered), 'label')} that the classifier does not know: {names}{more}"
 
 
-def _usable_data(
-    path: Path,
-    config: ClassifierConfig,
-    items: Sequence[Annotated],
-    rows: AnnotatedRows,
-    *,
-    skip_bad_rows: bool,
-    none_label: str | None,
-) -> ClassifierData:
-    usable, unknown = without_unknown(config, items)
-    if unknown and not skip_bad_rows:
+def _reject_left_out(path: Path, config: ClassifierConfig, data: ClassifierData, *, none_label: str | None) -> None:
+    """Raise `InvalidData` if a text was left out."""
+    if data.unknown_labels:
         can_refuse = none_label is None and config.task == "sequence_classification"
         hint = "--none-label LABEL expects no label there; " if can_refuse else ""
-        raise InvalidData(f"{path}: {describe_unknown(unknown)}. {hint}--skip-bad-rows leaves such texts out.")
-    num_left_out = 0
-    if not config.is_multi_label:
-        suitable = [item for item in usable if not isinstance(item, LabeledText) or _has_one_label(item, none_label)]
-        num_left_out, usable = len(usable) - len(suitable), suitable
-    if num_left_out and not skip_bad_rows:
         raise InvalidData(
-            f"{path}: {pluralize(num_left_out, 'text')} with no label or with several, and the classifier predicts one "
-            "label. --skip-bad-rows leaves them out."
+            f"{path}: {describe_unknown(data.unknown_labels)}. {hint}--skip-bad-rows leaves such texts out."
         )
-    if not usable:
-        raise InvalidData(f"{path} has no text with a label that the classifier knows.")
-    return ClassifierData(usable, held_out_split(path), rows.bad_row_count + num_left_out, unknown)
+    if data.num_without_one_label:
+        count = pluralize(data.num_without_one_label, "text")
+        raise InvalidData(
+            f"{path}: {count} with no label or with several, and the classifier predicts one label. --skip-bad-rows "
+            "leaves them out."
+        )
 
 
 def _has_one_label(text: LabeledText, none_label: str | None) -> bool:

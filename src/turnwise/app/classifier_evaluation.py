@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from turnwise.app.classifier_data import ClassifierData, without_unknown
+from turnwise.app.classifier_data import ClassifierData, select_usable
 from turnwise.app.classifiers import open_classifier
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.systems_under_test import parse_baseline
 from turnwise.app.text_classifier import TextClassifier
 from turnwise.core.classification import TextLabels
-from turnwise.core.errors import InvalidParameter
+from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.plurals import pluralize
 from turnwise.core.tag_schemes import OUTSIDE
-from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence
+from turnwise.data.annotations.annotated import Annotated, TaggedSentence
 from turnwise.evaluation.classification.classifier_evaluation import (
     ClassifierEvaluation,
     WordTags,
@@ -136,7 +136,7 @@ def evaluate_run(recipe: "Recipe", items: Sequence[Annotated]) -> ClassifierEval
     The base is the classifier that training continued, else the most frequent label of the training data.
 
     Raises:
-        InvalidData: a row of the training data is bad.
+        InvalidData: a row of the training data is bad, or no held-out text can be evaluated.
         SaveFailed: the report cannot be written.
     """
     from turnwise.evaluation.report import write_classifier_report
@@ -145,8 +145,9 @@ def evaluate_run(recipe: "Recipe", items: Sequence[Annotated]) -> ClassifierEval
 
     folder = output_dir(recipe)
     classifier = open_classifier(str(folder))
-    usable, unknown = without_unknown(classifier.config, items)
-    data = ClassifierData(usable, unknown_labels=unknown)
+    data = select_usable(classifier.config, items)
+    if not data.items:
+        raise InvalidData("The held-out data has no text with a label that the classifier knows.")
     metadata = {"model": str(folder), "base_model": recipe.model.source}
     run = evaluate_classifier(classifier, data, _base_of_run(recipe, classifier), metadata=metadata)
     report_dir = folder / "report"
@@ -164,11 +165,11 @@ def _base_of_run(recipe: "Recipe", classifier: TextClassifier) -> ComparedSystem
         base = open_classifier(source)
         if base.config.task == classifier.config.task:
             return ComparedSystem(source, base, frozenset(base.config.labels))
-    items = training_annotations(recipe)
+    data = select_usable(classifier.config, training_annotations(recipe))
     if classifier.config.task == "token_classification":
-        tagger = MostFrequentTag([item for item in items if isinstance(item, TaggedSentence)])
+        tagger = MostFrequentTag(data.sentences)
         return ComparedSystem(tagger.name, tagger)
-    baseline = MostFrequentLabel([item for item in items if isinstance(item, LabeledText)])
+    baseline = MostFrequentLabel(data.texts)
     return ComparedSystem(baseline.name, baseline)
 
 

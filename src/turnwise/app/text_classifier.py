@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from turnwise.core.classification import LabelScore, Span, TaggedText, TextLabels
+from turnwise.app.predicted_spans import Prediction, fill_gaps, spans_of
+from turnwise.core.classification import LabelScore, TaggedText, TextLabels
 from turnwise.core.classification_service import (
     ClassificationRequest,
     ClassificationResult,
@@ -19,19 +20,20 @@ from turnwise.core.classification_service import (
 )
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.steps import Steps, run_steps
-from turnwise.core.tag_schemes import OUTSIDE, entities, split_tag
+from turnwise.core.tag_schemes import OUTSIDE
 from turnwise.core.word_features import encode_words
 from turnwise.data.annotations.annotated import TaggedSentence, group_sentences, join_sentences, with_context
 from turnwise.models.classifier_config import ClassifierConfig
 from turnwise.models.classifier_outputs import in_scope_scores, label_probabilities
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.text.words import Word, split_sentences
+from turnwise.text.words import Word, iterate_sentences
 from turnwise.training.examples.sentence_windows import SentenceWindow, sentence_windows
 
 if TYPE_CHECKING:
     from turnwise.engine.classifier_engine import ClassifierEngine
 
 TEXTS_PER_STEP = 64  # texts that are split or tokenized in a step
+SENTENCES_PER_STEP = 1024  # sentences that are split in a step
 MULTI_LABEL_PROBABILITY = 0.5  # from which a multi-label classifier predicts a label
 
 
@@ -67,7 +69,7 @@ class TextClassifier:
     def tag_words(self, sentences: Sequence[TaggedSentence]) -> list[tuple[list[str], list[float]]]:
         """The tag of every word of the sentences, and its probability; the sentences' own tags are not used.
 
-        A word without a token, such as a control character, is "O" (or the first label) with probability 0. Raises
+        Words without a token, such as control characters, get a tag as in `predicted_spans.fill_gaps`. Raises
         `InvalidParameter` if this is a classifier of texts.
         """
         tagged, _ = run_steps(self._tag_words_in_steps(sentences))
@@ -103,9 +105,9 @@ class TextClassifier:
         for number, text in enumerate(texts):
             if number and number % TEXTS_PER_STEP == 0:
                 yield
-            ids = self.tokenizer.encode(text)
-            is_truncated.append(len(ids) > size)
-            sequences.append([*before, *ids[:size], *after] or [self.tokenizer.pad_token_id])
+            ids, is_longer = self.tokenizer.encode_start(text, size)
+            is_truncated.append(is_longer)
+            sequences.append([*before, *ids, *after] or [self.tokenizer.pad_token_id])
         logits_NK = np.zeros((len(sequences), len(self.config.labels)), dtype=np.float32)
         for batch in self.engine.batches([len(ids) for ids in sequences]):
             yield
@@ -138,15 +140,16 @@ class TextClassifier:
         Raises `InvalidParameter` if this is a classifier of texts.
         """
         words_of_texts: list[list[list[Word]]] = []
-        for number, text in enumerate(request.inputs):
-            if number and number % TEXTS_PER_STEP == 0:
+        sentences: list[TaggedSentence] = []
+        for document, text in enumerate(request.inputs):
+            if document and document % TEXTS_PER_STEP == 0:
                 yield
-            words_of_texts.append(split_sentences(text))
-        sentences = [
-            sentence_of([word.text for word in words], document)
-            for document, sentences_of_text in enumerate(words_of_texts)
-            for words in sentences_of_text
-        ]
+            words_of_texts.append([])
+            for words in iterate_sentences(text):
+                words_of_texts[-1].append(words)
+                sentences.append(sentence_of([word.text for word in words], document))
+                if len(sentences) % SENTENCES_PER_STEP == 0:
+                    yield
         tagged, num_tokens = yield from self._tag_words_in_steps(with_context(sentences, self.config.context_words))
         tags_of_sentences = iter(tagged)
         results = []
@@ -199,15 +202,14 @@ class TextClassifier:
             features = self._features([windows[number][1] for number in numbers])
             tagged.update(zip(numbers, self.engine.tags(sequences, tokens, features), strict=True))
             num_tokens += sum(map(len, sequences))
-        default = self.config.labels.index(OUTSIDE) if OUTSIDE in self.config.labels else 0
-        results: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
+        predictions: list[list[Prediction | None]] = [[] for _ in sentences]
         for window_number, (number, window) in enumerate(windows):
-            predictions = zip(*tagged.get(window_number, ([], [])), strict=True)
+            tags = zip(*tagged.get(window_number, ([], [])), strict=True)
             for piece in window.first_pieces:
-                tag, probability = (default, 0.0) if piece is None else next(predictions)
-                results[number][0].append(self.config.labels[tag])
-                results[number][1].append(probability)
-        return results, num_tokens
+                tag, probability = (None, 0.0) if piece is None else next(tags)
+                predictions[number].append(None if tag is None else (self.config.labels[tag], probability))
+        default = OUTSIDE if OUTSIDE in self.config.labels else self.config.labels[0]
+        return [fill_gaps(words, default) for words in predictions], num_tokens
 
     def _features(self, windows: Sequence[SentenceWindow]) -> NDArray[np.int32] | None:
         """Features of all words that have a token, if the classifier uses them."""
@@ -225,14 +227,3 @@ class TextClassifier:
 def sentence_of(words: Sequence[str], document: int = 0) -> TaggedSentence:
     """Words whose tags are not known."""
     return TaggedSentence(tuple(words), (OUTSIDE,) * len(words), document)
-
-
-def spans_of(text: str, words: Sequence[Word], tags: Sequence[str], probabilities: Sequence[float]) -> tuple[Span, ...]:
-    """The labelled spans: entities of IOB2 tags, or every word with a plain label other than "O"."""
-    ranges = [(entity.start, entity.end, entity.label) for entity in entities(tags)]
-    ranges += [(n, n + 1, tag) for n, tag in enumerate(tags) if tag != OUTSIDE and not split_tag(tag)[0]]
-    spans = []
-    for first, last, label in sorted(ranges):
-        start, end = words[first].start, words[last - 1].end
-        spans.append(Span(start, end, text[start:end], label, min(probabilities[first:last])))
-    return tuple(spans)

@@ -2,18 +2,26 @@
 
 A word is a run of letters and digits, with hyphens and apostrophes inside; a number with points and commas inside, such
 as 10,000.50; or an abbreviation of single letters, such as U.S. A punctuation mark or symbol is a word, and so is a
-Chinese or Japanese character. Data sets differ in details: a tagger is best given words split like its training data.
+Chinese or Japanese character. Invisible characters, such as those for the direction of text, separate words; joiners
+belong to the word. Data sets differ in details: a tagger is best given words split like its training data.
 """
 
 import re
 import sys
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
 SENTENCE_ENDS = frozenset(".!?…。！？")
-_CJK = "\u3040-\u30ff\u4e00-\u9fff"
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_JOINERS = "\u00ad\u200c\u200d"  # soft hyphen, zero-width non-joiner (Persian) and joiner (emoji): inside of words
+# Control characters, zero-width spaces, and marks of the direction of text: in no word, as white space.
+_INVISIBLE = (
+    "\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +35,28 @@ class Word:
 
 def split_words(text: str) -> list[Word]:
     """Return the words of a text, in order."""
-    return [Word(match.group(), match.start(), match.end()) for match in _pattern().finditer(text)]
+    return list(_iterate_words(text))
 
 
 def split_sentences(text: str) -> list[list[Word]]:
     """Return the words of every sentence; one ends after a full stop, question or exclamation mark, or with a line."""
-    sentences: list[list[Word]] = [[]]
-    for word in split_words(text):
-        previous = sentences[-1][-1] if sentences[-1] else None
-        if previous and (previous.text in SENTENCE_ENDS or "\n" in text[previous.end : word.start]):
-            sentences.append([])
-        sentences[-1].append(word)
-    return [sentence for sentence in sentences if sentence]
+    return list(iterate_sentences(text))
+
+
+def iterate_sentences(text: str) -> Iterator[list[Word]]:
+    """Yield the words of every sentence, as in `split_sentences`."""
+    sentence: list[Word] = []
+    for word in _iterate_words(text):
+        if sentence and (sentence[-1].text[0] in SENTENCE_ENDS or "\n" in text[sentence[-1].end : word.start]):
+            yield sentence
+            sentence = []
+        sentence.append(word)
+    if sentence:
+        yield sentence
+
+
+def _iterate_words(text: str) -> Iterator[Word]:
+    return (Word(match.group(), match.start(), match.end()) for match in _pattern().finditer(text))
 
 
 @cache
@@ -46,8 +64,9 @@ def _pattern() -> re.Pattern[str]:
     """The expression of a word. `re` has no class for combining marks, which belong to the letter before them."""
     marks = (code for code in range(0x300, sys.maxunicode + 1) if unicodedata.category(chr(code)).startswith("M"))
     runs = [[code for _, code in run] for _, run in groupby(enumerate(marks), key=lambda pair: pair[1] - pair[0])]
-    mark = "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in runs)
-    letter = f"[^\\W_{_CJK}][{mark}]*"
+    mark = f"[{_JOINERS}{''.join(f'{chr(run[0])}-{chr(run[-1])}' for run in runs)}]*"
+    letter = f"[^\\W_{_CJK}]{mark}"
     return re.compile(
-        rf"[{_CJK}][{mark}]*|\d+(?:[.,]\d+)+|(?:[^\W\d_{_CJK}]\.){{2,}}|(?:{letter})+(?:[-'’](?:{letter})+)*|[^\w\s]|_|\w"
+        rf"[{_CJK}]{mark}|\d+(?:[.,]\d+)+|(?:[^\W\d_{_CJK}]\.){{2,}}|(?:{letter})+(?:[-'’](?:{letter})+)*"
+        rf"|[^\w\s{_INVISIBLE}]{mark}|_|\w"
     )

@@ -1,11 +1,12 @@
 """What the objectives of classifiers share: labels that are known, F1 for early stopping, methods that train a head."""
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from turnwise.core.errors import InvalidData
+from turnwise.models.classifier_config import MAX_LABELS
 from turnwise.models.language_model import ModelKind
 from turnwise.training import classification_metrics as counts
 from turnwise.training.objective import Objective
@@ -26,6 +27,19 @@ class ClassificationObjective(Objective):
 
     labels: tuple[str, ...] = ()
     dropout: float = Field(0.1, ge=0, lt=1)
+
+    @field_validator("labels")
+    @classmethod
+    def _check_unique(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels):
+            raise ValueError("has a label twice")
+        return labels
+
+    def with_labels(self, labels: tuple[str, ...], limit: int = MAX_LABELS) -> Self:
+        """Return the objective with these labels. Raises `InvalidData` if there are more than `limit`."""
+        if len(labels) > limit:
+            raise InvalidData(f"There are {len(labels):,} labels, and such a classifier has at most {limit:,}.")
+        return self.model_copy(update={"labels": labels})
 
     def validation_metrics(self, extra_metrics: Mapping[str, float]) -> Mapping[str, float]:
         """F1."""

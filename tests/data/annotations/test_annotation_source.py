@@ -164,6 +164,10 @@ def test_json_lines_have_labels_tags_or_spans(write, row, expected):
             "span of 'B' at 3 overlaps",
         ),
         ({"text": "In Rome", "spans": [{"start": 2, "end": 3, "label": "A"}]}, "holds no word"),
+        (  # the start counts UTF-16 units, as JavaScript does
+            {"text": "\U0001f600 in Rome", "spans": [{"start": 6, "end": 9, "label": "LOC", "text": "Rome"}]},
+            "positions count Unicode code points",
+        ),
     ],
 )
 def test_invalid_rows_are_refused_with_their_line(write, row, message):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from scipy import special
 
 from turnwise.evaluation.classification.calibration import (
@@ -45,6 +47,14 @@ def test_the_temperature_that_the_classes_were_drawn_with_is_found(temperature):
 
 def test_the_temperature_of_a_perfect_classifier_is_bounded():
     assert 0.05 <= fit_temperature(np.eye(4), np.arange(4)) < 0.5
+
+
+@given(st.integers(1, 300), st.integers(0, 100))
+@example(100, 29)
+def test_the_threshold_is_the_largest_that_keeps_the_share(num_texts, percent):
+    """Shares such as 0.29 are not exact: 0.29 of 100 texts are 29."""
+    threshold = out_of_scope_threshold(np.arange(num_texts, dtype=np.float64), percent / 100)
+    assert threshold == min(percent * num_texts // 100, num_texts - 1)
 
 
 @pytest.mark.parametrize(("max_false_alarms", "expected"), [(0.0, 0.1), (0.1, 0.2), (0.25, 0.3), (1.0, 1.0)])

@@ -112,3 +112,15 @@ def test_the_most_frequent_tag_of_a_word_else_of_all_words():
     (tags, probabilities) = MostFrequentTag(train).tag_words([TaggedSentence(("Rome", "Oslo"), ("O", "O"))])[0]
     assert tags == ["B-LOC", "O"]
     assert probabilities == [pytest.approx(2 / 3), pytest.approx(4 / 6)]
+
+
+def test_words_without_a_token_are_not_in_the_calibration():
+    sentence = TaggedSentence(("Ada", "\u200b"), ("B-PER", "O"))
+    evaluation = evaluate_tags([sentence], [(["B-PER", "O"], [0.9, 0.0])], None)
+    assert (evaluation.calibration.count, evaluation.calibration.confidence) == (1, 0.9)
+
+
+def test_texts_of_no_label_that_are_all_refused_have_a_report():
+    evaluation = evaluate_texts([text("")] * 2, [prediction("", 0.6)] * 2, None, LABELS)
+    assert evaluation.labels.labels == ()
+    assert evaluation.scorecard.rows[0].value == 1

@@ -10,7 +10,7 @@ from turnwise.core.errors import UserError
 from turnwise.models.gguf.pre_tokenizers import PRE_TOKENIZERS
 from turnwise.models.gguf.tokenizer_writer import pre_tokenizer_name
 from turnwise.models.model_folders import find_model_folder
-from turnwise.text.tokenization.bpe_training import PATTERN
+from turnwise.text.tokenization.text_start import BPE_PATTERN
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 
@@ -53,7 +53,7 @@ def test_the_rule_of_a_tokenizer_is_found_by_its_parts():
     assert pre_tokenizer_name({}) is None
 
 
-OWN_SPLIT = {"type": "Split", "pattern": {"Regex": PATTERN}, "behavior": "Isolated"}
+OWN_SPLIT = {"type": "Split", "pattern": {"Regex": BPE_PATTERN}, "behavior": "Isolated"}
 SEQUENCE_OF_NFC = {"type": "Sequence", "normalizers": [{"type": "NFC"}]}
 
 

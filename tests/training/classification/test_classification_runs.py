@@ -24,30 +24,10 @@ from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.word_pieces import tokenize_words
 from turnwise.training.examples.batches import collate
-from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives.sequence_classification import SequenceClassificationObjective
-from turnwise.training.recipe import parse_recipe
 from turnwise.training.text_regularizers import contrastive_loss
-
-
-@pytest.fixture
-def train(tmp_path, one_thread, monkeypatch):
-    """`train(base, data, objective, **settings)`: the result and the folder of a run."""
-    monkeypatch.setattr("turnwise.training.loggers.plot_loss", lambda *_, **__: None)
-
-    def run(base, data, objective, method="full", **settings):
-        out = tmp_path / "out"
-        values = {
-            "objective": objective, "method": method, "model": {"from": str(base)}, "out": str(out),
-            "data": {"train": str(data)},
-            "training": {"max_steps": 60, "batch_size": 2, "max_seq_len": 64, "learning_rate": 3e-3,
-                         "eval_steps": 20, **settings},
-        }  # fmt: skip
-        return run_recipe(parse_recipe(values, origin="test")), out
-
-    return run
 
 
 def load_classifier(folder):

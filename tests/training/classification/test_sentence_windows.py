@@ -1,12 +1,19 @@
 """Windows of tagged sentences: nothing is lost, context is cut before the sentence, long sentences are split."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from unittest.mock import patch
+
 import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.data.annotations.annotated import TaggedSentence, with_context
+from turnwise.text.tokenization.encoding import Encoding
 from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.text.word_pieces import tokenize_words
+from turnwise.training.examples import sentence_windows as module
 from turnwise.training.examples.sentence_windows import sentence_windows
 
 SENTENCE = TaggedSentence(("c", "d"), ("O", "B-X"), before=("a", "b"), after=("e", "f", "g"))
@@ -83,3 +90,41 @@ def test_the_nearest_words_are_taken():
     sentences = [TaggedSentence(tuple(text.split()), ("O",) * 3) for text in ("a b c", "d e f", "g h i")]
     middle = with_context(sentences, 2)[1]
     assert (middle.before, middle.after) == (("b", "c"), ("g", "h"))
+
+
+@settings(deadline=None)
+@given(words=st.lists(st.sampled_from(["a", "bé", "\u200b", "c."]), min_size=1, max_size=60), context=st.integers(0, 3))
+def test_windows_of_a_long_sentence_are_those_of_its_complete_tokens(tokenizer, words, context):
+    sentence = TaggedSentence(tuple(words), ("O",) * len(words), before=("bb",), after=("aa", "a"))
+    windows = list(sentence_windows(sentence, tokenizer, 6, context))
+    with patch.object(module, "_is_surely_too_long", lambda *_: False):
+        assert windows == list(sentence_windows(sentence, tokenizer, 6, context))
+
+
+def test_a_sentence_of_many_words_is_never_tokenized_completely(letters):
+    lengths = []
+    sentence = TaggedSentence(tuple("abcdefgh" * 2000), ("O",) * 16_000)
+
+    def encode(text):
+        lengths.append(len(text))
+        return letters.encode_with_offsets(text)
+
+    with patch.object(module, "tokenize_words", lambda _, words: tokenize_words(FakeTokenizer(encode), words)):
+        windows = list(sentence_windows(sentence, letters, 100))
+    assert sum(len(window.tags) for window in windows) == 16_000
+    assert max(lengths) < 500
+    assert sum(lengths) < 10 * 32_000
+
+
+@dataclass
+class FakeTokenizer:
+    """A tokenizer that records its texts."""
+
+    encode_with_offsets: Callable[[str], Encoding]
+
+
+@given(st.lists(st.sampled_from(["O", "B-X", "I-X"]), min_size=2, max_size=20))
+def test_a_sentence_is_split_beside_the_middle_and_not_inside_an_entity(tags):
+    candidates = [index for index in range(1, len(tags)) if not tags[index].startswith("I-")]
+    expected = min(candidates, key=lambda index: abs(index - len(tags) // 2), default=len(tags) // 2)
+    assert module._split_point(tags) == expected

@@ -51,9 +51,9 @@ def tag_spans(text: str, spans: Sequence[Any], document: int = 0) -> TaggedSente
     """Return a text with labelled spans of characters as a sentence of words with tags.
 
     Words end at white space, at punctuation, and where a span begins or ends; a Chinese or Japanese character is a
-    word. Raises `RowError` for spans that overlap or lie outside of the text.
+    word. Raises `RowError` for spans that overlap, lie outside of the text, or have another 'text' than the characters.
     """
-    bounds = sorted((_span(span, len(text)) for span in spans), key=lambda span: span[:2])
+    bounds = sorted((_span(span, text) for span in spans), key=lambda span: span[:2])
     for (_, end, _), (start, _, label) in pairwise(bounds):
         if start < end:
             raise RowError(f"the span of {label!r} at {start} overlaps with the one before it")
@@ -129,8 +129,15 @@ def _is_span(value: Any) -> bool:
     return isinstance(value, dict) and "start" in value
 
 
-def _span(value: Any, length: int) -> tuple[int, int, str]:
+def _span(value: Any, text: str) -> tuple[int, int, str]:
     start, end, label = value if isinstance(value, list) else (value.get(key) for key in ("start", "end", "label"))
-    if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end <= length:
-        raise RowError(f"a span is from {start} to {end}, and the text has {length} characters")
-    return start, end, _name(label, "the label of a span")
+    if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end <= len(text):
+        raise RowError(f"a span is from {start} to {end}, and the text has {len(text)} characters")
+    name = _name(label, "the label of a span")
+    span_text = value.get("text") if isinstance(value, dict) else None
+    if isinstance(span_text, str) and span_text.strip() != text[start:end].strip():
+        raise RowError(
+            f"the span of {name!r} from {start} to {end} has another 'text' than these characters; positions count "
+            "Unicode code points from 0"
+        )
+    return start, end, name

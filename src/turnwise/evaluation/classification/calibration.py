@@ -115,5 +115,5 @@ def out_of_scope_threshold(in_scope_N: FloatArray, max_false_alarms: float) -> f
         The largest threshold that keeps this share.
     """
     ordered_N = np.sort(in_scope_N)
-    allowed = int(np.floor(max_false_alarms * len(ordered_N)))
+    allowed = int(np.floor(max_false_alarms * len(ordered_N) + 1e-9))  # 0.29 * 100 is below 29
     return float(ordered_N[min(allowed, len(ordered_N) - 1)])

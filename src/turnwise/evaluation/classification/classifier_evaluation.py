@@ -167,11 +167,13 @@ def _text_calibration(texts: Sequence[LabeledText], predictions: Sequence[TextLa
 
 
 def _tag_calibration(targets: Sequence[Sequence[str]], predictions: Sequence[WordTags]) -> Calibration | None:
+    """Calibration of the tags of words; words without a token have no prediction, and the probability 0."""
     return _calibration(
         [
             (probability, target == tag)
             for sentence, (tags, probabilities) in zip(targets, predictions, strict=True)
             for target, tag, probability in zip(sentence, tags, probabilities, strict=True)
+            if probability > 0
         ]
     )
 

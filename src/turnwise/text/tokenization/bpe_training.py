@@ -6,6 +6,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.text.tokenization.text_start import BPE_PATTERN
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 PAD_TOKEN, END_TOKEN = "<|pad|>", "<|end|>"
@@ -19,10 +20,6 @@ DEFAULT_CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
 )
-
-# Contractions; words with the space before them; single digits, so that a number has only one tokenization; runs of
-# punctuation; line breaks; other spaces.
-PATTERN = r"'(?:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def train_bpe(texts: Iterable[str], *, vocab_size: int = 8192, min_frequency: int = 2) -> Tokenizer:
@@ -46,7 +43,7 @@ def train_bpe(texts: Iterable[str], *, vocab_size: int = 8192, min_frequency: in
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(tokenizers.Regex(PATTERN), "isolated"),
+            pre_tokenizers.Split(tokenizers.Regex(BPE_PATTERN), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -19,6 +19,7 @@ from turnwise.text.tokenization.backend import call_backend, copy_sharing_compon
 from turnwise.text.tokenization.backend_loader import load_backend
 from turnwise.text.tokenization.demonstrations_file import read_demonstrations, write_demonstrations
 from turnwise.text.tokenization.encoding import Encoding, LazyOffsets, TooManyTokens
+from turnwise.text.tokenization.text_start import encode_start, find_cut_pattern
 from turnwise.text.tokenization.tokenizer_config import (
     config_to_save,
     read_chat_template,
@@ -157,6 +158,17 @@ class Tokenizer:
             TooManyTokens: there are more than `max_tokens`.
         """
         return self._encode(text, allow_special, max_tokens).ids
+
+    def encode_start(self, text: str, max_ids: int) -> tuple[list[int], bool]:
+        """The first `max_ids` ids of `text` as from `encode`, and whether it has more.
+
+        Of a long text only the start is tokenized, if the tokenizer allows it (`text_start.py`).
+        """
+        return encode_start(self.encode, self._cut_pattern, text, max_ids)
+
+    @cached_property
+    def _cut_pattern(self) -> re.Pattern[str] | None:
+        return find_cut_pattern(self.backend)
 
     def encode_with_offsets(self, text: str, *, allow_special: bool = False, max_tokens: int | None = None) -> Encoding:
         """Ids of `text` with their character offsets. Arguments and errors as in `encode`."""

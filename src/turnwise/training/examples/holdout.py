@@ -1,13 +1,15 @@
 """Split of a recipe's dialogues into training and held-out data."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation
-from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence
+from turnwise.data.annotations.annotated import Annotated, LabeledText, TaggedSentence, join_sentences
 from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.rows import Document, Record
 from turnwise.training.examples.recipe_sources import open_items, open_source
@@ -71,29 +73,31 @@ def held_out_annotations(recipe: Recipe) -> dict[str, list[Annotated]]:
     Raises:
         InvalidData: a bad row, unless the recipe skips bad rows.
     """
-    data, fraction = recipe.data, 0.0 if recipe.data.valid else recipe.data.valid_fraction
+    data = recipe.data
+    is_split = not data.valid and data.valid_fraction > 0
     splits: dict[str, list[Annotated]] = {"valid": [], "test": []}
-    for name, sources in (("valid", data.valid or (data.train if fraction else [])), ("test", data.test)):
+    for name, sources in (("valid", data.train if is_split else data.valid), ("test", data.test)):
         for source in sources:
             # Join sentences as training does where it holds out texts: the split hashes the joined text.
-            is_joined = name == "valid" and bool(fraction)
+            is_joined = name == "valid" and is_split
+            holdout = Holdout(recipe, source) if is_joined else None
             rows = open_items(source, recipe.objective, skip_bad_rows=data.skip_bad_rows, is_joined=is_joined).rows()
             for _, item in islice(rows, source.max_items):
                 assert isinstance(item, LabeledText | TaggedSentence)
-                if data.valid or name == "test" or split_position(item, recipe.training.seed) < fraction:
+                if holdout is None or holdout.is_held_out(item):
                     splits[name].append(item)
     return {name: items for name, items in splits.items() if items}
 
 
 def training_annotations(recipe: Recipe) -> list[Annotated]:
     """Return the annotated texts that training uses; errors as for `held_out_annotations`."""
-    fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
     items: list[Annotated] = []
     for source in recipe.data.train:
+        holdout = Holdout(recipe, source)
         rows = open_items(source, recipe.objective, skip_bad_rows=recipe.data.skip_bad_rows).rows()
         for _, item in islice(rows, source.max_items):
             assert isinstance(item, LabeledText | TaggedSentence)
-            if not fraction or split_position(item, recipe.training.seed) >= fraction:
+            if not holdout.is_held_out(item):
                 items.append(item)
     return items
 
@@ -102,6 +106,67 @@ def _read_items(source: SourceConfig, recipe: Recipe) -> Iterator[Record]:
     data = open_source(source, skip_bad_rows=recipe.data.skip_bad_rows)
     for _, item in islice(data.rows(), source.max_items):
         yield item
+
+
+class Holdout:
+    """Decides which items of a training source are held out for validation; none if the recipe has validation data.
+
+    Sentences and windows of a document are held out together, because a document repeats its names and phrases. This
+    applies to files with several documents of several sentences (`document_positions`).
+
+    Args:
+        recipe: the share to hold out, the seed and the objective.
+        source: the source; it is read if sentences may belong to documents.
+
+    Raises `InvalidData` for a bad row, unless the recipe skips bad rows.
+    """
+
+    def __init__(self, recipe: Recipe, source: SourceConfig) -> None:
+        self._fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
+        self._seed = recipe.training.seed
+        self._positions: Mapping[int, float] = {}
+        if self._fraction and recipe.objective.READS_ANNOTATIONS == "tags":
+            source_rows = open_items(source, recipe.objective, skip_bad_rows=recipe.data.skip_bad_rows).rows()
+            rows = [
+                (location.file, item)
+                for location, item in islice(source_rows, source.max_items)
+                if isinstance(item, TaggedSentence)
+            ]
+            self._positions = document_positions(rows, self._seed)
+
+    def is_held_out(self, item: Item) -> bool:
+        """True if the item is held out."""
+        if not self._fraction:
+            return False
+        position = self._positions.get(item.document) if isinstance(item, TaggedSentence) else None
+        return (split_position(item, self._seed) if position is None else position) < self._fraction
+
+
+def document_positions(rows: Sequence[tuple[Path, TaggedSentence]], seed: int) -> dict[int, float]:
+    """The split position (`split_position`) of every document, by number.
+
+    The lowest position becomes 0 and the highest the largest number below 1, so that also of few documents at least one
+    is held out and one is trained on. Documents of a file without further documents, and those of a file in which every
+    sentence is a document, are left out: their sentences are split one by one.
+
+    Args:
+        rows: the sentences or windows of a source with their files.
+        seed: of the split.
+    """
+    documents: dict[Path, dict[int, list[TaggedSentence]]] = {}
+    for path, sentence in rows:
+        documents.setdefault(path, {}).setdefault(sentence.document, []).append(sentence)
+    positions = {
+        number: split_position(join_sentences(sentences), seed)
+        for of_file in documents.values()
+        if 1 < len(of_file) < sum(map(len, of_file.values()))
+        for number, sentences in of_file.items()
+    }
+    lowest, highest = min(positions.values(), default=0.0), max(positions.values(), default=0.0)
+    if lowest == highest:  # no documents, or copies of one
+        return positions
+    extremes = {lowest: 0.0, highest: math.nextafter(1, 0)}
+    return {number: extremes.get(position, position) for number, position in positions.items()}
 
 
 def split_position(item: Item, seed: int) -> float:

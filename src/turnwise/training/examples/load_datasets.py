@@ -24,9 +24,9 @@ from turnwise.training.examples.dataset import Dataset, DatasetSplits
 from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.example import Example
 from turnwise.training.examples.example_reader import ExampleReader, misspell_user_turns
-from turnwise.training.examples.holdout import split_position
+from turnwise.training.examples.holdout import Holdout
 from turnwise.training.examples.recipe_sources import open_items
-from turnwise.training.examples.shards import ExampleShard, in_memory_shard, open_shard, write_shard
+from turnwise.training.examples.shards import FORMAT, ExampleShard, in_memory_shard, open_shard, write_shard
 from turnwise.training.examples.source_mixture import epoch_repeats, replay_tokens_per_epoch, total_replay_tokens
 from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.reply_samples import NUM_SAMPLES
@@ -114,17 +114,17 @@ def _read(
     """Read all sources; return the shards by name, the dialogues for reply samples and the number of bad rows."""
     reader = ExampleReader(recipe.objective, context, recipe.data.skip_bad_rows, hooks)
     held_out: list[tuple[Item, list[Example]]] = []
-    fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
-
-    def is_held_out(item: Item) -> bool:
-        return bool(fraction) and split_position(item, recipe.training.seed) < fraction
-
-    def add_typos(item: Item) -> Item:
-        return item if is_held_out(item) else misspell_user_turns(item, recipe.data.typo_ratio, recipe.training.seed)
 
     def train_examples(source: SourceConfig) -> Iterator[Example]:
+        holdout = Holdout(recipe, source)
+
+        def add_typos(item: Item) -> Item:
+            if holdout.is_held_out(item):
+                return item
+            return misspell_user_turns(item, recipe.data.typo_ratio, recipe.training.seed)
+
         for item, examples in reader.read([source], transform=add_typos):
-            if is_held_out(item):
+            if holdout.is_held_out(item):
                 held_out.append((item, examples))
             else:
                 yield from examples
@@ -200,7 +200,9 @@ def _key(recipe: Recipe, context: ExampleContext) -> str:
     digest.update(recipe.dump().encode())
     if data.replay_ratio and recipe.model.source is not None:  # replay examples depend on the base model's weights
         digest.update(weights_digest(find_model_folder(recipe.model.source)).encode())
-    digest.update(f"{__version__}\0{context.renderer.chat_template}\0{context.tokenizer.backend.to_str()}".encode())
+    digest.update(
+        f"{__version__}\0{FORMAT}\0{context.renderer.chat_template}\0{context.tokenizer.backend.to_str()}".encode()
+    )
     return digest.hexdigest()
 
 

@@ -37,13 +37,13 @@ def sentence_windows(
         context_words: maximum number of words before and after the sentence. The context is cut where it does not fit.
     """
     before, after = sentence.before[-context_words:] if context_words else (), sentence.after[:context_words]
+    if _is_surely_too_long(sentence, before, tokenizer, max_tokens):
+        yield from _halves(sentence, tokenizer, max_tokens)
+        return
     pieces = tokenize_words(tokenizer, [*before, *sentence.tokens, *after])
     start, end = pieces.token_range(len(before), len(before) + len(sentence.tokens))
     if end - start > max_tokens and len(sentence.tokens) > 1:
-        middle = _split_point(sentence.tags)
-        for words in (slice(None, middle), slice(middle, None)):
-            half = TaggedSentence(sentence.tokens[words], sentence.tags[words], sentence.document)
-            yield from sentence_windows(half, tokenizer, max_tokens)
+        yield from _halves(sentence, tokenizer, max_tokens)
         return
     free = max(0, max_tokens - (end - start))
     left = min(start, max(free // 2, free - (len(pieces.ids) - end)))  # what one side does not need goes to the other
@@ -60,8 +60,28 @@ def sentence_windows(
     )
 
 
+def _halves(sentence: TaggedSentence, tokenizer: Tokenizer, max_tokens: int) -> Iterator[SentenceWindow]:
+    middle = _split_point(sentence.tags)
+    for words in (slice(None, middle), slice(middle, None)):
+        half = TaggedSentence(sentence.tokens[words], sentence.tags[words], sentence.document)
+        yield from sentence_windows(half, tokenizer, max_tokens)
+
+
+def _is_surely_too_long(sentence: TaggedSentence, before: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> bool:
+    """True if the first words alone have more than `max_tokens` tokens; a sentence may have a million words."""
+    first_words = sentence.tokens[: max(1, 2 * max_tokens)]  # a few words have no token
+    if len(first_words) == len(sentence.tokens):
+        return False
+    pieces = tokenize_words(tokenizer, [*before, *first_words])
+    start, end = pieces.token_range(len(before), len(before) + len(first_words))
+    return end - start > max_tokens
+
+
 def _split_point(tags: Sequence[str]) -> int:
     """The word nearest to the middle that does not continue an entity; the middle if there is none."""
     middle = len(tags) // 2
-    candidates = (index for index in range(1, len(tags)) if not tags[index].startswith("I-"))
-    return min(candidates, key=lambda index: abs(index - middle), default=middle)
+    for distance in range(middle + 1):
+        for index in (middle - distance, middle + distance):
+            if 0 < index < len(tags) and not tags[index].startswith("I-"):
+                return index
+    return middle

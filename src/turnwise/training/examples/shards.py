@@ -17,7 +17,8 @@ from turnwise.training.examples.example import Example
 
 # Array name → dtype. Arrays of all examples are concatenated: `sizes[i]` values of example i in `ids` and `targets`,
 # `encoder_sizes[i]` in `encoder_ids`, `segment_counts[i]` in `segment_sizes`. `label_sets[i]` is an index into the
-# label sets in `LABELS_FILE`; each label has an array of its own (`LabelSpec.array`).
+# label sets in `LABELS_FILE`; each label has an array of its own (`LabelSpec.array`). If `LabelSpec.has_table`, its
+# values are row numbers in a table (`LabelSpec.table`), which has every distinct row once.
 ARRAYS = {
     "ids": np.int32,
     "targets": np.int32,
@@ -33,6 +34,7 @@ ARRAYS = {
 }
 LABELS_FILE = "labels.json"
 REF_LOGPROBS_FILE = "base.f32"
+FORMAT = 2  # changes with the files
 
 
 class LabelSpec(NamedTuple):
@@ -48,8 +50,20 @@ class LabelSpec(NamedTuple):
         """Name of the array with the rows of all examples."""
         return f"{self.level}_labels.{self.name}"
 
+    @property
+    def has_table(self) -> bool:
+        """True for integer vectors of tokens, such as features of words, which repeat with the words."""
+        return self.level == "token" and bool(self.shape) and np.issubdtype(np.dtype(self.dtype), np.integer)
+
+    @property
+    def table(self) -> str:
+        """Name of the array with the distinct rows."""
+        return f"{self.array}.rows"
+
 
 LabelSet = tuple[LabelSpec, ...]
+LabelTables = dict[str, dict[bytes, int]]
+"""The number of every distinct row of a label, by the name of its array."""
 
 
 class ExampleShard(Sequence[Example]):
@@ -129,7 +143,8 @@ class ExampleShard(Sequence[Example]):
             if spec.level == level:
                 starts = self._label_starts[spec]
                 values = self.segment_labels[spec.name] if level == "segment" else self._arrays[spec.array]
-                labels[spec.name] = values[starts[index] : starts[index + 1]]
+                rows = values[starts[index] : starts[index + 1]]
+                labels[spec.name] = self._arrays[spec.table][rows] if spec.has_table else rows
         return labels
 
     def save_ref_logprobs(self, ref_logprobs: NDArray[np.float32]) -> None:
@@ -141,6 +156,7 @@ class ExampleShard(Sequence[Example]):
     def digest(self, into: Any) -> None:
         """Update a `hashlib` object with everything that affects training."""
         labels = sorted(spec.array for spec in self._label_starts)
+        labels += sorted(spec.table for spec in self._label_starts if spec.has_table)
         groups = [[name] for name in ("ids", "targets", "weights", "encoder_ids", "sizes", "units", "segment_sizes")]
         for names in [*groups, labels]:
             for name in names:
@@ -157,8 +173,9 @@ def in_memory_shard(examples: Iterable[Example]) -> ExampleShard:
     """Build a shard in memory."""
     chunks: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS}
     label_sets: list[LabelSet] = []
+    tables: LabelTables = {}
     for example in examples:
-        for name, values in _flatten(example, label_sets):
+        for name, values in _flatten(example, label_sets, tables):
             chunks.setdefault(name, []).append(values)
     arrays = {name: np.concatenate(parts or [np.empty(0, ARRAYS[name])]) for name, parts in chunks.items()}
     return ExampleShard(arrays, label_sets)
@@ -167,6 +184,7 @@ def in_memory_shard(examples: Iterable[Example]) -> ExampleShard:
 def write_shard(folder: Path, examples: Iterable[Example]) -> ExampleShard:
     """Write examples to `folder` atomically, one at a time, and open it."""
     label_sets: list[LabelSet] = []
+    tables: LabelTables = {}
     with atomic_directory(folder) as directory, ExitStack() as stack:
 
         def create(name: str) -> IO[bytes]:
@@ -174,7 +192,7 @@ def write_shard(folder: Path, examples: Iterable[Example]) -> ExampleShard:
 
         files = {name: create(name) for name in ARRAYS}
         for example in examples:
-            for name, values in _flatten(example, label_sets):
+            for name, values in _flatten(example, label_sets, tables):
                 if name not in files:
                     files[name] = create(name)
                 files[name].write(values.tobytes())
@@ -190,7 +208,10 @@ def open_shard(folder: Path) -> ExampleShard:
     ]
     arrays = {name: _map_file(folder / name, np.dtype(dtype)) for name, dtype in ARRAYS.items()}
     for spec in {spec for labels in label_sets for spec in labels}:
-        arrays[spec.array] = _map_file(folder / spec.array, np.dtype(spec.dtype)).reshape(-1, *spec.shape)
+        array = spec.table if spec.has_table else spec.array
+        arrays[array] = _map_file(folder / array, np.dtype(spec.dtype)).reshape(-1, *spec.shape)
+        if spec.has_table:
+            arrays[spec.array] = _map_file(folder / spec.array, np.dtype(np.int32))
     return ExampleShard(arrays, label_sets, folder)
 
 
@@ -199,8 +220,8 @@ def _map_file(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
 
 
-def _flatten(example: Example, label_sets: list[LabelSet]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the values of an example by array; a new set of labels is added to `label_sets`."""
+def _flatten(example: Example, label_sets: list[LabelSet], tables: LabelTables) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the values of an example by array; new sets and rows of labels are added to `label_sets` and `tables`."""
     assert example.kl_example is None, "KL examples are built from neighbours when they are needed"
     encoder_ids = np.empty(0, np.int32) if example.encoder_ids is None else example.encoder_ids
     yield "ids", example.ids.astype(np.int32, copy=False)
@@ -219,7 +240,26 @@ def _flatten(example: Example, label_sets: list[LabelSet]) -> Iterator[tuple[str
     if label_set not in label_sets:
         label_sets.append(label_set)
     yield "label_sets", np.array([label_sets.index(label_set)], np.int32)
-    yield from ((spec.array, values) for spec, values in labels)
+    for spec, values in labels:
+        if spec.has_table:
+            numbers, new_rows = _number_rows(values, tables.setdefault(spec.array, {}))
+            yield spec.array, numbers
+            yield spec.table, new_rows
+        else:
+            yield spec.array, values
+
+
+def _number_rows(values: NDArray[Any], table: dict[bytes, int]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """The number of every row in the table, and the rows that are new to it."""
+    numbers = np.empty(len(values), np.int32)
+    new_indices = []
+    for index, row in enumerate(np.ascontiguousarray(values)):
+        key = row.tobytes()
+        if key not in table:
+            table[key] = len(table)
+            new_indices.append(index)
+        numbers[index] = table[key]
+    return numbers, values[new_indices]
 
 
 def _labels(example: Example, level: Literal["token", "segment"]) -> Iterator[tuple[LabelSpec, NDArray[Any]]]:

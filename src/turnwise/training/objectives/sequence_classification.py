@@ -51,14 +51,15 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
     def fit_labels(self, items: Iterable[Item]) -> "SequenceClassificationObjective":
         """Return the objective with the labels of the training data, by name."""
         texts = [item for item in items if isinstance(item, LabeledText)]
-        names = self.labels or tuple(sorted({label for text in texts for label in text.labels}))
+        multi_label = any(len(text.labels) != 1 for text in texts) if self.multi_label is None else self.multi_label
+        usable = texts if multi_label else [text for text in texts if len(text.labels) == 1]
+        names = self.labels or tuple(sorted({label for text in usable for label in text.labels}))
         if not names:
             raise InvalidData("The training data has no texts with labels. Sentences with tags: token_classification.")
-        multi_label = any(len(text.labels) != 1 for text in texts) if self.multi_label is None else self.multi_label
         for option in ("label_smoothing", "contrastive", "consistency"):
             if multi_label and getattr(self, option):
                 raise InvalidData(f"'{option}' needs texts with one label each, and these have several.")
-        return self.model_copy(update={"labels": names, "multi_label": multi_label})
+        return self.with_labels(names).model_copy(update={"multi_label": multi_label})
 
     def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Return the model with a classification head."""
@@ -78,9 +79,8 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
         if not self.multi_label and len(item.labels) != 1:
             raise InvalidData(f"it has {len(item.labels)} labels, and every other text has one")
         before, after = context.tokenizer.added_ids
-        text_ids = context.tokenizer.encode(item.text)
-        max_tokens = context.length - len(before) - len(after)
-        ids = np.array([*before, *text_ids[:max_tokens], *after], dtype=np.int32)
+        text_ids, _ = context.tokenizer.encode_start(item.text, context.length - len(before) - len(after))
+        ids = np.array([*before, *text_ids, *after], dtype=np.int32)
         if not len(ids):
             raise InvalidData("its text has no token")
         yield Example(

@@ -5,23 +5,24 @@ it have no tag and no loss: labelling them "O", as some programs do, lets an eas
 the reported accuracy look better than it is.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.tag_schemes import OUTSIDE, to_iob2
-from turnwise.core.word_features import NUM_FEATURES, encode_words
+from turnwise.core.word_features import encode_words
 from turnwise.core.word_vectors import WordVectors, read_word_vectors
 from turnwise.data.annotations.annotated import AnnotationKind, TaggedSentence
 from turnwise.models.classifier import Classifier, add_classifier
-from turnwise.models.classifier_config import ClassifierConfig
+from turnwise.models.classifier_config import MAX_CRF_LABELS, MAX_LABELS, ClassifierConfig
 from turnwise.models.language_model import LanguageModel
 from turnwise.models.padded_layout import PaddedLayout
 from turnwise.training import classification_metrics as counts
@@ -32,7 +33,7 @@ from turnwise.training.examples.sentence_windows import sentence_windows
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objective import ExampleContext, Item, LossOutput
 
-TAGS, FEATURES = "tags", "features"  # names of the token labels
+TAGS, CHARACTERS, VECTOR_ROWS = "tags", "characters", "vector_rows"  # names of the token labels
 
 
 class TokenClassificationObjective(classification_objective.ClassificationObjective):
@@ -77,8 +78,9 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
 
     def fit_labels(self, items: Iterable[Item]) -> "TokenClassificationObjective":
         """Return the objective with the tags of the training data, "O" first."""
+        limit = MAX_CRF_LABELS if self.crf else MAX_LABELS
         if self.labels:
-            return self
+            return self.with_labels(self.labels, limit)
         sentences = [item for item in items if isinstance(item, TaggedSentence)]
         tags = {tag for sentence in sentences for tag in sentence.tags}
         if not tags:
@@ -91,7 +93,7 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
             )
         # A tag that continues entities is possible wherever one begins, even if no entity in the data has two words.
         tags |= {f"I-{tag[2:]}" for tag in tags if tag.startswith("B-")}
-        return self.model_copy(update={"labels": tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag)))})
+        return self.with_labels(tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag))), limit)
 
     def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Return the model with a classification head."""
@@ -135,10 +137,12 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
             indices = [index for index, _, _ in predicted]
             # Where the first word of an entity has no token, the next one begins it.
             labels[indices] = [self.labels.index(tag) for tag in to_iob2([tag for _, _, tag in predicted])]
-            token_labels = {TAGS: labels}
+            token_labels: dict[str, NDArray[Any]] = {TAGS: labels}
             if self._has_word_features:
-                token_labels[FEATURES] = np.zeros((len(ids), NUM_FEATURES), dtype=np.int32)
-                token_labels[FEATURES][indices] = encode_words([word for _, word, _ in predicted], vector_rows)
+                features = encode_words([word for _, word, _ in predicted], vector_rows)
+                token_labels[CHARACTERS] = _spread(features[:, 1:].astype(np.uint8), indices, len(ids))
+                if self.word_vectors is not None:
+                    token_labels[VECTOR_ROWS] = _spread(features[:, 0], indices, len(ids))
             yield Example.labelled(ids, token_labels=token_labels)
 
     def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:  # noqa: ARG002
@@ -146,9 +150,8 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
         assert isinstance(model, Classifier), "`add_head` made it one"
         tags_BT = batch.token_labels[TAGS]
         is_labelled_BT = tags_BT != IGNORED
-        features_NF = batch.token_labels[FEATURES][is_labelled_BT] if self._has_word_features else None
         logits_NK = model.word_logits(
-            batch.ids_BT, is_labelled_BT, batch.segment_ids_BT, batch.positions_BT, features_NF
+            batch.ids_BT, is_labelled_BT, batch.segment_ids_BT, batch.positions_BT, self._features(batch)
         ).float()
         tags_N, segments_N = tags_BT[is_labelled_BT], batch.segment_ids_BT[is_labelled_BT]
         if model.head.crf is None:
@@ -166,6 +169,16 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
         outside = self.labels.index(OUTSIDE) if OUTSIDE in self.labels else None
         return LossOutput(loss, counts.count_labels(predictions_N, tags_N, outside))
 
+    def _features(self, batch: Batch) -> torch.Tensor | None:
+        """Features of all words, `(N, F)` as from `encode_words`, if the head uses them."""
+        if not self._has_word_features:
+            return None
+        is_word_BT = batch.token_labels[TAGS] != IGNORED
+        characters_NF = batch.token_labels[CHARACTERS][is_word_BT]
+        if self.word_vectors is None:
+            return F.pad(characters_NF, (1, 0))  # row 0: no vector
+        return torch.cat([batch.token_labels[VECTOR_ROWS][is_word_BT][:, None], characters_NF], dim=1)
+
     def loss_denominator(self, batch: Batch) -> float:
         """Number of words."""
         return float((batch.token_labels[TAGS] != IGNORED).sum())
@@ -173,3 +186,10 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
     def metric_denominator(self, batch: Batch) -> float:
         """Number of words."""
         return self.loss_denominator(batch)
+
+
+def _spread(values: NDArray[Any], indices: Sequence[int], num_tokens: int) -> NDArray[Any]:
+    """The values of words as labels of their first tokens; 0 for other tokens."""
+    labels = np.zeros((num_tokens, *values.shape[1:]), dtype=values.dtype)
+    labels[indices] = values
+    return labels
