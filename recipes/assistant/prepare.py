@@ -78,6 +78,20 @@ STAGES = (
             "password": 2, "minor": 2,
         },
     ),
+    # Prompts of preference pairs (pairs.py): short dialogues.
+    Stage(
+        shares={
+            "support": 0.08, "short support": 0.1, "business": 0.24, "instructions": 0.18, "Chinese": 0.06,
+            "safety": 0.14, "small talk": 0.16, "questions": 0.04, "arithmetic": 0.0, "open talk": 0.0,
+        },
+        total_tokens=260_000,
+        seed=300,
+        answer_counts=(100, 300),
+        safety_weights={
+            "harmful": 14, "care": 32, "secret": 14, "shop_rule": 8, "harmless": 18, "honesty": 6, "pasted": 4,
+            "password": 2, "minor": 2,
+        },
+    ),
 )  # fmt: skip
 
 
