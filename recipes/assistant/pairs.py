@@ -1,9 +1,9 @@
 """Generates preference pairs from a model's own replies: pairs.py DATA MODEL
 
-DATA is the folder of `prepare.py`. The model replies to the last user turn of the dialogues of DATA/train_3.jsonl, which
-it has not seen. Where its reply is unlike that of the dialogue, both are written to DATA/pairs.jsonl: the dialogue's
-reply is chosen, the model's own is rejected (Chen et al. 2024, self-play fine-tuning). Replies are sampled, as the
-model is served, from a fixed seed.
+DATA is the folder of `prepare.py`. The model replies to the last user turn of the dialogues of DATA/train_3.jsonl,
+which it has not seen. Where its reply is unlike that of the dialogue, both are written to DATA/pairs.jsonl: the
+dialogue's reply is chosen, the model's own is rejected (Chen et al. 2024, self-play fine-tuning). Replies are sampled,
+as the model is served, from a fixed seed.
 """
 
 import json
