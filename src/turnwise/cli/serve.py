@@ -172,7 +172,7 @@ def serve(
     turnwise serve runs/mine --quantize int8
     turnwise serve --adapter polite=runs/polite --adapter brief=runs/brief
     turnwise serve --embedding-model e5-small
-    turnwise serve --classifier support-intents --classifier names=runs/conll
+    turnwise serve --classifier financial-sentiment --classifier names=runs/conll
     turnwise serve --monitor monitor.db
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
