@@ -8,7 +8,7 @@ class RecordingHook(TrainerHook):
 
     def __init__(self):
         self.num_rows = 0
-        self.replay, self.data, self.preflights, self.prompt_losses = [], [], [], []
+        self.replay, self.data, self.references, self.preflights, self.prompt_losses = [], [], [], [], []
 
     def on_row(self):
         self.num_rows += 1
@@ -18,6 +18,9 @@ class RecordingHook(TrainerHook):
 
     def on_data(self, data):
         self.data.append(data)
+
+    def on_reference(self, count, total):
+        self.references.append((count, total))
 
     def on_preflight(self, recipe, report):
         self.preflights.append((recipe, report))

@@ -31,6 +31,7 @@ class ConsoleHook(TrainerHook):
     def __enter__(self) -> "ConsoleHook":
         self._console.print("Reading the data …")
         self._on_replay = self._stack.enter_context(progress_bar(self._console, "replies for replay"))
+        self._on_reference = self._stack.enter_context(progress_bar(self._console, "replies of the reference model"))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,6 +44,10 @@ class ConsoleHook(TrainerHook):
     def on_data(self, data: "DatasetSplits") -> None:
         """Print the size of each split."""
         self._console.print(f"{describe_data(data)}\nMeasuring speed and memory …")
+
+    def on_reference(self, count: int, total: int) -> None:
+        """Advance the bar of the reference model."""
+        self._on_reference(count, total)
 
     def on_preflight(self, recipe: "Recipe", report: "PreflightReport") -> None:
         """Print two examples and the expected time and memory."""

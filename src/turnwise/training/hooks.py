@@ -148,6 +148,9 @@ class TrainerHook:
     def on_data(self, data: "DatasetSplits") -> None:
         """Called with the tokenized examples of the run."""
 
+    def on_reference(self, count: int, total: int) -> None:
+        """Called with the number of examples whose reference log-probabilities are known, after every batch of them."""
+
     def on_preflight(self, recipe: "Recipe", report: "PreflightReport") -> None:
         """Called before the first step with the resolved recipe and the measurements; not in a resumed run."""
 

@@ -42,7 +42,7 @@ class Trainer:
         self._stop_between_batches: Callable[[], bool] = lambda: False
         self.module.to(plan.device)
         for split in (self.data.train, self.data.valid, self.data.test, self.data.retention):
-            split.compute_ref_logprobs(self.model, plan.device, plan.dtype, self.settings.micro_batch_size)
+            split.compute_ref_logprobs(self.model, plan.device, plan.dtype, self.settings.micro_batch_size, hooks)
         self.checkpoints = CheckpointManager(
             self.module,
             self.settings,

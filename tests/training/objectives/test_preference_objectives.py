@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hooks import RecordingHook
 from objective_runs import CPU, batches, dataset, dpo, encoded, kto, step_loss
 from sample_items import FOUR, PAIRS, RATED, dialogue, written
 from torch.nn import functional as F
@@ -126,6 +127,15 @@ class TestPreferences:
         sources = [{"path": files[0], **more}, {"path": files[1], **({"weight": 1} if "weight" in more else {})}]
         dpo_recipe = recipe(objective="dpo", data={"train": sources, "valid": files[1]}, max_steps=2)
         assert run_recipe(dpo_recipe, device=CPU).steps == 2
+
+    def test_hooks_receive_the_progress_of_the_reference_model(self, recipe, tmp_path, no_loss_plot):
+        file = str(written(PAIRS, tmp_path / "pairs.jsonl"))
+        dpo_recipe = recipe(objective="dpo", data={"train": file, "valid": file}, max_steps=1)
+        hook = RecordingHook()
+        run_recipe(dpo_recipe, hooks=[hook], device=CPU)
+        counts, totals = zip(*hook.references, strict=True)
+        assert set(totals) == {len(PAIRS)}
+        assert counts.count(len(PAIRS)) == 2, "training and validation data, each once"
 
     def test_good_and_bad_answers_are_balanced_across_files(self, recipe, renderer, tmp_path):
         from turnwise.training.examples.load_datasets import load_datasets

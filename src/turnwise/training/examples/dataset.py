@@ -19,6 +19,7 @@ from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.example import Example
 from turnwise.training.examples.packing import bucket_by_length, pack_sequences
 from turnwise.training.examples.shards import ExampleShard
+from turnwise.training.hooks import TrainerHook
 from turnwise.training.log_probs import autocast, segment_log_probs
 from turnwise.training.objective import ExampleContext, Objective
 
@@ -148,7 +149,14 @@ class Dataset:
         groups = [sizes[start : start + self.bucket_size] for start in range(0, len(sizes), self.bucket_size)]
         return sum(sizes) / max(1, sum(max(group) * len(group) for group in groups))
 
-    def compute_ref_logprobs(self, model: LanguageModel, device: torch.device, dtype: torch.dtype, size: int) -> None:
+    def compute_ref_logprobs(
+        self,
+        model: LanguageModel,
+        device: torch.device,
+        dtype: torch.dtype,
+        size: int,
+        hooks: Sequence[TrainerHook] = (),
+    ) -> None:
         """Store reference log-probabilities with every example, if the objective needs them and none are stored.
 
         Args:
@@ -156,11 +164,13 @@ class Dataset:
             device: device of the model.
             dtype: compute type.
             size: rows per batch.
+            hooks: receive the progress.
         """
         if not self.objective.NEEDS_REFERENCE or all(shard.ref_logprobs is not None for shard in self.shards):
             return
         model.module.eval()
         log_probs: list[list[float]] = [[] for _ in range(len(self))]
+        num_done = 0
         with torch.no_grad(), autocast(device, dtype):
             for rows in _chunks(replace(self, repeats=()).rows(), size):  # every example once
                 indices = [index for row in rows for index in row.examples]
@@ -170,6 +180,9 @@ class Dataset:
                 for number, index in enumerate(indices):
                     num_segments = max(1, len(self.example(index).segment_lengths))
                     log_probs[index] = [next(segments) for _ in range(num_segments)] + kl[number : number + 1]
+                num_done += len(indices)
+                for hook in hooks:
+                    hook.on_reference(num_done, len(self))
         reshard(model.module)
         for number, shard in enumerate(self.shards):
             start, end = self._starts[number : number + 2]

@@ -44,7 +44,8 @@ def dry_run(recipe: Recipe, *, hooks: Sequence[TrainerHook] = (), device: torch.
     data = load_datasets(recipe, base.renderer, base.model, hooks=hooks, generate_replay=replay)
     for hook in hooks:
         hook.on_data(data)
-    report = preflight(recipe, base.model, data, device=device, dtype=compute_dtype(recipe.training, device))
+    dtype = compute_dtype(recipe.training, device)
+    report = preflight(recipe, base.model, data, device=device, dtype=dtype, hooks=hooks)
     with TemporaryDirectory() as folder:
         seconds = time.perf_counter() - start
         resolved = resolve_hyperparameters(recipe, base.model, data, report, Path(folder), seconds)

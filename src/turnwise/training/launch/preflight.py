@@ -12,6 +12,7 @@ from turnwise.training.device_memory import REDUCE_MEMORY_HINT, available_memory
 from turnwise.training.distributed.sharding import local_shard
 from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.examples.example import IGNORED, Example
+from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.throughput_probe import probe_throughput
 from turnwise.training.objective import ExampleContext
 from turnwise.training.recipe import Recipe
@@ -59,7 +60,13 @@ class PreflightReport:
 
 
 def preflight(
-    recipe: Recipe, model: LanguageModel, data: DatasetSplits, *, device: torch.device, dtype: torch.dtype
+    recipe: Recipe,
+    model: LanguageModel,
+    data: DatasetSplits,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    hooks: Sequence[TrainerHook] = (),
 ) -> PreflightReport:
     """Inspect the examples and compute a few gradients without updating weights.
 
@@ -69,6 +76,7 @@ def preflight(
         data: datasets of the run.
         device: device to train on.
         dtype: compute type.
+        hooks: receive the progress of the reference model.
 
     Raises:
         InvalidData: the first examples have no target.
@@ -80,7 +88,7 @@ def preflight(
         raise InvalidData("The training data has no target: every token of the first examples is masked.")
     parameters = list(model.module.parameters())
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    probe = probe_throughput(recipe, model, data, device, dtype)
+    probe = probe_throughput(recipe, model, data, device, dtype, hooks)
     # Optimizer state in float32: two moments per weight with AdamW, one with Muon. The probe already has the gradient.
     num_local = sum(local_shard(parameter).numel() for parameter in trainable)
     state_bytes = num_local * 4 * (2 if recipe.training.optimizer == "adamw" else 1)

@@ -143,7 +143,8 @@ def _measure_and_resolve(
     """Measure speed and memory, and return the recipe with all hyperparameters."""
     if workers.is_main:
         (work / HYPERPARAMETERS_FILE).unlink(missing_ok=True)
-    report = preflight(recipe, base.model, data, device=device, dtype=compute_dtype(recipe.training, device))
+    dtype = compute_dtype(recipe.training, device)
+    report = preflight(recipe, base.model, data, device=device, dtype=dtype, hooks=hooks)
     report = replace(report, tokens_per_second=workers.all_reduce_sum([report.tokens_per_second])[0])
     if workers.is_main:  # stores the hyperparameters, which the other workers read after the barrier
         resolve_hyperparameters(recipe, base.model, data, report, work, time.perf_counter() - start)

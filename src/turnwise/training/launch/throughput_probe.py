@@ -1,6 +1,7 @@
 """Measures training speed and the micro-batch size that fits into memory, without updating weights."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from turnwise.training.device_memory import (
 from turnwise.training.distributed.sharding import is_sharded
 from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.gradient_accumulation import accumulate_gradients
+from turnwise.training.hooks import TrainerHook
 from turnwise.training.recipe import Recipe
 
 MAX_PROBES = 3  # micro-batches to measure
@@ -43,7 +45,12 @@ class ProbeResult:
 
 
 def probe_throughput(
-    recipe: Recipe, model: LanguageModel, data: DatasetSplits, device: torch.device, dtype: torch.dtype
+    recipe: Recipe,
+    model: LanguageModel,
+    data: DatasetSplits,
+    device: torch.device,
+    dtype: torch.dtype,
+    hooks: Sequence[TrainerHook] = (),
 ) -> ProbeResult:
     """Compute the gradient of one row, then of full micro-batches for some seconds.
 
@@ -74,7 +81,7 @@ def probe_throughput(
 
     with torch.random.fork_rng(devices=[]):
         try:
-            data.train.compute_ref_logprobs(model, device, dtype, size)
+            data.train.compute_ref_logprobs(model, device, dtype, size, hooks)
             model.module.train()
             if is_sharded(model.module):  # all ranks must run the same number of passes, so time cannot decide
                 speeds = [measure_speed(size) for _ in range(MAX_PROBES)]
