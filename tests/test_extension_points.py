@@ -30,6 +30,8 @@ FILES_TO_TOUCH = {
     "golden cases": 1,
     "an HTTP field": 2,
     "a page control": 1,
+    "a page": 5,
+    "a bundled model": 2,
     "a model to pull": 1,
     "a CLI command": 2,
 }

@@ -119,7 +119,7 @@ class TestErrorsBeforeTorchIsImported:
 
 class TestMessageArgument:
     def test_several_words_instead_of_a_model_are_a_message(self, turnwise, monkeypatch, model_folder):
-        monkeypatch.setattr("turnwise.app.model_names.bundled_model_folder", lambda _: model_folder)
+        monkeypatch.setattr("turnwise.app.model_names.default_model_name", lambda: str(model_folder))
         code, out, _ = turnwise("chat", "How are you?", "--max-tokens", "3", "--temperature", "0")
         expected = turnwise("chat", "--prompt", "How are you?", "--max-tokens", "3", "--temperature", "0")[1]
         assert (code, out) == (0, expected)
@@ -135,7 +135,7 @@ class TestMessageArgument:
         assert 'To send it as a message: turnwise chat --prompt "Hello"' in err
 
     def test_a_long_text_is_a_message(self, turnwise, monkeypatch, model_folder):
-        monkeypatch.setattr("turnwise.app.model_names.bundled_model_folder", lambda _: model_folder)
+        monkeypatch.setattr("turnwise.app.model_names.default_model_name", lambda: str(model_folder))
         assert turnwise("chat", "a b " * 10, "--max-tokens", "2")[0] == 0
 
 
