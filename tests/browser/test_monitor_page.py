@@ -142,7 +142,7 @@ def test_what_was_expected_is_drawn_and_listed_beside_the_counts(visit_monitor, 
     cells = topic.locator("tbody tr").first.locator("td")
     expect(cells).to_have_text(["8", "18", "–", "75 %", "75 %"])
     expect(topic.locator("tbody tr")).to_have_count(24)
-    pipeline.process([text(900, "acme"), text(1200, "acme")])
+    pipeline.process([text(900, "acme opens a plant in Norway"), text(1200, "acme")])
     refresh(page)
     expect(cells.nth(0)).to_have_text("9")
     expect(topic.locator("table")).to_be_visible()
