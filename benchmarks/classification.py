@@ -79,7 +79,7 @@ def outside_margins(classifier: Classifier, ids: list[int]) -> torch.Tensor:
     ids_1T = torch.tensor([ids])
     is_labelled_1T = torch.ones_like(ids_1T, dtype=torch.bool)
     positions_1T = torch.arange(len(ids))[None]
-    logits_NK = classifier.token_logits(ids_1T, is_labelled_1T, torch.ones_like(ids_1T), positions_1T)
+    logits_NK = classifier.word_logits(ids_1T, is_labelled_1T, torch.ones_like(ids_1T), positions_1T)
     return logits_NK[:, 1:].amax(dim=1) - logits_NK[:, 0]
 
 
