@@ -57,10 +57,10 @@ def main(data: Path, model: str) -> None:
         requests = ((request(history, number), None) for number, (history, _) in enumerate(prompts))
         with closing(InferenceClient(service.engine).generate_all(requests)) as generations:
             for number, ((history, reply), generation) in enumerate(zip(prompts, generations, strict=True), 1):
-                own = service.renderer.tokenizer.decode(generation.token_ids).strip()
-                if own and chrf.sentence_score(own, [reply]).score < SIMILAR:
+                model_reply = service.renderer.tokenizer.decode(generation.token_ids).strip()
+                if model_reply and chrf.sentence_score(model_reply, [reply]).score < SIMILAR:
                     prompt = [message.as_dict() for message in history]
-                    row = {"prompt": prompt, "chosen": reply, "rejected": own}
+                    row = {"prompt": prompt, "chosen": reply, "rejected": model_reply}
                     rows.append(json.dumps(row, ensure_ascii=False))
                 if number % 100 == 0:
                     print(f"{number} of {len(prompts)} prompts, {len(rows)} pairs", flush=True)

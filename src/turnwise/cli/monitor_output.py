@@ -135,10 +135,10 @@ def print_trend(store: MonitorStore, topic: str, *, seconds: int, hours: float, 
             typer.echo(json.dumps(values))
             continue
         share = f"{count.negative / count.count:.0%}" if count.count else ""
-        usual = f"{expected.count:,.1f}" if expected else ""
+        expected_text = f"{expected.count:,.1f}" if expected else ""
         threshold = f"{expected.threshold:,}" if expected and expected.threshold is not None else ""
         bar = "█" * round(BAR_WIDTH * count.count / largest)
-        counts = f"{count.texts:>7,}  {count.count:>7,}  {usual:>8}  {threshold:>8}"
+        counts = f"{count.texts:>7,}  {count.count:>7,}  {expected_text:>8}  {threshold:>8}"
         typer.echo(f"{_time(start)[:16]}  {counts}  {share:>8}  {bar}".rstrip())
 
 

@@ -13,7 +13,7 @@ MIN_INT64, MIN_INT16 = -(2**63), -(2**15)
 
 
 def dropout(x: Tensor, probability: float) -> Tensor:
-    """Set values to 0 at random, and scale the others so that the expected values stay the same.
+    """Set values to 0 at random, and scale the others so that the expected values stay the same (within rounding).
 
     Args:
         x: values of any shape.
@@ -31,7 +31,7 @@ def dropout(x: Tensor, probability: float) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` by `dropout`."""
+    """`nn.Dropout` with the faster `dropout` on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
         """The values; in training some are dropped."""

@@ -188,7 +188,7 @@ class MonitorState:
 
 def _is_older(state: Mapping[str, Any], version: int) -> bool:
     """True if a stored state is of an older version. Raises `UserError` if it is of a newer one."""
-    stored = state.get("version", version)  # states without one were written before versions were stored
+    stored = state.get("version", 1)  # states without one were written before versions were stored
     if stored > version:
         raise UserError(
             "The store was written by a newer Turnwise, whose statistics this version cannot continue. "

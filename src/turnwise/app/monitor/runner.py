@@ -86,8 +86,10 @@ def run_sources(
                         num_malformed=batch.num_malformed,
                         wait_for=wait_for,
                     )
+                    source.confirm(batch.position)
                     on_batch(processed, batch)
-                source.confirm(batch.position)
+                else:
+                    source.confirm(batch.position)
             except Unavailable:
                 if is_stopped():
                     return

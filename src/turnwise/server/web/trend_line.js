@@ -46,7 +46,7 @@ export function trendTable(trend, starts) {
     cell(trend.counts[index] ? trend.negatives[index] / trend.counts[index] : null, formatShare),
     cell(expectedShare(trend, index), formatShare),
   );
-  const titles = ["Time", "Texts without copies", "Expected", "Alert at", "Negative", "Expected"];
+  const titles = ["Time", "Texts without copies", "Expected texts", "Alert at", "Negative share", "Expected share"];
   return make("table", { class: "trend-table" },
     make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title)))),
     make("tbody", {}, ...starts.map(row).reverse()),

@@ -158,9 +158,9 @@ def document_positions(rows: Sequence[tuple[Path, TaggedSentence]], seed: int) -
         documents.setdefault(path, {}).setdefault(sentence.document, []).append(sentence)
     positions = {
         number: split_position(join_sentences(sentences), seed)
-        for of_file in documents.values()
-        if 1 < len(of_file) < sum(map(len, of_file.values()))
-        for number, sentences in of_file.items()
+        for sentences_by_document in documents.values()
+        if 1 < len(sentences_by_document) < sum(map(len, sentences_by_document.values()))
+        for number, sentences in sentences_by_document.items()
     }
     lowest, highest = min(positions.values(), default=0.0), max(positions.values(), default=0.0)
     if lowest == highest:  # no documents, or copies of one
