@@ -54,6 +54,10 @@ class Stage:
     safety_weights: dict[str, int] | None = None
 
 
+FEWER_REFUSALS = {
+    "harmful": 14, "care": 32, "secret": 14, "shop_rule": 8, "harmless": 18, "honesty": 6, "pasted": 4, "password": 2,
+    "minor": 2,
+}  # fmt: skip
 STAGES = (
     Stage(
         shares={
@@ -73,10 +77,7 @@ STAGES = (
         total_tokens=1_200_000,
         seed=200,
         answer_counts=(700, 1_800),
-        safety_weights={
-            "harmful": 14, "care": 32, "secret": 14, "shop_rule": 8, "harmless": 18, "honesty": 6, "pasted": 4,
-            "password": 2, "minor": 2,
-        },
+        safety_weights=FEWER_REFUSALS,
     ),
     # Prompts of preference pairs (pairs.py): short dialogues.
     Stage(
@@ -87,10 +88,7 @@ STAGES = (
         total_tokens=260_000,
         seed=300,
         answer_counts=(100, 300),
-        safety_weights={
-            "harmful": 14, "care": 32, "secret": 14, "shop_rule": 8, "harmless": 18, "honesty": 6, "pasted": 4,
-            "password": 2, "minor": 2,
-        },
+        safety_weights=FEWER_REFUSALS,
     ),
 )  # fmt: skip
 
