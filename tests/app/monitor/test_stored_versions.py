@@ -6,7 +6,7 @@ import pytest
 
 from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, ThresholdDetector, text
 from turnwise.app.monitor.detection import load_detection
-from turnwise.app.monitor.monitor_state import RELEARN_NOTICE
+from turnwise.app.monitor.monitor_state import RELABEL_NOTICE, RELEARN_NOTICE
 from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
 from turnwise.app.monitor.sentiment import SentimentLabeller
 from turnwise.app.monitor.window_counter import WindowSettings
@@ -40,8 +40,10 @@ def store():
     opened.close()
 
 
-def open_pipeline(store, version, snapshot_texts=1):
-    settings = PipelineSettings(WindowSettings(WINDOW, 30.0), max_future_seconds=None, snapshot_texts=snapshot_texts)
+def open_pipeline(store, version, snapshot_texts=1, labelled_by=None):
+    settings = PipelineSettings(
+        WindowSettings(WINDOW, 30.0), max_future_seconds=None, snapshot_texts=snapshot_texts, labelled_by=labelled_by
+    )
     return MonitorPipeline(
         store, detection(version), TOPICS, SentimentLabeller(None), settings, [URL], clock=lambda: START
     )
@@ -70,6 +72,24 @@ def test_detectors_of_an_older_version_are_replaced_and_alerts_counts_and_texts_
     assert again.notices == []
     again.process([*surge(600), text(800, "acme")])
     assert [alert.start for alert in store.alerts(9)] == [START + 600, START]
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "runs/a"), ("runs/a", "runs/b"), ("runs/a", None)])
+def test_detectors_that_learned_the_labels_of_another_classifier_are_replaced(store, before, after):
+    open_pipeline(store, 1, labelled_by=before).process([*surge(), text(95, "acme next")])
+    (alert,) = store.alerts(9)
+    pipeline = open_pipeline(store, 1, labelled_by=after)
+    assert pipeline.notices == [RELABEL_NOTICE]
+    pipeline.process([text(96, "acme again")])
+    assert store.alerts(9) == [replace(alert, closed=START + 65)]
+    assert "detector:Acme" not in store.states()
+    assert open_pipeline(store, 1, labelled_by=after).notices == []
+
+
+def test_detectors_of_the_same_classifier_are_continued(store):
+    open_pipeline(store, 1, labelled_by="runs/a").process([*surge(), text(95, "acme next")])
+    assert open_pipeline(store, 1, labelled_by="runs/a").notices == []
+    assert "detector:Acme" in store.states()
 
 
 def test_the_index_of_near_copies_of_an_older_version_is_built_from_the_stored_texts(store):

@@ -14,6 +14,10 @@ RELEARN_NOTICE = (
     "The store has detectors of an older Turnwise, which this version cannot continue: the topics are learned anew, "
     "and no alert opens until they are. Alerts, counts and texts are kept; open alerts are closed."
 )
+RELABEL_NOTICE = (
+    "The sentiment is labelled by another classifier than before: the topics are learned anew, and no alert opens "
+    "until they are. Alerts, counts and texts are kept; open alerts are closed."
+)
 _STREAM, _COPIES, _DETECTOR = "stream", "near_copies", "detector:"  # names of stored states
 
 
@@ -29,16 +33,16 @@ class MonitorState:
         source_times: time of the newest text of every source.
         next_number: number of the next text.
         retention_time: event time of the last deletion of old records.
-        abandoned_topics: topics whose stored detectors are of an older version: their open alerts have to be closed.
+        abandoned_topics: topics whose stored detectors cannot be continued: their open alerts have to be closed.
         notices: what the owner should know about the stored state.
     """
 
-    def __init__(self, detection: Detection, windows: WindowCounter) -> None:
+    def __init__(self, detection: Detection, windows: WindowCounter, labelled_by: str | None) -> None:
         self.windows = windows
         self.positions: dict[str, Position] = {}
         self.source_times: dict[str, float] = {}
         self.next_number, self.retention_time = 0, 0.0
-        self._detection = detection
+        self._detection, self._labelled_by = detection, labelled_by
         self._detectors: dict[str, TopicDetector] = {}
         self._detector_states: dict[str, Mapping[str, Any]] = {}  # of detectors that are not open yet
         self._updated: set[str] = set()
@@ -55,11 +59,17 @@ class MonitorState:
 
     @classmethod
     def load(
-        cls, store: MonitorStore, detection: Detection, settings: WindowSettings, topics: Iterable[str]
+        cls,
+        store: MonitorStore,
+        detection: Detection,
+        settings: WindowSettings,
+        topics: Iterable[str],
+        labelled_by: str | None = None,
     ) -> "MonitorState":
         """Continue from a store.
 
-        Topics whose detectors are of an older version are learned anew. Their alerts, counts and texts stay.
+        Topics whose detectors are of an older version, or have learned the labels of another classifier than
+        `labelled_by`, are learned anew. Their alerts, counts and texts stay.
 
         Raises:
             UserError: the store counts windows of another length, is of a newer version, or has learned in another
@@ -76,7 +86,7 @@ class MonitorState:
         windows = stream.get("windows", {})
         open_from = windows.get("open_from")
         counts = [] if open_from is None else store.counts(None, open_from)
-        state = cls(detection, WindowCounter(settings, topics, windows, counts))
+        state = cls(detection, WindowCounter(settings, topics, windows, counts), labelled_by)
         state.positions = store.positions()
         state.source_times = dict(stream.get("source_times", {}))
         state.next_number, state.retention_time = stream.get("next_number", 0), stream.get("retention_time", 0.0)
@@ -84,7 +94,7 @@ class MonitorState:
         state._stored_stream = stream
         state._load_detectors({
             name.removeprefix(_DETECTOR): value for name, value in states.items() if name.startswith(_DETECTOR)
-        })  # fmt: skip
+        }, is_relabelled=stream.get("labelled_by", labelled_by) != labelled_by)  # fmt: skip
         state._load_copies(store, states.get(_COPIES))
         return state
 
@@ -138,6 +148,7 @@ class MonitorState:
         """Add all changes since the last call to a batch."""
         stream = {
             "window_seconds": self._detection.window_seconds,
+            "labelled_by": self._labelled_by,
             "windows": self.windows.state(),
             "source_times": dict(self.source_times),
             "next_number": self.next_number,
@@ -159,15 +170,16 @@ class MonitorState:
         batch.figures = {name: self._figures[name] for name in sorted(self._changed_figures)}
         self._changed_figures.clear()
 
-    def _load_detectors(self, stored: Mapping[str, Mapping[str, Any]]) -> None:
+    def _load_detectors(self, stored: Mapping[str, Mapping[str, Any]], *, is_relabelled: bool) -> None:
         version = self._detection.detector_version
-        self.abandoned_topics = {topic for topic, value in stored.items() if _is_older(value, version)}
+        older = {topic for topic, value in stored.items() if _is_older(value, version)}
+        self.abandoned_topics = set(stored) if is_relabelled else older
         self._forgotten |= self.abandoned_topics
         self._detector_states = {
             topic: value for topic, value in stored.items() if topic not in self.abandoned_topics
         }  # fmt: skip
         if self.abandoned_topics:
-            self.notices.append(RELEARN_NOTICE)
+            self.notices.append(RELABEL_NOTICE if is_relabelled else RELEARN_NOTICE)
         for value in list(self._detector_states.values())[:1]:  # settings that do not fit are reported at the start
             self._detection.open_detector(value)
 

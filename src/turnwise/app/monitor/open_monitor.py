@@ -55,6 +55,7 @@ def open_monitor(config: MonitorConfig, *, is_recording: bool = False) -> Iterat
     detection = load_detection(config.detector)
     webhooks = () if is_recording else open_webhooks(config)
     topics = _open_topics(config)
+    labelled_by, _ = sentiment_classifier(config.classifier)
     with ExitStack() as stack:
         store = open_monitor_store(config.store_url)
         stack.callback(store.close)
@@ -63,7 +64,7 @@ def open_monitor(config: MonitorConfig, *, is_recording: bool = False) -> Iterat
             store,
             detection,
             topics,
-            _open_labeller(config),
+            _open_labeller(labelled_by, config),
             PipelineSettings(
                 WindowSettings(
                     detection.window_seconds,
@@ -74,6 +75,7 @@ def open_monitor(config: MonitorConfig, *, is_recording: bool = False) -> Iterat
                 keep_texts_days=config.keep_texts_days,
                 keep_ids_days=config.keep_ids_days,
                 keep_counts_days=config.keep_counts_days,
+                labelled_by=labelled_by,
             ),
             [webhook.url for webhook in webhooks],
             _open_summaries(config, stack),
@@ -146,8 +148,7 @@ def _open_topics(config: MonitorConfig) -> TopicFinder:
     return RuleTopics(rules)
 
 
-def _open_labeller(config: MonitorConfig) -> SentimentLabeller:
-    model, _ = sentiment_classifier(config.classifier)
+def _open_labeller(model: str | None, config: MonitorConfig) -> SentimentLabeller:
     if model is None:
         return SentimentLabeller(None, config.negative_labels)
     from turnwise.app.classifiers import open_classifier

@@ -41,6 +41,7 @@ class PipelineSettings:
         keep_ids_days: days that ids of texts are remembered after they last arrived.
         keep_counts_days: days that counts are kept.
         snapshot_texts: number of texts after which the index of near copies is stored. A restart adds later ones again.
+        labelled_by: name or folder of the classifier of sentiment; None without one.
     """
 
     windows: WindowSettings = field(default_factory=WindowSettings)
@@ -49,6 +50,7 @@ class PipelineSettings:
     keep_ids_days: float = 30.0
     keep_counts_days: float = 400.0
     snapshot_texts: int = 20_000
+    labelled_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,4 +276,7 @@ class MonitorPipeline:
         return self._state
 
     def _load(self) -> MonitorState:
-        return MonitorState.load(self._store, self._detection, self._settings.windows, self._topics.names)
+        settings = self._settings
+        return MonitorState.load(
+            self._store, self._detection, settings.windows, self._topics.names, settings.labelled_by
+        )
