@@ -56,6 +56,8 @@ browser-note:
 test: check browser-note
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal -rN || $(BIN)/pytest --last-failed
 
+# Without bytecode files, every worker would compile all modules and rewrite the assertions of all tests.
+quick: export PYTHONDONTWRITEBYTECODE :=
 quick: $(VENV)/installed-dev
 	$(BIN)/pytest --quick --cpu-seconds 10 --numprocesses auto --maxprocesses 8 --dist worksteal
 
