@@ -9,6 +9,7 @@ Left out are
 """
 
 import multiprocessing.process
+import platform
 import re
 import sys
 import threading
@@ -63,6 +64,7 @@ class QuickSelection:
         self.is_active = True
         self._profile = settings.get_current_profile_name()
         self._start_process = multiprocessing.process.BaseProcess.start
+        platform.processor()  # runs `uname` once; client libraries call it
         sys.addaudithook(self.audit)  # audit hooks cannot be removed: `is_active` ends this one
 
         def start(process: multiprocessing.process.BaseProcess) -> None:

@@ -50,6 +50,7 @@ def test_contrastive_search_ends_at_stop_ids(model):
     assert (result.tokens, result.finish) == reference_search(model, prompt, 12, 4, 0.6, [output_ids[5]])
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("blocks", [12, 16, 80])
 def test_contrastive_search_gives_the_same_answer_beside_other_requests_and_with_preemption(model, blocks):
     searched_request = contrastive_request(prompts([40])[0], max_tokens=30)

@@ -44,6 +44,7 @@ class TestAdapters:
         )
         assert perplexity.nats / perplexity.tokens == pytest.approx(result.valid_after, rel=1e-4)
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("more", [{}, {"dora": True}], ids=str)
     def test_peft_loads_the_adapter_with_the_same_logits(self, method_recipe, base_folder, more):
         import peft
@@ -68,6 +69,7 @@ class TestAdapters:
             expected = theirs.eval()(torch.tensor([ids])).logits
         torch.testing.assert_close(logits(tmp_path / "theirs", ids), expected, atol=1e-4, rtol=1e-4)
 
+    @pytest.mark.costly
     def test_gpt2_with_transposed_matrices(self, method_recipe, gpt2_folder):
         import peft
         import transformers
@@ -82,6 +84,7 @@ class TestAdapters:
                 logits(Path(recipe.out), ids), theirs(torch.tensor([ids])).logits, atol=1e-4, rtol=1e-4
             )
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("bits", ["int8", "int4"])
     def test_the_base_weights_are_quantized_during_training(self, method_recipe, bits):
         recipe = method_recipe({**LORA, "quantize": bits})
@@ -106,6 +109,7 @@ class TestAdapters:
         (plain(y).square().sum()).backward()
         torch.testing.assert_close(x.grad, y.grad)
 
+    @pytest.mark.costly
     def test_a_decoder_loaded_by_transformers(self, method_recipe, neox_folder):
         recipe = method_recipe(LORA, model={"from": str(neox_folder)})
         result = run_recipe(recipe, device=CPU)
@@ -119,6 +123,7 @@ class TestAdapters:
         with torch.inference_mode():
             assert (merged(ids).logits - base(ids).logits).abs().max() > 1e-3
 
+    @pytest.mark.costly
     def test_training_continues_from_an_adapter(self, method_recipe, tmp_path):
         first = method_recipe(LORA)
         run_recipe(first, device=CPU)
@@ -129,6 +134,7 @@ class TestAdapters:
         )
         assert (tmp_path / "again" / "model.safetensors").is_file()
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("more", [{}, {"rank": 6}, {"dora": True}], ids=str)
     def test_the_training_of_an_adapter_continues(self, method_recipe, base_folder, tmp_path, more):
         """The result is an adapter of the same base model, and begins where the first one ended."""
@@ -140,6 +146,7 @@ class TestAdapters:
         assert after.valid_after < after.valid_before
         assert adapter_base_folder(Path(again.out)) == base_folder
 
+    @pytest.mark.costly
     def test_the_training_of_an_adapter_by_peft_continues_with_the_rank_of_its_joined_factors(
         self, method_recipe, base_folder, tmp_path
     ):
@@ -152,6 +159,7 @@ class TestAdapters:
         with pytest.raises(InvalidParameter, match=r"has rank 6 in .* at least 6"):
             run_recipe(recipe.model_copy(update={"method": method_recipe(LORA).method}), device=CPU, overwrite=True)
 
+    @pytest.mark.costly
     def test_an_adapter_that_cannot_be_continued_is_rejected(self, method_recipe, tmp_path):
         dora = method_recipe({**LORA, "dora": True})
         run_recipe(dora, device=CPU)
@@ -163,6 +171,7 @@ class TestAdapters:
         with pytest.raises(InvalidParameter, match="'target_modules' leaves out"):
             run_recipe(method_recipe(mlp, model={"from": first.out}, out=str(tmp_path / "again")), device=CPU)
 
+    @pytest.mark.costly
     def test_a_small_change_of_a_base_in_half_precision_is_not_rounded_away(
         self, method_recipe, tmp_path, tiny_config, tokenizer
     ):
@@ -176,11 +185,13 @@ class TestAdapters:
         name = "layers.0.mlp.down.weight"
         torch.testing.assert_close(adapted[name] - plain[name], delta, atol=1e-7, rtol=1e-2)
 
+    @pytest.mark.costly
     def test_an_adapter_folder_can_be_overwritten(self, method_recipe):
         recipe = method_recipe(LORA)
         run_recipe(recipe, device=CPU)
         run_recipe(recipe, device=CPU, overwrite=True)
 
+    @pytest.mark.costly
     def test_the_linear_layers_of_an_encoder_decoder_get_adapters(self, method_recipe, tmp_path, base_folder):
         data = {"train": str(written(FOUR * 3, tmp_path / "data.jsonl"))}
         model = {"new": {"family": "t5", **SIZES}, "tokenizer": str(base_folder)}
@@ -192,6 +203,7 @@ class TestAdapters:
         assert names
         assert not any("relative_attention_bias" in name for name in names)
 
+    @pytest.mark.costly
     def test_the_same_seed_gives_the_same_adapter(self, method_recipe, tmp_path):
         made = []
         for name in ("one", "other"):
@@ -226,16 +238,19 @@ class TestDamagedAdapters:
         run_recipe(recipe, device=CPU)
         return Path(recipe.out)
 
+    @pytest.mark.costly
     def test_a_changed_base_model_is_rejected(self, adapter, tmp_path, tiny_config, tokenizer):
         export_model(tmp_path / "base", checkpoint.create(tiny_config, seed=1), tokenizer)
         with pytest.raises(UserError, match="its base has changed since"):
             checkpoint.load(adapter)
 
+    @pytest.mark.costly
     def test_a_missing_base_model_is_rejected(self, adapter, tmp_path):
         (tmp_path / "base").rename(tmp_path / "elsewhere")
         with pytest.raises(ModelNotFound, match=r"is an adapter of the model .*base, which does not exist"):
             checkpoint.load(adapter)
 
+    @pytest.mark.costly
     @pytest.mark.parametrize(
         ("key", "value", "says"),
         [("peft_type", "IA3", "type 'IA3'"), ("bias", "all", "'bias'"), ("rank_pattern", {"q": 3}, "'rank_pattern'")],
@@ -246,12 +261,14 @@ class TestDamagedAdapters:
         with pytest.raises(UserError, match=says):
             checkpoint.load(adapter)
 
+    @pytest.mark.costly
     def test_weights_without_a_base_layer_are_rejected(self, adapter, tmp_path, tiny_config, tokenizer):
         export_model(tmp_path / "base", checkpoint.create(replace(tiny_config, num_layers=1), seed=0), tokenizer)
         (adapter / "adapter_base.json").unlink()
         with pytest.raises(UserError, match=r"changes 'model\.layers\.1.*which its base .* does not have"):
             checkpoint.load(adapter)
 
+    @pytest.mark.costly
     def test_a_truncated_file_is_rejected(self, adapter):
         path = adapter / "adapter_model.safetensors"
         path.write_bytes(path.read_bytes()[:100])

@@ -85,6 +85,7 @@ class TestPreflightReport:
         assert 0.5 < report.packing_efficiency <= 1
         assert len(report.examples) == 2
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("more", [{}, {"neftune_noise_alpha": 5.0}, {"optimizer": "muon"}], ids=str)
     def test_the_preflight_does_not_change_the_run(self, trainer, recipe, tmp_path, more):
         weights = []
@@ -147,6 +148,7 @@ class TestErrors:
         with pytest.raises(UserError, match="Not even one row of a step fits into memory"):
             run_preflight(recipe())
 
+    @pytest.mark.costly
     def test_a_step_out_of_memory_is_repeated_with_smaller_micro_batches(self, values, tmp_path, monkeypatch):
         from safetensors.torch import load_file
 
@@ -185,6 +187,7 @@ class TestDerivedHyperparameters:
 
         return make
 
+    @pytest.mark.costly
     def test_larger_presets_have_more_steps_and_patience(self, preset_recipe, tmp_path):
         plans = [
             self.derive(preset_recipe(preset=effort), tmp_path / effort).training
@@ -249,6 +252,7 @@ class TestDerivedHyperparameters:
         )
         assert lora_run.training.learning_rate > 3 * full.training.learning_rate
 
+    @pytest.mark.costly
     def test_a_killed_run_with_a_preset_can_be_resumed(self, values, tmp_path):
         run_values = {
             **values,

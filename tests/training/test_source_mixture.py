@@ -198,6 +198,7 @@ class TestExampleCache:
         run_recipe(killed, device=CPU, hooks=[hook])
         assert hook.num_rows == 48
 
+    @pytest.mark.costly
     def test_the_result_has_the_packing_efficiency(self, values, no_loss_plot, one_thread, tmp_path):
         run_recipe(parse_recipe(values, origin="test"), device=CPU)
         assert 0.5 < json.loads((tmp_path / "out" / "result.json").read_text())["packing_efficiency"] <= 1

@@ -69,6 +69,7 @@ class TestSteps:
             next(all_rows)
         assert [next(all_rows) for _ in range(40)] == [next(rest) for _ in range(40)]
 
+    @pytest.mark.costly
     def test_micro_batches_give_the_weights_of_the_full_batch(self, trainer, recipe, tmp_path):
         runs = [trainer(recipe(micro_batch_size=size), work=tmp_path / str(size)) for size in (1, 4)]
         for run in runs:
@@ -76,6 +77,7 @@ class TestSteps:
         first, second = (weights(run.model) for run in runs)
         assert all((first[name] - second[name]).abs().max() < 1e-4 for name in first)
 
+    @pytest.mark.costly
     def test_bfloat16_training_keeps_float32_weights(self, trainer, recipe):
         run = trainer(recipe(dtype="bfloat16", max_steps=8, learning_rate=0.01))
         result = run.run()
