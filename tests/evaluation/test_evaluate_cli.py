@@ -87,6 +87,7 @@ def test_a_worse_model_exits_with_code_1_if_fail_if_worse_is_set(model_folder, d
     assert "worse on 1 (bits per byte)" in result.stdout
 
 
+@pytest.mark.costly
 def test_selection_is_left_out_with_too_few_replies(model_folder, data):
     scorecard = scorecard_of(model_folder, "--data", data, "--limit", 10, "--metrics", FEW_METRICS)
     assert "selection" not in rows_by_name(scorecard)
@@ -102,6 +103,7 @@ def test_a_baseline_can_be_the_model_or_the_base(model_folder, data, kind):
     assert scorecard["verdict"] == "worse"
 
 
+@pytest.mark.costly
 def test_a_metric_that_one_system_cannot_compute_is_reported_as_not_applicable(model_folder, data):
     result = run(
         model_folder, "--data", data, "--against", f"retrieval:{data}", "--metrics", "chrf,bits_per_byte",
@@ -181,6 +183,7 @@ def test_data_without_samples_for_any_metric_is_rejected(model_folder, data):
         run(model_folder, "--data", data, "--metrics", "success")
 
 
+@pytest.mark.costly
 def test_max_tokens_applies_to_a_baseline(model_folder, data, monkeypatch):
     limits = set()
     generate = NgramBaseline.generate

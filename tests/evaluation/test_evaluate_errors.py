@@ -44,6 +44,7 @@ class TestWithoutData:
 
 
 class TestMetricsWithoutSamples:
+    @pytest.mark.costly
     def test_metrics_without_samples_are_reported(self, model_folder, data):
         arguments = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics")
         assert "The data has no samples for success." in unwrapped(run(*arguments, "success,chrf").stderr)

@@ -100,6 +100,7 @@ def compare(rule, *, model=long_answer, base=short_answer):
         return LlmJudge(url, "scripted", SqliteResponseCache(None)).compare(replies(model), replies(base)), server
 
 
+@pytest.mark.costly
 def test_an_answer_wins_if_it_wins_in_both_orders():
     summary, server = compare(prefer_longer)
     assert (summary.wins.value, summary.ties.value, summary.losses.value) == (1, 0, 0)
@@ -157,6 +158,7 @@ def test_requests_contain_no_credentials_of_other_endpoints(monkeypatch, caplog)
     assert "tw-quiet" not in caplog.text
 
 
+@pytest.mark.costly
 def test_a_second_comparison_uses_the_cache():
     cache = SqliteResponseCache(None)
     server = JudgeServer(prefer_longer)

@@ -126,6 +126,7 @@ def test_a_running_server_reads_new_and_revoked_keys(keys):
         assert status() == 401, "revoking the last key does not open the door"
 
 
+@pytest.mark.costly
 def test_a_key_can_be_required_before_any_exists(keys):
     app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys, require_key=True)
     with serve_in_thread(app) as url:

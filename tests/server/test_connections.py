@@ -95,6 +95,7 @@ def is_closed(connection):
         return True
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_the_time_to_receive_a_body_is_limited(serving, monkeypatch, method, path):
     monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.5)

@@ -167,6 +167,7 @@ def test_rejections_are_counted_by_reason(chat, tmp_path):
     assert ("turnwise_rejected_total", ("reason", "server_busy")) in seen, "a series is there before its first increase"
 
 
+@pytest.mark.costly
 def test_two_applications_have_separate_metrics():
     with (
         serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as one,

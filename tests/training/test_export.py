@@ -163,6 +163,7 @@ class TestSamples:
         assert all(sample.question and sample.reply for sample in result.samples)
         assert any(sample.before != sample.after for sample in result.samples)
 
+    @pytest.mark.costly
     def test_replies_are_greedy_and_independent_of_the_batch(self, finished, valid_chats):
         from turnwise.core.exchanges import last_reply
         from turnwise.data.sources import read_source
@@ -267,6 +268,7 @@ class TestDiskFull:
         assert run(values).steps == 4
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
+    @pytest.mark.costly
     def test_a_failed_metrics_write_is_a_save_error(self, values, monkeypatch, tmp_path):
         def full(self, **_):
             raise OSError(28, "No space left on device")

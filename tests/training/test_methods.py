@@ -33,6 +33,7 @@ class TestFreeze:
     def test_the_head_is_the_embedding_if_tied(self, method_recipe):
         assert changed(method_recipe({"name": "freeze", "module": "head"})) == {"embed.weight", "norm.weight"}
 
+    @pytest.mark.costly
     def test_parameters_are_selected_by_their_published_names(self, method_recipe):
         changed_names = changed(method_recipe({"name": "freeze", "parameters": ["model.layers.*.mlp.*"]}))
         assert changed_names == {f"layers.{i}.mlp.{matrix}.weight" for i in (0, 1) for matrix in ("up", "down")}

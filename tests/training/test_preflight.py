@@ -212,6 +212,7 @@ class TestDerivedHyperparameters:
         ).training
         assert settings.max_steps * 4 * report.tokens_per_row / 500 == pytest.approx(0.85 * 0.75 * 600, rel=0.02)
 
+    @pytest.mark.costly
     def test_epochs_in_the_recipe_determine_the_steps(self, preset_recipe, tmp_path):
         few, many = (self.derive(preset_recipe(preset="quick", epochs=n), tmp_path / str(n)).training for n in (40, 80))
         assert many.max_steps == pytest.approx(2 * few.max_steps, abs=1)
@@ -236,12 +237,14 @@ class TestDerivedHyperparameters:
         )
         assert not self.derive(recipe, tmp_path).training.interpolate
 
+    @pytest.mark.costly
     def test_a_resumed_run_keeps_its_derived_values(self, preset_recipe, tmp_path):
         first = self.derive(preset_recipe(time_budget=1), tmp_path, speed=1000.0)
         again = self.derive(preset_recipe(time_budget=1), tmp_path, speed=9.0)
         assert again.training.max_steps == first.training.max_steps
         assert json.loads((tmp_path / "plan.json").read_text())["max_steps"] == first.training.max_steps
 
+    @pytest.mark.costly
     def test_the_learning_rate_depends_on_the_method(self, preset_recipe, tmp_path, values):
         lora = parse_recipe(
             {**values, "method": "lora", "training": {"preset": "quick", "max_seq_len": 64}}, origin="test"

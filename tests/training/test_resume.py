@@ -229,6 +229,7 @@ class TestInterruptedRuns:
         state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
         assert state["step"] == 3
 
+    @pytest.mark.costly
     def test_ignored_interrupts_stay_ignored(self, values):
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -236,6 +237,7 @@ class TestInterruptedRuns:
         finally:
             signal.signal(signal.SIGINT, before)
 
+    @pytest.mark.costly
     def test_resuming_with_another_recipe_is_rejected(self, interrupted):
         run_values = interrupted()
         with pytest.raises(InvalidParameter, match=r"unfinished run of another recipe.*--restart"):
@@ -263,6 +265,7 @@ class TestInterruptedRuns:
         saved = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
         assert saved["training"]["learning_rate"] == 0.001
 
+    @pytest.mark.costly
     def test_a_rejected_restart_discards_nothing(self, interrupted, tmp_path):
         run_values = interrupted()
         with pytest.raises(InvalidParameter, match="no objective"):
@@ -296,6 +299,7 @@ class TestOutputFolder:
         with pytest.raises(InvalidParameter, match=r"exists already.*--overwrite"):
             run(values)
 
+    @pytest.mark.costly
     def test_overwrite_replaces_the_folder_at_the_end(self, values, tmp_path):
         out = tmp_path / "out"
         out.mkdir()

@@ -103,11 +103,13 @@ class TestLossSpikes:
         expected = [next(stream) for _ in range(4 * 7)]
         assert shown == expected
 
+    @pytest.mark.costly
     def test_a_rollback_before_the_first_checkpoint_restores_the_base_weights(self, values, spiking):
         spiking(3)
         result = run(with_training(values, max_steps=6, save_steps=100))
         assert (result.steps, result.rollbacks) == (6, 1)
 
+    @pytest.mark.costly
     def test_a_fourth_spike_ends_the_run(self, values, spiking):
         spiking(3, times=9)
         with pytest.raises(TurnwiseError, match="even after 3 rollbacks"):
@@ -201,6 +203,7 @@ class TestWeightAveraging:
         with pytest.raises(InvalidParameter, match="needs full weights"):
             trainer(recipe(interpolate=True, method="lora"))
 
+    @pytest.mark.costly
     def test_retention_data_is_measured_before_and_after(self, values, valid_chats, tmp_path):
         values["data"]["retention"] = str(valid_chats)
         result = run(values)

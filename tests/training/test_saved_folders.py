@@ -52,6 +52,7 @@ class TestSaveDtype:
         assert types(tmp_path / "out") == {torch.float32}
         assert result.rounding_error is None
 
+    @pytest.mark.costly
     def test_a_32_bit_base_has_no_rounding_error(self, values, base_folder, tmp_path):
         result = run(values, base_folder)
         assert types(tmp_path / "out") == {torch.float32}
@@ -92,6 +93,7 @@ class TestSaveDtype:
 
 
 class TestTemplates:
+    @pytest.mark.costly
     def test_a_base_without_a_template_gets_the_one_used_in_training(self, values, base_folder, tmp_path):
         from turnwise.core.messages import Message
         from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer

@@ -86,6 +86,7 @@ class TestSteps:
 
 
 class TestStopping:
+    @pytest.mark.costly
     def test_early_stopping_keeps_the_best_weights(self, trainer, recipe):
         """The weights are damaged after four steps, so the best are neither the first nor the last."""
         best = {}
@@ -106,6 +107,7 @@ class TestStopping:
         assert result.valid_after == min(report.loss for report in watcher.validations)
         assert [report.is_best for report in watcher.validations] == [True, True, True, False, False]
 
+    @pytest.mark.costly
     def test_training_without_improvement_returns_the_base_weights(self, trainer, recipe):
         run = trainer(recipe(max_steps=6, learning_rate=0.9, weight_decay=0, max_grad_norm=1e3, warmup_ratio=0))
         began = weights(run.model)
@@ -114,6 +116,7 @@ class TestStopping:
         assert result.valid_after == result.valid_before
         assert same(weights(run.model), began)
 
+    @pytest.mark.costly
     def test_without_patience_training_never_stops_early(self, trainer, recipe):
         settings = {"max_steps": 8, "learning_rate": 0.9, "warmup_ratio": 0, "max_grad_norm": 1e3}
         result = trainer(recipe(**settings, early_stopping_patience=0)).run()
@@ -154,6 +157,7 @@ class TestHooks:
 
 
 class TestDivergence:
+    @pytest.mark.costly
     def test_a_non_finite_loss_ends_the_run_after_the_last_checkpoint(self, trainer, recipe, tmp_path):
         good = {}
 
