@@ -52,12 +52,13 @@ browser-note:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  echo "No Chromium was found: the browser tests are left out (Debian: apt-get install chromium)."
 
+# Without bytecode files, every worker would compile all modules and rewrite the assertions of all tests.
+test quick: export PYTHONDONTWRITEBYTECODE :=
+
 # Tests that fail beside others, on a busy machine, run once more alone; that run decides.
 test: check browser-note
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal -rN || $(BIN)/pytest --last-failed
 
-# Without bytecode files, every worker would compile all modules and rewrite the assertions of all tests.
-quick: export PYTHONDONTWRITEBYTECODE :=
 quick: $(VENV)/installed-dev
 	$(BIN)/pytest --quick --cpu-seconds 10 --numprocesses auto --maxprocesses 8 --dist worksteal
 

@@ -13,6 +13,7 @@ from sample_items import FOUR, written
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
 from turnwise.models import checkpoint, transformers_checkpoint
 from turnwise.models.adapter_config import adapter_base_folder
+from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.quantization import QuantizedLinear
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -230,27 +231,28 @@ class TestAdapters:
 
 class TestDamagedAdapters:
     @pytest.fixture
-    def adapter(self, method_recipe, tmp_path, tiny_config, tokenizer):
-        from turnwise.models.checkpoint import create
+    def adapter(self, tmp_path, tiny_config, tokenizer):
+        """A random adapter of both layers of the model in `base`."""
+        export_model(tmp_path / "base", checkpoint.create(tiny_config, seed=0), tokenizer)
+        size = tiny_config.hidden_size
+        weights = {
+            f"model.layers.{layer}.self_attn.q_proj": LoraWeights(torch.randn(2, size), torch.randn(size, 2))
+            for layer in range(tiny_config.num_layers)
+        }
+        (folder := tmp_path / "adapter").mkdir()
+        save_adapter(folder, weights, base=tmp_path / "base", rank=2, alpha=2, dropout=0, task_type="CAUSAL_LM")
+        return folder
 
-        export_model(tmp_path / "base", create(tiny_config, seed=0), tokenizer)
-        recipe = method_recipe(LORA, model={"from": str(tmp_path / "base")})
-        run_recipe(recipe, device=CPU)
-        return Path(recipe.out)
-
-    @pytest.mark.costly
     def test_a_changed_base_model_is_rejected(self, adapter, tmp_path, tiny_config, tokenizer):
         export_model(tmp_path / "base", checkpoint.create(tiny_config, seed=1), tokenizer)
         with pytest.raises(UserError, match="its base has changed since"):
             checkpoint.load(adapter)
 
-    @pytest.mark.costly
     def test_a_missing_base_model_is_rejected(self, adapter, tmp_path):
         (tmp_path / "base").rename(tmp_path / "elsewhere")
         with pytest.raises(ModelNotFound, match=r"is an adapter of the model .*base, which does not exist"):
             checkpoint.load(adapter)
 
-    @pytest.mark.costly
     @pytest.mark.parametrize(
         ("key", "value", "says"),
         [("peft_type", "IA3", "type 'IA3'"), ("bias", "all", "'bias'"), ("rank_pattern", {"q": 3}, "'rank_pattern'")],
@@ -261,14 +263,12 @@ class TestDamagedAdapters:
         with pytest.raises(UserError, match=says):
             checkpoint.load(adapter)
 
-    @pytest.mark.costly
     def test_weights_without_a_base_layer_are_rejected(self, adapter, tmp_path, tiny_config, tokenizer):
         export_model(tmp_path / "base", checkpoint.create(replace(tiny_config, num_layers=1), seed=0), tokenizer)
         (adapter / "adapter_base.json").unlink()
         with pytest.raises(UserError, match=r"changes 'model\.layers\.1.*which its base .* does not have"):
             checkpoint.load(adapter)
 
-    @pytest.mark.costly
     def test_a_truncated_file_is_rejected(self, adapter):
         path = adapter / "adapter_model.safetensors"
         path.write_bytes(path.read_bytes()[:100])
