@@ -74,6 +74,7 @@ def test_a_live_run_in_pieces_gives_the_alerts_of_a_replay(folder):
     assert len(replayed) - len(live) <= 2
 
 
+@pytest.mark.costly
 def test_trends_list_topics_and_counts(folder):
     run("replay", "posts.jsonl", "--topics", "topics.yaml", "--db", "m.db")
     assert run("trends", "--db", "m.db").stdout.split() == ["Acme", "Globex"]

@@ -79,6 +79,7 @@ def test_completions_tokens_and_times_are_labelled_by_model(url):
     )
 
 
+@pytest.mark.costly
 def test_requests_are_labelled_by_route_template(url):
     for path in ("/v1/conversations/a", "/v1/conversations/b", "/v1/models/x/y", "/secret/1", "/secret/2",
                  "/assets/chat.js", "/assets/none", "/docs", "/openapi.json"):  # fmt: skip

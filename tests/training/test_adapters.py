@@ -28,6 +28,7 @@ pytestmark = [
 
 
 class TestAdapters:
+    @pytest.mark.costly
     @pytest.mark.parametrize("more", [{}, {"dora": True}, {"rank": 2, "alpha": 9, "dropout": 0.1}], ids=str)
     def test_the_served_model_has_the_same_logits_as_the_trained_one(self, method_recipe, more, valid_chats):
         """The perplexity measured on the exported folder equals the run's validation loss."""

@@ -135,6 +135,7 @@ class TestServing:
         written_by_peft(base_folder, tmp_path / "theirs")
         return {name: recipe.out for name, recipe in recipes.items()} | {"theirs": tmp_path / "theirs"}
 
+    @pytest.mark.costly
     @pytest.mark.skipif(library() is None, reason="no compiled library")
     def test_the_base_is_in_memory_once_and_each_adapter_answers_as_if_merged(self, answers, adapters, base_folder):
         base_engines = SharedBaseEngines()
@@ -160,6 +161,7 @@ class TestServing:
         for first, second in zip(beside.logprobs.content, merged.logprobs.content, strict=True):
             assert (first.token, first.logprob) == (second.token, pytest.approx(second.logprob, abs=1e-3))
 
+    @pytest.mark.costly
     def test_an_adapter_is_merged_into_a_copy_if_the_engine_cannot_apply_it(self, answers, adapters, monkeypatch):
         monkeypatch.setattr(Engine, "load_lora", lambda *_: False)
         completions = answers({"lora": adapters["lora"]}, SharedBaseEngines())

@@ -32,6 +32,7 @@ class TestPromptTuning:
             "embed.vectors": (5, 32)
         }
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("tied", [True, False])
     def test_the_served_model_has_the_same_logits_as_the_trained_one(
         self, method_recipe, tied, valid_chats, tmp_path, tiny_config, tokenizer
