@@ -55,7 +55,7 @@ def decoder_folder(tmp_path_factory, model_folder, tokenizer):
 @needs_library
 @pytest.mark.parametrize("quantize", [None, "int8"])
 @pytest.mark.parametrize("pooling", CONFIGS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(numbers=st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=12))
 def test_a_text_has_the_same_scores_alone_and_in_any_batch(classifiers, pooling, quantize, numbers):
     classifier = classifiers[pooling, quantize]
