@@ -101,7 +101,9 @@ function renderTopics() {
   const isShort = !state.showsAllTopics && topics.length > FIRST_TOPICS;
   byId("topics-more").hidden = !isShort;
   byId("topics-more").textContent = `Show all ${formatNumber(topics.length)} topics`;
+  const scrolled = [...document.querySelectorAll(".trend-numbers[open]")].map((element) => [element, element.scrollLeft]);
   updateList(byId("topics"), isShort ? topics.slice(0, FIRST_TOPICS) : topics, (trend) => trend.topic, createTopic, updateTopic);
+  for (const [element, left] of scrolled) element.scrollLeft = left; // a topic that moves in the list loses it
 }
 
 function createTopic() {
