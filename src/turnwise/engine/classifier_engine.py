@@ -1,6 +1,7 @@
 """Computes the label logits of token sequences: a backbone's hidden states and a linear layer on them.
 
-Shapes: N sequences, T words of one, R tokens and W words of all, F features of a word, C hidden size, K labels.
+Shapes: N sequences, T words of one, R tokens and W words of all, F features of a word, C hidden size, K labels, L
+logits (see `models/classifier_outputs.py`).
 """
 
 import threading
@@ -43,11 +44,11 @@ class ClassifierEngine:
         return batch_by_length(lengths, MAX_BATCH_TOKENS)
 
     def text_logits(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
-        """Logits of the labels of texts, `(N, K)`; see `models/classifier_outputs.py`."""
+        """Logits of texts, `(N, L)`; see `models/classifier_outputs.py`."""
         hidden_RC, text_R = self._hidden(sequences)
         with torch.inference_mode():
-            logits_NK: FloatArray = self._logits(pool_texts(hidden_RC, text_R, self.config.pooling)).numpy()
-        return logits_NK
+            logits_NL: FloatArray = self._logits(pool_texts(hidden_RC, text_R, self.config.pooling)).numpy()
+        return logits_NL
 
     def tags(
         self,
