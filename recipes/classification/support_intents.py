@@ -3,7 +3,7 @@
 DATA/bitext_customer and DATA/bitext_intents are sets of Bitext (27 intents), DATA/clinc150 has texts of no intent;
 support_training_messages.csv beside this script has messages of both kinds as people write them. OUT receives
 
-- train.jsonl: texts of Bitext, each with a variant; four fifths of the messages, each with two variants; texts of no
+- train.jsonl: texts of Bitext, each with a variant; four fifths of the messages, each with all variants; texts of no
   intent, with the label "none";
 - valid.jsonl: the other messages, for early stopping and calibration;
 - test.jsonl: texts of Bitext whose wordings are not in train.jsonl, and test_VARIANT.jsonl: the same texts misspelt,
@@ -57,7 +57,7 @@ def main(options: argparse.Namespace) -> None:
     rng = random.Random(options.seed)
     train = [
         *augment(limit_per_intent(splits["train"], options.per_intent, rng), rng),
-        *augment(written, rng, num_variants=2),
+        *augment(written, rng, num_variants=len(VARIANTS)),
         *((text, NONE_LABEL) for text in none_texts),
     ]
     rng.shuffle(train)
@@ -234,9 +234,9 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--leave-out", nargs="+", default=(), metavar="INTENT", help="intents that are not trained")
-    parser.add_argument("--per-intent", type=int, default=80, help="texts of Bitext of each intent (default: 80)")
+    parser.add_argument("--per-intent", type=int, default=30, help="texts of Bitext of each intent (default: 30)")
     parser.add_argument(
-        "--none-per-intent", type=int, default=20, help="texts of each intent of CLINC150, as none (default: 20)"
+        "--none-per-intent", type=int, default=10, help="texts of each intent of CLINC150, as none (default: 10)"
     )
     parser.add_argument("--seed", type=int, default=0)
     main(parser.parse_args())

@@ -52,7 +52,10 @@ def main(options: argparse.Namespace) -> None:
     )
     names = [*config.labels, *([] if config.none_label is None else [config.none_label])]
     targets = {name: torch.tensor([names.index(text.labels[0]) for text in texts]) for name, texts in splits.items()}
-    vectors = {name: text_vectors(encoder, config, [text.text for text in texts]) for name, texts in splits.items()}
+    vectors = {
+        name: text_vectors(encoder, config, [text.text for text in texts], options.threads)
+        for name, texts in splits.items()
+    }
     heads = []
     for decay in options.decay:
         head = fit_head(vectors["train"], targets["train"], config, decay)
@@ -70,7 +73,7 @@ def read_texts(path: Path) -> list[LabeledText]:
     return [text for text in AnnotationSource(path).read() if isinstance(text, LabeledText)]
 
 
-def text_vectors(encoder: Path, config: ClassifierConfig, texts: Sequence[str]) -> Tensor:
+def text_vectors(encoder: Path, config: ClassifierConfig, texts: Sequence[str], threads: int | None) -> Tensor:
     """Mean hidden states of texts, `(N, C)`, as the classifier computes them: the logits of an identity matrix."""
     weights = EncoderCheckpoint(encoder)
     size = weights.config.hidden_size
@@ -78,7 +81,7 @@ def text_vectors(encoder: Path, config: ClassifierConfig, texts: Sequence[str]) 
     head = ClassificationHead(identity, size)
     with torch.no_grad():
         head.linear.weight.copy_(torch.eye(size))
-    engine = ClassifierEngine(encoder_hidden_states(weights), head, identity)
+    engine = ClassifierEngine(encoder_hidden_states(weights, threads=threads), head, identity)
     classifier = TextClassifier(identity, Tokenizer.load(encoder, encoder), engine, config.max_tokens or 512)
     return torch.from_numpy(classifier.text_logits(texts)[0])
 
@@ -119,4 +122,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--decay", type=float, nargs="+", default=DECAYS, help="values of the weight decay to compare")
+    parser.add_argument("--threads", type=int, help="number of threads (default: as many as cores)")
     main(parser.parse_args())

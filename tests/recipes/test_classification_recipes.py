@@ -122,9 +122,9 @@ def test_prepared_files_leave_out_the_intents_that_are_named(scripts, tmp_path, 
     rows = [json.loads(line) for line in files["train.jsonl"].splitlines()]
     counts = Counter(row["label"] for row in rows)
     trained = len(messages) - 6  # a wording of every intent is held out in each of two splits
-    assert counts.pop("none") == 4 * 3 + 1, "four written texts with two variants each, and one of the set"
+    assert counts.pop("none") == 4 * 5 + 1, "four written texts with four variants each, and one of the set"
     assert set(counts) == {"open", "sell", "carry"}
-    assert counts.total() == 2 * trained + 2 * 4 * 3
+    assert counts.total() == 2 * trained + 2 * 4 * 5
     valid = [json.loads(line) for line in files["valid.jsonl"].splitlines()]
     assert [row["label"] for row in valid] == ["open", "sell", "none"], "one written message in five"
     assert files["test_short.jsonl"].count("\n") == files["test.jsonl"].count("\n")

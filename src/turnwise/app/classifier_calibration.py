@@ -20,7 +20,7 @@ from turnwise.evaluation.classification.calibration import (
     out_of_scope_threshold,
 )
 from turnwise.evaluation.statistics import ConfidenceInterval
-from turnwise.models.classifier_config import ClassifierConfig
+from turnwise.models.classifier_config import ClassifierConfig, ThresholdScore
 from turnwise.models.classifier_outputs import find_refused, in_scope_scores, label_probabilities
 
 MIN_TEXTS = 20  # with a label; one temperature is fitted to them
@@ -110,7 +110,8 @@ def calibrate_classifier(
     temperature = fit_temperature(logits_NL.astype(np.float64), targets_N)
     calibrated = replace(config, temperature=temperature)
     if max_false_alarms is not None:
-        calibrated = replace(calibrated, threshold_score="energy")
+        score: ThresholdScore = "energy" if config.none_label is None else "probability"
+        calibrated = replace(calibrated, threshold_score=score)
         threshold = out_of_scope_threshold(in_scope_scores(logits_NL, calibrated), max_false_alarms)
         calibrated = replace(calibrated, threshold=threshold)
     elif config.threshold_score == "probability" and config.threshold:

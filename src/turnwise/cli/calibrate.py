@@ -136,7 +136,7 @@ def _print_result(
         score = f"{result.config.threshold_score} below {result.config.threshold:.3f}"
         console.print(f"A text is refused (no label) if its score is too low: {score}.", soft_wrap=True)
     elif result.config.none_label is not None:
-        console.print("A text is refused (no label) if no label is as probable as none of them.", soft_wrap=True)
+        console.print("A text is refused (no label) if none is more probable than every label.", soft_wrap=True)
     if result.config.threshold is None and old.threshold:
         console.print(
             "The threshold was removed: it was for the probabilities of the old temperature. Choose a new one with "

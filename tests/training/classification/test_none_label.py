@@ -96,7 +96,7 @@ def test_what_contradicts_it_is_refused(options, message):
 
 def test_texts_with_several_labels_are_bad_rows(train, encoder_folder, tmp_path):
     rows = [
-        {"text": "Ada", "labels": ["a", "b"]},
+        {"text": "Ada", "labels": ["a", "other"]},
         {"text": "Ben", "labels": ["other"]},
         {"text": "Dan", "labels": ["a"]},
     ]

@@ -6,10 +6,12 @@ Shapes: G texts.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from turnwise.core.classification import TextLabels
 from turnwise.data.annotations.annotated import LabeledText
 from turnwise.evaluation.classification.classifier_metrics import ClassifierSums, ShareMetric
+from turnwise.evaluation.metric import MetricDefinition
 
 
 class NoneRecallMetric(ShareMetric):
@@ -19,17 +21,17 @@ class NoneRecallMetric(ShareMetric):
     DESCRIPTION = "Share of the texts that belong to none of the labels, and that get none."
 
 
-class WrongLabelMetric(ShareMetric):
+class WrongLabelMetric(MetricDefinition):
     """Share of texts with a wrong label."""
 
-    NAME, LABEL, BETTER = "wrong_label", "wrong label", "lower"
+    NAME, LABEL, BETTER, RANGE, VALUE_FORMAT = "wrong_label", "wrong label", "lower", (0.0, 1.0), ".1%"
     DESCRIPTION = "Share of the texts with a label that get another one."
 
 
-class RefusedMetric(ShareMetric):
+class RefusedMetric(MetricDefinition):
     """Share of texts that are refused."""
 
-    NAME, LABEL, BETTER = "refused", "refused", "lower"
+    NAME, LABEL, BETTER, RANGE, VALUE_FORMAT = "refused", "refused", "lower", (0.0, 1.0), ".1%"
     DESCRIPTION = "Share of the texts with a label that get none."
 
 
@@ -46,12 +48,14 @@ def refusal_metrics(texts: Sequence[LabeledText], predictions: Sequence[TextLabe
     has_label_G = np.array([bool(text.labels) for text in texts])
     is_refused_G = np.array([not prediction.labels for prediction in predictions])
     is_wrong_G = ~is_refused_G & np.array([a.labels != b.labels for a, b in zip(texts, predictions, strict=True)])
-    results = []
+    results: list[ClassifierSums] = []
     if not has_label_G.all():
         sums_GK = np.stack([is_refused_G & ~has_label_G, ~has_label_G], axis=1)
         results.append(ClassifierSums(NoneRecallMetric(), sums_GK.astype(np.float64)))
     if has_label_G.any():
-        for metric, flags_G in ((WrongLabelMetric(), is_wrong_G), (RefusedMetric(), is_refused_G)):
+        pairs: Sequence[tuple[MetricDefinition, NDArray[np.bool_]]]
+        pairs = ((WrongLabelMetric(), is_wrong_G), (RefusedMetric(), is_refused_G))
+        for metric, flags_G in pairs:
             sums_GK = np.stack([flags_G & has_label_G, has_label_G], axis=1)
             results.append(ClassifierSums(metric, sums_GK.astype(np.float64)))
     return {result.metric.NAME: result for result in results}
