@@ -1,4 +1,4 @@
-"""Trains the head of a classifier on a frozen encoder: train_head.py RECIPE [--decay 0.0001 0.0003 0.001]
+"""Trains the head of a classifier on a frozen encoder: train_head.py RECIPE [--decay 0.001 0.01]
 
 RECIPE names the encoder, the labelled texts (`train` and `valid`), the objective with an optional `none_label`, and
 the folder. The vectors of the texts are computed once, and the linear layer is fitted to them by L-BFGS, which takes
@@ -33,7 +33,7 @@ from turnwise.training.objectives.sequence_classification import SequenceClassif
 from turnwise.training.recipe import load_recipe
 
 MAX_ITERATIONS = 200
-DECAYS = (1e-4, 3e-4, 1e-3)
+DECAYS = (3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def main(options: argparse.Namespace) -> None:
