@@ -32,12 +32,14 @@ from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.objectives.sequence_classification import SequenceClassificationObjective
 from turnwise.training.recipe import load_recipe
 
-MAX_ITERATIONS = 200
-DECAYS = (3e-4, 1e-3, 3e-3, 1e-2)
+MAX_ITERATIONS = 100
+DECAYS = (1e-3, 3e-3, 1e-2)
 
 
 def main(options: argparse.Namespace) -> None:
     """Train the head, and write the folder."""
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     recipe = load_recipe(options.recipe)
     encoder = resolve_model_folder(recipe.model.source)
     splits = {

@@ -57,6 +57,12 @@ def test_a_report_has_them_if_a_text_has_no_label_or_gets_none():
     assert evaluated(["a", ""], ["a", "a"])["none_recall"].value == 0.0
 
 
+def test_an_interval_counts_the_texts_that_a_share_is_about():
+    row = evaluated(["a"] * 90 + [""] * 10, ["a"] * 90 + [""] * 10)["none_recall"]
+    assert row.value == 1.0
+    assert row.interval.low == pytest.approx(0.7225, abs=1e-4), "Wilson's interval of 10 of 10"
+
+
 def test_a_base_that_refuses_nothing_is_compared():
     row = evaluated(["a", "b"], ["a", ""], ["a", "a"])["wrong_label"]
     assert (row.value, row.base_value, row.better) == (0.0, 0.5, "lower")

@@ -17,21 +17,23 @@ from turnwise.evaluation.metric import MetricDefinition
 class NoneRecallMetric(ShareMetric):
     """Recall of texts of no label."""
 
-    NAME, LABEL = "none_recall", "recall of none"
+    NAME, LABEL, IS_BINARY = "none_recall", "recall of none", True
     DESCRIPTION = "Share of the texts that belong to none of the labels, and that get none."
 
 
 class WrongLabelMetric(MetricDefinition):
     """Share of texts with a wrong label."""
 
-    NAME, LABEL, BETTER, RANGE, VALUE_FORMAT = "wrong_label", "wrong label", "lower", (0.0, 1.0), ".1%"
+    NAME, LABEL, BETTER = "wrong_label", "wrong label", "lower"
+    RANGE, VALUE_FORMAT, IS_BINARY = (0.0, 1.0), ".1%", True
     DESCRIPTION = "Share of the texts with a label that get another one."
 
 
 class RefusedMetric(MetricDefinition):
     """Share of texts that are refused."""
 
-    NAME, LABEL, BETTER, RANGE, VALUE_FORMAT = "refused", "refused", "lower", (0.0, 1.0), ".1%"
+    NAME, LABEL, BETTER = "refused", "refused", "lower"
+    RANGE, VALUE_FORMAT, IS_BINARY = (0.0, 1.0), ".1%", True
     DESCRIPTION = "Share of the texts with a label that get none."
 
 
