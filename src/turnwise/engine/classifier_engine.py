@@ -1,7 +1,7 @@
 """Computes the label logits of token sequences: a backbone's hidden states and a linear layer on them.
 
 Shapes: N sequences, T tokens or words of one, R tokens and W words of all, F features of a word, C hidden size,
-K labels.
+K labels, L logits (see `models/classifier_outputs.py`).
 """
 
 import threading
@@ -46,25 +46,25 @@ class ClassifierEngine:
         return batch_by_length(lengths, MAX_BATCH_TOKENS)
 
     def text_logits(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
-        """Logits of the labels of texts, `(N, K)`; see `models/classifier_outputs.py`.
+        """Logits of texts, `(N, L)`; see `models/classifier_outputs.py`.
 
         A text has the same logits to the last bit alone and in any batch.
         """
         hidden_RC = self._hidden(sequences)
         ends = np.cumsum([*map(len, sequences)])
         linear = self._head.linear
-        weight_KC, bias_K = linear.weight.detach().numpy(), linear.bias.detach().numpy()
+        weight_LC, bias_L = linear.weight.detach().numpy(), linear.bias.detach().numpy()
         logits = []
         with np.errstate(invalid="ignore", over="ignore"):
             # Text by text: a product of matrices adds up in another order if it has one row. By einsum: BLAS libraries
             # and torch would start threads for it, which wait busily for a while and slow down those of the encoder.
             for hidden_TC in np.split(hidden_RC, ends[:-1]):
                 vector_C = _pool(hidden_TC, self.config.pooling)
-                logits.append(np.einsum("kc,c->k", weight_KC, vector_C) + bias_K)
-        logits_NK: FloatArray = np.stack(logits)
-        if not np.isfinite(logits_NK).all():
+                logits.append(np.einsum("lc,c->l", weight_LC, vector_C) + bias_L)
+        logits_NL: FloatArray = np.stack(logits)
+        if not np.isfinite(logits_NL).all():
             raise TurnwiseError(NOT_FINITE)
-        return logits_NK
+        return logits_NL
 
     def tags(
         self,
