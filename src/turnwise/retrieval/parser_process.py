@@ -79,7 +79,7 @@ class ParsedStream:
             if "blocks" in reply:
                 yield [Block(kind, text, level, page) for kind, text, level, page in reply["blocks"]]
             else:
-                self.title, self.warnings, self.is_complete = reply["title"], reply["warnings"], True
+                self.title, self.warnings, self.is_complete = reply["title"], tuple(reply["warnings"]), True
 
     def _read(self) -> dict[str, Any]:
         started = time.monotonic()
@@ -154,8 +154,14 @@ class ParserProcess:
     def close(self) -> None:
         """End the process, also while another thread waits for blocks; that thread gets an error."""
         self._is_closed = True
-        if (worker := self._worker) is not None:
-            worker.kill()
+        if (worker := self._worker) is None:
+            return
+        worker.stop()
+        if self._lock.acquire(blocking=False):  # otherwise the thread that has it closes the pipes
+            try:
+                worker.kill()
+            finally:
+                self._lock.release()
 
     def __enter__(self) -> "ParserProcess":
         return self
@@ -235,8 +241,12 @@ class _Worker:
             self._process.kill()
             return self._process.wait()
 
-    def kill(self) -> None:
+    def stop(self) -> None:
         """End the process. It has nothing to save."""
+        self._process.kill()
+
+    def kill(self) -> None:
+        """End the process and close the pipes. Not for a thread beside one that reads from them."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._input, self._output):
