@@ -17,6 +17,7 @@ _LINE_END = re.compile(r"\n+")
 _CELL_END = re.compile(re.escape(CELL_SEPARATOR))
 _BREAK = re.compile(r"[\s,，、;；:：)）\]】}]")  # after one of them a sentence that is too long is cut
 _JOINER = "\u200d"
+_VIRAMA = 9  # combining class of the mark that joins two consonants of an Indic script
 _SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")
 MAX_CHARACTERS_PER_TOKEN = 24  # of the window in which a cut is looked for
 
@@ -66,6 +67,7 @@ def _is_inside_character(text: str, position: int) -> bool:
     return (
         unicodedata.category(after).startswith("M")
         or _JOINER in (before, after)
+        or unicodedata.combining(before) == _VIRAMA
         or _SKIN_TONES[0] <= after <= _SKIN_TONES[1]
         or (_is_regional_indicator(after) and _num_indicators_before(text, position) % 2 == 1)
     )

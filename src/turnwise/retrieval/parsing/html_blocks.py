@@ -14,6 +14,12 @@ from turnwise.retrieval.parsing.limits import MAX_NESTING
 from turnwise.retrieval.parsing.line_joins import join_wrapped_lines
 from turnwise.retrieval.parsing.table_rows import collapse_space
 
+MAX_OPEN_TAGS = 4000
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w-]*)")
+_ENDS_ITSELF = frozenset({
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr", "p", "li", "dt",
+    "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "colgroup", "option", "optgroup", "rp", "rt", "html", "head", "body",
+})  # fmt: skip
 _HEADING = re.compile(r"h([1-6])")
 _BLOCK_TAGS = frozenset({
     "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "div", "dl", "dt",
@@ -40,8 +46,24 @@ class _TextBuffer:
 
 
 def parse_html(html: str) -> LexborHTMLParser:
-    """The tree of a page or fragment."""
+    """The tree of a page or fragment.
+
+    Raises:
+        InvalidData: tags are nested so deeply that the tree would take minutes: its time is quadratic in the depth.
+    """
+    if html.count("<") > MAX_OPEN_TAGS and _num_open_tags(html) > MAX_OPEN_TAGS:
+        raise InvalidData(f"Its elements are nested more than {MAX_NESTING} deep.")
     return LexborHTMLParser(html)
+
+
+def _num_open_tags(html: str) -> int:
+    """The largest number of elements that are open at once, without those that need no end tag."""
+    num_open = largest = 0
+    for match in _TAG.finditer(html):
+        if match[2].lower() not in _ENDS_ITSELF:
+            num_open = max(0, num_open - 1) if match[1] else num_open + 1
+            largest = max(largest, num_open)
+    return largest
 
 
 def page_title(tree: LexborHTMLParser) -> str:
@@ -163,4 +185,5 @@ def _is_layout(table: LexborNode) -> bool:
     """True for a table that arranges a page: it says so, or it has other tables in it and no header cells."""
     if (table.attributes.get("role") or "").strip().lower() in ("presentation", "none"):
         return True
-    return table.css_first("td table") is not None and table.css_first("th") is None
+    has_tables = any(inner.mem_id != table.mem_id for inner in table.css("table"))
+    return has_tables and table.css_first("th") is None

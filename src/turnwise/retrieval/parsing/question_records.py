@@ -87,14 +87,10 @@ def table_records(source: DocumentSource) -> Iterator[tuple[str, Record]]:
 def json_records(source: DocumentSource) -> Iterator[tuple[str, Record]]:
     """Yield the objects of a JSONL file, or of a JSON file that is a list or has it. Raises `InvalidData`."""
     first_line = source.text_head.lstrip("\ufeff\n ").partition("\n")[0].strip()
-    if first_line.startswith("{") and _is_object(first_line):
+    if source.suffix in (".jsonl", ".ndjson") or _is_record(first_line):
         yield from _json_lines(source)
-        return
-    text = source.read_text()
-    if text.lstrip()[:1] == "{" and source.suffix in (".jsonl", ".ndjson"):
-        yield from _json_lines(source)
-        return
-    yield from _list_records(_parse(text, "the file"), "entry")
+    else:
+        yield from _list_records(_parse(source.read_text(), "content"), "entry")
 
 
 def yaml_records(text: str) -> Iterator[tuple[str, Record]]:
@@ -112,11 +108,13 @@ def yaml_records(text: str) -> Iterator[tuple[str, Record]]:
     yield from _list_records(value, "entry")
 
 
-def _is_object(line: str) -> bool:
+def _is_record(line: str) -> bool:
+    """True if the first line of a file is a complete JSON object that has no list of records."""
     try:
-        return isinstance(json.loads(line), dict)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return False
+    return isinstance(value, dict) and not any(isinstance(value.get(key), list) for key in LIST_KEYS)
 
 
 def _json_lines(source: DocumentSource) -> Iterator[tuple[str, Record]]:
@@ -135,7 +133,7 @@ def _json_lines(source: DocumentSource) -> Iterator[tuple[str, Record]]:
 
 def _parse(text: str, place_name: str) -> Any:
     try:
-        return parse_json(text.encode("utf-8"), f"Its {place_name.removeprefix('the ')}")
+        return parse_json(text.encode("utf-8"), f"Its {place_name}")
     except UnicodeEncodeError as error:
         raise InvalidData(f"Its {place_name} has invalid Unicode.") from error
 
