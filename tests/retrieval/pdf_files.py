@@ -71,8 +71,8 @@ def write_pdf(pages, *, title="", password=None, outline=()):
         b" /Descent -200 /CapHeight 800 /StemV 80>>"
     )
     composite = add(
-        b"<</Type /Font /Subtype /Type0 /BaseFont /Song /Encoding /Identity-H /DescendantFonts [%d 0 R] /ToUnicode %d 0 R>>"
-        % (descendant, to_unicode)
+        b"<</Type /Font /Subtype /Type0 /BaseFont /Song /Encoding /Identity-H /DescendantFonts [%d 0 R]"
+        b" /ToUnicode %d 0 R>>" % (descendant, to_unicode)
     )
     image = stream(
         b"/Type /XObject /Subtype /Image /Width 1 /Height 1 /BitsPerComponent 8 /ColorSpace /DeviceGray", b"\x80"

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from turnwise.retrieval.normalization import INVISIBLE, normalize
 
 # Characters with which normal forms have surprises, beside all others.
-DIFFICULT = "ﬁﬂ\u0345\u0301\u0327\u03b1\u1fb3İıſßẞ①Ａｶﾞ㌀한\u1112\u1161\u11ab\u0bc6\u0bbe\u00ad\u200d\ufdfaǅ\u0f73\u0344Å\u212b½"
+DIFFICULT = (
+    "ﬁﬂ\u0345\u0301\u0327\u03b1\u1fb3İıſßẞ①Ａｶﾞ㌀한\u1112\u1161\u11ab\u0bc6\u0bbe\u00ad\u200d\ufdfaǅ\u0f73\u0344Å\u212b½"
+)
 TEXTS = st.text(st.one_of(st.sampled_from(DIFFICULT), st.characters(codec="utf-8")), max_size=30)
 
 

@@ -15,7 +15,23 @@ from turnwise.retrieval.token_estimate import estimate_tokens
 SMALL = PassageSizes(min_tokens=12, max_tokens=24, tiny_tokens=4)
 CHARACTERS = ["e", "中", "e\u0301\u0327", "👨‍👩‍👧", "👍🏽", "🇩🇪", "☎️", "क्षि"]
 PIECES = st.one_of(
-    st.sampled_from(["word ", "Ends here. ", "中文句子。", "a\n", "\n\n", "e\u0301", "👨‍👩‍👧", "👍🏽", "🇩🇪", " | ", "x" * 40, "：", "3.5 "]),
+    st.sampled_from(
+        [
+            "word ",
+            "Ends here. ",
+            "中文句子。",
+            "a\n",
+            "\n\n",
+            "e\u0301",
+            "👨‍👩‍👧",
+            "👍🏽",
+            "🇩🇪",
+            " | ",
+            "x" * 40,
+            "：",
+            "3.5 ",
+        ]
+    ),
     st.characters(codec="utf-8"),
 )
 TEXTS = st.lists(PIECES, min_size=1, max_size=60).map(lambda pieces: "".join(pieces).strip()).filter(bool)
@@ -231,7 +247,15 @@ def test_the_estimate_counts_chinese_characters_and_english_words():
 
 @pytest.mark.parametrize(
     ("text", "position", "boundary"),
-    [("abc", 2, 2), ("ae\u0301b", 2, 1), ("a👍🏽", 2, 1), ("ab👨‍👩‍👧", 5, 2), ("a" + "\u0301" * 5, 3, 3), ("ab", 2, 2), ("a🇩🇪🇫🇷", 4, 3)],
+    [
+        ("abc", 2, 2),
+        ("ae\u0301b", 2, 1),
+        ("a👍🏽", 2, 1),
+        ("ab👨‍👩‍👧", 5, 2),
+        ("a" + "\u0301" * 5, 3, 3),
+        ("ab", 2, 2),
+        ("a🇩🇪🇫🇷", 4, 3),
+    ],
 )
 def test_the_nearest_boundary_between_characters(text, position, boundary):
     assert character_boundary(text, position, 1) == boundary

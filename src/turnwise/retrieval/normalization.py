@@ -64,7 +64,7 @@ def normalize(text: str) -> NormalizedText:
 
 @lru_cache(maxsize=2**14)
 def _normalize_cluster(cluster: str) -> str:
-    """Normalize a character with the marks that belong to it. Folding can undo the normal form, so both are repeated."""
+    """Normalize a character with its marks. Folding can undo the normal form, so both are repeated."""
     text = "".join(character for character in cluster if character not in INVISIBLE)
     for _ in range(MAX_ROUNDS):
         before, text = text, unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -82,7 +82,9 @@ def _cluster_pattern() -> re.Pattern[str]:
     """
     codes = [code for code in range(FIRST_JOINING, LAST_JOINING + 1) if not 0xD800 <= code <= 0xDFFF]
     decompositions = [unicodedata.decomposition(chr(code)) for code in codes]
-    composing = {chr(int(parts[1], 16)) for text in decompositions if len(parts := text.split()) == 2 and "<" not in text}
+    composing = {
+        chr(int(parts[1], 16)) for text in decompositions if len(parts := text.split()) == 2 and "<" not in text
+    }
     composing |= set(map(chr, range(0x1161, 0x1176))) | set(map(chr, range(0x11A8, 0x11C3)))
     joining = set(INVISIBLE)
     for code, decomposition in zip(codes, decompositions, strict=True):

@@ -216,9 +216,7 @@ class _Worker:
         self._input, self._output = self._process.stdin, self._process.stdout
         self._reader = FrameReader(self._output.fileno())
         with suppress(OSError):  # reported by the first request
-            write_frame(
-                self._input.fileno(), {"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds}
-            )
+            write_frame(self._input.fileno(), {"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds})
 
     def is_alive(self) -> bool:
         """True unless the process has ended."""

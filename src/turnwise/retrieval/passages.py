@@ -1,9 +1,9 @@
 """Divides a document into passages by its structure.
 
-Blocks are packed into passages of `min_tokens` to `max_tokens`. A passage ends at a heading, unless its section is tiny,
-or goes on with a subsection and is still short. A heading stays with what follows it, and a question with its answer,
-which are a passage of their own. Blocks are cut only if they are too long: prose after sentences, code after lines, rows
-of tables after cells.
+Blocks are packed into passages of `min_tokens` to `max_tokens`. A passage ends at a heading, unless its section is
+tiny, or goes on with a subsection and is still short. A heading stays with what follows it, and a question with its
+answer, which are a passage of their own. Blocks are cut only if they are too long: prose after sentences, code after
+lines, rows of tables after cells.
 
 Every passage is a part of the document's text, and together the passages have all of it except white space.
 """
@@ -38,7 +38,9 @@ class PassageSizes:
         if self.max_tokens < MIN_MAX_TOKENS:
             raise InvalidParameter("max_tokens", f"'max_tokens' of passages should be at least {MIN_MAX_TOKENS}.")
         if not 0 <= self.tiny_tokens <= self.min_tokens <= self.max_tokens:
-            raise InvalidParameter("min_tokens", "'tiny_tokens', 'min_tokens' and 'max_tokens' should be in this order.")
+            raise InvalidParameter(
+                "min_tokens", "'tiny_tokens', 'min_tokens' and 'max_tokens' should be in this order."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class _Packer:
         if last.kind == "answer":
             return unit.kind != "answer"
         if unit.kind == "question":
-            return not last.stays_with_next and not (last.kind == "question")
+            return not last.stays_with_next
         body = next((current for current in self._current if current.kind != "heading"), None)
         if unit.kind != "heading" or unit.is_continuation or body is None:
             return False

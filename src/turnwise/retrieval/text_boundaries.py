@@ -37,7 +37,9 @@ def cell_spans(text: str) -> Iterator[Span]:
     return _spans(text, _CELL_END)
 
 
-def window_spans(text: str, start: int, end: int, max_tokens: float, count_tokens: Callable[[str], float]) -> Iterator[Span]:
+def window_spans(
+    text: str, start: int, end: int, max_tokens: float, count_tokens: Callable[[str], float]
+) -> Iterator[Span]:
     """Cut `text[start:end]` into spans of at most `max_tokens`, between words if possible, else between characters."""
     while start < end:
         if text[start].isspace():

@@ -5,7 +5,9 @@ import re
 TOKENS_PER_WORD = 1.3  # English prose with its punctuation, with vocabularies of 30,000 to 250,000 tokens
 LETTERS_PER_TOKEN = 6  # of words too long for the average: names, numbers, addresses
 TOKENS_PER_SYMBOL = 0.1  # the average of a word includes its punctuation; this is for tables and rules of dashes
-_CJK = re.compile("[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff]")
+_CJK = re.compile(
+    "[\u1100-\u11ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff]"
+)
 _WORD = re.compile(r"\w+")
 _SYMBOL = re.compile(r"[^\w\s]")
 _LONG_WORD = TOKENS_PER_WORD * LETTERS_PER_TOKEN

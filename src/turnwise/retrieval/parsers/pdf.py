@@ -121,5 +121,3 @@ def _page_warning(numbers: list[int], singular: str, plural: str) -> str:
     listed = ", ".join(map(str, numbers[:MAX_LISTED_PAGES]))
     rest = f" and {len(numbers) - MAX_LISTED_PAGES:,} more" if len(numbers) > MAX_LISTED_PAGES else ""
     return f"Pages {listed}{rest} {plural}."
-
-

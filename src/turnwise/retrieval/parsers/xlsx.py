@@ -1,4 +1,4 @@
-"""XLSX: spreadsheets of Excel and other office programs. Every visible sheet is a section, every row names its columns."""
+"""XLSX: spreadsheets of Excel and other programs. Every visible sheet is a section, every row names its columns."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta

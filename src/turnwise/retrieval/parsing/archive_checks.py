@@ -12,7 +12,11 @@ CHUNK_BYTES = 2**16
 # "<!DOCTYPE" and "<!ENTITY" in UTF-8 and in both orders of UTF-16. Office documents never have them, and in the text
 # of an XML file "<" is written "&lt;".
 _DECLARATION = re.compile(
-    b"|".join(re.escape(f"<!{word}".encode(code)) for word in ("DOCTYPE", "ENTITY") for code in ("utf-8", "utf-16-le", "utf-16-be"))
+    b"|".join(
+        re.escape(f"<!{word}".encode(encoding))
+        for word in ("DOCTYPE", "ENTITY")
+        for encoding in ("utf-8", "utf-16-le", "utf-16-be")
+    )
 )
 _LONGEST_DECLARATION = 2 * len("<!DOCTYPE")
 
@@ -66,8 +70,8 @@ def _check_sizes(entries: list[zipfile.ZipInfo], archive_bytes: int) -> None:
 
 def _bomb(size: int, compressed_size: int) -> InvalidData:
     return InvalidData(
-        f"Its archive unpacks {compressed_size:,} bytes to {size:,}; more than {limits.MAX_ARCHIVE_RATIO} times as many "
-        "are not read (a zip bomb?)."
+        f"Its archive unpacks {compressed_size:,} bytes to {size:,}; more than {limits.MAX_ARCHIVE_RATIO} times as "
+        "many are not read (a zip bomb?)."
     )
 
 

@@ -69,4 +69,6 @@ def read_rows(source: DocumentSource, delimiter: str | None = None) -> Iterator[
                 if any(cell.strip() for cell in row):
                     yield reader.line_num, row
         except csv.Error as error:
-            raise InvalidData(f"Its quotes or delimiters are broken near line {reader.line_num:,} ({error}).") from error
+            raise InvalidData(
+                f"Its quotes or delimiters are broken near line {reader.line_num:,} ({error})."
+            ) from error

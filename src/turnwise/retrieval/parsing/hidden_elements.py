@@ -5,10 +5,10 @@ import re
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 SKIPPED_TAGS = frozenset({
-    "script", "style", "noscript", "template", "nav", "head", "svg", "math", "iframe", "object", "embed", "audio", "video",
-    "canvas", "button", "select", "datalist", "input", "textarea", "frameset", "noframes", "area", "map", "rp",
+    "script", "style", "noscript", "template", "nav", "head", "svg", "math", "iframe", "object", "embed", "audio",
+    "video", "canvas", "button", "select", "datalist", "input", "textarea", "frameset", "noframes", "area", "map", "rp",
 })  # fmt: skip
-SKIPPED_ROLES = frozenset({"navigation", "menu", "menubar", "search", "presentation-hidden"})
+SKIPPED_ROLES = frozenset({"navigation", "menu", "menubar", "search"})
 MAX_STYLE_RULES = 5000  # of a page; more are not read
 MAX_SELECTOR_CHARACTERS = 500
 _HIDING_STYLE = re.compile(
@@ -42,7 +42,7 @@ def is_skipped(node: LexborNode, hidden: frozenset[int]) -> bool:
 
 
 def hidden_by_style_sheets(tree: LexborHTMLParser) -> frozenset[int]:
-    """Identities (`mem_id`) of the elements that rules in the page's style elements hide. Rules for media are ignored."""
+    """Identities (`mem_id`) of the elements that the page's style elements hide. Rules for media are ignored."""
     hidden: set[int] = set()
     num_rules = 0
     for element in tree.css("style"):

@@ -46,9 +46,7 @@ def _named_row(cells: list[str]) -> str:
     return format_row((cells[0],), (format_row((), cells[1:]),)) or cells[0]
 
 
-def _spanned_rows(
-    table: LexborNode, cell_text: Callable[[LexborNode], str]
-) -> Iterator[tuple[bool, bool, list[str]]]:
+def _spanned_rows(table: LexborNode, cell_text: Callable[[LexborNode], str]) -> Iterator[tuple[bool, bool, list[str]]]:
     """Yield the rows with cells repeated over the columns and rows that they span.
 
     With every row: whether all its cells are header cells, and whether only the first one is.

@@ -98,8 +98,10 @@ class _BlockReader:
                 self._in_table = False
                 if not self._has_rows:
                     yield Block("table_row", format_row((), self._header))
-            case "thead_open" | "thead_close":
-                self._in_head = token_type == "thead_open"
+            case "thead_open":
+                self._in_head = True
+            case "thead_close":
+                self._in_head = False
             case "tr_open":
                 self._cells = []
             case "tr_close" if self._in_head:

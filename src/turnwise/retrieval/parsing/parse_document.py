@@ -12,7 +12,10 @@ from turnwise.retrieval.parsing.document_source import DocumentNotes, DocumentSo
 
 # Control characters, unpaired surrogates and noncharacters; and tag characters, which are invisible and can carry
 # instructions, except in the flags of regions, which begin with a black flag.
-_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
+    "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"
+)
 
 
 def parse_document(path: Path, notes: DocumentNotes, name: str | None = None) -> Iterator[Block]:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from turnwise.retrieval.parsed_document import Block, BlockKind
@@ -97,7 +98,9 @@ def _classify(row: TextRow, bookmarks: Mapping[str, int], size: float | None) ->
     if ratio >= HEADING_RATIO and len(text) <= MAX_HEADING_CHARACTERS:
         return "heading", 1 + sum(ratio < minimum for minimum in LEVEL_RATIOS)
     if len(row.cells) > 1:
-        is_item = len(row.cells) == 2 and (_ONLY_BULLET.fullmatch(row.first.text) or _BULLET.match(f"{row.first.text} x"))
+        is_item = len(row.cells) == 2 and (
+            _ONLY_BULLET.fullmatch(row.first.text) or _BULLET.match(f"{row.first.text} x")
+        )
         return ("list_item" if is_item else "table_row"), 0
     return ("list_item" if _BULLET.match(text) else "paragraph"), 0
 
@@ -106,7 +109,7 @@ def _typical_leading(rows: Sequence[TextRow]) -> float:
     """Median distance of the baselines of neighbouring rows; infinite if there are none."""
     distances = [
         first.first.baseline - second.first.baseline
-        for first, second in zip(rows, rows[1:], strict=False)
+        for first, second in pairwise(rows)
         if first.column == second.column
     ]
     return median(distances) if distances else float("inf")

@@ -33,7 +33,9 @@ _REFUSED = (
     (b"SQLite format 3\0", "It is a database, not a document."),
 )
 # An XML file that is not XHTML: its tags would be indexed as if they were text.
-_XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml(?![^>]*\?>\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b)", re.I | re.S)
+_XML = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*<\?xml(?![^>]*\?>\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b)", re.I | re.S
+)
 
 
 def is_binary_document(head: bytes) -> bool:

@@ -151,7 +151,10 @@ EXPECTED = [(kind, text) for pair in PAIRS for kind, text in zip(("question", "a
         ("a.json", json.dumps({"faq": [{"q": q, "a": a.split("\n")} for q, a in PAIRS]})),
         ("a.csv", "id,question,answer\n" + "\n".join(f'{i},"{q}","{a}"' for i, (q, a) in enumerate(PAIRS))),
         ("a.tsv", "问题\t答案\n" + "\n".join(f'{q}\t"{a}"' for q, a in PAIRS)),
-        ("a.yaml", "".join(f"- question: {q}\n  answer: |\n    {a.replace(chr(10), chr(10) + '    ')}\n" for q, a in PAIRS)),
+        (
+            "a.yaml",
+            "".join(f"- question: {q}\n  answer: |\n    {a.replace(chr(10), chr(10) + '    ')}\n" for q, a in PAIRS),
+        ),
         ("a.md", "\n\n".join(f"**Q: {q}**\n\nA: {a}" for q, a in PAIRS)),
         ("a.txt", "\n\n".join(f"问题：{q}\n答：{a}" for q, a in PAIRS)),
     ],

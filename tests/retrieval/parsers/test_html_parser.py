@@ -5,7 +5,8 @@ import pytest
 from turnwise.core.errors import UserError
 
 PAGE = """<!DOCTYPE html><html><head><title>Our  shop</title><script>var secret = 1</script>
-<style>.ghost, #trap { color: red; display : none } @media print { .print { display: none } } p:hover {display:none}</style>
+<style>.ghost, #trap { color: red; display : none } @media print { .print { display: none } }
+p:hover {display:none}</style>
 </head><body>
 <nav><a href="/">Home</a></nav><div role="navigation">Menu</div>
 <h1>Returns &amp; refunds</h1>
@@ -105,7 +106,9 @@ def test_a_header_cell_at_the_beginning_of_a_row_names_the_row(parse):
 
 
 def test_a_table_that_arranges_the_page_is_not_a_table(parse):
-    page = "<table><tr><td><h2>Left</h2><p>text</p></td><td><table><tr><td>1</td><td>2</td></tr></table></td></tr></table>"
+    page = (
+        "<table><tr><td><h2>Left</h2><p>text</p></td><td><table><tr><td>1</td><td>2</td></tr></table></td></tr></table>"
+    )
     assert parse("a.html", page).blocks == [("heading", 2, "Left"), ("paragraph", "text"), ("table_row", "1 | 2")]
 
 
@@ -126,7 +129,9 @@ def test_line_breaks_between_chinese_characters_are_no_spaces(parse):
 
 
 def test_the_page_says_its_encoding(parse):
-    page = "<html><head><meta charset='shift_jis'><title>x</title></head><body><p>返品は三十日以内です</p></body></html>"
+    page = (
+        "<html><head><meta charset='shift_jis'><title>x</title></head><body><p>返品は三十日以内です</p></body></html>"
+    )
     parsed = parse("a.html", page.encode("shift_jis"))
     assert parsed.blocks == [("paragraph", "返品は三十日以内です")]
 
