@@ -68,12 +68,12 @@ def _matches(tree: LexborHTMLParser, selector: str) -> set[int]:
 
 def _without_at_rules(css: str) -> str:
     """The style sheet without @media, @supports and other blocks, which may not apply."""
-    kept: list[str] = []
+    pieces: list[str] = []
     position = 0
     while (start := css.find("@", position)) >= 0:
-        kept.append(css[position:start])
+        pieces.append(css[position:start])
         position = _end_of_at_rule(css, start)
-    return "".join((*kept, css[position:]))
+    return "".join((*pieces, css[position:]))
 
 
 def _end_of_at_rule(css: str, start: int) -> int:
