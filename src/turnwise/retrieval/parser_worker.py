@@ -6,7 +6,6 @@ It is started by `parser_process.py`. It ends when its parent closes the pipe, a
 import os
 import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -116,4 +115,4 @@ def _batches(blocks: Iterator[Block]) -> Iterator[list[Block]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

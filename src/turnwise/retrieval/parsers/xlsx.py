@@ -1,7 +1,11 @@
 """XLSX: spreadsheets of Excel and other programs. Every visible sheet is a section, every row names its columns."""
 
+import re
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
+from functools import reduce
+from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 from python_calamine import CalamineSheet, CalamineWorkbook, SheetVisibleEnum
 
@@ -14,6 +18,10 @@ from turnwise.retrieval.parsing.signatures import ZIP_MARK
 from turnwise.retrieval.parsing.table_rows import format_row, is_header
 
 MAX_CELLS = 50_000_000  # of a sheet, empty ones among them; the library holds all of them in memory
+CHUNK_BYTES = 2**20
+MAX_TAG_BYTES = 200  # of the beginning of a cell
+# The beginning of a cell with a value; a cell that has only a format is closed at once ("/>").
+_CELL = re.compile(rb"""<c\b[^>]*?\br=["']([A-Z]{1,3})(\d{1,7})["'][^>]*(?<!/)>""")
 MAX_TITLE_ROWS = 10  # rows above the header of a sheet: a title, a date, notes
 Cell = int | float | str | bool | date | datetime | time | timedelta
 
@@ -27,6 +35,7 @@ def detect(source: DocumentSource) -> float:
 def parse(source: DocumentSource, notes: DocumentNotes) -> Iterator[Block]:
     """Yield a heading for every sheet and its rows."""
     check_archive(source.path)
+    _check_extent(source.path)
     workbook = CalamineWorkbook.from_path(source.path)
     sheets = workbook.sheets_metadata
     for number, sheet in enumerate(sheets):
@@ -44,11 +53,6 @@ def parse(source: DocumentSource, notes: DocumentNotes) -> Iterator[Block]:
 
 def _sheet_rows(sheet: CalamineSheet) -> Iterator[Block]:
     """Yield the rows of a sheet. Rows of one cell above the header are paragraphs."""
-    if sheet.total_height * sheet.total_width > MAX_CELLS:
-        raise InvalidData(
-            f"A sheet spans {sheet.total_height:,} rows and {sheet.total_width:,} columns, mostly empty; delete the "
-            "cells far from the table."
-        )
     header: list[str] | None = None
     num_titles = 0
     for row in sheet.iter_rows():
@@ -69,6 +73,33 @@ def _sheet_rows(sheet: CalamineSheet) -> Iterator[Block]:
         yield Block("table_row", format_row(header, cells))
     if header and pending:
         yield Block("table_row", pending)
+
+
+def _check_extent(path: Path) -> None:
+    """Raise `InvalidData` if a sheet has a cell so far from the others that the library would run out of memory."""
+    with ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if not entry.filename.lower().startswith("xl/worksheets/"):
+                continue
+            num_columns = num_rows = 0
+            for column, row in _cell_positions(archive, entry):
+                num_columns, num_rows = max(num_columns, column), max(num_rows, row)
+            if num_columns * num_rows > MAX_CELLS:
+                raise InvalidData(
+                    f"A sheet spans {num_rows:,} rows and {num_columns:,} columns, mostly empty: delete the cells far "
+                    "from the table."
+                )
+
+
+def _cell_positions(archive: ZipFile, entry: ZipInfo) -> Iterator[tuple[int, int]]:
+    """Yield column and row, counted from 1, of the cells that have a value."""
+    tail = b""
+    with archive.open(entry) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            text = tail + chunk
+            for letters, digits in _CELL.findall(text):
+                yield reduce(lambda number, letter: 26 * number + letter - 64, letters, 0), int(digits)
+            tail = text[-MAX_TAG_BYTES:]
 
 
 def format_cell(cell: Cell) -> str:

@@ -31,7 +31,7 @@ def is_skipped(node: LexborNode, hidden: frozenset[int]) -> bool:
         return True
     attributes = node.attributes
     if not attributes:
-        return False
+        return node.tag == "dialog"
     return (
         "hidden" in attributes
         or (attributes.get("aria-hidden") or "").strip().lower() == "true"

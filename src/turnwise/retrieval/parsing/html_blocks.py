@@ -133,11 +133,12 @@ class _BlockReader:
             start = (node.attributes.get("start") or "1").strip()
             number = int(start) if start.isascii() and start.isdigit() and len(start) < 9 else 1
             self._list_numbers.append(number if tag == "ol" else None)
-        if tag == "li" and self._list_numbers and (number := self._list_numbers[-1]) is not None:
-            self._item_mark = f"{number}. "
-            self._list_numbers[-1] = number + 1
-        elif tag == "li":
+        if tag == "li":
+            following = self._list_numbers[-1] if self._list_numbers else None
             self._item_mark = ""
+            if following is not None:
+                self._item_mark = f"{following}. "
+                self._list_numbers[-1] = following + 1
         self._contexts.append(self._context(tag))
 
     def _context(self, tag: str) -> tuple[BlockKind, int]:

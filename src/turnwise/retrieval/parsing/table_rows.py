@@ -58,8 +58,8 @@ def table_blocks(rows: Iterable[Sequence[str]], page: int | None = None) -> Iter
         header = first
     else:
         yield Block("table_row", CELL_SEPARATOR.join(filter(None, first)), page=page)
-    for cells in chain([second] if second is not None else [], remaining):
-        if text := format_row(header, cells):
+    for row in chain([second] if second is not None else [], remaining):
+        if text := format_row(header, row):
             yield Block("table_row", text, page=page)
 
 
