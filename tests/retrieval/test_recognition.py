@@ -108,7 +108,7 @@ def test_unicode_is_read_without_a_warning(parse, encoding):
 )  # fmt: skip
 def test_other_encodings_are_guessed_and_the_guess_is_a_warning(parse, text, encoding, title):
     parsed = parse("a.txt", text.encode(encoding))
-    assert "".join(block[-1] for block in parsed.blocks).split() == text.split()
+    assert " ".join(block[-1] for block in parsed.blocks).split() == text.split()
     assert parsed.warnings == [f"It is not UTF-8; it was read as {title}, which is a guess."]
 
 

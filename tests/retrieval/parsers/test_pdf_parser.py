@@ -80,7 +80,7 @@ def test_page_headers_and_footers_are_left_out(parse):
         page = PdfPage()
         page.add_lines(50, 820, ["The manual of the lamp"], size=8)
         page.add_lines(280, 20, [f"Page {number} of 5"], size=8)
-        page.add_paragraph(50, 780, f"Chapter text {number}. " + " ".join(SENTENCES[number : number + 3]))
+        page.add_paragraph(50, 760, f"Chapter text {number}. " + " ".join(SENTENCES[number : number + 3]))
         pages.append(page)
     texts = [block[-1] for block in parse("a.pdf", write_pdf(pages)).blocks]
     assert [text[:14] for text in texts] == [f"Chapter text {number}"[:14] for number in range(1, 6)]
@@ -166,7 +166,7 @@ def test_two_thousand_pages(parse):
     for number in range(2000):
         page = PdfPage()
         page.add_lines(50, 820, ["Running head"], size=8)
-        page.add_paragraph(50, 780, f"Page text {number}. " + " ".join(SENTENCES) + " The end.")
+        page.add_paragraph(50, 760, f"Page text {number}. " + " ".join(SENTENCES) + " The end.")
         pages.append(page)
     blocks = parse("a.pdf", write_pdf(pages)).blocks
     assert len(blocks) == 2000

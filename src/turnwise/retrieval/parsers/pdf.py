@@ -11,10 +11,10 @@ from turnwise.core.errors import InvalidData
 from turnwise.retrieval.parsed_document import Block
 from turnwise.retrieval.parsing.document_source import DocumentNotes, DocumentSource
 from turnwise.retrieval.parsing.limits import MAX_PAGES
-from turnwise.retrieval.parsing.pdf_columns import TextRow, reading_order
+from turnwise.retrieval.parsing.pdf_columns import reading_order
 from turnwise.retrieval.parsing.pdf_lines import read_lines
 from turnwise.retrieval.parsing.pdf_paragraphs import ParagraphJoiner, PdfPageText, body_size, heading_key
-from turnwise.retrieval.parsing.pdf_running_heads import RunningHeads
+from turnwise.retrieval.parsing.pdf_running_heads import PageRows, RunningHeads
 from turnwise.retrieval.parsing.signatures import PDF_HEADER_BYTES, PDF_MARK
 
 PAGES_PER_GROUP = 50  # pages that are held in memory and compared for headers and footers
@@ -59,20 +59,20 @@ def _document_blocks(document: PdfDocument, notes: DocumentNotes) -> Iterator[Bl
     has_text = False
     numbers = iter(range(len(document)))
     while group := list(islice(numbers, PAGES_PER_GROUP)):
-        pages: list[tuple[int, list[TextRow]]] = []
+        pages: list[PageRows] = []
         for index in group:
             try:
-                rows, has_image = _read_page(document, index)
+                page, has_image = _read_page(document, index)
             except PdfiumError:
                 damaged_pages.append(index + 1)
                 continue
-            if rows:
-                pages.append((index + 1, rows))
+            if page.rows:
+                pages.append(page)
             elif has_image:
                 image_pages.append(index + 1)
         has_text = has_text or bool(pages)
-        running_heads.learn([rows for _, rows in pages])
-        texts = [PdfPageText(number, running_heads.without(rows), bookmarks[number]) for number, rows in pages]
+        running_heads.learn(pages)
+        texts = [PdfPageText(page.number, running_heads.without(page), bookmarks[page.number]) for page in pages]
         size = body_size(texts)
         for text in texts:
             yield from joiner.blocks(text, size)
@@ -86,7 +86,7 @@ def _document_blocks(document: PdfDocument, notes: DocumentNotes) -> Iterator[Bl
         notes.warn(_page_warning(image_pages, "is an image without text", "are images without text"))
 
 
-def _read_page(document: PdfDocument, index: int) -> tuple[list[TextRow], bool]:
+def _read_page(document: PdfDocument, index: int) -> tuple[PageRows, bool]:
     """Rows of a page, and whether it has an image if it has no rows."""
     page = document[index]
     try:
@@ -95,10 +95,8 @@ def _read_page(document: PdfDocument, index: int) -> tuple[list[TextRow], bool]:
             rows = reading_order(read_lines(text_page))
         finally:
             text_page.close()
-        if rows:
-            return rows, False
-        images = page.get_objects(filter=[pdfium_c.FPDF_PAGEOBJ_IMAGE], max_depth=IMAGE_DEPTH)
-        return [], next(iter(images), None) is not None
+        images = () if rows else page.get_objects(filter=[pdfium_c.FPDF_PAGEOBJ_IMAGE], max_depth=IMAGE_DEPTH)
+        return PageRows(index + 1, rows, page.get_height()), next(iter(images), None) is not None
     finally:
         page.close()
 

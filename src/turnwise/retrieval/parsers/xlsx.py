@@ -17,7 +17,7 @@ from turnwise.retrieval.parsing.limits import MAX_CELL_CHARACTERS
 from turnwise.retrieval.parsing.signatures import ZIP_MARK
 from turnwise.retrieval.parsing.table_rows import format_row, is_header
 
-MAX_CELLS = 50_000_000  # of a sheet, empty ones among them; the library holds all of them in memory
+MAX_CELLS = 20_000_000  # of a sheet, empty ones among them; the library holds all of them, 32 bytes each
 CHUNK_BYTES = 2**20
 MAX_TAG_BYTES = 200  # of the beginning of a cell
 # The beginning of a cell with a value; a cell that has only a format is closed at once ("/>").

@@ -1,17 +1,27 @@
-"""Recognizes page headers and footers: short lines that recur at the top or the bottom of several pages."""
+"""Recognizes page headers and footers: short lines that recur in the upper or lower margin of several pages."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from turnwise.retrieval.parsing.pdf_columns import TextRow
 
 MIN_PAGES = 3
 MIN_SHARE = 0.1  # of the pages that are compared; chapters have headers of their own
-ROWS_AT_EDGE = 2
+MARGIN = 0.08  # of the page height; text has margins of an inch, 9 % of a page, and headers stand in them
 MAX_CHARACTERS = 150
 _NUMBER = re.compile(r"\d+|\b[ivxlc]+\b")
 _Key = tuple[str, int, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class PageRows:
+    """Rows of a page in reading order, the number of the page, and its height in points."""
+
+    number: int
+    rows: Sequence[TextRow]
+    height: float
 
 
 class RunningHeads:
@@ -20,25 +30,25 @@ class RunningHeads:
     def __init__(self) -> None:
         self._repeated: set[_Key] = set()
 
-    def learn(self, pages: Sequence[Sequence[TextRow]]) -> None:
+    def learn(self, pages: Sequence[PageRows]) -> None:
         """Compare the pages of a group; what was learned before stays."""
-        counts = Counter(key for rows in pages for key in {key for _, key in _edge_keys(rows)})
+        counts = Counter(key for page in pages for key in set(_margin_keys(page)) if key is not None)
         threshold = max(MIN_PAGES, MIN_SHARE * len(pages))
         self._repeated |= {key for key, count in counts.items() if count >= threshold}
 
-    def without(self, rows: Sequence[TextRow]) -> list[TextRow]:
+    def without(self, page: PageRows) -> list[TextRow]:
         """The rows of a page without its header and footer."""
-        removed = {index for index, key in _edge_keys(rows) if key in self._repeated}
-        return [row for index, row in enumerate(rows) if index not in removed]
+        return [row for row, key in zip(page.rows, _margin_keys(page), strict=True) if key not in self._repeated]
 
 
-def _edge_keys(rows: Sequence[TextRow]) -> list[tuple[int, _Key]]:
-    """Indexes of the uppermost and lowest rows of a page, with what they have in common with those of other pages."""
-    order = sorted(range(len(rows)), key=lambda index: -rows[index].first.baseline)
-    keys = []
-    for indexes, is_top in ((order[:ROWS_AT_EDGE], True), (order[-ROWS_AT_EDGE:], False)):
-        for index in indexes:
-            text = " ".join(cell.text for cell in rows[index].cells)
-            if len(text) <= MAX_CHARACTERS:
-                keys.append((index, (_NUMBER.sub("#", text.lower()), round(rows[index].first.size), is_top)))
+def _margin_keys(page: PageRows) -> list[_Key | None]:
+    """For every row in a margin, what it has in common with those of other pages; None for the other rows."""
+    keys: list[_Key | None] = []
+    for row in page.rows:
+        is_top = row.first.baseline > (1 - MARGIN) * page.height
+        text = " ".join(cell.text for cell in row.cells)
+        if len(text) <= MAX_CHARACTERS and (is_top or row.first.baseline < MARGIN * page.height):
+            keys.append((_NUMBER.sub("#", text.lower()), round(row.first.size), is_top))
+        else:
+            keys.append(None)
     return keys
