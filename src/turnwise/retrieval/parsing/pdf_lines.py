@@ -31,7 +31,7 @@ class PdfLine:
         left: left edge of the first character.
         right: right edge of the last character.
         baseline: height of the baseline.
-        size: font size of the first character.
+        size: font size of the longest word. The first one may be a bullet or a drop cap.
     """
 
     text: str
@@ -76,7 +76,7 @@ def read_lines(text_page: PdfTextPage) -> list[PdfLine]:
                     segment[0].left,
                     segment[-1].right,
                     _baseline(text_page, segment[0].start),
-                    _font_size(text_page, segment[0].start) if index else size,
+                    _font_size(text_page, max(segment, key=lambda word: len(word.text)).start),
                 )
             )
     return lines

@@ -16,6 +16,8 @@ HEADING_RATIO = 1.15  # of the font size to that of the text
 LEVEL_RATIOS = (1.7, 1.35)  # of levels 1 and 2; smaller headings have level 3
 MAX_HEADING_SHARE = 0.25  # of the characters; if more are large, the size does not tell headings
 MAX_HEADING_CHARACTERS = 200
+HEADING_TOLERANCE = 0.08  # difference of the font sizes of the lines of a heading
+TEXT_TOLERANCE = 0.22  # of a paragraph; words in a typewriter font are smaller
 _ENDS_SENTENCE = re.compile(r"""[.!?。！？…:：;；]["'”’»)\]）』」]*\Z""")
 _BULLET = re.compile(r"(?:[•‣◦▪●○■–—*·]|\(?\d{1,3}[.)]|\(?[a-z][.)]|[（(][一二三四五六七八九十]{1,3}[)）])\s+(?=\S)")
 _ONLY_BULLET = re.compile(r"[•‣◦▪●○■–—*·]")
@@ -118,7 +120,8 @@ def _typical_leading(rows: Sequence[TextRow]) -> float:
 def _continues(paragraph: _Paragraph, row: TextRow, kind: BlockKind, page: int, leading: float) -> bool:
     """True if a row goes on with a paragraph."""
     last, first = paragraph.last.first, row.first
-    is_same_size = abs(last.size - first.size) <= 0.08 * max(last.size, first.size)
+    tolerance = HEADING_TOLERANCE if "heading" in (kind, paragraph.kind) else TEXT_TOLERANCE
+    is_same_size = abs(last.size - first.size) <= tolerance * max(last.size, first.size)
     is_same_column = paragraph.page == page and paragraph.last.column == row.column
     if not is_same_size or "table_row" in (kind, paragraph.kind):
         return False
@@ -136,6 +139,9 @@ def _continues(paragraph: _Paragraph, row: TextRow, kind: BlockKind, page: int, 
     if distance > max(1.3 * leading, 1.5 * first.size) or distance > 2.5 * first.size:
         return False
     if paragraph.kind == "list_item":
-        return True
+        begins_item = _BULLET.match(f"{paragraph.last.first.text} x") is not None
+        indent = first.left - last.left
+        is_hanging = indent > 0.5 * first.size if begins_item else abs(indent) < 0.5 * first.size
+        return is_hanging or (is_full and not ends_sentence)
     is_indented = first.left > row.left + 0.8 * first.size and last.left <= first.left - 0.8 * first.size
     return not is_indented and (is_full or not ends_sentence)

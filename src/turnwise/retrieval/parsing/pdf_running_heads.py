@@ -10,6 +10,7 @@ from turnwise.retrieval.parsing.pdf_columns import TextRow
 MIN_PAGES = 3
 MIN_SHARE = 0.1  # of the pages that are compared; chapters have headers of their own
 MARGIN = 0.08  # of the page height; text has margins of an inch, 9 % of a page, and headers stand in them
+OUTERMOST_MARGIN = 0.13  # for the uppermost and the lowest row, where headers stand lower
 MAX_CHARACTERS = 150
 _NUMBER = re.compile(r"\d+|\b[ivxlc]+\b")
 _Key = tuple[str, int, bool]
@@ -44,10 +45,13 @@ class RunningHeads:
 def _margin_keys(page: PageRows) -> list[_Key | None]:
     """For every row in a margin, what it has in common with those of other pages; None for the other rows."""
     keys: list[_Key | None] = []
-    for row in page.rows:
-        is_top = row.first.baseline > (1 - MARGIN) * page.height
+    baselines = [row.first.baseline for row in page.rows]
+    outermost = (max(baselines, default=0), min(baselines, default=0))
+    for row, baseline in zip(page.rows, baselines, strict=True):
+        margin = page.height * (OUTERMOST_MARGIN if baseline in outermost else MARGIN)
+        is_top = baseline > page.height - margin
         text = " ".join(cell.text for cell in row.cells)
-        if len(text) <= MAX_CHARACTERS and (is_top or row.first.baseline < MARGIN * page.height):
+        if len(text) <= MAX_CHARACTERS and (is_top or baseline < margin):
             keys.append((_NUMBER.sub("#", text.lower()), round(row.first.size), is_top))
         else:
             keys.append(None)
