@@ -42,7 +42,7 @@ class ParserLimits:
     """Limits of the parser process.
 
     Attributes:
-        memory_bytes: address space of the process. Python and the libraries take about 300 MB of it.
+        memory_bytes: address space of the process. Python and the libraries take about 160 MB of it.
         cpu_seconds: processor time of one document.
         seconds: time that one document may take. Time in which nobody asks for its next blocks does not count.
     """

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from turnwise.retrieval.parsing.pdf_columns import TextRow
 
-MIN_PAGES = 3
-MIN_SHARE = 0.1  # of the pages that are compared; chapters have headers of their own
+MIN_PAGES = 3  # of the 50 that are compared; chapters and sections have headers of their own
 MARGIN = 0.08  # of the page height; text has margins of an inch, 9 % of a page, and headers stand in them
 OUTERMOST_MARGIN = 0.13  # for the uppermost and the lowest row, where headers stand lower
 MAX_CHARACTERS = 150
@@ -34,8 +33,7 @@ class RunningHeads:
     def learn(self, pages: Sequence[PageRows]) -> None:
         """Compare the pages of a group; what was learned before stays."""
         counts = Counter(key for page in pages for key in set(_margin_keys(page)) if key is not None)
-        threshold = max(MIN_PAGES, MIN_SHARE * len(pages))
-        self._repeated |= {key for key, count in counts.items() if count >= threshold}
+        self._repeated |= {key for key, count in counts.items() if count >= MIN_PAGES}
 
     def without(self, page: PageRows) -> list[TextRow]:
         """The rows of a page without its header and footer."""
