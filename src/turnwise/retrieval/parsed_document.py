@@ -53,7 +53,8 @@ class PassageSpan:
     Attributes:
         start: position of the first character in `ParsedDocument.text`.
         end: position after the last character.
-        headings: the headings above the passage, outermost first.
+        headings: the headings of the sections that the passage is a part of, outermost first. They include a heading
+            with which the passage begins, but not those of several sections of which it has all.
         page: page of the first character; None if the document has no pages.
     """
 

@@ -134,6 +134,9 @@ def test_the_page_says_its_encoding(parse):
     )
     parsed = parse("a.html", page.encode("shift_jis"))
     assert parsed.blocks == [("paragraph", "返品は三十日以内です")]
+    assert parsed.warnings == []
+    page = "<meta http-equiv=Content-Type content='text/html; charset=euc-kr'><p>반품은 삼십일 이내입니다</p>"
+    assert parse("a.html", page.encode("euc-kr")).blocks == [("paragraph", "반품은 삼십일 이내입니다")]
 
 
 def test_elements_nested_too_deeply_are_refused(parse):

@@ -91,7 +91,7 @@ def test_a_paragraph_goes_on_on_the_next_page(parse):
     first, second = PdfPage(), PdfPage()
     lines = [
         "This paragraph begins on the first page of the document and",
-        "it goes on without an end here, as the next",
+        "it goes on without an end in this line, because the next",
     ]
     first.add_lines(50, 60, lines)
     second.add_lines(50, 800, ["page has the rest of it."])

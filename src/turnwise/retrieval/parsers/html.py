@@ -13,7 +13,6 @@ _BEGINNING = re.compile(
     r"<(?:!doctype\s+html|html|head|body|title|meta|div|p|h[1-6]|table|article|section|main|ul|ol)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_DECLARED_ENCODING = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 
 
 def detect(source: DocumentSource) -> float:
@@ -25,7 +24,6 @@ def detect(source: DocumentSource) -> float:
 
 def parse(source: DocumentSource, notes: DocumentNotes) -> Iterator[Block]:
     """Yield the blocks of the page in the order of its text."""
-    declared = _DECLARED_ENCODING.search(source.head)
-    tree = parse_html(source.read_text(declared[1].decode("ascii") if declared else None))
+    tree = parse_html(source.read_text())
     notes.title = page_title(tree)
     yield from html_blocks(tree)

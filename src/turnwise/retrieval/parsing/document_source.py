@@ -10,7 +10,7 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.plurals import pluralize
 from turnwise.retrieval.parsing.limits import MAX_FILE_BYTES, MAX_WARNINGS, check_tree_size
 from turnwise.retrieval.parsing.signatures import check_readable, is_binary_document
-from turnwise.retrieval.parsing.text_decoding import TextEncoding, detect_encoding
+from turnwise.retrieval.parsing.text_decoding import TextEncoding, declared_encoding, detect_encoding
 
 HEAD_BYTES = 2**16
 
@@ -40,12 +40,10 @@ class DocumentSource:
         """Suffix of the file name in lower case, such as ".pdf"."""
         return PurePath(self.name).suffix.lower()
 
-    def read_text(self, declared_encoding: str | None = None) -> str:
+    def read_text(self) -> str:
         """All of a text, with line feeds as line ends. Raises `InvalidData` if it is too large or not text."""
         check_tree_size(self.size)
-        encoding = self.encoding
-        if encoding is None or (encoding.warning and declared_encoding):
-            encoding = detect_encoding(self.path, declared_encoding)
+        encoding = self.encoding or detect_encoding(self.path)
         return self.path.read_text(encoding=encoding.name)
 
     @contextmanager
@@ -78,7 +76,7 @@ def open_source(path: Path, name: str | None = None) -> DocumentSource:
     check_readable(head)
     if is_binary_document(head):
         return DocumentSource(path, name, size, head, None, "")
-    encoding = detect_encoding(path)
+    encoding = detect_encoding(path, declared_encoding(head))
     # The head may end in the middle of a character: this text is for recognition only.
     text_head = head.decode(encoding.name, errors="ignore").replace("\r\n", "\n").replace("\r", "\n")
     return DocumentSource(path, name, size, head, encoding, text_head)

@@ -24,6 +24,9 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
+_DECLARATION = re.compile(
+    rb"""<(?:meta[^>]+charset|\?xml[^>]+encoding)\s*=\s*["']?\s*([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII
+)
 _CONTINUATION = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _CHINESE = re.compile("[\u3400-\u9fff]")
 _COMMON_CHINESE = frozenset(
@@ -46,6 +49,12 @@ class TextEncoding:
 
     name: str
     warning: str = ""
+
+
+def declared_encoding(head: bytes) -> str | None:
+    """The encoding that an HTML page states in its first bytes; None without such a statement."""
+    match = _DECLARATION.search(head)
+    return match[1].decode("ascii") if match else None
 
 
 def detect_encoding(path: Path, declared: str | None = None) -> TextEncoding:
