@@ -11,6 +11,7 @@ from pdf_files import PdfPage, write_pdf
 
 from turnwise.core.errors import UserError
 from turnwise.retrieval.parsers import DOCUMENT_PARSERS, detect_format
+from turnwise.retrieval.parsing.clean_text import clean_text
 from turnwise.retrieval.parsing.document_source import DocumentNotes, open_source
 from turnwise.retrieval.parsing.limits import MAX_WARNINGS
 from turnwise.retrieval.parsing.text_decoding import detect_encoding, invalid_byte
@@ -147,6 +148,26 @@ def test_warnings_are_counted_and_not_repeated():
         notes.warn("Warning 0.")
     assert len(notes.all_warnings()) == MAX_WARNINGS + 1
     assert notes.all_warnings()[-1] == "There are 7 more warnings."
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        (" a\x00b\ud800c\ufffe ", "abc"),
+        ("x\U000e0049\U000e0067y", "xy"),
+        ("\U0001f3f4\U000e0067\U000e0062\U000e007f", "\U0001f3f4\U000e0067\U000e0062\U000e007f"),
+        ("tab\tand\nline", "tab\tand\nline"),
+    ],
+)
+def test_invisible_characters_are_removed(text, cleaned):
+    assert clean_text(text) == cleaned
+
+
+def test_titles_and_warnings_can_be_encoded(parse):
+    notes = DocumentNotes()
+    notes.warn("Sheet \ud800.")
+    assert notes.all_warnings() == ["Sheet ."]
+    assert parse("a.html", f"<title>{'t' * 9000}</title><p>x").title == "t" * 500
 
 
 def test_every_format_has_a_parser():

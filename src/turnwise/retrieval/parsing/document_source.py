@@ -8,6 +8,7 @@ from typing import TextIO
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.plurals import pluralize
+from turnwise.retrieval.parsing.clean_text import clean_text
 from turnwise.retrieval.parsing.limits import MAX_FILE_BYTES, MAX_WARNINGS, check_tree_size
 from turnwise.retrieval.parsing.signatures import check_readable, is_binary_document
 from turnwise.retrieval.parsing.text_decoding import TextEncoding, declared_encoding, detect_encoding
@@ -97,6 +98,7 @@ class DocumentNotes:
 
     def warn(self, sentence: str) -> None:
         """Add a warning, unless there is the same already."""
+        sentence = clean_text(sentence)
         if sentence in self.warnings:
             return
         if len(self.warnings) < MAX_WARNINGS:

@@ -1,6 +1,5 @@
 """Parses one document in this process: recognizes its format and checks every block."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,14 +7,10 @@ from turnwise.core.errors import InvalidData, UserError
 from turnwise.retrieval.parsed_document import Block
 from turnwise.retrieval.parsers import DOCUMENT_PARSERS, detect_format
 from turnwise.retrieval.parsing import limits
+from turnwise.retrieval.parsing.clean_text import clean_text
 from turnwise.retrieval.parsing.document_source import DocumentNotes, DocumentSource, open_source
 
-# Control characters, unpaired surrogates and noncharacters; and tag characters, which are invisible and can carry
-# instructions, except in the flags of regions, which begin with a black flag.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
-    "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"
-)
+MAX_TITLE_CHARACTERS = 500
 
 
 def parse_document(path: Path, notes: DocumentNotes, name: str | None = None) -> Iterator[Block]:
@@ -39,10 +34,9 @@ def parse_document(path: Path, notes: DocumentNotes, name: str | None = None) ->
         notes.warn(source.encoding.warning)
     num_characters = 0
     for block in _parse(source, notes, format_name):
-        text, num_removed = _INVISIBLE.subn("", block.text)
-        if num_removed:
+        text = clean_text(block.text)
+        if len(text) < len(block.text.strip()):
             notes.warn("Invisible or invalid characters were left out.")
-        text = text.strip()
         if not text:
             continue
         if len(text) > limits.MAX_BLOCK_CHARACTERS:
@@ -55,6 +49,7 @@ def parse_document(path: Path, notes: DocumentNotes, name: str | None = None) ->
         if not notes.title and block.kind == "heading" and block.level == 1:
             notes.title = text
         yield Block(block.kind, text, block.level, block.page)
+    notes.title = clean_text(notes.title)[:MAX_TITLE_CHARACTERS]
     if num_characters == 0:
         raise InvalidData("It has no text.")
 
