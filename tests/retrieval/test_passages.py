@@ -207,6 +207,18 @@ def test_prose_that_is_too_long_is_cut_after_sentences(text, endings):
     assert all(passage.text.endswith(endings) and not passage.text.endswith(("e.g.", "Dr.")) for passage in passages)
 
 
+def test_lines_that_were_broken_to_fit_a_page_are_no_sentences():
+    text = "\n".join(["This sentence is broken", "to fit a narrow page. And another", "one follows it."] * 60)
+    assert all(passage.text.endswith(".") for passage in divide([Block("paragraph", text)]))
+
+
+def test_lines_without_the_end_of_a_sentence_are_cut_between_lines():
+    text = "\n".join(f"- item {number} of a list" for number in range(200))
+    passages = divide([Block("answer", text)])
+    assert len(passages) > 2
+    assert all(passage.text.startswith("- item") and passage.text.endswith("list") for passage in passages)
+
+
 def test_a_sentence_that_is_too_long_is_cut_between_words():
     passages = divide([Block("paragraph", words(1000, "number"))])
     assert {word for passage in passages for word in passage.text.split()} == {"number"}

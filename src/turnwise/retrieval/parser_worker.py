@@ -50,7 +50,8 @@ def _claim_pipes() -> tuple[int, int]:
 def _exit_with_parent(parent: int) -> None:
     """End this process when its parent has died while a document is parsed.
 
-    Linux can send a signal instead (PR_SET_PDEATHSIG), but does so when the thread that started this process ends.
+    Linux can send a signal instead (PR_SET_PDEATHSIG), but does so when the thread that started this process ends. A
+    library that never returns to Python is ended by the limit on processor time.
     """
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)

@@ -11,7 +11,7 @@ Span = tuple[int, int]
 # abbreviation before it; a Chinese one stands alone.
 _SENTENCE_END = re.compile(
     r"""(?<!\b[A-Z])(?<!\b(?:Mr|Dr|St|No|vs))(?<!\b(?:Mrs|e\.g|i\.e|Fig|etc))[.!?…]+["'”’»)\]]*(?=\s)"""
-    r"""|[。！？；…]+["'”’」』）)\]]*|\n+"""
+    r"""|[。！？；…]+["'”’」』）)\]]*|\n\s*\n"""
 )
 _LINE_END = re.compile(r"\n+")
 _CELL_END = re.compile(re.escape(CELL_SEPARATOR))
@@ -23,7 +23,7 @@ MAX_CHARACTERS_PER_TOKEN = 24  # of the window in which a cut is looked for
 
 
 def sentence_spans(text: str) -> Iterator[Span]:
-    """Yield start and end of the sentences, without white space around them. Lines end sentences, too."""
+    """Yield start and end of the sentences, without white space around them. An empty line ends a sentence, too."""
     return _spans(text, _SENTENCE_END)
 
 
@@ -40,14 +40,16 @@ def cell_spans(text: str) -> Iterator[Span]:
 def window_spans(
     text: str, start: int, end: int, max_tokens: float, count_tokens: Callable[[str], float]
 ) -> Iterator[Span]:
-    """Cut `text[start:end]` into spans of at most `max_tokens`, between words if possible, else between characters."""
+    """Cut `text[start:end]` into spans of at most `max_tokens`: between lines, else words, else characters."""
     while start < end:
         if text[start].isspace():
             start += 1
             continue
         stop = _longest(text, start, end, max_tokens, count_tokens)
         if stop < end:
-            breaks = [match.end() for match in _BREAK.finditer(text, start + (stop - start) // 2, stop)]
+            middle = start + (stop - start) // 2
+            line_end = text.rfind("\n", middle, stop)
+            breaks = [line_end] if line_end > 0 else [match.end() for match in _BREAK.finditer(text, middle, stop)]
             stop = breaks[-1] if breaks else character_boundary(text, stop, start + 1)
         yield start, start + len(text[start:stop].rstrip())
         start = stop
