@@ -134,6 +134,18 @@ def values(file, sample, rename_columns):
             question, _, answer = line.partition("=")
             yield number, {"owl_asks": question.strip(), "owl_hears": answer.strip()}
 """,
+    "document_parsers.owl_notes": """
+from turnwise.retrieval.parsed_document import Block
+
+
+def detect(source):
+    return 1.0 if source.head.startswith(b"HOOT") else 0.0
+
+
+def parse(source, notes):
+    for line in source.text_head.splitlines()[1:]:
+        yield Block("paragraph", line)
+""",
     "data_formats.owl": """
 from turnwise.core.messages import Message
 from turnwise.data.rows import make_conversation

@@ -84,6 +84,10 @@ def test_a_container_and_a_data_format_read_a_file(outcome):
     assert outcome["data"]["dialogues"] == [["Who are you", "An owl"], ["What do you eat", "Mice"]]
 
 
+def test_a_parser_reads_a_document(outcome):
+    assert outcome["document"] == "Owls eat mice."
+
+
 def test_a_tool_call_format_is_detected(outcome):
     assert outcome["data"]["marker"] == "->"
 

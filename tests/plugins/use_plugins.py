@@ -84,10 +84,21 @@ def use_data(work):
     }
 
 
+def use_documents(work):
+    """A parser of documents, in the process of the parsers."""
+    from turnwise.retrieval.parser_process import ParserProcess
+
+    file = work / "notes.txt"
+    file.write_text("HOOT\nOwls eat mice.")
+    with ParserProcess() as parsers:
+        return parsers.parse(file).text
+
+
 def main(model_folder, work):
     """Print the outcome of every plug-in."""
     outcome = {
         "data": use_data(work),
+        "document": use_documents(work),
         "sampling": use_sampling(model_folder),
         "family": use_family(model_folder, work),
     }
