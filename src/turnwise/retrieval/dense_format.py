@@ -2,16 +2,16 @@
 
 A folder belongs to one encoder::
 
-    header.json   format, dimension, hash of the encoder, mean vector that is subtracted before the signs are taken
-    bits.00 …     sign bits, 64 dimensions per file and one uint64 per row, so that a scan reads each file in order
+    header.json   format, dimension, hash of the encoder, mean vector that is subtracted from all vectors
+    bits.00 …     signs of the rows: 64 dimensions per file, one uint64 per row; a scan reads each file in order
     rows.i8       rows of 8-bit integers
-    scales.f32    one factor per row: vector ≈ factor · row
+    scales.f32    one factor per row: vector ≈ mean + factor · row
     ids.i64       passage ids, ascending
     scopes.u32    number of the passage's scope
     state.bin     number of rows, position in the store, checksums, and a bit per row that is alive
 
-Rows are only appended. `state.bin` is replaced last: rows that it does not count do not exist. Files that belong together
-have the same random generation.
+Rows are only appended. `state.bin` is replaced last: rows that it does not count do not exist. The header and the state
+of one index have the same random generation.
 
 Shapes: N rows, D dimensions, W words of 64 bits.
 """
@@ -42,7 +42,7 @@ class DenseHeader:
     Attributes:
         encoder: `TextEncoder.fingerprint`.
         dimension: length of the vectors.
-        mean_D: the vector that is subtracted before the signs are taken.
+        mean_D: the vector that is subtracted from all vectors.
         has_mean: False while there are too few rows for a mean.
         generation: random id, the same in the header and in the state.
     """
@@ -170,17 +170,17 @@ def check_rows(folder: Path, header: DenseHeader, state: DenseState) -> None:
             raise IndexDamaged(f"{folder / name} is damaged.")
 
 
-def sign_bits(vectors_ND: NDArray[np.floating[Any]], mean_D: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Signs of the centred vectors, shape `(W, N)`; the last word is filled up with zeros."""
-    is_positive_ND = vectors_ND > mean_D
+def sign_bits(centred_ND: NDArray[Any]) -> NDArray[np.uint64]:
+    """Signs of vectors, shape `(W, N)`: 1 for positive numbers. The last word is filled up with zeros."""
+    is_positive_ND = centred_ND > 0
     num_rows, dimension = is_positive_ND.shape
     padded_ND = np.zeros((num_rows, (dimension + 63) // 64 * 64), np.bool_)
     padded_ND[:, :dimension] = is_positive_ND
     return np.ascontiguousarray(np.packbits(padded_ND, axis=1).view(np.uint64).T)
 
 
-def quantize_rows(vectors_ND: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Rows of 8-bit integers and their factors: vector ≈ factor · row."""
-    maxima_N = np.abs(vectors_ND).max(axis=1, initial=0.0)
+def quantize_rows(centred_ND: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Rows of 8-bit integers and their factors: centred vector ≈ factor · row."""
+    maxima_N = np.abs(centred_ND).max(axis=1, initial=0.0)
     scales_N = np.where(maxima_N > 0, maxima_N / 127.0, 1.0).astype(np.float32)
-    return np.rint(vectors_ND / scales_N[:, None]).astype(np.int8), scales_N
+    return np.rint(centred_ND / scales_N[:, None]).astype(np.int8), scales_N

@@ -1,8 +1,8 @@
 """Dense search: nearest vectors by cosine, in two stages (Yamada et al. 2021; quantized retrieval of Hugging Face).
 
 The sign bits of all rows are compared with those of the query, and the best candidates are scored by their 8-bit rows
-and the exact query. The result is deterministic: the score is a sum of integers, which floating-point numbers of 64 bits
-hold exactly in any order.
+and the exact query. The result is deterministic: a score is a sum of integers, which 64-bit floating-point numbers hold
+exactly in any order of the summands.
 
 Shapes: N rows, D dimensions, K passages, R ranges of passage ids.
 """
@@ -61,9 +61,11 @@ class DenseRows:
 
     def scores(self, rows_K: NDArray[np.int64], query_D: NDArray[np.float32]) -> NDArray[np.float64]:
         """Cosines of rows and the query, shape `(K,)`."""
+        mean_score = self.header.mean_D.astype(np.float64) @ query_D.astype(np.float64)
         fixed_D = np.rint(query_D.astype(np.float64) * QUERY_UNIT)
         products_K = self.arrays["rows.i8"][rows_K].astype(np.float64) @ fixed_D
-        scores_K: NDArray[np.float64] = products_K * self.arrays["scales.f32"][rows_K].astype(np.float64) / QUERY_UNIT
+        scales_K = self.arrays["scales.f32"][rows_K].astype(np.float64) / QUERY_UNIT
+        scores_K: NDArray[np.float64] = products_K * scales_K + mean_score
         return scores_K
 
 
@@ -116,7 +118,7 @@ class DenseIndex:
             candidates_C = np.flatnonzero(~is_excluded_N)
         else:
             bits = [rows.arrays[name] for name in rows.header.file_types if name.startswith("bits.")]
-            query_W = sign_bits(query_D[None], rows.header.mean_D)[:, 0]
+            query_W = sign_bits((query_D - rows.header.mean_D)[None])[:, 0]
             has_excluded = num_searched < len(is_excluded_N)
             candidates_C = nearest_rows(bits, query_W, count, is_excluded_N if has_excluded else None)
         return Ranking.of(rows.ids_N[candidates_C], rows.scores(candidates_C, query_D), k)

@@ -66,7 +66,7 @@ class DenseWriter:
         return self._state.cursor
 
     def update(self, store: KnowledgeStore, encoder: TextEncoder) -> int:
-        """Apply the deletions, and embed the next batch of passages. Returns the number of passages; 0: nothing is left.
+        """Apply the deletions, and embed the next batch of passages. Returns their number; 0 if nothing is left.
 
         Raises:
             SaveFailed: a write failed. Earlier batches are kept.
@@ -110,17 +110,17 @@ class DenseWriter:
         cursor: IndexCursor,
     ) -> None:
         """Append rows with ids above all earlier ones. They exist once the state is saved, at the end."""
-        rows_ND, scales_N = quantize_rows(vectors_ND)
-        self._write(ids_N, scopes_N, rows_ND, scales_N, vectors_ND, cursor)
+        rows_ND, scales_N = quantize_rows(vectors_ND - self._header.mean_D)
+        self._write(ids_N, scopes_N, rows_ND, scales_N, cursor)
         if not self._header.has_mean and self._state.num_rows >= MEAN_ROWS:
             self.compact()
 
     def compact(self) -> None:
-        """Write the living rows into a new folder that replaces this one, with signs around a new mean."""
+        """Write the living rows into a new folder that replaces this one. The first time, a mean is subtracted."""
         rows = self._rows()
-        alive = np.flatnonzero(rows.state.is_alive_N)
+        alive = np.flatnonzero(self._state.is_alive_N)
         header = replace(self._header, generation=uuid.uuid4().hex)
-        if len(alive) >= MEAN_ROWS:
+        if not header.has_mean and len(alive) >= MEAN_ROWS:
             sample_ND = _restore(rows, alive[np.linspace(0, len(alive) - 1, MEAN_ROWS).astype(np.int64)])
             header = replace(header, mean_D=sample_ND.mean(axis=0).astype(np.float32), has_mean=True)
         self._replace(header, self.cursor, [alive[i : i + COPY_ROWS] for i in range(0, len(alive), COPY_ROWS)], rows)
@@ -145,10 +145,10 @@ class DenseWriter:
                 for block in blocks:
                     assert rows is not None
                     arrays = rows.arrays
-                    self._write(
-                        arrays["ids.i64"][block], arrays["scopes.u32"][block], arrays["rows.i8"][block],
-                        arrays["scales.f32"][block], _restore(rows, block), cursor,
-                    )  # fmt: skip
+                    rows_ND, scales_N = arrays["rows.i8"][block], arrays["scales.f32"][block]
+                    if header.has_mean != rows.header.has_mean:
+                        rows_ND, scales_N = quantize_rows(_restore(rows, block) - header.mean_D)
+                    self._write(arrays["ids.i64"][block], arrays["scopes.u32"][block], rows_ND, scales_N, cursor)
                 write_state(temporary, self._state)
             finally:
                 self._folder = folder
@@ -159,10 +159,9 @@ class DenseWriter:
         scopes_N: NDArray[np.uint32],
         rows_ND: NDArray[np.int8],
         scales_N: NDArray[np.float32],
-        vectors_ND: NDArray[np.float32],
         cursor: IndexCursor,
     ) -> None:
-        words_WN = sign_bits(vectors_ND, self._header.mean_D)
+        words_WN = sign_bits(rows_ND)
         arrays: dict[str, NDArray[Any]] = {f"bits.{number:02d}": words_N for number, words_N in enumerate(words_WN)}
         arrays |= {"ids.i64": ids_N, "scopes.u32": scopes_N, "scales.f32": scales_N, "rows.i8": rows_ND}
         checksums = dict(self._state.checksums)
@@ -203,7 +202,8 @@ def dense_writer(folder: Path, encoder: TextEncoder, seconds: float) -> Iterator
 
 def _restore(rows: DenseRows, block: NDArray[np.int64]) -> NDArray[np.float32]:
     """The vectors of rows, as exactly as the 8-bit integers have them."""
-    vectors_ND: NDArray[np.float32] = rows.arrays["rows.i8"][block] * rows.arrays["scales.f32"][block, None]
+    centred_ND = rows.arrays["rows.i8"][block] * rows.arrays["scales.f32"][block, None]
+    vectors_ND: NDArray[np.float32] = centred_ND + rows.header.mean_D
     return vectors_ND
 
 

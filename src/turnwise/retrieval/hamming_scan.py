@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def nearest_rows(
     num_rows = len(bits[0])
     num_threads = max(1, min(MAX_THREADS, os.cpu_count() or 1, num_rows // ROWS_PER_THREAD))
     bounds = [num_rows * number // num_threads for number in range(num_threads + 1)]
-    intervals = list(zip(bounds, bounds[1:], strict=False))
+    intervals = list(pairwise(bounds))
     if len(intervals) == 1:
         results = [_scan(bits, query_W, count, is_excluded_N, *intervals[0])]
     else:
