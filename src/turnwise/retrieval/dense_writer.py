@@ -65,7 +65,7 @@ class DenseWriter:
         """What the index contains."""
         return self._state.cursor
 
-    def update(self, store: KnowledgeStore, encoder: TextEncoder) -> int:
+    def update(self, store: KnowledgeStore, encoder: TextEncoder, max_passages: int = BATCH_PASSAGES) -> int:
         """Apply the deletions, and embed the next batch of passages. Returns their number; 0 if nothing is left.
 
         Raises:
@@ -84,7 +84,7 @@ class DenseWriter:
                 start, end = np.searchsorted(ids_N, [first, first + deletion.num_passages])
                 is_alive_N[start:end] = False
             last_deletion = deletions[-1].number
-        passages = store.passages_after(self.cursor.last_passage, BATCH_PASSAGES)
+        passages = store.passages_after(self.cursor.last_passage, max_passages)
         last_passage = passages[-1].id if passages else max(self.cursor.last_passage, position.last_passage)
         cursor = IndexCursor(position.base, last_passage, last_deletion, FORMAT_VERSION)
         self._state = replace(self._state, is_alive_N=is_alive_N)

@@ -1,8 +1,8 @@
 """Fusion of a lexical and a dense ranking: a convex combination of normalized scores.
 
 Scores are normalized by the smallest value that they can have and the largest one of the query (Bruch, Gai & Ingber
-2023, "An Analysis of Fusion Functions for Hybrid Retrieval": TM2C2). It needs one weight, which few questions suffice to
-tune, and keeps the distances between scores, which a fusion of ranks loses.
+2023, "An Analysis of Fusion Functions for Hybrid Retrieval": TM2C2). It has one weight, which a few questions tune, and
+keeps the distances between scores, which a fusion of ranks loses.
 
 Shapes: K passages.
 """

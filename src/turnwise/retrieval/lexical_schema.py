@@ -43,7 +43,8 @@ def schema() -> "tantivy.Schema":
     builder.add_text_field(DOCUMENT, tokenizer_name="raw", index_option="basic")
     builder.add_unsigned_field(PASSAGE, fast=True)
     builder.add_text_field(CURSOR, stored=True, tokenizer_name="raw", index_option="basic")
-    return builder.build()
+    built: tantivy.Schema = builder.build()
+    return built
 
 
 def scoped_term(scope_id: int, term: str) -> str:
@@ -60,7 +61,7 @@ def property_term(scope_id: int, key: str, value: str) -> str:
 def passage_entry(passage: StoredPassage) -> "tantivy.Document":
     """The entry of a passage."""
     scope_id = passage.document.scope_id
-    entry = import_tantivy().Document()
+    entry: tantivy.Document = import_tantivy().Document()
     prefix = f"{scope_id:x}:"
     entry.add_text(TERMS, " ".join([prefix + term for term in split_terms(passage.index_text)]))
     for key, value in passage.document.metadata.items():
@@ -72,7 +73,7 @@ def passage_entry(passage: StoredPassage) -> "tantivy.Document":
 
 def cursor_entry(cursor: IndexCursor) -> "tantivy.Document":
     """The only entry that is no passage: a commit saves the position of the index with the entries that it is of."""
-    entry = import_tantivy().Document()
+    entry: tantivy.Document = import_tantivy().Document()
     entry.add_text(CURSOR, CURSOR_KEY)
     entry.add_text(CURSOR, cursor.to_json())
     return entry
