@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import typer
 
 from turnwise.app.knowledge.knowledge_base import KnowledgeBase
-from turnwise.app.knowledge.questions import MeanWithInterval, TuningReport
 from turnwise.cli.console_output import json_line, one_line
 from turnwise.cli.progress_bars import progress_bar
 from turnwise.core.errors import InvalidParameter, did_you_mean
@@ -17,6 +16,9 @@ from turnwise.core.retrieval import RetrievedPassage
 from turnwise.retrieval.fusion_tuning import MODES, NDCG_DEPTH, RECALL_DEPTH
 from turnwise.retrieval.hybrid_index import MIN_COVERAGE, SearchMode, SearchOutcome
 from turnwise.training.stop_signals import capture_stop_signals
+
+if TYPE_CHECKING:  # imports scipy
+    from turnwise.app.knowledge.questions import MeanWithInterval, TuningReport
 
 PAGE_DOCUMENTS = 500
 SNIPPET_CHARS = 300
@@ -111,7 +113,7 @@ def print_results(outcome: SearchOutcome, *, requested: SearchMode, as_json: boo
         typer.echo(f"Searched by words only: {outcome.coverage:.0%} of the passages have a vector.", err=True)
 
 
-def print_tuning(report: TuningReport) -> None:
+def print_tuning(report: "TuningReport") -> None:
     """Print the quality of each mode with its interval, and the weight."""
     typer.echo(f"{'SEARCH':8}  {f'RECALL@{RECALL_DEPTH}':>22}  {f'NDCG@{NDCG_DEPTH}':>22}")
     for mode in MODES:
@@ -123,7 +125,7 @@ def print_tuning(report: TuningReport) -> None:
         typer.echo(f"{pluralize(report.num_unanswerable, 'question')} left out: no passage answers.", err=True)
 
 
-def _format_mean(value: MeanWithInterval) -> str:
+def _format_mean(value: "MeanWithInterval") -> str:
     interval = "" if value.interval is None else f" [{value.interval.low:.3f}, {value.interval.high:.3f}]"
     return f"{value.mean:.3f}{interval}"
 

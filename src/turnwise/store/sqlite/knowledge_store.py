@@ -152,7 +152,8 @@ class SqliteKnowledgeStore(SqliteKnowledgeQueries):
     def _retire_staged(self, document_id: int | None = None) -> None:
         with self._database.write_transaction() as connection:
             connection.execute(
-                "UPDATE knowledge_documents SET state = 'removed' WHERE state = 'staged' AND id = COALESCE(?, id)",
+                "UPDATE knowledge_documents SET state = 'removed' WHERE id IN"
+                " (SELECT id FROM knowledge_documents WHERE state = 'staged' AND COALESCE(?, id) = id)",
                 (document_id,),
             )
 

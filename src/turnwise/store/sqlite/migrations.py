@@ -253,7 +253,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE UNIQUE INDEX knowledge_sources ON knowledge_documents (scope, source) WHERE state = 'ready'",
         "CREATE UNIQUE INDEX knowledge_first_passages ON knowledge_documents (first_passage) WHERE state = 'ready'",
         "CREATE INDEX knowledge_ready_documents ON knowledge_documents (scope, id) WHERE state = 'ready'",
-        "CREATE INDEX knowledge_remains ON knowledge_documents (id) WHERE state != 'ready'",
+        "CREATE INDEX knowledge_removed ON knowledge_documents (id) WHERE state = 'removed'",
+        "CREATE INDEX knowledge_staged ON knowledge_documents (id) WHERE state = 'staged'",
         """
         CREATE TABLE knowledge_passages (
             document INTEGER NOT NULL,
