@@ -7,8 +7,8 @@ import threading
 
 import numpy as np
 import pytest
-from knowledge_stand_ins import add, new_document, new_passages
 
+from knowledge_stand_ins import add, new_document, new_passages
 from turnwise.core.errors import InvalidData, InvalidParameter, SaveFailed, Unavailable
 from turnwise.core.knowledge import Deletion, NewPassage
 from turnwise.store import open_knowledge_store
@@ -62,7 +62,7 @@ def test_a_document_keeps_what_it_was_added_with(store):
 def test_the_same_bytes_change_nothing_and_are_not_read(store):
     add(store, "a.txt", "one", "two")
     position = store.position()
-    added = store.add(new_document("a.txt", "one\n\ntwo"), (pytest.fail() for _ in [1]))
+    added = store.add(new_document("a.txt", "one\n\ntwo"), (pytest.fail("read") for _ in [1]))
     assert added.change == "unchanged"
     assert store.position() == position
 
