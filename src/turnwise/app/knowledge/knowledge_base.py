@@ -30,6 +30,7 @@ from turnwise.retrieval.tantivy_files import check_files
 DATABASE, LEXICAL, DENSE = "knowledge.db", "lexical", "dense"
 FINGERPRINT_CHARS = 16
 POLL_SECONDS = 0.05
+EMBED_PASSAGES = 256  # of a batch, which is saved when it is complete
 EMBED_SECONDS = 1.0  # waiting for another process that embeds
 
 
@@ -130,7 +131,7 @@ class KnowledgeBase:
         with dense_writer(self.dense_folder, self.encoder, EMBED_SECONDS) as writer:
             status = self.status()
             total, done = status.num_passages - status.num_vectors, 0
-            while not is_stopped() and (count := writer.update(self.store, self.encoder)):
+            while not is_stopped() and (count := writer.update(self.store, self.encoder, EMBED_PASSAGES)):
                 done += count
                 if on_progress is not None:
                     on_progress(done, max(total, done))
