@@ -215,7 +215,7 @@ def wait_until(condition):
 
 
 def test_embedding_stops_after_a_batch_and_continues(base, monkeypatch):
-    monkeypatch.setattr("turnwise.retrieval.dense_writer.DenseWriter.update.__defaults__", (4,))
+    monkeypatch.setattr("turnwise.app.knowledge.knowledge_base.EMBED_PASSAGES", 4)
     add(base.store, "a", *(f"lamp {i}" for i in range(10)))
     progress = []
     assert base.embed(lambda done, total: progress.append((done, total)), is_stopped=lambda: bool(progress)) == 4
@@ -327,5 +327,5 @@ def test_questions_name_the_passages_that_answer(base, tmp_path):
 def test_a_malformed_question_is_named(tmp_path):
     path = tmp_path / "questions.jsonl"
     path.write_text('{"question": "x", "source": "a"}\n{"question": "x"}\n')
-    with pytest.raises(UserError, match="line 2.*'source' is missing"):
+    with pytest.raises(UserError, match=r"line 2.*'source' is missing"):
         list(read_questions(path))
