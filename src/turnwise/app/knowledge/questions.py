@@ -1,10 +1,14 @@
-"""Questions with known sources: tunes and measures a knowledge base."""
+"""Questions with known sources: tunes and measures a knowledge base.
+
+Shapes: Q questions, X sets of sums, K sums.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from turnwise.app.knowledge.knowledge_base import KnowledgeBase
@@ -12,7 +16,7 @@ from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.json_file import parse_json
 from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.evaluation.statistics import MIN_DIALOGUES, ConfidenceInterval, bootstrap_interval
-from turnwise.retrieval.fusion_tuning import JudgedQuery, SearchQuality, TuningResult, tune
+from turnwise.retrieval.fusion_tuning import JudgedQuery, TuningResult, tune
 from turnwise.retrieval.hybrid_index import SearchMode
 from turnwise.retrieval.terms import fold
 
@@ -86,8 +90,8 @@ def tune_base(base: KnowledgeBase, questions: Iterator[Question], scope: str = "
     base.index.save_weight(result.weight)
     return TuningReport(
         result,
-        {mode: _mean(quality, "recall_Q") for mode, quality in result.quality.items()},
-        {mode: _mean(quality, "ndcg_Q") for mode, quality in result.quality.items()},
+        {mode: mean_with_interval(quality.recall_Q) for mode, quality in result.quality.items()},
+        {mode: mean_with_interval(quality.ndcg_Q) for mode, quality in result.quality.items()},
         len(judged),
         len(all_questions) - len(judged),
     )
@@ -108,8 +112,8 @@ def _normalize(text: str) -> str:
     return " ".join(fold(text).split())
 
 
-def _mean(quality: SearchQuality, name: str) -> MeanWithInterval:
-    values_Q = getattr(quality, name)
+def mean_with_interval(values_Q: NDArray[np.float64]) -> MeanWithInterval:
+    """The mean of a value per question, with its confidence interval."""
     interval = None
     if len(values_Q) >= MIN_DIALOGUES:
         sums_QK = np.stack([values_Q, np.ones(len(values_Q))], axis=1)
