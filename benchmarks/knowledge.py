@@ -1,7 +1,7 @@
 """Measures the index of a knowledge base (docs/guide/knowledge.md).
 
     python benchmarks/knowledge.py speed WORK --texts FOLDER --sizes 10000 100000   builds and searches; WORK keeps them
-    python benchmarks/knowledge.py table WORK                                       prints the table again, draws the picture
+    python benchmarks/knowledge.py table WORK                                       the table again, and the picture
     python benchmarks/knowledge.py quality PAIRS.jsonl.gz --encoder minilm          recall and nDCG with intervals
 
 `speed` takes texts from all `*.jsonl.gz` files (a `text` per line) and `*.txt` files of a folder, and repeats them with
@@ -10,7 +10,7 @@ dimensions of falling variance. The reference is a search of all float32 vectors
 vectors. Each size is built and searched in a process of its own, and the encoding of queries is not counted.
 
 `quality` reads dialogues: the first message of the user is the question, the answer the passage. The weight of the
-fusion is tuned on one half of the questions and measured on the other one.
+fusion is tuned on one half of the questions and measured on the hnsw one.
 
 Shapes: N vectors, D dimensions, Q queries, K clusters.
 """
@@ -178,12 +178,12 @@ def search(folder: Path, count: int) -> dict[str, Any]:
     vectors = RandomVectors(count)
     base = KnowledgeBase(folder, store, vectors)
     counts = store.scope_counts("")
-    assert counts is not None and base.dense is not None
+    assert counts is not None
+    assert base.dense is not None
     dense = base.dense
     rng = random.Random(3)
-    sample = [
-        passage.text.split() for id in range(NUM_QUERIES) for passage in store.fetch([1 + id * 37 % count], "", {})
-    ]
+    ids = [1 + number * 37 % count for number in range(NUM_QUERIES)]
+    sample = [passage.text.split() for passage in store.fetch(ids, "", {})]
     queries = [" ".join(rng.sample(words, min(len(words), rng.randint(2, 8)))) for words in sample]
     common = ["the of and to in a is that it was", "what is the of a", "how do I get to the", "的 是 了 在"]
     exact_QK = vectors.exact(10)
@@ -275,12 +275,10 @@ def speed(work: Path, texts: Path, sizes: Sequence[int], *, with_usearch: bool) 
 def table(work: Path) -> None:
     """Print the results and draw the picture."""
     results = {int(size): entry for size, entry in json.loads((work / RESULTS).read_text()).items()}
-    print(
-        "| passages | index | build (s) | p50 (ms) | p95 (ms) | recall@10 | on disk (MB) | private memory (MB) | load |"
-    )
+    print("| passages | index | build (s) | p50 (ms) | p95 (ms) | recall@10 | on disk (MB) | private (MB) | load |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for size, entry in sorted(results.items()):
-        built, searched, other = entry["build"], entry["search"], entry.get("usearch")
+        built, searched, hnsw = entry["build"], entry["search"], entry.get("usearch")
         memory_mb, load = f"{searched['private_bytes'] / 1e6:,.0f}", searched["load"]
         rows = [
             ("store", built["store_seconds"], None, None, built["store_bytes"], ""),
@@ -289,9 +287,9 @@ def table(work: Path) -> None:
             ("dense", built["dense_seconds"], searched["dense"], searched["recall"], built["dense_bytes"], ""),
             ("hybrid", None, searched["hybrid"], None, None, memory_mb),
         ]
-        if other is not None:
-            usearch_mb = f"{other['private_bytes'] / 1e6:,.0f}"
-            rows.append(("usearch HNSW", other["dense_seconds"], other["dense"], other["recall"], None, usearch_mb))
+        if hnsw is not None:
+            usearch_mb = f"{hnsw['private_bytes'] / 1e6:,.0f}"
+            rows.append(("usearch HNSW", hnsw["dense_seconds"], hnsw["dense"], hnsw["recall"], None, usearch_mb))
         for name, seconds, times, share, size_bytes, used in rows:
             p50, p95 = ("", "") if times is None else (f"{times[0]:.1f}", f"{times[1]:.1f}")
             cells = [
