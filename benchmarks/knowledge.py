@@ -10,7 +10,7 @@ dimensions of falling variance. The reference is a search of all float32 vectors
 vectors. Each size is built and searched in a process of its own, and the encoding of queries is not counted.
 
 `quality` reads dialogues: the first message of the user is the question, the answer the passage. The weight of the
-fusion is tuned on one half of the questions and measured on the hnsw one.
+fusion is tuned on one half of the questions and measured on the other one.
 
 Shapes: N vectors, D dimensions, Q queries, K clusters.
 """
