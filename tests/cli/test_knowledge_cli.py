@@ -79,6 +79,16 @@ def test_a_base_can_be_a_folder(turnwise, shop, tmp_path):
     assert len(results(turnwise, "lamp", "--base", "./mine")) == 1
 
 
+def test_a_removed_encoder_leaves_the_search_by_words(turnwise, shop):
+    from turnwise.app.knowledge.open_base import ENCODER_SETTING, open_knowledge_base
+
+    with open_knowledge_base() as base:
+        base.store.save_setting(ENCODER_SETTING, "minilm")
+    code, out, err = turnwise("knowledge", "search", "lamp")
+    assert (code, "Lamps can" in out) == (0, True)
+    assert "words only: minilm is not on this machine: run turnwise models pull minilm" in err
+
+
 def test_files_that_cannot_be_read_are_skipped_and_reported(turnwise, tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.txt").write_text("lamp")

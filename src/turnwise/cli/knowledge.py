@@ -133,7 +133,7 @@ def search(
     with open_knowledge_base(base) as knowledge:
         update_words(knowledge)
         outcome = knowledge.index.search_scope(query, k, scope, filters, search_mode)
-        print_results(outcome, requested=search_mode, as_json=as_json)
+        print_results(outcome, requested=search_mode, notice=knowledge.notice, as_json=as_json)
 
 
 @app.command()

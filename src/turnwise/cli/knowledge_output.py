@@ -10,7 +10,7 @@ import typer
 from turnwise.app.knowledge.knowledge_base import KnowledgeBase
 from turnwise.cli.console_output import json_line, one_line
 from turnwise.cli.progress_bars import progress_bar
-from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.errors import InvalidParameter, Unavailable, did_you_mean
 from turnwise.core.plurals import pluralize
 from turnwise.core.retrieval import RetrievedPassage
 from turnwise.retrieval.fusion_tuning import MODES, NDCG_DEPTH, RECALL_DEPTH
@@ -53,18 +53,21 @@ def index_progress(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def update_words(knowledge: KnowledgeBase) -> None:
-    """Bring the lexical index up to date, with a progress bar."""
-    with index_progress("Words") as on_progress:
-        knowledge.update_lexical(on_progress)
+    """Bring the lexical index up to date, with a progress bar. If another process is at it, say so and go on."""
+    try:
+        with index_progress("Words") as on_progress:
+            knowledge.update_lexical(on_progress)
+    except Unavailable as error:
+        typer.echo(f"Note: the latest changes cannot be found yet. {error}", err=True)
 
 
 def embed_missing(knowledge: KnowledgeBase) -> None:
     """Embed passages without a vector until Ctrl-C, with a progress bar."""
     if knowledge.encoder is None:
-        typer.echo(
-            "Search is by words only: no embedding model is on this machine (`turnwise models pull e5-small`).",
-            err=True,
+        hint = (
+            knowledge.notice or "`turnwise models pull e5-small` pulls an embedding model; `--encoder` names another."
         )
+        typer.echo(f"Search is by words only. {hint}", err=True)
         return
     with capture_stop_signals() as signum, index_progress("Vectors") as on_progress:
         knowledge.embed(on_progress, is_stopped=lambda: bool(signum()))
@@ -103,14 +106,15 @@ def print_status(knowledge: KnowledgeBase) -> None:
     typer.echo(f"{documents}, {passages}, {vectors}{words}.", err=True)
 
 
-def print_results(outcome: SearchOutcome, *, requested: SearchMode, as_json: bool) -> None:
+def print_results(outcome: SearchOutcome, *, requested: SearchMode, notice: str | None, as_json: bool) -> None:
     """Print the passages of a search, best first."""
     for number, item in enumerate(outcome.passages, 1):
         typer.echo(_result_json(item) if as_json else _result_text(number, item))
     if not outcome.passages:
         typer.echo("No passage matches.", err=True)
     if requested == "hybrid" and outcome.mode == "lexical" and outcome.coverage < MIN_COVERAGE:
-        typer.echo(f"Searched by words only: {outcome.coverage:.0%} of the passages have a vector.", err=True)
+        reason = notice or f"{outcome.coverage:.0%} of the passages have a vector."
+        typer.echo(f"Searched by words only: {reason}", err=True)
 
 
 def print_tuning(report: "TuningReport") -> None:

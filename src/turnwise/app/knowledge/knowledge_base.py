@@ -58,10 +58,13 @@ class KnowledgeBase:
         folder: its folder.
         store: its open store.
         encoder: the encoder of its vectors; None: lexical search only.
+        notice: why there is no encoder although one was used before.
     """
 
-    def __init__(self, folder: Path, store: KnowledgeStore, encoder: TextEncoder | None = None) -> None:
-        self.folder, self.store, self.encoder = folder, store, encoder
+    def __init__(
+        self, folder: Path, store: KnowledgeStore, encoder: TextEncoder | None = None, notice: str | None = None
+    ) -> None:
+        self.folder, self.store, self.encoder, self.notice = folder, store, encoder, notice
         self.lexical = LexicalIndex(folder / LEXICAL)
         self.dense: DenseIndex | None = None
         if encoder is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from turnwise.app.knowledge.encoder import NO_ENCODER, ModelEncoder, default_encoder
 from turnwise.app.knowledge.knowledge_base import DATABASE, KnowledgeBase
-from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.errors import InvalidParameter, ModelNotFound, NotFound
 from turnwise.core.settings import Settings
 from turnwise.store import open_knowledge_store
 
@@ -24,14 +24,14 @@ def open_knowledge_base(
 
     Args:
         name: a name in `TURNWISE_HOME/knowledge`, or the path of a folder, which contains a slash.
-        encoder: name of its embedding model, or "none". Default: the one that was used before; of a new knowledge
-            base, the first default encoder that is on this machine.
+        encoder: name of its embedding model, or "none". Default: the one that was used before, if it still is on this
+            machine; of a new knowledge base, the first default encoder that is.
         create: create a missing knowledge base.
         threads: number of threads of the encoder.
 
     Raises:
         InvalidParameter: an invalid name.
-        ModelNotFound: the encoder is not on this machine.
+        ModelNotFound: the named encoder is not on this machine.
         NotFound: there is no such knowledge base.
     """
     folder = base_folder(name)
@@ -41,10 +41,17 @@ def open_knowledge_base(
     try:
         stored = store.setting(ENCODER_SETTING)
         model = encoder or stored or default_encoder() or NO_ENCODER
-        opened = None if model == NO_ENCODER else ModelEncoder(model, threads)
+        opened, notice = None, None
+        if model != NO_ENCODER:
+            try:
+                opened = ModelEncoder(model, threads)
+            except ModelNotFound as error:
+                if encoder is not None:
+                    raise
+                notice = str(error)  # documents can still be listed, deleted and searched by words
         if model != stored and (encoder is not None or opened is not None):
             store.save_setting(ENCODER_SETTING, model)
-        yield KnowledgeBase(folder, store, opened)
+        yield KnowledgeBase(folder, store, opened, notice)
     finally:
         store.close()
 
