@@ -64,9 +64,7 @@ def update_words(knowledge: KnowledgeBase) -> None:
 def embed_missing(knowledge: KnowledgeBase) -> None:
     """Embed passages without a vector until Ctrl-C, with a progress bar."""
     if knowledge.encoder is None:
-        hint = (
-            knowledge.notice or "`turnwise models pull e5-small` pulls an embedding model; `--encoder` names another."
-        )
+        hint = knowledge.notice or "`turnwise models pull e5-small` gets an embedding model."
         typer.echo(f"Search is by words only. {hint}", err=True)
         return
     with capture_stop_signals() as signum, index_progress("Vectors") as on_progress:
