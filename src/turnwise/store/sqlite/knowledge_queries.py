@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,12 +184,10 @@ def read_position(connection: sqlite3.Connection) -> StorePosition:
     return StorePosition(settings["base"], int(settings["next_passage"]) - 1, last_deletion)
 
 
-def parse_document(row: Sequence[object]) -> KnowledgeDocument:
+def parse_document(row: Sequence[Any]) -> KnowledgeDocument:
     """A document of the values of `DOCUMENT_COLUMNS`."""
     source, sha256, title, metadata, scope, warnings, *numbers = row
-    return KnowledgeDocument(
-        source, sha256, title, json.loads(str(metadata)), scope, tuple(json.loads(str(warnings))), *numbers
-    )  # type: ignore[arg-type]  # the columns are typed by the schema
+    return KnowledgeDocument(source, sha256, title, json.loads(metadata), scope, tuple(json.loads(warnings)), *numbers)
 
 
 def _parse_passages(rows: sqlite3.Cursor) -> list[StoredPassage]:
