@@ -5,7 +5,7 @@ A folder belongs to one encoder::
     header.json   format, dimension, hash of the encoder, mean vector that is subtracted from all vectors
     bits.00 …     signs of the rows: 64 dimensions per file, one uint64 per row; a scan reads each file in order
     rows.i8       rows of 8-bit integers
-    scales.f32    one factor per row: vector ≈ mean + factor · row
+    scales.f32    one factor per row: rotated (vector − mean) ≈ factor · row; see `rotation.py`
     ids.i64       passage ids, ascending
     scopes.u32    number of the passage's scope
     state.bin     number of rows, position in the store, checksums, and a bit per row that is alive

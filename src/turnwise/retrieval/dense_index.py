@@ -29,6 +29,7 @@ from turnwise.retrieval.dense_format import (
 from turnwise.retrieval.hamming_scan import nearest_rows
 from turnwise.retrieval.index_cursor import IndexCursor, IndexDamaged
 from turnwise.retrieval.ranking import Ranking
+from turnwise.retrieval.rotation import rotate
 
 MIN_CANDIDATES = 512
 ROWS_PER_CANDIDATE = 500  # recall falls slowly with the number of rows; measured in benchmarks/knowledge.py
@@ -62,7 +63,7 @@ class DenseRows:
     def scores(self, rows_K: NDArray[np.int64], query_D: NDArray[np.float32]) -> NDArray[np.float64]:
         """Cosines of rows and the query, shape `(K,)`."""
         mean_score = self.header.mean_D.astype(np.float64) @ query_D.astype(np.float64)
-        fixed_D = np.rint(query_D.astype(np.float64) * QUERY_UNIT)
+        fixed_D = np.rint(rotate(query_D[None])[0].astype(np.float64) * QUERY_UNIT)
         products_K = self.arrays["rows.i8"][rows_K].astype(np.float64) @ fixed_D
         scales_K = self.arrays["scales.f32"][rows_K].astype(np.float64) / QUERY_UNIT
         scores_K: NDArray[np.float64] = products_K * scales_K + mean_score
@@ -118,7 +119,7 @@ class DenseIndex:
             candidates_C = np.flatnonzero(~is_excluded_N)
         else:
             bits = [rows.arrays[name] for name in rows.header.file_types if name.startswith("bits.")]
-            query_W = sign_bits((query_D - rows.header.mean_D)[None])[:, 0]
+            query_W = sign_bits(rotate((query_D - rows.header.mean_D)[None]))[:, 0]
             has_excluded = num_searched < len(is_excluded_N)
             candidates_C = nearest_rows(bits, query_W, count, is_excluded_N if has_excluded else None)
         return Ranking.of(rows.ids_N[candidates_C], rows.scores(candidates_C, query_D), k)

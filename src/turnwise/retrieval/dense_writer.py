@@ -31,6 +31,7 @@ from turnwise.retrieval.dense_format import (
 )
 from turnwise.retrieval.dense_index import DenseRows, open_rows
 from turnwise.retrieval.index_cursor import IndexCursor, IndexDamaged
+from turnwise.retrieval.rotation import rotate, rotate_back
 
 BATCH_PASSAGES = 256
 READ_DELETIONS = 10_000
@@ -110,7 +111,7 @@ class DenseWriter:
         cursor: IndexCursor,
     ) -> None:
         """Append rows with ids above all earlier ones. They exist once the state is saved, at the end."""
-        rows_ND, scales_N = quantize_rows(vectors_ND - self._header.mean_D)
+        rows_ND, scales_N = quantize_rows(rotate(vectors_ND - self._header.mean_D))
         self._write(ids_N, scopes_N, rows_ND, scales_N, cursor)
         if not self._header.has_mean and self._state.num_rows >= MEAN_ROWS:
             self.compact()
@@ -147,7 +148,7 @@ class DenseWriter:
                     arrays = rows.arrays
                     rows_ND, scales_N = arrays["rows.i8"][block], arrays["scales.f32"][block]
                     if header.has_mean != rows.header.has_mean:
-                        rows_ND, scales_N = quantize_rows(_restore(rows, block) - header.mean_D)
+                        rows_ND, scales_N = quantize_rows(rotate(_restore(rows, block) - header.mean_D))
                     self._write(arrays["ids.i64"][block], arrays["scopes.u32"][block], rows_ND, scales_N, cursor)
                 write_state(temporary, self._state)
             finally:
@@ -203,7 +204,7 @@ def dense_writer(folder: Path, encoder: TextEncoder, seconds: float) -> Iterator
 def _restore(rows: DenseRows, block: NDArray[np.int64]) -> NDArray[np.float32]:
     """The vectors of rows, as exactly as the 8-bit integers have them."""
     centred_ND = rows.arrays["rows.i8"][block] * rows.arrays["scales.f32"][block, None]
-    vectors_ND: NDArray[np.float32] = centred_ND + rows.header.mean_D
+    vectors_ND: NDArray[np.float32] = rotate_back(centred_ND) + rows.header.mean_D
     return vectors_ND
 
 
