@@ -32,6 +32,7 @@ from turnwise.retrieval.index_cursor import IndexCursor, IndexDamaged
 FORMAT_VERSION = 1
 HEADER, STATE = "header.json", "state.bin"
 MEAN_ROWS = 4096  # vectors that the subtracted mean is computed of; fewer rows are not searched by their bits
+MIN_VALUE = 1e-30  # a row of smaller numbers is stored as zeros: its factor would be no normal float
 _CHUNK = 2**22
 
 
@@ -182,5 +183,5 @@ def sign_bits(centred_ND: NDArray[Any]) -> NDArray[np.uint64]:
 def quantize_rows(centred_ND: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Rows of 8-bit integers and their factors: centred vector ≈ factor · row."""
     maxima_N = np.abs(centred_ND).max(axis=1, initial=0.0)
-    scales_N = np.where(maxima_N > 0, maxima_N / 127.0, 1.0).astype(np.float32)
+    scales_N = np.where(maxima_N > MIN_VALUE, maxima_N / 127.0, 1.0).astype(np.float32)
     return np.rint(centred_ND / scales_N[:, None]).astype(np.int8), scales_N
