@@ -147,7 +147,7 @@ def run_until_killed(folder, seed):
     lines = [process.stdout.readline() for _ in range(rng.randint(1, 24))]
     process.kill()
     lines += process.stdout.read().splitlines()
-    process.wait()
+    process.communicate()  # waits, and closes the pipe
     contents, under_way = {}, None
     for line in lines:
         if line.count(" ") == 3:
