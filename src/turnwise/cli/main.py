@@ -13,6 +13,7 @@ from turnwise.cli import (
     evaluate,
     export,
     keys,
+    knowledge,
     merge,
     models,
     monitor,
@@ -59,8 +60,10 @@ app.command("export")(export.export)
 app.command("quantize")(export.quantize)
 app.command("convert")(export.convert)
 app.command("evaluate")(evaluate.evaluate)
+app.command("index", help="Add documents to a knowledge base: `turnwise knowledge add`.")(knowledge.add)
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
+app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(tokenizer.app, name="tokenizer")

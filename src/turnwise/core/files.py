@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from turnwise.core.directory_swap import swap_directory
+from turnwise.core.directory_swap import recover_directory, swap_directory
 from turnwise.core.errors import SaveFailed
 
 
@@ -106,6 +106,17 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_remains(target: Path) -> None:
+    """Delete the temporary directories that killed processes have left beside `target`, and restore it if necessary.
+
+    Call it while no other process writes `target`.
+    """
+    recover_directory(target)
+    for suffix in ("part", "old"):
+        for path in target.parent.glob(f".{target.name}.*.{suffix}"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def replace_directory(new: Path, target: Path) -> None:

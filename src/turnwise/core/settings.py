@@ -35,6 +35,11 @@ class Settings:
         return self.home / "gguf"
 
     @property
+    def knowledge(self) -> Path:
+        """Folder of the knowledge bases, one folder each."""
+        return self.home / "knowledge"
+
+    @property
     def keys_url(self) -> str:
         """URL of the API keys: `TURNWISE_KEYS`, else a file in `home`."""
         return os.environ.get("TURNWISE_KEYS") or f"sqlite:///{self.home / 'keys.db'}"

@@ -1,4 +1,4 @@
-"""Stores conversations, completions, responses, API keys, results of evaluations and the text monitor.
+"""Stores conversations, completions, responses, API keys, results of evaluations, knowledge and the text monitor.
 
 Each backend is a module or package of this folder, or an entry point of another package. Its name is the scheme of its
 URLs.
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.knowledge import KnowledgeStore
 from turnwise.core.monitor_store import MonitorReader, MonitorStore
 from turnwise.core.plugins import PluginGroup
 from turnwise.core.response_cache import ResponseCache
@@ -31,6 +32,9 @@ class StoreBackend(Protocol):
 
     def open_monitor_reader(self, url: str) -> MonitorReader:
         """Open the text monitor at a URL for reading, while another process may write it. Optional like the above."""
+
+    def open_knowledge(self, url: str) -> KnowledgeStore:
+        """Open the knowledge base at a URL. Optional: a backend without it stores no knowledge."""
 
 
 STORE_BACKENDS: PluginGroup[StoreBackend] = PluginGroup(
@@ -90,6 +94,19 @@ def open_monitor_reader(url: str) -> MonitorReader:
     if not hasattr(backend, "open_monitor_reader"):
         raise InvalidParameter("store", f"'{url[:100]}' cannot store the text monitor. Use sqlite:///PATH.")
     return backend.open_monitor_reader(url)
+
+
+def open_knowledge_store(url: str) -> KnowledgeStore:
+    """Open the knowledge base at `url`. A missing one is created.
+
+    Raises:
+        InvalidParameter: there is no backend for the scheme, it stores no knowledge, or the URL has no path.
+        UserError: the file is not a store, or was written by a newer version of Turnwise.
+    """
+    backend = _find_backend(url)
+    if not hasattr(backend, "open_knowledge"):
+        raise InvalidParameter("store", f"'{url[:100]}' cannot store knowledge. Use sqlite:///PATH.")
+    return backend.open_knowledge(url)
 
 
 def _find_backend(url: str) -> StoreBackend:

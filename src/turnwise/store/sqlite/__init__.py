@@ -5,6 +5,7 @@ from pathlib import Path
 from turnwise.core.errors import InvalidParameter
 from turnwise.store.sqlite.conversation_store import SqliteConversationStore
 from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.store.sqlite.knowledge_store import SqliteKnowledgeStore
 from turnwise.store.sqlite.monitor_reader import SqliteMonitorReader
 from turnwise.store.sqlite.monitor_store import SqliteMonitorStore
 from turnwise.store.sqlite.response_cache import SqliteResponseCache
@@ -38,6 +39,14 @@ def open_monitor(url: str) -> SqliteMonitorStore:
 def open_monitor_reader(url: str) -> SqliteMonitorReader:
     """Open the text monitor at `sqlite:///PATH` for reading. A missing file is not created."""
     return SqliteMonitorReader(Path(_location(url)).expanduser())
+
+
+def open_knowledge(url: str) -> SqliteKnowledgeStore:
+    """Open the knowledge base at `sqlite:///PATH`. Missing files and folders are created."""
+    location = _location(url)
+    if location == ":memory:":
+        raise InvalidParameter("store", "A knowledge base needs a file: write sqlite:///PATH.")
+    return SqliteKnowledgeStore(Path(location).expanduser())
 
 
 def _location(url: str) -> str:

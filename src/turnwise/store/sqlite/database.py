@@ -133,6 +133,27 @@ class SqliteDatabase:
                     return
             time.sleep(0.02)
 
+    def vacuum(self) -> None:
+        """Rewrite the file without unused pages, and empty the write-ahead log. Needs as much free disk as the file.
+
+        Raises:
+            SaveFailed: the disk is full, or the file is damaged. Nothing was changed.
+            Unavailable: another process is using the file.
+        """
+        deadline = time.monotonic() + LOCK_SECONDS
+        with (
+            _acquired(self._writer_lock, deadline),
+            self._lock_file_acquired(deadline),
+            _acquired(self._connection_lock, deadline),
+        ):
+            try:
+                self._connection.execute("VACUUM")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.Error as error:
+                if is_busy(error):
+                    raise Unavailable(f"{self._busy} Nothing was changed; try again soon.") from error
+                raise self._save_failed(error) from error
+
     def _save_failed(self, error: Exception) -> SaveFailed:
         return SaveFailed(f"It could not be saved: {failure_reason(error, self._path)}. Nothing was changed.")
 

@@ -223,6 +223,68 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX monitor_expectations_by_start ON monitor_expectations (start)",
     ),
+    # 10: a knowledge base. The passages of a document have the ids from its `first_passage` on, which is assigned when
+    # it becomes visible, so that a document of any size appears in one step. `state` is staged, ready or removed.
+    (
+        """
+        CREATE TABLE knowledge_scopes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL UNIQUE,
+            num_documents INTEGER NOT NULL,
+            num_passages INTEGER NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE knowledge_documents (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            scope INTEGER NOT NULL REFERENCES knowledge_scopes (id),
+            source TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            title TEXT NOT NULL,
+            metadata TEXT NOT NULL,
+            warnings TEXT NOT NULL,
+            state TEXT NOT NULL,
+            created REAL NOT NULL,
+            updated REAL NOT NULL,
+            first_passage INTEGER,
+            num_passages INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX knowledge_sources ON knowledge_documents (scope, source) WHERE state = 'ready'",
+        "CREATE UNIQUE INDEX knowledge_first_passages ON knowledge_documents (first_passage) WHERE state = 'ready'",
+        "CREATE INDEX knowledge_ready_documents ON knowledge_documents (scope, id) WHERE state = 'ready'",
+        "CREATE INDEX knowledge_removed ON knowledge_documents (id) WHERE state = 'removed'",
+        "CREATE INDEX knowledge_staged ON knowledge_documents (id) WHERE state = 'staged'",
+        """
+        CREATE TABLE knowledge_passages (
+            document INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            start INTEGER NOT NULL,
+            end INTEGER NOT NULL,
+            page INTEGER,
+            headings TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX knowledge_passages_by_document ON knowledge_passages (document, number)",
+        """
+        CREATE TABLE knowledge_metadata (
+            key TEXT NOT NULL,
+            value TEXT NOT NULL,
+            document INTEGER NOT NULL,
+            PRIMARY KEY (key, value, document)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE knowledge_deletions (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            document INTEGER NOT NULL,
+            first_passage INTEGER NOT NULL,
+            num_passages INTEGER NOT NULL
+        ) STRICT
+        """,
+        "CREATE TABLE knowledge_settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    ),
 )
 
 
