@@ -6,7 +6,7 @@ and a search returns only what the store still has.
 Shapes: R ranges of passage ids, N texts, D dimensions of a vector.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -35,6 +35,14 @@ class NewDocument:
     metadata: Mapping[str, str] = field(default_factory=dict)
     scope: str = ""
     warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentDescription:
+    """What is known about a document after its last passage. Attributes: see `NewDocument`."""
+
+    title: str
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +159,22 @@ class Deletion:
 class KnowledgeStore(Protocol):
     """Documents and passages. Thread-safe; `store.sqlite.knowledge_store` implements it."""
 
-    def add(self, document: NewDocument, passages: Iterable[NewPassage]) -> AddedDocument:
+    def add(
+        self,
+        document: NewDocument,
+        passages: Iterable[NewPassage],
+        describe: Callable[[], DocumentDescription] | None = None,
+    ) -> AddedDocument:
         """Add a document, or replace the one of the same source and scope.
 
         The change is atomic: a search sees the old document or the new one. A document with equal bytes, title and
-        metadata is left as it is, and `passages` is not read. `passages` is read in batches and may be of any length.
+        metadata is left as it is, and `passages` is not read.
+
+        Args:
+            document: the document.
+            passages: its passages, which are read in batches and may be of any number.
+            describe: called after the last passage for the title and the warnings, which follow from the bytes. None:
+                those of `document`.
 
         Raises:
             InvalidData: the document has no passages, or a text is not valid Unicode. Nothing was changed.

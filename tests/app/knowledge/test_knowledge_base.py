@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knowledge_stand_ins import WordEncoder, add, texts_of
-from turnwise.app.knowledge.documents import find_files, iter_blocks, iter_passages
+from turnwise.app.knowledge.documents import find_files
 from turnwise.app.knowledge.index_workers import IndexWorkers
 from turnwise.app.knowledge.knowledge_base import KnowledgeBase
 from turnwise.app.knowledge.questions import Question, judge, read_questions, tune_base
@@ -266,40 +266,51 @@ def disk_usage(folder):
 # Files
 
 
-def test_plain_text_is_read_in_paragraphs_whose_positions_fit(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("\ufeffFirst line\nsecond line.\n\n\n  Next.  \n\n" + "word " * 1000, encoding="utf-8")
-    blocks = list(iter_blocks(path))
-    text = "\n\n".join(block.text for block in blocks)
-    passages = list(iter_passages(blocks))
-    assert [passage.text for passage in passages[:2]] == ["First line\nsecond line.", "Next."]
-    assert all(text[passage.start : passage.end] == passage.text for passage in passages)
-    assert " ".join(passage.text for passage in passages[2:]) == ("word " * 1000).strip()
+def test_a_file_is_parsed_into_passages_with_title_headings_and_warnings(base, tmp_path):
+    path = tmp_path / "returns.html"
+    path.write_text("<title>Returns</title><h1>Fees</h1><p>A desk costs ten euros.</p>", encoding="gb18030")
+    document = base.add_file(path).document
+    assert (document.title, document.num_passages) == ("Returns", 1)
+    base.update_lexical()
+    (found,) = base.index.search("what does the desk cost", 3)
+    assert "A desk costs ten euros." in found.passage.text
+    assert found.passage.location.headings == ("Fees",)
+    assert base.add_file(path).change == "unchanged"
 
 
-def test_json_lines_have_headings(tmp_path):
+def test_a_document_that_cannot_be_read_changes_nothing(base, tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "one", "heading": "H"}\n\n{"text": " two "}\n', encoding="utf-8")
-    assert [(p.text, p.headings) for p in iter_passages(iter_blocks(path))] == [("one", ("H",)), ("two", ("H",))]
+    path.write_text('{"text": "the lamp is red"}\n' * 1500 + "[]", encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.jsonl.*line 1,501 should be an object"):
+        base.add_file(path)
+    assert base.status().num_documents == 0
+    assert base.store.problems() == []
+
+
+def test_a_document_of_many_batches_keeps_its_title(base, tmp_path):
+    path = tmp_path / "long.md"
+    path.write_text("# Manual\n\n" + "\n\n".join(f"## Part {i}\n\n" + f"word{i} " * 150 for i in range(1100)))
+    document = base.add_file(path).document
+    assert (document.title, document.num_passages) == ("Manual", 1100)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"{", "line 1: it is not JSON"), (b'{"text": "x"}\n[]', "line 2: it should be an object"),
-     (b'{"text": 5}', "with a 'text'"), (b'{"text": "x", "heading": 1}', "'heading'"), (b"\xff", "not UTF-8")],
+    [("{", "line 2 is not readable JSON"), ("[]", "line 2 should be an object"), ('{"text": 5}', "with a 'text'"),
+     ('{"text": "x", "heading": 1}', "'heading' of text")],
 )  # fmt: skip
-def test_a_malformed_file_is_one_sentence(tmp_path, content, message):
-    (tmp_path / "a.jsonl").write_bytes(content)
-    with pytest.raises(InvalidData, match=message):
-        list(iter_blocks(tmp_path / "a.jsonl"))
+def test_a_malformed_line_of_json_texts_is_one_sentence(base, tmp_path, content, message):
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "one", "heading": "H"}}\n{content}')
+    with pytest.raises(UserError, match=message):
+        base.add_file(tmp_path / "a.jsonl")
 
 
-def test_folders_are_read_in_order(tmp_path):
-    for name in ("b.txt", "a/c.md", "x.png"):
+def test_folders_are_read_in_order_without_hidden_files(tmp_path):
+    for name in ("b.txt", "a/c.md", ".git/x.md", "a/.hidden"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [path.name for path in find_files(tmp_path)] == ["c.md", "b.txt"]
-    with pytest.raises(InvalidData, match="no file"):
+    with pytest.raises(InvalidData, match="does not exist"):
         find_files(tmp_path / "missing")
 
 

@@ -1,51 +1,46 @@
-"""Reads a file into passages.
-
-`iter_blocks` is the only function that knows file formats.
-"""
+"""Reads files into passages of a knowledge base."""
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData
-from turnwise.core.knowledge import NewPassage
-from turnwise.retrieval.parsed_document import BLOCK_SEPARATOR, Block
-
-MAX_PASSAGE_CHARS = 1200
-SUFFIXES = (".jsonl", ".md", ".txt")
+from turnwise.core.knowledge import DocumentDescription, NewPassage
+from turnwise.retrieval.parser_process import ParsedStream, ParserProcess
+from turnwise.retrieval.passages import divide_into_passages
 
 
-def iter_blocks(path: Path) -> Iterator[Block]:
-    """The blocks of a file: JSON lines with `text` (and `heading`, which names what follows), or plain text.
+@dataclass(frozen=True, slots=True)
+class OpenDocument:
+    """A document that is being read.
+
+    Attributes:
+        passages: its passages in order, to be read once.
+        stream: the parser's blocks, title and warnings.
+    """
+
+    passages: Iterator[NewPassage]
+    stream: ParsedStream
+
+    def describe(self) -> DocumentDescription:
+        """Title and warnings. To be called after the last passage."""
+        return DocumentDescription(self.stream.title, self.stream.warnings)
+
+
+@contextmanager
+def open_document(path: Path, parsers: ParserProcess) -> Iterator[OpenDocument]:
+    """Parse a file and divide it into passages, in bounded memory.
 
     Raises:
-        InvalidData: the file is not UTF-8, or a line is not an object with a text.
+        UnreadableDocument: in the iteration over the passages.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            if path.suffix == ".jsonl":
-                yield from _json_blocks(file, path)
-            else:
-                yield from _paragraphs(file)
-    except UnicodeDecodeError as error:
-        raise InvalidData(f"{path} is not UTF-8 text.") from error
-    except OSError as error:
-        raise InvalidData(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def iter_passages(blocks: Iterable[Block]) -> Iterator[NewPassage]:
-    """Passages of blocks: each is one, and a long one several that end at white space."""
-    start, headings = 0, list[tuple[int, str]]()
-    for block in blocks:
-        if block.kind == "heading":
-            headings = [(level, name) for level, name in headings if level < block.level] + [(block.level, block.text)]
-        else:
-            names = tuple(name for _, name in headings)
-            for first, last in _divide(block.text):
-                yield NewPassage(block.text[first:last], start + first, start + last, names, block.page)
-        start += len(block.text) + len(BLOCK_SEPARATOR)
+    with parsers.open(path, path.as_posix()) as stream:
+        passages = divide_into_passages(block for batch in stream for block in batch)
+        yield OpenDocument(
+            (NewPassage(p.text, p.span.start, p.span.end, p.span.headings, p.span.page) for p in passages), stream
+        )
 
 
 def hash_file(path: Path) -> str:
@@ -58,57 +53,16 @@ def hash_file(path: Path) -> str:
 
 
 def find_files(path: Path) -> list[Path]:
-    """The file, or the files of a folder that can be read, in order. Raises `InvalidData` if there are none."""
+    """The file, or all files of a folder that are not hidden, in order. Raises `InvalidData` if there are none."""
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    if not path.is_dir():
+        raise InvalidData(f"{path} does not exist.")
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
     if not files:
-        raise InvalidData(f"{path} is no file, and no folder with files ({', '.join(SUFFIXES)}).")
+        raise InvalidData(f"The folder {path} has no files.")
     return files
-
-
-def _json_blocks(lines: Iterable[str], path: Path) -> Iterator[Block]:
-    heading = ""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InvalidData(f"{path}, line {number:,}: it is not JSON.") from error
-        text = row.get("text") if isinstance(row, dict) else None
-        if not isinstance(text, str):
-            raise InvalidData(f"{path}, line {number:,}: it should be an object with a 'text'.")
-        name = row.get("heading") or ""
-        if not isinstance(name, str):
-            raise InvalidData(f"{path}, line {number:,}: 'heading' should be a text.")
-        if name.strip() and name.strip() != heading:
-            heading = name.strip()
-            yield Block("heading", heading, level=1)
-        if text.strip():
-            yield Block("paragraph", text.strip())
-
-
-def _paragraphs(lines: Iterable[str]) -> Iterator[Block]:
-    paragraph: list[str] = []
-    for line in chain(lines, [""]):
-        if line.strip():
-            paragraph.append(line.rstrip())
-        elif paragraph:
-            yield Block("paragraph", "\n".join(paragraph).strip())
-            paragraph = []
-
-
-def _divide(text: str) -> Iterator[tuple[int, int]]:
-    """Positions of pieces of at most `MAX_PASSAGE_CHARS` characters that neither begin nor end with white space."""
-    start = 0
-    while start < len(text):
-        end = min(start + MAX_PASSAGE_CHARS, len(text))
-        if end < len(text):
-            space = max(text.rfind(" ", start + 1, end), text.rfind("\n", start + 1, end))
-            end = space if space > start else end
-        piece = text[start:end]
-        left = len(piece) - len(piece.lstrip())
-        if piece.strip():
-            yield start + left, start + len(piece.rstrip())
-        start = end

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from turnwise.app.knowledge.documents import hash_file, iter_blocks, iter_passages
+from turnwise.app.knowledge.documents import hash_file, open_document
 from turnwise.core.errors import Unavailable
 from turnwise.core.file_lock import LOCK_SECONDS
 from turnwise.core.knowledge import AddedDocument, KnowledgeStore, NewDocument, TextEncoder
@@ -25,6 +26,7 @@ from turnwise.retrieval.hybrid_index import DenseSearch, HybridIndex
 from turnwise.retrieval.index_cursor import IndexDamaged
 from turnwise.retrieval.lexical_index import LexicalIndex
 from turnwise.retrieval.lexical_writer import OnProgress, lexical_writer
+from turnwise.retrieval.parser_process import ParserProcess
 from turnwise.retrieval.tantivy_files import check_files
 
 DATABASE, LEXICAL, DENSE = "knowledge.db", "lexical", "dense"
@@ -93,7 +95,13 @@ class KnowledgeBase:
             InvalidData: the file cannot be read, or has no text.
         """
         document = NewDocument(source or path.as_posix(), hash_file(path), metadata=metadata or {}, scope=scope)
-        return self.store.add(document, iter_passages(iter_blocks(path)))
+        with open_document(path, self.parsers) as opened:
+            return self.store.add(document, opened.passages, opened.describe)
+
+    @cached_property
+    def parsers(self) -> ParserProcess:
+        """The process that parses documents. It starts with the first one."""
+        return ParserProcess()
 
     def update_lexical(self, on_progress: OnProgress | None = None, seconds: float = LOCK_SECONDS) -> None:
         """Bring the lexical index up to date, or wait until the process that does it has finished.
@@ -191,5 +199,7 @@ class KnowledgeBase:
         return problems
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store, and end the parser."""
+        if "parsers" in vars(self):
+            self.parsers.close()
         self.store.close()

@@ -51,9 +51,14 @@ def open_knowledge_base(
                 notice = str(error)  # documents can still be listed, deleted and searched by words
         if model != stored and (encoder is not None or opened is not None):
             store.save_setting(ENCODER_SETTING, model)
-        yield KnowledgeBase(folder, store, opened, notice)
-    finally:
+        base = KnowledgeBase(folder, store, opened, notice)
+    except BaseException:
         store.close()
+        raise
+    try:
+        yield base
+    finally:
+        base.close()
 
 
 def base_folder(name: str) -> Path:

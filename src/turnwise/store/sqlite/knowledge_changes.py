@@ -9,11 +9,13 @@ from turnwise.core.knowledge import AddedDocument, KnowledgeDocument, NewDocumen
 from turnwise.store.sqlite.knowledge_queries import find_ready
 
 
-def is_equal(stored: KnowledgeDocument, document: NewDocument) -> bool:
-    """Whether a stored document has the bytes, title and metadata of another one."""
-    return (stored.sha256, stored.title, dict(stored.metadata)) == (
-        document.sha256, document.title, dict(document.metadata)
-    )  # fmt: skip
+def is_equal(stored: KnowledgeDocument, document: NewDocument, *, is_described: bool = False) -> bool:
+    """Whether a stored document has the bytes and metadata of another one, and the title unless it is not known yet."""
+    return (
+        stored.sha256 == document.sha256
+        and dict(stored.metadata) == dict(document.metadata)
+        and (is_described or stored.title == document.title)
+    )
 
 
 def insert_document(connection: sqlite3.Connection, document: NewDocument) -> int:
@@ -66,9 +68,12 @@ def publish(
     )
     connection.execute(
         "UPDATE knowledge_documents SET state = 'ready', created = ?, updated = ?, first_passage = ?,"
-        " num_passages = ? WHERE id = ?",
-        (now if previous is None else previous.created, now, first_passage, num_passages, document_id),
-    )
+        " num_passages = ?, title = ?, warnings = ? WHERE id = ?",
+        (
+            now if previous is None else previous.created, now, first_passage, num_passages, document.title,
+            _json(list(document.warnings)), document_id,
+        ),
+    )  # fmt: skip
     connection.executemany(
         "INSERT INTO knowledge_metadata VALUES (?, ?, ?)",
         [(key, value, document_id) for key, value in document.metadata.items()],

@@ -7,14 +7,15 @@ opened again.
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData, TurnwiseError, Unavailable
 from turnwise.core.file_lock import LOCK_SECONDS, FileLock, LockTimeout
-from turnwise.core.knowledge import AddedDocument, KnowledgeStore, NewDocument, NewPassage
+from turnwise.core.knowledge import AddedDocument, DocumentDescription, KnowledgeStore, NewDocument, NewPassage
 from turnwise.store.sqlite.database import SqliteDatabase
 from turnwise.store.sqlite.knowledge_changes import insert_document, insert_passages, is_equal, publish, remove
 from turnwise.store.sqlite.knowledge_queries import SqliteKnowledgeQueries
@@ -42,29 +43,39 @@ class SqliteKnowledgeStore(SqliteKnowledgeQueries):
             self.close()
             raise
 
-    def add(self, document: NewDocument, passages: Iterable[NewPassage]) -> AddedDocument:
+    def add(
+        self,
+        document: NewDocument,
+        passages: Iterable[NewPassage],
+        describe: Callable[[], DocumentDescription] | None = None,
+    ) -> AddedDocument:
         """Add or replace a document; see `KnowledgeStore.add`."""
         stored = self.find_document(document.source, document.scope)
-        if stored is not None and is_equal(stored, document):
+        if stored is not None and is_equal(stored, document, is_described=describe is not None):
             return AddedDocument("unchanged", stored)
         iterator = iter(passages)
         batch = list(islice(iterator, BATCH_PASSAGES))
         if not batch:
             raise InvalidData(f"{document.source} has no text that can be searched.")
         if len(batch) < BATCH_PASSAGES:
+            document = _described(document, describe)
             with self._database.write_transaction() as connection:
                 document_id = insert_document(connection, document)
                 insert_passages(connection, document_id, 0, batch)
                 added = publish(connection, document_id, document, len(batch))
         else:
             with self._staging():
-                added = self._add_in_batches(document, batch, iterator)
+                added = self._add_in_batches(document, batch, iterator, describe)
         if added.change != "added":
             self._purge_quietly()
         return added
 
     def _add_in_batches(
-        self, document: NewDocument, batch: list[NewPassage], iterator: Iterator[NewPassage]
+        self,
+        document: NewDocument,
+        batch: list[NewPassage],
+        iterator: Iterator[NewPassage],
+        describe: Callable[[], DocumentDescription] | None,
     ) -> AddedDocument:
         document_id, num_passages = 0, 0
         try:
@@ -75,6 +86,7 @@ class SqliteKnowledgeStore(SqliteKnowledgeQueries):
                     insert_passages(connection, document_id, num_passages, batch)
                 num_passages += len(batch)
                 batch = list(islice(iterator, BATCH_PASSAGES))
+            document = _described(document, describe)
             with self._database.write_transaction() as connection:
                 return publish(connection, document_id, document, num_passages)
         except BaseException:
@@ -179,6 +191,14 @@ class SqliteKnowledgeStore(SqliteKnowledgeQueries):
                 deleted = connection.execute(passages, (row[0], BATCH_PASSAGES)).rowcount
                 if deleted < BATCH_PASSAGES:
                     connection.execute("DELETE FROM knowledge_documents WHERE id = ? AND state = 'removed'", row)
+
+
+def _described(document: NewDocument, describe: Callable[[], DocumentDescription] | None) -> NewDocument:
+    """The document with what is known after its last passage."""
+    if describe is None:
+        return document
+    description = describe()
+    return replace(document, title=description.title, warnings=description.warnings)
 
 
 _: type[KnowledgeStore] = SqliteKnowledgeStore  # the type checker compares it with the port
