@@ -61,7 +61,7 @@ def find_files(path: Path) -> list[Path]:
     files = sorted(
         file
         for file in path.rglob("*")
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        if file.is_file() and not any(name.startswith(".") for name in file.relative_to(path).parts)
     )
     if not files:
         raise InvalidData(f"The folder {path} has no files.")
