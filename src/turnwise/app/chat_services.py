@@ -13,6 +13,7 @@ from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
+from turnwise.chat.formats import apply_format, load_format
 from turnwise.chat.service import EngineChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
@@ -45,6 +46,7 @@ def open_chat_service(
     defaults: Mapping[str, Any] | None = None,
     name: str | None = None,
     context_policy: str = DEFAULT_CONTEXT_POLICY,
+    format: str | None = None,
     base_engines: SharedBaseEngines | None = None,
     prepare: bool = False,
 ) -> Iterator[EngineChatService]:
@@ -64,6 +66,7 @@ def open_chat_service(
         defaults: generation parameters that replace those of the model's `generation_config.json`.
         name: the served model name; default: the folder's name.
         context_policy: the default context policy.
+        format: interaction format, as `chat.formats.load_format` accepts it. None: the one of the model's template.
         base_engines: engines of base models that adapters share; default: one of its own.
         prepare: build in a thread, while the weights load, what the first constrained requests need.
 
@@ -73,6 +76,7 @@ def open_chat_service(
         UserError: the model cannot be loaded.
     """
     CONTEXT_POLICIES.load(context_policy)
+    interaction_format = None if format is None else load_format(format)
     folder = resolve_model_folder(model)
     _check_choice("device", "device", device, DEVICES)
     if quantize is not None:
@@ -81,7 +85,10 @@ def open_chat_service(
     check_servable(folder)
     defaults = {**load_generation_defaults(folder), **(defaults or {})}
     suppressed = load_suppressed_tokens(folder)
-    renderer = Renderer.from_tokenizer(Tokenizer.load(folder, full_model_folder(folder)))
+    tokenizer = Tokenizer.load(folder, full_model_folder(folder))
+    if interaction_format is not None:
+        tokenizer = apply_format(tokenizer, interaction_format)
+    renderer = Renderer.from_tokenizer(tokenizer)
     _preload_torch()
     import torch
 
@@ -112,6 +119,7 @@ def open_chat_service(
             suppressed=suppressed,
             store=store,
             context_policy=context_policy,
+            format=interaction_format,
         )
 
 

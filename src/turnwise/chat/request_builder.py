@@ -22,6 +22,7 @@ from turnwise.core.sampling_presets import apply_sampling_preset
 from turnwise.text.chat_templates.chat_template import find_template_variables
 from turnwise.text.rendering.rendered_conversation import RenderedConversation
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.streaming.reply_trimmer import ReplyTrimmer
 from turnwise.text.tokenization.encoding import TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
@@ -66,7 +67,7 @@ class RequestBuilder:
             UserError: a parameter is out of range, the template rejects the messages, the format cannot be enforced or
                 the prompt exceeds the context.
         """
-        params = self.check_request(request)
+        params = self._with_stop_strings(self.check_request(request), request)
         ids = self._prompt_ids_within_context(request)
         return GenerationRequest(
             prompt_ids=ids,
@@ -92,6 +93,24 @@ class RequestBuilder:
         check_unicode(request.messages)
         check_continuation(request, self.name, is_encoder_decoder=self.engine.is_encoder_decoder)
         return params
+
+    def _with_stop_strings(self, params: GenerationParams, request: ChatRequest) -> GenerationParams:
+        """The parameters with the stop strings of the turn format."""
+        variables = request.context.chat_template_kwargs
+        stops = self.renderer.stop_strings(request.messages, variables) if self.is_turn(request) else ()
+        return replace(params, stop=tuple(dict.fromkeys((*params.stop, *stops)))) if stops else params
+
+    def is_turn(self, request: ChatRequest) -> bool:
+        """True if the response is one turn: the prompt is messages, or a text that ends like their prompt."""
+        if request.prompt is None:
+            return True
+        opening = self.renderer.generation_prompt
+        return isinstance(request.prompt, str) and bool(opening) and request.prompt.endswith(opening)
+
+    def reply_trimmer(self, request: ChatRequest) -> ReplyTrimmer | None:
+        """Removes white space around a reply; None if the text is returned as it is generated."""
+        trims = self.renderer.turn_format.trim and request.prompt is None and not request.is_continuation
+        return ReplyTrimmer() if trims else None
 
     def _ban_suppressed_tokens(self, params: GenerationParams) -> GenerationParams:
         if not self.suppressed:
@@ -171,10 +190,11 @@ class RequestBuilder:
         no_thinking = {
             name: False for name in THINKING_VARIABLES if name in find_template_variables(self.renderer.chat_template)
         }
-        rendered = self.renderer.render([Message("user", text)], add_generation_prompt=True, variables=no_thinking)
+        messages = [Message("user", text)]
+        rendered = self.renderer.render(messages, add_generation_prompt=True, variables=no_thinking)
         return GenerationRequest(
             tuple(rendered.ids),
-            GenerationParams(temperature=0),
+            GenerationParams(temperature=0, stop=self.renderer.stop_strings(messages)),
             min(max_tokens, self.engine.max_new_tokens(len(rendered.ids))),
             self.renderer.tokenizer.stop_ids,
             scope=request.scheduling.cache_scope,

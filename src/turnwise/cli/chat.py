@@ -5,7 +5,16 @@ from typing import Annotated, Any
 import typer
 
 from turnwise.cli.console_output import warn_fallback_model, warn_missing_chat_template
-from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, Store, Threads, sampling_flags
+from turnwise.cli.shared_flags import (
+    ContextPolicy,
+    Device,
+    Dtype,
+    Quantize,
+    ServedFormat,
+    Store,
+    Threads,
+    sampling_flags,
+)
 
 
 @sampling_flags
@@ -30,6 +39,7 @@ def chat(
     quantize: Quantize = None,
     threads: Threads = None,
     store: Store = None,
+    interaction_format: ServedFormat = None,
     context_policy: ContextPolicy = "refuse",
     resume: Annotated[bool, typer.Option("--resume", help="Resume the last conversation.")] = False,
     conversation: Annotated[
@@ -50,6 +60,7 @@ def chat(
     turnwise chat "How are you?"
     turnwise chat --prompt "How do I cancel my order?" --temperature 0
     turnwise chat runs/mine --system "You are terse."
+    turnwise chat gpt2 --format human_assistant --prompt "Human: Hello, how are you?\\nAssistant:"
     turnwise chat --resume
     ```
     """
@@ -87,10 +98,12 @@ def chat(
             quantize=quantize,
             max_num_seqs=1,
             threads=threads,
+            format=interaction_format,
             context_policy=context_policy,
         ) as service:
             warn_missing_chat_template(service)
-            print_answer(service, text, scenario=scenario, sampling=sampling)
+            messages = service.interaction_format.receive(text)
+            print_answer(service, messages, scenario=scenario, sampling=sampling)
         return
     with (
         open_conversation_store(store) as conversations,
@@ -102,6 +115,7 @@ def chat(
             max_num_seqs=1,
             threads=threads,
             store=conversations,
+            format=interaction_format,
             context_policy=context_policy,
         ) as service,
     ):

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from turnwise.cli.console_output import warn_fallback_model, warn_missing_chat_template
-from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, Store, Threads, sampling_flags
+from turnwise.cli.shared_flags import (
+    ContextPolicy,
+    Device,
+    Dtype,
+    Quantize,
+    ServedFormat,
+    Store,
+    Threads,
+    sampling_flags,
+)
 
 if TYPE_CHECKING:
     from turnwise.chat.service import EngineChatService
@@ -78,6 +87,7 @@ def serve(
         ),
     ] = None,
     store: Store = None,
+    interaction_format: ServedFormat = None,
     context_policy: ContextPolicy = "refuse",
     web: Annotated[bool, typer.Option(help="Serve the chat page at /.")] = True,
     allow_remote: Annotated[
@@ -169,6 +179,7 @@ def serve(
     ```
     turnwise serve
     turnwise serve runs/mine --port 9000 --temperature 0.3 --context-policy drop_oldest
+    turnwise serve gpt2 --format human_assistant
     turnwise serve runs/mine --quantize int8
     turnwise serve --adapter polite=runs/polite --adapter brief=runs/brief
     turnwise serve --embedding-model e5-small
@@ -227,6 +238,7 @@ def serve(
                     store=conversations,
                     defaults=sampling,
                     name=name,
+                    format=interaction_format,
                     context_policy=context_policy,
                     base_engines=base_engines,
                     prepare=True,

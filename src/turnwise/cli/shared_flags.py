@@ -29,10 +29,20 @@ Store = Annotated[
 ContextPolicy = Annotated[
     str,
     typer.Option(
-        help="Policy for conversations longer than the model's context: refuse, drop_oldest, sliding_window or "
-        "summarise."
+        help="Policy for conversations longer than the model's context: refuse, drop_oldest, sliding_window, "
+        "summarise or pinned."
     ),
 ]
+
+_FORMAT_HELP = (
+    "Interaction format: turn_taking, question_answering, human_assistant, dialogpt, role_play, a chat template "
+    "(FILE.jinja), or a format with options (FILE.yaml). Default: the one that the model was trained with."
+)
+
+# In commands that read data files, --format is the format of these.
+InteractionFormatName = Annotated[str | None, typer.Option("--interaction-format", help=_FORMAT_HELP)]
+
+ServedFormat = Annotated[str | None, typer.Option("--interaction-format", "--format", help=_FORMAT_HELP)]
 
 Threads = Annotated[
     int | None,

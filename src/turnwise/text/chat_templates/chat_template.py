@@ -54,11 +54,16 @@ def _create_environment() -> TemplateEnvironment:
     return environment
 
 
+def parse_template(source: str) -> nodes.Template:
+    """The syntax tree of a template. Raises what Jinja's parser raises: `TemplateSyntaxError`, `RecursionError`."""
+    return _create_environment().parse(source[:MAX_TEMPLATE_CHARACTERS])
+
+
 @lru_cache(maxsize=32)
 def find_template_variables(source: str) -> frozenset[str]:
     """Names of the variables that a template uses; empty if it is invalid, which `apply_chat_template` reports."""
     try:
-        tree = _create_environment().parse(source[:MAX_TEMPLATE_CHARACTERS])
+        tree = parse_template(source)
         return frozenset(node.name for node in tree.find_all(nodes.Name))
     except (jinja2.TemplateSyntaxError, RecursionError):
         return frozenset()
