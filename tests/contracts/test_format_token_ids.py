@@ -138,7 +138,7 @@ def served_prompt(renderer, history, reply):
 
 
 @given(messages=conversations())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_reply_is_trained_after_the_prompt_that_serving_sends(renderer, messages):
     context = ExampleContext(renderer, CONTEXT)
     replies = [index for index, message in enumerate(messages) if message.role == "assistant"]
@@ -156,7 +156,7 @@ def test_every_reply_is_trained_after_the_prompt_that_serving_sends(renderer, me
 
 
 @given(messages=conversations())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_evaluation_asks_and_scores_what_is_trained(renderer, messages):
     service = EngineChatService("tiny", 0, "fp", renderer, RecordingEngine())
     if renderer.turn_format.stop_at_speakers:  # evaluation generates as the last assistant of the history

@@ -58,8 +58,8 @@ CUT_HISTORY = """\
 FUNCTION_WORDS = frozenset(
     split_words(
         "a an and are as at be been but by can could did do does for from had has have he her him his how i if in is "
-        "it its me my of on one ones or our please she should so tell than that the their them then there these they this "
-        "those to us was we were what when where which who whom whose why will with would you your about"
+        "it its me my of on one ones or our please she should so tell than that the their them then there these they "
+        "this those to us was we were what when where which who whom whose why will with would you your about"
     )
 )
 
