@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from annotated_data import write_encoder, write_labelled, write_tagged
 from turnwise.cli.main import app
 
+pytestmark = pytest.mark.costly  # every test needs a trained classifier
+
 
 @pytest.fixture(scope="module")
 def classifiers(tmp_path_factory, tokenizer):

@@ -57,6 +57,7 @@ def test_a_replay_prints_alerts_and_figures_and_stores_nothing(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["posts.jsonl", "topics.yaml"]
 
 
+@pytest.mark.costly
 def test_a_live_run_in_pieces_gives_the_alerts_of_a_replay(folder):
     run("replay", "posts.jsonl", "--topics", "topics.yaml", "--db", "replay.db")
     lines = (folder / "posts.jsonl").read_bytes().splitlines(keepends=True)
@@ -73,6 +74,7 @@ def test_a_live_run_in_pieces_gives_the_alerts_of_a_replay(folder):
     assert len(replayed) - len(live) <= 2
 
 
+@pytest.mark.costly
 def test_trends_list_topics_and_counts(folder):
     run("replay", "posts.jsonl", "--topics", "topics.yaml", "--db", "m.db")
     assert run("trends", "--db", "m.db").stdout.split() == ["Acme", "Globex"]

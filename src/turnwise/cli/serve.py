@@ -31,7 +31,8 @@ def serve(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Name of `turnwise models list`, or model folder. Default: `smollm2`, or `tiny` until that is pulled.",
+            help="Name of `turnwise models list`, or model folder. Default: `assistant`, or `tiny` until the base "
+            "model of `assistant` is pulled.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
