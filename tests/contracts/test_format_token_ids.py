@@ -129,16 +129,18 @@ class RecordingEngine:
 
 
 def served_prompt(renderer, history, reply):
-    """The prompt of the last request to the engine. The model speaks as the author of `reply`."""
+    """The prompt that the engine gets for a history. The model speaks as the author of `reply`."""
     service = EngineChatService("tiny", 0, "fp", renderer, RecordingEngine())
     variables = renderer.prompt_variables(reply) or {}
     request = ChatRequest(tuple(history), context=ContextOptions(chat_template_kwargs=variables))
+    if service.interaction_format.PREPARES:  # of a question that the model does not rewrite
+        return list(service.build_request(request).prompt_ids)
     asyncio.run(service.reply(request))
-    return list(service.engine.requests[-1].prompt_ids), service.engine.requests[-1].params.stop
+    return list(service.engine.requests[-1].prompt_ids)
 
 
 @given(messages=conversations())
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_reply_is_trained_after_the_prompt_that_serving_sends(renderer, messages):
     context = ExampleContext(renderer, CONTEXT)
     replies = [index for index, message in enumerate(messages) if message.role == "assistant"]
@@ -146,17 +148,16 @@ def test_every_reply_is_trained_after_the_prompt_that_serving_sends(renderer, me
     trained = {reply.index: (window.ids, reply) for window in windows for reply in window.replies}
     assert sorted(trained) == replies
     for index, (ids, reply) in trained.items():
-        prompt, stops = served_prompt(renderer, messages[:index], messages[index])
-        assert prompt == ids[: reply.start]
+        assert served_prompt(renderer, messages[:index], messages[index]) == ids[: reply.start]
         text = renderer.tokenizer.decode(ids[reply.start : reply.end])
-        if stops:
+        if stops := renderer.stop_strings(messages):
             assert text.endswith(stops), "the model learns to write a stop string"
         else:
             assert ids[reply.end - 1] in renderer.tokenizer.special_ids, "the model learns to write the stop token"
 
 
 @given(messages=conversations())
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_evaluation_asks_and_scores_what_is_trained(renderer, messages):
     service = EngineChatService("tiny", 0, "fp", renderer, RecordingEngine())
     if renderer.turn_format.stop_at_speakers:  # evaluation generates as the last assistant of the history

@@ -98,7 +98,8 @@ class Renderer:
 
     def prompt_variables(self, reply: Message) -> Mapping[str, Any] | None:
         """Variables of the prompt of a reply: who speaks, if the template names speakers."""
-        return {"speaker": reply.name} if reply.name and self.turn_format.stop_at_speakers else None
+        turn_format = self.turn_format
+        return {"speaker": reply.name or turn_format.speaker} if turn_format.stop_at_speakers else None
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
