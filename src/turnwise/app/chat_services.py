@@ -21,6 +21,7 @@ from turnwise.core.stored_conversations import ConversationStore
 from turnwise.models.bundled_models import bundled_model_at
 from turnwise.models.model_kind import check_servable, full_model_folder
 from turnwise.models.stored_models import stored_model_name
+from turnwise.text.chat_templates.prompt_template import prepend_prompt
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -47,6 +48,7 @@ def open_chat_service(
     name: str | None = None,
     context_policy: str = DEFAULT_CONTEXT_POLICY,
     format: str | None = None,
+    system_prompt: str | None = None,
     base_engines: SharedBaseEngines | None = None,
     prepare: bool = False,
 ) -> Iterator[EngineChatService]:
@@ -67,6 +69,7 @@ def open_chat_service(
         name: the served model name; default: the folder's name.
         context_policy: the default context policy.
         format: interaction format, as `chat.formats.load_format` accepts it. None: the one of the model's template.
+        system_prompt: system message of conversations without one; trusted.
         base_engines: engines of base models that adapters share; default: one of its own.
         prepare: build in a thread, while the weights load, what the first constrained requests need.
 
@@ -88,6 +91,8 @@ def open_chat_service(
     tokenizer = Tokenizer.load(folder, full_model_folder(folder))
     if interaction_format is not None:
         tokenizer = apply_format(tokenizer, interaction_format)
+    if system_prompt is not None:
+        tokenizer = _with_system_prompt(tokenizer, system_prompt)
     renderer = Renderer.from_tokenizer(tokenizer)
     _preload_torch()
     import torch
@@ -121,6 +126,16 @@ def open_chat_service(
             context_policy=context_policy,
             format=interaction_format,
         )
+
+
+def _with_system_prompt(tokenizer: Tokenizer, system_prompt: str) -> Tokenizer:
+    """The tokenizer with a template that adds a system message. Raises `InvalidParameter` for a special token in it."""
+    if special := [token for token in tokenizer.special_tokens if token in system_prompt]:
+        raise InvalidParameter(
+            "prompt_template", f"The prompt contains {special[0]}, a special token of this model: leave it out."
+        )
+    template = Renderer.from_tokenizer(tokenizer).chat_template
+    return tokenizer.with_chat_template(prepend_prompt(template, system_prompt))
 
 
 def _served_name(folder: Path) -> str:

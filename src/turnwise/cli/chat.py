@@ -9,6 +9,8 @@ from turnwise.cli.shared_flags import (
     ContextPolicy,
     Device,
     Dtype,
+    PromptTemplate,
+    PromptVariable,
     Quantize,
     ServedFormat,
     Store,
@@ -35,6 +37,8 @@ def chat(
         str | None, typer.Option(help="Answer this message and exit; '-' reads it from standard input.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="System message at the beginning of the conversation.")] = None,
+    prompt_template: PromptTemplate = None,
+    prompt_variable: PromptVariable = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
     quantize: Quantize = None,
@@ -69,6 +73,7 @@ def chat(
     import sys
 
     from turnwise.app.chat_services import open_chat_service
+    from turnwise.app.prompts.library import render_prompt
     from turnwise.app.stores import open_conversation_store
     from turnwise.cli.chat_repl import ChatRepl
     from turnwise.cli.conversation_history import LAST_CONVERSATION
@@ -78,7 +83,10 @@ def chat(
     from turnwise.core.scenario import Scenario
 
     GenerationParams.resolve(sampling)
-    scenario = Scenario(system_prompt=system)
+    if system is not None and prompt_template is not None:
+        raise InvalidParameter("system", "--system and --prompt-template cannot be combined.")
+    library_prompt = render_prompt(prompt_template, prompt_variable or ())
+    scenario = Scenario(system_prompt=library_prompt if system is None else system)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # piped input may be invalid UTF-8
     if model is not None and message is None and prompt is None and _is_message(model):

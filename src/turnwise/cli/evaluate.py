@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from turnwise.cli.data_flags import data_source_flags
-from turnwise.cli.shared_flags import ContextPolicy, InteractionFormatName, Threads, sampling_flags
+from turnwise.cli.shared_flags import (
+    ContextPolicy,
+    InteractionFormatName,
+    PromptTemplate,
+    PromptVariable,
+    Threads,
+    sampling_flags,
+)
 from turnwise.core.inference import Quantization
 
 if TYPE_CHECKING:
@@ -69,6 +76,8 @@ def evaluate(
     ] = False,
     interaction_format: InteractionFormatName = None,
     context_policy: ContextPolicy = "refuse",
+    prompt_template: PromptTemplate = None,
+    prompt_variable: PromptVariable = None,
     quantize: Annotated[Quantization | None, typer.Option(help="Quantize the weights of MODEL, as serve does.")] = None,
     threads: Threads = None,
     fail_if_worse: Annotated[
@@ -130,6 +139,7 @@ def evaluate(
     from turnwise.app.classifier_evaluation import is_classifier_name
     from turnwise.app.evaluation_data import EvaluationData, load_evaluation_data
     from turnwise.app.evaluation_run import EvaluationConfig, check_report_dir, run_evaluation
+    from turnwise.app.prompts.library import render_prompt
     from turnwise.app.systems_under_test import check_system_exists, parse_baseline
     from turnwise.cli.evaluate_checks import (
         check_judge,
@@ -196,7 +206,11 @@ def evaluate(
         quantize=quantize,
         threads=threads,
         read_options=data_options,
-        serving={"format": interaction_format, "context_policy": context_policy},
+        serving={
+            "format": interaction_format,
+            "context_policy": context_policy,
+            "system_prompt": render_prompt(prompt_template, prompt_variable or ()),
+        },
         use_cache=cache,
         judge_url=judge_url,
         judge_model=judge_model or "",

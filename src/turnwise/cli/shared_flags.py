@@ -44,6 +44,18 @@ InteractionFormatName = Annotated[str | None, typer.Option("--interaction-format
 
 ServedFormat = Annotated[str | None, typer.Option("--interaction-format", "--format", help=_FORMAT_HELP)]
 
+PromptTemplate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[@VERSION]",
+        help="System prompt of the prompt library, for conversations without a system message; see `turnwise prompt`.",
+    ),
+]
+
+PromptVariable = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Variable of --prompt-template. Repeatable.")
+]
+
 Threads = Annotated[
     int | None,
     typer.Option(

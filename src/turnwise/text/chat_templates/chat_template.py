@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 
@@ -67,6 +67,13 @@ def find_template_variables(source: str) -> frozenset[str]:
         return frozenset(node.name for node in tree.find_all(nodes.Name))
     except (jinja2.TemplateSyntaxError, RecursionError):
         return frozenset()
+
+
+def find_undeclared_variables(source: str) -> set[str]:
+    """Names that a valid template reads and does not set itself, without the functions of the sandbox."""
+    tree = parse_template(source)
+    assert tree.environment is not None
+    return meta.find_undeclared_variables(tree) - set(tree.environment.globals)
 
 
 @lru_cache(maxsize=32)
