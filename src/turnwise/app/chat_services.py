@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from turnwise.app.context_limit import ContextLimitedEngine
 from turnwise.app.generation_defaults import load_generation_defaults, load_suppressed_tokens
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.shared_base_engines import SharedBaseEngines
@@ -49,6 +50,7 @@ def open_chat_service(
     context_policy: str = DEFAULT_CONTEXT_POLICY,
     format: str | None = None,
     system_prompt: str | None = None,
+    max_model_len: int | None = None,
     base_engines: SharedBaseEngines | None = None,
     prepare: bool = False,
 ) -> Iterator[EngineChatService]:
@@ -70,6 +72,7 @@ def open_chat_service(
         context_policy: the default context policy.
         format: interaction format, as `chat.formats.load_format` accepts it. None: the one of the model's template.
         system_prompt: system message of conversations without one; trusted.
+        max_model_len: use only so many tokens of the model's context.
         base_engines: engines of base models that adapters share; default: one of its own.
         prepare: build in a thread, while the weights load, what the first constrained requests need.
 
@@ -119,7 +122,7 @@ def open_chat_service(
             created=_creation_time(folder),
             fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),
             renderer=renderer,
-            engine=engine,
+            engine=engine if max_model_len is None else ContextLimitedEngine(engine, max_model_len),
             defaults=defaults,
             suppressed=suppressed,
             store=store,

@@ -60,7 +60,7 @@ class ChoiceStream:
         self._logprob_sum: float | None = None  # sum over all tokens so far
         self._token_inspector = token_inspector
         self._detokenizer = IncrementalDetokenizer(tokenizer, prefix)
-        self._scanner = StopStringScanner(request.params.stop)
+        self._scanner = StopStringScanner(request.stop_strings)
         self._trimmer = trimmer
         self._tool_calls = tool_call_reader.create_stream() if tool_call_reader else None
         self._markers = tool_call_reader.markers if tool_call_reader else {}

@@ -67,19 +67,20 @@ class RequestBuilder:
             UserError: a parameter is out of range, the template rejects the messages, the format cannot be enforced or
                 the prompt exceeds the context.
         """
-        params = self._with_stop_strings(self.check_request(request), request)
+        params, stops = self.check_request(request), self._template_stops(request)
         ids = self._prompt_ids_within_context(request)
         return GenerationRequest(
             prompt_ids=ids,
             params=self._ban_suppressed_tokens(params),
             max_tokens=(max_tokens := self._max_tokens(ids, params, request)),
             stop_ids=self._stop_ids(params),
-            constraints=self._constraint_builder.build(params, request),
+            constraints=self._constraint_builder.build(params, request, stops),
             prompt_output=request.output.prompt_output,
             num_return_sequences=request.output.n if params.num_beams > 1 else 1,
             scope=request.scheduling.cache_scope,
             scheduling=request.scheduling,
             prediction=self._prediction(params, request)[:max_tokens],
+            template_stops=stops,
         )
 
     def check_request(self, request: ChatRequest) -> GenerationParams:
@@ -94,11 +95,10 @@ class RequestBuilder:
         check_continuation(request, self.name, is_encoder_decoder=self.engine.is_encoder_decoder)
         return params
 
-    def _with_stop_strings(self, params: GenerationParams, request: ChatRequest) -> GenerationParams:
-        """The parameters with the stop strings of the turn format."""
+    def _template_stops(self, request: ChatRequest) -> tuple[str, ...]:
+        """The stop strings of the chat template."""
         variables = request.context.chat_template_kwargs
-        stops = self.renderer.stop_strings(request.messages, variables) if self.is_turn(request) else ()
-        return replace(params, stop=tuple(dict.fromkeys((*params.stop, *stops)))) if stops else params
+        return self.renderer.stop_strings(request.messages, variables) if self.is_turn(request) else ()
 
     def is_turn(self, request: ChatRequest) -> bool:
         """True if the response is one turn: the prompt is messages, or a text that ends like their prompt."""
@@ -194,11 +194,12 @@ class RequestBuilder:
         rendered = self.renderer.render(messages, add_generation_prompt=True, variables=no_thinking)
         return GenerationRequest(
             tuple(rendered.ids),
-            GenerationParams(temperature=0, stop=self.renderer.stop_strings(messages)),
+            GenerationParams(temperature=0),
             min(max_tokens, self.engine.max_new_tokens(len(rendered.ids))),
             self.renderer.tokenizer.stop_ids,
             scope=request.scheduling.cache_scope,
             scheduling=request.scheduling,
+            template_stops=self.renderer.stop_strings(messages),
         )
 
     def _prediction(self, params: GenerationParams, request: ChatRequest) -> tuple[int, ...]:

@@ -76,6 +76,9 @@ def evaluate(
     ] = False,
     interaction_format: InteractionFormatName = None,
     context_policy: ContextPolicy = "refuse",
+    max_model_len: Annotated[
+        int | None, typer.Option(help="Use only so many tokens of the context of the models. Default: all.", min=16)
+    ] = None,
     prompt_template: PromptTemplate = None,
     prompt_variable: PromptVariable = None,
     quantize: Annotated[Quantization | None, typer.Option(help="Quantize the weights of MODEL, as serve does.")] = None,
@@ -156,7 +159,8 @@ def evaluate(
         reject_chat_options(
             sampling=bool(sampling), metrics=metrics, golden=golden, temperature_sweep=temperature_sweep,
             repeats=repeats != DEFAULT_REPEATS, interaction_format=interaction_format,
-            context_policy=context_policy != "refuse", judge_url=judge_url, judge_model=judge_model, cache=not cache,
+            context_policy=context_policy != "refuse", max_model_len=max_model_len,
+            judge_url=judge_url, judge_model=judge_model, cache=not cache,
         )  # fmt: skip
         evaluate_classifier_command(
             str(model), data, against, out, data_options, limit=limit, none_label=none_label, quantize=quantize,
@@ -209,6 +213,7 @@ def evaluate(
         serving={
             "format": interaction_format,
             "context_policy": context_policy,
+            "max_model_len": max_model_len,
             "system_prompt": render_prompt(prompt_template, prompt_variable or ()),
         },
         use_cache=cache,
