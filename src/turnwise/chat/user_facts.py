@@ -12,8 +12,7 @@ from turnwise.core.messages import Message
 
 MAX_FACT_CHARS = 200
 MAX_MESSAGE_CHARS = 20_000  # of a message; the rest of a pasted document is not searched
-_SENTENCE_END = re.compile(r"(?<=[.!?;。！？；])\s*(?=\S)|\n+")  # not after a decimal point: see `_split_sentences`
-_DECIMAL = re.compile(r"\d[.]$")
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
 
 _MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 _DAYS = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
@@ -37,7 +36,7 @@ _STATEMENTS = tuple(
         r"\bi(?:'ve| have)? (?:\w+ly |also )?(?:like|love|prefer|enjoy|hate|dislike|avoid|need|want|have|own|ordered|"
         r"bought|booked|drive|play|speak|grow)\b",
         r"\b(?:remember|note|don't forget|do not forget)\b(?: that|:)",
-        r"(?:\d[\d .-]*){3,}|\b\d{1,2}:\d{2}\b|[\w.+-]+@[\w-]+\.\w+|[$€£¥]\s?\d|\d\s?[$€£¥%]",
+        r"\d(?:[ .-]?\d){2,}|\b\d{1,2}:\d{2}\b|[\w.+-]+@[\w-]+\.\w+|[$€£¥]\s?\d|\d\s?[$€£¥%]",
         rf"\b(?:{_DAYS})s?\b|\b\d{{1,2}}\.? (?:of )?(?:{_MONTHS})\b|\b(?:{_MONTHS}) \d{{1,2}}\b",
         r"我(?:不?喜欢|想要|需要|有|讨厌|买了)|请记住|号码|\d+[月号日点元]",
     )
@@ -72,16 +71,8 @@ def extract_facts(messages: Sequence[Message]) -> list[UserFact]:
 
 
 def _split_sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, each on one line; a decimal point ends none."""
-    pending = ""
-    for piece in _SENTENCE_END.split(text):
-        pending += piece
-        if not _DECIMAL.search(pending):
-            if sentence := " ".join(pending.split()):
-                yield sentence
-            pending = ""
-    if sentence := " ".join(pending.split()):
-        yield sentence
+    """The sentences of a text, each on one line."""
+    return (sentence for piece in _SENTENCE_END.split(text) if (sentence := " ".join(piece.split())))
 
 
 def _subject(sentence: str) -> str | None:

@@ -60,7 +60,8 @@ class PromptLibrary:
     def paths(self) -> dict[str, Path]:
         """The file of each prompt by name, in alphabetical order."""
         files = (path for folder in reversed(self.folders) for path in sorted(folder.glob(f"*{SUFFIX}")))
-        return dict(sorted((path.stem, path) for path in files))
+        by_name = {path.stem: path for path in files}  # of the same name, the first folder's file comes last
+        return dict(sorted(by_name.items()))
 
     def read(self, name: str) -> PromptFile:
         """Read a prompt file by name or path.

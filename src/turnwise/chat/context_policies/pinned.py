@@ -60,7 +60,11 @@ async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Trun
     exchanges, facts = droppable_exchanges(messages), extract_facts(messages[:last])
     fits = await budget.prompt_tokens(messages) <= budget.max_prompt_tokens
     reserve = budget.context_length // NOTE_DIVISOR
-    count = 0 if fits else await drop_oldest.count_dropped(messages, exchanges, budget, reserve=reserve)
+    count = 0
+    if not fits:
+        count = await drop_oldest.count_dropped(messages, exchanges, budget, reserve=reserve)
+        if count == len(exchanges):  # drop nothing just for the note
+            count = await drop_oldest.count_dropped(messages, exchanges, budget)
     dropped = exchanges[:count]
     remaining = drop_exchanges(messages, dropped)
     lines = _note_lines(messages, last, dropped, facts)
