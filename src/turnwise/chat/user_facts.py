@@ -21,7 +21,7 @@ _SUBJECTS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"\b(my (?:[\w'-]+ ){0,3}?[\w-]+?)(?:'s| is| are| was| were| will be)\b(?! not sure)",
-        r"\b(i (?:live|stay|work|study|was born|come))\b",
+        r"\b((?:i|we) (?:live|stay|work|study|was born|were born|come))\b",
         r"\b(i(?:'m| am) (?:a|an|from|allergic|married|called|\d+))\b",
         r"\b(i(?:'m| am) (?:currently |now )?\w{3,}ing)\b",
         r"\b(call me)\b",
@@ -33,8 +33,8 @@ _SUBJECTS = tuple(
 _STATEMENTS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"\bi(?:'ve| have)? (?:\w+ly |also )?(?:like|love|prefer|enjoy|hate|dislike|avoid|need|want|have|own|ordered|"
-        r"bought|booked|drive|play|speak|grow)\b",
+        r"\b(?:i|we)(?:'ve| have)? (?:\w+ly |also )?(?:like|love|prefer|enjoy|hate|dislike|avoid|need|want|have|own|"
+        r"ordered|bought|booked|drive|play|speak|grow)\b",
         r"\b(?:remember|note|don't forget|do not forget)\b(?: that|:)",
         r"\d(?:[ .-]?\d){2,}|\b\d{1,2}:\d{2}\b|[\w.+-]+@[\w-]+\.\w+|[$€£¥]\s?\d|\d\s?[$€£¥%]",
         rf"\b(?:{_DAYS})s?\b|\b\d{{1,2}}\.? (?:of )?(?:{_MONTHS})\b|\b(?:{_MONTHS}) \d{{1,2}}\b",

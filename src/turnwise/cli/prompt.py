@@ -181,7 +181,8 @@ def compare(
         metrics=chosen,
         sampling=sampling,
         repeats=repeats,
-        serving={"format": interaction_format, "threads": threads},
+        threads=threads,
+        serving={"format": interaction_format},
     )
     with evaluation_progress(Console(stderr=True)) as on_progress:
         cards = compare_prompts(comparison, on_progress=on_progress)

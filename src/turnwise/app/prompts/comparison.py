@@ -23,6 +23,7 @@ class PromptComparison:
         metrics: the metrics.
         sampling: generation parameters that replace the model's defaults.
         repeats: number of answers per history.
+        threads: processor threads.
         serving: more arguments of `open_chat_service`.
     """
 
@@ -32,6 +33,7 @@ class PromptComparison:
     metrics: Sequence[Metric]
     sampling: Mapping[str, Any] = field(default_factory=dict)
     repeats: int = 1
+    threads: int | None = None
     serving: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,6 +72,7 @@ def _evaluate(
         metrics=comparison.metrics,
         sampling=comparison.sampling,
         repeats=comparison.repeats,
+        threads=comparison.threads,
         serving=serving,
         base_serving=base_serving,
     )

@@ -11,7 +11,7 @@ template is served with its stop strings, because they are a part of the templat
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 from jinja2 import nodes
@@ -68,7 +68,8 @@ def read_turn_format(source: str) -> TurnFormat:
     for node in tree.body:
         if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name) and node.target.name == VARIABLE:
             try:
-                return parse_strict_model(TurnFormat, node.node.as_const(), origin="The chat template", at=VARIABLE)
+                value = cast(nodes.Expr, node.node).as_const()
+                return parse_strict_model(TurnFormat, value, origin="The chat template", at=VARIABLE)
             except nodes.Impossible:
                 raise TemplateError(f"The chat template computes '{VARIABLE}'; it has to be a constant.") from None
             except InvalidParameter as error:

@@ -5,7 +5,6 @@ Shapes: N demonstrations, C candidates, H embedding size.
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from turnwise.text.lexical_search import LexicalIndex
 from turnwise.text.word_tokens import split_words
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.float64]
 Embed = Callable[[Sequence[str]], FloatArray]
 """Embeddings of texts, `(N, H)`, of any length. Deterministic, since training and serving have to agree."""
 
@@ -45,16 +44,18 @@ class DemonstrationPool:
     def similarities(self, query: str) -> FloatArray:
         """Similarity of each demonstration to a query, `(N)`; BM25 is divided by its largest value."""
         if self._embed is not None:
-            return np.maximum(self._vectors_NH @ _normalize(self._embed([query]))[0], 0)
-        scores_N = np.zeros(self.size)
+            query_H = _normalize(self._embed([query]))[0]
+            return _positive(self._vectors_NH @ query_H)
+        scores_N = np.zeros(self.size, dtype=np.float64)
         for match in self._index.search(query, self.size, count_repeats=False):
             scores_N[match.index] = match.score
-        return scores_N / max(scores_N.max(initial=0.0), 1e-12)
+        largest = max(float(scores_N.max(initial=0.0)), 1e-12)
+        return np.asarray(scores_N / largest, dtype=np.float64)
 
     def similarities_between(self, index: int, candidates: Sequence[int]) -> FloatArray:
         """Similarity of a demonstration to each of the candidates, `(C)`."""
         if self._embed is not None:
-            return np.maximum(self._vectors_NH[list(candidates)] @ self._vectors_NH[index], 0)
+            return _positive(self._vectors_NH[list(candidates)] @ self._vectors_NH[index])
         words = self._words[index]
         return np.array([_jaccard(words, self._words[candidate]) for candidate in candidates])
 
@@ -73,7 +74,13 @@ class DemonstrationPool:
 
 
 def _normalize(vectors_NH: FloatArray) -> FloatArray:
-    return vectors_NH / np.maximum(np.linalg.norm(vectors_NH, axis=1, keepdims=True), 1e-12)
+    lengths_N1 = np.maximum(np.linalg.norm(vectors_NH, axis=1, keepdims=True), 1e-12)
+    return np.asarray(vectors_NH / lengths_N1, dtype=np.float64)
+
+
+def _positive(similarities_N: FloatArray) -> FloatArray:
+    """Cosines without negative values."""
+    return np.asarray(np.maximum(similarities_N, 0), dtype=np.float64)
 
 
 def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
