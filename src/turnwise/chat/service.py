@@ -14,7 +14,7 @@ from typing import Any
 
 from turnwise.chat.choice_requests import split_choices
 from turnwise.chat.choice_stream import ChoiceStream
-from turnwise.chat.context_fitting import fit_to_context
+from turnwise.chat.context_fitting import RequestContextBudget, fit_to_context
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
 from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import DeltaAccumulator, collect_embedding, collect_response
@@ -122,7 +122,8 @@ class EngineChatService:
         if not self.interaction_format.PREPARES or request.is_continuation or not request.messages:
             return PreparedTurn(request.messages)
         await asyncio.to_thread(self._request_builder.check_request, request)
-        return await self.interaction_format.prepare(request.messages, _InternalWriter(self, request))
+        writer = RequestContextBudget(request, self._request_builder, self._summaries, self._generate_internal)
+        return await self.interaction_format.prepare(request.messages, writer)
 
     async def fit(self, request: ChatRequest) -> GenerationRequest:
         """The engine request with passages and after the context policy. Raises `UserError` as `stream` does."""
@@ -197,20 +198,10 @@ class EngineChatService:
         """Embedding of a text or of token ids, and the usage. Raises as `stream` does."""
         return await collect_embedding(self.stream, prompt)
 
-    async def write(self, text: str, max_tokens: int, request: ChatRequest) -> tuple[str, Usage]:
-        """The model's greedy response to `text` as the only message, within the scope of `request`, and the usage.
-
-        The response is empty if the text leaves no space in the context.
-
-        Raises:
-            UserError: the chat template rejects the message.
-            TurnwiseError: the engine failed.
-        """
-        internal = await asyncio.to_thread(self._request_builder.build_internal_request, text, max_tokens, request)
-        return await self._generate_internal(internal) if internal.max_tokens > 0 else ("", Usage(0, 0))
-
     async def _generate_internal(self, generation_request: GenerationRequest) -> tuple[str, Usage]:
-        """Text and usage of an internal request, for example for a summary."""
+        """Text and usage of an internal request, for example for a summary. Empty if its prompt fills the context."""
+        if generation_request.max_tokens <= 0:
+            return "", Usage(0, 0)
         accumulator = DeltaAccumulator(1)
         async with aclosing(self._generate(generation_request, ChatRequest())) as deltas:
             async for delta in deltas:
@@ -253,18 +244,6 @@ class EngineChatService:
                 remaining -= choice.is_done
                 if delta is not None:
                     yield delta if remaining else replace(delta, usage=_usage(generation_request, choices))
-
-
-@dataclass(frozen=True, slots=True)
-class _InternalWriter:
-    """The model of a service, for an interaction format (a `PromptWriter`)."""
-
-    service: EngineChatService
-    request: ChatRequest
-
-    async def write(self, text: str, max_tokens: int) -> tuple[str, Usage]:
-        """The model's greedy response to `text`, and the usage."""
-        return await self.service.write(text, max_tokens, self.request)
 
 
 async def _fixed_reply(prepared: PreparedTurn, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from turnwise.core.messages import Message
 
 MAX_FACT_CHARS = 200
+MAX_SENTENCE_CHARS = 1_000  # searched of a sentence, since some rules take quadratic time
 MAX_MESSAGE_CHARS = 20_000  # of a message; the rest of a pasted document is not searched
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
 
@@ -63,8 +64,8 @@ def extract_facts(messages: Sequence[Message]) -> list[UserFact]:
         if message.role != "user":
             continue
         for sentence in _split_sentences(message.content[:MAX_MESSAGE_CHARS]):
-            key = _subject(sentence)
-            if key is not None:
+            key = _subject(sentence[:MAX_SENTENCE_CHARS])
+            if key is not None and not sentence.endswith(("?", "？")):
                 facts.pop(key, None)  # the later one takes the later position
                 facts[key] = UserFact(sentence[:MAX_FACT_CHARS], index)
     return list(facts.values())
@@ -77,8 +78,6 @@ def _split_sentences(text: str) -> Iterator[str]:
 
 def _subject(sentence: str) -> str | None:
     """What a fact is about; None if the sentence states no fact."""
-    if sentence.endswith(("?", "？")):
-        return None
     for rule in _SUBJECTS:
         if match := rule.search(sentence):
             return match.group(1).lower()

@@ -11,6 +11,7 @@ stored, and nothing can come from another conversation. The note is marked as a 
 position keeps the prefix cache valid: all messages before the last one are rendered as without the note.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -57,7 +58,7 @@ async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Trun
     last = next((i for i in reversed(range(len(messages))) if messages[i].role == "user"), None)
     if last is None:
         return None
-    exchanges, facts = droppable_exchanges(messages), extract_facts(messages[:last])
+    exchanges, facts = droppable_exchanges(messages), await asyncio.to_thread(extract_facts, messages[:last])
     fits = await budget.prompt_tokens(messages) <= budget.max_prompt_tokens
     reserve = budget.context_length // NOTE_DIVISOR
     count = 0
@@ -67,7 +68,7 @@ async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Trun
             count = await drop_oldest.count_dropped(messages, exchanges, budget)
     dropped = exchanges[:count]
     remaining = drop_exchanges(messages, dropped)
-    lines = _note_lines(messages, last, dropped, facts)
+    lines = await asyncio.to_thread(_note_lines, messages, last, dropped, facts)
     index = last - sum(map(len, dropped))  # all dropped messages are before it
 
     def with_note(lines: Sequence[str]) -> tuple[Message, ...]:

@@ -27,7 +27,7 @@ def _build(name: str, module: ModuleType) -> type[InteractionFormat]:
 
 
 FORMATS: PluginGroup[type[InteractionFormat]] = PluginGroup(
-    "interaction format", "formats", (__name__, __path__), build=_build, parameter=PARAMETER
+    "interaction format", "interaction_formats", (__name__, __path__), build=_build, parameter=PARAMETER
 )
 
 

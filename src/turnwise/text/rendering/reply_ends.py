@@ -7,6 +7,8 @@ from turnwise.core.messages import Message
 from turnwise.text.chat_templates.turn_format import TurnFormat
 from turnwise.text.rendering.content_spans import CharSpan
 
+MAX_SPEAKERS = 64  # of a conversation, the latest ones; each is searched in every response
+
 
 def stop_strings(turn_format: TurnFormat, messages: Sequence[Message], speaker: str | None = None) -> tuple[str, ...]:
     """Texts that end a reply to `messages`.
@@ -18,9 +20,10 @@ def stop_strings(turn_format: TurnFormat, messages: Sequence[Message], speaker: 
     """
     if not turn_format.stop_at_speakers:
         return turn_format.stop
-    names = [turn_format.user, turn_format.speaker, *([speaker] if speaker else [])]
-    names += [_one_line(message.name) for message in messages if message.name and message.role not in SYSTEM_ROLES]
-    return tuple(dict.fromkeys((*turn_format.stop, *(f"\n{name}:" for name in names))))
+    names = [_one_line(message.name) for message in messages if message.name and message.role not in SYSTEM_ROLES]
+    latest = list(dict.fromkeys(reversed(names)))[:MAX_SPEAKERS]
+    defaults = [turn_format.user, turn_format.speaker, *([speaker] if speaker else [])]
+    return tuple(dict.fromkeys((*turn_format.stop, *(f"\n{name}:" for name in (*defaults, *latest)))))
 
 
 def _one_line(name: str) -> str:
