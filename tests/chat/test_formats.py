@@ -341,3 +341,19 @@ def test_a_template_of_an_unknown_format_is_served_by_turns(tokenizer):
     service = EngineChatService("tiny", 0, "fp", renderer, ScriptedEngine(answer_events([])))
     assert service.interaction_format == create_format("turn_taking")
     assert renderer.stop_strings([Message("user", "a")]) == ("#",)
+
+
+def test_only_the_latest_speakers_of_a_huge_cast_end_a_reply(tokenizer):
+    renderer = Renderer.from_tokenizer(apply_format(tokenizer, create_format("role_play")))
+    stops = renderer.stop_strings([user("a", name=f"N{number}") for number in range(500)])
+    assert len(stops) == 66
+    assert "\nN499:" in stops
+    assert "\nN0:" not in stops
+
+
+def test_without_space_for_a_stand_alone_question_the_original_one_is_asked(service_with):
+    service = service_with("question_answering", "Yes.")
+    service.engine.context_length = 60
+    answer(service, *TALK)
+    assert [question_of(service)] == ["And in red?"]
+    assert len(service.engine.requests) == 1

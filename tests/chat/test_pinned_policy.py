@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from dialogues import ScriptedEngine, assistant, dialogue, system, user
-from fakes import answer_events, reply
+from fakes import answer_events, reply, stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -210,3 +210,29 @@ def test_a_fact_never_reaches_another_tenant_or_another_conversation(service):
         )
         reply(service, request)
         assert ("48213" in prompt(service)) == bool(first)
+
+
+def test_pinned_summary_has_a_summary_too_and_reports_both(tokenizer):
+    engine = ScriptedEngine(*(answer_events(tokenizer.encode(text)) for text in ("About lamps.", "Yes.")))
+    engine.context_length = 1600
+    service = EngineChatService(
+        "tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), engine, context_policy="pinned_summary"
+    )
+    messages = (user("My name is Ann."), assistant("Hello."), *dialogue(40)[1:-1], user("Do you know my name?"))
+    deltas = stream(service, ChatRequest(messages))
+    report = deltas[-1].context
+    assert (report.policy, report.summary.text) == ("pinned_summary", "About lamps.")
+    assert report.recalled >= 1
+    assert "About lamps." in prompt(service)
+    assert "The user said: My name is Ann." in prompt(service)
+    assert len(engine.requests[-1].prompt_ids) <= 1200
+
+
+def test_a_conversation_that_fits_gets_no_summary(tokenizer):
+    engine = ScriptedEngine(answer_events(tokenizer.encode("Yes.")), context_length=4000)
+    service = EngineChatService(
+        "tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), engine, context_policy="pinned_summary"
+    )
+    reply(service, ChatRequest((*TALK, user("Do you know my name?"))))
+    assert len(engine.requests) == 1
+    assert "The user said: My name is Ann." in prompt(service)

@@ -30,7 +30,7 @@ ContextPolicy = Annotated[
     str,
     typer.Option(
         help="Policy for conversations longer than the model's context: refuse, drop_oldest, sliding_window, "
-        "summarise or pinned."
+        "summarise, pinned or pinned_summary."
     ),
 ]
 

@@ -12,16 +12,19 @@ position keeps the prefix cache valid: all messages before the last one are rend
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from turnwise.chat.context_policies import ContextBudget, Truncated, drop_oldest
+from turnwise.chat.reserved_budget import ReservedBudget
 from turnwise.chat.user_facts import UserFact, extract_facts
 from turnwise.core.chat_response import ContextReport
-from turnwise.core.exchanges import Exchange, drop_exchanges, droppable_exchanges, find_smallest, split_exchanges
+from turnwise.core.exchanges import Exchange, droppable_exchanges, find_smallest, split_exchanges
 from turnwise.core.messages import Message
 from turnwise.text.lexical_search import LexicalIndex
 from turnwise.text.word_tokens import split_words
+
+Shorten = Callable[[tuple[Message, ...], ContextBudget], Awaitable[Truncated | None]]
 
 NAME = "pinned"
 APPLIES_ALWAYS = True
@@ -55,21 +58,30 @@ SYNONYMS = (
 
 async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Truncated | None:
     """The messages with a note, without the oldest exchanges if they do not fit."""
-    last = next((i for i in reversed(range(len(messages))) if messages[i].role == "user"), None)
+    return await recall(messages, budget, drop_oldest.truncate, NAME)
+
+
+async def recall(messages: tuple[Message, ...], budget: ContextBudget, shorten: Shorten, name: str) -> Truncated | None:
+    """The messages with a note; shortened first if they do not fit.
+
+    Args:
+        messages: the conversation.
+        budget: the context budget.
+        shorten: shortens a conversation that does not fit.
+        name: name of the policy for the report.
+    """
+    last = last_user_index(messages)
     if last is None:
         return None
-    exchanges, facts = droppable_exchanges(messages), await asyncio.to_thread(extract_facts, messages[:last])
-    fits = await budget.prompt_tokens(messages) <= budget.max_prompt_tokens
     reserve = budget.context_length // NOTE_DIVISOR
-    count = 0
-    if not fits:
-        count = await drop_oldest.count_dropped(messages, exchanges, budget, reserve=reserve)
-        if count == len(exchanges):  # drop nothing just for the note
-            count = await drop_oldest.count_dropped(messages, exchanges, budget)
-    dropped = exchanges[:count]
-    remaining = drop_exchanges(messages, dropped)
+    shortened = await _shorten(messages, budget, shorten, reserve)
+    remaining = messages if shortened is None else shortened.messages
+    index = last_user_index(remaining)
+    assert index is not None, "policies keep the last user message"
+    remaining_ids = {id(message) for message in remaining}
+    dropped = [e for e in droppable_exchanges(messages) if all(id(messages[i]) not in remaining_ids for i in e)]
+    facts = await asyncio.to_thread(extract_facts, messages[:last])
     lines = await asyncio.to_thread(_note_lines, messages, last, dropped, facts)
-    index = last - sum(map(len, dropped))  # all dropped messages are before it
 
     def with_note(lines: Sequence[str]) -> tuple[Message, ...]:
         if not lines:
@@ -84,10 +96,28 @@ async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Trun
         return await budget.prompt_tokens(with_note(shown)) <= budget.max_prompt_tokens
 
     num_lines = len(lines) - await find_smallest(len(lines), note_fits)
-    if not num_lines and not dropped:
+    if not num_lines and shortened is None:
         return None
-    report = ContextReport(NAME, dropped_messages=len(messages) - len(remaining), recalled=num_lines)
-    return Truncated(with_note(lines[:num_lines]), report)
+    report = ContextReport(name, 0) if shortened is None else shortened.report
+    return Truncated(with_note(lines[:num_lines]), replace(report, policy=name, recalled=num_lines))
+
+
+async def _shorten(
+    messages: tuple[Message, ...], budget: ContextBudget, shorten: Shorten, reserve: int
+) -> Truncated | None:
+    """The shortened conversation with space for a note, or without it if that is not possible; None if it fits."""
+    if await budget.prompt_tokens(messages) <= budget.max_prompt_tokens:
+        return None
+    with_space = await shorten(messages, ReservedBudget(budget, reserve))
+    max_tokens = budget.max_prompt_tokens - reserve
+    if with_space is not None and await budget.prompt_tokens(with_space.messages) <= max_tokens:
+        return with_space
+    return await shorten(messages, budget)
+
+
+def last_user_index(messages: Sequence[Message]) -> int | None:
+    """Index of the last user message; None if there is none."""
+    return next((i for i in reversed(range(len(messages))) if messages[i].role == "user"), None)
 
 
 def _note_lines(
