@@ -66,9 +66,13 @@ def test_a_response_without_dropped_messages_has_no_report(client, chat):
 @pytest.mark.parametrize(
     ("policy", "code", "excerpt"),
     [
-        ("forget", "invalid_parameter", "known: drop_oldest, refuse, sliding_window, summarise"),
+        (
+            "forget",
+            "invalid_parameter",
+            "known: drop_oldest, pinned, pinned_summary, refuse, sliding_window, summarise",
+        ),
         ("drop_old", "invalid_parameter", "did you mean 'drop_oldest'"),
-        (3, "invalid_type", "must be one of drop_oldest, refuse, sliding_window, summarise"),
+        (3, "invalid_type", "must be one of drop_oldest, pinned, pinned_summary, refuse"),
     ],
 )
 def test_an_unknown_policy_is_rejected(client, chat, policy, code, excerpt):

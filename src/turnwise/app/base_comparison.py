@@ -67,7 +67,10 @@ def plan_comparison(recipe: "Recipe", preset: ComparisonPreset, size: Comparison
     if not base or OBJECTIVES.plugin_name(recipe.objective) in TEXT_INFILLING_OBJECTIVES:
         return None
     run_dir = output_dir(recipe)
-    renderers = {name: load_renderer(name) for name in (str(run_dir), base)} if recipe.data.skip_bad_rows else {}
+    format = recipe.model.interaction_format
+    renderers = {}
+    if recipe.data.skip_bad_rows:
+        renderers = {str(run_dir): load_renderer(str(run_dir)), base: load_renderer(base, format)}
     dialogues = held_out_dialogues(
         recipe, size.max_dialogues, lambda dialogue: template_error(dialogue, renderers) is None
     )
@@ -82,6 +85,7 @@ def plan_comparison(recipe: "Recipe", preset: ComparisonPreset, size: Comparison
         dialogues=dialogues,
         metrics=load_metrics(names),
         metadata={"run": str(run_dir), "base_model": base},
+        base_serving={"format": format},
         report_dir=run_dir / "report",
         loss_curve=read_loss_curve(run_dir / METRICS_FILE),
     )

@@ -8,11 +8,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from turnwise.app.context_limit import ContextLimitedEngine
 from turnwise.app.generation_defaults import load_generation_defaults, load_suppressed_tokens
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
+from turnwise.chat.formats import apply_format, load_format
 from turnwise.chat.service import EngineChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
@@ -20,6 +22,7 @@ from turnwise.core.stored_conversations import ConversationStore
 from turnwise.models.bundled_models import bundled_model_at
 from turnwise.models.model_kind import check_servable, full_model_folder
 from turnwise.models.stored_models import stored_model_name
+from turnwise.text.chat_templates.prompt_template import prepend_prompt
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -45,6 +48,9 @@ def open_chat_service(
     defaults: Mapping[str, Any] | None = None,
     name: str | None = None,
     context_policy: str = DEFAULT_CONTEXT_POLICY,
+    format: str | None = None,
+    system_prompt: str | None = None,
+    max_model_len: int | None = None,
     base_engines: SharedBaseEngines | None = None,
     prepare: bool = False,
 ) -> Iterator[EngineChatService]:
@@ -64,6 +70,9 @@ def open_chat_service(
         defaults: generation parameters that replace those of the model's `generation_config.json`.
         name: the served model name; default: the folder's name.
         context_policy: the default context policy.
+        format: interaction format, as `chat.formats.load_format` accepts it. None: the one of the model's template.
+        system_prompt: system message of conversations without one; trusted.
+        max_model_len: use only so many tokens of the model's context.
         base_engines: engines of base models that adapters share; default: one of its own.
         prepare: build in a thread, while the weights load, what the first constrained requests need.
 
@@ -73,6 +82,7 @@ def open_chat_service(
         UserError: the model cannot be loaded.
     """
     CONTEXT_POLICIES.load(context_policy)
+    interaction_format = None if format is None else load_format(format)
     folder = resolve_model_folder(model)
     _check_choice("device", "device", device, DEVICES)
     if quantize is not None:
@@ -81,7 +91,12 @@ def open_chat_service(
     check_servable(folder)
     defaults = {**load_generation_defaults(folder), **(defaults or {})}
     suppressed = load_suppressed_tokens(folder)
-    renderer = Renderer.from_tokenizer(Tokenizer.load(folder, full_model_folder(folder)))
+    tokenizer = Tokenizer.load(folder, full_model_folder(folder))
+    if interaction_format is not None:
+        tokenizer = apply_format(tokenizer, interaction_format)
+    if system_prompt is not None:
+        tokenizer = _with_system_prompt(tokenizer, system_prompt)
+    renderer = Renderer.from_tokenizer(tokenizer)
     _preload_torch()
     import torch
 
@@ -107,12 +122,23 @@ def open_chat_service(
             created=_creation_time(folder),
             fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),
             renderer=renderer,
-            engine=engine,
+            engine=engine if max_model_len is None else ContextLimitedEngine(engine, max_model_len),
             defaults=defaults,
             suppressed=suppressed,
             store=store,
             context_policy=context_policy,
+            format=interaction_format,
         )
+
+
+def _with_system_prompt(tokenizer: Tokenizer, system_prompt: str) -> Tokenizer:
+    """The tokenizer with a template that adds a system message. Raises `InvalidParameter` for a special token in it."""
+    if special := [token for token in tokenizer.special_tokens if token in system_prompt]:
+        raise InvalidParameter(
+            "prompt_template", f"The prompt contains {special[0]}, a special token of this model: leave it out."
+        )
+    template = Renderer.from_tokenizer(tokenizer).chat_template
+    return tokenizer.with_chat_template(prepend_prompt(template, system_prompt))
 
 
 def _served_name(folder: Path) -> str:

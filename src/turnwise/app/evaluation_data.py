@@ -33,7 +33,13 @@ class EvaluationData:
 
 
 def load_evaluation_data(
-    path: Path, limit: int, systems: Sequence[str | None], read_options: ReadOptions, *, skip_bad_rows: bool
+    path: Path,
+    limit: int,
+    systems: Sequence[str | None],
+    read_options: ReadOptions,
+    *,
+    skip_bad_rows: bool,
+    format: str | None = None,
 ) -> EvaluationData:
     """Load the first dialogues that the chat templates of all models accept.
 
@@ -43,11 +49,13 @@ def load_evaluation_data(
         systems: names of the systems; baselines have no chat template.
         read_options: how the data is read.
         skip_bad_rows: skip malformed rows and rejected dialogues.
+        format: interaction format of the models.
 
     Raises:
         InvalidData: the path does not exist, or a row is malformed or rejected and `skip_bad_rows` is not set.
     """
-    renderers = {name or default_model_name(): load_renderer(name) for name in systems if parse_baseline(name) is None}
+    models = [name for name in systems if parse_baseline(name) is None]
+    renderers = {name or default_model_name(): load_renderer(name, format) for name in models}
     split = held_out_split(path)
     source = DataSource(path, skip_bad_rows=skip_bad_rows, split=split, options=read_options)
     dialogues: list[Conversation] = []

@@ -35,6 +35,8 @@ class EvaluationConfig:
         quantize: quantization of the model's weights; the base stays as it is.
         threads: processor threads.
         read_options: how files of baselines are read.
+        serving: more arguments of `open_chat_service` for the model, such as `format` and `context_policy`.
+        base_serving: the same for the base; None: those of the model.
         use_cache: reuse responses of earlier evaluations.
         judge_url: base URL of the judge's endpoint; None asks no judge.
         judge_model: the name of the judge model.
@@ -54,6 +56,8 @@ class EvaluationConfig:
     quantize: Quantization | None = None
     threads: int | None = None
     read_options: ReadOptions | None = None
+    serving: Mapping[str, Any] = field(default_factory=dict)
+    base_serving: Mapping[str, Any] | None = None
     use_cache: bool = True
     judge_url: str | None = None
     judge_model: str = ""
@@ -89,12 +93,14 @@ def run_evaluation(
         open_model = system_opener(
             config.model, config.base, cache, sampling,
             read_options=config.read_options, quantize=config.quantize, threads=config.threads,
+            serving=config.serving,
         )  # fmt: skip
         open_base = None
         if config.base is not None:
             open_base = system_opener(
                 config.base, config.model, cache, sampling,
                 read_options=config.read_options, threads=config.threads,
+                serving=config.serving if config.base_serving is None else config.base_serving,
             )  # fmt: skip
         evaluation = evaluate(
             open_model,

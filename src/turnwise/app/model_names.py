@@ -52,14 +52,20 @@ def is_model_name(name: str) -> bool:
     return find_bundled_model(name) is not None or (name in load_catalogue() and not path_exists(Path(name)))
 
 
-def load_renderer(model: str | None) -> "Renderer":
+def load_renderer(model: str | None, format: str | None = None) -> "Renderer":
     """Load the tokenizer and chat template of a model, without its weights.
 
+    Args:
+        model: as for `resolve_model_folder`.
+        format: interaction format, as for `chat.formats.load_format`. None: the model's own template.
+
     Raises:
-        UserError: the folder holds no tokenizer, or a damaged one.
+        UserError: the folder holds no tokenizer, or a damaged one; or the format does not fit the model.
     """
+    from turnwise.chat.formats import apply_format, load_format
     from turnwise.text.rendering.renderer import Renderer  # imports llguidance, which takes 0.3 s
     from turnwise.text.tokenization.tokenizer import Tokenizer
 
     folder = resolve_model_folder(model)
-    return Renderer.from_tokenizer(Tokenizer.load(folder, full_model_folder(folder)))
+    tokenizer = Tokenizer.load(folder, full_model_folder(folder))
+    return Renderer.from_tokenizer(tokenizer if format is None else apply_format(tokenizer, load_format(format)))

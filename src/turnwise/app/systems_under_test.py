@@ -64,6 +64,7 @@ def system_opener(
     read_options: "ReadOptions | None" = None,
     quantize: Quantization | None = None,
     threads: int | None = None,
+    serving: Mapping[str, Any] | None = None,
 ) -> "OpenSystem":
     """Return a function that opens a model or a baseline.
 
@@ -75,9 +76,13 @@ def system_opener(
         read_options: how a baseline's file is read.
         quantize: quantization of a model's weights.
         threads: processor threads for a model.
+        serving: more arguments of `open_chat_service` for a model, such as `format` and `context_policy`.
     """
     if (baseline := parse_baseline(name)) is None:
-        return partial(open_model_under_test, name, cache, sampling=sampling, quantize=quantize, threads=threads)
+        return partial(
+            open_model_under_test, name, cache, sampling=sampling, quantize=quantize, threads=threads,
+            **(serving or {}),
+        )  # fmt: skip
     from turnwise.evaluation.baselines import open_baseline
 
     tokenizer_folder = resolve_model_folder(None if parse_baseline(other_name) else other_name)
@@ -99,7 +104,7 @@ def open_model_under_test(
     Raises:
         UserError: as `open_chat_service`.
     """
-    from turnwise.core.chat_request import ChatRequest, ToolOptions
+    from turnwise.app.evaluation_requests import RequestMaker
     from turnwise.evaluation.model_under_test import DecoderUnderTest, ModelUnderTest
 
     with open_chat_service(model, **serving) as service:
@@ -108,9 +113,7 @@ def open_model_under_test(
             service.name,
             service.engine,
             service.renderer,
-            lambda history, params, tools: service.build_request(
-                ChatRequest(history, sampling=params, tools=ToolOptions(tools))
-            ),
+            RequestMaker(service),
             dict(sampling or {}),
             service.fingerprint,
             cache,

@@ -21,6 +21,7 @@ from turnwise.core.inference import (
 )
 from turnwise.core.tools import ToolCallDelta
 from turnwise.text.streaming.detokenizer import IncrementalDetokenizer
+from turnwise.text.streaming.reply_trimmer import ReplyTrimmer
 from turnwise.text.streaming.stop_string_scanner import StopStringScanner
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -38,6 +39,7 @@ class ChoiceStream:
         token_inspector: TokenInspector,
         prefix: Sequence[int],
         tool_call_reader: ToolCallReader | None = None,
+        trimmer: ReplyTrimmer | None = None,
     ) -> None:
         """Start a choice.
 
@@ -48,6 +50,7 @@ class ChoiceStream:
             token_inspector: decodes tokens for log-probabilities.
             prefix: token ids that the choice continues.
             tool_call_reader: parses tool calls; None: all output is text.
+            trimmer: removes white space around the text; None: removes none.
         """
         self.index = index
         self._request = request
@@ -57,7 +60,8 @@ class ChoiceStream:
         self._logprob_sum: float | None = None  # sum over all tokens so far
         self._token_inspector = token_inspector
         self._detokenizer = IncrementalDetokenizer(tokenizer, prefix)
-        self._scanner = StopStringScanner(request.params.stop)
+        self._scanner = StopStringScanner(request.stop_strings)
+        self._trimmer = trimmer
         self._tool_calls = tool_call_reader.create_stream() if tool_call_reader else None
         self._markers = tool_call_reader.markers if tool_call_reader else {}
         self._num_decoded = self._num_released = 0  # characters detokenized, and characters released by the scanner
@@ -91,6 +95,8 @@ class ChoiceStream:
             finish_reason = "tool_calls"
         self._num_released += len(text)
         self.is_done = finish_reason is not None
+        if self._trimmer is not None:
+            text = self._trimmer.push(text)
         logprobs = self._release_logprobs()
         prompt_logprobs = self._decode_prompt_logprobs(event)
         if not (text or finish_reason or logprobs or calls or prompt_logprobs):

@@ -23,8 +23,10 @@ class ConstraintBuilder:
         self._renderer = renderer
         self._bad_words_constraint = lru_cache(MAX_CACHED_BAD_WORDS)(self._create_bad_words_constraint)
 
-    def build(self, params: GenerationParams, request: ChatRequest) -> tuple[Constraint, ...]:
-        """The constraints of a request.
+    def build(
+        self, params: GenerationParams, request: ChatRequest, template_stops: tuple[str, ...] = ()
+    ) -> tuple[Constraint, ...]:
+        """The constraints of a request; `template_stops` are the stop strings of the chat template.
 
         Raises:
             InvalidParameter: fields contradict each other, or a format cannot be enforced.
@@ -36,12 +38,12 @@ class ConstraintBuilder:
         elif request.output.format is not None:
             constraints.append(self._compile_format(request.output.format))
         # A sampled response ends at a stop string in `ChoiceStream`. The beams of a search must end there themselves.
-        if params.num_beams > 1 and params.stop:
-            if request.tools.visible:
+        if params.num_beams > 1 and (params.stop or template_stops):
+            if params.stop and request.tools.visible:
                 raise InvalidParameter(
                     "stop", "'stop' cannot be combined with both 'num_beams' and 'tools'. Leave one of them out."
                 )
-            constraints.append(StopStringConstraint(params.stop, self._renderer.vocabulary))
+            constraints.append(StopStringConstraint((*params.stop, *template_stops), self._renderer.vocabulary))
         if params.bad_words:
             constraints.append(self._bad_words_constraint(params.bad_words))
         return tuple(constraints)

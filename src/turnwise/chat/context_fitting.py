@@ -109,7 +109,8 @@ async def fit_to_context(
     complete, error, num_dropped = None, None, 0
     try:
         complete = await asyncio.to_thread(builder.build_request, request)
-        if request.prompt is not None or len(complete.prompt_ids) <= budget.max_prompt_tokens:
+        fits = len(complete.prompt_ids) <= budget.max_prompt_tokens and not getattr(policy, "APPLIES_ALWAYS", False)
+        if request.prompt is not None or fits:
             return complete, None
     except ContextLengthExceeded as length_error:
         if request.prompt is not None:

@@ -22,6 +22,7 @@ from turnwise.core.sampling_presets import apply_sampling_preset
 from turnwise.text.chat_templates.chat_template import find_template_variables
 from turnwise.text.rendering.rendered_conversation import RenderedConversation
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.streaming.reply_trimmer import ReplyTrimmer
 from turnwise.text.tokenization.encoding import TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
@@ -66,19 +67,20 @@ class RequestBuilder:
             UserError: a parameter is out of range, the template rejects the messages, the format cannot be enforced or
                 the prompt exceeds the context.
         """
-        params = self.check_request(request)
+        params, stops = self.check_request(request), self._template_stops(request)
         ids = self._prompt_ids_within_context(request)
         return GenerationRequest(
             prompt_ids=ids,
             params=self._ban_suppressed_tokens(params),
             max_tokens=(max_tokens := self._max_tokens(ids, params, request)),
             stop_ids=self._stop_ids(params),
-            constraints=self._constraint_builder.build(params, request),
+            constraints=self._constraint_builder.build(params, request, stops),
             prompt_output=request.output.prompt_output,
             num_return_sequences=request.output.n if params.num_beams > 1 else 1,
             scope=request.scheduling.cache_scope,
             scheduling=request.scheduling,
             prediction=self._prediction(params, request)[:max_tokens],
+            template_stops=stops,
         )
 
     def check_request(self, request: ChatRequest) -> GenerationParams:
@@ -92,6 +94,23 @@ class RequestBuilder:
         check_unicode(request.messages)
         check_continuation(request, self.name, is_encoder_decoder=self.engine.is_encoder_decoder)
         return params
+
+    def _template_stops(self, request: ChatRequest) -> tuple[str, ...]:
+        """The stop strings of the chat template."""
+        variables = request.context.chat_template_kwargs
+        return self.renderer.stop_strings(request.messages, variables) if self.is_turn(request) else ()
+
+    def is_turn(self, request: ChatRequest) -> bool:
+        """True if the response is one turn: the prompt is messages, or a text that ends like their prompt."""
+        if request.prompt is None:
+            return True
+        opening = self.renderer.generation_prompt
+        return isinstance(request.prompt, str) and bool(opening) and request.prompt.endswith(opening)
+
+    def reply_trimmer(self, request: ChatRequest) -> ReplyTrimmer | None:
+        """Removes white space around a reply; None if the text is returned as it is generated."""
+        trims = self.renderer.turn_format.trim and request.prompt is None and not request.is_continuation
+        return ReplyTrimmer() if trims else None
 
     def _ban_suppressed_tokens(self, params: GenerationParams) -> GenerationParams:
         if not self.suppressed:
@@ -171,7 +190,8 @@ class RequestBuilder:
         no_thinking = {
             name: False for name in THINKING_VARIABLES if name in find_template_variables(self.renderer.chat_template)
         }
-        rendered = self.renderer.render([Message("user", text)], add_generation_prompt=True, variables=no_thinking)
+        messages = [Message("user", text)]
+        rendered = self.renderer.render(messages, add_generation_prompt=True, variables=no_thinking)
         return GenerationRequest(
             tuple(rendered.ids),
             GenerationParams(temperature=0),
@@ -179,6 +199,7 @@ class RequestBuilder:
             self.renderer.tokenizer.stop_ids,
             scope=request.scheduling.cache_scope,
             scheduling=request.scheduling,
+            template_stops=self.renderer.stop_strings(messages),
         )
 
     def _prediction(self, params: GenerationParams, request: ChatRequest) -> tuple[int, ...]:

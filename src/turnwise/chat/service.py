@@ -5,6 +5,7 @@ converts tokens to text, stops at stop strings and stores the conversation. Clos
 within one engine step.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
@@ -13,11 +14,13 @@ from typing import Any
 
 from turnwise.chat.choice_requests import split_choices
 from turnwise.chat.choice_stream import ChoiceStream
-from turnwise.chat.context_fitting import fit_to_context
+from turnwise.chat.context_fitting import RequestContextBudget, fit_to_context
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
 from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import DeltaAccumulator, collect_embedding, collect_response
+from turnwise.chat.formats import format_of_template
 from turnwise.chat.grounding import add_passages
+from turnwise.chat.interaction_format import InteractionFormat, PreparedTurn
 from turnwise.chat.request_builder import RequestBuilder
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.chat.token_inspector import RendererTokenInspector
@@ -53,6 +56,7 @@ class EngineChatService:
         context_policy: name of the default policy in `chat.context_policies`, for conversations longer than the
             context.
         retriever: finds passages that are added to the prompt; None: add nothing.
+        format: interaction format, whose template the renderer has. None: the one that made the template.
     """
 
     name: str
@@ -65,6 +69,7 @@ class EngineChatService:
     store: ConversationStore | None = None
     context_policy: str = DEFAULT_CONTEXT_POLICY
     retriever: Retriever | None = None
+    format: InteractionFormat | None = None
 
     def __post_init__(self) -> None:
         CONTEXT_POLICIES.load(self.context_policy)  # report an unknown name now, not at the first long conversation
@@ -89,6 +94,11 @@ class EngineChatService:
         return RendererTokenInspector(self.renderer, self._request_builder.vocabulary)
 
     @cached_property
+    def interaction_format(self) -> InteractionFormat:
+        """How a conversation is put before the model, and how its output becomes a reply."""
+        return format_of_template(self.renderer.turn_format) if self.format is None else self.format
+
+    @cached_property
     def _summaries(self) -> SummaryCache:
         return SummaryCache()
 
@@ -98,8 +108,26 @@ class EngineChatService:
 
     async def count_input_tokens(self, request: ChatRequest) -> int:
         """Number of prompt tokens, with passages and after the context policy. Raises `UserError` as `stream` does."""
-        generation_request, _ = await self._fit(request)
-        return len(generation_request.prompt_ids)
+        prepared = await self.prepare(request)
+        if prepared.reply is not None:
+            return 0
+        return len((await self.fit(replace(request, messages=prepared.messages))).prompt_ids)
+
+    async def prepare(self, request: ChatRequest) -> PreparedTurn:
+        """What the interaction format makes of the messages; they are unchanged for a prompt or a continuation.
+
+        Raises:
+            UserError: as `stream` does.
+        """
+        if not self.interaction_format.PREPARES or request.is_continuation or not request.messages:
+            return PreparedTurn(request.messages)
+        await asyncio.to_thread(self._request_builder.check_request, request)
+        writer = RequestContextBudget(request, self._request_builder, self._summaries, self._generate_internal)
+        return await self.interaction_format.prepare(request.messages, writer)
+
+    async def fit(self, request: ChatRequest) -> GenerationRequest:
+        """The engine request with passages and after the context policy. Raises `UserError` as `stream` does."""
+        return (await self._fit(request))[0]
 
     async def _fit(self, request: ChatRequest) -> tuple[GenerationRequest, ContextReport | None]:
         if self.retriever is not None:
@@ -128,7 +156,9 @@ class EngineChatService:
         """
         recorder = await ConversationRecorder.start(self.store, request, self.name)
         try:
-            generation_request, context = await self._fit(request)
+            prepared = await self.prepare(request)
+            request = replace(request, messages=prepared.messages)
+            fitted = None if prepared.reply is not None else await self._fit(request)
         except UserError as error:
             if recorder is not None:
                 await recorder.record_error(error)
@@ -136,7 +166,9 @@ class EngineChatService:
         started: set[int] = set()
         finish_reason: FinishReason = "cancelled"
         try:
-            async with aclosing(self._generate(generation_request, request)) as deltas:
+            context = None if fitted is None else fitted[1]
+            source = _fixed_reply(prepared, request) if fitted is None else self._generate(fitted[0], request)
+            async with aclosing(source) as deltas:
                 async for delta in deltas:
                     if recorder is not None:
                         recorder.add(delta)
@@ -146,6 +178,8 @@ class EngineChatService:
                     if request.output.echo and delta.index not in started:
                         delta = replace(delta, text=request.continued_text + delta.text)
                     started.add(delta.index)
+                    if delta.usage is not None and fitted is not None:
+                        delta = replace(delta, usage=delta.usage + prepared.usage)
                     if context is not None and delta.usage is not None:
                         delta = replace(delta, usage=delta.usage + context.usage, context=context)
                     yield delta
@@ -165,7 +199,9 @@ class EngineChatService:
         return await collect_embedding(self.stream, prompt)
 
     async def _generate_internal(self, generation_request: GenerationRequest) -> tuple[str, Usage]:
-        """Text and usage of an internal request, for example for a summary."""
+        """Text and usage of an internal request, for example for a summary. Empty if its prompt fills the context."""
+        if generation_request.max_tokens <= 0:
+            return "", Usage(0, 0)
         accumulator = DeltaAccumulator(1)
         async with aclosing(self._generate(generation_request, ChatRequest())) as deltas:
             async for delta in deltas:
@@ -181,7 +217,15 @@ class EngineChatService:
         prefix = generation_request.prompt_ids if request.is_continuation and not self.engine.is_encoder_decoder else ()
         tool_call_reader = ToolCallReader.for_request(request, self.renderer)
         choices = [
-            ChoiceStream(index, generation_request, self.renderer.tokenizer, self.tokens, prefix, tool_call_reader)
+            ChoiceStream(
+                index,
+                generation_request,
+                self.renderer.tokenizer,
+                self.tokens,
+                prefix,
+                tool_call_reader,
+                self._request_builder.reply_trimmer(request),
+            )
             for index in range(request.output.n)
         ]
         requests = split_choices(generation_request, request.output.n)
@@ -200,6 +244,14 @@ class EngineChatService:
                 remaining -= choice.is_done
                 if delta is not None:
                     yield delta if remaining else replace(delta, usage=_usage(generation_request, choices))
+
+
+async def _fixed_reply(prepared: PreparedTurn, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+    """The deltas of a reply without the model, equal for all choices."""
+    assert prepared.reply is not None
+    for index in range(request.output.n):
+        usage = prepared.usage if index == request.output.n - 1 else None
+        yield ChatDelta(prepared.reply, "stop", usage, index)
 
 
 def _usage(generation_request: GenerationRequest, choices: Sequence[ChoiceStream]) -> Usage:

@@ -5,7 +5,18 @@ from typing import Annotated, Any
 import typer
 
 from turnwise.cli.console_output import warn_fallback_model, warn_missing_chat_template
-from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, Store, Threads, sampling_flags
+from turnwise.cli.shared_flags import (
+    ContextPolicy,
+    Device,
+    Dtype,
+    PromptTemplate,
+    PromptVariable,
+    Quantize,
+    ServedFormat,
+    Store,
+    Threads,
+    sampling_flags,
+)
 
 
 @sampling_flags
@@ -26,11 +37,14 @@ def chat(
         str | None, typer.Option(help="Answer this message and exit; '-' reads it from standard input.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="System message at the beginning of the conversation.")] = None,
+    prompt_template: PromptTemplate = None,
+    prompt_variable: PromptVariable = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
     quantize: Quantize = None,
     threads: Threads = None,
     store: Store = None,
+    interaction_format: ServedFormat = None,
     context_policy: ContextPolicy = "refuse",
     resume: Annotated[bool, typer.Option("--resume", help="Resume the last conversation.")] = False,
     conversation: Annotated[
@@ -51,6 +65,7 @@ def chat(
     turnwise chat "How are you?"
     turnwise chat --prompt "How do I cancel my order?" --temperature 0
     turnwise chat runs/mine --system "You are terse."
+    turnwise chat gpt2 --format human_assistant --prompt "Human: Hello, how are you?\\nAssistant:"
     turnwise chat --resume
     ```
     """
@@ -58,6 +73,7 @@ def chat(
     import sys
 
     from turnwise.app.chat_services import open_chat_service
+    from turnwise.app.prompts.library import render_prompt
     from turnwise.app.stores import open_conversation_store
     from turnwise.cli.chat_repl import ChatRepl
     from turnwise.cli.conversation_history import LAST_CONVERSATION
@@ -67,7 +83,10 @@ def chat(
     from turnwise.core.scenario import Scenario
 
     GenerationParams.resolve(sampling)
-    scenario = Scenario(system_prompt=system)
+    if system is not None and prompt_template is not None:
+        raise InvalidParameter("system", "--system and --prompt-template cannot be combined.")
+    library_prompt = render_prompt(prompt_template, prompt_variable or ())
+    scenario = Scenario(system_prompt=library_prompt if system is None else system)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # piped input may be invalid UTF-8
     if model is not None and message is None and prompt is None and _is_message(model):
@@ -88,10 +107,12 @@ def chat(
             quantize=quantize,
             max_num_seqs=1,
             threads=threads,
+            format=interaction_format,
             context_policy=context_policy,
         ) as service:
             warn_missing_chat_template(service)
-            print_answer(service, text, scenario=scenario, sampling=sampling)
+            messages = service.interaction_format.receive(text)
+            print_answer(service, messages, scenario=scenario, sampling=sampling)
         return
     with (
         open_conversation_store(store) as conversations,
@@ -103,6 +124,7 @@ def chat(
             max_num_seqs=1,
             threads=threads,
             store=conversations,
+            format=interaction_format,
             context_policy=context_policy,
         ) as service,
     ):

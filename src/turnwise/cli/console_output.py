@@ -70,7 +70,7 @@ def warn_fallback_model(model: str | None) -> None:
 
 def warn_missing_chat_template(service: "EngineChatService") -> None:
     """Print a note if the model has no chat template: it was not trained to chat, or the file is missing."""
-    if service.renderer.tokenizer.chat_template is None:
+    if service.renderer.tokenizer.chat_template is None and service.format is None:
         typer.echo(
             f"Note: {service.name} has no chat template (chat_template.jinja), so messages are joined by its "
             "end-of-text token. Answers are poor unless it was trained that way.",

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from turnwise.cli.data_flags import data_source_flags
-from turnwise.cli.shared_flags import Threads, sampling_flags
+from turnwise.cli.shared_flags import (
+    ContextPolicy,
+    InteractionFormatName,
+    PromptTemplate,
+    PromptVariable,
+    Threads,
+    sampling_flags,
+)
 from turnwise.core.inference import Quantization
 
 if TYPE_CHECKING:
@@ -67,6 +74,13 @@ def evaluate(
         bool,
         typer.Option("--temperature-sweep", help="Also measure quality and diversity at temperatures from 0 to 1.3."),
     ] = False,
+    interaction_format: InteractionFormatName = None,
+    context_policy: ContextPolicy = "refuse",
+    max_model_len: Annotated[
+        int | None, typer.Option(help="Use only so many tokens of the context of the models. Default: all.", min=16)
+    ] = None,
+    prompt_template: PromptTemplate = None,
+    prompt_variable: PromptVariable = None,
     quantize: Annotated[
         Quantization | None, typer.Option(help="Quantize the weights of MODEL, as serve does. A classifier: int8 only.")
     ] = None,
@@ -115,6 +129,7 @@ def evaluate(
     turnwise evaluate runs/mine --metrics golden
     turnwise evaluate runs/mine --data test.jsonl --against box --out report
     turnwise evaluate runs/mine --data test.jsonl --against retrieval:train.jsonl
+    turnwise evaluate gpt2 --data test.jsonl --interaction-format human_assistant
     turnwise evaluate runs/mine --quantize int8 --against runs/mine --data test.jsonl
     turnwise evaluate runs/intents --data valid.csv --against runs/older --out report
     turnwise evaluate runs/mine --data test.jsonl --metrics selection,golden --json
@@ -129,8 +144,15 @@ def evaluate(
     from turnwise.app.classifier_evaluation import is_classifier_name
     from turnwise.app.evaluation_data import EvaluationData, load_evaluation_data
     from turnwise.app.evaluation_run import EvaluationConfig, check_report_dir, run_evaluation
+    from turnwise.app.prompts.library import render_prompt
     from turnwise.app.systems_under_test import check_system_exists, parse_baseline
-    from turnwise.cli.evaluate_checks import check_judge, require_data, require_verdict, select_metrics
+    from turnwise.cli.evaluate_checks import (
+        check_judge,
+        check_serving_options,
+        require_data,
+        require_verdict,
+        select_metrics,
+    )
     from turnwise.cli.evaluate_classifier import evaluate_classifier_command, reject_chat_options
     from turnwise.cli.progress_bars import evaluation_progress
     from turnwise.core.errors import UserError
@@ -138,7 +160,9 @@ def evaluate(
     if is_classifier_name(model):
         reject_chat_options(
             sampling=bool(sampling), metrics=metrics, golden=golden, temperature_sweep=temperature_sweep,
-            repeats=repeats != DEFAULT_REPEATS, judge_url=judge_url, judge_model=judge_model, cache=not cache,
+            repeats=repeats != DEFAULT_REPEATS, interaction_format=interaction_format,
+            context_policy=context_policy != "refuse", max_model_len=max_model_len,
+            judge_url=judge_url, judge_model=judge_model, cache=not cache,
         )  # fmt: skip
         evaluate_classifier_command(
             str(model), data, against, out, data_options, limit=limit, none_label=none_label, quantize=quantize,
@@ -154,6 +178,7 @@ def evaluate(
     if fail_if_worse:
         require_verdict(chosen_metrics, against)
     systems = [model] if against is None else [model, against]
+    check_serving_options(interaction_format, context_policy)
     for system in systems:
         check_system_exists(system, data_options)
     if is_classifier_name(against):
@@ -165,7 +190,9 @@ def evaluate(
     console = Console(stderr=True, highlight=False)
     loaded = EvaluationData()
     if data is not None:
-        loaded = load_evaluation_data(data, limit or DEFAULT_LIMIT, systems, data_options, skip_bad_rows=skip_bad_rows)
+        loaded = load_evaluation_data(
+            data, limit or DEFAULT_LIMIT, systems, data_options, skip_bad_rows=skip_bad_rows, format=interaction_format
+        )
         _report_data(data, loaded, console)
 
     def on_plan(samples_by_metric: "Mapping[str, Sequence[Sample]]") -> None:
@@ -185,6 +212,12 @@ def evaluate(
         quantize=quantize,
         threads=threads,
         read_options=data_options,
+        serving={
+            "format": interaction_format,
+            "context_policy": context_policy,
+            "max_model_len": max_model_len,
+            "system_prompt": render_prompt(prompt_template, prompt_variable or ()),
+        },
         use_cache=cache,
         judge_url=judge_url,
         judge_model=judge_model or "",

@@ -39,6 +39,16 @@ def require_verdict(metrics: "Sequence[Metric]", against: str | None) -> None:
         )
 
 
+def check_serving_options(format: str | None, context_policy: str) -> None:
+    """Raise `UserError` for an unknown or invalid interaction format or context policy."""
+    from turnwise.chat.context_policies import CONTEXT_POLICIES
+    from turnwise.chat.formats import load_format
+
+    CONTEXT_POLICIES.load(context_policy)
+    if format is not None:
+        load_format(format)
+
+
 def check_judge(url: str | None, model: str | None, against: str | None) -> None:
     """Raise `UserError` if the options of the judge are incomplete, or its address is invalid."""
     from turnwise.core.errors import UserError

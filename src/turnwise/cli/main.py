@@ -17,6 +17,7 @@ from turnwise.cli import (
     merge,
     models,
     monitor,
+    prompt,
     serve,
     tokenizer,
     train,
@@ -66,6 +67,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")
 app.add_typer(monitor.app, name="monitor")
+app.add_typer(prompt.app, name="prompt")
 app.add_typer(tokenizer.app, name="tokenizer")
 
 

@@ -20,6 +20,7 @@ class RecipeFlags:
     Attributes:
         base_model: model folder or name.
         out: folder for the trained model.
+        interaction_format: interaction format of the model.
         objective, method: name with options, such as "lora:rank=8".
         data: keys of the recipe's `data` section; a path replaces the sources.
         training: keys of the `training` section.
@@ -33,6 +34,7 @@ class RecipeFlags:
     data: dict[str, Path | float | bool | None]
     training: dict[str, Any]
     source_options: dict[str, Any]
+    interaction_format: str | None = None
 
     def to_recipe(self, data: Path) -> "Recipe":
         """Build a recipe from the flags and a data file."""
@@ -56,7 +58,7 @@ class RecipeFlags:
             values = {
                 "objective": objective,
                 "method": _parse_plugin_option(self.method or default_method),
-                "model": {"from": str(folder)},
+                "model": {"from": str(folder)} | self._format_value(),
                 "data": {"train": [{"path": str(data)} | self.source_options], **self._data_values()},
                 "training": _without_none(self.training),
                 "out": str(self.out),
@@ -78,12 +80,16 @@ class RecipeFlags:
             values["model"] = {"from": self.base_model}
         if is_model_name(values["model"]["from"]):
             values["model"]["from"] = str(resolve_model_folder(values["model"]["from"]))
+        values["model"] |= self._format_value()
         values["data"] |= self._data_values()
         values["data"]["train"] = [source | self.source_options for source in values["data"]["train"]]
         values |= {"out": str(self.out)} if self.out else {}
         plugins = {"objective": self.objective, "method": self.method}
         values |= {name: _parse_plugin_option(option) for name, option in plugins.items() if option}
         return parse_recipe(values, origin=str(path))
+
+    def _format_value(self) -> dict[str, str]:
+        return {} if self.interaction_format is None else {"interaction_format": self.interaction_format}
 
     def _data_values(self) -> dict[str, Any]:
         return {
@@ -99,6 +105,8 @@ def _name_flag(error: "InvalidParameter") -> str:
     section, *keys = path.split(".")
     if section in ("objective", "method", "out"):
         flag = f"--{section}"
+    elif path == "model.interaction_format":
+        flag = "--interaction-format"
     elif section == "model":
         flag = "--base-model"
     elif section in ("data", "training") and keys and keys[0] != "train":  # `data.train` is an argument

@@ -12,8 +12,11 @@ from turnwise.cli.shared_flags import (
     ContextPolicy,
     Device,
     Dtype,
+    PromptTemplate,
+    PromptVariable,
     Quantize,
     QuantizeClassifier,
+    ServedFormat,
     Store,
     Threads,
     sampling_flags,
@@ -89,7 +92,10 @@ def serve(
         ),
     ] = None,
     store: Store = None,
+    interaction_format: ServedFormat = None,
     context_policy: ContextPolicy = "refuse",
+    prompt_template: PromptTemplate = None,
+    prompt_variable: PromptVariable = None,
     web: Annotated[bool, typer.Option(help="Serve the chat page at /.")] = True,
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Allow a --host that other machines can reach even without API keys.")
@@ -180,6 +186,7 @@ def serve(
     ```
     turnwise serve
     turnwise serve runs/mine --port 9000 --temperature 0.3 --context-policy drop_oldest
+    turnwise serve gpt2 --format human_assistant
     turnwise serve runs/mine --quantize int8
     turnwise serve --adapter polite=runs/polite --adapter brief=runs/brief
     turnwise serve --embedding-model e5-small
@@ -193,6 +200,7 @@ def serve(
     from turnwise.app.chat_services import open_chat_service
     from turnwise.app.embedding_services import check_embedding_model, open_embedding_service
     from turnwise.app.model_names import resolve_model_folder
+    from turnwise.app.prompts.library import render_prompt
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.app.stores import open_conversation_store, open_served_monitor
     from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
@@ -206,6 +214,7 @@ def serve(
     from turnwise.server.uvicorn_server import serve as run
     from turnwise.store import open_key_store
 
+    system_prompt = render_prompt(prompt_template, prompt_variable or ())
     GenerationParams.resolve(sampling)  # reject an invalid default before the model is loaded
     origins = [parse_origin(origin) for origin in allowed_origin or ()]
     keys = open_key_store(Settings.from_environment().keys_url)
@@ -238,6 +247,8 @@ def serve(
                     store=conversations,
                     defaults=sampling,
                     name=name,
+                    format=interaction_format,
+                    system_prompt=system_prompt,
                     context_policy=context_policy,
                     base_engines=base_engines,
                     prepare=True,

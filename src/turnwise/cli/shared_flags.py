@@ -37,9 +37,31 @@ Store = Annotated[
 ContextPolicy = Annotated[
     str,
     typer.Option(
-        help="Policy for conversations longer than the model's context: refuse, drop_oldest, sliding_window or "
-        "summarise."
+        help="Policy for conversations longer than the model's context: refuse, drop_oldest, sliding_window, "
+        "summarise, pinned or pinned_summary."
     ),
+]
+
+_FORMAT_HELP = (
+    "Interaction format: turn_taking, question_answering, human_assistant, dialogpt, role_play, a chat template "
+    "(FILE.jinja), or a format with options (FILE.yaml). Default: the one that the model was trained with."
+)
+
+# In commands that read data files, --format is the format of these.
+InteractionFormatName = Annotated[str | None, typer.Option("--interaction-format", help=_FORMAT_HELP)]
+
+ServedFormat = Annotated[str | None, typer.Option("--interaction-format", "--format", help=_FORMAT_HELP)]
+
+PromptTemplate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[@VERSION]",
+        help="System prompt of the prompt library, for conversations without a system message; see `turnwise prompt`.",
+    ),
+]
+
+PromptVariable = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Variable of --prompt-template. Repeatable.")
 ]
 
 Threads = Annotated[

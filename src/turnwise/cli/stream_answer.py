@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -28,13 +28,15 @@ async def stream_answer(service: ChatService, request: ChatRequest, write: Calla
     return [*notes, "cut off at the length limit"] if finish_reason == "length" else notes
 
 
-def print_answer(service: ChatService, text: str, *, scenario: Scenario, sampling: Mapping[str, Any]) -> None:
-    """Stream the answer to one user message to standard output."""
+def print_answer(
+    service: ChatService, messages: Sequence[Message], *, scenario: Scenario, sampling: Mapping[str, Any]
+) -> None:
+    """Stream the answer to the messages to standard output."""
 
     def write(chunk: str) -> None:
         sys.stdout.write(chunk)
         sys.stdout.flush()
 
-    request = ChatRequest(scenario.prepend_to([Message("user", text)]), sampling, preset="chat")
+    request = ChatRequest(scenario.prepend_to(messages), sampling, preset="chat")
     asyncio.run(stream_answer(service, request, write))
     sys.stdout.write("\n")

@@ -10,6 +10,7 @@ import typer
 
 from turnwise.cli.data_flags import data_source_flags, recipe_keys
 from turnwise.cli.recipe_flags import RecipeFlags
+from turnwise.cli.shared_flags import InteractionFormatName
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
@@ -47,6 +48,7 @@ def train(
             "Default: lora if the base model is an adapter or a GGUF file, else full."
         ),
     ] = None,
+    interaction_format: InteractionFormatName = None,
     valid: Annotated[
         Path | None, typer.Option(help="Validation dialogues. Default: a tenth of DATA.", rich_help_panel=DATA)
     ] = None,
@@ -192,6 +194,7 @@ def train(
     turnwise train examples/bike_shop.jsonl --out runs/bikes --replay-ratio 0.5
     turnwise train talks.jsonl --base-model runs/bikes --out runs/more --epochs 2 --method lora:rank=8
     turnwise train pairs.jsonl --base-model runs/bikes --out runs/better --objective dpo:beta=0.2
+    turnwise train talks.jsonl --base-model gpt2 --out runs/gpt2 --interaction-format human_assistant
     turnwise train talks.jsonl --out runs/quick --time-budget 10
     turnwise train talks.jsonl --out runs/best --hpo-trials 20
     turnwise train recipe.yaml --dry-run
@@ -230,6 +233,7 @@ def train(
         out=out,
         objective=objective,
         method=method,
+        interaction_format=interaction_format,
         data={"valid": valid, "test": test, "replay_ratio": replay_ratio, "skip_bad_rows": skip_bad or None},
         training=training,
         source_options=recipe_keys(data_options),

@@ -59,12 +59,14 @@ class ContextReport:
         dropped_messages: number of messages left out of the prompt.
         summary: summary of the dropped messages, if any.
         dropped_tokens: number of tokens left out of the remaining messages.
+        recalled: number of earlier facts and turns that a note before the last user message repeats.
     """
 
     policy: str
     dropped_messages: int
     summary: ConversationSummary | None = None
     dropped_tokens: int = 0
+    recalled: int = 0
 
     @property
     def description(self) -> str:
@@ -72,6 +74,8 @@ class ContextReport:
         if self.dropped_tokens:
             return f"{self.dropped_tokens} older tokens were left out"
         count = self.dropped_messages
+        if not count and self.recalled:
+            return f"{self.recalled} earlier statement{'s were' if self.recalled > 1 else ' was'} repeated"
         subject = "1 older message was" if count == 1 else f"{count} older messages were"
         return f"{subject} {'summarised' if self.summary is not None and self.summary.text else 'left out'}"
 

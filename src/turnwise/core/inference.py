@@ -63,6 +63,8 @@ class GenerationRequest:
         prediction: predicted output, as token ids; used as a draft.
         encoder_ids: input of the encoder, for encoder-decoders; `prompt_ids` are then the decoder's start tokens.
         adapter: name of a LoRA adapter; empty for none.
+        template_stops: texts that end the answer besides `params.stop`, by the chat template. The receiver of the
+            tokens looks for both.
     """
 
     prompt_ids: tuple[int, ...]
@@ -78,6 +80,12 @@ class GenerationRequest:
     prediction: tuple[int, ...] = ()
     encoder_ids: tuple[int, ...] = ()
     adapter: str = ""
+    template_stops: tuple[str, ...] = ()
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """All texts that end the answer."""
+        return tuple(dict.fromkeys((*self.params.stop, *self.template_stops)))
 
 
 @dataclass(frozen=True, slots=True)

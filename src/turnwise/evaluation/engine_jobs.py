@@ -32,6 +32,7 @@ class EngineJob:
         return cache_key(
             fingerprint, request.prompt_ids, asdict(request.params), request.max_tokens, sorted(request.stop_ids),
             request.prompt_output, request.encoder_ids, self.scored_positions,
+            *([request.template_stops] if request.template_stops else []),
         )  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def run_jobs(
     pending: list[tuple[str, EngineJob, AnswerText]] = []
     for key, job in jobs.items():
         if job.request.max_tokens or job.scored_positions:
-            pending.append((key, job, AnswerText(tokenizer, job.request.params.stop)))
+            pending.append((key, job, AnswerText(tokenizer, job.request.stop_strings)))
         else:
             yield key, {"nll": 0.0}  # no token is scored, so there is nothing to compute
     generations = client.generate_all((job.request, text) for _, job, text in pending)

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from turnwise.core.errors import ContextLengthExceeded, TemplateError
@@ -20,8 +20,8 @@ from turnwise.text.rendering.renderer import Renderer
 
 DEFAULT_MAX_TOKENS = 128  # length limit of an answer
 
-MakeRequest = Callable[[tuple[Message, ...], dict[str, Any], tuple[Tool, ...]], GenerationRequest]
-"""Builds the engine request of a history, generation parameters by name, and tools."""
+MakeRequest = Callable[[tuple[Message, ...], dict[str, Any], tuple[Tool, ...]], GenerationRequest | str]
+"""Builds the engine request of a history, generation parameters by name, and tools; or the reply, if it is fixed."""
 
 
 @dataclass
@@ -55,11 +55,22 @@ class ModelUnderTest:
             TurnwiseError: the engine failed.
         """
         requests = [self._generation_request(query, seed) for query, seed in queries]
-        results = iter(self._run([EngineJob(request) for request in requests if request is not None], on_done))
-        return [EMPTY_GENERATION if request is None else GenerationOutput(**next(results)) for request in requests]
+        jobs = [EngineJob(request) for request in requests if isinstance(request, GenerationRequest)]
+        results = iter(self._run(jobs, on_done))
+        return [
+            self._output(next(results)) if isinstance(request, GenerationRequest) else _output_without_model(request)
+            for request in requests
+        ]
 
-    def _generation_request(self, query: GenerationQuery, seed: int) -> GenerationRequest | None:
-        """The request for a query; drops the oldest exchanges of a history that does not fit. None if none fits."""
+    def _output(self, result: dict[str, Any]) -> GenerationOutput:
+        output = GenerationOutput(**result)
+        return replace(output, text=output.text.strip()) if self.renderer.turn_format.trim else output
+
+    def _generation_request(self, query: GenerationQuery, seed: int) -> GenerationRequest | str | None:
+        """The request for a query; drops the oldest exchanges of a history that does not fit.
+
+        A text is a fixed reply. None: not even the last exchange fits.
+        """
         # A seed of its own per history: with one seed for all, equal noise would correlate the answers.
         history_text = repr([(message.role, message.content) for message in query.history])
         own_seed = int.from_bytes(hashlib.sha256(f"{seed} {history_text}".encode()).digest()[:4], "big") >> 1
@@ -96,6 +107,11 @@ class ModelUnderTest:
             on_done(num_jobs[key])
         self.cache.write()
         return [results[key] for key in keys]
+
+
+def _output_without_model(reply: str | None) -> GenerationOutput:
+    """The output of a fixed reply; None: of a history that does not fit."""
+    return EMPTY_GENERATION if reply is None else GenerationOutput(reply)
 
 
 class DecoderUnderTest(ModelUnderTest):

@@ -123,6 +123,21 @@ def build_scorecard(
     return Scorecard(verdict, reasons, tuple(rows), flips, metadata)
 
 
+def correct_together(scorecards: Sequence[Scorecard]) -> list[Scorecard]:
+    """Scorecards with Holm's correction over the rows of all of them, and their verdicts by it.
+
+    Several models that are compared with the same base are one family of tests.
+    """
+    corrected = iter(_with_verdicts([row for card in scorecards for row in card.rows]))
+    result = []
+    for card in scorecards:
+        rows = tuple(next(corrected) for _ in card.rows)
+        counted = [row for row in rows if row.adjusted_p_value is not None]
+        verdict, reasons = _verdict(counted, card.flips) if counted else (card.verdict, card.reasons)
+        result.append(replace(card, rows=rows, verdict=verdict, reasons=reasons))
+    return result
+
+
 def _scorecard_row(result: MetricSums, base: MetricSums | None, resamples: int) -> ScorecardRow:
     metric, new_GK = result.metric, result.sums_GK
     value = statistics.metric_value(new_GK, metric.value)

@@ -32,8 +32,12 @@ def find_scored_span(renderer: Renderer, query: LoglikelihoodQuery, max_tokens: 
     cut, size = max(0, len(ids) - max_tokens), len(query.messages[-1].full_text.encode())
     if span is None:
         return ScoredSpan(tuple(ids[cut:]), (), 0)
+    start = span[0]
+    # A plain-text format has a space before the reply, which is trained and may be a token of its own.
+    while start and rendered.assistant_mask[start - 1] and rendered.text[slice(*rendered.offsets[start - 1])].isspace():
+        start -= 1
     # The first token of a text has no prediction, so position 0 is never scored.
-    reply = [index for index in range(max(1, span[0]), len(ids)) if rendered.assistant_mask[index]]
+    reply = [index for index in range(max(1, start), len(ids)) if rendered.assistant_mask[index]]
     positions = tuple(index - cut for index in reply if index > cut)
     return ScoredSpan(
         tuple(ids[cut : cut + positions[-1] + 1] if positions else ids[cut:]),

@@ -26,11 +26,20 @@ class NewModel(StrictModel):
 
 
 class ModelSection(StrictModel):
-    """The model to train: an existing one (`from`, a model folder), or a new one with a tokenizer folder."""
+    """The model to train: an existing one (`from`, a model folder), or a new one with a tokenizer folder.
+
+    Attributes:
+        source: model folder (`from`).
+        new: sizes of a new model.
+        tokenizer: tokenizer folder.
+        interaction_format: interaction format, whose chat template the model is trained and saved with, as
+            `chat.formats.load_format` accepts it. Default: the template of the tokenizer.
+    """
 
     source: str | None = Field(None, alias="from")
     new: NewModel | None = None
     tokenizer: str | None = None
+    interaction_format: str | None = None
 
     @model_validator(mode="after")
     def _check_source(self) -> "ModelSection":

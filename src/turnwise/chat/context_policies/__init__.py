@@ -1,9 +1,10 @@
 """Context policies: how to shorten a conversation that exceeds the context. One file per policy.
 
 A policy defines `truncate(messages, budget) -> Truncated | None`; None leaves the messages unchanged. It is called only
-if the prompt is longer than `budget.max_prompt_tokens`. Its result
+if the prompt is longer than `budget.max_prompt_tokens`, or always if the module sets `APPLIES_ALWAYS = True`. Its
+result
 
-* is a subsequence of the messages; a summary may be added to one of them,
+* is a subsequence of the messages; a summary or a note may be added to one of them,
 * contains system and developer messages, pinned messages and the last user message,
 * contains exchanges completely or not at all (`core.exchanges`), so that every tool message has its tool call and roles
   still alternate,

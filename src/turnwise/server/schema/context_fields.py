@@ -58,6 +58,7 @@ class ContextBody(BaseModel):
     policy: str
     dropped_messages: int
     dropped_tokens: int | None = None
+    recalled: int | None = None
     summary: SummaryBody | None = None
 
     @classmethod
@@ -68,5 +69,5 @@ class ContextBody(BaseModel):
         summary = None if report.summary is None else SummaryBody.of(report.summary)
         return cls(
             policy=report.policy, dropped_messages=report.dropped_messages, summary=summary,
-            dropped_tokens=report.dropped_tokens or None,
+            dropped_tokens=report.dropped_tokens or None, recalled=report.recalled or None,
         )  # fmt: skip

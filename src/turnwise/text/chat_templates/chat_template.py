@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 
@@ -54,14 +54,26 @@ def _create_environment() -> TemplateEnvironment:
     return environment
 
 
+def parse_template(source: str) -> nodes.Template:
+    """The syntax tree of a template. Raises what Jinja's parser raises: `TemplateSyntaxError`, `RecursionError`."""
+    return _create_environment().parse(source[:MAX_TEMPLATE_CHARACTERS])
+
+
 @lru_cache(maxsize=32)
 def find_template_variables(source: str) -> frozenset[str]:
     """Names of the variables that a template uses; empty if it is invalid, which `apply_chat_template` reports."""
     try:
-        tree = _create_environment().parse(source[:MAX_TEMPLATE_CHARACTERS])
+        tree = parse_template(source)
         return frozenset(node.name for node in tree.find_all(nodes.Name))
     except (jinja2.TemplateSyntaxError, RecursionError):
         return frozenset()
+
+
+def find_undeclared_variables(source: str) -> set[str]:
+    """Names that a valid template reads and does not set itself, without the functions of the sandbox."""
+    tree = parse_template(source)
+    assert tree.environment is not None
+    return meta.find_undeclared_variables(tree) - set(tree.environment.globals)
 
 
 @lru_cache(maxsize=32)

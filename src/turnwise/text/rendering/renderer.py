@@ -22,12 +22,14 @@ from typing import Any
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
+from turnwise.text.chat_templates.turn_format import TurnFormat, read_turn_format
 from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 from turnwise.text.rendering.assistant_mask import build_assistant_mask, find_token_span
 from turnwise.text.rendering.content_spans import CharSpan, find_content_spans
 from turnwise.text.rendering.literal_special_tokens import find_breaks, reject_mixed_special_tokens
 from turnwise.text.rendering.prompt_splits import find_prompt_splits
 from turnwise.text.rendering.rendered_conversation import RenderedConversation
+from turnwise.text.rendering.reply_ends import extend_over_stop, stop_strings
 from turnwise.text.rendering.segmented_encoding import encode_segments
 from turnwise.text.rendering.template_renderer import TemplateRenderer
 from turnwise.text.rendering.tool_call_spans import find_tool_call_spans
@@ -79,6 +81,25 @@ class Renderer:
     def tool_call_format(self) -> ToolCallFormat:
         """The format of tool calls in the model's output."""
         return self._template.tool_call_format
+
+    @cached_property
+    def turn_format(self) -> TurnFormat:
+        """How replies end besides by a stop token (`chat_templates.turn_format`)."""
+        return read_turn_format(self.chat_template)
+
+    def stop_strings(self, messages: Sequence[Message], variables: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+        """Texts that end the reply to `messages`, by the turn format of the template."""
+        return stop_strings(self.turn_format, messages, (variables or {}).get("speaker"))
+
+    @property
+    def generation_prompt(self) -> str:
+        """The text that opens an assistant message; empty if it cannot be determined."""
+        return self._template.generation_prompt()
+
+    def prompt_variables(self, reply: Message) -> Mapping[str, Any] | None:
+        """Variables of the prompt of a reply: who speaks, if the template names speakers."""
+        turn_format = self.turn_format
+        return {"speaker": reply.name or turn_format.speaker} if turn_format.stop_at_speakers else None
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -149,15 +170,21 @@ class Renderer:
         start = next((span[0] for span in spans[position:] if span is not None), len(rendered.ids))
         return replace(rendered, assistant_mask=[False] * start + rendered.assistant_mask[start:], spans=spans)
 
-    def render_text(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
-        """The text whose ids `render` returns. Much faster, since nothing is tokenized.
+    def render_text(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = False,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The text whose ids `render` returns for the same arguments. Much faster, since nothing is tokenized.
 
         Raises:
             TemplateError: the template rejects the messages.
         """
         position, demonstrations = self._select_demonstrations(messages)
         template_input = self._template.prepare_input(
-            [*messages[:position], *demonstrations, *messages[position:]], None, self.tools
+            [*messages[:position], *demonstrations, *messages[position:]], variables, self.tools
         )
         return self._template.apply(
             template_input.messages, variables=template_input.variables, add_generation_prompt=add_generation_prompt
@@ -220,7 +247,12 @@ class Renderer:
             if splits:
                 encoding = encode_segments(tokenizer, text, breaks, splits)
         spans = [find_token_span(encoding, span) for span in contents]
-        assistant_mask = build_assistant_mask(encoding.ids, messages, spans, tokenizer.special_ids)
+        reply_spans = spans
+        if stops := self.stop_strings(messages, variables):
+            reply_spans = [find_token_span(encoding, span and extend_over_stop(text, span, stops)) for span in contents]
+        assistant_mask = build_assistant_mask(
+            encoding.ids, messages, reply_spans, frozenset() if stops else tokenizer.special_ids
+        )
         original_spans = [spans[index] for index in template_input.indices]
         return RenderedConversation(encoding.ids, assistant_mask, original_spans, text, encoding.offsets)
 

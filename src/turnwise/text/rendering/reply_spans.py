@@ -75,7 +75,7 @@ def _find_reply(
     if index < len(messages) - 1 and not _is_rendered_as_last(renderer, messages[: index + 1], rendered, span):
         return None
     end = _turn_end(rendered, span)
-    start = _prompt_length(renderer, messages[:index], rendered, span[0])
+    start = _prompt_length(renderer, messages[:index], messages[index], rendered, span[0])
     return ReplySpan(index, start, end) if start is not None and start < end else None
 
 
@@ -95,11 +95,12 @@ def _turn_end(rendered: RenderedConversation, span: tuple[int, int]) -> int:
 
 
 def _prompt_length(
-    renderer: Renderer, history: Sequence[Message], rendered: RenderedConversation, content_start: int
+    renderer: Renderer, history: Sequence[Message], reply: Message, rendered: RenderedConversation, content_start: int
 ) -> int | None:
     """Number of ids of the prompt after `history`; None if the rendering does not start with the prompt."""
+    variables = renderer.prompt_variables(reply)
     try:
-        prompt = renderer.render_text(history, add_generation_prompt=True)
+        prompt = renderer.render_text(history, add_generation_prompt=True, variables=variables)
     except TemplateError:  # serving cannot request this reply, for example a greeting before any message
         return content_start
     if not rendered.text.startswith(prompt):
@@ -107,7 +108,7 @@ def _prompt_length(
     num_ids = bisect_left(rendered.offsets, len(prompt), key=lambda offset: offset[0])
     if _has_ids_of_prompt(renderer, rendered, num_ids, len(prompt), history):
         return num_ids
-    ids = renderer.render(history, add_generation_prompt=True).ids
+    ids = renderer.render(history, add_generation_prompt=True, variables=variables).ids
     return len(ids) if rendered.ids[: len(ids)] == ids else None
 
 

@@ -1,9 +1,11 @@
 """Loads the base model of a recipe, or creates a new one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from turnwise.chat.formats import apply_format, load_format
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.models import checkpoint, transformers_checkpoint
 from turnwise.models.adapter_config import is_adapter
@@ -39,9 +41,16 @@ def load_base_model(recipe: Recipe) -> ModelBundle:
 
     Raises:
         ModelNotFound: the folder does not exist or holds no model.
-        InvalidParameter: the objective does not train this kind of model, or its context is shorter than a row.
+        TemplateError: the model lacks what the interaction format needs.
+        InvalidParameter: the interaction format is unknown, the objective does not train this kind of model, or the
+            model's context is shorter than a row.
     """
+    # Check a format before the weights are loaded.
+    name = recipe.model.interaction_format
+    interaction_format = None if name is None else load_format(name)
     base = _load(recipe) if recipe.model.source is not None else _create(recipe)
+    if interaction_format is not None:
+        base = replace(base, tokenizer=apply_format(base.tokenizer, interaction_format))
     model, length = base.model, recipe.training.max_seq_len
     if length is not None and length > model.context_length:
         raise InvalidParameter(

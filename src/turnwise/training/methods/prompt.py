@@ -1,21 +1,23 @@
 """In-context learning: choose an instruction and demonstrations; no weight is trained (Brown et al. 2020).
 
-Demonstrations come from the training data. Either one set serves all dialogues, the best of several random sets by
-validation loss, or each dialogue gets those whose first user turn is most similar to its own. The result is a model
+Demonstrations come from the training data. Either one set serves all dialogues, chosen by validation loss, or each
+dialogue gets demonstrations by its first user turn (`text.rendering.demonstration_selection`). The result is a model
 folder whose chat template contains the prompt.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from turnwise.core.errors import InvalidData, InvalidParameter, TemplateError
 from turnwise.core.messages import Conversation, Message
 from turnwise.text.chat_templates.prompt_template import prepend_prompt
+from turnwise.text.rendering.demonstration_selection import DEFAULT_SELECTION, SELECTIONS
 from turnwise.text.rendering.demonstrations import Demonstrations
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training import method
@@ -26,6 +28,7 @@ from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objective import ExampleContext, Objective
 from turnwise.training.validation import evaluate_loss
 
+RANDOM_SETS, SIMILARITY = "score", "similarity"  # values of `selection` that are no plug-ins
 MAX_SCORED_DIALOGUES = 64  # validation dialogues per set of demonstrations
 CONTEXT_DIVISOR = 2  # demonstrations take at most this fraction of the context: 1 / CONTEXT_DIVISOR
 
@@ -60,9 +63,10 @@ class PromptMethod(method.Method):
     Attributes:
         instruction: system message for dialogues without one.
         shots: number of demonstrations.
-        selection: "score": one set for all dialogues, the best of `num_candidates` sets by validation loss;
-            "similarity": the most similar demonstrations for each dialogue.
-        num_candidates: number of random sets to compare.
+        selection: "score": one set for all dialogues, the best of `num_candidates` random sets by validation loss; or
+            a name in `demonstration_selection`: "best_on_validation" builds one set step by step, "nearest" (also
+            called "similarity") and "diverse" choose for each dialogue.
+        num_candidates: number of random sets to compare; with "best_on_validation", of candidates per demonstration.
     """
 
     SUMMARY: ClassVar[str] = "choose an instruction and demonstrations; no weight is trained"
@@ -71,8 +75,15 @@ class PromptMethod(method.Method):
 
     instruction: str | None = None
     shots: int = Field(4, ge=0)
-    selection: Literal["score", "similarity"] = "score"
+    selection: str = "score"
     num_candidates: int = Field(16, ge=1)
+
+    @field_validator("selection")
+    @classmethod
+    def _check_selection(cls, name: str) -> str:
+        if name not in (RANDOM_SETS, SIMILARITY):
+            SELECTIONS.load(name)
+        return name
 
     @model_validator(mode="after")
     def _require_content(self) -> "PromptMethod":
@@ -106,8 +117,8 @@ class PromptMethod(method.Method):
                 "method.instruction",
                 f"The instruction contains {special[0]}, a special token of this model: leave it out.",
             )
-        if self.shots and self.selection == "similarity":
-            return self._with_retrieval(base, Demonstrations(self._candidates(base, train), self.shots))
+        if self.shots and self.selection != RANDOM_SETS:
+            return self._with_selection(base, self._candidates(base, train), scorer, Random(seed), hooks)
         sets = self._random_sets(base, train, Random(seed)) if self.shots else [()]
         best: tuple[float, ModelBundle] | None = None
         for number, demonstrations in enumerate(sets, 1):
@@ -119,6 +130,30 @@ class PromptMethod(method.Method):
                 best = loss, prompted
         assert best is not None, "there is always a set"
         return best[1]
+
+    def _with_selection(
+        self,
+        base: ModelBundle,
+        candidates: tuple[tuple[Message, ...], ...],
+        scorer: PromptScorer,
+        rng: Random,
+        hooks: Sequence[TrainerHook],
+    ) -> ModelBundle:
+        """Return the base model with demonstrations of the plug-in `selection`."""
+        name = DEFAULT_SELECTION if self.selection == SIMILARITY else self.selection
+        selection = SELECTIONS.load(name)
+        if not hasattr(selection, "fit"):
+            return self._with_retrieval(base, Demonstrations(candidates, self.shots, name))
+        numbers = itertools.count(1)
+
+        def loss(indices: Sequence[int]) -> float:
+            value = scorer.loss(self._with_fixed_prompt(base, [candidates[index] for index in indices]))
+            for hook in hooks:
+                hook.on_prompt_scored(next(numbers), value)
+            return value
+
+        indices = selection.fit(len(candidates), self.shots, loss, rng, self.num_candidates)
+        return self._with_fixed_prompt(base, [candidates[index] for index in indices])
 
     def _candidates(self, base: ModelBundle, train: Sequence[Conversation]) -> tuple[tuple[Message, ...], ...]:
         """Return dialogues that end with a reply, contain no special token and are short enough for `shots`."""

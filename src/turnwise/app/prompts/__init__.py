@@ -1,0 +1,1 @@
+"""The prompt library: versioned system prompts with variables, and their comparison."""
