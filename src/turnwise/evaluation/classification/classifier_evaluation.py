@@ -97,7 +97,10 @@ def evaluate_texts(
     every_label.update(label for system in systems for prediction in system for label in prediction.labels)
     names = sorted({*labels, *every_label})
     results = [text_metrics(texts, system, names, is_multi_label=is_multi_label) for system in systems]
-    if not is_multi_label and not all(item.labels for items in (texts, *systems) for item in items):
+    has_none = any(not text.labels for text in texts) or any(
+        not prediction.labels for system in systems for prediction in system
+    )
+    if has_none and not is_multi_label:
         results = [metrics | refusal_metrics(texts, system) for metrics, system in zip(results, systems, strict=True)]
     pairs = [
         pair
