@@ -1,9 +1,10 @@
 """Measures a classifier of texts on labelled files: measure.py MODEL NAME=FILE ... [--card CARD --out README.md]
 
-Prints a row for each file: accuracy and macro F1 on the texts with a label, the share of them that is refused, and the
-recall of the texts of no label. `--rename negative=bearish` maps the labels of the files to those of the classifier;
-texts with the label `--none-label`, and all texts of a `.txt` file, belong to none. `--card` writes a card: @measured@
-in it becomes the table.
+Prints a row for each file: of the texts with a label the shares that get the right label (the accuracy), a wrong one
+and none, and the macro F1; of the texts of no label the share that gets none. Intervals are those of Wilson.
+`--rename negative=bearish` maps the labels of the files to those of the classifier; texts with the label
+`--none-label`, and all texts of a `.txt` file, belong to none. `--card` writes a card: @measured@ in it becomes the
+table.
 """
 
 import argparse
@@ -22,8 +23,8 @@ from turnwise.data.annotations.source import AnnotationSource
 from turnwise.evaluation.statistics import wilson_interval
 
 HEADER = (
-    "| texts | number | accuracy (95 %) | macro F1 | refused | recall of texts of no label (95 %) |",
-    "| --- | --- | --- | --- | --- | --- |",
+    "| texts | number | accuracy (95 %) | macro F1 | wrong (95 %) | refused (95 %) | recall of none (95 %) |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
 )
 
 
@@ -60,17 +61,19 @@ def table_row(name: str, classifier: TextClassifier, texts: Sequence[str], label
     predictions = [next(iter(result.labels), None) for result in classifier.classify(texts)]
     pairs = [*zip(labels, predictions, strict=True)]
     in_scope = [pair for pair in pairs if pair[0] is not None]
-    is_refused = np.array([predicted is None for label, predicted in pairs if label is None], dtype=np.float64)
-    cells = [name, f"{len(texts):,}", "–", "–", "–", share(is_refused) if len(is_refused) else "–"]
+    outside = [predicted is None for label, predicted in pairs if label is None]
+    cells = [name, f"{len(texts):,}", "–", "–", "–", "–", share(outside) if outside else "–"]
     if in_scope:
-        refused = sum(predicted is None for _, predicted in in_scope) / len(in_scope)
-        is_right = np.array([label == predicted for label, predicted in in_scope], dtype=np.float64)
-        cells[2:5] = [share(is_right), f"{macro_f1(in_scope):.1%}", f"{refused:.1%}"]
+        right = share([label == predicted for label, predicted in in_scope])
+        wrong = share([predicted not in (None, label) for label, predicted in in_scope])
+        refused = share([predicted is None for _, predicted in in_scope])
+        cells[2:6] = [right, f"{macro_f1(in_scope):.1%}", wrong, refused]
     return f"| {' | '.join(cells)} |"
 
 
-def share(flags_N: np.ndarray) -> str:
-    """The mean of zeros and ones with its Wilson interval."""
+def share(flags: Sequence[bool]) -> str:
+    """The share that is true, with its Wilson interval."""
+    flags_N = np.array(flags, dtype=np.float64)
     interval = wilson_interval(flags_N)
     return f"{flags_N.mean():.1%} ({interval.low:.1%} to {interval.high:.1%})"
 

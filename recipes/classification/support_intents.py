@@ -1,9 +1,17 @@
 """Prepares messages to customer service with their intents: support_intents.py DATA OUT [--leave-out INTENT ...]
 
-DATA/bitext_customer and DATA/bitext_intents are sets of Bitext (27 intents), DATA/clinc150 has texts of no intent. OUT
-receives train.jsonl, with a variant of every text; valid.jsonl and test.jsonl, whose wordings are not in train.jsonl;
-test_VARIANT.jsonl, the same test texts misspelt, polite, short or careless; out_of_scope.txt and, for measuring what
-happens with intents that are not trained, left_out.txt. Everything is seeded: the same DATA gives the same files.
+DATA/bitext_customer and DATA/bitext_intents are sets of Bitext (27 intents), DATA/clinc150 has texts of no intent;
+support_training_messages.csv beside this script has messages of both kinds as people write them. OUT receives
+
+- train.jsonl: texts of Bitext, each with a variant; four fifths of the messages, each with all variants; texts of no
+  intent, with the label "none";
+- valid.jsonl: the other messages, for early stopping and calibration;
+- test.jsonl: texts of Bitext whose wordings are not in train.jsonl, and test_VARIANT.jsonl: the same texts misspelt,
+  polite, short or careless;
+- out_of_scope.txt: other texts of no intent;
+- left_out.txt: texts of the intents that are left out, for measuring what happens with intents that are not trained.
+
+Everything is seeded: the same DATA gives the same files.
 
 The sets are made from templates: "can you help me cancel order 732" and "I need assistance cancelling order 11". Texts
 of an intent have the same wording if the same stems remain without numbers, rare spellings and the words around a
@@ -20,6 +28,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from message_variants import FRAME_WORDS, VARIANTS, WORD, make_polite
+from none_texts import read_none_texts, read_out_of_scope
 
 from turnwise.core.files import atomic_write
 from turnwise.data.annotations.annotated import LabeledText
@@ -30,6 +39,8 @@ LabelledMessage = tuple[str, str]  # text and intent
 Wording = frozenset[str]
 
 HELD_OUT_SHARE = 0.15  # of the texts of an intent, for the validation split and for the test split
+WRITTEN_SPLIT = 5  # one written message in five is for validation
+NONE_LABEL = "none"
 MIN_WORD_COUNT = 3  # a rarer word counts as a misspelling of a more frequent one that is similar
 SIMILARITY = 0.75
 SUFFIXES = ("ations", "ation", "ings", "ing", "ments", "ment", "ies", "es", "ed", "s", "e", "y")
@@ -41,10 +52,18 @@ def main(options: argparse.Namespace) -> None:
     messages = read_messages(options.data)
     left_out = [text for text, intent in messages if intent in options.leave_out]
     splits = split_by_wording([pair for pair in messages if pair[1] not in options.leave_out], options.seed)
+    written, held_out = split_written([pair for pair in read_written() if pair[1] not in options.leave_out])
+    none_texts = read_none_texts(options.data / "clinc150", options.none_per_intent, options.seed)
     rng = random.Random(options.seed)
-    write_messages(options.out / "train.jsonl", augment(splits["train"], rng))
-    for name in ("valid", "test"):
-        write_messages(options.out / f"{name}.jsonl", splits[name])
+    train = [
+        *augment(limit_per_intent(splits["train"], options.per_intent, rng), rng),
+        *augment(written, rng, num_variants=len(VARIANTS)),
+        *((text, NONE_LABEL) for text in none_texts),
+    ]
+    rng.shuffle(train)
+    write_messages(options.out / "train.jsonl", train)
+    write_messages(options.out / "valid.jsonl", held_out)
+    write_messages(options.out / "test.jsonl", splits["test"])
     for name in VARIANTS:
         write_messages(options.out / f"test_{name}.jsonl", vary(splits["test"], name, rng, "test"))
     write_texts(options.out / "out_of_scope.txt", read_out_of_scope(options.data / "clinc150"))
@@ -75,16 +94,40 @@ def _read_dialogues(folder: Path) -> Iterable[LabelledMessage]:
 
 def _read_table(folder: Path) -> Iterable[LabelledMessage]:
     for path in sorted((folder / f"{split}.csv.gz" for split in ("train", "valid")), key=str):
-        for text in AnnotationSource(path).read():
-            if isinstance(text, LabeledText):
-                yield text.text, text.labels[0]
+        yield from _read_labelled(path)
 
 
-def read_out_of_scope(folder: Path) -> list[str]:
-    """Texts of CLINC150 that belong to no intent."""
-    files = [AnnotationSource(folder / f"{split}.csv.gz") for split in ("train", "valid")]
-    texts = [text for file in files for text in file.read() if isinstance(text, LabeledText)]
-    return [text.text for text in texts if text.labels == ("oos",)]
+def _read_labelled(path: Path) -> Iterable[LabelledMessage]:
+    for text in AnnotationSource(path).read():
+        if isinstance(text, LabeledText):
+            yield text.text, text.labels[0]
+
+
+def read_written() -> list[LabelledMessage]:
+    """The messages that were written for training; those of no intent have the label "none"."""
+    return list(_read_labelled(Path(__file__).with_name("support_training_messages.csv")))
+
+
+def split_written(messages: Sequence[LabelledMessage]) -> tuple[list[LabelledMessage], list[LabelledMessage]]:
+    """Training and validation messages: every fifth message of an intent is for validation."""
+    counts: Counter[str] = Counter()
+    train, valid = [], []
+    for text, intent in messages:
+        counts[intent] += 1
+        (train if counts[intent] % WRITTEN_SPLIT else valid).append((text, intent))
+    return train, valid
+
+
+def limit_per_intent(messages: Sequence[LabelledMessage], limit: int, rng: random.Random) -> list[LabelledMessage]:
+    """Up to `limit` messages of every intent, in random order."""
+    shuffled = rng.sample(messages, len(messages))
+    counts: Counter[str] = Counter()
+    limited = []
+    for text, intent in shuffled:
+        counts[intent] += 1
+        if counts[intent] <= limit:
+            limited.append((text, intent))
+    return limited
 
 
 def split_by_wording(messages: Sequence[LabelledMessage], seed: int) -> dict[str, list[LabelledMessage]]:
@@ -141,9 +184,13 @@ def _words(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def augment(messages: Sequence[LabelledMessage], rng: random.Random) -> list[LabelledMessage]:
-    """The messages and one variant of each. Numbers are replaced: the sets have only a few of them."""
-    varied = [(VARIANTS[rng.choice(tuple(VARIANTS))](text, rng), intent) for text, intent in messages]
+def augment(messages: Sequence[LabelledMessage], rng: random.Random, num_variants: int = 1) -> list[LabelledMessage]:
+    """The messages and variants of each. Numbers are replaced: the sets have only a few of them."""
+    varied = [
+        (VARIANTS[kind](text, rng), intent)
+        for text, intent in messages
+        for kind in rng.sample(tuple(VARIANTS), num_variants)
+    ]
     result = [(replace_numbers(text, rng), intent) for text, intent in [*messages, *varied]]
     rng.shuffle(result)
     return result
@@ -187,5 +234,9 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--leave-out", nargs="+", default=(), metavar="INTENT", help="intents that are not trained")
+    parser.add_argument("--per-intent", type=int, default=30, help="texts of Bitext of each intent (default: 30)")
+    parser.add_argument(
+        "--none-per-intent", type=int, default=10, help="texts of each intent of CLINC150, as none (default: 10)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     main(parser.parse_args())

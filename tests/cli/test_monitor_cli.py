@@ -15,8 +15,10 @@ from monitor_stand_ins import DETECTION, START, random_stream
 from turnwise.cli.main import app
 from turnwise.cli.monitor_output import print_source_error
 from turnwise.core.errors import InvalidParameter, NotFound, Unavailable, UserError
-from turnwise.core.monitor_store import MonitorBatch, MonitoredText, SurgeAlert, TopicCount, WebhookEvent
+from turnwise.core.monitor_batch import MonitorBatch
+from turnwise.core.monitor_records import MonitoredText, SurgeAlert, TopicCount
 from turnwise.core.stream_texts import StreamText
+from turnwise.core.webhook_deliveries import WebhookEvent
 from turnwise.store import open_monitor_store
 
 TESTS = Path(__file__).parents[1]

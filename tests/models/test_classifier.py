@@ -50,6 +50,8 @@ def test_a_head_for_another_hidden_size_is_refused(folder):
         ({"task": "translation"}, "task"),
         ({"temperature": 0}, "temperature"),
         ({"pooling": "max"}, "pooling"),
+        ({"none_label": "none"}, "only a classifier that predicts one label of a text has a 'none_label'"),
+        ({"none_label": 3}, "none_label"),
     ],
 )
 def test_damaged_settings_are_refused_by_name(folder, changes, message):

@@ -1,9 +1,11 @@
 """The recipes of classifiers: what is held out, variants of messages, the folder of the package, and the figures."""
 
 import csv
+import gzip
 import importlib
 import json
 import random
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,7 +23,7 @@ from turnwise.training.recipe import load_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "classification"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
-SCRIPTS = ("message_variants", "support_intents", "pack", "measure")
+SCRIPTS = ("message_variants", "none_texts", "support_intents", "pack", "measure")
 FRAMES = ("I want to {}", "can you help me {} 123456?", "where do I {}", "need {}")
 SUBJECTS = {
     "cancel": ("cancel order", "cancelling purchase", "stop the parcel", "no longer want it", "revoke my order"),
@@ -100,10 +102,17 @@ def test_prepared_files_leave_out_the_intents_that_are_named(scripts, tmp_path, 
     nouns = ("lamp", "chair", "table", "cup", "spoon")
     messages = [(f"{verb} the {noun}", verb) for verb in ("open", "sell", "carry") for noun in nouns]
     monkeypatch.setattr(module, "read_messages", lambda data: [*messages, ("gone", "d")])
+    written = [(f"{noun}, {verb} it", verb) for verb in ("open", "sell", "d") for noun in nouns]
+    monkeypatch.setattr(module, "read_written", lambda: [*written, *((f"hi {noun}", "none") for noun in nouns)])
+    monkeypatch.setattr(module, "read_none_texts", lambda folder, per_intent, seed: ["play a song"])
     monkeypatch.setattr(module, "read_out_of_scope", lambda folder: ["what  is\nthis"])
 
     def prepare(name):
-        module.main(module.argparse.Namespace(data=tmp_path, out=tmp_path / name, leave_out=["d"], seed=0))
+        module.main(
+            module.argparse.Namespace(
+                data=tmp_path, out=tmp_path / name, leave_out=["d"], per_intent=80, none_per_intent=1, seed=0
+            )
+        )
         return {path.name: path.read_text() for path in (tmp_path / name).iterdir()}
 
     files = prepare("first")
@@ -111,10 +120,13 @@ def test_prepared_files_leave_out_the_intents_that_are_named(scripts, tmp_path, 
     assert files["left_out.txt"] == "gone\n"
     assert files["out_of_scope.txt"] == "what is this\n"
     rows = [json.loads(line) for line in files["train.jsonl"].splitlines()]
-    assert {row["label"] for row in rows} == {"open", "sell", "carry"}
-    held_out = files["valid.jsonl"].count("\n") + files["test.jsonl"].count("\n")
-    assert held_out == 6
-    assert len(rows) == 2 * (len(messages) - held_out)
+    counts = Counter(row["label"] for row in rows)
+    trained = len(messages) - 6  # a wording of every intent is held out in each of two splits
+    assert counts.pop("none") == 4 * 5 + 1, "four written texts with four variants each, and one of the set"
+    assert set(counts) == {"open", "sell", "carry"}
+    assert counts.total() == 2 * trained + 2 * 4 * 5
+    valid = [json.loads(line) for line in files["valid.jsonl"].splitlines()]
+    assert [row["label"] for row in valid] == ["open", "sell", "none"], "one written message in five"
     assert files["test_short.jsonl"].count("\n") == files["test.jsonl"].count("\n")
 
 
@@ -153,6 +165,50 @@ class TestVariants:
         trained = {part.strip() for pair in phrases["train"] for part in pair if part}
         tested = {part.strip() for pair in phrases["test"] for part in pair if part}
         assert not trained & tested
+
+
+def read_messages(name):
+    with (FOLDER / name).open(encoding="utf-8", newline="") as file:
+        return [(row["text"], row["label"]) for row in csv.DictReader(file)]
+
+
+def test_no_message_for_training_is_a_near_copy_of_one_for_measuring():
+    def words(text):
+        return frozenset(re.findall(r"[a-z0-9']+", text.lower()))
+
+    measured = [words(text) for text, _ in read_messages("support_messages.csv")]
+    for text, _ in read_messages("support_training_messages.csv"):
+        shared = max(len(words(text) & other) / max(1, len(words(text) | other)) for other in measured)
+        assert shared < 0.6, text
+
+
+def test_messages_for_training_have_every_intent_and_are_different(scripts):
+    messages = read_messages("support_training_messages.csv")
+    counts = Counter(label for _, label in messages)
+    assert counts.pop("none") >= 100
+    assert set(counts) == {label for _, label in read_messages("support_messages.csv")} - {"none"}
+    assert min(counts.values()) >= 15
+    assert len({text.casefold() for text, _ in messages}) == len(messages)
+    train, valid = scripts["support_intents"].split_written(messages)
+    assert sorted([*train, *valid]) == sorted(messages)
+    assert {label for _, label in valid} == {*counts, "none"}
+
+
+def test_texts_of_no_intent_are_of_other_intents(scripts, tmp_path):
+    rows = [
+        *((f"order {number}", "order") for number in range(3)),
+        *((f"rain {number}", "weather") for number in range(3)),
+    ]
+    for name, texts in (("train", [*rows, ("blue cheese", "oos")]), ("valid", [*rows, ("what is seven", "oos")])):
+        (tmp_path / f"{name}.csv").write_text(
+            "".join(f"{text},{label}\n" for text, label in [("text", "label"), *texts])
+        )
+        (tmp_path / f"{name}.csv.gz").write_bytes(gzip.compress((tmp_path / f"{name}.csv").read_bytes()))
+    texts = scripts["none_texts"].read_none_texts(tmp_path, 2, 0)
+    assert texts[0] == "blue cheese"
+    assert len(texts) == 3
+    assert all(text.startswith("rain") for text in texts[1:])
+    assert scripts["none_texts"].read_out_of_scope(tmp_path) == ["what is seven"]
 
 
 def test_hand_written_messages_have_every_intent_of_the_card():
@@ -218,8 +274,17 @@ class TestFigures:
         cells = [cell.strip() for cell in measure.table_row("mine", classifier, texts, labels).strip("|").split("|")]
         assert cells[:2] == ["mine", "5"]
         assert cells[2].startswith("66.7% (")
-        assert cells[3:5] == ["83.3%", "33.3%"]  # F1 of good: 1, of bad: 2/3
-        assert cells[5].startswith("50.0% (")
+        assert cells[3] == "83.3%"  # F1 of good: 1, of bad: 2/3
+        assert [cell.split(" (")[0] for cell in cells[4:]] == ["0.0%", "33.3%", "50.0%"]
+
+    def test_right_wrong_and_refused_texts_are_all_texts_with_a_label(self, scripts):
+        classifier = FixedClassifier({"up": "good", "down": "good", "hm": None, "so": "bad"})
+        row = scripts["measure"].table_row(
+            "mine", classifier, ["up", "down", "hm", "so"], ["good", "bad", "bad", "bad"]
+        )
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert [cells[column].split(" (")[0] for column in (2, 4, 5)] == ["50.0%", "25.0%", "25.0%"]
+        assert cells[6] == "–"
 
     def test_all_texts_of_a_text_file_have_no_label(self, scripts, tmp_path):
         (tmp_path / "outside.txt").write_text("a\nb\n")

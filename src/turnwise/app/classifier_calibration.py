@@ -1,6 +1,6 @@
 """Calibrates a classifier of texts: temperature on held-out texts, threshold for texts of none of its labels.
 
-Shapes: N texts, M texts of no label, K labels.
+Shapes: N texts, M texts of no label, K labels, L logits (see `models/classifier_outputs.py`).
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,9 @@ from turnwise.evaluation.classification.calibration import (
     fit_temperature,
     out_of_scope_threshold,
 )
-from turnwise.evaluation.metric import FloatArray
 from turnwise.evaluation.statistics import ConfidenceInterval
-from turnwise.models.classifier_config import ClassifierConfig
-from turnwise.models.classifier_outputs import in_scope_scores, label_probabilities
+from turnwise.models.classifier_config import ClassifierConfig, ThresholdScore
+from turnwise.models.classifier_outputs import find_refused, in_scope_scores, label_probabilities
 
 MIN_TEXTS = 20  # with a label; one temperature is fitted to them
 
@@ -75,7 +74,7 @@ def check_can_calibrate(config: ClassifierConfig) -> None:
         raise InvalidParameter(
             "model", "This classifier predicts several labels; only classifiers that predict one can be calibrated."
         )
-    if len(config.labels) < 2:
+    if config.num_logits < 2:
         raise InvalidParameter("model", "This classifier has one label, so there is nothing to calibrate.")
 
 
@@ -106,13 +105,14 @@ def calibrate_classifier(
     if len(in_scope) < MIN_TEXTS:
         raise InvalidData(f"There are {len(in_scope)} texts with a known label; at least {MIN_TEXTS} are needed.")
     targets_N = np.array([config.labels.index(text.labels[0]) for text in in_scope])
-    logits_NK, _ = classifier.text_logits([text.text for text in in_scope])
-    logits_MK, _ = classifier.text_logits(outside)
-    temperature = fit_temperature(logits_NK.astype(np.float64), targets_N)
+    logits_NL, _ = classifier.text_logits([text.text for text in in_scope])
+    logits_ML, _ = classifier.text_logits(outside)
+    temperature = fit_temperature(logits_NL.astype(np.float64), targets_N)
     calibrated = replace(config, temperature=temperature)
     if max_false_alarms is not None:
-        calibrated = replace(calibrated, threshold_score="energy")
-        threshold = out_of_scope_threshold(in_scope_scores(logits_NK, calibrated), max_false_alarms)
+        score: ThresholdScore = "energy" if config.none_label is None else "probability"
+        calibrated = replace(calibrated, threshold_score=score)
+        threshold = out_of_scope_threshold(in_scope_scores(logits_NL, calibrated), max_false_alarms)
         calibrated = replace(calibrated, threshold=threshold)
     elif config.threshold_score == "probability" and config.threshold:
         calibrated = replace(calibrated, threshold=None)  # its scale was that of the old temperature
@@ -120,37 +120,29 @@ def calibrate_classifier(
         calibrated,
         len(in_scope),
         len(outside),
-        _calibration_error(logits_NK, targets_N, config),
-        _calibration_error(logits_NK, targets_N, calibrated),
-        _threshold_result(logits_NK, targets_N, logits_MK, config),
-        _threshold_result(logits_NK, targets_N, logits_MK, calibrated),
+        _calibration_error(logits_NL, targets_N, config),
+        _calibration_error(logits_NL, targets_N, calibrated),
+        _threshold_result(logits_NL, targets_N, logits_ML, config),
+        _threshold_result(logits_NL, targets_N, logits_ML, calibrated),
         is_at_limit=not 1.01 * TEMPERATURES[0] < temperature < 0.99 * TEMPERATURES[1],
     )
 
 
-def _calibration_error(logits_NK: NDArray[np.float32], targets_N: NDArray[np.int64], config: ClassifierConfig) -> float:
-    probabilities_NK = label_probabilities(logits_NK, config)
+def _calibration_error(logits_NL: NDArray[np.float32], targets_N: NDArray[np.int64], config: ClassifierConfig) -> float:
+    probabilities_NK = label_probabilities(logits_NL, config)
     return expected_calibration_error(probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1) == targets_N)
 
 
 def _threshold_result(
-    logits_NK: NDArray[np.float32],
+    logits_NL: NDArray[np.float32],
     targets_N: NDArray[np.int64],
-    logits_MK: NDArray[np.float32],
+    logits_ML: NDArray[np.float32],
     config: ClassifierConfig,
 ) -> ThresholdResult:
-    is_refused_N, is_refused_M = (_is_refused(logits, config) for logits in (logits_NK, logits_MK))
-    is_right_N = (logits_NK.argmax(axis=1) == targets_N) & ~is_refused_N
+    is_refused_N, is_refused_M = (find_refused(logits, config) for logits in (logits_NL, logits_ML))
+    is_right_N = (label_probabilities(logits_NL, config).argmax(axis=1) == targets_N) & ~is_refused_N
     false_alarms, accuracy = float(is_refused_N.mean()), float(is_right_N.mean())
     if not len(is_refused_M):
         return ThresholdResult(false_alarms, accuracy)
     interval = statistics.wilson_interval(is_refused_M.astype(np.float64))
     return ThresholdResult(false_alarms, accuracy, float(is_refused_M.mean()), interval)
-
-
-def _is_refused(logits_NK: NDArray[np.float32], config: ClassifierConfig) -> NDArray[np.bool_]:
-    if config.threshold is None:
-        return np.zeros(len(logits_NK), dtype=np.bool_)
-    scores_N: FloatArray = in_scope_scores(logits_NK, config)
-    is_refused_N: NDArray[np.bool_] = scores_N < config.threshold
-    return is_refused_N

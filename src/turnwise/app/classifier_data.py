@@ -1,7 +1,7 @@
 """Loads annotated texts for the evaluation and the calibration of a classifier."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -78,7 +78,8 @@ def load_classifier_data(
         path: a file, a folder, or a split folder, of which the test or validation split is read.
         config: the classifier's task and labels.
         options: encoding and columns.
-        none_label: label of texts that belong to none of the classifier's labels; it is removed from them.
+        none_label: label of texts that belong to none of the classifier's labels, beside the one with which it was
+            trained; it is removed from them.
         limit: maximum number of texts or sentences, from the start.
         context_words: words of the document that sentences get as context.
         splits: splits of a folder to read, the first that there is.
@@ -97,8 +98,6 @@ def load_classifier_data(
     )
     items = [item for _, item in rows.rows()][:limit]
     _check_task(path, config, items)
-    if none_label is not None:
-        items = [_without_label(item, none_label) for item in items]
     data = select_usable(config, items, none_label=none_label)
     if not skip_bad_rows:
         _reject_left_out(path, config, data, none_label=none_label)
@@ -137,16 +136,20 @@ def select_usable(
     Args:
         config: the classifier's task and labels.
         items: texts or sentences.
-        none_label: label that was removed from texts that belong to none of the labels; None: every text has a label.
+        none_label: label of texts that belong to none of the labels, beside the classifier's own; it is removed from
+            them. Without either, every text has a label.
     """
+    none_labels = {none_label, config.none_label} - {None}
     known_labels = {_entity_label(label) for label in config.labels} | {OUTSIDE}
     usable, unknown, num_without_one_label = [], Counter[str](), 0
-    for item in items:
+    for item in (_without_labels(item, none_labels) for item in items):
         names = item.labels if isinstance(item, LabeledText) else {_entity_label(tag) for tag in item.tags}
         allowed = set(config.labels) if isinstance(item, LabeledText) else known_labels
         if missing := set(names) - allowed:
             unknown.update(missing)
-        elif isinstance(item, LabeledText) and not (config.is_multi_label or _has_one_label(item, none_label)):
+        elif isinstance(item, LabeledText) and not (
+            config.is_multi_label or _has_one_label(item, can_be_none=bool(none_labels))
+        ):
             num_without_one_label += 1
         else:
             usable.append(item)
@@ -177,8 +180,8 @@ def _reject_left_out(path: Path, config: ClassifierConfig, data: ClassifierData,
         )
 
 
-def _has_one_label(text: LabeledText, none_label: str | None) -> bool:
-    return len(text.labels) == 1 or (not text.labels and none_label is not None)
+def _has_one_label(text: LabeledText, *, can_be_none: bool) -> bool:
+    return len(text.labels) == 1 or (not text.labels and can_be_none)
 
 
 def _check_task(path: Path, config: ClassifierConfig, items: Sequence[Annotated]) -> None:
@@ -189,10 +192,10 @@ def _check_task(path: Path, config: ClassifierConfig, items: Sequence[Annotated]
         raise InvalidData(f"{path} holds texts with labels, and this classifier tags words.")
 
 
-def _without_label(item: Annotated, none_label: str) -> Annotated:
-    if not isinstance(item, LabeledText):
+def _without_labels(item: Annotated, none_labels: Set[str | None]) -> Annotated:
+    if not isinstance(item, LabeledText) or none_labels.isdisjoint(item.labels):
         return item
-    return replace(item, labels=tuple(label for label in item.labels if label != none_label))
+    return replace(item, labels=tuple(label for label in item.labels if label not in none_labels))
 
 
 def _entity_label(tag: str) -> str:

@@ -1,6 +1,6 @@
 """Classifies texts, or tags their words, with a trained classifier.
 
-Shapes: N texts, K labels.
+Shapes: N texts, K labels, L logits (see `models/classifier_outputs.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from turnwise.core.tag_schemes import OUTSIDE
 from turnwise.core.word_features import encode_words
 from turnwise.data.annotations.annotated import TaggedSentence, group_sentences, join_sentences, with_context
 from turnwise.models.classifier_config import ClassifierConfig
-from turnwise.models.classifier_outputs import in_scope_scores, label_probabilities
+from turnwise.models.classifier_outputs import find_refused, label_probabilities
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.words import Word, iterate_sentences
 from turnwise.training.examples.sentence_windows import SentenceWindow, sentence_windows
@@ -76,23 +76,22 @@ class TextClassifier:
         return tagged
 
     def classify_in_steps(self, request: ClassificationRequest) -> Steps[ClassificationResult]:
-        """Predict the labels of texts. A step tokenizes some of the texts, or computes a batch.
+        """Predict the labels of texts. A step tokenizes some of the texts, computes a batch, or does both.
 
         Raises `InvalidParameter` if this is a tagger.
         """
-        logits_NK, is_truncated, num_tokens = yield from self._logits_in_steps(request.inputs)
-        probabilities_NK = label_probabilities(logits_NK, self.config)
-        scores_N = in_scope_scores(logits_NK, self.config)
-        rows = zip(probabilities_NK, scores_N, is_truncated, strict=True)
+        logits_NL, is_truncated, num_tokens = yield from self._logits_in_steps(request.inputs)
+        probabilities_NK = label_probabilities(logits_NL, self.config)
+        rows = zip(probabilities_NK, find_refused(logits_NL, self.config), is_truncated, strict=True)
         return ClassificationResult([self._labels(*row, request) for row in rows], num_tokens)
 
     def text_logits(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[bool]]:
-        """Logits of the labels of texts, `(N, K)`, and whether a text was cut off.
+        """Logits of texts, `(N, L)`, and whether a text was cut off.
 
         Raises `InvalidParameter` if this is a tagger.
         """
-        logits_NK, is_truncated, _ = run_steps(self._logits_in_steps(texts))
-        return logits_NK, is_truncated
+        logits_NL, is_truncated, _ = run_steps(self._logits_in_steps(texts))
+        return logits_NL, is_truncated
 
     def _logits_in_steps(self, texts: Sequence[str]) -> Steps[tuple[NDArray[np.float32], list[bool], int]]:
         """Logits, whether a text was cut off, and the number of tokens that the model read."""
@@ -108,16 +107,17 @@ class TextClassifier:
             ids, is_longer = self.tokenizer.encode_start(text, size)
             is_truncated.append(is_longer)
             sequences.append([*before, *ids, *after] or [self.tokenizer.pad_token_id])
-        logits_NK = np.zeros((len(sequences), len(self.config.labels)), dtype=np.float32)
-        for batch in self.engine.batches([len(ids) for ids in sequences]):
-            yield
-            logits_NK[batch] = self.engine.text_logits([sequences[number] for number in batch])
-        return logits_NK, is_truncated, sum(map(len, sequences))
+        logits_NL = np.zeros((len(sequences), self.config.num_logits), dtype=np.float32)
+        for number, batch in enumerate(self.engine.batches([len(ids) for ids in sequences])):
+            if number:  # not before the first batch: most requests are short, and a step costs a change of threads
+                yield
+            logits_NL[batch] = self.engine.text_logits([sequences[number] for number in batch])
+        return logits_NL, is_truncated, sum(map(len, sequences))
 
     def _labels(
         self,
         probabilities_K: NDArray[np.float64],
-        in_scope_score: float,
+        is_refused: bool,
         is_truncated: bool,
         request: ClassificationRequest,
     ) -> TextLabels:
@@ -129,9 +129,11 @@ class TextClassifier:
         elif threshold is not None:
             num_labels = int(probabilities_K[ranking_K[0]] >= threshold)
         else:
-            num_labels = int(self.config.threshold is None or in_scope_score >= self.config.threshold)
+            num_labels = int(not is_refused)
         chosen = tuple(labels[index] for index in ranking_K[:num_labels])
-        scores = tuple(LabelScore(labels[index], float(probabilities_K[index])) for index in ranking_K[: request.top_k])
+        shown_K = ranking_K[: request.top_k]
+        pairs = zip(shown_K.tolist(), probabilities_K[shown_K].tolist(), strict=True)
+        scores = tuple(LabelScore(labels[index], probability) for index, probability in pairs)
         return TextLabels(chosen, scores, is_truncated)
 
     def tag_in_steps(self, request: TaggingRequest) -> Steps[TaggingResult]:

@@ -29,7 +29,11 @@ def calibrate(
     ],
     none_label: Annotated[
         str | None,
-        typer.Option(metavar="LABEL", help="Label of the texts in DATA that belong to none of the known labels."),
+        typer.Option(
+            metavar="LABEL",
+            help="Label of the texts in DATA that belong to none of the known labels. A classifier that was trained "
+            "with a `none_label` knows that one.",
+        ),
     ] = None,
     out_of_scope: Annotated[
         Path | None,
@@ -44,7 +48,8 @@ def calibrate(
             min=0,
             max=1,
             help="Choose the threshold so that at most this share of the labelled texts is refused. Default: "
-            f"{DEFAULT_MAX_FALSE_ALARMS} with --none-label or --out-of-scope; otherwise no threshold is chosen.",
+            f"{DEFAULT_MAX_FALSE_ALARMS} with --none-label or --out-of-scope, if the classifier was not trained with a "
+            "`none_label`; otherwise no threshold is chosen.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -94,7 +99,7 @@ def calibrate(
         raise InvalidData(f"{out_of_scope} holds no texts.")
     if none_label is not None and not any(not text.labels for text in loaded.texts):
         raise InvalidData(f"{data} has no text with the label '{none_label}'.")
-    if max_false_alarms is None and (none_label is not None or outside):
+    if max_false_alarms is None and config.none_label is None and (none_label is not None or outside):
         max_false_alarms = DEFAULT_MAX_FALSE_ALARMS
     classifier = open_classifier(str(folder), threads=threads)
     result = calibrate_classifier(classifier, loaded.texts, outside, max_false_alarms=max_false_alarms)
@@ -130,7 +135,9 @@ def _print_result(
     if result.config.threshold is not None:
         score = f"{result.config.threshold_score} below {result.config.threshold:.3f}"
         console.print(f"A text is refused (no label) if its score is too low: {score}.", soft_wrap=True)
-    elif old.threshold:
+    elif result.config.none_label is not None:
+        console.print("A text is refused (no label) if none is more probable than every label.", soft_wrap=True)
+    if result.config.threshold is None and old.threshold:
         console.print(
             "The threshold was removed: it was for the probabilities of the old temperature. Choose a new one with "
             "--max-false-alarms.",

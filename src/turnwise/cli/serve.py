@@ -15,6 +15,7 @@ from turnwise.cli.shared_flags import (
     PromptTemplate,
     PromptVariable,
     Quantize,
+    QuantizeClassifier,
     ServedFormat,
     Store,
     Threads,
@@ -81,6 +82,7 @@ def serve(
             "Repeatable."
         ),
     ] = None,
+    classifier_quantize: QuantizeClassifier = None,
     monitor: Annotated[
         str | None,
         typer.Option(
@@ -225,7 +227,7 @@ def serve(
         check_embedding_model(embedding_model, embedding_quantize)
     elif embedding_quantize is not None:
         raise InvalidParameter("embedding_quantize", "--embedding-quantize needs --embedding-model.")
-    classifier_models = parse_classifiers(classifier or ())
+    classifier_models = parse_classifiers(classifier or (), classifier_quantize)
     warn_fallback_model(model)
     base_engines = SharedBaseEngines()
     with ExitStack() as stack:
@@ -269,7 +271,12 @@ def serve(
                 raise InvalidParameter("embedding_model", f"Two models have the name '{embeddings.name}'.")
             embedding_services[embeddings.name] = embeddings
             typer.echo(f"{embeddings.name}: embeddings of up to {embeddings.max_input_tokens:,} tokens.")
-        classifiers = open_classifiers(classifier_models, taken_names={*services, *embedding_services}, threads=threads)
+        classifiers = open_classifiers(
+            classifier_models,
+            taken_names={*services, *embedding_services},
+            quantize=classifier_quantize,
+            threads=threads,
+        )
         for service in services.values():
             warn_missing_chat_template(service)
             typer.echo(

@@ -20,8 +20,8 @@ class TextLabels:
     """Result of classifying a text.
 
     Attributes:
-        labels: the predicted labels: one, or any number of a multi-label classifier; none if the text is below the
-            classifier's threshold ("none of these").
+        labels: the predicted labels: one, or any number of a multi-label classifier; none if the text belongs to none
+            of them, by the classifier's threshold or by the class that it learned for such texts.
         scores: all labels, or as many as requested, with their probabilities, the most probable first.
         is_truncated: the text was longer than the model's context, and its end was not read.
     """

@@ -173,8 +173,9 @@ def _scorecard_row(result: MetricSums, base: MetricSums | None, resamples: int) 
 def _interval(metric: MetricDefinition, sums_GK: FloatArray, resamples: int) -> ConfidenceInterval:
     # If all outcomes are right, or all wrong, resampling has nothing to vary: treat each dialogue as one outcome.
     is_constant = bool((sums_GK[:, 0] == 0).all() or (sums_GK[:, 0] == sums_GK[:, 1]).all())
-    if metric.IS_BINARY and (_is_one_outcome_each(sums_GK) or is_constant):
-        return statistics.wilson_interval(sums_GK[:, 0])
+    outcomes_GK = sums_GK[sums_GK[:, 1] > 0]  # a metric of some texts, such as those of no label, has zeros for others
+    if metric.IS_BINARY and len(outcomes_GK) and (_is_one_outcome_each(outcomes_GK) or is_constant):
+        return statistics.wilson_interval(outcomes_GK[:, 0])
     interval = statistics.bootstrap_interval(sums_GK, metric.value, gradient=metric.gradient, resamples=resamples)
     return _clip(interval, metric.RANGE)
 

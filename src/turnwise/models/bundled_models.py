@@ -62,6 +62,14 @@ ALL_BUNDLED_MODELS = (
         license="Apache-2.0",
         base="minilm",
     ),
+    BundledModel(
+        name="support-intents",
+        folder="bundled/support-intents",
+        kind="classification",
+        title="messages to customer service: 27 intents or none; a head for minilm",
+        license="Apache-2.0",
+        base="minilm",
+    ),
 )
 # By name. A package may be built without some of the folders.
 BUNDLED_MODELS: Mapping[str, BundledModel] = {model.name: model for model in ALL_BUNDLED_MODELS if model.path.is_dir()}

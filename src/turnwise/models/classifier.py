@@ -1,6 +1,7 @@
 """A classifier of tokens or of texts: any language model with a linear layer on its hidden states.
 
-Shapes: B rows, T tokens in a row, N tokens or words, P texts, C hidden size, F features of a word, K labels.
+Shapes: B rows, T tokens in a row, N tokens or words, P texts, C hidden size, F features of a word, K logits: one per
+label, and one for texts of no label if there is a `none_label`.
 """
 
 import math
@@ -32,7 +33,7 @@ from turnwise.models.word_features import WordFeatureEmbedding, WordLstm
 
 
 class ClassificationHead(nn.Module):
-    """Dropout and a linear layer to one logit per label.
+    """Dropout and a linear layer to one logit per label, and one for texts of none if the config has a `none_label`.
 
     A head for words may have further inputs, the features of the words; an LSTM before the linear layer; and a CRF.
 
@@ -54,7 +55,7 @@ class ClassificationHead(nn.Module):
         if config.lstm_size:
             self.lstm = WordLstm(size, config.lstm_size)
             size = self.lstm.size
-        self.linear = nn.Linear(size, len(config.labels))
+        self.linear = nn.Linear(size, config.num_logits)
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
         self.crf: LinearChainCrf | None = None

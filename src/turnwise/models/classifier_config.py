@@ -1,6 +1,7 @@
 """What a classifier predicts: `classifier.json` in its model folder."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +31,8 @@ class ClassifierConfig:
     Attributes:
         task: labels of tokens or of whole texts.
         labels: names of the labels, in the order of the logits.
+        none_label: label of the training texts that belong to none of the labels; the last logit is theirs. It is never
+            predicted: such a text has no label. None: the classifier was trained without such texts.
         is_multi_label: a text has any number of labels, each with a probability of its own.
         pooling: how the hidden states of a text become one vector: their mean, the first or the last one.
         has_crf: a CRF scores sequences of tags (`linear_chain_crf.py`).
@@ -40,12 +43,14 @@ class ClassifierConfig:
         lstm_size: size of a bidirectional LSTM over the words of a sentence, per direction; 0: none.
         max_tokens: maximum number of tokens that the model was trained on; None: its context length.
         temperature: the logits are divided by it; calibrated on held-out data.
-        threshold: a text with a lower score belongs to none of the labels; None: every text has a label.
+        threshold: a text with a lower score belongs to none of the labels; None: every text has a label, except those
+            for which the logit of `none_label` is the highest.
         threshold_score: the score, see `classifier_outputs.in_scope_scores`.
     """
 
     task: ClassifierTask
     labels: tuple[str, ...]
+    none_label: str | None = None
     is_multi_label: bool = False
     pooling: TextPooling = "mean"
     has_crf: bool = False
@@ -59,6 +64,11 @@ class ClassifierConfig:
     temperature: float = 1.0
     threshold: float | None = None
     threshold_score: ThresholdScore = "probability"
+
+    @property
+    def num_logits(self) -> int:
+        """Number of the labels, and one for texts of none of them if there is a `none_label`."""
+        return len(self.labels) + (self.none_label is not None)
 
     def save(self, folder: Path) -> None:
         """Write the file into a new folder."""
@@ -78,6 +88,7 @@ class ClassifierConfig:
 class _ClassifierFields(JsonFileModel):
     task: ClassifierTask = Field(description="'token_classification' or 'sequence_classification'")
     labels: Annotated[list[str], Field(min_length=1, max_length=MAX_LABELS)] = Field(description="a list of names")
+    none_label: str | None = Field(None, description="a name")
     is_multi_label: bool = Field(False, description="true or false")
     pooling: TextPooling = Field("mean", description="'mean', 'first' or 'last'")
     has_crf: bool = Field(False, description="true or false")
@@ -139,4 +150,16 @@ def read_classifier_config(folder: Path) -> ClassifierConfig:
         raise UserError(f"{path}: word vectors need word features.")
     if len(set(values["labels"])) < len(values["labels"]):
         raise UserError(f"{path}: two labels have the same name.")
+    _check_none_label(values, path)
     return ClassifierConfig(**{**settings, "labels": tuple(values["labels"])})
+
+
+def _check_none_label(values: Mapping[str, Any], path: Path) -> None:
+    """Raise `UserError` if the classifier cannot have a label for texts of none of its labels."""
+    none_label = values.get("none_label")
+    if none_label is None:
+        return
+    if values["task"] != "sequence_classification" or values.get("is_multi_label"):
+        raise UserError(f"{path}: only a classifier that predicts one label of a text has a 'none_label'.")
+    if none_label in values["labels"]:
+        raise UserError(f"{path}: '{none_label}' is both a label and the 'none_label'.")

@@ -23,6 +23,14 @@ def test_the_contrastive_loss_is_that_of_the_paper(seed, labels):
         assert math.isclose(loss, expected, rel_tol=1e-4, abs_tol=1e-4)
 
 
+@given(st.integers(0, 1000), st.lists(st.integers(0, 2), min_size=2, max_size=6))
+def test_texts_of_no_label_do_not_attract_each_other_and_keep_others_away(seed, labels):
+    vectors_PC = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(seed))
+    labels_P = torch.tensor(labels)
+    with_class_P, without_P = (contrastive_loss(vectors_PC, labels_P, none_class) for none_class in (2, None))
+    assert torch.equal(with_class_P, torch.where(labels_P == 2, 0.0, without_P))
+
+
 def test_a_single_text_has_no_contrastive_loss_and_no_gradient():
     vectors_PC = torch.ones(1, 4, requires_grad=True)
     loss_P = contrastive_loss(vectors_PC, torch.tensor([0]))

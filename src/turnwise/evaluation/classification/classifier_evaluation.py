@@ -18,6 +18,7 @@ from turnwise.evaluation.classification.label_report import (
     report_labels,
     report_tokens,
 )
+from turnwise.evaluation.classification.refusal_metrics import refusal_metrics
 from turnwise.evaluation.classification.worst_errors import (
     SentenceError,
     TextError,
@@ -96,6 +97,11 @@ def evaluate_texts(
     every_label.update(label for system in systems for prediction in system for label in prediction.labels)
     names = sorted({*labels, *every_label})
     results = [text_metrics(texts, system, names, is_multi_label=is_multi_label) for system in systems]
+    has_none = any(not text.labels for text in texts) or any(
+        not prediction.labels for system in systems for prediction in system
+    )
+    if has_none and not is_multi_label:
+        results = [metrics | refusal_metrics(texts, system) for metrics, system in zip(results, systems, strict=True)]
     pairs = [
         pair
         for text, prediction in zip(texts, model, strict=True)

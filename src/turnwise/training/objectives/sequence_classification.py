@@ -1,12 +1,12 @@
 """Sequence classification: predict the label of a text (intent, sentiment, topic), or any number of labels."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData
@@ -30,6 +30,8 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
 
     Attributes:
         multi_label: a text may have any number of labels. Default: True if a text of the training data has not one.
+        none_label: label of the texts that belong to none of the labels. They are one more class of the softmax, which
+            the classifier answers with no label.
         pooling: "mean", "first" or "last" token; default: the mean for encoders, the last token for decoders.
         label_smoothing: share of the target probability that is spread over all labels.
         contrastive: weight of a supervised contrastive loss, which brings texts of a label together. It compares the
@@ -43,14 +45,25 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
     UNIT: ClassVar[str] = "text"
 
     multi_label: bool | None = None
+    none_label: str | None = Field(None, min_length=1)
     pooling: TextPooling | None = None
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     contrastive: float = Field(0.0, ge=0)
     consistency: float = Field(0.0, ge=0)
 
+    @model_validator(mode="after")
+    def _check_none_label(self) -> "SequenceClassificationObjective":
+        if self.none_label is not None and self.multi_label:
+            raise ValueError("'none_label' is for texts with one label each; with 'multi_label' a text may have none")
+        if self.none_label is not None and self.none_label in self.labels:
+            raise ValueError(f"'{self.none_label}' is the 'none_label', so it cannot be one of the 'labels'")
+        return self
+
     def fit_labels(self, items: Iterable[Item]) -> "SequenceClassificationObjective":
         """Return the objective with the labels of the training data, by name."""
         texts = [item for item in items if isinstance(item, LabeledText)]
+        if self.none_label is not None:
+            return self._fit_with_none(texts)
         multi_label = any(len(text.labels) != 1 for text in texts) if self.multi_label is None else self.multi_label
         usable = texts if multi_label else [text for text in texts if len(text.labels) == 1]
         names = self.labels or tuple(sorted({label for text in usable for label in text.labels}))
@@ -61,21 +74,32 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
                 raise InvalidData(f"'{option}' needs texts with one label each, and these have several.")
         return self.with_labels(names).model_copy(update={"multi_label": multi_label})
 
+    def _fit_with_none(self, texts: Sequence[LabeledText]) -> "SequenceClassificationObjective":
+        """The objective with the labels of the texts, which are not `none_label`."""
+        usable = [text.labels[0] for text in texts if len(text.labels) == 1]
+        if self.none_label not in usable:
+            raise InvalidData(f"The training data has no text with the label '{self.none_label}', the 'none_label'.")
+        names = self.labels or tuple(sorted({*usable} - {self.none_label}))
+        if not names:
+            raise InvalidData(f"All texts of the training data have the label '{self.none_label}', the 'none_label'.")
+        return self.with_labels(names).model_copy(update={"multi_label": False})
+
     def add_head(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Return the model with a classification head."""
         if self.consistency and base.model.kind == "decoder":
             raise InvalidData("'consistency' needs a model with dropout, and decoders have none.")
         pooling = self.pooling or ("last" if base.model.kind == "decoder" else "mean")
         config = ClassifierConfig(
-            "sequence_classification", self.labels, is_multi_label=bool(self.multi_label), pooling=pooling
-        )
+            "sequence_classification", self.labels, self.none_label,
+            is_multi_label=bool(self.multi_label), pooling=pooling,
+        )  # fmt: skip
         return replace(base, model=add_classifier(base.model, config, self.dropout, seed))
 
     def examples(self, item: Item, context: ExampleContext) -> Iterator[Example]:
         """Yield the text, cut off where it does not fit."""
         if not isinstance(item, LabeledText):
             raise InvalidData("it has no label")
-        self.check_labels(item.labels)
+        self.check_labels(label for label in item.labels if label != self.none_label)
         if not self.multi_label and len(item.labels) != 1:
             raise InvalidData(f"it has {len(item.labels)} labels, and every other text has one")
         before, after = context.tokenizer.added_ids
@@ -89,7 +113,9 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
 
     def _target(self, item: LabeledText) -> NDArray[Any]:
         if not self.multi_label:
-            return np.array(self.labels.index(item.labels[0]), dtype=np.int64)
+            label = item.labels[0]
+            index = self._none_class if label == self.none_label else self.labels.index(label)
+            return np.array(index, dtype=np.int64)
         return np.isin(self.labels, item.labels).astype(np.float32)
 
     def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:  # noqa: ARG002
@@ -109,8 +135,13 @@ class SequenceClassificationObjective(classification_objective.ClassificationObj
                 second = F.cross_entropy(other_PK, targets, reduction="sum", label_smoothing=self.label_smoothing)
                 loss = (loss + second) / 2 + self.consistency * consistency_loss(logits_PK, other_PK).sum()
             if self.contrastive:
-                loss = loss + self.contrastive * contrastive_loss(texts_PC, targets).sum()
-        return LossOutput(loss, counts.count_labels(logits_PK.detach().argmax(dim=1), targets, None))
+                loss = loss + self.contrastive * contrastive_loss(texts_PC, targets, self._none_class).sum()
+        return LossOutput(loss, counts.count_labels(logits_PK.detach().argmax(dim=1), targets, self._none_class))
+
+    @property
+    def _none_class(self) -> int | None:
+        """Index of the logit of texts of no label."""
+        return None if self.none_label is None else len(self.labels)
 
     def loss_denominator(self, batch: Batch) -> float:
         """Number of texts."""
