@@ -23,6 +23,8 @@ FILES_TO_TOUCH = {
     "a container": 1,
     "a document parser": 1,
     "a context policy": 1,
+    "an interaction format": 1,
+    "a demonstration selection": 1,
     "an objective": 1,
     "a method": 1,
     "a metric": 1,
@@ -46,17 +48,23 @@ GROUPS = {  # the variable of the plug-in group, in the package of the plug-ins
     "a container": "CONTAINERS",
     "a document parser": "DOCUMENT_PARSERS",
     "a context policy": "CONTEXT_POLICIES",
+    "an interaction format": "FORMATS",
+    "a demonstration selection": "SELECTIONS",
     "an objective": "OBJECTIVES",
     "a method": "METHODS",
     "a metric": "METRICS",
     "a baseline": "BASELINES",
     "a store backend": "STORE_BACKENDS",
 }
-FORMAT_FUNCTIONS = [{"matches", "parse"}, {"matches", "combine"}, {"sniff", "read"}]  # one set per data format
+ONE_SET_OF = {  # a plug-in defines one of the sets
+    "a data format": [{"matches", "parse"}, {"matches", "combine"}, {"sniff", "read"}],
+    "a demonstration selection": [{"select"}, {"fit"}],
+}
 BASE_CLASSES = {
     "Objective": "training/objective.py",
     "Method": "training/method.py",
     "Metric": "evaluation/metric.py",
+    "InteractionFormat": "chat/interaction_format.py",
 }
 
 
@@ -165,9 +173,9 @@ def test_every_built_in_plugin_keeps_the_contract(point):
         path = point.folder / f"{name}.py"
         names = defined_names(path if path.is_file() else point.folder / name / "__init__.py")
         required = set(point.contract)
-        if point.kind == "a data format":
-            required -= set().union(*FORMAT_FUNCTIONS)
-            assert any(functions <= names for functions in FORMAT_FUNCTIONS), name
+        if choices := ONE_SET_OF.get(point.kind):
+            required -= set().union(*choices)
+            assert any(functions <= names for functions in choices), name
         assert required <= names, name
 
 

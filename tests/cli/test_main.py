@@ -90,9 +90,12 @@ def test_all_commands_that_read_dialogues_have_the_same_flags_for_reading():
     }
     reading_commands = {
         "train", "evaluate", "tokenizer train", "data check", "data split", "data convert", "data score", "data filter",
+        "prompt test",
     }  # fmt: skip
     expected = {name: flags if name in reading_commands else set() for name in options}
-    assert options == expected | {"calibrate": {"--encoding", "--columns"}}  # reads annotated texts
+    expected |= {"calibrate": {"--encoding", "--columns"}}  # reads annotated texts
+    expected |= {"chat": {"--format"}, "serve": {"--format"}}  # of the interaction: they read no data files
+    assert options == expected
     assert reading_commands <= options.keys()
 
 

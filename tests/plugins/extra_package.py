@@ -120,6 +120,19 @@ from turnwise.core.chat_response import ContextReport
 async def truncate(messages, budget):
     return Truncated(messages[-1:], ContextReport("last_only", dropped_messages=len(messages) - 1))
 """,
+    "interaction_formats.shouting": """
+from turnwise.chat.interaction_format import InteractionFormat
+
+
+class ShoutingFormat(InteractionFormat):
+    def chat_template(self, tokenizer):
+        body = "{% for m in messages %}{{ m.content | upper }}!{{ eos_token }}{% endfor %}"
+        return self.turn_format().statement + body
+""",
+    "demonstration_selections.first": """
+def select(pool, query, shots):
+    return list(range(pool.size))[:shots]
+""",
     "containers.dots": """
 UNIT = "dot"
 

@@ -76,6 +76,14 @@ def test_a_context_policy_shortens_a_conversation(outcome):
     assert outcome["sampling"]["policy"] == 2
 
 
+def test_an_interaction_format_renders_a_conversation(outcome):
+    assert outcome["sampling"]["format"].startswith("HELLO!<|")
+
+
+def test_a_demonstration_selection_chooses_examples(outcome):
+    assert outcome["sampling"]["demonstrations"] == ["one", "two"]
+
+
 def test_a_model_family_opens_a_checkpoint(outcome):
     assert outcome["family"] == outcome["sampling"]["greedy"]
 

@@ -17,6 +17,16 @@ def answer(service, **sampling):
     return list(InferenceClient(service.engine).start(request).result(60).token_ids)
 
 
+def demonstrations():
+    """The demonstrations that the selection of another package chooses."""
+    from turnwise.core.messages import Message
+    from turnwise.text.rendering.demonstrations import Demonstrations
+
+    candidates = tuple((Message("user", text), Message("assistant", "Yes.")) for text in ("one", "two", "three"))
+    _, messages = Demonstrations(candidates, 2, "first").select([Message("user", "Hello")])
+    return [message.content for message in messages if message.role == "user"]
+
+
 def use_sampling(model_folder):
     """Warper, processor, search, their parameters over HTTP, and a context policy."""
     from fastapi.testclient import TestClient
@@ -42,6 +52,9 @@ def use_sampling(model_folder):
         outcome["listed"] = [p["name"] for p in client.get("/v1/parameters").json()["data"] if "token" in p["name"]]
         dialogue = (Message("user", "word " * 9000), Message("assistant", "Yes."), Message("user", "Hello"))
         request = ChatRequest(dialogue, {"max_tokens": 2}, context=ContextOptions(policy="last_only"))
+        with open_chat_service(model_folder, format="shouting") as shouting:
+            outcome["format"] = shouting.renderer.render_text([Message("user", "Hello")], add_generation_prompt=True)
+        outcome["demonstrations"] = demonstrations()
         outcome["policy"] = asyncio.run(service.reply(request)).context.dropped_messages
         return outcome
 

@@ -1,11 +1,15 @@
 """`turnwise prompt`: the prompt library."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from turnwise.cli.data_flags import data_source_flags
 from turnwise.cli.shared_flags import InteractionFormatName, PromptVariable, Threads, sampling_flags
+
+if TYPE_CHECKING:
+    from turnwise.data.read_options import ReadOptions
 
 # Nothing else is imported at module level, so that `--help` is fast.
 
@@ -107,6 +111,7 @@ def show(
 
 @app.command("test")
 @sampling_flags
+@data_source_flags
 def compare(
     references: Annotated[
         list[str], typer.Argument(metavar="NAME@VERSION…", help="Variants; all others are compared with the first one.")
@@ -126,6 +131,7 @@ def compare(
     json_out: Annotated[bool, typer.Option("--json", help="Print the scorecards as JSON.")] = False,
     *,
     sampling: dict[str, Any],
+    data_options: "ReadOptions",
 ) -> None:
     """Compare variants of a prompt on dialogues or golden cases.
 
@@ -151,7 +157,6 @@ def compare(
     from turnwise.cli.progress_bars import evaluation_progress
     from turnwise.cli.scorecard_table import print_scorecard
     from turnwise.core.errors import InvalidParameter
-    from turnwise.data.read_options import ReadOptions
 
     library, values = PromptLibrary.default(), parse_variables(prompt_variable or ())
     loaded = [library.load(reference) for reference in references]
@@ -172,7 +177,7 @@ def compare(
     require_data(data, chosen, temperature_sweep=False)
     check_system_exists(model)
     dialogues = () if data is None else load_evaluation_data(
-        data, limit, [model], ReadOptions(), skip_bad_rows=False, format=interaction_format
+        data, limit, [model], data_options, skip_bad_rows=False, format=interaction_format
     ).dialogues  # fmt: skip
     comparison = PromptComparison(
         model=model,
