@@ -170,3 +170,20 @@ def test_evaluation_asks_and_scores_what_is_trained(renderer, messages):
     scored = find_scored_span(renderer, LoglikelihoodQuery(tuple(messages)), CONTEXT)
     assert scored.positions == tuple(range(reply.start, reply.end))
     assert list(scored.token_ids) == window.ids[: reply.end]
+
+
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_transformers_renders_the_same_ids_from_the_saved_folder(tokenizer, tmp_path, name):
+    import transformers
+
+    apply_format(tokenizer, create_format(name)).save(tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    messages = [
+        Message("system", "Be kind."),
+        Message("user", "Hello\nHuman: 5", name="Tom"),
+        Message("assistant", "Hi. ", name="Mira"),
+        Message("user", "And you?"),
+    ]
+    plain = [message.as_dict() for message in messages]
+    ids = theirs.apply_chat_template(plain, tokenize=True, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert ids == Renderer.from_tokenizer(Tokenizer.load(tmp_path)).render(messages, add_generation_prompt=True).ids

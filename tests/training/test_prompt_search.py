@@ -97,6 +97,27 @@ class TestPromptSearch:
             renderer.render(talk.messages[:-1], add_generation_prompt=True).ids
         )
 
+    def test_demonstrations_by_validation_loss_are_stored_in_the_template(self, method_recipe):
+        hook = RecordingHook()
+        recipe = method_recipe({"name": "prompt", "shots": 2, "num_candidates": 3, "selection": "best_on_validation"})
+        result = run_recipe(recipe, device=CPU, hooks=[hook])
+        assert len(hook.prompt_losses) in (3, 6)  # three candidates for one or two steps; a worse one ends it
+        assert result.valid_after == pytest.approx(min(hook.prompt_losses), rel=1e-6)
+        assert Tokenizer.load(recipe.out).demonstrations is None
+
+    def test_the_selection_is_saved_and_served(self, method_recipe):
+        recipe = method_recipe({"name": "prompt", "shots": 2, "selection": "diverse"})
+        run_recipe(recipe, device=CPU)
+        tokenizer = Tokenizer.load(recipe.out)
+        assert tokenizer.demonstrations.selection == "diverse"
+        talk = written_talk("Where is my library?", "Here.")
+        prompt = Renderer.from_tokenizer(tokenizer).render(talk.messages[:-1], add_generation_prompt=True)
+        assert served(recipe.out, talk).prompt_ids == tuple(prompt.ids)
+
+    def test_an_unknown_selection_is_rejected(self):
+        with pytest.raises(InvalidParameter, match="did you mean 'diverse'"):
+            METHODS.parse_plugin({"name": "prompt", "selection": "divers"})
+
     def test_more_shots_than_dialogues_are_rejected(self, method_recipe, tmp_path):
         one, four = written(FOUR[:1], tmp_path / "one.jsonl"), written(FOUR, tmp_path / "four.jsonl")
         data = {"train": str(one), "valid": str(four)}
