@@ -6,6 +6,7 @@
 import sqlite3
 
 from turnwise.core.errors import UserError
+from turnwise.store.sqlite.handoff_tables import HANDOFF_TABLES
 
 STEPS: tuple[tuple[str, ...], ...] = (
     # 1: conversations and their messages
@@ -223,6 +224,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX monitor_expectations_by_start ON monitor_expectations (start)",
     ),
+    # hand-offs to people, and what the service path remembers of conversations
+    HANDOFF_TABLES,
 )
 
 
