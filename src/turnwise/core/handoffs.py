@@ -22,8 +22,8 @@ class HandoffRequest:
         summary: what the conversation is about, for the person.
         attempts: what was tried before, one entry per answer.
         language: language of the customer, such as "en".
-        notices: sentences for the customer by the event they follow ("claim", "return", "close", "time_out"). They are
-            stored as messages with the transition itself. `{agent}` stands for the name of the person.
+        notices: sentences for the customer by the event they follow ("open", "claim", "return", "close", "cancel",
+            "time_out"). They are stored as messages with the transition itself. `{agent}` stands for the person's name.
         limits: how long the customer waits.
     """
 

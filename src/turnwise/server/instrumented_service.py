@@ -19,7 +19,7 @@ from turnwise.core.classification_service import (
 from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingResult, EmbeddingService
 from turnwise.core.errors import UserError
 from turnwise.server.prometheus_metrics import ServerMetrics
-from turnwise.server.request_context import current_request
+from turnwise.server.request_context import current_request, current_tenant
 
 FAILED_FINISH_REASONS = ("error", "cancelled")
 
@@ -86,7 +86,7 @@ class InstrumentedEmbeddingService:
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """Embed texts for the tenant of the current request. Errors as for `EmbeddingService.embed`."""
         with _measure_completion(self.name, 1, self._metrics) as timer:
-            result = await self._service.embed(replace(request, tenant=_current_tenant()))
+            result = await self._service.embed(replace(request, tenant=current_tenant()))
             timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
             return result
 
@@ -105,25 +105,20 @@ class InstrumentedClassificationService:
     async def classify(self, request: ClassificationRequest) -> ClassificationResult:
         """Classify texts for the tenant of the current request. Errors as for `ClassificationService.classify`."""
         with _measure_completion(self.name, 1, self._metrics) as timer:
-            result = await self._service.classify(replace(request, tenant=_current_tenant()))
+            result = await self._service.classify(replace(request, tenant=current_tenant()))
             timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
             return result
 
     async def tag(self, request: TaggingRequest) -> TaggingResult:
         """Tag texts for the tenant of the current request. Errors as for `ClassificationService.tag`."""
         with _measure_completion(self.name, 1, self._metrics) as timer:
-            result = await self._service.tag(replace(request, tenant=_current_tenant()))
+            result = await self._service.tag(replace(request, tenant=current_tenant()))
             timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
             return result
 
 
 def _set_tenant(request: ChatRequest) -> ChatRequest:
-    return replace(request, scheduling=replace(request.scheduling, tenant=_current_tenant()))
-
-
-def _current_tenant() -> str:
-    key = current_request().key
-    return "" if key is None else key.name
+    return replace(request, scheduling=replace(request.scheduling, tenant=current_tenant()))
 
 
 class _CompletionTimer:

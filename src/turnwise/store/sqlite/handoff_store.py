@@ -65,7 +65,9 @@ class SqliteHandoffStore:
                  status.agent, status.lease_until, status.answer_by, status.num_claims),
             )  # fmt: skip
             _log_event(connection, int(cursor.lastrowid or 0), "open", "", now)
-            return _load(connection, "handoffs.id = ?", (id,))[0].handoff
+            if notice := request.notices.get("open"):
+                _append(connection, conversation, [Message("assistant", notice)], {NOTICE_META: "open", "handoff": id})
+            return _row(connection, id).handoff
 
     def get(self, id: str) -> Handoff:
         """A hand-off."""
