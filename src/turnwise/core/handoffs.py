@@ -24,6 +24,7 @@ class HandoffRequest:
         language: language of the customer, such as "en".
         notices: sentences for the customer by the event they follow ("open", "claim", "return", "close", "cancel",
             "time_out"). They are stored as messages with the transition itself. `{agent}` stands for the person's name.
+        notice_meta: further metadata of the message of "open".
         limits: how long the customer waits.
     """
 
@@ -34,6 +35,7 @@ class HandoffRequest:
     attempts: tuple[str, ...] = ()
     language: str = "en"
     notices: Mapping[str, str] = field(default_factory=dict)
+    notice_meta: Mapping[str, Any] = field(default_factory=dict)
     limits: HandoffLimits = field(default_factory=HandoffLimits)
 
 

@@ -1,14 +1,14 @@
 """Services that record metrics and the outcome of every completion."""
 
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
-from turnwise.core.chat_service import ChatService, TokenInspector
+from turnwise.core.chat_service import ChatService, ScenarioInfo, TokenInspector
 from turnwise.core.classification_service import (
     ClassificationRequest,
     ClassificationResult,
@@ -42,6 +42,11 @@ class InstrumentedService:
         return self._service.is_healthy
 
     @property
+    def scenarios(self) -> Sequence[ScenarioInfo]:
+        """Scenarios of the service."""
+        return self._service.scenarios
+
+    @property
     def tokens(self) -> TokenInspector:
         """Tokenization and detokenization."""
         return self._service.tokens
@@ -57,6 +62,8 @@ class InstrumentedService:
             async with aclosing(self._service.stream(request)) as deltas:
                 async for delta in deltas:
                     timer.observe(delta)
+                    if delta.service is not None:
+                        self._metrics.record_service(delta.service)
                     yield delta
 
     async def reply(self, request: ChatRequest) -> ChatResponse:

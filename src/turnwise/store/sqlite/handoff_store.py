@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from turnwise.core.errors import NotFound
@@ -61,12 +61,13 @@ class SqliteHandoffStore:
             cursor = connection.execute(
                 "INSERT INTO handoffs (id, conversation, tenant, request, created, changed, state, claim, agent,"
                 " lease_until, answer_by, num_claims) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (id, conversation, request.tenant, meta_to_json(asdict(request)), now, now, status.state, status.claim,
+                (id, conversation, request.tenant, meta_to_json(asdict(replace(request, notice_meta={}))), now, now, status.state, status.claim,
                  status.agent, status.lease_until, status.answer_by, status.num_claims),
             )  # fmt: skip
             _log_event(connection, int(cursor.lastrowid or 0), "open", "", now)
             if notice := request.notices.get("open"):
-                _append(connection, conversation, [Message("assistant", notice)], {NOTICE_META: "open", "handoff": id})
+                meta = {**request.notice_meta, NOTICE_META: "open", "handoff": id}
+                _append(connection, conversation, [Message("assistant", notice)], meta)
             return _row(connection, id).handoff
 
     def get(self, id: str) -> Handoff:
@@ -210,7 +211,7 @@ def _log_event(connection: sqlite3.Connection, handoff: int, kind: str, agent: s
 
 
 def _append(
-    connection: sqlite3.Connection, conversation: int, messages: Sequence[Message], meta: dict[str, str]
+    connection: sqlite3.Connection, conversation: int, messages: Sequence[Message], meta: dict[str, Any]
 ) -> None:
     insert_messages(
         connection, conversation, parent_number(connection, conversation, HEAD), messages, meta_to_json(meta)

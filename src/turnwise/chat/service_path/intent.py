@@ -1,0 +1,52 @@
+"""Step 4: what the customer wants, as an intent with a calibrated probability, and how to answer it."""
+
+import re
+
+from turnwise.chat.service_path.intent_classifier import IntentPrediction, IntentScore
+from turnwise.chat.service_path.turn import ServiceTurn, StepResult
+
+NAME = "intent"
+_FIRST = re.compile(r"^\W*(?:the )?(?:first|1(?:st)?|former|第一|前者|1)\b|^\W*(?:第一|前者|前一)", re.IGNORECASE)
+_SECOND = re.compile(r"^\W*(?:the )?(?:second|2(?:nd)?|latter|2)\b|^\W*(?:第二|后者|后一)", re.IGNORECASE)
+
+
+async def decide(turn: ServiceTurn) -> StepResult:
+    """Set `prediction`, `intent` and `kind`."""
+    intents, state, threshold = turn.definition.intents, turn.state, turn.thresholds.intent
+    turn.prediction = prediction = await turn.classifier.predict(turn.message)
+    best = prediction.best
+    answers_question = _answers_question(turn)
+    if answers_question and (best.probability < threshold or best.intent == state.pending_intent):
+        turn.intent = state.pending_intent
+        turn.kind = intents[turn.intent].answer
+        return StepResult("continued", detail=turn.intent, score=best.probability, threshold=threshold)
+    if state.offered and (chosen := _choose_offered(turn.message, state.offered, prediction, threshold)) is not None:
+        best = chosen
+    if best.intent in intents and best.probability >= threshold:
+        turn.intent = best.intent
+        turn.kind = intents[best.intent].answer
+        return StepResult("confident", detail=best.intent, score=best.probability, threshold=threshold)
+    return StepResult("uncertain", detail=best.intent, score=best.probability, threshold=threshold)
+
+
+def _answers_question(turn: ServiceTurn) -> bool:
+    """True if the message has the value that was asked for."""
+    state, definition = turn.state, turn.definition
+    if state.pending_intent not in definition.intents or state.pending_slot not in definition.slots:
+        return False
+    slot = definition.slots[state.pending_slot]
+    return slot.is_free_text or slot.read(turn.message, turn.language, turn.default_language) is not None
+
+
+def _choose_offered(
+    message: str, offered: tuple[str, ...], prediction: IntentPrediction, threshold: float
+) -> IntentScore | None:
+    """The intent that a reply to a clarifying question chooses: by its position, or as the likelier of the offered."""
+    for intent, pattern in zip(offered, (_FIRST, _SECOND), strict=False):
+        if pattern.search(message):
+            return IntentScore(intent, 1.0)
+    scores = [score for score in prediction.scores if score.intent in offered]
+    total = sum(score.probability for score in scores)
+    if not scores or total < threshold / 2:
+        return None
+    return IntentScore(scores[0].intent, scores[0].probability / total)
