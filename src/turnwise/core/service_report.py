@@ -80,7 +80,8 @@ class ServiceReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON, without values that are None: the same in streams, responses and stored messages."""
-        return _without_none(asdict(self))
+        fields: dict[str, Any] = _without_none(asdict(self))
+        return fields
 
     def stored_meta(self) -> dict[str, Any]:
         """The report as metadata of the stored answer."""

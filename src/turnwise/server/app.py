@@ -45,6 +45,7 @@ from turnwise.server.routes import (
     models,
     pages,
     responses,
+    scenarios,
     stored_completions,
     tokenize,
 )
@@ -121,6 +122,7 @@ def create_app(
         completions.router(served_models, body_limit),
         embeddings.router(served_models, body_limit),
         classification.router(served_models, body_limit),
+        scenarios.router(served_models),
         models.router(served_models, has_monitor=monitor is not None),
         tokenize.router(served_models, body_limit),
         conversations.router(served_models, body_limit),

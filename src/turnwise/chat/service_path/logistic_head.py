@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
 Floats = NDArray[np.float64]
-L2 = 0.02
+L2 = 0.001
 _TEMPERATURES = np.geomspace(0.05, 5.0, 60)
 
 
@@ -37,25 +37,32 @@ def fit_logistic_head(
         weights_N: weight of each text; default: equal.
         l2: strength of the regularization, per text.
     """
-    num_texts, dimension = vectors_ND.shape
-    inputs_ND = np.hstack([vectors_ND, np.ones((num_texts, 1))])
+    # The weights are a combination of the texts, so with more dimensions than texts the fit is done in the basis of the
+    # texts, which gives the same weights.
+    basis_DB = np.linalg.qr(vectors_ND.T)[0] if vectors_ND.shape[0] < vectors_ND.shape[1] else None
+    projected_NB = vectors_ND if basis_DB is None else vectors_ND @ basis_DB
+    num_texts, dimension = projected_NB.shape
+    inputs_NB = np.hstack([projected_NB, np.ones((num_texts, 1))])
     weights_N = np.ones(num_texts) if weights_N is None else weights_N
     weights_N = weights_N / weights_N.sum()
     targets_NC = np.eye(num_classes)[classes_N]
 
     def objective(flat: Floats) -> tuple[float, Floats]:
-        head_DC = flat.reshape(dimension + 1, num_classes)
-        logits_NC = inputs_ND @ head_DC
+        head_BC = flat.reshape(dimension + 1, num_classes)
+        logits_NC = inputs_NB @ head_BC
         log_probabilities_NC = logits_NC - logsumexp(logits_NC, axis=1, keepdims=True)
-        penalized_DC = head_DC.copy()
-        penalized_DC[-1] = 0.0
-        loss = -(weights_N @ (log_probabilities_NC * targets_NC).sum(axis=1)) + 0.5 * l2 * (penalized_DC**2).sum()
-        gradient_DC = inputs_ND.T @ (weights_N[:, None] * (np.exp(log_probabilities_NC) - targets_NC))
-        return float(loss), (gradient_DC + l2 * penalized_DC).ravel()
+        penalized_BC = head_BC.copy()
+        penalized_BC[-1] = 0.0
+        loss = -(weights_N @ (log_probabilities_NC * targets_NC).sum(axis=1)) + 0.5 * l2 * (penalized_BC**2).sum()
+        gradient_BC = inputs_NB.T @ (weights_N[:, None] * (np.exp(log_probabilities_NC) - targets_NC))
+        return float(loss), (gradient_BC + l2 * penalized_BC).ravel()
 
     start = np.zeros((dimension + 1) * num_classes)
-    result = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    return LogisticHead(np.asarray(result.x).reshape(dimension + 1, num_classes))
+    result = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 100, "gtol": 1e-4})
+    weights_BC = np.asarray(result.x).reshape(dimension + 1, num_classes)
+    if basis_DB is None:
+        return LogisticHead(weights_BC)
+    return LogisticHead(np.vstack([basis_DB @ weights_BC[:-1], weights_BC[-1:]]))
 
 
 def fit_temperature(logits_NC: Floats, classes_N: NDArray[np.int64]) -> float:

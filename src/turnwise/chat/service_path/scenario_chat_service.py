@@ -121,7 +121,8 @@ class ScenarioChatService:
 
     async def _receive(self, request: ChatRequest, context: ConversationContext) -> bool:
         """Store the customer's new messages for the person. Returns False if the hand-off is over."""
-        assert self.store is not None and request.conversation_id is not None
+        assert self.store is not None
+        assert request.conversation_id is not None
         messages = [message for message in context.branch.new if message.role == "user"]
         tenant = request.scheduling.tenant
         if not messages:
@@ -141,7 +142,8 @@ class ScenarioChatService:
                 yield delta
 
     async def _stay_silent(self, context: ConversationContext) -> AsyncGenerator[ChatDelta, None]:
-        assert context.handoff is not None and self.store is not None
+        assert self.store is not None
+        assert context.handoff is not None
         language = context.handoff.request.language
         answer = silent_answer(context.handoff.status.speaker, handoff_notices(language)["wait"])
         report = ServiceReport("", language, answer.decision, is_notice=answer.is_notice)

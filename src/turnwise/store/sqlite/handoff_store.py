@@ -58,10 +58,11 @@ class SqliteHandoffStore:
                 return newest
             now = self._clock() if newest is None else max(self._clock(), newest.changed)
             status, id = open_status(now, request.limits), f"handoff_{secrets.token_hex(12)}"
+            stored_request = meta_to_json(asdict(replace(request, notice_meta={})))
             cursor = connection.execute(
                 "INSERT INTO handoffs (id, conversation, tenant, request, created, changed, state, claim, agent,"
                 " lease_until, answer_by, num_claims) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (id, conversation, request.tenant, meta_to_json(asdict(replace(request, notice_meta={}))), now, now, status.state, status.claim,
+                (id, conversation, request.tenant, stored_request, now, now, status.state, status.claim,
                  status.agent, status.lease_until, status.answer_by, status.num_claims),
             )  # fmt: skip
             _log_event(connection, int(cursor.lastrowid or 0), "open", "", now)
