@@ -1,6 +1,6 @@
 """Tests whose expected decision cannot be taken: no intent, safety line or refusal leads to it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from turnwise.core.errors import did_you_mean
 from turnwise.scenarios.definition import ScenarioDefinition
@@ -18,7 +18,7 @@ def check(scenario: ScenarioDefinition) -> Iterator[Finding]:
         yield from _check_phrases(scenario, test)
 
 
-def _problem(scenario: ScenarioDefinition, decision: str, answers: set[str]) -> str | None:
+def _problem(scenario: ScenarioDefinition, decision: str, answers: Collection[str]) -> str | None:
     kind, _, name = decision.partition(":")
     if kind == "template":
         if name not in scenario.intents:
