@@ -5,7 +5,9 @@
     chest pain*                 words one after the other; * stands for any ending
     chest|heart ... hurt*       | separates alternatives; ... stands for up to `MAX_GAP` words
     胸口|心脏 ... 疼|痛           every Chinese character is a word
-    dying!                      ! asks for the exact spelling
+    dying!                      ! asks for the exact spelling; also before *: drown!*
+
+A space separates words, so `cut my|his hand` is `cut my hand` or `cut his hand`.
 
 A Latin word of five or more letters also matches one typing error (a letter too many, missing, wrong or swapped with
 its neighbour), one of nine or more letters two, if the first letter is right. Case, punctuation and apostrophes have
@@ -151,7 +153,7 @@ def parse_phrase(source: str) -> Phrase:
 
 
 def _parse_words(alternative: str) -> tuple[PhraseWord, ...]:
-    is_prefix, is_exact = alternative.endswith("*"), alternative.endswith("!")
+    is_prefix, is_exact = alternative.endswith("*"), alternative.rstrip("*").endswith("!")
     tokens = tokenize(alternative)
     return tuple(
         PhraseWord(
