@@ -3,7 +3,7 @@
 # make test    sets everything up and runs all checks and tests
 # make check   lint, types, import rules and the language of names
 # make clients real client libraries against the service; writes docs/clients.md (needs the network, and node 20)
-# make quick   the tests of an inner loop: no slow ones, no browser
+# make quick   the tests of an inner loop: a selection (see CONTRIBUTING.md)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -52,12 +52,15 @@ browser-note:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  echo "No Chromium was found: the browser tests are left out (Debian: apt-get install chromium)."
 
+# Without bytecode files, every worker would compile all modules and rewrite the assertions of all tests.
+test quick: export PYTHONDONTWRITEBYTECODE :=
+
 # Tests that fail beside others, on a busy machine, run once more alone; that run decides.
 test: check browser-note
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal -rN || $(BIN)/pytest --last-failed
 
 quick: $(VENV)/installed-dev
-	$(BIN)/pytest -m 'not slow and not browser' --numprocesses auto --dist worksteal
+	$(BIN)/pytest --quick --cpu-seconds 10 --numprocesses auto --maxprocesses 8 --dist worksteal
 
 CLIENTS := .venv-clients
 LLAMA_INDEX := $(CLIENTS)/llama-index

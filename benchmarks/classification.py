@@ -1,14 +1,17 @@
 """Speed and memory of classifying and tagging texts, compared with the pipelines of transformers on the same weights.
 
     python benchmarks/classification.py TEXTS [--encoder minilm] [--texts 1000] [--rounds 5]
+    python benchmarks/classification.py TEXTS --agreement financial-sentiment --tasks
 
 TEXTS has a text per line, or is a CSV file with the column `text`; both may end in .gz. A random head is put on an
 encoder, and written as a classifier of Turnwise and as a model of transformers; "same results" is the share of texts
-for which both predict the same: not all of them when tagging, because they split words and sentences differently.
+for which both predict the same in float32: not all of them when tagging, because they split words and sentences
+differently.
 Turnwise runs in process and behind `turnwise serve` (one request after the other); the
 pipelines get all texts at once with a batch size. Every side runs in its own process and waits while another one is
 measured. The sides are measured in rotation; speeds and ratios are medians over rounds. Memory is the peak of the
-process (Linux only); that of the server has the chat model `tiny` in it.
+process (Linux only); that of the server has the chat model `tiny` in it. A second table compares the labels of int8
+with those of float32, for the random heads and for the trained classifiers of `--agreement`.
 """
 
 import argparse
@@ -32,11 +35,15 @@ import transformers
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
 from embedding_speed import SIDES, Side
+from turnwise.app.classifiers import open_classifier
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.text_classifier import sentence_of
 from turnwise.models.classifier import Classifier, add_classifier
 from turnwise.models.classifier_config import ClassifierConfig
+from turnwise.models.classifier_outputs import label_probabilities
 from turnwise.models.encoder_model import EncoderModel
 from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.text.words import iterate_sentences
 from turnwise.training.export import export_model
 
 CONFIGS = {
@@ -138,10 +145,10 @@ def _result(entry: dict) -> object:
 
 
 @contextmanager
-def serve(folder: Path, threads: int) -> Iterator[tuple[str, int]]:
+def serve(folder: Path, threads: int, *options: str) -> Iterator[tuple[str, int]]:
     """Context manager: `turnwise serve` with a classifier; yields the URL and the process id."""
     command = [sys.executable, "-m", "turnwise", "serve", "tiny", "--port", "0", "--store", "none",
-               "--threads", str(threads), "--classifier", str(folder)]  # fmt: skip
+               "--threads", str(threads), "--classifier", str(folder), *options]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "COLUMNS": "200", "NO_COLOR": "1"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
@@ -171,14 +178,19 @@ def measure_task(task: str, texts: list[str], encoder: Path, args: argparse.Name
         export_to_transformers(root / "transformers", encoder, classifier)
         (root / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
 
-        def start(script: str, folder: Path) -> Side:
-            command = [sys.executable, str(SIDES / script), str(folder), str(root / "texts.json"), str(args.threads)]
-            return Side(command, args.threads)
+        def start(script: str, folder: Path, *options: str) -> Side:
+            arguments = [str(folder), str(root / "texts.json"), str(args.threads), *options]
+            return Side([sys.executable, str(SIDES / script), *arguments], args.threads)
+
+        def start_server(*options: str) -> HttpSide:
+            return HttpSide(*stack.enter_context(serve(root / task, args.threads, *options)), task, texts)
 
         sides = {
             "transformers": start("transformers_classification_side.py", root / "transformers"),
             "in process": start("turnwise_classification_side.py", root / task),
-            "HTTP": HttpSide(*stack.enter_context(serve(root / task, args.threads)), task, texts),
+            "HTTP": start_server(),
+            "int8 in process": start("turnwise_classification_side.py", root / task, "int8"),
+            "int8 HTTP": start_server("--classifier-quantize", "int8"),
         }
         for side in sides.values():
             stack.callback(side.close)
@@ -201,12 +213,30 @@ def measure_task(task: str, texts: list[str], encoder: Path, args: argparse.Name
             print(f"| {task} | {batch} | {' | '.join(cells)} | {same:.0%} |", flush=True)
 
 
+def print_agreement(model: str, texts: list[str], threads: int) -> None:
+    """Print the share of equal labels of int8 and float32, and the largest difference of a probability."""
+    exact, rounded = (open_classifier(model, quantize=quantize, threads=threads) for quantize in (None, "int8"))
+    if exact.config.task == "token_classification":
+        sentences = [sentence_of([word.text for word in words]) for text in texts for words in iterate_sentences(text)]
+        tagged, int8_tagged = (
+            [word for row in side.tag_words(sentences) for word in zip(*row, strict=True)] for side in (exact, rounded)
+        )
+        words = [(*left, *right) for left, right in zip(tagged, int8_tagged, strict=True)]
+        same = statistics.mean(tag == int8_tag for tag, _, int8_tag, _ in words)
+        difference = max(abs(p - q) for tag, p, int8_tag, q in words if tag == int8_tag)
+    else:
+        left, right = (label_probabilities(side.text_logits(texts)[0], side.config) for side in (exact, rounded))
+        same, difference = (left.argmax(1) == right.argmax(1)).mean(), abs(left - right).max()
+    print(f"| {model} | {same:.2%} | {difference:.3f} |", flush=True)
+
+
 def main() -> None:
-    """Measure and print the table."""
+    """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts_file", type=Path, metavar="TEXTS")
     parser.add_argument("--encoder", default="minilm", help="a BERT encoder: folder or name")
-    parser.add_argument("--tasks", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
+    parser.add_argument("--agreement", nargs="*", default=[], metavar="MODEL", help="trained classifiers to quantize")
+    parser.add_argument("--tasks", nargs="*", choices=list(CONFIGS), default=list(CONFIGS))
     parser.add_argument("--texts", type=int, default=1000, help="number of texts")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 32], help="texts of a call or request")
     parser.add_argument("--rounds", type=int, default=5)
@@ -217,10 +247,18 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     print(f"{len(texts)} texts of {args.texts_file}, {args.threads} threads, median of {args.rounds} rounds\n")
-    print("| command | texts at once | transformers | Turnwise in process | Turnwise over HTTP | same results |")
-    print("| --- " * 6 + "|")
+    if args.tasks:
+        print("| command | texts at once | transformers | in process | HTTP | int8 in process | int8 HTTP | same |")
+        print("| --- " * 8 + "|")
     for task in args.tasks:
         measure_task(task, texts, encoder, args)
+    print("\n| int8 beside float32 | same labels | largest difference of a probability |\n| --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as root:
+        for task in args.tasks:
+            make_classifier(Path(root, task), encoder, CONFIGS[task], texts)
+            print_agreement(str(Path(root, task)), texts, args.threads)
+    for model in args.agreement:
+        print_agreement(model, texts, args.threads)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from turnwise.app.monitor.detection import load_detection
 from turnwise.app.monitor.simulation.recording import POSTS, TOPICS, write_recording
 from turnwise.app.monitor.simulation.simulated_stream import LAST_DAY, SimulatedStream, StreamSettings
 from turnwise.cli.main import app
-from turnwise.core.monitor_store import MonitorBatch
+from turnwise.core.monitor_batch import MonitorBatch
 from turnwise.monitor.detector_settings import SECONDS_PER_DAY
 from turnwise.store import open_monitor_store
 

@@ -15,23 +15,26 @@ PEOPLE, PLACES, VERBS = ["Ada", "Ben", "Cleo", "Dan"], ["Rome", "Oslo", "Lima", 
 SPLITS = (("train", 160), ("valid", 40))
 
 
-def write_encoder(folder, tokenizer):
-    """Write a random encoder with a tokenizer."""
-    config = EncoderConfig(
-        vocab_size=tokenizer.vocab_size, hidden_size=48, num_layers=2, num_heads=4, intermediate_size=96,
-        num_positions=64,
-    )  # fmt: skip
-    export_model(folder, EncoderModel.create(config, seed=0), tokenizer)
+def write_encoder(folder, tokenizer, num_heads=4):
+    """Write a random encoder with a tokenizer. With 3 heads the compiled library computes it, with 4 torch does."""
+    export_model(folder, EncoderModel.create(_encoder_config(tokenizer, num_heads), seed=0), tokenizer)
     return folder
 
 
-def write_classifier(folder, tokenizer, config):
-    """Write a random encoder with a random classification head whose probabilities differ between texts."""
-    encoder = EncoderConfig(
-        vocab_size=tokenizer.vocab_size, hidden_size=48, num_layers=2, num_heads=4, intermediate_size=96,
+def _encoder_config(tokenizer, num_heads):
+    return EncoderConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=48, num_layers=2, num_heads=num_heads, intermediate_size=96,
         num_positions=64,
     )  # fmt: skip
-    classifier = add_classifier(EncoderModel.create(encoder, seed=0), config, dropout=0.0, seed=0)
+
+
+def write_classifier(folder, tokenizer, config, num_heads=4):
+    """Write a random encoder with a random classification head whose probabilities differ between texts.
+
+    With 3 heads the compiled library computes it, with 4 torch does.
+    """
+    encoder = EncoderModel.create(_encoder_config(tokenizer, num_heads), seed=0)
+    classifier = add_classifier(encoder, config, dropout=0.0, seed=0)
     with torch.no_grad():
         classifier.head.linear.weight *= 50
     export_model(folder, classifier, tokenizer)

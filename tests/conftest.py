@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["quick_selection", "cpu_seconds"]
+
 # No deadline: examples take long on a busy machine.
 settings.register_profile("turnwise", deadline=None)
 settings.load_profile("turnwise")

@@ -5,7 +5,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from turnwise.app.monitor.detection import Detection
-from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
+from turnwise.app.monitor.pipeline import MonitorPipeline
+from turnwise.app.monitor.pipeline_settings import PipelineSettings
 from turnwise.app.monitor.sentiment import SentimentLabeller
 from turnwise.app.monitor.topic_rules import RuleTopics, TopicRule
 from turnwise.app.monitor.window_counter import WindowSettings

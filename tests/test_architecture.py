@@ -47,6 +47,7 @@ def test_every_rule_belongs_to_a_declared_parameter_with_an_off_value():
         assert PARAMETER_SPECS[name].neutral is not None, name
 
 
+@pytest.mark.costly
 def test_nothing_is_pickled():
     """torch.load and pickle can run code from a file; safetensors cannot."""
     forbidden = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}

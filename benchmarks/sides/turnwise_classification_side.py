@@ -1,4 +1,4 @@
-"""A classifier of Turnwise as a side of classification.py: turnwise_classification_side.py FOLDER TEXTS THREADS
+"""A classifier of Turnwise as a side of classification.py: turnwise_classification_side.py FOLDER TEXTS THREADS [int8]
 
 TEXTS is a JSON file with a list of texts.
 """
@@ -13,7 +13,8 @@ from turnwise.app.classifiers import open_classifier
 
 def main() -> None:
     """For every line of standard input, `BATCH COUNT`, print seconds and the first results as JSON."""
-    classifier = open_classifier(sys.argv[1], threads=int(sys.argv[3]))
+    quantize = sys.argv[4] if len(sys.argv) > 4 else None
+    classifier = open_classifier(sys.argv[1], quantize=quantize, threads=int(sys.argv[3]))
     all_texts = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     is_tagger = classifier.config.task == "token_classification"
     label = classifier.tag if is_tagger else classifier.classify

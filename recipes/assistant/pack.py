@@ -15,7 +15,8 @@ from turnwise.models.adapter_config import ADAPTER_CONFIG_FILE, BASE_DIGEST_FILE
 from turnwise.models.adapters import ADAPTER_WEIGHTS_FILE
 from turnwise.models.safetensors_file import SafetensorsFile
 
-GENERATION = '{"do_sample": true, "temperature": 0.3, "top_p": 0.9}\n'
+# The penalty ends loops: greedy answers to "who are you" repeated one sentence to the end.
+GENERATION = '{"do_sample": true, "temperature": 0.3, "top_p": 0.9, "frequency_penalty": 0.4}\n'
 COPIED_FILES = (ADAPTER_CONFIG_FILE, BASE_DIGEST_FILE, "chat_template.jinja")
 
 

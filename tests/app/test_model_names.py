@@ -39,9 +39,10 @@ def test_the_small_bundled_model_has_two_names_and_is_the_fallback(name):
     assert resolve_model_folder(name) == bundled_model_folder("tiny")
 
 
-def test_the_default_is_smollm2_once_it_is_pulled(home):
+def test_the_default_is_the_adapter_of_smollm2_once_that_is_pulled(home):
     stored = add_model(home / "models" / "smollm2")
-    assert resolve_model_folder(None) == resolve_model_folder("smollm2") == stored
+    assert resolve_model_folder(None) == resolve_model_folder("assistant") == bundled_model_folder("assistant")
+    assert resolve_model_folder("smollm2") == stored
 
 
 def test_a_bundled_adapter_is_found_once_its_base_is_pulled(home, bundled_adapter):
@@ -194,7 +195,7 @@ def test_the_default_model_falls_back_to_tiny_until_it_is_pulled(home):
     assert default_model.default_model_name() == "tiny"
     assert default_model.is_default_missing()
     note = default_model.fallback_note()
-    assert "smollm2, is not on this machine; using the small model 'tiny'" in note
+    assert "assistant, needs smollm2, which is not on this machine; using the small model 'tiny'" in note
     assert "turnwise models pull --default" in note
     add_model(home / "models" / "smollm2")
     assert default_model.default_model_name() == "smollm2"

@@ -149,6 +149,39 @@ def test_what_was_expected_is_drawn_and_listed_beside_the_counts(visit_monitor, 
     assert page.locator("table").count() == 1, "the tables of other topics are not made"
 
 
+def test_a_refresh_changes_the_opened_numbers_in_place(visit_monitor, pipeline):
+    page = visit_monitor(viewport={"width": 360, "height": 300})
+    topic = page.locator(".topic").filter(has=page.get_by_role("heading", name="Acme", exact=True))
+    summary = topic.locator("summary")
+    summary.click()
+    numbers = topic.locator("details")
+    expect(topic.locator("tbody tr")).to_have_count(24)
+    numbers.evaluate("element => { element.style.width = '150px'; element.scrollLeft = 40; }")
+    assert numbers.evaluate("element => element.scrollLeft") == 40, "the table is wider than its place"
+    topic.locator("tbody tr").nth(3).evaluate("row => row.isSameElement = true")
+    topic.locator("tbody tr").nth(12).scroll_into_view_if_needed()
+    position = numbers.bounding_box()["y"]
+    assert page.evaluate("scrollY") > 100
+    busy = [text(900 + second, f"new orders {second}", topics=("Globex",)) for second in range(40)]
+    pipeline.process([*busy, text(950, "acme opens a plant in Norway"), text(1200, "acme")])
+    refresh(page)
+    expect(topic.locator("tbody tr").first.locator("td").first).to_have_text("9")
+    expect(page.locator(".topic h3").first).to_have_text("Globex")
+    assert numbers.evaluate("element => element.scrollLeft") == 40
+    assert numbers.bounding_box()["y"] == pytest.approx(position, abs=2)
+    assert topic.locator("tbody tr").nth(3).evaluate("row => row.isSameElement")
+    assert page.evaluate("document.activeElement.textContent") == "Numbers"
+
+
+def test_a_topic_that_moves_keeps_the_focus(visit_monitor, pipeline):
+    page = visit_monitor()
+    page.locator(".topic").filter(has=page.get_by_role("heading", name="Globex")).locator("summary").focus()
+    pipeline.process([*surge(900, "Globex", 40), text(1200, "acme")])
+    refresh(page)
+    expect(page.locator(".topic h3").first).to_have_text("Globex")
+    assert page.evaluate("document.activeElement.closest('.topic').querySelector('h3').textContent") == "Globex"
+
+
 def test_a_refresh_keeps_the_opened_alert_the_focus_and_the_scroll_position(visit_monitor, pipeline):
     page = visit_monitor(viewport={"width": 900, "height": 400})
     opened = page.locator(".alert").nth(2)

@@ -9,13 +9,16 @@ from typer.testing import CliRunner
 
 from annotated_data import write_encoder, write_labelled, write_tagged
 from turnwise.cli.main import app
+from turnwise.engine.native.library import library
+
+pytestmark = pytest.mark.costly  # every test needs a trained classifier
 
 
 @pytest.fixture(scope="module")
 def classifiers(tmp_path_factory, tokenizer):
     """`classifiers(task)`: the folder of a trained classifier, and what its training printed."""
     root, trained = tmp_path_factory.mktemp("classifiers"), {}
-    encoder = write_encoder(root / "encoder", tokenizer)
+    encoder = write_encoder(root / "encoder", tokenizer, num_heads=3)
 
     def make(task):
         if task not in trained:
@@ -105,6 +108,17 @@ def test_a_pipe_is_answered_line_by_line(classifiers):
             assert process.stdout.readline().startswith(label)
         process.stdin.close()
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(library() is None, reason="no compiled library")
+def test_texts_are_labelled_with_8_bit_weights(classifiers):
+    folder, _ = classifiers("sequence_classification")
+    assert run("classify", folder, "--quantize", "int8", "--text", "Ada likes Rome.")[0].startswith("good\t")
+    result = CliRunner().invoke(app, ["classify", str(folder), "--quantize", "int4", "--text", "Ada"])
+    assert "Classifiers can be quantized to int8 only, not to int4." in str(result.exception)
+    folder, _ = classifiers("token_classification")
+    tagged = run("tag", folder, "--quantize", "int8", "--text", "Ada left New York.")
+    assert tagged == ["[PER Ada] left [LOC New York]."]
 
 
 @pytest.mark.parametrize(("command", "task"), [("tag", "sequence"), ("classify", "token")])

@@ -12,6 +12,8 @@ from turnwise.app.classifiers import open_classifier
 from turnwise.cli.main import app
 from turnwise.models.classifier_config import read_classifier_config
 
+pytestmark = pytest.mark.costly  # every test needs a trained classifier
+
 TEXTS, WORDS = "sequence_classification", "token_classification"
 VALID = {TEXTS: "valid.jsonl", WORDS: "valid.conll"}
 

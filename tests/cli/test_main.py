@@ -160,6 +160,7 @@ def test_an_invalid_command_line_exits_with_2(flags, turnwise):
     assert "Traceback" not in err
 
 
+@pytest.mark.costly
 @pytest.mark.skipif(not libraries(), reason="no compiled library")
 def test_quantize_changes_the_fingerprint(turnwise, model_folder):
     code, out, err = turnwise("chat", model_folder, "--prompt", "Hi", "--quantize", "int8", "--max-tokens", "3")

@@ -15,8 +15,10 @@ from monitor_stand_ins import DETECTION, START, random_stream
 from turnwise.cli.main import app
 from turnwise.cli.monitor_output import print_source_error
 from turnwise.core.errors import InvalidParameter, NotFound, Unavailable, UserError
-from turnwise.core.monitor_store import MonitorBatch, MonitoredText, SurgeAlert, TopicCount, WebhookEvent
+from turnwise.core.monitor_batch import MonitorBatch
+from turnwise.core.monitor_records import MonitoredText, SurgeAlert, TopicCount
 from turnwise.core.stream_texts import StreamText
+from turnwise.core.webhook_deliveries import WebhookEvent
 from turnwise.store import open_monitor_store
 
 TESTS = Path(__file__).parents[1]
@@ -57,6 +59,7 @@ def test_a_replay_prints_alerts_and_figures_and_stores_nothing(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["posts.jsonl", "topics.yaml"]
 
 
+@pytest.mark.costly
 def test_a_live_run_in_pieces_gives_the_alerts_of_a_replay(folder):
     run("replay", "posts.jsonl", "--topics", "topics.yaml", "--db", "replay.db")
     lines = (folder / "posts.jsonl").read_bytes().splitlines(keepends=True)
@@ -73,6 +76,7 @@ def test_a_live_run_in_pieces_gives_the_alerts_of_a_replay(folder):
     assert len(replayed) - len(live) <= 2
 
 
+@pytest.mark.costly
 def test_trends_list_topics_and_counts(folder):
     run("replay", "posts.jsonl", "--topics", "topics.yaml", "--db", "m.db")
     assert run("trends", "--db", "m.db").stdout.split() == ["Acme", "Globex"]

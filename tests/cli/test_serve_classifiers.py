@@ -9,6 +9,7 @@ import pytest
 
 from annotated_data import write_classifier
 from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
+from turnwise.engine.native.library import library
 from turnwise.models.classifier_config import ClassifierConfig
 
 PROGRAM = "from turnwise.cli.main import main; main()"
@@ -17,7 +18,7 @@ PROGRAM = "from turnwise.cli.main import main; main()"
 @pytest.fixture(scope="module")
 def moods_folder(tmp_path_factory, tokenizer):
     config = ClassifierConfig("sequence_classification", ("good", "bad"))
-    return write_classifier(tmp_path_factory.mktemp("classifiers") / "moods", tokenizer, config)
+    return write_classifier(tmp_path_factory.mktemp("classifiers") / "moods", tokenizer, config, num_heads=3)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,30 @@ def test_classifiers_are_named_after_their_folder_or_by_the_option(moods_folder,
         "moods: classifies texts with 2 labels (POST /v1/classify).",
         "people: tags words with 3 labels (POST /v1/tag).",
     ]
+
+
+@pytest.mark.skipif(library() is None, reason="no compiled library")
+def test_served_classifiers_can_have_8_bit_weights(moods_folder):
+    models = parse_classifiers([str(moods_folder)], "int8")
+    exact, rounded = (
+        open_classifiers(models, taken_names=(), quantize=quantize, threads=1)["moods"].classifier.classify(["Ada"])
+        for quantize in (None, "int8")
+    )
+    assert exact[0].scores[0].probability != rounded[0].scores[0].probability
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--classifier-quantize", "int8"], "--classifier-quantize needs --classifier."),
+        (["--classifier", "{moods}", "--classifier-quantize", "int4"], "quantized to int8 only, not to int4"),
+    ],
+)
+def test_a_quantization_that_does_not_apply_is_rejected(turnwise, moods_folder, model_folder, flags, message):
+    arguments = [flag.format(moods=moods_folder) for flag in flags]
+    code, _, err = turnwise("serve", model_folder, "--port", 0, "--store", "none", *arguments)
+    assert code == 2
+    assert message in err
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,7 @@ def test_every_encoding_and_compression_gives_the_same_dialogues(tmp_path, conta
     assert list(read_source(path, options=options)) == list(read_source(tmp_path / "plain.jsonl"))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
 def test_a_truncated_compressed_file_yields_its_rows_and_then_a_bad_row(tmp_path, suffix):
     lines = "".join(
@@ -198,6 +199,7 @@ def test_a_truncated_compressed_file_yields_its_rows_and_then_a_bad_row(tmp_path
     assert "damaged or cut off" in source.bad_rows[-1].reason
 
 
+@pytest.mark.costly
 def test_the_format_of_a_file_with_a_long_first_row_is_detected(tmp_path):
     row = {"messages": [{"content": "x" * 9_000_000, "role": "user"}, {"role": "assistant", "content": "y"}]}
     for name in ("lines.jsonl", "pretty.json", "data.json"):
@@ -304,6 +306,7 @@ tools = st.lists(st.builds(lambda name: Tool.from_function({"name": name}), name
 talks = st.builds(Conversation, st.lists(st.one_of(replies, others), min_size=1, max_size=6).map(tuple), tools=tools)
 
 
+@pytest.mark.costly
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(talks, min_size=1, max_size=3))
 def test_dialogues_with_tool_calls_are_read_as_written(tmp_path, items):

@@ -111,6 +111,7 @@ class TestExpansion:
         sample = dialogues(count=1000)
         assert 0.2 < sum(dialogue.messages[0].role == "system" for dialogue in sample) / len(sample) < 0.45
 
+    @pytest.mark.costly
     def test_dialogues_have_one_to_five_exchanges_or_within_the_bounds(self):
         lengths = Counter(dialogue.num_turns // 2 for dialogue in dialogues(count=1000))
         assert set(lengths) == {1, 2, 3, 4, 5}
@@ -191,6 +192,7 @@ class TestNoise:
         pieces = (TemplateSpan("My very good Friend "), TemplateSpan("ANNABELLE?", slot=True))
         assert join_spans(add_typing_noise(pieces, random.Random(seed))).endswith(" ANNABELLE?")
 
+    @pytest.mark.costly
     @given(st.from_regex(r"[A-Za-z]{4,12}", fullmatch=True), st.integers())
     def test_a_typo_keeps_the_first_and_last_letter(self, word, seed):
         changed = misspell(word, random.Random(seed))

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -72,11 +73,17 @@ def test_the_commands_of_a_page_exist_with_their_options(page):
             assert parsed(command), command
 
 
+@cache
+def command_tree():
+    """All commands; it takes long to build."""
+    return typer.main.get_command(app)
+
+
 def parsed(words):
     """Parse a command without running it. Raises if an option or a value is invalid."""
     if words[0] != "turnwise":
         return True
-    command, context, rest = typer.main.get_command(app), None, words[1:]
+    command, context, rest = command_tree(), None, words[1:]
     while hasattr(command, "commands") and rest:
         context = command.make_context(command.name, [], parent=context, resilient_parsing=True)
         command, rest = command.commands[rest[0]], rest[1:]

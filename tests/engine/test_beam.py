@@ -110,6 +110,7 @@ def score(model, prompt, ids):
     return total
 
 
+@pytest.mark.costly
 def test_enough_beams_find_the_most_likely_answer():
     model = make_decoder()
     best = max(product(range(VOCAB), repeat=2), key=lambda ids: score(model, [3, 1], ids))

@@ -35,6 +35,7 @@ def test_the_prefix_tree_has_at_most_one_node_per_block_and_a_bounded_number_of_
     assert kv_cache.pool.num_available == 64
 
 
+@pytest.mark.costly
 def test_cached_outputs_for_drafts_take_bounded_memory():
     drafts = DraftProposer()
     tracemalloc.start()

@@ -36,6 +36,7 @@ def contrastive_request(prompt, k=4, alpha=0.6, max_tokens=12, **more):
     return request(prompt, params=GenerationParams(top_k=k, penalty_alpha=alpha), max_tokens=max_tokens, **more)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("k", "alpha"), [(4, 0.6), (2, 0.3), (9, 0.9)])
 def test_every_token_maximises_the_contrastive_score(model, k, alpha):
     for prompt in prompts([1, 7, 33]):
@@ -50,6 +51,7 @@ def test_contrastive_search_ends_at_stop_ids(model):
     assert (result.tokens, result.finish) == reference_search(model, prompt, 12, 4, 0.6, [output_ids[5]])
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("blocks", [12, 16, 80])
 def test_contrastive_search_gives_the_same_answer_beside_other_requests_and_with_preemption(model, blocks):
     searched_request = contrastive_request(prompts([40])[0], max_tokens=30)

@@ -95,6 +95,7 @@ class TestModelThatDoesNotFit:
         with pytest.raises(UserError, match="Close other programs or choose a smaller model"):
             Engine(Checkpoint(folders / "bfloat16", dtype=torch.float32), max_num_seqs=1)
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("quantize", [None, "int8", "int4"])
     @pytest.mark.parametrize("folder", ["float32", "bfloat16"])
     def test_the_estimate_matches_the_packed_weights(self, folders, folder, quantize):

@@ -117,6 +117,7 @@ MODEL = make_decoder()
 ADAPTERS = {"a": random_factors(MODEL), "b": random_factors(MODEL, ranks=(4, 4, 4, 4), dora=True, seed=2)}
 
 
+@pytest.mark.costly
 @settings(max_examples=30, deadline=None)
 @given(
     adapter_names=st.lists(st.sampled_from(["", "a", "b"]), min_size=1, max_size=12),

@@ -32,6 +32,7 @@ FEW_METRICS = "chrf,bits_per_byte,selection"
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
+@pytest.mark.costly
 def test_json_is_one_object_on_stdout(model_folder, data):
     scorecard = scorecard_of(model_folder, "--data", data, "--metrics", FEW_METRICS, "--max-tokens", 8)
     assert scorecard["verdict"] is None
@@ -48,6 +49,7 @@ def test_json_is_one_object_on_stdout(model_folder, data):
     assert metadata["versions"]["turnwise"]
 
 
+@pytest.mark.costly
 def test_without_json_a_table_is_printed(model_folder, data):
     result = run(model_folder, "--data", data, "--limit", 30, "--metrics", FEW_METRICS, "--max-tokens", 8)
     output = unwrapped(result.stdout)
@@ -56,6 +58,7 @@ def test_without_json_a_table_is_printed(model_folder, data):
     assert "Verdict" not in output
 
 
+@pytest.mark.costly
 def test_a_model_against_itself_is_no_difference(model_folder, data, tmp_path):
     report = tmp_path / "report"
     result = run(
@@ -70,6 +73,7 @@ def test_a_model_against_itself_is_no_difference(model_folder, data, tmp_path):
     assert "No difference" in (report / "report.html").read_text()
 
 
+@pytest.mark.costly
 def test_a_worse_model_exits_with_code_1_if_fail_if_worse_is_set(model_folder, data, tmp_path, tiny_config, tokenizer):
     worse = create(tiny_config, seed=0)
     with torch.no_grad():
@@ -83,11 +87,13 @@ def test_a_worse_model_exits_with_code_1_if_fail_if_worse_is_set(model_folder, d
     assert "worse on 1 (bits per byte)" in result.stdout
 
 
+@pytest.mark.costly
 def test_selection_is_left_out_with_too_few_replies(model_folder, data):
     scorecard = scorecard_of(model_folder, "--data", data, "--limit", 10, "--metrics", FEW_METRICS)
     assert "selection" not in rows_by_name(scorecard)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("kind", ["retrieval", "ngram"])
 def test_a_baseline_can_be_the_model_or_the_base(model_folder, data, kind):
     options = ("--data", data, "--metrics", "chrf", "--max-tokens", 8)
@@ -97,6 +103,7 @@ def test_a_baseline_can_be_the_model_or_the_base(model_folder, data, kind):
     assert scorecard["verdict"] == "worse"
 
 
+@pytest.mark.costly
 def test_a_metric_that_one_system_cannot_compute_is_reported_as_not_applicable(model_folder, data):
     result = run(
         model_folder, "--data", data, "--against", f"retrieval:{data}", "--metrics", "chrf,bits_per_byte",
@@ -113,6 +120,7 @@ def test_without_any_applicable_metric_the_error_names_the_missing_capability(mo
         run(model_folder, "--data", data, "--against", f"retrieval:{data}", "--metrics", "bits_per_byte")
 
 
+@pytest.mark.costly
 def test_a_repeated_evaluation_uses_the_cache(model_folder, data, monkeypatch):
     arguments = (model_folder, "--data", data, "--limit", 20, "--metrics", FEW_METRICS, "--max-tokens", 8)
     first = scorecard_of(*arguments)
@@ -120,6 +128,7 @@ def test_a_repeated_evaluation_uses_the_cache(model_folder, data, monkeypatch):
     assert scorecard_of(*arguments)["rows"] == first["rows"]
 
 
+@pytest.mark.costly
 def test_a_temperature_sweep_adds_a_figure_to_the_report(model_folder, data, tmp_path):
     run(
         model_folder, "--data", data, "--limit", 5, "--metrics", "chrf", "--max-tokens", 8, "--temperature-sweep",
@@ -128,6 +137,7 @@ def test_a_temperature_sweep_adds_a_figure_to_the_report(model_folder, data, tmp
     assert (tmp_path / "report" / "temperature_sweep.svg").is_file()
 
 
+@pytest.mark.costly
 def test_golden_cases_of_a_file_replace_the_bundled_ones(model_folder, data, tmp_path):
     (tmp_path / "shop.yaml").write_text(
         "- id: opening\n"
@@ -173,6 +183,7 @@ def test_data_without_samples_for_any_metric_is_rejected(model_folder, data):
         run(model_folder, "--data", data, "--metrics", "success")
 
 
+@pytest.mark.costly
 def test_max_tokens_applies_to_a_baseline(model_folder, data, monkeypatch):
     limits = set()
     generate = NgramBaseline.generate

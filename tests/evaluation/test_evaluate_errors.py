@@ -21,6 +21,7 @@ def no_queries(monkeypatch):
 
 
 class TestWithoutData:
+    @pytest.mark.costly
     def test_probes_are_computed(self, model_folder):
         scorecard = scorecard_of(model_folder, "--metrics", "golden", "--max-tokens", 4)
         assert list(rows_by_name(scorecard)) == ["golden"]
@@ -43,11 +44,13 @@ class TestWithoutData:
 
 
 class TestMetricsWithoutSamples:
+    @pytest.mark.costly
     def test_metrics_without_samples_are_reported(self, model_folder, data):
         arguments = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics")
         assert "The data has no samples for success." in unwrapped(run(*arguments, "success,chrf").stderr)
         assert "no samples for" not in run(*arguments, "chrf").stderr
 
+    @pytest.mark.costly
     def test_the_report_says_if_only_probes_are_left(self, model_folder, data):
         result = run(model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics", "success,golden")
         assert "no samples for success: only golden is computed" in unwrapped(result.stderr)

@@ -112,6 +112,7 @@ class TestDefinitions:
         assert value_of_answers("distinct_2", answers) == pytest.approx(3 / 5)
         assert value_of_answers("distinct_1", answers) == pytest.approx(3 / 7)
 
+    @pytest.mark.costly
     def test_distinct_n_takes_linear_time(self):
         answers = [" ".join(f"{number}w{index}" for index in range(20)) for number in range(5000)]
         start = time.process_time()

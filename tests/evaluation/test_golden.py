@@ -212,6 +212,7 @@ def test_repeating_the_question_passes_no_case():
     assert [case.id for case in CASES if passes_case(case, case.messages[-1].content)] == []
 
 
+@pytest.mark.costly
 def test_the_passing_answer_of_one_case_fails_nearly_all_others():
     pairs = [(first, second) for first in CASES for second in CASES if first is not second]
     num_passed = Counter(

@@ -100,6 +100,7 @@ def compare(rule, *, model=long_answer, base=short_answer):
         return LlmJudge(url, "scripted", SqliteResponseCache(None)).compare(replies(model), replies(base)), server
 
 
+@pytest.mark.costly
 def test_an_answer_wins_if_it_wins_in_both_orders():
     summary, server = compare(prefer_longer)
     assert (summary.wins.value, summary.ties.value, summary.losses.value) == (1, 0, 0)
@@ -112,6 +113,7 @@ def test_an_answer_wins_if_it_wins_in_both_orders():
     assert len(server.bodies) == 40  # both orders of each pair, for the first seed only
 
 
+@pytest.mark.costly
 def test_a_judge_that_always_prefers_the_first_answer_gives_ties():
     summary, _ = compare(lambda first, second: "**FIRST**")
     assert (summary.wins.value, summary.ties.value, summary.losses.value) == (0, 1, 0)
@@ -121,6 +123,7 @@ def test_a_judge_that_always_prefers_the_first_answer_gives_ties():
     assert compare(lambda first, second: "Verdict: second.")[0].position_bias.value == -1
 
 
+@pytest.mark.costly
 def test_outputs_without_a_verdict_are_counted_and_their_pairs_excluded():
     def undecided_on_lamp_7(first, second):
         return "Both are fine, I think" if "lamp 7" in first else prefer_longer(first, second)
@@ -138,6 +141,7 @@ def test_identical_answers_are_a_tie_without_a_request():
     assert (summary.ties.value, summary.num_identical, len(server.bodies)) == (1, 20, 0)
 
 
+@pytest.mark.costly
 def test_requests_contain_no_credentials_of_other_endpoints(monkeypatch, caplog):
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, "meant-for-another")
@@ -154,6 +158,7 @@ def test_requests_contain_no_credentials_of_other_endpoints(monkeypatch, caplog)
     assert "tw-quiet" not in caplog.text
 
 
+@pytest.mark.costly
 def test_a_second_comparison_uses_the_cache():
     cache = SqliteResponseCache(None)
     server = JudgeServer(prefer_longer)
@@ -199,6 +204,7 @@ def test_pairs_of_a_dialogue_are_resampled_together():
     assert widths[0] > 1.5 * widths[1]
 
 
+@pytest.mark.costly
 def test_the_report_has_the_summary_and_the_verdict_does_not_depend_on_it(tmp_path):
     @contextmanager
     def open_system(name, answer):
@@ -273,6 +279,7 @@ def test_incomplete_judge_options_are_rejected(run_command, arguments):
         run_command(*arguments)
 
 
+@pytest.mark.costly
 def test_the_command_prints_the_summary(run_command, tmp_path):
     baseline = f"retrieval:{tmp_path / 'dialogues.jsonl'}"
     with JudgeServer(prefer_longer).running() as url:

@@ -178,6 +178,7 @@ class TestRecall:
         facts = [[sample.metadata["fact"] for sample in samples_of("recall", seed)] for seed in (0, 1)]
         assert facts[0] != facts[1]
 
+    @pytest.mark.costly
     def test_a_prompt_has_fewer_than_900_tokens_with_a_vocabulary_of_4096(self):
         tokenizer = Tokenizer.load(bundled_model_folder())
         assert tokenizer.vocab_size == 4096

@@ -69,6 +69,7 @@ def test_95_percent_of_the_intervals_of_a_proportion_contain_the_true_proportion
     assert 0.93 <= coverage(run_experiment) <= 0.97
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("lost", "gained"), [(0.03, 0.0), (0.02, 0.01), (0.1, 0.05)])
 def test_intervals_of_a_difference_of_proportions_have_nominal_coverage_for_small_changes(lost, gained):
     def run_experiment(seed):

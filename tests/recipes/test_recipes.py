@@ -29,6 +29,7 @@ def test_there_is_one_for_every_objective():
     assert [path.stem for path in RECIPES] == OBJECTIVES.names()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_it_runs(path, data, tmp_path, monkeypatch, one_thread):
     monkeypatch.setenv("DATA", str(data))

@@ -109,6 +109,7 @@ def test_the_official_client_raises_without_a_key(secured):
     assert refused.value.code == "invalid_api_key"
 
 
+@pytest.mark.costly
 def test_a_running_server_reads_new_and_revoked_keys(keys):
     with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)) as url:
         status = lambda **headers: httpx.get(f"{url}/v1/models", headers=headers).status_code  # noqa: E731
@@ -125,6 +126,7 @@ def test_a_running_server_reads_new_and_revoked_keys(keys):
         assert status() == 401, "revoking the last key does not open the door"
 
 
+@pytest.mark.costly
 def test_a_key_can_be_required_before_any_exists(keys):
     app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys, require_key=True)
     with serve_in_thread(app) as url:

@@ -95,6 +95,7 @@ def is_closed(connection):
         return True
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_the_time_to_receive_a_body_is_limited(serving, monkeypatch, method, path):
     monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.5)
@@ -152,6 +153,7 @@ def test_an_idle_connection_is_closed_after_the_configured_time(serving):
         assert eventually(lambda: is_closed(connection))
 
 
+@pytest.mark.costly
 def test_an_idle_connection_stays_open_until_the_configured_time(serving):
     with idle_connection(serving, 30.0) as connection:
         time.sleep(0.7)
@@ -167,6 +169,7 @@ def test_the_default_keep_alive_is_longer_than_that_of_clients_and_proxies():
 # Clients that do not read
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("read_on", [False, True])
 def test_a_client_that_does_not_read_is_disconnected_and_its_request_cancelled(serving, read_on):
     chat = ScriptedChatService(endless, delay=0.001)
@@ -188,6 +191,7 @@ def test_a_client_that_does_not_read_is_disconnected_and_its_request_cancelled(s
         assert eventually(lambda: app.state.limiter.num_active == 0)
 
 
+@pytest.mark.costly
 def test_clients_that_do_not_read_do_not_slow_others_down(serving):
     chat = ScriptedChatService(
         lambda chat_request: endless(chat_request) if len(chat.requests) <= 40 else ["Hello."], delay=0.01

@@ -47,6 +47,7 @@ def test_commas_in_a_string_are_not_counted():
     assert parse_json_body(json.dumps({"a": text}).encode()) == {"a": text}
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("text", ["[{:" * 1_000_000, '\\"[' * 500_000, "\\" * 65_537 + "[" * 200_000, '"[' * 300_000])
 def test_brackets_in_a_string_are_not_counted(text):
     body = json.dumps({"a": text, "b": [text]}).encode()

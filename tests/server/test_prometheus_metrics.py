@@ -79,6 +79,7 @@ def test_completions_tokens_and_times_are_labelled_by_model(url):
     )
 
 
+@pytest.mark.costly
 def test_requests_are_labelled_by_route_template(url):
     for path in ("/v1/conversations/a", "/v1/conversations/b", "/v1/models/x/y", "/secret/1", "/secret/2",
                  "/assets/chat.js", "/assets/none", "/docs", "/openapi.json"):  # fmt: skip
@@ -167,6 +168,7 @@ def test_rejections_are_counted_by_reason(chat, tmp_path):
     assert ("turnwise_rejected_total", ("reason", "server_busy")) in seen, "a series is there before its first increase"
 
 
+@pytest.mark.costly
 def test_two_applications_have_separate_metrics():
     with (
         serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as one,

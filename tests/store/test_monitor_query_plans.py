@@ -4,7 +4,8 @@ import inspect
 
 import pytest
 
-from turnwise.core.monitor_store import MonitorBatch, MonitorStore, RetentionLimits
+from turnwise.core.monitor_batch import MonitorBatch, RetentionLimits
+from turnwise.core.monitor_store import MonitorStore
 from turnwise.store import open_monitor_store
 
 # Methods with arguments for all their conditions.

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from monitor_stand_ins import START, open_test_pipeline, text
 from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, Unavailable, UserError
-from turnwise.core.monitor_store import MonitorBatch, TopicCount
+from turnwise.core.monitor_batch import MonitorBatch
+from turnwise.core.monitor_records import TopicCount
 from turnwise.store import open_monitor_reader, open_monitor_store
 from turnwise.store.sqlite import migrations, monitor_reader
 
@@ -73,7 +74,8 @@ def test_a_reader_in_the_middle_of_a_query_does_not_stop_the_writer(store, reade
 def test_batches_of_a_monitor_that_was_killed_are_read_from_its_log(tmp_path):
     program = (
         "import os, signal, sys; from turnwise.store import open_monitor_store;"
-        "from turnwise.core.monitor_store import MonitorBatch, TopicCount; store = open_monitor_store(sys.argv[1]);"
+        "from turnwise.core.monitor_batch import MonitorBatch; from turnwise.core.monitor_records import TopicCount;"
+        "store = open_monitor_store(sys.argv[1]);"
         "store.commit(MonitorBatch(counts=[TopicCount('Acme', 60, 1, 1, 0)])); os.kill(os.getpid(), signal.SIGKILL)"
     )
     url = f"sqlite:///{tmp_path / 'monitor.db'}"

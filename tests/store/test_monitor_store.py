@@ -6,15 +6,10 @@ from dataclasses import replace
 import pytest
 
 from turnwise.core.errors import SaveFailed
-from turnwise.core.monitor_store import (
-    MonitorBatch,
-    MonitoredText,
-    RetentionLimits,
-    SurgeAlert,
-    TopicCount,
-    WebhookEvent,
-)
+from turnwise.core.monitor_batch import MonitorBatch, RetentionLimits
+from turnwise.core.monitor_records import MonitoredText, SurgeAlert, TopicCount
 from turnwise.core.stream_texts import StreamText
+from turnwise.core.webhook_deliveries import WebhookEvent
 from turnwise.store import open_monitor_store, open_store
 from turnwise.store.sqlite import migrations
 

@@ -81,6 +81,7 @@ def test_score_shows_quantiles_of_the_scores(folder):
     assert "median" in output
 
 
+@pytest.mark.costly
 def test_score_reports_dialogues_without_a_scored_reply(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
     assert "1 dialogues have no reply" in run("score", tmp_path / "a.jsonl", "--out", tmp_path / "b.jsonl").output

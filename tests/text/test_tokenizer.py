@@ -17,6 +17,7 @@ quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthC
 
 
 class TestTraining:
+    @pytest.mark.costly
     @quick
     @given(text=st.text())
     @example(text="你好,世界 🚚👨\u200d👩\u200d👧 e\u0301\0\x01\x7f\u200b\ufeff\ufffd\uffff")
@@ -211,6 +212,7 @@ class TestErrors:
             Tokenizer.load(tmp_path)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("kind", ["chatml", "llama3", "sentencepiece", "turnwise"])
 @quick
 @given(text=st.text(max_size=30))

@@ -13,6 +13,7 @@ from sample_items import FOUR, written
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
 from turnwise.models import checkpoint, transformers_checkpoint
 from turnwise.models.adapter_config import adapter_base_folder
+from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.quantization import QuantizedLinear
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -27,6 +28,7 @@ pytestmark = [
 
 
 class TestAdapters:
+    @pytest.mark.costly
     @pytest.mark.parametrize("more", [{}, {"dora": True}, {"rank": 2, "alpha": 9, "dropout": 0.1}], ids=str)
     def test_the_served_model_has_the_same_logits_as_the_trained_one(self, method_recipe, more, valid_chats):
         """The perplexity measured on the exported folder equals the run's validation loss."""
@@ -44,6 +46,7 @@ class TestAdapters:
         )
         assert perplexity.nats / perplexity.tokens == pytest.approx(result.valid_after, rel=1e-4)
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("more", [{}, {"dora": True}], ids=str)
     def test_peft_loads_the_adapter_with_the_same_logits(self, method_recipe, base_folder, more):
         import peft
@@ -68,6 +71,7 @@ class TestAdapters:
             expected = theirs.eval()(torch.tensor([ids])).logits
         torch.testing.assert_close(logits(tmp_path / "theirs", ids), expected, atol=1e-4, rtol=1e-4)
 
+    @pytest.mark.costly
     def test_gpt2_with_transposed_matrices(self, method_recipe, gpt2_folder):
         import peft
         import transformers
@@ -82,6 +86,7 @@ class TestAdapters:
                 logits(Path(recipe.out), ids), theirs(torch.tensor([ids])).logits, atol=1e-4, rtol=1e-4
             )
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("bits", ["int8", "int4"])
     def test_the_base_weights_are_quantized_during_training(self, method_recipe, bits):
         recipe = method_recipe({**LORA, "quantize": bits})
@@ -106,6 +111,7 @@ class TestAdapters:
         (plain(y).square().sum()).backward()
         torch.testing.assert_close(x.grad, y.grad)
 
+    @pytest.mark.costly
     def test_a_decoder_loaded_by_transformers(self, method_recipe, neox_folder):
         recipe = method_recipe(LORA, model={"from": str(neox_folder)})
         result = run_recipe(recipe, device=CPU)
@@ -119,6 +125,7 @@ class TestAdapters:
         with torch.inference_mode():
             assert (merged(ids).logits - base(ids).logits).abs().max() > 1e-3
 
+    @pytest.mark.costly
     def test_training_continues_from_an_adapter(self, method_recipe, tmp_path):
         first = method_recipe(LORA)
         run_recipe(first, device=CPU)
@@ -129,6 +136,7 @@ class TestAdapters:
         )
         assert (tmp_path / "again" / "model.safetensors").is_file()
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("more", [{}, {"rank": 6}, {"dora": True}], ids=str)
     def test_the_training_of_an_adapter_continues(self, method_recipe, base_folder, tmp_path, more):
         """The result is an adapter of the same base model, and begins where the first one ended."""
@@ -140,6 +148,7 @@ class TestAdapters:
         assert after.valid_after < after.valid_before
         assert adapter_base_folder(Path(again.out)) == base_folder
 
+    @pytest.mark.costly
     def test_the_training_of_an_adapter_by_peft_continues_with_the_rank_of_its_joined_factors(
         self, method_recipe, base_folder, tmp_path
     ):
@@ -152,6 +161,7 @@ class TestAdapters:
         with pytest.raises(InvalidParameter, match=r"has rank 6 in .* at least 6"):
             run_recipe(recipe.model_copy(update={"method": method_recipe(LORA).method}), device=CPU, overwrite=True)
 
+    @pytest.mark.costly
     def test_an_adapter_that_cannot_be_continued_is_rejected(self, method_recipe, tmp_path):
         dora = method_recipe({**LORA, "dora": True})
         run_recipe(dora, device=CPU)
@@ -163,6 +173,7 @@ class TestAdapters:
         with pytest.raises(InvalidParameter, match="'target_modules' leaves out"):
             run_recipe(method_recipe(mlp, model={"from": first.out}, out=str(tmp_path / "again")), device=CPU)
 
+    @pytest.mark.costly
     def test_a_small_change_of_a_base_in_half_precision_is_not_rounded_away(
         self, method_recipe, tmp_path, tiny_config, tokenizer
     ):
@@ -176,11 +187,13 @@ class TestAdapters:
         name = "layers.0.mlp.down.weight"
         torch.testing.assert_close(adapted[name] - plain[name], delta, atol=1e-7, rtol=1e-2)
 
+    @pytest.mark.costly
     def test_an_adapter_folder_can_be_overwritten(self, method_recipe):
         recipe = method_recipe(LORA)
         run_recipe(recipe, device=CPU)
         run_recipe(recipe, device=CPU, overwrite=True)
 
+    @pytest.mark.costly
     def test_the_linear_layers_of_an_encoder_decoder_get_adapters(self, method_recipe, tmp_path, base_folder):
         data = {"train": str(written(FOUR * 3, tmp_path / "data.jsonl"))}
         model = {"new": {"family": "t5", **SIZES}, "tokenizer": str(base_folder)}
@@ -192,6 +205,7 @@ class TestAdapters:
         assert names
         assert not any("relative_attention_bias" in name for name in names)
 
+    @pytest.mark.costly
     def test_the_same_seed_gives_the_same_adapter(self, method_recipe, tmp_path):
         made = []
         for name in ("one", "other"):
@@ -218,13 +232,17 @@ class TestAdapters:
 
 class TestDamagedAdapters:
     @pytest.fixture
-    def adapter(self, method_recipe, tmp_path, tiny_config, tokenizer):
-        from turnwise.models.checkpoint import create
-
-        export_model(tmp_path / "base", create(tiny_config, seed=0), tokenizer)
-        recipe = method_recipe(LORA, model={"from": str(tmp_path / "base")})
-        run_recipe(recipe, device=CPU)
-        return Path(recipe.out)
+    def adapter(self, tmp_path, tiny_config, tokenizer):
+        """A random adapter of both layers of the model in `base`."""
+        export_model(tmp_path / "base", checkpoint.create(tiny_config, seed=0), tokenizer)
+        size = tiny_config.hidden_size
+        weights = {
+            f"model.layers.{layer}.self_attn.q_proj": LoraWeights(torch.randn(2, size), torch.randn(size, 2))
+            for layer in range(tiny_config.num_layers)
+        }
+        (folder := tmp_path / "adapter").mkdir()
+        save_adapter(folder, weights, base=tmp_path / "base", rank=2, alpha=2, dropout=0, task_type="CAUSAL_LM")
+        return folder
 
     def test_a_changed_base_model_is_rejected(self, adapter, tmp_path, tiny_config, tokenizer):
         export_model(tmp_path / "base", checkpoint.create(tiny_config, seed=1), tokenizer)

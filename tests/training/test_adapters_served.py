@@ -33,6 +33,7 @@ class TestMerging:
 
         return CliRunner().invoke(app, ["merge", *map(str, words)])
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("of", ["ours", "others"])
     def test_an_adapter_is_merged_and_subtracted_again(self, method_recipe, tmp_path, base_folder, neox_folder, of):
         base = base_folder if of == "ours" else neox_folder
@@ -61,6 +62,7 @@ class TestMerging:
                     rtol=1e-4,
                 )
 
+    @pytest.mark.costly
     def test_a_folder_without_an_adapter_and_an_existing_output_are_rejected(
         self, method_recipe, base_folder, tmp_path
     ):
@@ -69,6 +71,7 @@ class TestMerging:
         run_recipe(recipe, device=CPU)
         assert "exists already" in str(self.merge(recipe.out, "--out", base_folder).exception)
 
+    @pytest.mark.costly
     def test_a_folder_without_a_model_is_never_replaced(self, method_recipe, tmp_path):
         recipe = method_recipe(LORA)
         run_recipe(recipe, device=CPU)
@@ -79,6 +82,7 @@ class TestMerging:
         assert "is one of the inputs" in str(self.merge(recipe.out, "--out", recipe.out, "--overwrite").exception)
         assert (tmp_path / "precious" / "thesis.txt").read_text() == "years"
 
+    @pytest.mark.costly
     def test_a_dora_adapter_cannot_be_subtracted(self, method_recipe, tmp_path):
         recipe = method_recipe({**LORA, "dora": True})
         run_recipe(recipe, device=CPU)
@@ -131,6 +135,7 @@ class TestServing:
         written_by_peft(base_folder, tmp_path / "theirs")
         return {name: recipe.out for name, recipe in recipes.items()} | {"theirs": tmp_path / "theirs"}
 
+    @pytest.mark.costly
     @pytest.mark.skipif(library() is None, reason="no compiled library")
     def test_the_base_is_in_memory_once_and_each_adapter_answers_as_if_merged(self, answers, adapters, base_folder):
         base_engines = SharedBaseEngines()
@@ -145,6 +150,7 @@ class TestServing:
             for first, second in zip(logprobs, expected, strict=True):
                 assert first.logprob == pytest.approx(second.logprob, abs=1e-3)
 
+    @pytest.mark.costly
     def test_gpt2_with_transposed_matrices(self, answers, method_recipe, gpt2_folder):
         recipe = method_recipe(LORA, model={"from": str(gpt2_folder)})
         run_recipe(recipe, device=CPU)
@@ -155,6 +161,7 @@ class TestServing:
         for first, second in zip(beside.logprobs.content, merged.logprobs.content, strict=True):
             assert (first.token, first.logprob) == (second.token, pytest.approx(second.logprob, abs=1e-3))
 
+    @pytest.mark.costly
     def test_an_adapter_is_merged_into_a_copy_if_the_engine_cannot_apply_it(self, answers, adapters, monkeypatch):
         monkeypatch.setattr(Engine, "load_lora", lambda *_: False)
         completions = answers({"lora": adapters["lora"]}, SharedBaseEngines())

@@ -45,6 +45,7 @@ class TestHeldOutSplit:
         assert len(odd) == 10
         assert all(len(talk.messages) == 4 for talk in odd)
 
+    @pytest.mark.costly
     def test_a_fraction_is_held_out_and_no_dialogue_is_lost(self, load, texts, tmp_path):
         path = write_chats(tmp_path / "a.jsonl", small_talk(300))
         data = load({"train": str(path), "valid_fraction": 0.2})

@@ -44,6 +44,7 @@ def shown(example, tokenizer):
     )
 
 
+@pytest.mark.costly
 @settings(max_examples=60, deadline=None)
 @given(
     exchanges=st.lists(st.tuples(texts, texts), min_size=1, max_size=8),
@@ -156,6 +157,7 @@ class TestMaxSeqLen:
             resolved_settings(chats, max_seq_len=129)
 
 
+@pytest.mark.costly
 def test_truncation_is_reported_before_the_run_and_in_its_result(values, tmp_path, no_loss_plot):
     import torch
 

@@ -97,12 +97,14 @@ class TestModelFolder:
             "pad_token_id": tokenizer.pad_token_id,
         }
 
+    @pytest.mark.costly
     def test_a_new_model_gets_the_default_generation_config(self, values):
         shape = {"hidden_size": 16, "intermediate_size": 16, "num_layers": 1, "context_length": 64}
         run({**values, "model": {"new": shape, "tokenizer": values["model"]["from"]}})
         written = json.loads(open_out(values, "generation_config.json"))
         assert (written["temperature"], written["top_p"]) == (0.7, 0.9)
 
+    @pytest.mark.costly
     def test_the_saved_recipe_is_complete_and_reproduces_the_weights(self, finished, tmp_path):
         out, _ = finished
         recipe = load_recipe(out / "recipe.yaml")
@@ -161,6 +163,7 @@ class TestSamples:
         assert all(sample.question and sample.reply for sample in result.samples)
         assert any(sample.before != sample.after for sample in result.samples)
 
+    @pytest.mark.costly
     def test_replies_are_greedy_and_independent_of_the_batch(self, finished, valid_chats):
         from turnwise.core.exchanges import last_reply
         from turnwise.data.sources import read_source
@@ -210,6 +213,7 @@ class TestSamples:
         long = Conversation((Message("user", "Hello, how can I help you? " * 60), Message("assistant", "b")))
         assert len(generate_replies(tiny_model, Renderer.from_tokenizer(tokenizer), [long])) == 1
 
+    @pytest.mark.costly
     @pytest.mark.usefixtures("no_loss_plot")
     def test_samples_do_not_change_the_weights(self, values, monkeypatch, tmp_path):
         from turnwise.training.launch import export_run, prepare
@@ -230,6 +234,7 @@ def no_space(*_args, **_more):
 
 @pytest.mark.usefixtures("no_loss_plot")
 class TestDiskFull:
+    @pytest.mark.costly
     def test_a_failed_checkpoint_leaves_the_previous_one(self, values, monkeypatch, tmp_path):
         saved = []
 
@@ -249,6 +254,7 @@ class TestDiskFull:
         monkeypatch.setattr(safetensors.torch, "save_file", real)
         assert run(values).steps == 4
 
+    @pytest.mark.costly
     def test_a_failed_export_leaves_only_the_work_folder(self, values, monkeypatch, tmp_path):
         def full(*_):
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -262,6 +268,7 @@ class TestDiskFull:
         assert run(values).steps == 4
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
+    @pytest.mark.costly
     def test_a_failed_metrics_write_is_a_save_error(self, values, monkeypatch, tmp_path):
         def full(self, **_):
             raise OSError(28, "No space left on device")

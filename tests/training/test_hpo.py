@@ -26,6 +26,7 @@ def search_recipe(values, **changes):
     return parse_recipe({**values, "training": training, **changes}, origin="test")
 
 
+@pytest.mark.costly
 def test_the_output_folder_has_the_best_trial(values, tmp_path):
     tried = []
     result = run_hpo(search_recipe(values), trials=4, device=CPU, on_trial=lambda *trial: tried.append(trial))
@@ -45,6 +46,7 @@ def test_the_output_folder_has_the_best_trial(values, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
+@pytest.mark.costly
 def test_a_trial_above_the_median_loss_is_pruned(values, monkeypatch):
     """Later trials have learning rates that are too small."""
     propose = searching._propose
@@ -59,6 +61,7 @@ def test_a_trial_above_the_median_loss_is_pruned(values, monkeypatch):
     assert [loss is None for _, _, loss in tried] == [False] * 4 + [True] * 2
 
 
+@pytest.mark.costly
 def test_an_interrupted_search_continues_with_the_remaining_trials(values, tmp_path):
     recipe, tried = search_recipe(values), []
 
@@ -78,6 +81,7 @@ def test_an_interrupted_search_continues_with_the_remaining_trials(values, tmp_p
     assert load_file(tmp_path / "out" / "model.safetensors")
 
 
+@pytest.mark.costly
 def test_an_interrupted_trial_continues_from_its_checkpoint(values, tmp_path):
     """The search has the same trials and result as an uninterrupted one."""
     uninterrupted, stopped = [], []
@@ -106,6 +110,7 @@ def test_an_interrupted_trial_continues_from_its_checkpoint(values, tmp_path):
     assert stopped == uninterrupted
 
 
+@pytest.mark.costly
 def test_a_completed_trial_is_not_run_again(values, tmp_path, monkeypatch):
     """The process ends after the trial's folder is written and before its loss is stored."""
     recipe = search_recipe(values)
@@ -118,6 +123,7 @@ def test_a_completed_trial_is_not_run_again(values, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
+@pytest.mark.costly
 def test_a_search_does_not_touch_an_unfinished_run_of_the_same_name(values, tmp_path):
     checkpoint = tmp_path / "out.partial" / "checkpoint"
     checkpoint.mkdir(parents=True)
@@ -125,12 +131,14 @@ def test_a_search_does_not_touch_an_unfinished_run_of_the_same_name(values, tmp_
     assert checkpoint.is_dir()
 
 
+@pytest.mark.costly
 def test_the_rank_of_lora_is_searched_too(values):
     recipe = search_recipe(values, method={"name": "lora", "alpha": 8})
     result = run_hpo(recipe, trials=1, device=CPU)
     assert result.values["rank"] in searching.METHOD_OPTIONS["lora"][1]
 
 
+@pytest.mark.costly
 def test_a_search_without_trainable_weights_or_validation_data_is_rejected(values, chats):
     with pytest.raises(InvalidParameter, match="needs a method that trains weights"):
         run_hpo(search_recipe(values, method={"name": "prompt", "shots": 1}), trials=1, device=CPU)

@@ -64,6 +64,7 @@ def same_labels(first, second):
     )
 
 
+@pytest.mark.costly
 @pytest.mark.usefixtures("one_thread")
 def test_an_objective_learns_a_scalar_per_text(trainer, recipe):
     run = trainer(recipe(objective=ScalarObjective(), max_steps=80, learning_rate=0.01, eval_steps=20))
@@ -72,6 +73,7 @@ def test_an_objective_learns_a_scalar_per_text(trainer, recipe):
     assert result.valid_after < 0.5 * scores.var() < result.valid_before  # the variance is the loss of a constant
 
 
+@pytest.mark.costly
 @pytest.mark.usefixtures("no_loss_plot", "one_thread")
 def test_a_complete_run_with_labels_can_be_resumed(recipe, tmp_path):
     from hooks import KillingHook

@@ -20,6 +20,7 @@ pytestmark = [
 
 
 class TestFreeze:
+    @pytest.mark.costly
     def test_only_the_last_layer_is_trained(self, method_recipe):
         changed_names = changed(method_recipe({"name": "freeze", "last_layers": 1}))
         assert changed_names
@@ -28,9 +29,11 @@ class TestFreeze:
     def test_without_options_the_last_two_layers_are_trained(self):
         assert METHODS.parse_plugin("freeze").last_layers == 2
 
+    @pytest.mark.costly
     def test_the_head_is_the_embedding_if_tied(self, method_recipe):
         assert changed(method_recipe({"name": "freeze", "module": "head"})) == {"embed.weight", "norm.weight"}
 
+    @pytest.mark.costly
     def test_parameters_are_selected_by_their_published_names(self, method_recipe):
         changed_names = changed(method_recipe({"name": "freeze", "parameters": ["model.layers.*.mlp.*"]}))
         assert changed_names == {f"layers.{i}.mlp.{matrix}.weight" for i in (0, 1) for matrix in ("up", "down")}
@@ -47,6 +50,7 @@ class TestFreeze:
         with pytest.raises(InvalidParameter, match="'last_layers' is 9, but the model has 2 layers"):
             run_recipe(method_recipe({"name": "freeze", "last_layers": 9}), device=CPU)
 
+    @pytest.mark.costly
     def test_only_the_decoder_of_an_encoder_decoder_is_trained(self, method_recipe, tmp_path, base_folder):
         data = written(FOUR * 3, tmp_path / "data.jsonl")
         model = {"new": {"family": "t5", **SIZES}, "tokenizer": str(base_folder)}
@@ -67,6 +71,7 @@ class TestFreeze:
         with pytest.raises(InvalidParameter, match="needs an encoder–decoder model"):
             run_recipe(method_recipe({"name": "freeze", "module": "decoder"}), device=CPU)
 
+    @pytest.mark.costly
     def test_checkpoints_have_only_the_trainable_weights(self, method_recipe, monkeypatch, tmp_path):
         from turnwise.training import checkpoint_files as state
 

@@ -85,6 +85,7 @@ class TestPreflightReport:
         assert 0.5 < report.packing_efficiency <= 1
         assert len(report.examples) == 2
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("more", [{}, {"neftune_noise_alpha": 5.0}, {"optimizer": "muon"}], ids=str)
     def test_the_preflight_does_not_change_the_run(self, trainer, recipe, tmp_path, more):
         weights = []
@@ -147,6 +148,7 @@ class TestErrors:
         with pytest.raises(UserError, match="Not even one row of a step fits into memory"):
             run_preflight(recipe())
 
+    @pytest.mark.costly
     def test_a_step_out_of_memory_is_repeated_with_smaller_micro_batches(self, values, tmp_path, monkeypatch):
         from safetensors.torch import load_file
 
@@ -185,6 +187,7 @@ class TestDerivedHyperparameters:
 
         return make
 
+    @pytest.mark.costly
     def test_larger_presets_have_more_steps_and_patience(self, preset_recipe, tmp_path):
         plans = [
             self.derive(preset_recipe(preset=effort), tmp_path / effort).training
@@ -209,6 +212,7 @@ class TestDerivedHyperparameters:
         ).training
         assert settings.max_steps * 4 * report.tokens_per_row / 500 == pytest.approx(0.85 * 0.75 * 600, rel=0.02)
 
+    @pytest.mark.costly
     def test_epochs_in_the_recipe_determine_the_steps(self, preset_recipe, tmp_path):
         few, many = (self.derive(preset_recipe(preset="quick", epochs=n), tmp_path / str(n)).training for n in (40, 80))
         assert many.max_steps == pytest.approx(2 * few.max_steps, abs=1)
@@ -233,12 +237,14 @@ class TestDerivedHyperparameters:
         )
         assert not self.derive(recipe, tmp_path).training.interpolate
 
+    @pytest.mark.costly
     def test_a_resumed_run_keeps_its_derived_values(self, preset_recipe, tmp_path):
         first = self.derive(preset_recipe(time_budget=1), tmp_path, speed=1000.0)
         again = self.derive(preset_recipe(time_budget=1), tmp_path, speed=9.0)
         assert again.training.max_steps == first.training.max_steps
         assert json.loads((tmp_path / "plan.json").read_text())["max_steps"] == first.training.max_steps
 
+    @pytest.mark.costly
     def test_the_learning_rate_depends_on_the_method(self, preset_recipe, tmp_path, values):
         lora = parse_recipe(
             {**values, "method": "lora", "training": {"preset": "quick", "max_seq_len": 64}}, origin="test"
@@ -249,6 +255,7 @@ class TestDerivedHyperparameters:
         )
         assert lora_run.training.learning_rate > 3 * full.training.learning_rate
 
+    @pytest.mark.costly
     def test_a_killed_run_with_a_preset_can_be_resumed(self, values, tmp_path):
         run_values = {
             **values,

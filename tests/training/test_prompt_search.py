@@ -34,6 +34,7 @@ class TestPromptSearch:
     def test_no_weight_changes_and_the_loss_is_measured(self, method_recipe):
         assert changed(method_recipe({"name": "prompt", "shots": 1, "num_candidates": 2})) == set()
 
+    @pytest.mark.costly
     def test_the_best_set_of_demonstrations_is_selected(self, method_recipe):
         """The loss of the saved prompt is the lowest one."""
         hook = RecordingHook()
@@ -115,6 +116,7 @@ class TestPromptSearch:
         with pytest.raises(InvalidParameter, match="needs an 'instruction', or 'shots'"):
             METHODS.parse_plugin({"name": "prompt", "shots": 0})
 
+    @pytest.mark.costly
     def test_an_existing_folder_is_replaced_only_with_overwrite(self, method_recipe):
         recipe = method_recipe({"name": "prompt", "shots": 1, "num_candidates": 1})
         run_recipe(recipe, device=CPU)

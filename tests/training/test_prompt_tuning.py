@@ -32,6 +32,7 @@ class TestPromptTuning:
             "embed.vectors": (5, 32)
         }
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("tied", [True, False])
     def test_the_served_model_has_the_same_logits_as_the_trained_one(
         self, method_recipe, tied, valid_chats, tmp_path, tiny_config, tokenizer
@@ -59,6 +60,7 @@ class TestPromptTuning:
         assert request.prompt_ids == tuple(renderer.render(talk.messages[:-1], add_generation_prompt=True).ids)
         assert {id for id, bias in request.params.logit_bias if bias == -100} == set(range(size, size + 5))
 
+    @pytest.mark.costly
     def test_a_second_prompt_tuning_is_rejected(self, method_recipe, tmp_path):
         first = method_recipe(self.SOFT)
         run_recipe(first, device=CPU)
@@ -72,6 +74,7 @@ class TestPromptTuning:
         rows = base.model.module.embed.weight[[words[i % len(words)] for i in range(5)]].clone()
         assert torch.equal(recipe.method.prepare(base, 0).model.module.embed.vectors, rows)
 
+    @pytest.mark.costly
     def test_a_decoder_loaded_by_transformers(self, method_recipe, neox_folder, tokenizer):
         recipe = method_recipe(self.SOFT, model={"from": str(neox_folder)})
         result = run_recipe(recipe, device=CPU)
@@ -79,6 +82,7 @@ class TestPromptTuning:
         saved = transformers_checkpoint.load(Path(recipe.out)).module
         assert saved.get_input_embeddings().weight.shape[0] == tokenizer.vocab_size + 5
 
+    @pytest.mark.costly
     def test_transformers_renders_the_same_ids(self, method_recipe):
         import transformers
 

@@ -104,6 +104,7 @@ def test_without_ray_the_error_names_the_package(recipe, monkeypatch):
         run_on_ray(recipe(), address="local", num_workers=2)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("address", ["127.0.0.1:{}", "somewhere"])
 def test_an_unreachable_cluster_is_rejected(recipe, address):
     pytest.importorskip("ray", reason="needs ray: pip install 'turnwise[ray]'")

@@ -78,6 +78,7 @@ def test_all_current_keys_exist():
         assert registry.plugin_class(name).model_fields.keys() >= set(options.values())
 
 
+@pytest.mark.costly
 @pytest.mark.usefixtures("no_loss_plot", "one_thread")
 def test_an_unfinished_run_of_an_earlier_version_is_resumed(values, tmp_path):
     recipe = parse_recipe(values, origin="test")

@@ -158,6 +158,7 @@ class Signalling(TrainerHook):
 
 
 class TestInterruptedRuns:
+    @pytest.mark.costly
     def test_an_interrupted_step_is_repeated(self, values, tmp_path, monkeypatch):
         run_values = long_run(values, max_steps=6, micro_batch_size=1, neftune_noise_alpha=5.0)
         run({**run_values, "out": str(tmp_path / "whole")})
@@ -171,6 +172,7 @@ class TestInterruptedRuns:
         first, second = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
         assert all(torch.equal(first[name], second[name]) for name in first)
 
+    @pytest.mark.costly
     def test_an_interrupted_validation_is_repeated(self, values, tmp_path):
         run_values = long_run(values, max_steps=9, eval_steps=3, save_steps=3)
         run({**run_values, "out": str(tmp_path / "whole")})
@@ -186,6 +188,7 @@ class TestInterruptedRuns:
         read = [validations(tmp_path / name / "metrics.jsonl") for name in ("whole", "stopped")]
         assert read[0] == read[1]
 
+    @pytest.mark.costly
     def test_checkpoints_are_written_at_the_time_interval(self, values, tmp_path):
         """A killed run loses at most the steps since then."""
 
@@ -205,6 +208,7 @@ class TestInterruptedRuns:
         first, second = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
         assert all(torch.equal(first[name], second[name]) for name in first)
 
+    @pytest.mark.costly
     def test_an_interrupt_finishes_the_step_and_loses_nothing(self, interrupted, tmp_path):
         run_values = interrupted()
         state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
@@ -225,6 +229,7 @@ class TestInterruptedRuns:
         state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
         assert state["step"] == 3
 
+    @pytest.mark.costly
     def test_ignored_interrupts_stay_ignored(self, values):
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -232,11 +237,13 @@ class TestInterruptedRuns:
         finally:
             signal.signal(signal.SIGINT, before)
 
+    @pytest.mark.costly
     def test_resuming_with_another_recipe_is_rejected(self, interrupted):
         run_values = interrupted()
         with pytest.raises(InvalidParameter, match=r"unfinished run of another recipe.*--restart"):
             run(long_run(run_values, max_steps=8, learning_rate=0.001))
 
+    @pytest.mark.costly
     def test_resuming_with_other_data_is_rejected(self, interrupted, chats, tmp_path):
         run_values = interrupted()
         grown = tmp_path / "grown.jsonl"
@@ -249,6 +256,7 @@ class TestInterruptedRuns:
         with pytest.raises(InvalidParameter, match=r"the data has changed since.*--restart"):
             run(run_values)
 
+    @pytest.mark.costly
     def test_restart_discards_the_unfinished_run(self, interrupted, tmp_path):
         run_values = long_run(interrupted(), max_steps=8, learning_rate=0.001)
         run(run_values, restart=True)
@@ -257,12 +265,14 @@ class TestInterruptedRuns:
         saved = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
         assert saved["training"]["learning_rate"] == 0.001
 
+    @pytest.mark.costly
     def test_a_rejected_restart_discards_nothing(self, interrupted, tmp_path):
         run_values = interrupted()
         with pytest.raises(InvalidParameter, match="no objective"):
             run({**run_values, "objective": "sfd"}, restart=True)
         assert (tmp_path / "out.partial" / "checkpoint").is_dir()
 
+    @pytest.mark.costly
     def test_files_from_before_the_first_checkpoint_are_removed(self, values, tmp_path):
         """The best weights of another recipe's run must not be used."""
 
@@ -289,6 +299,7 @@ class TestOutputFolder:
         with pytest.raises(InvalidParameter, match=r"exists already.*--overwrite"):
             run(values)
 
+    @pytest.mark.costly
     def test_overwrite_replaces_the_folder_at_the_end(self, values, tmp_path):
         out = tmp_path / "out"
         out.mkdir()
@@ -331,6 +342,7 @@ class TestOutputFolder:
             run(values, hooks=[Stop(0)])
 
 
+@pytest.mark.costly
 def test_a_second_run_into_the_same_folder_is_rejected(values, tmp_path):
     recipe = parse_recipe(values, origin="test")
 

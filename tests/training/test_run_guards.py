@@ -80,6 +80,7 @@ class TestLossSpikes:
         """Learned preferences with a wrong label among them."""
         assert check_loss_spike(TrainerState(step=30, mean_loss=0.001, first_loss=0.69), 0.5, 1.0, 3.0) > 0.001
 
+    @pytest.mark.costly
     def test_a_rollback_continues_with_new_rows_at_half_the_learning_rate(self, values, spiking, tmp_path):
         spiking(5)
         hook = StepRecorder()
@@ -102,16 +103,19 @@ class TestLossSpikes:
         expected = [next(stream) for _ in range(4 * 7)]
         assert shown == expected
 
+    @pytest.mark.costly
     def test_a_rollback_before_the_first_checkpoint_restores_the_base_weights(self, values, spiking):
         spiking(3)
         result = run(with_training(values, max_steps=6, save_steps=100))
         assert (result.steps, result.rollbacks) == (6, 1)
 
+    @pytest.mark.costly
     def test_a_fourth_spike_ends_the_run(self, values, spiking):
         spiking(3, times=9)
         with pytest.raises(TurnwiseError, match="even after 3 rollbacks"):
             run(with_training(values, max_steps=6, save_steps=2))
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("ema", [None, 0.9])
     def test_a_run_killed_after_a_rollback_ends_with_the_same_bits(self, values, spiking, tmp_path, ema):
         spiking(5)
@@ -162,6 +166,7 @@ class TestWeightAveraging:
         assert not torch.equal(seen[1][name], after[name])
         assert not torch.equal(seen[1][name], before[name])
 
+    @pytest.mark.costly
     def test_the_best_interpolation_is_loaded(self, trainer, recipe):
         run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01))
         start = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
@@ -172,6 +177,7 @@ class TestWeightAveraging:
         assert result.valid_after == pytest.approx(best.valid_loss, rel=1e-6)
         assert any(not torch.equal(start[name], tensor) for name, tensor in trainable_state(run.module).items())
 
+    @pytest.mark.costly
     def test_an_interpolation_above_the_retention_bound_is_not_loaded(self, trainer, recipe, values, tmp_path):
         """The retention data contradicts the training data, so the smallest α is best."""
         talks = [[question, answer[::-1]] for question, answer, *_ in small_talk(20)]
@@ -197,6 +203,7 @@ class TestWeightAveraging:
         with pytest.raises(InvalidParameter, match="needs full weights"):
             trainer(recipe(interpolate=True, method="lora"))
 
+    @pytest.mark.costly
     def test_retention_data_is_measured_before_and_after(self, values, valid_chats, tmp_path):
         values["data"]["retention"] = str(valid_chats)
         result = run(values)

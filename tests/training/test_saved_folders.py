@@ -36,6 +36,7 @@ def types(folder):
 
 
 class TestSaveDtype:
+    @pytest.mark.costly
     def test_a_16_bit_base_is_saved_in_16_bits_with_its_rounding_error(self, values, half_folder, tmp_path):
         result = run(values, half_folder)
         assert types(tmp_path / "out") == {torch.bfloat16}
@@ -45,16 +46,19 @@ class TestSaveDtype:
         saved = json.loads((tmp_path / "out" / "result.json").read_text())
         assert saved["rounding_error"] == pytest.approx(result.rounding_error, abs=1e-4)
 
+    @pytest.mark.costly
     def test_the_dtype_can_be_set(self, values, half_folder, tmp_path):
         result = run(values, half_folder, save_dtype="float32")
         assert types(tmp_path / "out") == {torch.float32}
         assert result.rounding_error is None
 
+    @pytest.mark.costly
     def test_a_32_bit_base_has_no_rounding_error(self, values, base_folder, tmp_path):
         result = run(values, base_folder)
         assert types(tmp_path / "out") == {torch.float32}
         assert result.rounding_error is None
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("dtype", ["auto", "float32"])
     def test_a_merged_model_has_the_dtype_of_the_base(self, values, half_folder, tmp_path, dtype):
         import typer
@@ -89,6 +93,7 @@ class TestSaveDtype:
 
 
 class TestTemplates:
+    @pytest.mark.costly
     def test_a_base_without_a_template_gets_the_one_used_in_training(self, values, base_folder, tmp_path):
         from turnwise.core.messages import Message
         from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer

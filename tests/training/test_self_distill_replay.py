@@ -63,6 +63,7 @@ def few(monkeypatch):
 
 
 class TestReplies:
+    @pytest.mark.costly
     def test_replies_are_the_models_own(self, box, replay_dialogues):
         """Half of them are greedy, like the samples of a run."""
         learned = {talk.messages[:-1]: talk.messages[-1].content for talk in replay_dialogues}
@@ -75,6 +76,7 @@ class TestReplies:
                 num_equal += learned[history].startswith(text)  # cut off after sixty tokens
         assert 10 < num_equal <= len(replay_dialogues)
 
+    @pytest.mark.costly
     def test_replies_are_reproducible(self, box, replay_dialogues):
         recipe = make_recipe({"train": "none", "replay_ratio": 0.5})
         again = list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(40))
@@ -86,12 +88,14 @@ class TestReplies:
             assert talk.messages[-1].weight == 1
             assert all(message.weight == 0 for message in talk.messages[:-1] if message.role == "assistant")
 
+    @pytest.mark.costly
     def test_replies_without_an_end_are_dropped(self, untrained, tokenizer):
         """A model with random weights never ends a reply."""
         recipe = make_recipe({"train": "none", "replay_ratio": 0.5}, training={"max_seq_len": 64})
         with pytest.raises(InvalidData, match="The base model finished no replay reply"):
             list(SelfDistillReplay(recipe, untrained, Renderer.from_tokenizer(tokenizer)).dialogues(10))
 
+    @pytest.mark.costly
     def test_progress_is_reported(self, box):
         hook = RecordingHook()
         recipe = make_recipe({"train": "none", "replay_ratio": 0.5})
@@ -115,6 +119,7 @@ class TestReplies:
         data = load_datasets(recipe, renderer, box.model, generate_replay=lambda _: [zebra, *replay_dialogues[:4]])
         assert data.num_replayed == 4
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("method", ["full", {"name": "lora", "rank": 2}])
     def test_replies_come_from_the_base_without_the_adapter(self, method, box, few):
         recipe = make_recipe({"train": "none", "replay_ratio": 0.5}, method=method)
@@ -190,6 +195,7 @@ class TestReplayRuns:
             training={"max_seq_len": 128, "batch_size": 2, "max_steps": 2, "save_steps": 1, "eval_steps": 1},
         )
 
+    @pytest.mark.costly
     def test_a_resumed_run_reuses_the_replies_and_has_the_same_weights(self, replay_recipe, few, monkeypatch, tmp_path):
         uninterrupted = replay_recipe.model_copy(update={"out": str(tmp_path / "whole")})
         run_recipe(uninterrupted, device=CPU)
@@ -205,6 +211,7 @@ class TestReplayRuns:
         expected, resumed = parameters(Path(uninterrupted.out)), parameters(Path(replay_recipe.out))
         assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
+    @pytest.mark.costly
     def test_replies_are_generated_again_for_a_changed_base(self, replay_recipe, few, tmp_path):
         """The base has the same name and other weights; the run was killed before its first checkpoint."""
         base = tmp_path / "base"
@@ -227,6 +234,7 @@ class TestReplayRuns:
         export_model(base, model, load_base_model(recipe).tokenizer)
         assert killed() == 40
 
+    @pytest.mark.costly
     def test_hooks_receive_the_number_of_replayed_examples(self, replay_recipe, few):
         hook = RecordingHook()
         run_recipe(replay_recipe, device=CPU, hooks=[hook])

@@ -125,6 +125,7 @@ def test_layers_are_those_of_the_outermost_module_lists():
     assert transformer_layers(torch.nn.ModuleDict({"block": outer})) == list(outer)
 
 
+@pytest.mark.costly
 def test_a_single_process_is_not_sharded(values):
     assert alone(with_settings(values, fsdp=True)).steps == 4
 

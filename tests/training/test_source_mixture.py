@@ -122,6 +122,7 @@ class TestRepeats:
         assert len(first) == len(second) == 5
         assert not first & second
 
+    @pytest.mark.costly
     def test_weights_are_proportional_to_tokens(self, tmp_path, tokenizer, untrained):
         long = write_chats(tmp_path / "long.jsonl", [[f"{q} " * 4, f"{a} " * 4] for q, a, *_ in small_talk(40)])
         short = write_chats(tmp_path / "short.jsonl", small_talk(200))
@@ -186,11 +187,13 @@ class TestExampleCache:
             run_recipe(recipe, device=CPU, hooks=[KillingHook(at=3)])
         return recipe
 
+    @pytest.mark.costly
     def test_a_resumed_run_parses_no_data_again(self, killed):
         hook = RecordingHook()
         run_recipe(killed, device=CPU, hooks=[hook])
         assert hook.num_rows == 0
 
+    @pytest.mark.costly
     def test_a_changed_file_is_parsed_again(self, killed, values, tmp_path):
         hook = RecordingHook()
         info = tmp_path / "out.partial" / "data" / "info.json"
@@ -198,6 +201,7 @@ class TestExampleCache:
         run_recipe(killed, device=CPU, hooks=[hook])
         assert hook.num_rows == 48
 
+    @pytest.mark.costly
     def test_the_result_has_the_packing_efficiency(self, values, no_loss_plot, one_thread, tmp_path):
         run_recipe(parse_recipe(values, origin="test"), device=CPU)
         assert 0.5 < json.loads((tmp_path / "out" / "result.json").read_text())["packing_efficiency"] <= 1

@@ -54,6 +54,7 @@ def test_a_folder_without_a_train_split_is_rejected(values, split):
         datasets(values, train=str(split))
 
 
+@pytest.mark.costly
 def test_the_saved_recipe_has_the_splits(values, split, tmp_path, no_loss_plot):
     from turnwise.training.launch.run_recipe import run_recipe
 

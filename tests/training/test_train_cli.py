@@ -73,6 +73,7 @@ def finished_run(base_folder, chats, valid_chats, tmp_path_factory):
     return out, result
 
 
+@pytest.mark.costly
 class TestRun:
     def test_a_run_prints_its_results_to_stderr(self, finished_run):
         out, result = finished_run
@@ -202,6 +203,7 @@ class TestRecipeFiles:
         none = RecipeFlags(None, None, None, None, {"valid": None, "test": None}, {}, {})
         assert none.override_recipe(recipe_file) == parse_recipe(values, origin="test")
 
+    @pytest.mark.costly
     @pytest.mark.usefixtures("no_loss_plot")
     def test_a_recipe_file_runs(self, recipe_file, out):
         result = run(recipe_file, "--max-steps", 2, "--evaluation", "none")
@@ -254,6 +256,7 @@ class TestBadRows:
         assert "--skip-bad-rows" in message
         assert not out.exists()
 
+    @pytest.mark.costly
     @pytest.mark.usefixtures("no_loss_plot")
     def test_bad_rows_are_skipped_and_counted(self, partly_bad, base_folder, out):
         result = run(
@@ -275,6 +278,7 @@ def test_help_has_examples():
     assert "turnwise train recipe.yaml" in output
 
 
+@pytest.mark.costly
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_search_prints_every_trial(base_folder, chats, valid_chats, tmp_path):

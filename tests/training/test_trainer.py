@@ -69,6 +69,7 @@ class TestSteps:
             next(all_rows)
         assert [next(all_rows) for _ in range(40)] == [next(rest) for _ in range(40)]
 
+    @pytest.mark.costly
     def test_micro_batches_give_the_weights_of_the_full_batch(self, trainer, recipe, tmp_path):
         runs = [trainer(recipe(micro_batch_size=size), work=tmp_path / str(size)) for size in (1, 4)]
         for run in runs:
@@ -76,6 +77,7 @@ class TestSteps:
         first, second = (weights(run.model) for run in runs)
         assert all((first[name] - second[name]).abs().max() < 1e-4 for name in first)
 
+    @pytest.mark.costly
     def test_bfloat16_training_keeps_float32_weights(self, trainer, recipe):
         run = trainer(recipe(dtype="bfloat16", max_steps=8, learning_rate=0.01))
         result = run.run()
@@ -84,6 +86,7 @@ class TestSteps:
 
 
 class TestStopping:
+    @pytest.mark.costly
     def test_early_stopping_keeps_the_best_weights(self, trainer, recipe):
         """The weights are damaged after four steps, so the best are neither the first nor the last."""
         best = {}
@@ -104,6 +107,7 @@ class TestStopping:
         assert result.valid_after == min(report.loss for report in watcher.validations)
         assert [report.is_best for report in watcher.validations] == [True, True, True, False, False]
 
+    @pytest.mark.costly
     def test_training_without_improvement_returns_the_base_weights(self, trainer, recipe):
         run = trainer(recipe(max_steps=6, learning_rate=0.9, weight_decay=0, max_grad_norm=1e3, warmup_ratio=0))
         began = weights(run.model)
@@ -112,6 +116,7 @@ class TestStopping:
         assert result.valid_after == result.valid_before
         assert same(weights(run.model), began)
 
+    @pytest.mark.costly
     def test_without_patience_training_never_stops_early(self, trainer, recipe):
         settings = {"max_steps": 8, "learning_rate": 0.9, "warmup_ratio": 0, "max_grad_norm": 1e3}
         result = trainer(recipe(**settings, early_stopping_patience=0)).run()
@@ -152,6 +157,7 @@ class TestHooks:
 
 
 class TestDivergence:
+    @pytest.mark.costly
     def test_a_non_finite_loss_ends_the_run_after_the_last_checkpoint(self, trainer, recipe, tmp_path):
         good = {}
 

@@ -4,7 +4,7 @@ from turnwise.models.bundled_models import BUNDLED_MODEL, find_bundled_model
 from turnwise.models.stored_models import stored_model_folder
 
 FALLBACK_MODEL = BUNDLED_MODEL  # comes with the package and needs nothing else
-DEFAULT_MODEL = "smollm2"  # a model of the catalogue, or a bundled adapter of one
+DEFAULT_MODEL = "assistant"  # a model of the catalogue, or a bundled adapter of one
 
 
 def default_pull() -> str:

@@ -76,14 +76,14 @@ class TextClassifier:
         return tagged
 
     def classify_in_steps(self, request: ClassificationRequest) -> Steps[ClassificationResult]:
-        """Predict the labels of texts. A step tokenizes some of the texts, or computes a batch.
+        """Predict the labels of texts. A step tokenizes some of the texts, computes a batch, or does both.
 
         Raises `InvalidParameter` if this is a tagger.
         """
         logits_NK, is_truncated, num_tokens = yield from self._logits_in_steps(request.inputs)
         probabilities_NK = label_probabilities(logits_NK, self.config)
-        scores_N = in_scope_scores(logits_NK, self.config)
-        rows = zip(probabilities_NK, scores_N, is_truncated, strict=True)
+        is_in_scope_N = self._are_in_scope(logits_NK, request)
+        rows = zip(probabilities_NK, is_in_scope_N, is_truncated, strict=True)
         return ClassificationResult([self._labels(*row, request) for row in rows], num_tokens)
 
     def text_logits(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[bool]]:
@@ -109,15 +109,23 @@ class TextClassifier:
             is_truncated.append(is_longer)
             sequences.append([*before, *ids, *after] or [self.tokenizer.pad_token_id])
         logits_NK = np.zeros((len(sequences), len(self.config.labels)), dtype=np.float32)
-        for batch in self.engine.batches([len(ids) for ids in sequences]):
-            yield
+        for number, batch in enumerate(self.engine.batches([len(ids) for ids in sequences])):
+            if number:  # not before the first batch: most requests are short, and a step costs a change of threads
+                yield
             logits_NK[batch] = self.engine.text_logits([sequences[number] for number in batch])
         return logits_NK, is_truncated, sum(map(len, sequences))
+
+    def _are_in_scope(self, logits_NK: NDArray[np.float32], request: ClassificationRequest) -> NDArray[np.bool_]:
+        """Which texts reach the classifier's own threshold; all without one, or if the request has another."""
+        if self.config.threshold is None or request.threshold is not None or self.config.is_multi_label:
+            return np.ones(len(logits_NK), np.bool_)
+        is_in_scope_N: NDArray[np.bool_] = in_scope_scores(logits_NK, self.config) >= self.config.threshold
+        return is_in_scope_N
 
     def _labels(
         self,
         probabilities_K: NDArray[np.float64],
-        in_scope_score: float,
+        is_in_scope: bool,
         is_truncated: bool,
         request: ClassificationRequest,
     ) -> TextLabels:
@@ -129,9 +137,11 @@ class TextClassifier:
         elif threshold is not None:
             num_labels = int(probabilities_K[ranking_K[0]] >= threshold)
         else:
-            num_labels = int(self.config.threshold is None or in_scope_score >= self.config.threshold)
+            num_labels = int(is_in_scope)
         chosen = tuple(labels[index] for index in ranking_K[:num_labels])
-        scores = tuple(LabelScore(labels[index], float(probabilities_K[index])) for index in ranking_K[: request.top_k])
+        shown_K = ranking_K[: request.top_k]
+        pairs = zip(shown_K.tolist(), probabilities_K[shown_K].tolist(), strict=True)
+        scores = tuple(LabelScore(labels[index], probability) for index, probability in pairs)
         return TextLabels(chosen, scores, is_truncated)
 
     def tag_in_steps(self, request: TaggingRequest) -> Steps[TaggingResult]:

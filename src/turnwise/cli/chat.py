@@ -14,7 +14,8 @@ def chat(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Name of `turnwise models list`, or model folder. Default: `smollm2`, or `tiny` until that is pulled.",
+            help="Name of `turnwise models list`, or model folder. Default: `assistant`, or `tiny` until the base "
+            "model of `assistant` is pulled.",
         ),
     ] = None,
     message: Annotated[

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from turnwise.cli.shared_flags import QuantizeClassifier
+
 if TYPE_CHECKING:
     from turnwise.core.classification import TaggedText, TextLabels
 
@@ -27,7 +29,12 @@ Threads = Annotated[int | None, typer.Option(help="Number of threads. Default: a
 
 
 def classify(
-    model: Model, file: File = None, text: Texts = None, as_json: AsJson = False, threads: Threads = None
+    model: Model,
+    file: File = None,
+    text: Texts = None,
+    as_json: AsJson = False,
+    quantize: QuantizeClassifier = None,
+    threads: Threads = None,
 ) -> None:
     """Print the label of every text and its probability.
 
@@ -37,18 +44,25 @@ def classify(
     turnwise classify financial-sentiment --text "Acme cuts its outlook"
     turnwise train intents.csv --objective sequence_classification --base-model minilm --out runs/intents
     turnwise classify runs/intents --text "Where is my parcel?"
-    tail -f messages.log | turnwise classify runs/intents - --json
+    tail -f messages.log | turnwise classify runs/intents - --json --quantize int8
     ```
     """
     from turnwise.app.classifiers import open_classifier
 
-    classifier = open_classifier(model, threads=threads)
+    classifier = open_classifier(model, quantize=quantize, threads=threads)
     for texts in _chunks(file, text):
         for item, result in zip(texts, classifier.classify(texts), strict=True):
             print(_label_json(item, result) if as_json else _label_line(item, result), flush=True)
 
 
-def tag(model: Model, file: File = None, text: Texts = None, as_json: AsJson = False, threads: Threads = None) -> None:
+def tag(
+    model: Model,
+    file: File = None,
+    text: Texts = None,
+    as_json: AsJson = False,
+    quantize: QuantizeClassifier = None,
+    threads: Threads = None,
+) -> None:
     """Print the labelled spans of every text.
 
     **Examples**
@@ -61,7 +75,7 @@ def tag(model: Model, file: File = None, text: Texts = None, as_json: AsJson = F
     """
     from turnwise.app.classifiers import open_classifier
 
-    classifier = open_classifier(model, threads=threads)
+    classifier = open_classifier(model, quantize=quantize, threads=threads)
     for texts in _chunks(file, text):
         for result in classifier.tag(texts):
             print(_span_json(result) if as_json else _span_line(result), flush=True)

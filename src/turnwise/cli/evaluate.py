@@ -67,7 +67,9 @@ def evaluate(
         bool,
         typer.Option("--temperature-sweep", help="Also measure quality and diversity at temperatures from 0 to 1.3."),
     ] = False,
-    quantize: Annotated[Quantization | None, typer.Option(help="Quantize the weights of MODEL, as serve does.")] = None,
+    quantize: Annotated[
+        Quantization | None, typer.Option(help="Quantize the weights of MODEL, as serve does. A classifier: int8 only.")
+    ] = None,
     threads: Threads = None,
     fail_if_worse: Annotated[
         bool, typer.Option("--fail-if-worse", help="Exit with code 1 if the verdict is worse or mixed.")

@@ -65,8 +65,6 @@ def evaluate_classifier_command(
         raise UserError("A classifier is evaluated on annotated texts: pass --data FILE.")
     if fail_if_worse and against is None:
         raise UserError("--fail-if-worse needs a classifier to compare with: add --against MODEL.")
-    if quantize not in (None, "int8"):
-        raise UserError("Classifiers can be quantized to int8 only.")
     if out is not None:
         check_report_dir(out)
     classifier = open_classifier(model, quantize=quantize, threads=threads)

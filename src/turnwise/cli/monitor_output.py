@@ -16,8 +16,10 @@ from turnwise.app.monitor.http_client import short_url
 from turnwise.app.monitor.pipeline import ProcessedBatch
 from turnwise.app.monitor.simulation.simulated_stream import SimulatedSurge
 from turnwise.cli.console_output import json_line, one_line
-from turnwise.core.monitor_store import Delivery, MonitorStore, SurgeAlert, TopicCount
+from turnwise.core.monitor_records import SurgeAlert, TopicCount
+from turnwise.core.monitor_store import MonitorStore
 from turnwise.core.plurals import pluralize
+from turnwise.core.webhook_deliveries import Delivery
 from turnwise.monitor.copy_groups import group_copies
 
 BAR_WIDTH = 40

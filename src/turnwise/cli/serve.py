@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from turnwise.cli.console_output import warn_fallback_model, warn_missing_chat_template
-from turnwise.cli.shared_flags import ContextPolicy, Device, Dtype, Quantize, Store, Threads, sampling_flags
+from turnwise.cli.shared_flags import (
+    ContextPolicy,
+    Device,
+    Dtype,
+    Quantize,
+    QuantizeClassifier,
+    Store,
+    Threads,
+    sampling_flags,
+)
 
 if TYPE_CHECKING:
     from turnwise.chat.service import EngineChatService
@@ -22,7 +31,8 @@ def serve(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Name of `turnwise models list`, or model folder. Default: `smollm2`, or `tiny` until that is pulled.",
+            help="Name of `turnwise models list`, or model folder. Default: `assistant`, or `tiny` until the base "
+            "model of `assistant` is pulled.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -69,6 +79,7 @@ def serve(
             "Repeatable."
         ),
     ] = None,
+    classifier_quantize: QuantizeClassifier = None,
     monitor: Annotated[
         str | None,
         typer.Option(
@@ -207,7 +218,7 @@ def serve(
         check_embedding_model(embedding_model, embedding_quantize)
     elif embedding_quantize is not None:
         raise InvalidParameter("embedding_quantize", "--embedding-quantize needs --embedding-model.")
-    classifier_models = parse_classifiers(classifier or ())
+    classifier_models = parse_classifiers(classifier or (), classifier_quantize)
     warn_fallback_model(model)
     base_engines = SharedBaseEngines()
     with ExitStack() as stack:
@@ -249,7 +260,12 @@ def serve(
                 raise InvalidParameter("embedding_model", f"Two models have the name '{embeddings.name}'.")
             embedding_services[embeddings.name] = embeddings
             typer.echo(f"{embeddings.name}: embeddings of up to {embeddings.max_input_tokens:,} tokens.")
-        classifiers = open_classifiers(classifier_models, taken_names={*services, *embedding_services}, threads=threads)
+        classifiers = open_classifiers(
+            classifier_models,
+            taken_names={*services, *embedding_services},
+            quantize=classifier_quantize,
+            threads=threads,
+        )
         for service in services.values():
             warn_missing_chat_template(service)
             typer.echo(

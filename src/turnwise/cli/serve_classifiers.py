@@ -10,11 +10,15 @@ if TYPE_CHECKING:
     from turnwise.chat.classification_service import StepwiseClassificationService
 
 
-def parse_classifiers(values: Sequence[str]) -> dict[str, str]:
+def parse_classifiers(values: Sequence[str], quantize: str | None = None) -> dict[str, str]:
     """Models by served name, from MODEL or NAME=MODEL. Every model is checked before anything large is loaded.
 
+    Args:
+        values: values of the option.
+        quantize: as for `open_classifier`.
+
     Raises:
-        InvalidParameter: a name is empty, an alias, or occurs twice.
+        InvalidParameter: a name is empty, an alias, or occurs twice; or a model cannot be quantized.
         UserError: there is no such model, or it is not a classifier.
     """
     from turnwise.app.classifiers import check_classifier, classifier_name
@@ -22,6 +26,8 @@ def parse_classifiers(values: Sequence[str]) -> dict[str, str]:
     from turnwise.core.files import path_exists
     from turnwise.server.served_models import ALIASES
 
+    if quantize is not None and not values:
+        raise InvalidParameter("classifier_quantize", "--classifier-quantize needs --classifier.")
     models: dict[str, str] = {}
     for value in values:
         name, separator, model = value.partition("=")
@@ -33,13 +39,13 @@ def parse_classifiers(values: Sequence[str]) -> dict[str, str]:
             raise InvalidParameter("classifier", f"--classifier {value}: '{name}' stands for the default model.")
         if name in models:
             raise InvalidParameter("classifier", f"Two classifiers have the name '{name}'. Give one as NAME=FOLDER.")
-        check_classifier(model)
+        check_classifier(model, quantize)
         models[name] = model
     return models
 
 
 def open_classifiers(
-    models: Mapping[str, str], *, taken_names: Collection[str], threads: int | None
+    models: Mapping[str, str], *, taken_names: Collection[str], quantize: str | None = None, threads: int | None
 ) -> "dict[str, StepwiseClassificationService]":
     """Open classifiers as services that share a thread, and print what each of them does.
 
@@ -56,7 +62,9 @@ def open_classifiers(
     executor = StepwiseExecutor("classification")  # one for all, because they use the same cores
     services = {}
     for name, model in models.items():
-        services[name] = service = open_classification_service(model, threads=threads, name=name, executor=executor)
+        services[name] = service = open_classification_service(
+            model, quantize=quantize, threads=threads, name=name, executor=executor
+        )
         is_tagger = service.task == "token_classification"
         purpose = "tags words with" if is_tagger else "classifies texts with"
         typer.echo(

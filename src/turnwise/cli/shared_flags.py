@@ -21,6 +21,14 @@ Quantize = Annotated[
     typer.Option(help="Quantize the weights: faster, less memory, a little less accurate. Default: full precision."),
 ]
 
+QuantizeClassifier = Annotated[
+    Quantization | None,
+    typer.Option(
+        help="Quantize the weights of a classifier on an encoder, int8 only: faster, less memory, a little less "
+        "accurate. Default: full precision."
+    ),
+]
+
 Store = Annotated[
     str | None,
     typer.Option(help="Store of conversations: sqlite:///FILE, or 'none'. Default: a file in TURNWISE_HOME."),

@@ -1,6 +1,7 @@
 """Computes the label logits of token sequences: a backbone's hidden states and a linear layer on them.
 
-Shapes: N sequences, T words of one, R tokens and W words of all, F features of a word, C hidden size, K labels.
+Shapes: N sequences, T tokens or words of one, R tokens and W words of all, F features of a word, C hidden size,
+K labels.
 """
 
 import threading
@@ -10,15 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from turnwise.core.errors import TurnwiseError
-from turnwise.engine.encoder_engine import MAX_BATCH_TOKENS, batch_by_length
+from turnwise.core.errors import InvalidParameter, TurnwiseError
+from turnwise.engine.encoder_engine import MAX_BATCH_TOKENS, UNSUPPORTED_INT8, batch_by_length
 from turnwise.engine.native.native_encoder import NativeEncoder, library_for_encoder
 from turnwise.engine.native.structs import Pooling
-from turnwise.models.classifier import ClassificationHead, pool_texts
+from turnwise.models.classifier import ClassificationHead
 from turnwise.models.classifier_config import ClassifierConfig
 from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.encoder import Encoder
 from turnwise.models.encoder_weights import EncoderWeights
+
+NOT_FINITE = "The classifier produced numbers that are not finite; its weights are damaged."
 
 FloatArray = NDArray[np.float32]
 HiddenStates = Callable[[Sequence[Sequence[int]]], FloatArray]
@@ -43,10 +46,24 @@ class ClassifierEngine:
         return batch_by_length(lengths, MAX_BATCH_TOKENS)
 
     def text_logits(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
-        """Logits of the labels of texts, `(N, K)`; see `models/classifier_outputs.py`."""
-        hidden_RC, text_R = self._hidden(sequences)
-        with torch.inference_mode():
-            logits_NK: FloatArray = self._logits(pool_texts(hidden_RC, text_R, self.config.pooling)).numpy()
+        """Logits of the labels of texts, `(N, K)`; see `models/classifier_outputs.py`.
+
+        A text has the same logits to the last bit alone and in any batch.
+        """
+        hidden_RC = self._hidden(sequences)
+        ends = np.cumsum([*map(len, sequences)])
+        linear = self._head.linear
+        weight_KC, bias_K = linear.weight.detach().numpy(), linear.bias.detach().numpy()
+        logits = []
+        with np.errstate(invalid="ignore", over="ignore"):
+            # Text by text: a product of matrices adds up in another order if it has one row. By einsum: BLAS libraries
+            # and torch would start threads for it, which wait busily for a while and slow down those of the encoder.
+            for hidden_TC in np.split(hidden_RC, ends[:-1]):
+                vector_C = _pool(hidden_TC, self.config.pooling)
+                logits.append(np.einsum("kc,c->k", weight_KC, vector_C) + bias_K)
+        logits_NK: FloatArray = np.stack(logits)
+        if not np.isfinite(logits_NK).all():
+            raise TurnwiseError(NOT_FINITE)
         return logits_NK
 
     def tags(
@@ -62,14 +79,16 @@ class ClassifierEngine:
             words: for each sequence the indices of the tokens that stand for its words, at least one.
             features: features of all words, `(W, F)`, if the classifier uses them.
         """
-        hidden_RC, _ = self._hidden(sequences)
+        hidden_RC = torch.from_numpy(self._hidden(sequences))
         starts = np.cumsum([0, *map(len, sequences)])
         rows_W = torch.tensor([int(s) + index for s, indices in zip(starts, words, strict=False) for index in indices])
         lengths = [len(indices) for indices in words]
         results = []
         with torch.no_grad():
             features_WF = None if features is None else torch.from_numpy(features)
-            logits_WK = self._logits(hidden_RC[rows_W], features_WF, lengths)
+            logits_WK = self._head(hidden_RC[rows_W], features_WF, lengths)
+            if not logits_WK.isfinite().all():
+                raise TurnwiseError(NOT_FINITE)
             for logits_TK in torch.split(logits_WK, lengths):
                 if self._head.crf is None:
                     tags, probabilities_TK = (
@@ -83,29 +102,37 @@ class ClassifierEngine:
                 results.append((tags.tolist(), probabilities_TK.gather(1, tags[:, None])[:, 0].tolist()))
         return results
 
-    def _logits(
-        self, vectors: torch.Tensor, features: torch.Tensor | None = None, lengths: Sequence[int] | None = None
-    ) -> torch.Tensor:
-        logits: torch.Tensor = self._head(vectors, features, lengths)
-        if not logits.isfinite().all():
-            raise TurnwiseError("The classifier produced numbers that are not finite; its weights are damaged.")
-        return logits
-
-    def _hidden(self, sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Hidden states of all tokens, and the number of each token's sequence."""
+    def _hidden(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
+        """Hidden states of all tokens, `(R, C)`."""
         with self._lock:
-            hidden_RC = torch.from_numpy(self._hidden_states(sequences))
-        lengths = torch.tensor([len(ids) for ids in sequences])
-        return hidden_RC, torch.repeat_interleave(torch.arange(len(sequences)), lengths)
+            return self._hidden_states(sequences)
+
+
+def _pool(hidden_TC: FloatArray, pooling: str) -> FloatArray:
+    """One vector for a text, as `models.classifier.pool_texts` does.
+
+    By numpy: torch's `index_add` starts threads for every token, which costs more than the sum.
+    """
+    if pooling == "mean":
+        vector_C: FloatArray = hidden_TC.mean(axis=0)
+    else:
+        vector_C = hidden_TC[0 if pooling == "first" else -1]
+    return vector_C
 
 
 def encoder_hidden_states(
     weights: EncoderWeights, *, is_int8: bool = False, threads: int | None = None
 ) -> HiddenStates:
-    """The hidden states of an encoder: by the compiled library, or by torch where it is missing."""
+    """The hidden states of an encoder: by the compiled library, or by torch where it is missing.
+
+    Raises:
+        InvalidParameter: `is_int8` without the compiled library.
+    """
     if library_for_encoder(weights.config) is not None:
         native = NativeEncoder(weights, is_int8=is_int8, threads=threads)
         return lambda sequences: native.forward(sequences, Pooling.NONE)
+    if is_int8:
+        raise InvalidParameter("quantize", UNSUPPORTED_INT8)
     encoder = Encoder(weights)
 
     def hidden_states(sequences: Sequence[Sequence[int]]) -> FloatArray:

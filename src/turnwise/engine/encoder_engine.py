@@ -19,6 +19,10 @@ from turnwise.models.encoder import Encoder
 from turnwise.models.encoder_weights import EncoderWeights
 
 MAX_BATCH_TOKENS = 1024  # tokens of a batch: their activations stay in the processor's cache
+UNSUPPORTED_INT8 = (
+    "Quantized encoders need the compiled library, with a hidden size and a head size that it supports (multiples of "
+    "the vector width)."
+)
 PoolingName = Literal["mean", "cls"]
 POOLINGS: dict[PoolingName, Pooling] = {"mean": Pooling.MEAN, "cls": Pooling.CLS}
 
@@ -49,11 +53,7 @@ class EncoderEngine:
         if library_for_encoder(weights.config) is not None:
             self._native = NativeEncoder(weights, is_int8=is_int8, threads=threads)
         elif is_int8:
-            raise InvalidParameter(
-                "embedding_quantize",
-                "Quantized embedding models need the compiled library, with a hidden size and a head size that it "
-                "supports (multiples of the vector width).",
-            )
+            raise InvalidParameter("embedding_quantize", UNSUPPORTED_INT8)
         else:
             self._torch = Encoder(weights)
 

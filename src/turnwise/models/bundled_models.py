@@ -47,6 +47,14 @@ ALL_BUNDLED_MODELS = (
         aliases=("box",),
     ),
     BundledModel(
+        name="assistant",
+        folder="bundled/assistant",
+        kind="chat",
+        title="the default model of this project; an adapter of smollm2",
+        license="CC-BY-SA-4.0",
+        base="smollm2",
+    ),
+    BundledModel(
         name="financial-sentiment",
         folder="bundled/financial-sentiment",
         kind="classification",

@@ -15,8 +15,13 @@ FloatArray = NDArray[np.float64]
 def label_probabilities(logits_NK: NDArray[np.floating], config: ClassifierConfig) -> FloatArray:
     """Probabilities of the labels, `(N, K)`; of each label on its own if the classifier is multi-label."""
     scaled_NK = logits_NK.astype(np.float64) / config.temperature
-    result: FloatArray = special.expit(scaled_NK) if config.is_multi_label else special.softmax(scaled_NK, axis=1)
-    return result
+    if config.is_multi_label:
+        independent_NK: FloatArray = special.expit(scaled_NK)
+        return independent_NK
+    # Not `special.softmax`, whose checks take longer than a short text's sums.
+    exponentials_NK = np.exp(scaled_NK - scaled_NK.max(axis=1, keepdims=True))
+    result_NK: FloatArray = exponentials_NK / exponentials_NK.sum(axis=1, keepdims=True)
+    return result_NK
 
 
 def in_scope_scores(logits_NK: NDArray[np.floating], config: ClassifierConfig) -> FloatArray:

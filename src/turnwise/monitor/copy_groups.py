@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from turnwise.core.monitor_store import MonitoredText
+from turnwise.core.monitor_records import MonitoredText
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """A source that delivers a list, and a pipeline to give it to."""
 
 from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, text
-from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
+from turnwise.app.monitor.pipeline import MonitorPipeline
+from turnwise.app.monitor.pipeline_settings import PipelineSettings
 from turnwise.app.monitor.sentiment import SentimentLabeller
 from turnwise.app.monitor.window_counter import WindowSettings
 from turnwise.core.stream_texts import SourceBatch

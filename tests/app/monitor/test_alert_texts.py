@@ -5,7 +5,7 @@ import asyncio
 from monitor_stand_ins import START, Surge, text
 from turnwise.app.monitor.alert_texts import ChatSummary, ExtractiveSummary
 from turnwise.core.errors import Unavailable
-from turnwise.core.monitor_store import MonitoredText
+from turnwise.core.monitor_records import MonitoredText
 from turnwise.monitor.copy_groups import group_copies
 from turnwise.testing import ScriptedChatService
 

@@ -7,7 +7,8 @@ import pytest
 from list_source import ListSource, texts_of
 
 from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, WordClassifier, text
-from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
+from turnwise.app.monitor.pipeline import MonitorPipeline
+from turnwise.app.monitor.pipeline_settings import PipelineSettings
 from turnwise.app.monitor.runner import RunOptions, run_sources
 from turnwise.app.monitor.sentiment import SentimentLabeller
 from turnwise.app.monitor.window_counter import WindowSettings

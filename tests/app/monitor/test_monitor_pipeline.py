@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, WordClassifier, random_stream, tables, text
-from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
+from turnwise.app.monitor.pipeline import MonitorPipeline
+from turnwise.app.monitor.pipeline_settings import PipelineSettings
 from turnwise.app.monitor.sentiment import SentimentLabeller
 from turnwise.app.monitor.sources.text_records import TextRecords
 from turnwise.app.monitor.window_counter import WindowSettings

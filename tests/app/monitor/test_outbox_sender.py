@@ -14,7 +14,8 @@ from webhook_receiver import NOW, SECRET, Receiver, event, serve
 from turnwise.app.monitor.outbox_sender import GIVE_UP_SECONDS, OutboxSender, after_attempt
 from turnwise.app.monitor.webhooks import SendResult, make_webhook
 from turnwise.core.errors import SaveFailed
-from turnwise.core.monitor_store import LONGEST_RETRY_SECONDS, Delivery, MonitorBatch, WebhookEvent
+from turnwise.core.monitor_batch import MonitorBatch
+from turnwise.core.webhook_deliveries import LONGEST_RETRY_SECONDS, Delivery, WebhookEvent
 from turnwise.store import open_monitor_store
 
 

@@ -4,7 +4,9 @@ from collections import Counter
 
 import pytest
 
+from turnwise.app.monitor.simulation import simulated_stream
 from turnwise.app.monitor.simulation.simulated_stream import SimulatedStream, StreamSettings
+from turnwise.app.monitor.simulation.simulated_texts import compose_post
 
 SETTINGS = StreamSettings(posts_per_day=3000, topics=5, history_days=1, surges=4)
 
@@ -53,3 +55,23 @@ def test_surges_are_in_the_counts(stream):
         if surge.kind == "negative_share":
             share = stream.negative_TW[index, during].sum() / stream.counts_TW[index, during].sum()
             assert share > 0.3
+
+
+def test_the_first_posts_come_before_later_ones_are_composed(stream, monkeypatch):
+    composed = []
+
+    def compose(*arguments):
+        composed.append(arguments)
+        return compose_post(*arguments)
+
+    monkeypatch.setattr(simulated_stream, "compose_post", compose)
+    counts_W = stream.counts_TW[:, -288:].sum(axis=0)
+    next(stream.posts())
+    assert len(composed) == counts_W[counts_W > 0][0], "those of the first window"
+
+
+def test_copies_come_after_their_originals(posts):
+    times = {post.text: post.time for post in posts if not post.is_copy}
+    unedited = [post for post in posts if post.is_copy and post.text in times]
+    assert unedited
+    assert all(post.time > times[post.text] for post in unedited)

@@ -87,6 +87,40 @@ def test_a_feed_that_never_answers_fails_at_its_time_limit_and_is_not_requested_
     assert feed.received == ["/feed"] * 2
 
 
+def test_a_request_that_ends_after_its_time_limit_is_a_failure_and_changes_nothing(feed, monkeypatch):
+    monkeypatch.setattr(feed_source, "FEED_SECONDS", 0.05)
+    monkeypatch.setattr(feed_source, "PARSE_SECONDS", 0.0)
+    clock = [0.0]
+    source = FeedSource(f"{feed.root}/feed", "s", poll_seconds=60, clock=lambda: clock[0])
+    position = {"entries": ["old"]}
+    assert read_batch(source, position).error == "no answer in time"
+    clock[0] += 121
+    assert source.read(position, 9).is_waiting, "the second poll is due while the first request still runs"
+    feed.release.set()
+    source._call.wait(60)
+    late = source.read(position, 9)
+    assert (late.texts, late.position, late.error) == ((), position, "no answer in time")
+    monkeypatch.setattr(feed_source, "FEED_SECONDS", 60.0)
+    clock[0] += 241
+    assert contents(read_batch(source, position).texts) == ["acme slow"]
+
+
+def test_the_result_of_a_call_that_returned_in_time_can_be_read_later():
+    call = BackgroundCall(lambda: 3, 0.5, "test")
+    call.wait(60)
+    call._deadline = 0.0
+    assert call.result() == 3
+
+
+def test_a_call_that_returned_too_late_has_no_result():
+    release = threading.Event()
+    call = BackgroundCall(lambda: release.wait(60), 0.0, "test")
+    release.set()
+    call.wait(60)
+    with pytest.raises(TimeoutError, match="no answer in time"):
+        call.result()
+
+
 def test_a_call_returns_and_raises_what_its_function_does():
     call = BackgroundCall(lambda: 3, 60.0, "test")
     call.wait(60)

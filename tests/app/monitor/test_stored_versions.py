@@ -5,17 +5,21 @@ from dataclasses import replace
 import pytest
 
 from monitor_stand_ins import DETECTION, START, TOPICS, WINDOW, ThresholdDetector, text
+from turnwise.app.monitor.classifier_identity import ClassifierIdentity
 from turnwise.app.monitor.detection import load_detection
 from turnwise.app.monitor.monitor_state import RELABEL_NOTICE, RELEARN_NOTICE
-from turnwise.app.monitor.pipeline import MonitorPipeline, PipelineSettings
+from turnwise.app.monitor.pipeline import MonitorPipeline
+from turnwise.app.monitor.pipeline_settings import PipelineSettings
 from turnwise.app.monitor.sentiment import SentimentLabeller
 from turnwise.app.monitor.window_counter import WindowSettings
 from turnwise.core.errors import UserError
-from turnwise.core.monitor_store import MonitorBatch
+from turnwise.core.monitor_batch import MonitorBatch
 from turnwise.monitor.surge_detector import STATE_VERSION
 from turnwise.store import open_monitor_store
 
 URL = "https://example.com/hook"
+NO_CLASSIFIER = ClassifierIdentity()
+FIRST, RETRAINED = ClassifierIdentity("runs/a", "1"), ClassifierIdentity("runs/a", "2")
 
 
 class VersionedDetector(ThresholdDetector):
@@ -40,7 +44,7 @@ def store():
     opened.close()
 
 
-def open_pipeline(store, version, snapshot_texts=1, labelled_by=None):
+def open_pipeline(store, version, snapshot_texts=1, labelled_by=NO_CLASSIFIER):
     settings = PipelineSettings(
         WindowSettings(WINDOW, 30.0), max_future_seconds=None, snapshot_texts=snapshot_texts, labelled_by=labelled_by
     )
@@ -74,7 +78,16 @@ def test_detectors_of_an_older_version_are_replaced_and_alerts_counts_and_texts_
     assert [alert.start for alert in store.alerts(9)] == [START + 600, START]
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, "runs/a"), ("runs/a", "runs/b"), ("runs/a", None)])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (NO_CLASSIFIER, FIRST),
+        (FIRST, NO_CLASSIFIER),
+        (FIRST, ClassifierIdentity("runs/b", "2")),
+        (FIRST, RETRAINED),
+        (ClassifierIdentity("runs/a"), ClassifierIdentity("runs/b", "1")),
+    ],
+)
 def test_detectors_that_learned_the_labels_of_another_classifier_are_replaced(store, before, after):
     open_pipeline(store, 1, labelled_by=before).process([*surge(), text(95, "acme next")])
     (alert,) = store.alerts(9)
@@ -86,10 +99,14 @@ def test_detectors_that_learned_the_labels_of_another_classifier_are_replaced(st
     assert open_pipeline(store, 1, labelled_by=after).notices == []
 
 
-def test_detectors_of_the_same_classifier_are_continued(store):
-    open_pipeline(store, 1, labelled_by="runs/a").process([*surge(), text(95, "acme next")])
-    assert open_pipeline(store, 1, labelled_by="runs/a").notices == []
+@pytest.mark.parametrize("before", [FIRST, ClassifierIdentity("runs/elsewhere", "1"), ClassifierIdentity("runs/a")])
+def test_detectors_of_the_same_classifier_are_continued(store, before):
+    open_pipeline(store, 1, labelled_by=before).process([*surge(), text(95, "acme next")])
+    pipeline = open_pipeline(store, 1, labelled_by=FIRST)
+    assert pipeline.notices == []
+    pipeline.process([text(96, "acme again")])
     assert "detector:Acme" in store.states()
+    assert open_pipeline(store, 1, labelled_by=RETRAINED).notices == [RELABEL_NOTICE], "the files are known now"
 
 
 def test_the_index_of_near_copies_of_an_older_version_is_built_from_the_stored_texts(store):

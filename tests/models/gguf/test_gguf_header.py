@@ -47,6 +47,7 @@ def test_values_of_every_type_are_read(read):
         assert header.metadata[f"a{kind}"].decode() == [value, value]
 
 
+@pytest.mark.costly
 @given(st.lists(st.text()))
 def test_arrays_of_strings_are_read(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("strings") / "m.gguf"

@@ -48,6 +48,7 @@ def word_vectors(tmp_path):
     return str(path)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("options", [{}, {"crf": True}, {"context_words": 8}, {"word_features": True, "lstm_size": 8}])
 def test_a_tagger_learns_names(train, encoder_folder, tagged, options):
     result, out = train(encoder_folder, tagged, {"name": "token_classification", **options})
@@ -58,6 +59,7 @@ def test_a_tagger_learns_names(train, encoder_folder, tagged, options):
     assert config.context_words == options.get("context_words", 0)
 
 
+@pytest.mark.costly
 def test_the_spelling_tells_what_tokens_do_not(train, encoder_folder, tmp_path):
     """All words are unknown to the tokenizer; names begin with a capital letter and end in "a"."""
     rng = random.Random(0)
@@ -72,6 +74,7 @@ def test_the_spelling_tells_what_tokens_do_not(train, encoder_folder, tmp_path):
     assert result.extra_metrics["f1"] > 0.95
 
 
+@pytest.mark.costly
 def test_word_vectors_are_stored_with_the_classifier(train, encoder_folder, tagged, word_vectors):
     objective = {"name": "token_classification", "word_vectors": word_vectors}
     _, out = train(encoder_folder, tagged, objective, max_steps=4)
@@ -84,6 +87,7 @@ def test_word_vectors_are_stored_with_the_classifier(train, encoder_folder, tagg
         open_classifier(str(out))
 
 
+@pytest.mark.costly
 def test_a_text_classifier_learns_labels(train, encoder_folder, labelled):
     result, out = train(encoder_folder, labelled, "sequence_classification")
     assert result.extra_metrics["f1"] > 0.95
@@ -91,18 +95,21 @@ def test_a_text_classifier_learns_labels(train, encoder_folder, labelled):
     assert json.loads((out / "result.json").read_text())["extra_metrics"]["f1"] > 0.95
 
 
+@pytest.mark.costly
 def test_a_text_classifier_learns_with_further_losses(train, encoder_folder, labelled):
     objective = {"name": "sequence_classification", "contrastive": 0.5, "consistency": 0.5}
     result, _ = train(encoder_folder, labelled, objective)
     assert result.extra_metrics["f1"] > 0.95
 
 
+@pytest.mark.costly
 def test_a_decoder_is_classified_by_its_last_token(train, base_folder, labelled):
     result, out = train(base_folder, labelled, "sequence_classification", learning_rate=1e-3)
     assert read_classifier_config(out).pooling == "last"
     assert result.extra_metrics["f1"] > 0.8
 
 
+@pytest.mark.costly
 def test_a_text_may_have_several_labels(train, encoder_folder, tmp_path):
     rows = [{"text": f"{person} {verb}", "labels": [person, verb]} for person in PEOPLE for verb in VERBS]
     for name in ("train", "valid"):
@@ -112,6 +119,7 @@ def test_a_text_may_have_several_labels(train, encoder_folder, tmp_path):
     assert result.extra_metrics["f1"] > 0.9
 
 
+@pytest.mark.costly
 def test_the_head_is_trained_with_the_last_layers(train, encoder_folder, labelled):
     _, out = train(encoder_folder, labelled, "sequence_classification", method={"name": "freeze", "last_layers": 1})
     trained, original = load_classifier(out).backbone.encoder, EncoderModel.load(encoder_folder).encoder
@@ -127,6 +135,7 @@ def test_methods_that_do_not_train_the_head_are_refused(train, encoder_folder, l
         train(encoder_folder, labelled, "sequence_classification", method="prompt_tuning")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 def test_a_classifier_is_trained_as_an_adapter(train, encoder_folder, base_folder, labelled, kind):
     base = encoder_folder if kind == "encoder" else base_folder
@@ -140,6 +149,7 @@ def test_a_classifier_is_trained_as_an_adapter(train, encoder_folder, base_folde
     assert sum(is_right) / len(is_right) == pytest.approx(result.extra_metrics["f1"], abs=0.05)
 
 
+@pytest.mark.costly
 def test_a_classifier_with_an_adapter_is_trained_further(train, encoder_folder, labelled, tmp_path):
     _, out = train(encoder_folder, labelled, "sequence_classification", method="lora", max_steps=4)
     first = shutil.move(out, tmp_path / "first")
@@ -151,6 +161,7 @@ def test_a_classifier_with_an_adapter_is_trained_further(train, encoder_folder, 
         train(first, labelled, "sequence_classification", method="lora")
 
 
+@pytest.mark.costly
 def test_a_classifier_does_not_chat(train, base_folder, labelled):
     _, out = train(base_folder, labelled, "sequence_classification", method="lora", max_steps=2)
     with pytest.raises(UserError, match="holds a classifier, which does not chat"):
@@ -178,6 +189,7 @@ def test_the_further_losses_are_added_with_their_weights(encoder_folder, labelle
     assert losses[2] == pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.costly
 def test_the_adapter_of_an_encoder_changes_what_it_was_trained_for(train, encoder_folder, labelled):
     method = {"name": "lora", "rank": 4, "target_modules": ["*.qkv", "*.down"]}
     _, out = train(encoder_folder, labelled, "sequence_classification", method=method, max_steps=8)
@@ -188,6 +200,7 @@ def test_the_adapter_of_an_encoder_changes_what_it_was_trained_for(train, encode
     assert changed == {f"layers.{number}.{module}.weight" for number in range(2) for module in ("qkv", "down")}
 
 
+@pytest.mark.costly
 def test_the_saved_folder_has_the_trained_weights(train, encoder_folder, labelled):
     _, out = train(encoder_folder, labelled, "sequence_classification", max_steps=4)
     assert is_classifier(out)
@@ -224,6 +237,7 @@ def references(tmp_path):
     return tmp_path
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("option", ["context_words", "window_words"])
 def test_neighbouring_sentences_tell_what_a_sentence_does_not(train, encoder_folder, references, option):
     objective = {"name": "token_classification", option: 6}
@@ -243,6 +257,7 @@ def test_context_needs_documents(train, encoder_folder, tmp_path):
         train(encoder_folder, tmp_path, {"name": "token_classification", "context_words": 4})
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("crf", [False, True])
 @pytest.mark.parametrize("has_features", [False, True])
 def test_the_served_classifier_predicts_what_was_trained(
@@ -275,6 +290,7 @@ def test_the_served_classifier_predicts_what_was_trained(
     assert tags == [served.config.labels[by_word[n]] if n in by_word else "O" for n in range(len(words))]
 
 
+@pytest.mark.costly
 def test_a_word_without_a_token_is_outside(train, encoder_folder, tagged):
     _, out = train(encoder_folder, tagged, "token_classification", max_steps=4)
     served = open_classifier(str(out))

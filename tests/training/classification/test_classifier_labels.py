@@ -21,6 +21,7 @@ def test_a_label_is_given_once(name):
         OBJECTIVES.parse_plugin({"name": name, "labels": ["a", "b", "a"]})
 
 
+@pytest.mark.costly
 def test_more_labels_than_a_classifier_can_have_are_refused_before_training():
     texts = [LabeledText("a", (str(number),)) for number in range(100_001)]
     with pytest.raises(InvalidData, match="100,001 labels, and such a classifier has at most 100,000"):

@@ -33,6 +33,7 @@ def report(train, encoder_folder, tmp_path):
 GOOD = [("Ada likes Rome.", ["good"]), ("Ben left Oslo.", ["bad"]), ("Ben left Lima.", ["bad"])]
 
 
+@pytest.mark.costly
 def test_texts_with_a_wrong_number_of_labels_are_in_no_count_of_the_report(report):
     valid = [*GOOD, ("Dan saw Rome.", ["good", "bad"]), ("Cleo saw Oslo.", [])]
     run, _ = report(GOOD * 3, valid)
@@ -44,6 +45,7 @@ def test_texts_with_a_wrong_number_of_labels_are_in_no_count_of_the_report(repor
     assert run.notes == ["Left out: 2 texts with no label or with several."]
 
 
+@pytest.mark.costly
 def test_rows_that_training_skips_give_no_label_and_no_baseline(report):
     several = [(f"Dan saw number {number}.", ["odd", "rare"]) for number in range(9)]
     run, config = report([*GOOD, *several], GOOD)

@@ -44,6 +44,7 @@ class TestEveryObjective:
         assert at_once.norm() > 0
         assert (gradient(model) - at_once).abs().max() <= 1e-5 * max(1.0, at_once.abs().max())
 
+    @pytest.mark.costly
     def test_an_interrupted_run_ends_with_the_same_bits(
         self, name, renderer, base_folder, tmp_path, no_loss_plot, one_thread
     ):

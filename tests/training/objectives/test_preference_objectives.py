@@ -121,6 +121,7 @@ class TestPreferences:
             expected += weight * (1 - 1 / (1 + math.exp(-0.1 * sign * (r - z))))
         assert step_loss(kto, model, batches(data, 2)).item() == pytest.approx(expected / 4, rel=1e-4)
 
+    @pytest.mark.costly
     @pytest.mark.parametrize("more", [{"repeat": 0.5}, {"weight": 2}], ids=str)
     def test_partially_repeated_sources_have_reference_log_probs(self, recipe, tmp_path, more, no_loss_plot):
         files = [str(written(PAIRS, tmp_path / f"{name}.jsonl")) for name in "ab"]

@@ -63,6 +63,7 @@ class TestSeq2Seq:
         assert loss == pytest.approx(summed / len(data), rel=1e-4)
 
 
+@pytest.mark.costly
 def test_decoder_start_ids_are_the_same_in_training_and_serving(recipe, tmp_path, tokenizer, no_loss_plot):
     """Also if only the base's config has them; transformers moves them when it saves."""
     from transformers import BartConfig, BartForConditionalGeneration

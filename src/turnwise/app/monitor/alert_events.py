@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from turnwise.core.monitor_store import SurgeAlert, WebhookEvent
+from turnwise.core.monitor_records import SurgeAlert
+from turnwise.core.webhook_deliveries import WebhookEvent
 from turnwise.monitor.copy_groups import TextGroup
 from turnwise.monitor.surge_detector import SurgeEvent
 from turnwise.monitor.surge_model import Kind

@@ -5,7 +5,9 @@ from collections.abc import Callable, Collection, Sequence
 from turnwise.app.monitor.alert_events import closing_event, make_alert, make_events
 from turnwise.app.monitor.alert_texts import ExtractiveSummary, SummaryWriter
 from turnwise.app.monitor.busy_store import BusyRetry
-from turnwise.core.monitor_store import MonitorBatch, MonitoredText, MonitorStore
+from turnwise.core.monitor_batch import MonitorBatch
+from turnwise.core.monitor_records import MonitoredText
+from turnwise.core.monitor_store import MonitorStore
 from turnwise.monitor.copy_groups import group_copies
 from turnwise.monitor.surge_detector import SurgeEvent
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from turnwise.app.monitor.sentiment import DEFAULT_NEGATIVE_LABELS
 from turnwise.app.monitor.topic_rules import TopicRule
 from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.inference import Quantization
 from turnwise.core.settings import Settings
 from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.core.strict_yaml import read_yaml
@@ -66,10 +67,12 @@ class EntityConfig(StrictModel):
 
     Attributes:
         model: folder of the tagger.
+        quantize: "int8" quantizes the weights of the tagger.
         labels: labels that are topics, such as ORG. Default: all.
     """
 
     model: str
+    quantize: Quantization | None = None
     labels: tuple[str, ...] = ()
 
 
@@ -82,6 +85,7 @@ class MonitorConfig(StrictModel):
         topics: a topic file, or the topics.
         entities: topics that a tagger finds, instead of `topics`.
         classifier: name or folder of the classifier of sentiment, or "none". Default: see `default_sentiment.py`.
+        classifier_quantize: "int8" quantizes the weights of that classifier.
         negative_labels: labels that count as negative.
         detector: settings of the detector that differ from their defaults.
         lateness_seconds: how much older than the newest text a text may be and still be counted. With feeds it is at
@@ -99,6 +103,7 @@ class MonitorConfig(StrictModel):
     topics: Path | tuple[TopicRule, ...] | None = None
     entities: EntityConfig | None = None
     classifier: str | None = None
+    classifier_quantize: Quantization | None = None
     negative_labels: tuple[str, ...] = DEFAULT_NEGATIVE_LABELS
     detector: dict[str, Any] = Field(default_factory=dict)
     lateness_seconds: float = Field(120.0, ge=0)

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from turnwise.app.monitor.classifier_identity import ClassifierIdentity
 from turnwise.app.monitor.copy_topics import CopyTopics
 from turnwise.app.monitor.detection import COPY_HOURS, Detection, TopicDetector
 from turnwise.app.monitor.window_counter import WindowCounter, WindowSettings
 from turnwise.core.errors import UserError
-from turnwise.core.monitor_store import MonitorBatch, MonitoredText, MonitorStore
+from turnwise.core.monitor_batch import MonitorBatch
+from turnwise.core.monitor_records import MonitoredText
+from turnwise.core.monitor_store import MonitorStore
 from turnwise.core.stream_texts import Position
 
 RELEARN_NOTICE = (
@@ -37,7 +40,7 @@ class MonitorState:
         notices: what the owner should know about the stored state.
     """
 
-    def __init__(self, detection: Detection, windows: WindowCounter, labelled_by: str | None) -> None:
+    def __init__(self, detection: Detection, windows: WindowCounter, labelled_by: ClassifierIdentity) -> None:
         self.windows = windows
         self.positions: dict[str, Position] = {}
         self.source_times: dict[str, float] = {}
@@ -64,7 +67,7 @@ class MonitorState:
         detection: Detection,
         settings: WindowSettings,
         topics: Iterable[str],
-        labelled_by: str | None = None,
+        labelled_by: ClassifierIdentity,
     ) -> "MonitorState":
         """Continue from a store.
 
@@ -94,7 +97,7 @@ class MonitorState:
         state._stored_stream = stream
         state._load_detectors({
             name.removeprefix(_DETECTOR): value for name, value in states.items() if name.startswith(_DETECTOR)
-        }, is_relabelled=stream.get("labelled_by", labelled_by) != labelled_by)  # fmt: skip
+        }, is_relabelled=not (ClassifierIdentity.load(stream) or labelled_by).is_same(labelled_by))  # fmt: skip
         state._load_copies(store, states.get(_COPIES))
         return state
 
@@ -148,7 +151,7 @@ class MonitorState:
         """Add all changes since the last call to a batch."""
         stream = {
             "window_seconds": self._detection.window_seconds,
-            "labelled_by": self._labelled_by,
+            **self._labelled_by.state(),
             "windows": self.windows.state(),
             "source_times": dict(self.source_times),
             "next_number": self.next_number,

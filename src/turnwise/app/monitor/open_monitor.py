@@ -7,13 +7,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from turnwise.app.monitor.alert_texts import ChatSummary, SummaryWriter
+from turnwise.app.monitor.classifier_identity import ClassifierIdentity
 from turnwise.app.monitor.default_sentiment import sentiment_classifier
 from turnwise.app.monitor.detection import load_detection
 from turnwise.app.monitor.http_client import short_url
 from turnwise.app.monitor.monitor_config import MonitorConfig, SourceConfig
-from turnwise.app.monitor.pipeline import MAX_FUTURE_SECONDS, MonitorPipeline, PipelineSettings
+from turnwise.app.monitor.pipeline import MonitorPipeline
+from turnwise.app.monitor.pipeline_settings import PipelineSettings
 from turnwise.app.monitor.sentiment import SentimentLabeller
 from turnwise.app.monitor.sources.text_records import TextRecords
+from turnwise.app.monitor.text_intake import MAX_FUTURE_SECONDS
 from turnwise.app.monitor.topic_rules import EntityTopics, RuleTopics, TopicFinder, load_topic_rules
 from turnwise.app.monitor.webhooks import Webhook, make_webhook
 from turnwise.app.monitor.window_counter import WindowSettings
@@ -75,7 +78,7 @@ def open_monitor(config: MonitorConfig, *, is_recording: bool = False) -> Iterat
                 keep_texts_days=config.keep_texts_days,
                 keep_ids_days=config.keep_ids_days,
                 keep_counts_days=config.keep_counts_days,
-                labelled_by=labelled_by,
+                labelled_by=_identity(labelled_by),
             ),
             [webhook.url for webhook in webhooks],
             _open_summaries(config, stack),
@@ -141,7 +144,9 @@ def _open_topics(config: MonitorConfig) -> TopicFinder:
     if config.entities is not None:
         from turnwise.app.classifiers import open_classifier
 
-        return EntityTopics(open_classifier(config.entities.model), config.entities.labels)
+        return EntityTopics(
+            open_classifier(config.entities.model, quantize=config.entities.quantize), config.entities.labels
+        )
     rules = (
         config.topics if isinstance(config.topics, tuple) else load_topic_rules(config.topics) if config.topics else ()
     )
@@ -150,10 +155,23 @@ def _open_topics(config: MonitorConfig) -> TopicFinder:
 
 def _open_labeller(model: str | None, config: MonitorConfig) -> SentimentLabeller:
     if model is None:
+        if config.classifier_quantize is not None:
+            raise InvalidParameter(
+                "classifier_quantize", "There is no classifier of sentiment to quantize: name one with --classifier."
+            )
         return SentimentLabeller(None, config.negative_labels)
     from turnwise.app.classifiers import open_classifier
 
-    return SentimentLabeller(open_classifier(model), config.negative_labels)
+    classifier = open_classifier(model, quantize=config.classifier_quantize)
+    return SentimentLabeller(classifier, config.negative_labels)
+
+
+def _identity(model: str | None) -> ClassifierIdentity:
+    if model is None:
+        return ClassifierIdentity()
+    from turnwise.app.classifiers import classifier_digest
+
+    return ClassifierIdentity(model, classifier_digest(model))
 
 
 def _open_summaries(config: MonitorConfig, stack: ExitStack) -> SummaryWriter | None:

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from turnwise.app.monitor.webhooks import SendResult, Webhook, send_event
 from turnwise.core.errors import TurnwiseError
-from turnwise.core.monitor_store import LONGEST_RETRY_SECONDS, Delivery, MonitorStore, WebhookEvent
+from turnwise.core.monitor_store import MonitorStore
+from turnwise.core.webhook_deliveries import LONGEST_RETRY_SECONDS, Delivery, WebhookEvent
 
 FIRST_RETRY_SECONDS = 5.0
 RECEIVER_PAUSE_SECONDS = (

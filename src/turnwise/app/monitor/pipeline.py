@@ -2,55 +2,24 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from turnwise.app.monitor.alert_recorder import AlertRecorder
 from turnwise.app.monitor.alert_texts import ExtractiveSummary, SummaryWriter
 from turnwise.app.monitor.busy_store import BusyRetry
 from turnwise.app.monitor.detection import Detection
 from turnwise.app.monitor.monitor_state import MonitorState
+from turnwise.app.monitor.pipeline_settings import PipelineSettings
 from turnwise.app.monitor.sentiment import SentimentLabeller
+from turnwise.app.monitor.text_intake import LabelledText, TextIntake
 from turnwise.app.monitor.topic_rules import TopicFinder
-from turnwise.app.monitor.window_counter import WindowSettings
-from turnwise.core.monitor_store import (
-    MonitorBatch,
-    MonitoredText,
-    MonitorStore,
-    RetentionLimits,
-    SurgeAlert,
-    TopicCount,
-    TopicExpectation,
-)
+from turnwise.core.monitor_batch import MonitorBatch
+from turnwise.core.monitor_records import MonitoredText, SurgeAlert, TopicCount, TopicExpectation
+from turnwise.core.monitor_store import MonitorStore
 from turnwise.core.stream_texts import Position, StreamText
 from turnwise.monitor.surge_detector import WindowExpectation
 
-SECONDS_PER_DAY = 86_400
 RETENTION_SECONDS = 3600  # of event time, between two deletions of old records
-MAX_FUTURE_SECONDS = 300.0
-KEEP_EXPECTATIONS_DAYS = 31.0  # a row for every topic and window: more than the counts need
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineSettings:
-    """Settings of the pipeline.
-
-    Attributes:
-        windows: windows and lateness.
-        max_future_seconds: a text that is further in the future is not counted; None: no limit, for recordings.
-        keep_texts_days: days that texts are kept; those of alerts stay.
-        keep_ids_days: days that ids of texts are remembered after they last arrived.
-        keep_counts_days: days that counts are kept.
-        snapshot_texts: number of texts after which the index of near copies is stored. A restart adds later ones again.
-        labelled_by: name or folder of the classifier of sentiment; None without one.
-    """
-
-    windows: WindowSettings = field(default_factory=WindowSettings)
-    max_future_seconds: float | None = MAX_FUTURE_SECONDS
-    keep_texts_days: float = 7.0
-    keep_ids_days: float = 30.0
-    keep_counts_days: float = 400.0
-    snapshot_texts: int = 20_000
-    labelled_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +71,10 @@ class MonitorPipeline:
         summaries: SummaryWriter | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store, self._detection, self._topics, self._labeller = store, detection, topics, labeller
-        self._settings, self._clock = settings or PipelineSettings(), clock
+        self._store, self._detection, self._topic_names = store, detection, topics.names
+        self._settings = settings or PipelineSettings()
         self.busy_retry = BusyRetry()
+        self._intake = TextIntake(store, self.busy_retry, topics, labeller, self._settings.max_future_seconds, clock)
         self._alerts = AlertRecorder(store, self.busy_retry, tuple(urls), summaries or ExtractiveSummary(), clock)
         self._state: MonitorState | None = self._load()
 
@@ -151,17 +121,12 @@ class MonitorPipeline:
         self._state = None  # until the batch is stored: its changes exist in memory only
         self._alerts.close_abandoned(state.abandoned_topics, int(state.windows.watermark or 0), batch)
         state.abandoned_topics.clear()
-        fresh = self._drop_repeats(texts, state, batch)
-        labels = self._labeller.label(fresh)
-        topics = self._topics_of(fresh)
-        # A text that is dated in the future must not close windows that others still add texts to.
-        now = self._clock() if self._settings.max_future_seconds is not None else float("inf")
-        for text, label, topics_of_text in zip(fresh, labels, topics, strict=True):
-            time = min(text.time, now)
-            state.source_times[text.source] = max(time, state.source_times.get(text.source, time))
-            state.windows.open_from(time)
-            self._close_windows(min(time, wait_for), state, batch)
-            self._add(text, label, topics_of_text, state, batch)
+        for entry in self._intake.take(texts, state, batch):
+            source = entry.text.source
+            state.source_times[source] = max(entry.time, state.source_times.get(source, entry.time))
+            state.windows.open_from(entry.time)
+            self._close_windows(min(entry.time, wait_for), state, batch)
+            self._add(entry, state, batch)
         state.count("malformed", num_malformed)
         batch.positions.update(positions or {})
         return self._commit(state, batch)
@@ -182,36 +147,15 @@ class MonitorPipeline:
         end = self._current().windows.last_window_end()
         return self.advance(end + self._settings.windows.lateness_seconds if end is not None else float("-inf"))
 
-    def _drop_repeats(self, texts: Sequence[StreamText], state: MonitorState, batch: MonitorBatch) -> list[StreamText]:
-        """Texts that are new. Counts the others."""
-        stored = self.busy_retry.call(self._store.stored_ids, [text.id for text in texts])
-        batch.repeated_ids = sorted(stored)
-        fresh, limit = list[StreamText](), self._settings.max_future_seconds
-        for text in texts:
-            if text.id in stored:
-                state.count("duplicates")
-            elif limit is not None and text.time > self._clock() + limit:
-                state.count("future")
-            else:
-                stored.add(text.id)
-                fresh.append(text)
-        return fresh
-
-    def _topics_of(self, texts: Sequence[StreamText]) -> list[tuple[str, ...]]:
-        missing = [text.text for text in texts if text.topics is None]
-        topics = iter(self._topics.find(missing) if missing else ())
-        return [next(topics) if text.topics is None else tuple(dict.fromkeys(text.topics)) for text in texts]
-
-    def _add(
-        self, text: StreamText, label: str | None, topics: tuple[str, ...], state: MonitorState, batch: MonitorBatch
-    ) -> None:
+    def _add(self, labelled: LabelledText, state: MonitorState, batch: MonitorBatch) -> None:
         """Add one text to the counts and the batch."""
+        text, _, topics, sentiment = labelled
         copy_of = state.add_copy(text.text, text.time)
-        is_negative = self._labeller.is_negative(label)
+        is_negative = self._intake.is_negative(sentiment)
         copied_topics = state.copied_topics(copy_of, topics)
         num_ignored = state.windows.add(topics, text.time, copied_topics=copied_topics, is_negative=is_negative)
         is_late = num_ignored is None
-        entry = MonitoredText(state.take_number(), text, topics, label, is_negative, copy_of, is_late)
+        entry = MonitoredText(state.take_number(), text, topics, sentiment, is_negative, copy_of, is_late)
         batch.texts.append(entry)
         state.add_counted_topics(entry)
         state.count("texts")
@@ -249,7 +193,7 @@ class MonitorPipeline:
         batch.id_time = watermark or 0.0
         if watermark is not None and watermark >= state.retention_time + RETENTION_SECONDS:
             state.retention_time = watermark // RETENTION_SECONDS * RETENTION_SECONDS
-            batch.retention = self._retention(state)
+            batch.retention = self._settings.retention_limits(state.retention_time, state.next_number)
         state.write_to(
             batch, store_copies=state.num_unsaved_texts >= self._settings.snapshot_texts or bool(batch.retention)
         )
@@ -259,17 +203,6 @@ class MonitorPipeline:
         self._state = state
         return ProcessedBatch(len(batch.texts), tuple(batch.opened), tuple(batch.closed))
 
-    def _retention(self, state: MonitorState) -> RetentionLimits:
-        settings, now = self._settings, state.retention_time
-        texts, ids, counts, expectations = (
-            now - SECONDS_PER_DAY * days
-            for days in (
-                settings.keep_texts_days, settings.keep_ids_days, settings.keep_counts_days,
-                min(settings.keep_counts_days, KEEP_EXPECTATIONS_DAYS),
-            )
-        )  # fmt: skip
-        return RetentionLimits(texts, ids, counts, state.next_number, expectations)
-
     def _current(self) -> MonitorState:
         if self._state is None:  # a batch failed
             self._state = self.busy_retry.call(self._load)
@@ -278,5 +211,5 @@ class MonitorPipeline:
     def _load(self) -> MonitorState:
         settings = self._settings
         return MonitorState.load(
-            self._store, self._detection, settings.windows, self._topics.names, settings.labelled_by
+            self._store, self._detection, settings.windows, self._topic_names, settings.labelled_by
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from turnwise.app.monitor.http_client import check_url, describe_failure, send_request, short_url
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.monitor_store import WebhookEvent
+from turnwise.core.webhook_deliveries import WebhookEvent
 
 SECRET_PREFIX = "whsec_"  # noqa: S105
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64  # of the specification

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnwise.core.monitor_store import TopicCount
+from turnwise.core.monitor_records import TopicCount
 
 MAX_TOPICS = 1000
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from turnwise.core.classification import TaggedText
 from turnwise.core.classification_service import ClassificationResult, ClassificationService, TaggingResult
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
@@ -25,6 +26,8 @@ from turnwise.server.schema.classification_bodies import (
 from turnwise.server.schema.list_json import dump_with_data
 from turnwise.server.schema.request_body import read_body
 from turnwise.server.served_models import ServedModels
+
+MAX_INLINE_ENTRIES = 256  # scores or spans that take a fraction of a millisecond: less than a change of threads
 
 
 def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
@@ -66,7 +69,12 @@ async def _respond(
         result = await cancel_on_disconnect(request.receive, work)
     except ClientDisconnected:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    return Response(await asyncio.to_thread(_response_json, name, result), media_type="application/json")
+    num_entries = sum(len(text.spans) if isinstance(text, TaggedText) else len(text.scores) for text in result.texts)
+    if num_entries <= MAX_INLINE_ENTRIES:
+        content = _response_json(name, result)
+    else:
+        content = await asyncio.to_thread(_response_json, name, result)
+    return Response(content, media_type="application/json")
 
 
 def _response_json(name: str, result: ClassificationResult | TaggingResult) -> str:

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query
 
 from turnwise.core.errors import InvalidParameter, NotFound, did_you_mean
 from turnwise.core.executors import MONITOR_READ_EXECUTOR
-from turnwise.core.monitor_store import ExpectedCount, MonitorReader, TopicCount
+from turnwise.core.monitor_records import ExpectedCount, TopicCount
+from turnwise.core.monitor_store import MonitorReader
 from turnwise.monitor.copy_groups import group_copies
 from turnwise.server.error_responses import truncate
 from turnwise.server.schema.monitor_bodies import AlertBody, AlertList, AlertWithTexts, TopicList, TrendBody, TrendList

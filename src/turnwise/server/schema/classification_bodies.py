@@ -99,8 +99,10 @@ class TextLabelsBody(BaseModel):
     @classmethod
     def of(cls, index: int, result: TextLabels) -> "TextLabelsBody":
         """Convert a result."""
-        scores = [ScoreBody(label=score.label, probability=score.probability) for score in result.scores]
-        return cls(index=index, labels=list(result.labels), scores=scores, is_truncated=result.is_truncated)
+        values = {
+            "index": index, "labels": result.labels, "scores": result.scores, "is_truncated": result.is_truncated,
+        }  # fmt: skip
+        return cls.model_validate(values, from_attributes=True)
 
 
 class SpanBody(BaseModel):
@@ -123,11 +125,7 @@ class TaggedTextBody(BaseModel):
     @classmethod
     def of(cls, index: int, result: TaggedText) -> "TaggedTextBody":
         """Convert a result."""
-        spans = [
-            SpanBody(start=span.start, end=span.end, text=span.text, label=span.label, probability=span.probability)
-            for span in result.spans
-        ]
-        return cls(index=index, spans=spans)
+        return cls.model_validate({"index": index, "spans": result.spans}, from_attributes=True)
 
 
 class ClassificationUsage(BaseModel):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from turnwise.core.monitor_store import ExpectedCount, SurgeAlert, TopicCount
+from turnwise.core.monitor_records import ExpectedCount, SurgeAlert, TopicCount
 from turnwise.monitor.copy_groups import TextGroup
 
 MAX_TEXT_CHARS = 4000  # of a text of an alert

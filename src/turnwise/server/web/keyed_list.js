@@ -14,6 +14,7 @@ export function updateList(parent, entries, key, create, update) {
   const elements = new Map([...parent.children].map((element) => [element.listKey, element]));
   const keys = new Set(entries.map(key));
   for (const [name, element] of elements) if (!keys.has(name)) element.remove();
+  const focused = document.activeElement;
   let next = parent.firstElementChild;
   for (const entry of entries) {
     const name = key(entry);
@@ -30,6 +31,7 @@ export function updateList(parent, entries, key, create, update) {
     if (element === next) next = next.nextElementSibling;
     else parent.insertBefore(element, next);
   }
+  if (focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true }); // it moved
 }
 
 /** Run `change` and scroll so that `anchor` stays where it is on the screen. */

@@ -2,12 +2,13 @@
 
 import * as api from "./api.js";
 import { openRow, showAlerts, showTexts, showTextsError } from "./alert_list.js";
-import { byId, make } from "./dom.js";
+import { byId, make, makeSvg } from "./dom.js";
 import { keepInPlace, updateList } from "./keyed_list.js";
 import { formatNumber, formatShare, formatTime, pluralize } from "./monitor_format.js";
 import { showError } from "./page.js";
 import { storage } from "./storage.js";
-import { totals, trendLine, trendTable } from "./trend_line.js";
+import { totals, trendLine } from "./trend_line.js";
+import { createTrendTable, updateTrendTable } from "./trend_table.js";
 
 const REFRESH_MS = 15_000;
 const MAX_ALERTS = 100;
@@ -20,7 +21,7 @@ const PERIODS = [
 ];
 const START_HINT = "Start a monitor: turnwise monitor run --source file:posts.jsonl --topics topics.yaml --db FILE";
 
-const state = { alerts: [], trends: null, period: PERIODS[1], shownTexts: null, showsAllTopics: false, openTables: new Set(), timer: null, controller: null };
+const state = { alerts: [], trends: null, period: PERIODS[1], shownTexts: null, showsAllTopics: false, timer: null, controller: null };
 
 /** Id of the opened alert; empty if there is none. */
 function selectedId() {
@@ -100,10 +101,17 @@ function renderTopics() {
   const isShort = !state.showsAllTopics && topics.length > FIRST_TOPICS;
   byId("topics-more").hidden = !isShort;
   byId("topics-more").textContent = `Show all ${formatNumber(topics.length)} topics`;
+  const scrolled = [...document.querySelectorAll(".trend-numbers[open]")].map((element) => [element, element.scrollLeft]);
   updateList(byId("topics"), isShort ? topics.slice(0, FIRST_TOPICS) : topics, (trend) => trend.topic, createTopic, updateTopic);
+  for (const [element, left] of scrolled) element.scrollLeft = left; // a topic that moves in the list loses it
 }
 
-const createTopic = () => make("li", { class: "topic" });
+function createTopic() {
+  const details = make("details", { class: "trend-numbers" }, make("summary", {}, "Numbers"));
+  const row = make("li", { class: "topic" }, make("div", { class: "topic-head" }), makeSvg("svg"), details);
+  details.addEventListener("toggle", () => showNumbers(row));
+  return row;
+}
 
 function updateTopic(row, trend) {
   const { texts, counts, share } = trend.total;
@@ -111,27 +119,22 @@ function updateTopic(row, trend) {
   const numbers = [
     pluralize(counts, "text", "texts"), copies && pluralize(copies, "copy", "copies"), counts && `${formatShare(share)} negative`,
   ];
-  row.replaceChildren(
-    make("div", { class: "topic-head" },
-      make("h3", {}, trend.topic),
-      ...(trend.hasAlert ? [make("span", { class: "alert-badge" }, "alert")] : []),
-      make("span", { class: "monitor-note" }, numbers.filter(Boolean).join(" · ")),
-    ),
-    trendLine(trend, trend.starts),
-    numbersOf(trend),
+  row.querySelector(".topic-head").replaceChildren(
+    make("h3", {}, trend.topic),
+    ...(trend.hasAlert ? [make("span", { class: "alert-badge" }, "alert")] : []),
+    make("span", { class: "monitor-note" }, numbers.filter(Boolean).join(" · ")),
   );
+  row.querySelector("svg").replaceWith(trendLine(trend, trend.starts));
+  row.trend = trend;
+  showNumbers(row);
 }
 
-/** The table of a topic, which is made when it is opened and stays open when the page reads the store again. */
-function numbersOf(trend) {
-  const details = make("details", { class: "trend-numbers", open: state.openTables.has(trend.topic) }, make("summary", {}, "Numbers"));
-  const fill = () => details.childElementCount > 1 || details.append(trendTable(trend, trend.starts));
-  if (details.open) fill();
-  details.addEventListener("toggle", () => {
-    state.openTables[details.open ? "add" : "delete"](trend.topic);
-    if (details.open) fill();
-  });
-  return details;
+/** The table of a topic, which is made when it is opened. Its rows change in place, so that focus and scroll position stay. */
+function showNumbers(row) {
+  const details = row.querySelector("details");
+  if (!details.open) return;
+  const table = details.querySelector("table") ?? details.appendChild(createTrendTable());
+  updateTrendTable(table, row.trend, row.trend.starts);
 }
 
 function toggle(id) {

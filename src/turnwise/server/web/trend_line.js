@@ -1,5 +1,5 @@
 // Draws the trend of a topic: volume as a filled line, what was expected of it, the count that opens an alert, and the
-// negative share as a dashed line. The table has the same numbers.
+// negative share as a dashed line. `trend_table.js` has the same numbers.
 
 import { make, makeSvg } from "./dom.js";
 import { formatNumber, formatShare, formatTime } from "./monitor_format.js";
@@ -33,30 +33,6 @@ export function trendLine(trend, starts) {
     makeSvg("path", { class: "trend-threshold", d: lines(scaled(trend.thresholds)) }),
     makeSvg("path", { class: "trend-negative", d: lines(points(shares)) }),
   );
-}
-
-/** The numbers of a trend, newest first. */
-export function trendTable(trend, starts) {
-  const cell = (value, format) => make("td", {}, value === null ? "–" : format(value));
-  const row = (start, index) => make("tr", {},
-    make("th", { scope: "row" }, formatTime(start)),
-    cell(trend.counts[index], formatNumber),
-    cell(trend.expected[index], formatNumber),
-    cell(trend.thresholds[index], formatNumber),
-    cell(trend.counts[index] ? trend.negatives[index] / trend.counts[index] : null, formatShare),
-    cell(expectedShare(trend, index), formatShare),
-  );
-  const titles = ["Time", "Texts without copies", "Expected texts", "Alert at", "Negative share", "Expected share"];
-  return make("table", { class: "trend-table" },
-    make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title)))),
-    make("tbody", {}, ...starts.map(row).reverse()),
-  );
-}
-
-/** Expected share of negative texts; null if there are no texts or nothing was expected. */
-function expectedShare(trend, index) {
-  const expected = trend.expected_negatives[index];
-  return expected === null || !trend.counts[index] ? null : Math.min(1, expected / trend.counts[index]);
 }
 
 /** Coordinates of values between 0 and 1; null for a missing value. */

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from turnwise.core.monitor_store import LONGEST_RETRY_SECONDS, Delivery, DeliveryState, WebhookEvent
+from turnwise.core.webhook_deliveries import LONGEST_RETRY_SECONDS, Delivery, DeliveryState, WebhookEvent
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from turnwise.core.monitor_store import ExpectedCount, MonitoredText, SurgeAlert, TopicCount
+from turnwise.core.monitor_records import ExpectedCount, MonitoredText, SurgeAlert, TopicCount
 from turnwise.core.stream_texts import StreamText
 
 TEXT_COLUMNS = "t.number, t.id, t.source, t.time, t.text, t.topics, t.sentiment, t.negative, t.copy_of, t.late"

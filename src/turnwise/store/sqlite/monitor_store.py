@@ -11,14 +11,9 @@ from typing import Any
 
 from turnwise.core.errors import Unavailable
 from turnwise.core.file_lock import FileLock, LockTimeout
-from turnwise.core.monitor_store import (
-    MonitorBatch,
-    MonitoredText,
-    MonitorStore,
-    RetentionLimits,
-    SurgeAlert,
-    TopicCount,
-)
+from turnwise.core.monitor_batch import MonitorBatch, RetentionLimits
+from turnwise.core.monitor_records import MonitoredText, SurgeAlert, TopicCount
+from turnwise.core.monitor_store import MonitorStore
 from turnwise.core.stream_texts import Position
 from turnwise.store.sqlite.database import SqliteDatabase
 from turnwise.store.sqlite.monitor_outbox import SqliteOutbox, add_events

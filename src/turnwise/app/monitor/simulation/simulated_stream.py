@@ -9,6 +9,7 @@ Shapes: T topics, W windows.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,29 +146,48 @@ class SimulatedStream:
         return (window for window in self.windows() if window.start < self._last_start)
 
     def posts(self, days: int = 1) -> Iterator[SimulatedPost]:
-        """Posts of the last `days` in the order of time, near copies included."""
-        rng = np.random.default_rng((self.settings.seed, 1))
-        originals = list(self._originals(rng, days))
-        share = self.settings.copy_share
-        num_copies = int(len(originals) * share / (1 - share)) if originals else 0
-        copies: list[SimulatedPost] = []
-        while len(copies) < num_copies:
-            post = originals[rng.integers(len(originals))]
-            for delay in rng.exponential(1200, rng.geometric(1 / MEAN_COPIES)):
-                time = min(post.time + 1 + int(delay), self._last_start + SECONDS_PER_DAY - 1)
-                copies.append(SimulatedPost(time, post.topic, post.sentiment, edit_copy(rng, post.text), True))
-        yield from sorted((*originals, *copies[:num_copies]), key=lambda post: (post.time, post.is_copy))
+        """Posts of the last `days` in the order of time, near copies included. A window at a time is in memory."""
+        windows = range(max(0, len(self.starts_W) - days * self._windows_per_day), len(self.starts_W))
+        post_rng, copy_rng = (np.random.default_rng((self.settings.seed, stream)) for stream in (1, 2))
+        bursts = self._draw_bursts(copy_rng, int(self.counts_TW[:, windows].sum()))
+        waiting: list[tuple[int, int, SimulatedPost]] = []  # copies that are later than the posts so far; a heap
+        num_originals = num_copies = 0
+        for window in windows:
+            posts = []
+            for post in self._originals(post_rng, window):
+                posts.append(post)
+                for delay in copy_rng.exponential(1200, bursts.get(num_originals, 0)):
+                    time = min(post.time + 1 + int(delay), self._last_start + SECONDS_PER_DAY - 1)
+                    copy = SimulatedPost(time, post.topic, post.sentiment, edit_copy(copy_rng, post.text), True)
+                    heappush(waiting, (time, num_copies, copy))
+                    num_copies += 1
+                num_originals += 1
+            end = self.starts_W[window] + self.settings.window_seconds
+            while waiting and waiting[0][0] < end:
+                posts.append(heappop(waiting)[2])
+            yield from sorted(posts, key=lambda post: (post.time, post.is_copy))
 
-    def _originals(self, rng: np.random.Generator, days: int) -> Iterator[SimulatedPost]:
-        for window in range(max(0, len(self.starts_W) - days * self._windows_per_day), len(self.starts_W)):
-            for topic, name in enumerate(self.topics):
-                count, negative = self.counts_TW[topic, window], self.negative_TW[topic, window]
-                times = np.sort(rng.integers(self.settings.window_seconds, size=count)) + self.starts_W[window]
-                for number, time in zip(rng.permutation(count), times.tolist(), strict=True):
-                    sentiment = "positive" if rng.random() < POSITIVE_SHARE else "neutral"
-                    if number < negative:
-                        sentiment = "negative"
-                    yield SimulatedPost(time, name, sentiment, compose_post(rng, name, sentiment), False)
+    def _draw_bursts(self, rng: np.random.Generator, num_originals: int) -> dict[int, int]:
+        """Number of near copies of those originals that have some, by their number in the order of creation."""
+        share = self.settings.copy_share
+        left = int(num_originals * share / (1 - share))
+        bursts: dict[int, int] = {}
+        while left > 0:
+            number, size = int(rng.integers(num_originals)), min(left, int(rng.geometric(1 / MEAN_COPIES)))
+            bursts[number] = bursts.get(number, 0) + size
+            left -= size
+        return bursts
+
+    def _originals(self, rng: np.random.Generator, window: int) -> Iterator[SimulatedPost]:
+        """The posts of a window that are no copies, topic by topic."""
+        for topic, name in enumerate(self.topics):
+            count, negative = self.counts_TW[topic, window], self.negative_TW[topic, window]
+            times = np.sort(rng.integers(self.settings.window_seconds, size=count)) + self.starts_W[window]
+            for number, time in zip(rng.permutation(count), times.tolist(), strict=True):
+                sentiment = "positive" if rng.random() < POSITIVE_SHARE else "neutral"
+                if number < negative:
+                    sentiment = "negative"
+                yield SimulatedPost(time, name, sentiment, compose_post(rng, name, sentiment), False)
 
 
 def correlated_noise(rng: np.random.Generator, shape: tuple[int, ...], time_constant: float) -> NDArray[np.float64]:

@@ -11,8 +11,8 @@ T = TypeVar("T")
 class BackgroundCall(Generic[T]):
     """Runs a function in a daemon thread. A function that does not return in time is abandoned.
 
-    Nothing in Python ends a thread that waits for the system, for example for the answer of a name server. Its result
-    is ignored; `is_running` stays True until it returns.
+    Nothing in Python ends a thread that waits for the system, for example for the answer of a name server. A result
+    that comes after the time limit is ignored; `is_running` stays True until then.
 
     Args:
         function: what to call.
@@ -25,6 +25,7 @@ class BackgroundCall(Generic[T]):
         self._deadline = time.monotonic() + seconds
         self._result: T | None = None
         self._error: BaseException | None = None
+        self._is_late = False
         self._has_ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -40,8 +41,8 @@ class BackgroundCall(Generic[T]):
         return not self.is_running or time.monotonic() >= self._deadline
 
     def result(self) -> T:
-        """What the function returned. Raises what it raised, and `TimeoutError` if its time is over."""
-        if self.is_running:
+        """What the function returned. Raises what it raised, and `TimeoutError` if it did not return in time."""
+        if self.is_running or self._is_late:
             raise TimeoutError("no answer in time")
         if self._error is not None:
             raise self._error
@@ -57,4 +58,5 @@ class BackgroundCall(Generic[T]):
         except BaseException as error:  # `result` raises it
             self._error = error
         finally:
+            self._is_late = time.monotonic() > self._deadline
             self._has_ended.set()
