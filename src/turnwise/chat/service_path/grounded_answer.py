@@ -6,12 +6,13 @@ the answer instead, so every answer of this step cites at least one passage.
 
 import asyncio
 import math
+import re
 from collections.abc import Sequence
 
 from turnwise.chat.grounding import MAX_PASSAGES, format_passages
 from turnwise.chat.service_path.generation import prompt_messages
 from turnwise.chat.service_path.support_check import check_support, cite
-from turnwise.chat.service_path.text_evidence import content_words, overlap, sentences
+from turnwise.chat.service_path.text_evidence import content_words, numbers, overlap, sentences
 from turnwise.chat.service_path.turn import ServiceAnswer, ServiceTurn, StepResult
 from turnwise.core.chat_response import Usage
 from turnwise.core.errors import ContextLengthExceeded
@@ -19,7 +20,14 @@ from turnwise.core.messages import Message
 from turnwise.core.retrieval import Passage, RetrievedPassage
 
 NAME = "grounded_answer"
+NUMBER_BONUS = 2.0  # about the weight of one rare word
 SHORT_QUERY_WORDS = 2  # with fewer content words, the message before belongs to the question
+
+_QUANTITY_QUESTION = re.compile(
+    r"\b(?:how (?:long|much|many|often|far|old|big|tall|heavy|late|soon|fast)|when|what time|price|cost)\b"
+    r"|多久|多少|多长|多大|多高|几|何时|什么时候|价格|费用",
+    re.IGNORECASE,
+)
 
 
 async def decide(turn: ServiceTurn) -> StepResult:
@@ -69,14 +77,22 @@ async def _answer(turn: ServiceTurn, query: str, retrieved: Sequence[RetrievedPa
 
 
 def best_sentence(query: str, passages: Sequence[Passage]) -> tuple[str, int]:
-    """The sentence that answers a query best, and the index of its passage: rare shared words count more."""
+    """The sentence that answers a query best, and the index of its passage.
+
+    Rare shared words count more. A question for a number, such as "how long", prefers a sentence that has one.
+    """
     candidates = [(sentence, index) for index, passage in enumerate(passages) for sentence in sentences(passage.text)]
     words = [content_words(sentence) for sentence, _ in candidates]
     counts = {word: sum(word in entry for entry in words) for word in content_words(query)}
 
+    needs_number = _QUANTITY_QUESTION.search(query) is not None
+
     def weight(position: int) -> tuple[float, int]:
         shared = (word for word, count in counts.items() if count and word in words[position])
-        return sum(math.log(1 + len(candidates) / counts[word]) for word in shared), -position
+        total = sum(math.log(1 + len(candidates) / counts[word]) for word in shared)
+        if total and needs_number and numbers(candidates[position][0]):
+            total += NUMBER_BONUS
+        return total, -position
 
     return candidates[max(range(len(candidates)), key=weight)]
 

@@ -83,7 +83,7 @@ class IntentHead:
         # A message of no intent has a small certainty: the other intents must not become likelier by that.
         scale = min(certainty / first, (1.0 - certainty) / max(1.0 - first, 1e-9))
         scores = [IntentScore(self.intents[order[0]], float(certainty))]
-        scores += [IntentScore(self.intents[index], float(probabilities_C[index]) * scale) for index in order[1:]]
+        scores += [IntentScore(self.intents[index], float(probabilities_C[index] * scale)) for index in order[1:]]
         return IntentPrediction(tuple(scores))
 
 

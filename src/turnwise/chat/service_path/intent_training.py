@@ -34,11 +34,13 @@ class HeldOutScores:
         certainty_N: calibrated probability that the first intent is right.
         correct_N: whether it is.
         weights_N: messages of no intent weigh `NO_INTENT_SHARE` together.
+        num_examples: number of entries that have an intent; they come first.
     """
 
     certainty_N: Floats
     correct_N: NDArray[np.bool_]
     weights_N: Floats
+    num_examples: int
 
     @property
     def calibration_error(self) -> float:
@@ -71,7 +73,6 @@ def fit_intent_head(
             logits_NC[is_held_out_N] = head.logits(vectors_ND[is_held_out_N])
             fold_heads.append((is_held_out_N, head))
     temperature = fit_temperature(logits_NC, classes_N)
-    order: list[NDArray[np.int64]] = []
     correct: list[NDArray[np.bool_]] = []
     for is_held_out_N, head in fold_heads:
         probabilities = softmax(head.logits(vectors_ND[is_held_out_N]) / temperature, axis=1)
@@ -81,8 +82,7 @@ def fit_intent_head(
             )
         )
         correct.append(probabilities.argmax(axis=1) == classes_N[is_held_out_N])
-        order.append(np.flatnonzero(is_held_out_N))
-    num_known = sum(map(len, order))
+    num_known = sum(map(len, correct))
     groups_C = np.arange(len(intents)) % NUM_FOLDS
     for group in range(min(NUM_FOLDS, len(intents))):
         is_absent_N = groups_C[classes_N] == group
@@ -105,7 +105,7 @@ def fit_intent_head(
     certainty_M = 1 / (1 + np.exp(-(features_M3 @ certainty_4[:-1] + certainty_4[-1])))
     head = fit_logistic_head(vectors_ND, classes_N, len(intents))
     fitted = IntentHead(tuple(intents), head, temperature, certainty_4, vectors_ND, classes_N)
-    return fitted, HeldOutScores(certainty_M, correct_M, weights_M)
+    return fitted, HeldOutScores(certainty_M, correct_M, weights_M, num_known)
 
 
 def _fit_certainty(features_M3: Floats, correct_M: NDArray[np.bool_], weights_M: Floats) -> Floats:

@@ -30,8 +30,8 @@ async def run_steps(turn: ServiceTurn) -> tuple[ServiceAnswer, tuple[ServiceDeci
         step, started = cast(ServiceStep, module), time.perf_counter()
         result = await step.decide(turn)
         milliseconds = round(1000 * (time.perf_counter() - started), 3)
-        score = None if result.score is None else round(result.score, 4)
-        threshold = None if result.threshold is None else round(result.threshold, 4)
+        score = None if result.score is None else round(float(result.score), 4)
+        threshold = None if result.threshold is None else round(float(result.threshold), 4)
         decisions.append(ServiceDecision(step.NAME, result.outcome, result.detail, score, threshold, milliseconds))
         if result.answer is not None:
             return result.answer, tuple(decisions)

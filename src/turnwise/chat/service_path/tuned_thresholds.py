@@ -27,7 +27,7 @@ class Thresholds:
     """
 
     intent: float = 0.6
-    clarify: float = 0.35
+    clarify: float = 0.5
     retrieval: float = 0.5
     support: float = 0.6
 
