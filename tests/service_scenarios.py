@@ -36,8 +36,8 @@ opening_hours:
     zh: [你们几点开门, 营业时间是什么时候, 周日营业吗, 店铺几点关门, 今天开门吗]
 exchange_size:
   examples:
-    en: [I want another size of shade, the shade is too small, exchange for a different size, the lampshade does not fit,
-         can I swap the shade for another size]
+    en: [I want another size of shade, the shade is too small, exchange for a different size,
+         the lampshade does not fit, can I swap the shade for another size]
     zh: [我想换一个尺码的灯罩, 灯罩太小了, 可以换大小吗, 灯罩不合适想换, 换个尺寸]
 warranty:
   answer: knowledge

@@ -24,9 +24,7 @@ def open_scenario_library(folders: Iterable[Path], default_scenario: str | None)
     folders = tuple(folders)
     for folder in folders:
         if not folder.is_dir():
-            raise InvalidParameter(
-                "scenarios", f"There is no folder {folder}. --scenarios names a folder of scenarios."
-            )
+            raise InvalidParameter("scenarios", f"There is no folder {folder}. --scenarios takes folders of scenarios.")
     library = ScenarioLibrary([builtin_folder(), Settings.from_environment().home / "scenarios", *folders])
     if default_scenario is not None:
         library.get(default_scenario)

@@ -11,8 +11,8 @@ def tune(
     messages: Annotated[
         Path | None,
         typer.Option(
-            help='JSON lines such as {"text": "where is my parcel", "intent": "order_status"}; null for a message of no '
-            "intent. Default: the scenario's examples, held out in turn."
+            help='JSON lines such as {"text": "where is my parcel", "intent": "order_status"}; null for none of the '
+            "intents. Default: the scenario's examples, held out in turn."
         ),
     ] = None,
     max_wrong: Annotated[

@@ -103,8 +103,8 @@ def serve(
         bool,
         typer.Option(
             "--rewrite-templates",
-            help="Let the model put template answers in the tone of the scenario. Numbers and names stay. Default: send "
-            "templates word for word.",
+            help="Let the model put template answers in the tone of the scenario. Numbers and names stay. Default: "
+            "send templates word for word.",
         ),
     ] = False,
     store: Store = None,
