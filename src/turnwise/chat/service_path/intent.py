@@ -15,8 +15,7 @@ async def decide(turn: ServiceTurn) -> StepResult:
     intents, state, threshold = turn.definition.intents, turn.state, turn.thresholds.intent
     turn.prediction = prediction = await turn.classifier.predict(turn.message)
     best = prediction.best
-    answers_question = _answers_question(turn)
-    if answers_question and (best.probability < threshold or best.intent == state.pending_intent):
+    if _answers_question(turn, is_other_intent=best.probability >= threshold and best.intent != state.pending_intent):
         turn.intent = state.pending_intent
         turn.kind = intents[turn.intent].answer
         return StepResult("continued", detail=turn.intent, score=best.probability, threshold=threshold)
@@ -29,13 +28,15 @@ async def decide(turn: ServiceTurn) -> StepResult:
     return StepResult("uncertain", detail=best.intent, score=best.probability, threshold=threshold)
 
 
-def _answers_question(turn: ServiceTurn) -> bool:
-    """True if the message has the value that was asked for."""
+def _answers_question(turn: ServiceTurn, *, is_other_intent: bool) -> bool:
+    """True if the message has the value that was asked for. Any text is a free text, unless it is another intent."""
     state, definition = turn.state, turn.definition
     if state.pending_intent not in definition.intents or state.pending_slot not in definition.slots:
         return False
     slot = definition.slots[state.pending_slot]
-    return slot.is_free_text or slot.read(turn.message, turn.language, turn.default_language) is not None
+    if slot.is_free_text:
+        return not is_other_intent
+    return slot.read(turn.message, turn.language, turn.default_language) is not None
 
 
 def _choose_offered(
