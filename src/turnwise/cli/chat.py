@@ -26,6 +26,14 @@ def chat(
         str | None, typer.Option(help="Answer this message and exit; '-' reads it from standard input.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="System message at the beginning of the conversation.")] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            help="Scenario that sets system message, examples, sampling defaults and, without MODEL, the adapter: a "
+            "name of `turnwise scenario list`, or a folder."
+        ),
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="Language of --scenario. Default: the scenario's.")] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
     quantize: Quantize = None,
@@ -51,6 +59,7 @@ def chat(
     turnwise chat "How are you?"
     turnwise chat --prompt "How do I cancel my order?" --temperature 0
     turnwise chat runs/mine --system "You are terse."
+    turnwise chat --scenario game_character --language en
     turnwise chat --resume
     ```
     """
@@ -58,6 +67,7 @@ def chat(
     import sys
 
     from turnwise.app.chat_services import open_chat_service
+    from turnwise.app.scenario_folders import find_scenario
     from turnwise.app.stores import open_conversation_store
     from turnwise.cli.chat_repl import ChatRepl
     from turnwise.cli.conversation_history import LAST_CONVERSATION
@@ -66,13 +76,25 @@ def chat(
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.scenario import Scenario
 
+    fixed_texts = Scenario(system_prompt=system)
+    if scenario is not None:
+        if system is not None:
+            raise InvalidParameter("system", "--scenario sets the system message: leave --system out.")
+        definition = find_scenario(scenario)
+        fixed_texts = definition.as_scenario(definition.check_language(language))
+        sampling = {**definition.settings.sampling, **sampling}
+        scenario_model = definition.settings.adapter
+    elif language is not None:
+        raise InvalidParameter("language", "--language needs --scenario.")
+    else:
+        scenario_model = None
     GenerationParams.resolve(sampling)
-    scenario = Scenario(system_prompt=system)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # piped input may be invalid UTF-8
     if model is not None and message is None and prompt is None and _is_message(model):
         model, message = None, model
     prompt = message if prompt is None else prompt
+    model = scenario_model if model is None else model
     _check_model(model)
     warn_fallback_model(model)
     if prompt is not None:
@@ -91,7 +113,7 @@ def chat(
             context_policy=context_policy,
         ) as service:
             warn_missing_chat_template(service)
-            print_answer(service, text, scenario=scenario, sampling=sampling)
+            print_answer(service, text, scenario=fixed_texts, sampling=sampling)
         return
     with (
         open_conversation_store(store) as conversations,
@@ -109,7 +131,7 @@ def chat(
         warn_missing_chat_template(service)
         ChatRepl(
             service,
-            scenario=scenario,
+            scenario=fixed_texts,
             sampling=sampling,
             resume=conversation or (LAST_CONVERSATION if resume else None),
         ).run()

@@ -16,6 +16,7 @@ from turnwise.cli import (
     merge,
     models,
     monitor,
+    scenario,
     serve,
     tokenizer,
     train,
@@ -63,6 +64,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(monitor.app, name="monitor")
+app.add_typer(scenario.app, name="scenario")
 app.add_typer(tokenizer.app, name="tokenizer")
 
 

@@ -101,8 +101,14 @@ class ScenarioDefinition:
         return tuple(m for turns in dialogues[: self.settings.limits.max_examples] for m in as_messages(turns))
 
     def as_scenario(self, language: str) -> Scenario:
-        """The fixed texts of a conversation in a language, for chats and simulated dialogues."""
-        return Scenario(self.name, self.system_prompt(language))
+        """The fixed texts of a conversation in a language: the system prompt, followed by the examples as text.
+
+        Examples in the system prompt are no messages of the conversation that is stored.
+        """
+        roles = {"user": "User", "assistant": "Assistant"}
+        lines = [f"{roles[message.role]}: {message.content}" for message in self.example_messages(language)]
+        examples = ["Examples of answers:\n" + "\n".join(lines)] if lines else []
+        return Scenario(self.name, "\n\n".join([self.system_prompt(language), *examples]))
 
     def match_safety(self, message: str) -> tuple[str, SafetyLine] | None:
         """Name and line of the first safety line that a message matches, or None."""

@@ -99,7 +99,7 @@ def _walk(root: Path, folder: Path, depth: int) -> Iterator[tuple[str, os.stat_r
         raise InvalidData(f"{folder}: folders are nested more than {MAX_FOLDER_DEPTH} levels deep.")
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith((".", "__")) or entry.name.endswith("~"):
+            if entry.name.startswith((".", "__pycache__")) or entry.name.endswith("~"):
                 continue
             path = Path(entry.path)
             if entry.is_symlink():

@@ -37,7 +37,7 @@ _PATTERNS = {
     "phone": re.compile(r"\+?\d(?:[ ()-]{0,2}\d){7,14}"),
     "address": re.compile(
         r"\d{1,4} (?:[A-Z][a-z]{1,20} ){1,3}(?:Street|Road|Lane|Avenue|Square|Row|Quay|Wharf|Way)\b"
-        r"|[\u4e00-\u9fff]{2,4}(?:路|街|巷|大道)\d{1,4}号"
+        r"|[\u4e00-\u9fff]{2}(?:路|街|巷|大道)\d{1,4}号"
     ),
     "money": re.compile(
         rf"(?P<sign>[£$€¥]) ?(?P<first>{_NUMBER})|(?P<second>{_NUMBER}) ?(?P<name>{_any(_CURRENCIES)})"

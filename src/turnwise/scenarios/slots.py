@@ -75,16 +75,20 @@ class Slot(StrictModel):
     def read(self, message: str, language: str, default_language: str) -> str | None:
         """The value in a message; None if it has none, or if the slot is a fact or a free text.
 
-        A choice is returned as its first synonym in `language`; synonyms of all languages are recognised.
+        A choice is returned as its first synonym in `language`; synonyms of all languages are recognised,
+        and the longest one decides: `extra large` is not `large`.
         """
         if self.pattern is not None:
             normalized = unicodedata.normalize("NFKC", message)
             value = compile_regex(self.pattern).search(normalized)
             return None if value is None else (value.upper() if self.uppercase else value)[:MAX_VALUE_CHARS]
-        for synonyms in (self.choices or {}).values():
-            if any(PhraseList(lines).find(message) for lines in synonyms.values()):
-                return localize(synonyms, language, default_language)[0]
-        return None
+        matches = [
+            (len(phrase.source), localize(synonyms, language, default_language)[0])
+            for synonyms in (self.choices or {}).values()
+            for lines in synonyms.values()
+            if (phrase := PhraseList(sorted(lines, key=len, reverse=True)).find(message)) is not None
+        ]
+        return max(matches, key=lambda match: match[0])[1] if matches else None
 
     @property
     def is_free_text(self) -> bool:
