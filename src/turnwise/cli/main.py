@@ -17,6 +17,7 @@ from turnwise.cli import (
     models,
     monitor,
     scenario,
+    scenario_tune,
     serve,
     tokenizer,
     train,
@@ -64,6 +65,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(monitor.app, name="monitor")
+scenario.app.command("tune")(scenario_tune.tune)
 app.add_typer(scenario.app, name="scenario")
 app.add_typer(tokenizer.app, name="tokenizer")
 

@@ -7,7 +7,7 @@ import typer
 
 
 def tune(
-    name: Annotated[str, typer.Argument(metavar="SCENARIO", help="Name of a scenario, or its folder.")],
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="Name of a scenario, or its folder.")],
     messages: Annotated[
         Path | None,
         typer.Option(
@@ -40,12 +40,11 @@ def tune(
     import asyncio
 
     from turnwise.app.embedding_services import open_embedding_service
+    from turnwise.app.scenario_folders import find_scenario
     from turnwise.app.scenario_tuning import read_labelled_messages, tune_scenario
     from turnwise.chat.service_path.text_encoders import EmbeddingEncoder, LexicalEncoder
-    from turnwise.scenarios.loader import load_scenario
-    from turnwise.scenarios.scenario_library import ScenarioLibrary
 
-    definition = load_scenario(name) if Path(name).is_dir() else ScenarioLibrary.default().get(name)
+    definition = find_scenario(scenario)
     labelled = [] if messages is None else read_labelled_messages(messages, definition)
     encoder = LexicalEncoder() if embedding_model is None else EmbeddingEncoder(open_embedding_service(embedding_model))
     report = asyncio.run(tune_scenario(definition, encoder, labelled, max_wrong))

@@ -17,7 +17,7 @@ class ConversationState:
         pending_intent, pending_slot: the question that was asked last; empty without one.
         num_asked: how often it was asked in a row.
         offered: the intents of the last clarifying question.
-        clarifications: questions back in a row.
+        clarifications: questions back in a row; those for the value of a slot do not count.
         attempts: decisions of the last answers, oldest first.
     """
 
@@ -33,7 +33,8 @@ class ConversationState:
     def record(self, decision: str) -> None:
         """Remember a decision."""
         self.attempts = (*self.attempts, decision)[-MAX_ATTEMPTS:]
-        self.clarifications = self.clarifications + 1 if decision == "clarify" else 0
+        is_question_back = decision == "clarify" and not self.pending_slot
+        self.clarifications = self.clarifications + 1 if is_question_back else 0
 
     def ask(self, intent: str, slot: str) -> None:
         """Remember that the value of a slot was asked for."""

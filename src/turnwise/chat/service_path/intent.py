@@ -25,6 +25,10 @@ async def decide(turn: ServiceTurn) -> StepResult:
         turn.intent = best.intent
         turn.kind = intents[best.intent].answer
         return StepResult("confident", detail=best.intent, score=best.probability, threshold=threshold)
+    if (earlier := await _continued_intent(turn)) is not None:
+        turn.intent = earlier
+        turn.kind = intents[earlier].answer
+        return StepResult("continued", detail=earlier, score=best.probability, threshold=threshold)
     return StepResult("uncertain", detail=best.intent, score=best.probability, threshold=threshold)
 
 
@@ -37,6 +41,21 @@ def _answers_question(turn: ServiceTurn, *, is_other_intent: bool) -> bool:
     if slot.is_free_text:
         return not is_other_intent
     return slot.read(turn.message, turn.language, turn.default_language) is not None
+
+
+async def _continued_intent(turn: ServiceTurn) -> str | None:
+    """The intent of the message before, if this one has a value of its templates: the answer to a question."""
+    texts = [message.content.strip() for message in turn.messages if message.role in ("user", "assistant")]
+    if len(texts) < 3:
+        return None
+    best = (await turn.classifier.predict(texts[-3])).best
+    if best.probability < turn.thresholds.intent or best.intent not in turn.definition.templates:
+        return None
+    templates = turn.definition.templates[best.intent].values()
+    names = {slot for alternatives in templates for template in alternatives for slot in template.slots}
+    slots = [turn.definition.slots[name] for name in names if name in turn.definition.slots]
+    has_value = any(slot.read(turn.message, turn.language, turn.default_language) is not None for slot in slots)
+    return best.intent if has_value else None
 
 
 def _choose_offered(

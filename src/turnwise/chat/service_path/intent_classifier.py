@@ -45,6 +45,9 @@ class TextEncoder(Protocol):
     def id(self) -> str:
         """Changes with the vectors."""
 
+    async def fit(self, texts: Sequence[str]) -> "TextEncoder":
+        """The encoder, adapted to the example messages of a scenario."""
+
     async def encode(self, texts: Sequence[str]) -> Floats:
         """Vectors of shape (N, D)."""
 

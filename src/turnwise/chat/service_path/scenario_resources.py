@@ -81,6 +81,7 @@ async def fit_classifier(
     intents = sorted(set(labels))
     if len(intents) < 2:
         return IntentClassifier(encoder, None), None
+    encoder = await encoder.fit(texts)
     vectors_ND = await encoder.encode(texts)
     head, scores = await asyncio.to_thread(fit_intent_head, np.asarray(vectors_ND), labels, intents)
     return IntentClassifier(encoder, head), scores

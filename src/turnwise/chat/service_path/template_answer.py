@@ -54,7 +54,7 @@ def _ask_for_slot(turn: ServiceTurn, templates: tuple[AnswerTemplate, ...], valu
                 continue
             turn.state.ask(turn.intent, name)
             question = localize(slot.ask, turn.language, turn.default_language)
-            return StepResult("asked", ServiceAnswer(f"template:{turn.intent}", question), name)
+            return StepResult("asked", ServiceAnswer("clarify", question), name)
     turn.kind = "hand_off"
     turn.failed.append(f"template:{turn.intent}")
     return StepResult("missing_value", detail=turn.intent)

@@ -28,6 +28,11 @@ class EmbeddingEncoder:
         """Name and time of the model."""
         return f"{self._service.name}:{self._service.created}"
 
+    async def fit(self, texts: Sequence[str]) -> "EmbeddingEncoder":
+        """The same encoder: it has been trained."""
+        del texts
+        return self
+
     async def encode(self, texts: Sequence[str]) -> Floats:
         """Vectors of shape (N, D), with the prefix of queries."""
         rows: list[Sequence[float]] = []
@@ -43,16 +48,31 @@ class LexicalEncoder:
 
     id = "lexical:1"
 
+    def __init__(self, weights_D: Floats | None = None) -> None:
+        """Weigh the features; None: equally."""
+        self._weights_D = np.ones(LEXICAL_DIMENSION) if weights_D is None else weights_D
+
+    async def fit(self, texts: Sequence[str]) -> "LexicalEncoder":
+        """An encoder that weighs features by their inverse document frequency in these texts."""
+        frequencies_D = (_hashed_counts(texts) != 0).sum(axis=0)
+        return LexicalEncoder(np.log(1 + len(texts) / (1 + frequencies_D)))
+
     async def encode(self, texts: Sequence[str]) -> Floats:
         """Vectors of shape (N, `LEXICAL_DIMENSION`)."""
-        vectors_ND = np.zeros((len(texts), LEXICAL_DIMENSION))
-        for row_D, text in zip(vectors_ND, texts, strict=True):
-            for feature, count in _features(text).items():
-                digest = hashlib.blake2b(feature.encode(), digest_size=8).digest()
-                sign = 1.0 if digest[7] & 1 else -1.0
-                row_D[int.from_bytes(digest[:4], "little") % LEXICAL_DIMENSION] += sign * (1 + math.log(count))
+        vectors_ND = _hashed_counts(texts) * self._weights_D
         norms_N = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
         return np.asarray(vectors_ND / np.maximum(norms_N, 1e-12))
+
+
+def _hashed_counts(texts: Sequence[str]) -> Floats:
+    """Feature hashing with signs (Weinberger et al. 2009) of logarithmic counts."""
+    counts_ND = np.zeros((len(texts), LEXICAL_DIMENSION))
+    for row_D, text in zip(counts_ND, texts, strict=True):
+        for feature, count in _features(text).items():
+            digest = hashlib.blake2b(feature.encode(), digest_size=8).digest()
+            sign = 1.0 if digest[7] & 1 else -1.0
+            row_D[int.from_bytes(digest[:4], "little") % LEXICAL_DIMENSION] += sign * (1 + math.log(count))
+    return counts_ND
 
 
 def _features(text: str) -> Counter[str]:

@@ -36,8 +36,7 @@ def content_words(text: str) -> frozenset[str]:
     words = {_stem(word) for word in _WORD.findall(normalized) if word not in _STOP_WORDS}
     for run in _CJK_RUN.findall(normalized):
         characters = [character for character in run if character not in _STOP_CHARACTERS]
-        pairs = (left + right for left, right in pairwise(characters))
-        words.update(characters if len(characters) == 1 else pairs)
+        words.update(characters, (left + right for left, right in pairwise(characters)))
     return frozenset(words)
 
 

@@ -30,16 +30,19 @@ const delay = (ms, signal) =>
 /** Read again and again, with a request that the server answers when something has changed. */
 async function poll(read, show, signal) {
   let revision;
+  let hasFailed = false;
   while (!signal.aborted) {
     try {
       const answer = await read(revision, signal);
       if (signal.aborted) return;
       revision = answer.revision;
       show(answer);
-      showError("");
+      if (hasFailed) showError("");
+      hasFailed = false;
     } catch (error) {
       if (error.name === "AbortError" || signal.aborted) return;
-      showError(error.message, error.status === 404 || error.status === 401 ? null : () => {});
+      hasFailed = true;
+      showError(error.message);
       if (error.status === 404 || error.status === 401) return;
       await delay(RETRY_MS, signal);
     } finally {
@@ -138,18 +141,19 @@ async function act(action) {
   }
 }
 
-const claim = () =>
+function claim() {
+  const agent = byId("handoff-agent").value.trim();
+  if (!agent) {
+    byId("handoff-agent").focus();
+    showError("Enter your name first. Customers see it.");
+    return;
+  }
+  storage.set("handoff-agent", agent);
   act(async (id) => {
-    const agent = byId("handoff-agent").value.trim();
-    if (!agent) {
-      byId("handoff-agent").focus();
-      showError("Enter your name first. Customers see it.");
-      return;
-    }
-    storage.set("handoff-agent", agent);
     keepClaim(id, (await api.claimHandoff(id, agent)).claim);
     watchHandoff();
   });
+}
 
 const send = () =>
   act(async (id, secret) => {
