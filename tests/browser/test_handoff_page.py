@@ -3,8 +3,11 @@
 import pytest
 from playwright.sync_api import expect
 
+from service_scenarios import write_scenario
+from turnwise.app.scenario_services import add_service_path
 from turnwise.core.handoffs import HandoffRequest
 from turnwise.core.messages import Message
+from turnwise.scenarios.scenario_library import ScenarioLibrary
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -139,3 +142,46 @@ def test_a_reload_keeps_the_claim_and_a_name_is_required(visit_queue, open_hando
     page.reload()
     expect(page.get_by_label("Answer")).to_be_visible()
     expect(page.get_by_label("Your name")).to_have_value("Ana")
+
+
+@pytest.fixture
+def shop_url(tmp_path, store):
+    """A server whose default scenario is the shop."""
+    write_scenario(tmp_path / "scenarios" / "shop")
+    services = add_service_path(
+        {"scripted": ScriptedChatService(store=store)}, ScenarioLibrary([tmp_path / "scenarios"]),
+        default_scenario="shop",
+    )  # fmt: skip
+    with serve_in_thread(create_app(services, default="scripted", has_handoffs=True)) as url:
+        yield url
+
+
+def test_a_customer_on_the_chat_page_talks_to_a_person_and_then_to_the_model(browser, shop_url, store):
+    customer, agent = (browser.new_page() for _ in range(2))
+    for page, path in ((customer, "/"), (agent, "/handoffs")):
+        page.set_default_timeout(30_000)
+        page.goto(shop_url + path)
+        page.wait_for_selector("body[data-ready]")
+
+    def write(text):
+        customer.locator("#prompt").fill(text)
+        customer.keyboard.press("Enter")
+
+    messages = customer.locator("#thread .message")
+    customer.locator("#prompt").focus()
+    write("I want to talk to a person")
+    expect(messages.last).to_contain_text("A colleague takes over now.", timeout=30_000)
+    take_over(agent)
+    expect(messages.last).to_contain_text("Ana has joined the conversation.", timeout=30_000)
+    agent.get_by_label("Answer").fill("Hello, I am Ana.")
+    agent.get_by_role("button", name="Send").click()
+    expect(messages.last).to_contain_text("Hello, I am Ana.", timeout=30_000)
+    write("Good that you are here")
+    expect(agent.locator(".handoff-text").last).to_have_text("Good that you are here", timeout=30_000)
+    expect(messages.last).to_contain_text("Good that you are here")
+    agent.get_by_role("button", name="Give back to the assistant").click()
+    expect(messages.last).to_contain_text("The assistant answers again.", timeout=30_000)
+    write("can I have a discount")
+    expect(messages.last).to_contain_text("I cannot give discounts.", timeout=30_000)
+    for page in (customer, agent):
+        page.close()

@@ -49,7 +49,8 @@ async def _continued_intent(turn: ServiceTurn) -> str | None:
     if len(texts) < 3:
         return None
     best = (await turn.classifier.predict(texts[-3])).best
-    if best.probability < turn.thresholds.intent or best.intent not in turn.definition.templates:
+    # A value in the message is evidence too, so half of the usual probability suffices.
+    if best.probability < turn.thresholds.intent / 2 or best.intent not in turn.definition.templates:
         return None
     templates = turn.definition.templates[best.intent].values()
     names = {slot for alternatives in templates for template in alternatives for slot in template.slots}

@@ -5,7 +5,7 @@ whether the first intent is right, also for messages of no intent at all: it see
 similarity with the examples of the intent (see `intent_training`). Shapes: N texts, D dimensions, C intents.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,15 +93,17 @@ class IntentHead:
 class IntentClassifier:
     """An encoder and a fitted head."""
 
-    def __init__(self, encoder: TextEncoder, head: IntentHead | None) -> None:
-        """Combine them; without a head there are no intents."""
-        self._encoder, self._head = encoder, head
+    def __init__(
+        self, encoder: TextEncoder, head: IntentHead | None, clean: Callable[[str], str] = lambda text: text
+    ) -> None:
+        """Combine them; without a head there are no intents. `clean` prepares a message as it did the examples."""
+        self._encoder, self._head, self._clean = encoder, head, clean
 
     async def predict(self, message: str) -> IntentPrediction:
         """The intents of a message."""
         if self._head is None or not message.strip():
             return IntentPrediction()
-        return self._head.predict(await self._encoder.encode([message]))[0]
+        return self._head.predict(await self._encoder.encode([self._clean(message)]))[0]
 
 
 def certainty_features(

@@ -21,7 +21,8 @@ from turnwise.chat.service_path.logistic_head import (
     fit_temperature,
 )
 
-NUM_FOLDS = 5
+NUM_FOLDS = 10  # of messages; few examples are left out at a time, because intents have few
+NUM_INTENT_GROUPS = 5
 NO_INTENT_SHARE = 0.2  # assumed share of messages of no intent
 SEED = 0
 
@@ -83,8 +84,8 @@ def fit_intent_head(
         )
         correct.append(probabilities.argmax(axis=1) == classes_N[is_held_out_N])
     num_known = sum(map(len, correct))
-    groups_C = np.arange(len(intents)) % NUM_FOLDS
-    for group in range(min(NUM_FOLDS, len(intents))):
+    groups_C = np.arange(len(intents)) % NUM_INTENT_GROUPS
+    for group in range(min(NUM_INTENT_GROUPS, len(intents))):
         is_absent_N = groups_C[classes_N] == group
         if not is_absent_N.any() or len(set(classes_N[~is_absent_N].tolist())) < 2:
             continue

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,9 @@ from turnwise.chat.service_path.threshold_tuning import choose_threshold
 from turnwise.chat.service_path.tuned_thresholds import DEFAULT_MAX_WRONG, Thresholds, read_tuned
 from turnwise.core.retrieval import Retriever
 from turnwise.scenarios.definition import ScenarioDefinition
+from turnwise.scenarios.safe_regex import compile_regex
 
+MAX_REMOVED_VALUES = 5  # per slot and message
 MAX_VERSIONS = 32  # of scenarios that are kept
 
 log = logging.getLogger("turnwise.chat")
@@ -81,10 +84,28 @@ async def fit_classifier(
     intents = sorted(set(labels))
     if len(intents) < 2:
         return IntentClassifier(encoder, None), None
+    clean = value_remover(definition)
+    texts = [clean(text) for text in texts]
     encoder = await encoder.fit(texts)
     vectors_ND = await encoder.encode(texts)
     head, scores = await asyncio.to_thread(fit_intent_head, np.asarray(vectors_ND), labels, intents)
-    return IntentClassifier(encoder, head), scores
+    return IntentClassifier(encoder, head, clean), scores
+
+
+def value_remover(definition: ScenarioDefinition) -> Callable[[str], str]:
+    """Removes values of slots with a pattern, such as order numbers: they tell nothing about the intent."""
+    expressions = [compile_regex(slot.pattern) for slot in definition.slots.values() if slot.pattern is not None]
+
+    def remove(text: str) -> str:
+        cleaned = unicodedata.normalize("NFKC", text)
+        for expression in expressions:
+            for _ in range(MAX_REMOVED_VALUES):
+                if (value := expression.search(cleaned)) is None:
+                    break
+                cleaned = cleaned.replace(value, " ")
+        return " ".join(cleaned.split()) or text
+
+    return remove
 
 
 def example_messages(definition: ScenarioDefinition) -> tuple[Sequence[str], Sequence[str]]:

@@ -18,10 +18,14 @@ BATCH_SIZE = 64
 
 
 class EmbeddingEncoder:
-    """Vectors of an embedding model."""
+    """Vectors of an embedding model, less the mean of a scenario's messages, and scaled to length 1.
 
-    def __init__(self, service: EmbeddingService) -> None:
-        self._service = service
+    All vectors of an embedding model have much in common; without the mean, the differences between messages count.
+    """
+
+    def __init__(self, service: EmbeddingService, mean_D: Floats | None = None) -> None:
+        """Use a model; `mean_D` is subtracted."""
+        self._service, self._mean_D = service, mean_D
 
     @property
     def id(self) -> str:
@@ -29,12 +33,18 @@ class EmbeddingEncoder:
         return f"{self._service.name}:{self._service.created}"
 
     async def fit(self, texts: Sequence[str]) -> "EmbeddingEncoder":
-        """The same encoder: it has been trained."""
-        del texts
-        return self
+        """An encoder that subtracts the mean of these texts."""
+        return EmbeddingEncoder(self._service, (await self._embed(texts)).mean(axis=0))
 
     async def encode(self, texts: Sequence[str]) -> Floats:
         """Vectors of shape (N, D), with the prefix of queries."""
+        vectors_ND = await self._embed(texts)
+        if self._mean_D is None:
+            return vectors_ND
+        centred_ND = vectors_ND - self._mean_D
+        return np.asarray(centred_ND / np.maximum(np.linalg.norm(centred_ND, axis=1, keepdims=True), 1e-12))
+
+    async def _embed(self, texts: Sequence[str]) -> Floats:
         rows: list[Sequence[float]] = []
         for start in range(0, len(texts), BATCH_SIZE):
             batch = tuple(texts[start : start + BATCH_SIZE])

@@ -12,7 +12,7 @@ from turnwise.core.json_file import JsonFileModel, read_json_object, validate_fi
 from turnwise.scenarios.definition import ScenarioDefinition
 
 TUNED_FILE = "tuned.json"
-DEFAULT_MAX_WRONG = 0.03
+DEFAULT_MAX_WRONG = 0.05  # of scenarios that are not tuned
 
 
 @dataclass(frozen=True, slots=True)

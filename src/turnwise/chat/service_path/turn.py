@@ -112,8 +112,8 @@ class ServiceTurn:
     @property
     def notices(self) -> dict[str, str]:
         """Sentences of hand-offs, with those of the scenario."""
-        said = self.definition.settings.messages.hand_off
-        changes = {} if said is None else {"open": localize(said, self.language, self.default_language)}
+        hand_off = self.definition.settings.messages.hand_off
+        changes = {} if hand_off is None else {"open": localize(hand_off, self.language, self.default_language)}
         return handoff_notices(self.language, changes)
 
     def model_request(self, messages: tuple[Message, ...]) -> ChatRequest:

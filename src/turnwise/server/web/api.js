@@ -72,6 +72,8 @@ const pollQuery = ({ all = false, after, wait }) => {
 };
 export const handoffs = (options, signal) => json("GET", `/v1/handoffs?${pollQuery(options)}`, undefined, signal);
 export const handoff = (id, options, signal) => json("GET", `${handoffPath(id)}?${pollQuery(options)}`, undefined, signal);
+export const conversationHandoff = (id, options, signal) =>
+  json("GET", `${conversationPath(id)}/handoff?${pollQuery(options)}`, undefined, signal);
 export const claimHandoff = (id, agent) => json("POST", handoffPath(id, "/claim"), { agent });
 export const renewHandoff = (id, claim) => json("POST", handoffPath(id, "/renew"), { claim });
 export const sendHandoffMessage = (id, claim, text) => json("POST", handoffPath(id, "/messages"), { claim, text });
