@@ -106,10 +106,10 @@ def test_a_handoff_by_chat_is_in_the_queue(client):
         ({"knowledge": ["faq"]}, "knowledge", "There is no knowledge base 'faq'"),
         ({"knowledge": "faq"}, "knowledge", "must be a list of names"),
         ({"knowledge": ["faq"], "scenario": None}, "knowledge", "needs a 'scenario'"),
-        ({"n": 2}, "n", "cannot be combined with 'scenario'"),
-        ({"logprobs": True}, "logprobs", "cannot be combined with 'scenario'"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "cannot be combined with 'scenario'"),
-        ({"prediction": {"type": "content", "content": "x"}}, "prediction", "cannot be combined with 'scenario'"),
+        ({"n": 2}, "n", "cannot be combined with the scenario"),
+        ({"logprobs": True}, "logprobs", "cannot be combined with the scenario"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "cannot be combined with the scenario"),
+        ({"prediction": {"type": "content", "content": "x"}}, "prediction", "cannot be combined with the scenario"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(client, fields, param, sentence):

@@ -126,7 +126,7 @@ def test_a_newer_schema_version_is_rejected_and_unchanged(path):
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(UserError, match=r"newer Turnwise \(store version 99, this one knows \d\)\. Update Turnwise"):
+    with pytest.raises(UserError, match=r"newer Turnwise \(store version 99, this one knows \d+\)\. Update Turnwise"):
         open_store(f"sqlite:///{path}")
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (99,)

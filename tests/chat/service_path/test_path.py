@@ -3,6 +3,7 @@
 import pytest
 
 from service_scenarios import ask
+from turnwise.chat.service_path.intent_classifier import IntentClassifier, IntentPrediction, IntentScore
 from turnwise.chat.service_path.path import STEPS
 
 
@@ -127,17 +128,51 @@ def test_the_citation_is_the_text_of_the_document(shop, reply, tmp_path):
     assert document[citation.start : citation.end] == citation.text == "所有灯具自购买之日起保修24个月。"
 
 
-def test_an_uncertain_message_gets_a_question_between_two_intents_and_the_reply_chooses(shop, reply):
-    service, _ = shop(
-        changes={"knowledge/en/warranty": None, "knowledge/zh/warranty": None, "scenario": UNSURE}.items()
-    )
-    message = "parcel open"
-    question = reply(service, ask(message))
-    assert question.service.decision == "clarify"
-    labels = ("“where is my parcel”", "“when are you open”")
-    assert question.text in ("Do you mean {} or {}?".format(*labels), "Do you mean {} or {}?".format(*labels[::-1]))
-    second = "order_status" if question.text.endswith("“where is my parcel”?") else "opening_hours"
-    assert reply(service, ask(message, question.text, "the second one")).service.decision == f"template:{second}"
+@pytest.fixture
+def predicts(monkeypatch):
+    """`predicts(intent=probability, ...)`: what the classifier predicts for every message."""
+
+    def predicts(**probabilities):
+        scores = tuple(IntentScore(intent, probability) for intent, probability in probabilities.items())
+
+        async def predict(self, message):
+            return IntentPrediction(scores)
+
+        monkeypatch.setattr(IntentClassifier, "predict", predict)
+
+    return predicts
+
+
+@pytest.mark.parametrize(
+    ("reply_text", "decision"),
+    [("the second one", "template:opening_hours"), ("第二个", "template:opening_hours"), ("the first", "clarify")],
+)
+def test_an_uncertain_message_gets_a_question_between_two_intents_and_the_reply_chooses(
+    shop, reply, predicts, reply_text, decision
+):
+    predicts(order_status=0.3, opening_hours=0.25)
+    service, _ = shop(changes=WITHOUT_DOCUMENTS)
+    question = reply(service, ask("parcel open"))
+    assert question.text == "Do you mean “where is my parcel” or “when are you open”?"
+    assert (question.service.decision, steps(question.service)["clarification"]) == ("clarify", "offered")
+    answer = reply(service, ask("parcel open", question.text, reply_text))
+    assert answer.service.decision == decision
+    if decision == "clarify":
+        assert answer.text == "What is your order number?", "the question of the first intent"
+
+
+def test_two_likely_intents_that_are_answered_in_the_same_way_need_no_question(shop, reply, predicts):
+    predicts(small_talk=0.3, chat=0.25)
+    intents = "{}: {{answer: generate, examples: {{en: [a]}}}}"
+    changes = {"intents": "\n".join(map(intents.format, ("small_talk", "chat")))}
+    response = reply(shop(changes=WITHOUT_DOCUMENTS | changes)[0], ask("hm"))
+    assert (response.service.decision, steps(response.service)["intent"]) == ("generate", "same_answer")
+
+
+def test_an_unlikely_message_is_answered_as_the_scenario_says(shop, reply, predicts):
+    predicts(order_status=0.1, opening_hours=0.05)
+    response = reply(shop(changes=WITHOUT_DOCUMENTS)[0], ask("qwertz"))
+    assert (response.service.decision, steps(response.service)["clarification"]) == ("hand_off", "unlikely")
 
 
 UNSURE = """
@@ -150,6 +185,7 @@ instruction: {en: You answer customers.}
 unmatched: hand_off
 limits: {max_clarifications: 1}
 """
+WITHOUT_DOCUMENTS = {"knowledge/en/warranty": None, "knowledge/zh/warranty": None, "scenario": UNSURE}
 
 
 def test_after_too_many_questions_back_a_person_is_called(shop, reply):

@@ -29,6 +29,11 @@ async def decide(turn: ServiceTurn) -> StepResult:
         turn.intent = earlier
         turn.kind = intents[earlier].answer
         return StepResult("continued", detail=earlier, score=best.probability, threshold=threshold)
+    total = sum(score.probability for score in prediction.scores[:2])
+    kinds = {intents[score.intent].answer for score in prediction.scores[:2] if score.intent in intents}
+    if total >= turn.thresholds.clarify and kinds in ({"generate"}, {"knowledge"}):
+        (turn.kind,) = kinds  # whichever of the two it is, it is answered in the same way
+        return StepResult("same_answer", detail=turn.kind, score=total, threshold=turn.thresholds.clarify)
     return StepResult("uncertain", detail=best.intent, score=best.probability, threshold=threshold)
 
 

@@ -32,7 +32,7 @@ def check_scenario_request(request: ChatRequest, scenario: str | None, *, has_sc
     ):
         if is_set:
             raise InvalidParameter(
-                name, f"'{name}' cannot be combined with 'scenario': the scenario decides how to answer.",
+                name, f"'{name}' cannot be combined with the scenario '{scenario}', which decides how to answer.",
                 code="unsupported_value",
             )  # fmt: skip
     if not request.messages or request.messages[-1].role != "user":
