@@ -10,7 +10,8 @@
 A space separates words, so `cut my|his hand` is `cut my hand` or `cut his hand`.
 
 A Latin word of five or more letters also matches one typing error (a letter too many, missing, wrong or swapped with
-its neighbour), one of nine or more letters two, if the first letter is right. Case, punctuation and apostrophes have
+its neighbour), one of nine or more letters two, if the first letter is right. A beginning (`chest*`) matches one error
+between its second and its last letter. Case, punctuation and apostrophes have
 no meaning: `can't` is `cant`.
 """
 
@@ -22,7 +23,7 @@ from functools import lru_cache
 
 from turnwise.core.errors import InvalidParameter
 
-MAX_GAP = 3  # words; Chinese characters count half
+MAX_GAP = 4  # words; Chinese characters count half
 MAX_MESSAGE_CHARS = 4000
 GAP = "..."
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
@@ -50,10 +51,14 @@ class PhraseWord:
             return True
         if not self.max_errors or token[0] != self.text[0] or token.isdigit():
             return False
-        if self.is_prefix:  # compare with the beginning, which may have one letter more or less by an error
-            sizes = range(len(self.text) - 1, len(self.text) + 2)
-            return any(is_similar(token[:size], self.text, self.max_errors) for size in sizes if len(token) >= size)
-        return is_similar(token, self.text, self.max_errors)
+        if not self.is_prefix:
+            return is_similar(token, self.text, self.max_errors)
+        # The beginning may have one letter more or less by an error. A short beginning is similar to many words, so
+        # its first two letters and its last one have to be right: scald* is not "scale", poison* not "prisoner".
+        return any(
+            token[:2] == self.text[:2] and token[size - 1] == self.text[-1] and is_similar(token[:size], self.text, 1)
+            for size in range(len(self.text) - 1, min(len(self.text) + 1, len(token)) + 1)
+        )
 
 
 Alternatives = tuple[tuple[PhraseWord, ...], ...]
