@@ -97,10 +97,21 @@ def test_folders_are_not_followed_without_end(lamp_shop):
 @pytest.mark.parametrize(
     "source",
     [
-        "{% for i in range(10**9) %}{% endfor %}", "{{ 'x' * 10**9 }}", "{{ ''.__class__ }}", "{{ a.b }}", "{{ a|upper }}",
-        "{# comment #}", "{{ a }", "{{", "}}", "{{ {{ a }} }}", "{{ A }}", "{%", "{{ a() }}",
+        "{% for i in range(10**9) %}{% endfor %}",
+        "{{ 'x' * 10**9 }}",
+        "{{ ''.__class__ }}",
+        "{{ a.b }}",
+        "{{ a|upper }}",
+        "{# comment #}",
+        "{{ a }",
+        "{{",
+        "}}",
+        "{{ {{ a }} }}",
+        "{{ A }}",
+        "{%",
+        "{{ a() }}",
     ],
-)  # fmt: skip
+)
 def test_a_template_can_hold_nothing_but_slots(source):
     with pytest.raises(InvalidParameter, match="only slots such as"):
         AnswerTemplate.parse(source)

@@ -73,12 +73,20 @@ def test_nothing_in_a_scenario_can_be_changed(lamp_shop):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"intents": "order_status: {exampels: {en: [a]}}"},
-         "intents.yaml, 'order_status': unknown key 'exampels': did you mean 'examples'"),
+        (
+            {"intents": "order_status: {exampels: {en: [a]}}"},
+            "intents.yaml, 'order_status': unknown key 'exampels': did you mean 'examples'",
+        ),
         ({"intents": "Order Status: {examples: {en: [a]}}"}, "intents.yaml: a name is invalid"),
-        ({"intents": "a: {examples: {en: [hi]}}\na: {examples: {en: [ho]}}"}, "intents.yaml, line 2: the key 'a' occurs"),
+        (
+            {"intents": "a: {examples: {en: [hi]}}\na: {examples: {en: [ho]}}"},
+            "intents.yaml, line 2: the key 'a' occurs",
+        ),
         ({"intents": "a: {answer: guess, examples: {en: [hi]}}"}, "'answer' should be 'template'"),
-        ({"templates": "returns: {en: 'You have {{ a + b }} days'}"}, "templates.yaml: 'returns.en': '{{' begins nothing"),
+        (
+            {"templates": "returns: {en: 'You have {{ a + b }} days'}"},
+            "templates.yaml: 'returns.en': '{{' begins nothing",
+        ),
         ({"templates": "returns: {en: 3}"}, "templates.yaml: 'returns.en' should be a text or a list"),
         ({"slots": "size: {fact: price, pattern: a}"}, "slots.yaml, 'size': a slot has one source"),
         ({"slots": "size: {}"}, "'size': a slot needs a source"),
@@ -92,11 +100,13 @@ def test_nothing_in_a_scenario_can_be_changed(lamp_shop):
         ({"tests__basic": "- {id: a, language: en, messages: [hi], decision: shout}"}, "'shout' is no decision"),
         ({"tests__basic": "- {id: a, language: en, messages: [hi, ho], decision: clarify}"}, "end with a user"),
         ({"tests__more": "- {id: a, language: en, messages: [hi], decision: clarify}"}, "the id 'a' occurs twice"),
-        ({"tests__basic": "- {id: a, language: en, messages: [hi], decision: clarify, must_include: [yes]}"},
-         "got True"),
+        (
+            {"tests__basic": "- {id: a, language: en, messages: [hi], decision: clarify, must_include: [yes]}"},
+            "got True",
+        ),
         ({"intent": "a: {}"}, "intent.yaml: a scenario has no file of this name; did you mean 'intents.yaml'"),
     ],
-)  # fmt: skip
+)
 def test_errors_name_the_file_and_the_key(lamp_shop, files, message):
     folder = lamp_shop(**files)
     with pytest.raises(InvalidData) as caught:

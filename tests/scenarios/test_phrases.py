@@ -20,7 +20,8 @@ from turnwise.scenarios.phrases import GAP, PhraseList, is_similar, parse_phrase
         ("unconscious", "he is uncoscious"),  # a letter missing
         ("unconscious", "he is unconcsious"),  # neighbours swapped
         ("chest", "my chset"),
-        ("suicid*", "sucidal thoughts"),
+        ("suicid*", "suiciddal thoughts"),
+        ("breath*", "i cant brethe"),
         ("胸口|心脏 ... 疼|痛", "我胸口一直很痛"),
         ("喘不上气", "他 喘不上气 了"),
         ("ＡＢＣ", "abc"),
@@ -37,6 +38,8 @@ def test_a_message_with_the_phrase_is_recognised(phrase, message):
         ("chest ... pain*", "the chest of my grandmother who never had any pain"),  # too far apart
         ("heart!", "I heard you"),
         ("drown!*", "calm down"),
+        ("scald*", "a scale"),
+        ("poison*", "a prisoner"),
         ("chest", "a cheap test"),
         ("die", "dye my hair"),  # short words are not corrected
         ("12345", "12346"),  # numbers neither
@@ -69,9 +72,9 @@ def test_a_phrase_matches_every_text_that_contains_its_words(words, before, afte
 
 
 @given(WORDS, st.lists(WORDS, max_size=6), WORDS)
-def test_a_gap_stands_for_at_most_three_words(first, between, last):
+def test_a_gap_stands_for_at_most_four_words(first, between, last):
     text = " ".join([first, *between, last])
-    if len(between) <= 3:
+    if len(between) <= 4:
         assert PhraseList([f"{first}! {GAP} {last}!"]).find(text) is not None
     elif first not in [*between, last] and last not in between:
         assert PhraseList([f"{first}! {GAP} {last}!"]).find(text) is None

@@ -56,14 +56,27 @@ def test_an_expression_that_explodes_in_re_visits_each_character_once_per_state(
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("", "1 to 300 characters"), ("a" * 301, "1 to 300 characters"), ("(", r"a '\)' is missing"),
-        (")", "unbalanced"), ("[a", "ends too early"), ("*a", r"'\*' cannot stand here"), ("a**", "cannot stand here"),
-        ("^a", "cannot stand here"), ("(?=a)", "may only begin"), ("(?i)a", "may only begin"), (r"\1", "is not supported"),
-        ("[z-a]", "is empty"), ("a{3", "is missing"), ("a{3,2}", "the smaller number first"), ("a{999}", "1 to 100"),
-        ("a{,3}", "numbers of 1 to 3 digits"), ("(((a{100}){100}){100})", "too large"),
-        ("(((((){100}){100}){100}){100}){100}", "too large"), ("(" * 50 + "a" + ")" * 50, "levels deep"),
+        ("", "1 to 300 characters"),
+        ("a" * 301, "1 to 300 characters"),
+        ("(", r"a '\)' is missing"),
+        (")", "unbalanced"),
+        ("[a", "ends too early"),
+        ("*a", r"'\*' cannot stand here"),
+        ("a**", "cannot stand here"),
+        ("^a", "cannot stand here"),
+        ("(?=a)", "may only begin"),
+        ("(?i)a", "may only begin"),
+        (r"\1", "is not supported"),
+        ("[z-a]", "is empty"),
+        ("a{3", "is missing"),
+        ("a{3,2}", "the smaller number first"),
+        ("a{999}", "1 to 100"),
+        ("a{,3}", "numbers of 1 to 3 digits"),
+        ("(((a{100}){100}){100})", "too large"),
+        ("(((((){100}){100}){100}){100}){100}", "too large"),
+        ("(" * 50 + "a" + ")" * 50, "levels deep"),
     ],
-)  # fmt: skip
+)
 def test_other_syntax_and_large_expressions_are_rejected(source, message):
     with pytest.raises(InvalidParameter, match=message):
         SafeRegex(source)

@@ -97,11 +97,21 @@ def test_a_misspelt_or_colloquial_emergency_is_recognised(scenarios):
 @pytest.mark.parametrize(
     "message",
     [
-        "I ordered a chest of drawers", "what is a stroke", "how do I prevent a heart attack", "I laughed so hard",
-        "I passed out leaflets", "breathing exercises before an exam", "my work is killing me but the pay is fine",
-        "想死你了", "笑得肚子疼", "今天忙得喘不过气", "怎么预防中暑", "打我电话", "什么是癫痫",
+        "I ordered a chest of drawers",
+        "what is a stroke",
+        "how do I prevent a heart attack",
+        "I laughed so hard",
+        "I passed out leaflets",
+        "breathing exercises before an exam",
+        "my work is killing me but the pay is fine",
+        "想死你了",
+        "笑得肚子疼",
+        "今天忙得喘不过气",
+        "怎么预防中暑",
+        "打我电话",
+        "什么是癫痫",
     ],
-)  # fmt: skip
+)
 def test_a_harmless_message_with_similar_words_is_not_an_emergency(scenarios, message):
     assert scenarios["health_information"].match_safety(message) is None
 

@@ -12,6 +12,7 @@ from turnwise.scenarios.dialogues import TestConversation, as_messages
 from turnwise.scenarios.facts import Fact
 from turnwise.scenarios.field_types import localize
 from turnwise.scenarios.intents import Intent
+from turnwise.scenarios.phrases import MessageWords
 from turnwise.scenarios.settings import ScenarioSettings
 from turnwise.scenarios.slots import Slot
 from turnwise.scenarios.spoken_lines import Refusal, SafetyLine
@@ -112,11 +113,13 @@ class ScenarioDefinition:
 
     def match_safety(self, message: str) -> tuple[str, SafetyLine] | None:
         """Name and line of the first safety line that a message matches, or None."""
-        return next(((name, line) for name, line in self.safety.items() if line.match(message)), None)
+        words = MessageWords(message)
+        return next(((name, line) for name, line in self.safety.items() if line.match(words)), None)
 
     def match_refusal(self, message: str) -> tuple[str, Refusal] | None:
         """Topic and refusal that a message matches first, or None."""
-        return next(((topic, refusal) for topic, refusal in self.refusals.items() if refusal.match(message)), None)
+        words = MessageWords(message)
+        return next(((topic, refusal) for topic, refusal in self.refusals.items() if refusal.match(words)), None)
 
     def refusal_text(self, topic: str, language: str) -> str:
         """The sentence that declines a topic."""

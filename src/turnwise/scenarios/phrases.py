@@ -10,7 +10,8 @@
 A space separates words, so `cut my|his hand` is `cut my hand` or `cut his hand`.
 
 A Latin word of five or more letters also matches one typing error (a letter too many, missing, wrong or swapped with
-its neighbour), one of nine or more letters two, if the first letter is right. Case, punctuation and apostrophes have
+its neighbour), one of nine or more letters two, if the first letter is right. A beginning (`chest*`) matches one error
+between its second and its last letter. Case, punctuation and apostrophes have
 no meaning: `can't` is `cant`.
 """
 
@@ -22,7 +23,7 @@ from functools import lru_cache
 
 from turnwise.core.errors import InvalidParameter
 
-MAX_GAP = 3  # words; Chinese characters count half
+MAX_GAP = 4  # words; Chinese characters count half
 MAX_MESSAGE_CHARS = 4000
 GAP = "..."
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
@@ -50,13 +51,46 @@ class PhraseWord:
             return True
         if not self.max_errors or token[0] != self.text[0] or token.isdigit():
             return False
-        if self.is_prefix:  # compare with the beginning, which may have one letter more or less by an error
-            sizes = range(len(self.text) - 1, len(self.text) + 2)
-            return any(is_similar(token[:size], self.text, self.max_errors) for size in sizes if len(token) >= size)
-        return is_similar(token, self.text, self.max_errors)
+        if not self.is_prefix:
+            return is_similar(token, self.text, self.max_errors)
+        # The beginning may have one letter more or less by an error. A short beginning is similar to many words, so
+        # its first two letters and its last one have to be right: scald* is not "scale", poison* not "prisoner".
+        return any(
+            token[:2] == self.text[:2] and token[size - 1] == self.text[-1] and is_similar(token[:size], self.text, 1)
+            for size in range(len(self.text) - 1, min(len(self.text) + 1, len(token)) + 1)
+        )
 
 
 Alternatives = tuple[tuple[PhraseWord, ...], ...]
+TokenSets = tuple[frozenset[str], ...]
+"""For every word of an alternative, the words of a message that match it."""
+
+
+class MessageWords:
+    """The words of a message, and which of them match the words of phrases. Used for many phrases, then dropped.
+
+    Only the first `MAX_MESSAGE_CHARS` characters are read. A word of a phrase is compared with the words that have its
+    first letter, so a long message costs little more than a short one.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.tokens = tokenize(text[:MAX_MESSAGE_CHARS])
+        self._matches: dict[PhraseWord, frozenset[str]] = {}
+        self._by_initial: dict[str, set[str]] = {}
+        for token in self.tokens:
+            self._by_initial.setdefault(token[0], set()).add(token)
+
+    def matches(self, word: PhraseWord) -> frozenset[str]:
+        """The words of the message that match a word of a phrase."""
+        if word not in self._matches:
+            candidates = self._by_initial.get(word.text[0], ())
+            self._matches[word] = frozenset(token for token in candidates if word.matches(token))
+        return self._matches[word]
+
+    def resolve(self, alternatives: Alternatives) -> list[TokenSets]:
+        """The alternatives of which every word occurs in the message."""
+        resolved = (tuple(map(self.matches, words)) for words in alternatives)
+        return [token_sets for token_sets in resolved if all(token_sets)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +100,21 @@ class Phrase:
     source: str
     elements: tuple[Alternatives | None, ...]
 
-    def find(self, tokens: Sequence[str]) -> tuple[int, int] | None:
-        """The first span of words that the phrase matches, as start and end; None if there is none."""
-        spans = self.find_all(tokens)
-        return spans[0] if spans else None
-
-    def find_all(self, tokens: Sequence[str]) -> list[tuple[int, int]]:
-        """All spans of words that the phrase matches, one for every start."""
-        spans = []
-        for start in range(len(tokens)):
+    def find_all(self, message: MessageWords) -> list[tuple[int, int]]:
+        """All spans of words that the phrase matches, as start and end; one for every start."""
+        resolved: list[list[TokenSets] | None] = []
+        for element in self.elements:
+            resolved.append(None if element is None else message.resolve(element))
+            if resolved[-1] == []:
+                return []
+        tokens, spans = message.tokens, []
+        first_words = frozenset().union(*(token_sets[0] for token_sets in resolved[0] or ()))
+        for start, token in enumerate(tokens):
+            if token not in first_words:
+                continue
             ends = {start}
-            for element in self.elements:
-                ends = _gap_ends(tokens, ends) if element is None else _element_ends(tokens, ends, element)
+            for alternatives in resolved:
+                ends = _gap_ends(tokens, ends) if alternatives is None else _element_ends(tokens, ends, alternatives)
                 if not ends:
                     break
             if ends:
@@ -85,13 +122,13 @@ class Phrase:
         return spans
 
 
-def _element_ends(tokens: Sequence[str], starts: Iterable[int], alternatives: Alternatives) -> set[int]:
+def _element_ends(tokens: Sequence[str], starts: Iterable[int], alternatives: list[TokenSets]) -> set[int]:
     return {
-        start + len(words)
+        start + len(token_sets)
         for start in starts
-        for words in alternatives
-        if start + len(words) <= len(tokens)
-        and all(word.matches(tokens[start + offset]) for offset, word in enumerate(words))
+        for token_sets in alternatives
+        if start + len(token_sets) <= len(tokens)
+        and all(tokens[start + offset] in matching for offset, matching in enumerate(token_sets))
     }
 
 
@@ -111,7 +148,7 @@ def _gap_ends(tokens: Sequence[str], starts: Iterable[int]) -> set[int]:
 
 
 class PhraseList:
-    """Phrases of one language, and exceptions: a match that overlaps an exception does not count.
+    """Phrases, and exceptions: a match that overlaps an exception does not count.
 
     Raises:
         InvalidParameter: a phrase is invalid.
@@ -121,15 +158,15 @@ class PhraseList:
         self._phrases = tuple(map(parse_phrase, phrases))
         self._exceptions = tuple(map(parse_phrase, exceptions))
 
-    def find(self, text: str) -> Phrase | None:
-        """The first phrase that a text contains, or None. Only the first `MAX_MESSAGE_CHARS` characters are read."""
-        tokens = tokenize(text[:MAX_MESSAGE_CHARS])
+    def find(self, text: str | MessageWords) -> Phrase | None:
+        """The first phrase that a text contains, or None."""
+        message = MessageWords(text) if isinstance(text, str) else text
         excepted: set[int] | None = None
         for phrase in self._phrases:
-            spans = phrase.find_all(tokens)
+            spans = phrase.find_all(message)
             if spans and excepted is None:
-                excepted = {index for other_phrase in self._exceptions for span in other_phrase.find_all(tokens)
-                            for index in range(*span)}  # fmt: skip
+                exceptions = (span for exception in self._exceptions for span in exception.find_all(message))
+                excepted = {index for span in exceptions for index in range(*span)}
             if any(not excepted or excepted.isdisjoint(range(*span)) for span in spans):
                 return phrase
         return None
@@ -175,7 +212,6 @@ def allowed_errors(word: str) -> int:
     return 2 if len(word) >= 9 else int(len(word) >= 5)
 
 
-@lru_cache(maxsize=65536)
 def is_similar(first: str, second: str, max_errors: int) -> bool:
     """True if at most `max_errors` insertions, deletions, replacements or swaps of neighbours change one to the other.
 

@@ -18,6 +18,7 @@
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -25,7 +26,7 @@ from pydantic import AfterValidator, Field
 from turnwise.core.strict_model import StrictModel
 from turnwise.scenarios.answer_template import AnswerTemplate
 from turnwise.scenarios.field_types import Language, LocalizedLines, LocalizedText, empty_map
-from turnwise.scenarios.phrases import Phrase, PhraseList
+from turnwise.scenarios.phrases import MessageWords, Phrase, PhraseList
 
 
 def _check_phrases(phrases: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
@@ -50,13 +51,14 @@ class PhraseTrigger(StrictModel):
     exceptions: LocalizedPhrases = Field(default_factory=empty_map)
     examples: LocalizedLines = Field(default_factory=empty_map)
 
-    def match(self, message: str) -> Phrase | None:
+    def match(self, message: str | MessageWords) -> Phrase | None:
         """The first phrase that a message has, or None."""
-        exceptions = [line for lines in self.exceptions.values() for line in lines]
-        for lines in self.phrases.values():
-            if (phrase := PhraseList(lines, exceptions).find(message)) is not None:
-                return phrase
-        return None
+        return self._phrase_list.find(message)
+
+    @cached_property
+    def _phrase_list(self) -> PhraseList:
+        phrases = [line for lines in self.phrases.values() for line in lines]
+        return PhraseList(phrases, [line for lines in self.exceptions.values() for line in lines])
 
 
 class SafetyLine(PhraseTrigger):
