@@ -6,7 +6,7 @@ from collections.abc import Sequence
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 _KANA = re.compile("[\u3040-\u30ff]")
 _HANGUL = re.compile("[\uac00-\ud7af]")
-_LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]{2,}")
+_LATIN = re.compile(r"\b(?![A-Za-z]+-?\d)[A-Za-z\u00c0-\u024f]{2,}\b")  # no codes such as LW-123456
 
 
 def detect_language(message: str, languages: Sequence[str], default: str) -> str:
