@@ -13,10 +13,11 @@ from fastapi import FastAPI
 from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY
 from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
+from turnwise.chat.request_checks import check_no_scenario
 from turnwise.chat.tool_calling import to_tool_call_deltas
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, ContextReport, Usage
-from turnwise.core.chat_service import TokenInspector
+from turnwise.core.chat_service import ScenarioInfo, TokenInspector
 from turnwise.core.errors import UserError
 from turnwise.core.inference import FinishReason
 from turnwise.core.messages import ToolCall
@@ -74,9 +75,11 @@ class ScriptedChatService:
         self.num_cancelled = 0
         self.num_chunks = 0
         self.is_healthy = True
+        self.scenarios: tuple[ScenarioInfo, ...] = ()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Yield the scripted chunks, then a delta with the finish reason and the usage; words count as tokens."""
+        check_no_scenario(request)
         GenerationParams.resolve(request.sampling, self.defaults)
         self.requests.append(request)
         recorder = await ConversationRecorder.start(self.store, request, self.name)

@@ -86,6 +86,8 @@ def test_requests_generated_from_the_openapi_document_cause_no_server_error(api_
                 # An answer as long as the context would take too much time.
                 case.body |= {"max_tokens": 3, "n": 1}
                 case.body.pop("max_completion_tokens", None)
+            if isinstance(case.query, dict) and isinstance(case.query.get("wait"), int | float):
+                case.query["wait"] = min(case.query["wait"], 0.05)  # so would a long poll
             assert_sound(case.call(timeout=60))
 
         requests()

@@ -30,15 +30,15 @@ def serve(classifiers):
     return start
 
 
-@pytest.mark.parametrize("path", ["/", "/classify", "/monitor", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/classify", "/monitor", "/handoffs", "/docs"])
 def test_every_page_links_to_all_pages_that_the_server_has(serve, classifiers, path):
-    with serve(monitor=object()) as url:
-        assert linked_paths(url, path)[0] == ["/", "/monitor", "/docs"]
+    with serve(monitor=object(), has_handoffs=True) as url:
+        assert linked_paths(url, path)[0] == ["/", "/monitor", "/handoffs", "/docs"]
         classifiers["names"] = object()
-        assert linked_paths(url, path) == (["/", "/classify", "/monitor", "/docs"], [path])
+        assert linked_paths(url, path) == (["/", "/classify", "/monitor", "/handoffs", "/docs"], [path])
 
 
-def test_a_server_without_classifiers_and_monitor_links_to_neither(serve):
+def test_a_server_without_classifiers_monitor_and_handoffs_links_to_none(serve):
     with serve() as url:
         assert linked_paths(url, "/") == (["/", "/docs"], ["/"])
         assert linked_paths(url, "/classify") == (["/", "/docs"], [])

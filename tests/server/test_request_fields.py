@@ -37,8 +37,6 @@ UNSUPPORTED_VALUES = {
     "prompt_cache_retention": ["24h"],
     "service_tier": ["flex", "priority"],
     "web_search_options": [{}],
-    "scenario": ["bank"],
-    "knowledge": ["faq"],
 }
 
 

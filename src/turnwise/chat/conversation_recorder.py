@@ -6,10 +6,10 @@ the conversation tree.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from turnwise.chat.tool_calling import merge_tool_call_deltas
 from turnwise.core.chat_request import ChatRequest
@@ -18,6 +18,7 @@ from turnwise.core.errors import NotFound, TurnwiseError
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.inference import FinishReason
 from turnwise.core.messages import Message
+from turnwise.core.service_report import ServiceReport
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.core.tools import ToolCallDelta
 
@@ -37,6 +38,7 @@ class ConversationRecorder:
         self._text: list[str] = []
         self._tool_calls: list[ToolCallDelta] = []
         self._finish_reason: FinishReason | Literal["in_progress"] = "in_progress"
+        self._service: ServiceReport | None = None
         self._request_ids: tuple[str, ...] = ()
         self._response_id: str | None = None  # used in the store's thread only
         self._saved_at = 0.0
@@ -73,6 +75,7 @@ class ConversationRecorder:
         self._text.append(delta.text)
         self._tool_calls.extend(delta.tool_calls)
         self._finish_reason = delta.finish_reason or self._finish_reason
+        self._service = delta.service or self._service
         now = time.monotonic()
         self._saved_at = self._saved_at or now
         if now - self._saved_at >= SAVE_SECONDS and (self._pending_save is None or self._pending_save.done()):
@@ -102,11 +105,13 @@ class ConversationRecorder:
         text = "".join(self._text)
         message = Message("assistant", self._continued_text + text, tool_calls=merge_tool_call_deltas(self._tool_calls))
         has_content = bool(text or message.tool_calls)
-        return STORE_WRITE_EXECUTOR.submit(self._save, message if has_content else None, self._finish_reason)
+        meta: dict[str, Any] = {"finish": self._finish_reason, "model": self._model}
+        if self._service is not None:
+            meta |= self._service.stored_meta()
+        return STORE_WRITE_EXECUTOR.submit(self._save, message if has_content else None, meta)
 
-    def _save(self, message: Message | None, finish_reason: str) -> None:
+    def _save(self, message: Message | None, meta: Mapping[str, Any]) -> None:
         """Runs in the store's thread. Does nothing if the conversation was deleted in the meantime."""
-        meta = {"finish": finish_reason, "model": self._model}
         with suppress(NotFound):
             if message is None:
                 return

@@ -96,3 +96,16 @@ def check_continuation(request: ChatRequest, model: str, *, is_encoder_decoder: 
         raise UserError("'continue_final_message' needs the last message to be from the assistant.")
     if is_encoder_decoder:
         raise UserError(f"The model '{model}' is an encoder-decoder model and cannot continue a message.")
+
+
+def check_no_scenario(request: ChatRequest) -> None:
+    """Raise `InvalidParameter` for a request of a scenario or of documents, at a service that has neither."""
+    if request.service.scenario is not None:
+        raise InvalidParameter(
+            "scenario", "'scenario' is not supported: this server has no scenarios.", code="unsupported_value"
+        )
+    if request.service.knowledge:
+        raise InvalidParameter(
+            "knowledge", "'knowledge' is not supported: this server has no scenarios that answer from documents.",
+            code="unsupported_value",
+        )  # fmt: skip

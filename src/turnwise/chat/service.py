@@ -22,6 +22,7 @@ from turnwise.chat.formats import format_of_template
 from turnwise.chat.grounding import add_passages
 from turnwise.chat.interaction_format import InteractionFormat, PreparedTurn
 from turnwise.chat.request_builder import RequestBuilder
+from turnwise.chat.request_checks import check_no_scenario
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.chat.token_inspector import RendererTokenInspector
 from turnwise.chat.tool_calling import ToolCallReader
@@ -32,6 +33,7 @@ from turnwise.core.chat_response import (
     ContextReport,
     Usage,
 )
+from turnwise.core.chat_service import ScenarioInfo
 from turnwise.core.errors import ContextLengthExceeded, TurnwiseError, Unavailable, UserError
 from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine
 from turnwise.core.inference_client import EventStream
@@ -78,6 +80,11 @@ class EngineChatService:
     def context_length(self) -> int:
         """Maximum number of tokens of prompt and response together."""
         return self.engine.context_length
+
+    @property
+    def scenarios(self) -> tuple[ScenarioInfo, ...]:
+        """None: `service_path.ScenarioChatService` adds them."""
+        return ()
 
     @property
     def is_healthy(self) -> bool:
@@ -154,6 +161,7 @@ class EngineChatService:
             Unavailable: the store is busy. Before the first delta: nothing was stored or generated.
             TurnwiseError: the engine failed.
         """
+        check_no_scenario(request)
         recorder = await ConversationRecorder.start(self.store, request, self.name)
         try:
             prepared = await self.prepare(request)

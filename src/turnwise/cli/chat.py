@@ -39,6 +39,14 @@ def chat(
     system: Annotated[str | None, typer.Option(help="System message at the beginning of the conversation.")] = None,
     prompt_template: PromptTemplate = None,
     prompt_variable: PromptVariable = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            help="Scenario that sets system message, examples, sampling defaults and, without MODEL, the adapter: a "
+            "name of `turnwise scenario list`, or a folder."
+        ),
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="Language of --scenario. Default: the scenario's.")] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
     quantize: Quantize = None,
@@ -66,6 +74,7 @@ def chat(
     turnwise chat --prompt "How do I cancel my order?" --temperature 0
     turnwise chat runs/mine --system "You are terse."
     turnwise chat gpt2 --format human_assistant --prompt "Human: Hello, how are you?\\nAssistant:"
+    turnwise chat --scenario game_character --language en
     turnwise chat --resume
     ```
     """
@@ -74,6 +83,7 @@ def chat(
 
     from turnwise.app.chat_services import open_chat_service
     from turnwise.app.prompts.library import render_prompt
+    from turnwise.app.scenario_folders import find_scenario
     from turnwise.app.stores import open_conversation_store
     from turnwise.cli.chat_repl import ChatRepl
     from turnwise.cli.conversation_history import LAST_CONVERSATION
@@ -82,16 +92,31 @@ def chat(
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.scenario import Scenario
 
+    fixed_texts = Scenario(system_prompt=system)
+    if scenario is not None:
+        if system is not None:
+            raise InvalidParameter("system", "--scenario sets the system message: leave --system out.")
+        definition = find_scenario(scenario)
+        fixed_texts = definition.as_scenario(definition.check_language(language))
+        sampling = {**definition.settings.sampling, **sampling}
+        scenario_model = definition.settings.adapter
+    elif language is not None:
+        raise InvalidParameter("language", "--language needs --scenario.")
+    else:
+        scenario_model = None
     GenerationParams.resolve(sampling)
-    if system is not None and prompt_template is not None:
-        raise InvalidParameter("system", "--system and --prompt-template cannot be combined.")
-    library_prompt = render_prompt(prompt_template, prompt_variable or ())
-    scenario = Scenario(system_prompt=library_prompt if system is None else system)
+    if prompt_template is not None:
+        if system is not None:
+            raise InvalidParameter("system", "--system and --prompt-template cannot be combined.")
+        if scenario is not None:
+            raise InvalidParameter("scenario", "--scenario and --prompt-template cannot be combined.")
+        fixed_texts = Scenario(system_prompt=render_prompt(prompt_template, prompt_variable or ()))
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # piped input may be invalid UTF-8
     if model is not None and message is None and prompt is None and _is_message(model):
         model, message = None, model
     prompt = message if prompt is None else prompt
+    model = scenario_model if model is None else model
     _check_model(model)
     warn_fallback_model(model)
     if prompt is not None:
@@ -112,7 +137,7 @@ def chat(
         ) as service:
             warn_missing_chat_template(service)
             messages = service.interaction_format.receive(text)
-            print_answer(service, messages, scenario=scenario, sampling=sampling)
+            print_answer(service, messages, scenario=fixed_texts, sampling=sampling)
         return
     with (
         open_conversation_store(store) as conversations,
@@ -131,7 +156,7 @@ def chat(
         warn_missing_chat_template(service)
         ChatRepl(
             service,
-            scenario=scenario,
+            scenario=fixed_texts,
             sampling=sampling,
             resume=conversation or (LAST_CONVERSATION if resume else None),
         ).run()

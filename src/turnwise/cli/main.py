@@ -18,6 +18,8 @@ from turnwise.cli import (
     models,
     monitor,
     prompt,
+    scenario,
+    scenario_tune,
     serve,
     tokenizer,
     train,
@@ -68,6 +70,8 @@ app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(prompt.app, name="prompt")
+scenario.app.command("tune")(scenario_tune.tune)
+app.add_typer(scenario.app, name="scenario")
 app.add_typer(tokenizer.app, name="tokenizer")
 
 

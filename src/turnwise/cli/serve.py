@@ -91,6 +91,25 @@ def serve(
             "it. Default: none.",
         ),
     ] = None,
+    scenarios: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder whose folders are scenarios, besides the built-in ones and those in TURNWISE_HOME/scenarios. "
+            "Requests name one as `scenario`. Repeatable.",
+        ),
+    ] = None,
+    scenario: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Scenario that answers requests which name none. Default: none.")
+    ] = None,
+    rewrite_templates: Annotated[
+        bool,
+        typer.Option(
+            "--rewrite-templates",
+            help="Let the model put template answers in the tone of the scenario. Numbers and names stay. Default: "
+            "send templates word for word.",
+        ),
+    ] = False,
     store: Store = None,
     interaction_format: ServedFormat = None,
     context_policy: ContextPolicy = "refuse",
@@ -192,6 +211,7 @@ def serve(
     turnwise serve --embedding-model e5-small
     turnwise serve --classifier financial-sentiment --classifier names=runs/conll
     turnwise serve --monitor monitor.db
+    turnwise serve --scenario customer_service --embedding-model e5-small
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
@@ -201,6 +221,7 @@ def serve(
     from turnwise.app.embedding_services import check_embedding_model, open_embedding_service
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.prompts.library import render_prompt
+    from turnwise.app.scenario_services import add_service_path, open_scenario_library
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.app.stores import open_conversation_store, open_served_monitor
     from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
@@ -227,6 +248,7 @@ def serve(
         check_embedding_model(embedding_model, embedding_quantize)
     elif embedding_quantize is not None:
         raise InvalidParameter("embedding_quantize", "--embedding-quantize needs --embedding-model.")
+    library = open_scenario_library(scenarios or (), scenario)
     classifier_models = parse_classifiers(classifier or (), classifier_quantize)
     warn_fallback_model(model)
     base_engines = SharedBaseEngines()
@@ -287,12 +309,21 @@ def serve(
         if monitor is not None:
             typer.echo(f"The text monitor of {monitor} is shown {'at /monitor' if web else 'on /v1/monitor'}.")
         _report_keys(has_keys=has_keys, require_api_key=require_api_key)
+        if scenario is not None:
+            typer.echo(f"The scenario '{scenario}' answers requests that name none.")
         app = create_app(
-            services,
+            add_service_path(
+                services,
+                library,
+                default_scenario=scenario,
+                embeddings=next(iter(embedding_services.values()), None),
+                rewrites_templates=rewrite_templates,
+            ),
             default=default.name,
             embedding_services=embedding_services,
             classifiers=classifiers,
             monitor=served_monitor,
+            has_handoffs=conversations is not None,
             web=web,
             body_limit=max_body_size,
             allowed_hosts=allowed_host or (),

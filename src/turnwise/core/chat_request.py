@@ -96,6 +96,19 @@ class ContextOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """How the service path answers.
+
+    Attributes:
+        scenario: name of the scenario. None: the default of the server, if it has one.
+        knowledge: names of knowledge bases to answer from, besides the documents of the scenario.
+    """
+
+    scenario: str | None = None
+    knowledge: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A request for the next message of a conversation, or for the continuation of a text.
 
@@ -109,6 +122,7 @@ class ChatRequest:
         tools: tools that the model may call.
         context: how the messages become a prompt.
         scheduling: order and prefix-cache sharing.
+        service: scenario and documents to answer from.
     """
 
     messages: tuple[Message, ...] = ()
@@ -120,6 +134,7 @@ class ChatRequest:
     tools: ToolOptions = ToolOptions()
     context: ContextOptions = ContextOptions()
     scheduling: SchedulingOptions = field(default_factory=SchedulingOptions)
+    service: ServiceOptions = ServiceOptions()
 
     @property
     def is_continuation(self) -> bool:

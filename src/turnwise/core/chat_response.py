@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from turnwise.core.inference import FinishReason
 from turnwise.core.messages import ToolCall
+from turnwise.core.service_report import ServiceReport
 from turnwise.core.tools import ToolCallDelta
 
 
@@ -125,6 +126,7 @@ class ChatDelta:
         embedding: embedding of the prompt.
         context: report of the context policy, in the last delta of the response, if the policy changed anything.
         stop_token_logprobs: log-probability of the stop token, which is not part of the text.
+        service: report of the service path, in the last delta of the response, if a scenario answered.
     """
 
     text: str = ""
@@ -138,6 +140,7 @@ class ChatDelta:
     embedding: tuple[float, ...] | None = None
     context: ContextReport | None = None
     stop_token_logprobs: DecodedLogprobs | None = None
+    service: ServiceReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class ChatResponse:
     choices: tuple[ChatChoice, ...]
     usage: Usage
     context: ContextReport | None = None
+    service: ServiceReport | None = None
 
     @property
     def text(self) -> str:

@@ -1,6 +1,7 @@
 """The chat service port: what the server, the command line and other callers need of a chat model."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from turnwise.core.chat_request import ChatRequest
@@ -31,6 +32,24 @@ class TokenInspector(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the tokens, including special tokens. Raises `InvalidParameter` for unknown ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioInfo:
+    """A scenario that requests can name.
+
+    Attributes:
+        name: its name.
+        titles, descriptions: texts by language.
+        languages: languages that it answers in.
+        error: why the present files are invalid, if they are; an earlier version may still answer.
+    """
+
+    name: str
+    titles: Mapping[str, str] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()
+    error: str | None = None
 
 
 class ChatService(Protocol):
@@ -66,6 +85,10 @@ class ChatService(Protocol):
     @property
     def store(self) -> ConversationStore | None:
         """Conversation store; None: nothing is stored."""
+
+    @property
+    def scenarios(self) -> Sequence[ScenarioInfo]:
+        """Scenarios that requests can name; empty if there are none. May read files."""
 
     @property
     def is_healthy(self) -> bool:

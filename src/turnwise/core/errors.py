@@ -10,6 +10,7 @@
     │   ├── ContextLengthExceeded     400  exit 2   prompt plus response exceed the context
     │   └── ModelNotFound             404  exit 2   no such model, folder or served name
     ├── NotFound                      404  exit 1   a conversation or completion that does not exist
+    ├── HandoffConflict               409  exit 1   somebody else speaks with the customer, or the hand-off has ended
     ├── SaveFailed                    500  exit 1   a write failed; the old content is unchanged
     └── Unavailable                   503  exit 1   loading, draining or full: try again later
 """
@@ -135,6 +136,14 @@ class NotFound(TurnwiseError):
     http_status = 404
     http_type = "invalid_request_error"
     code = "not_found"
+
+
+class HandoffConflict(TurnwiseError):
+    """An event that is not possible in the state of a hand-off. Nothing was changed."""
+
+    http_status = 409
+    http_type = "invalid_request_error"
+    code = "handoff_conflict"
 
 
 class SaveFailed(TurnwiseError):

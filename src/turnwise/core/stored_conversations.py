@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from turnwise.core.handoffs import ConversationStateStore, HandoffStore
 from turnwise.core.messages import Message
 from turnwise.core.stored_completions import CompletionStore
 from turnwise.core.stored_responses import ResponseStore
@@ -73,6 +74,14 @@ class ConversationStore(Protocol):
     @property
     def responses(self) -> ResponseStore:
         """Stored responses (`/v1/responses`), in the same database."""
+
+    @property
+    def handoffs(self) -> HandoffStore:
+        """Hand-offs of conversations to people, in the same database."""
+
+    @property
+    def states(self) -> ConversationStateStore:
+        """What the service path remembers of conversations, in the same database."""
 
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Create a conversation."""

@@ -54,6 +54,8 @@ def _explain(section: type[StrictModel], path: str, problem: ErrorDetails) -> st
         subject = f"'{path}'" if path else "it"
         return f"{subject} should hold keys ({valid}), not {problem['input']!r}."
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if problem["type"] == "string_type" and isinstance(problem["input"], bool | int | float):
+        reason += "; quote it"  # YAML reads yes, no and 12 as something else
     got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
     return f"'{path}' {reason}{got}." if path else f"{reason}."
 

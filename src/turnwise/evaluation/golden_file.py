@@ -22,7 +22,7 @@ from typing import Any
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.core.messages import Message, Role
 from turnwise.core.scenario import Scenario
-from turnwise.data.strict_yaml import read_yaml
+from turnwise.core.strict_yaml import read_yaml
 from turnwise.evaluation.golden_case import GoldenCase, case_errors, normalized_words, passes_case
 
 KEYS = (

@@ -36,13 +36,16 @@ from turnwise.server.routes import (
     classification,
     completions,
     conversations,
+    customer_handoffs,
     embeddings,
     feedback,
+    handoffs,
     health,
     metrics,
     models,
     pages,
     responses,
+    scenarios,
     stored_completions,
     tokenize,
 )
@@ -63,6 +66,7 @@ def create_app(
     embedding_services: Mapping[str, EmbeddingService] = MappingProxyType({}),
     classifiers: Mapping[str, ClassificationService] = MappingProxyType({}),
     monitor: MonitorReader | None = None,
+    has_handoffs: bool = False,
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
     allowed_hosts: Collection[str] = (),
@@ -81,6 +85,7 @@ def create_app(
         embedding_services: embedding models by served name. On `/v1/embeddings`, `latest` stands for the first one.
         classifiers: classifiers and taggers by served name. `latest` stands for the first that a route can use.
         monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
+        has_handoffs: pages link to `/handoffs`, where people answer customers.
         web: serve the chat page at `/` and the other pages.
         body_limit: maximum size of a request body, in bytes.
         allowed_hosts: further values of the `Host` header on a loopback address, for a proxy on this machine.
@@ -117,14 +122,19 @@ def create_app(
         completions.router(served_models, body_limit),
         embeddings.router(served_models, body_limit),
         classification.router(served_models, body_limit),
+        scenarios.router(served_models),
         models.router(served_models, has_monitor=monitor is not None),
         tokenize.router(served_models, body_limit),
         conversations.router(served_models, body_limit),
+        handoffs.router(served_models, body_limit, drain),
+        customer_handoffs.router(served_models, body_limit, drain),
         monitor_routes.router(monitor),
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]
-    page_routes = pages.routes(chat=web, has_classifiers=lambda: bool(classifiers), has_monitor=monitor is not None)
+    page_routes = pages.routes(
+        chat=web, has_classifiers=lambda: bool(classifiers), has_monitor=monitor is not None, has_handoffs=has_handoffs
+    )
     all_routes = [*(route for router in routers for route in router.routes), *page_routes]
     app = FastAPI(
         title="Turnwise",

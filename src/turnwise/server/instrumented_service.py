@@ -1,14 +1,14 @@
 """Services that record metrics and the outcome of every completion."""
 
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
-from turnwise.core.chat_service import ChatService, TokenInspector
+from turnwise.core.chat_service import ChatService, ScenarioInfo, TokenInspector
 from turnwise.core.classification_service import (
     ClassificationRequest,
     ClassificationResult,
@@ -19,7 +19,7 @@ from turnwise.core.classification_service import (
 from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingResult, EmbeddingService
 from turnwise.core.errors import UserError
 from turnwise.server.prometheus_metrics import ServerMetrics
-from turnwise.server.request_context import current_request
+from turnwise.server.request_context import current_request, current_tenant
 
 FAILED_FINISH_REASONS = ("error", "cancelled")
 
@@ -42,6 +42,11 @@ class InstrumentedService:
         return self._service.is_healthy
 
     @property
+    def scenarios(self) -> Sequence[ScenarioInfo]:
+        """Scenarios of the service."""
+        return self._service.scenarios
+
+    @property
     def tokens(self) -> TokenInspector:
         """Tokenization and detokenization."""
         return self._service.tokens
@@ -57,6 +62,8 @@ class InstrumentedService:
             async with aclosing(self._service.stream(request)) as deltas:
                 async for delta in deltas:
                     timer.observe(delta)
+                    if delta.service is not None:
+                        self._metrics.record_service(delta.service)
                     yield delta
 
     async def reply(self, request: ChatRequest) -> ChatResponse:
@@ -86,7 +93,7 @@ class InstrumentedEmbeddingService:
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """Embed texts for the tenant of the current request. Errors as for `EmbeddingService.embed`."""
         with _measure_completion(self.name, 1, self._metrics) as timer:
-            result = await self._service.embed(replace(request, tenant=_current_tenant()))
+            result = await self._service.embed(replace(request, tenant=current_tenant()))
             timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
             return result
 
@@ -105,25 +112,20 @@ class InstrumentedClassificationService:
     async def classify(self, request: ClassificationRequest) -> ClassificationResult:
         """Classify texts for the tenant of the current request. Errors as for `ClassificationService.classify`."""
         with _measure_completion(self.name, 1, self._metrics) as timer:
-            result = await self._service.classify(replace(request, tenant=_current_tenant()))
+            result = await self._service.classify(replace(request, tenant=current_tenant()))
             timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
             return result
 
     async def tag(self, request: TaggingRequest) -> TaggingResult:
         """Tag texts for the tenant of the current request. Errors as for `ClassificationService.tag`."""
         with _measure_completion(self.name, 1, self._metrics) as timer:
-            result = await self._service.tag(replace(request, tenant=_current_tenant()))
+            result = await self._service.tag(replace(request, tenant=current_tenant()))
             timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
             return result
 
 
 def _set_tenant(request: ChatRequest) -> ChatRequest:
-    return replace(request, scheduling=replace(request.scheduling, tenant=_current_tenant()))
-
-
-def _current_tenant() -> str:
-    key = current_request().key
-    return "" if key is None else key.name
+    return replace(request, scheduling=replace(request.scheduling, tenant=current_tenant()))
 
 
 class _CompletionTimer:

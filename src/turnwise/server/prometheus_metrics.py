@@ -5,6 +5,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from turnwise.core.chat_response import Usage
+from turnwise.core.service_report import ServiceReport
 
 HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REJECTION_CODES = (
@@ -13,6 +14,7 @@ REJECTION_CODES = (
 )  # fmt: skip
 # Bucket bounds, in seconds.
 _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_STEP_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 _FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _COMPLETION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
@@ -66,6 +68,26 @@ class ServerMetrics:
             "turnwise_completion_seconds", "Time from the request to the end of the completion.", ["model"],
             buckets=_COMPLETION_BUCKETS, registry=registry,
         )  # fmt: skip
+
+        self._service_answers = Counter(
+            "turnwise_service_answers", "Answers of scenarios, by what answered: template, knowledge, hand_off, …",
+            ["scenario", "answer"], registry=registry,
+        )  # fmt: skip
+        self._service_steps = Counter(
+            "turnwise_service_steps", "Decisions of the service path, by step and outcome.",
+            ["scenario", "step", "outcome"], registry=registry,
+        )  # fmt: skip
+        self._service_step_seconds = Histogram(
+            "turnwise_service_step_seconds", "Duration of a step of the service path.", ["step"],
+            buckets=_STEP_BUCKETS, registry=registry,
+        )  # fmt: skip
+
+    def record_service(self, report: ServiceReport) -> None:
+        """Count the decisions of the service path, without names of customers and contents of messages."""
+        self._service_answers.labels(report.scenario, report.answer_kind).inc()
+        for decision in report.decisions:
+            self._service_steps.labels(report.scenario, decision.step, decision.outcome).inc()
+            self._service_step_seconds.labels(decision.step).observe(decision.milliseconds / 1000)
 
     def record_request(self, method: str, route: str, status: int, code: str | None) -> None:
         """Count an HTTP request. `route` is a path template, `code` the code of the error, if any."""

@@ -51,6 +51,12 @@ def current_request() -> RequestContext:
     return _current.get() or RequestContext()
 
 
+def current_tenant() -> str:
+    """Return the name of the API key of the current request; empty without keys."""
+    key = current_request().key
+    return "" if key is None else key.name
+
+
 def bind_request(request_context: RequestContext) -> None:
     """Set the context of the current request, for this task and for all tasks that it starts."""
     _current.set(request_context)

@@ -22,8 +22,8 @@ from pydantic import Field, StringConstraints
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.scenario import Scenario
 from turnwise.core.strict_model import StrictModel, parse_strict_model
+from turnwise.core.strict_yaml import read_yaml
 from turnwise.data.fingerprint import normalize_text
-from turnwise.data.strict_yaml import read_yaml
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from turnwise.core.strict_model import StrictModel, parse_strict_model
-from turnwise.data.strict_yaml import read_yaml
+from turnwise.core.strict_yaml import read_yaml
 
 CATALOGUE = Path(str(resources.files("turnwise"))) / "app" / "model_store" / "catalogue"
 ModelPurpose = Literal["chat", "embeddings", "classification", "unknown"]

@@ -13,7 +13,7 @@ from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
 from turnwise.core.settings import Settings
 from turnwise.core.strict_model import StrictModel, parse_strict_model
-from turnwise.data.strict_yaml import read_yaml
+from turnwise.core.strict_yaml import read_yaml
 
 SourceKind = Literal["file", "folder", "stdin", "feed", "push"]
 SECRET_VARIABLE = "TURNWISE_WEBHOOK_SECRET"  # noqa: S105

@@ -13,7 +13,7 @@ from turnwise.app.monitor.window_counter import MAX_TOPICS
 from turnwise.core.classification import TaggedText
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.strict_model import StrictModel, parse_strict_model
-from turnwise.data.strict_yaml import read_yaml
+from turnwise.core.strict_yaml import read_yaml
 from turnwise.text.word_tokens import CJK
 
 _CJK_CHARACTER = re.compile(f"[{CJK}]")

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import InvalidData, did_you_mean
+from turnwise.core.strict_yaml import parse_yaml, read_yaml
 from turnwise.data.grammar.line_templates import LineTemplate, parse_template
-from turnwise.data.strict_yaml import parse_yaml, read_yaml
 
 GRAMMAR_KEYS = ("system", "slots", "topics")
 TOPIC_KEYS = ("start", "weight", "user", "assistant", "pairs", "turns", "then", "needs", "not_after", "repeat", "end")

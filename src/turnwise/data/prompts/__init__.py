@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from turnwise.core.messages import Conversation, Message
+from turnwise.core.strict_yaml import read_yaml
 from turnwise.data.grammar.expand import expand, restrict_topics
 from turnwise.data.grammar.grammar_file import DialogueGrammar, load_grammar
 from turnwise.data.grammar.line_templates import LineTemplate, join_spans, parse_template
 from turnwise.data.prompts.prompt_filter import PromptFilter
-from turnwise.data.strict_yaml import read_yaml
 from turnwise.data.typing_noise import add_typos
 
 FOLDER = Path(__file__).parent

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.messages import Message
-from turnwise.data.strict_yaml import read_yaml
+from turnwise.core.strict_yaml import read_yaml
 
 ProbeDialogue = Sequence[Mapping[Any, str]]
 """A dialogue in a probe file: one mapping from role to text per message."""

@@ -1,4 +1,4 @@
-"""The pages: chat at `/`, `/classify`, `/monitor`, and the API description at `/docs`, with their assets.
+"""The pages: chat at `/`, `/classify`, `/monitor`, `/handoffs`, and the API description at `/docs`, with their assets.
 
 They load nothing from other servers. Every page links to the others.
 """
@@ -31,6 +31,7 @@ class Page:
 _CHAT = Page("/", "chat", "Chat")
 _CLASSIFY = Page("/classify", "classify", "Classify")
 _MONITOR = Page("/monitor", "monitor", "Monitor")
+_HANDOFFS = Page("/handoffs", "handoffs", "Hand-offs")
 _DOCS = Page("/docs", "docs", "API")
 
 
@@ -41,21 +42,25 @@ class _Assets(StaticFiles):
         return response
 
 
-def routes(*, chat: bool, has_classifiers: Callable[[], bool], has_monitor: bool) -> list[BaseRoute]:
+def routes(
+    *, chat: bool, has_classifiers: Callable[[], bool], has_monitor: bool, has_handoffs: bool
+) -> list[BaseRoute]:
     """Return the routes of the pages and the assets.
 
     Args:
         chat: serve the other pages too, not only `/docs`.
         has_classifiers: whether pages link to `/classify`; called at every request.
         has_monitor: whether pages link to `/monitor`.
+        has_handoffs: whether pages link to `/handoffs`.
     """
 
     def linked_pages() -> list[Page]:
         if not chat:
             return [_DOCS]
-        return [_CHAT, *([_CLASSIFY] if has_classifiers() else []), *([_MONITOR] if has_monitor else []), _DOCS]
+        conditions = ((_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs))
+        return [_CHAT, *(page for page, is_linked in conditions if is_linked), _DOCS]
 
-    pages = [_DOCS, *([_CHAT, _CLASSIFY, _MONITOR] if chat else [])]
+    pages = [_DOCS, *([_CHAT, _CLASSIFY, _MONITOR, _HANDOFFS] if chat else [])]
     return [*(_route(page, linked_pages) for page in pages), Mount("/assets", _Assets(directory=WEB), name="assets")]
 
 

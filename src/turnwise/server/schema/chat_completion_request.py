@@ -29,6 +29,7 @@ from turnwise.server.schema.prediction import PREDICTION_SCHEMA, read_prediction
 from turnwise.server.schema.request_field import EXTENSION, Parameter, Reader, Target, build_chat_request
 from turnwise.server.schema.response_format import RESPONSE_FORMAT_SCHEMA, GuidedFields, read_response_format
 from turnwise.server.schema.sampling_parameters import PUBLISHED_PARAMETERS, sampling_fields
+from turnwise.server.schema.service_fields import ServiceFields
 from turnwise.server.schema.tool_choice import (
     ParsedToolChoice,
     ToolConfig,
@@ -44,7 +45,9 @@ _MAX_TOKENS_SPEC = PARAMETER_SPECS["max_tokens"]
 _MAX_COMPLETION_TOKENS_SPEC = replace(_MAX_TOKENS_SPEC, name="max_completion_tokens")
 
 
-class _ChatCompletionRequest(GuidedFields, ContextFields, ChatTemplateFields, PromptCacheFields, CompletionFields):
+class _ChatCompletionRequest(
+    GuidedFields, ContextFields, ServiceFields, ChatTemplateFields, PromptCacheFields, CompletionFields
+):
     messages: Annotated[
         tuple[Message, ...], Reader(read_messages, MESSAGES_SCHEMA), Target("messages")
     ]  # fmt: skip

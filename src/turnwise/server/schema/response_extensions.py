@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from turnwise.core.chat_response import ChatDelta, ChatResponse
 from turnwise.server.schema.context_fields import ContextBody
+from turnwise.server.schema.service_fields import ServiceBody
 
 
 class ResponseExtensions(BaseModel):
@@ -14,6 +15,10 @@ class ResponseExtensions(BaseModel):
     context: Annotated[
         ContextBody | None, Field(description="An extension; present only if a context policy dropped something.")
     ] = None
+
+    service: Annotated[ServiceBody | None, Field(description="An extension; present only if a scenario answered.")] = (
+        None
+    )
 
     def with_extensions(self, extensions: "ResponseExtensions") -> Self:
         """Return a copy with other extensions."""
@@ -31,4 +36,4 @@ class ResponseExtensions(BaseModel):
 
 def collect_extensions(response: ChatDelta | ChatResponse) -> ResponseExtensions:
     """Convert the reports of the chat service."""
-    return ResponseExtensions(context=ContextBody.of(response.context))
+    return ResponseExtensions(context=ContextBody.of(response.context), service=ServiceBody.of(response.service))

@@ -75,7 +75,5 @@ CHAT_UNSUPPORTED_FIELDS: dict[str, UnsupportedField] = {
         UnsupportedField("prompt_cache_retention", ("in_memory", "in-memory"), _CACHE),
         UnsupportedField("service_tier", ("auto", "default"), "there is one service tier"),
         UnsupportedField("web_search_options", (), "this server has no web search"),
-        UnsupportedField("scenario", (), "this server has no scenarios", is_extension=True),
-        UnsupportedField("knowledge", (), "this server has no document retrieval", is_extension=True),
     )
 }

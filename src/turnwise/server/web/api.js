@@ -63,6 +63,22 @@ export const monitorTrends = ({ hours, minutes }, signal) =>
 export const monitorAlerts = (limit, signal) => json("GET", `/v1/monitor/alerts?limit=${limit}`, undefined, signal);
 export const monitorAlert = (id, signal) => json("GET", `/v1/monitor/alerts/${encodeURIComponent(id)}`, undefined, signal);
 
+const handoffPath = (id, action = "") => `/v1/handoffs/${encodeURIComponent(id)}${action}`;
+const pollQuery = ({ all = false, after, wait }) => {
+  const search = new URLSearchParams({ wait });
+  if (all) search.set("state", "all");
+  if (after !== undefined) search.set("after", after);
+  return search;
+};
+export const handoffs = (options, signal) => json("GET", `/v1/handoffs?${pollQuery(options)}`, undefined, signal);
+export const handoff = (id, options, signal) => json("GET", `${handoffPath(id)}?${pollQuery(options)}`, undefined, signal);
+export const conversationHandoff = (id, options, signal) =>
+  json("GET", `${conversationPath(id)}/handoff?${pollQuery(options)}`, undefined, signal);
+export const claimHandoff = (id, agent) => json("POST", handoffPath(id, "/claim"), { agent });
+export const renewHandoff = (id, claim) => json("POST", handoffPath(id, "/renew"), { claim });
+export const sendHandoffMessage = (id, claim, text) => json("POST", handoffPath(id, "/messages"), { claim, text });
+export const endHandoff = (id, claim, kind) => json("POST", handoffPath(id, `/${kind}`), { claim });
+
 /** Yield the chunks of a streamed completion. Throws on an error event and on a broken connection. */
 export async function* complete(request, signal) {
   const body = { ...request, stream: true, stream_options: { include_usage: true } };

@@ -6,6 +6,7 @@ import { byId, make } from "./dom.js";
 import { drafts } from "./drafts.js";
 import { History } from "./history.js";
 import { showError } from "./page.js";
+import { PersonWatch } from "./person_watch.js";
 import { ENDINGS, Thread } from "./thread.js";
 
 const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
@@ -15,6 +16,7 @@ const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves
 const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
 const thread = new Thread({ retry, edit, resume, showBranch });
 const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, failed: showFailure });
+const personWatch = new PersonWatch(reload);
 let controls = null;
 
 // Requests
@@ -35,9 +37,9 @@ function toRequestMessage({ role, content, pinned, name, tool_calls, tool_call_i
 
 /** Convert a stored message to a shown message. */
 function toShownMessage(stored) {
-  const { finish, model, error } = stored.meta;
+  const { finish, model, error, person } = stored.meta;
   const { id, role, content, pinned, name, tool_calls, tool_call_id, sibling_ids: siblings } = stored;
-  const figures = [state.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
+  const figures = [person, state.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
   return { id, role, content, pinned, name, tool_calls, tool_call_id, siblings, finish, figures, refusal: error?.message };
 }
 
@@ -79,7 +81,7 @@ async function generate(messages, options) {
   const running = new AbortController();
   const before = state.messages;
   const message = { role: "assistant", content: options.resumed ? messages.at(-1).content : "" };
-  const progress = { at: 0, usage: null, finish: null, context: null };
+  const progress = { at: 0, usage: null, finish: null, context: null, service: null };
   state.running = running;
   showError("");
   if (!options.isRetry) thread.show(options.resumed ? messages.slice(0, -1) : messages);
@@ -103,13 +105,15 @@ async function generate(messages, options) {
       progress.finish = choice?.finish_reason ?? progress.finish;
       progress.usage = chunk.usage ?? progress.usage;
       progress.context = chunk.context ?? progress.context;
+      progress.service = chunk.service ?? progress.service;
     }
   } catch (error) {
     if (error.name !== "AbortError") failure = error;
     progress.finish = failure ? "error" : "cancelled";
   }
   if (state.running !== running) return; // the user has opened another conversation meanwhile
-  const answered = progress.at > 0 || !["error", "cancelled"].includes(progress.finish);
+  const isSilent = progress.service?.decision === "person" && !progress.at; // a person answers
+  const answered = !isSilent && (progress.at > 0 || !["error", "cancelled"].includes(progress.finish));
   if (answered) {
     Object.assign(message, { finish: progress.finish, figures: figures(progress, performance.now()) });
     streamingMessage.finish(message.figures, describeContext(progress.context));
@@ -118,7 +122,7 @@ async function generate(messages, options) {
     streamingMessage.remove();
     state.messages = failure || options.isRetry || options.resumed ? before : messages;
   }
-  await synchronize(running, answered ? state.messages : messages, answered || progress.finish === "cancelled");
+  await synchronize(running, answered ? state.messages : messages, answered || isSilent || progress.finish === "cancelled");
   if (state.running !== running) return;
   state.running = null;
   thread.show(state.messages, { keepScroll: true });
@@ -126,6 +130,7 @@ async function generate(messages, options) {
   if (failure) showFailure(failure, isRetryable(failure) ? () => repeat(messages, options) : null);
   byId("status").textContent = failure ? "" : progress.finish === "cancelled" ? "Stopped." : "The answer is complete.";
   showRunning();
+  if (state.conversation && ["person", "hand_off"].includes(progress.service?.decision)) personWatch.start(state.conversation.id);
   history_.load().catch(() => {}); // moves this conversation to the top of the list; a failure does not matter
 }
 
@@ -143,6 +148,12 @@ async function synchronize(running, expected, patient) {
     });
     if (same) return adopt(conversation);
   }
+}
+
+/** Show what a person has written, unless an answer is being generated: then it is loaded at its end. */
+async function reload(id) {
+  const stored = await api.conversation(id);
+  if (state.conversation?.id === id && !state.running) adopt(stored);
 }
 
 function adopt(conversation) {
@@ -228,6 +239,7 @@ function stop() {
 /** Close the conversation. A running request is cancelled, and its result is ignored. */
 function leaveConversation() {
   stop();
+  personWatch.stop();
   state.running = null;
   state.opening += 1;
   showError("");
@@ -263,6 +275,7 @@ async function open(id) {
     state.messages = stored.messages.map(toShownMessage);
     const last = state.messages.findLast(({ role }) => role === "user");
     if (last && !last.refusal) drafts.discardStored(id, last.content);
+    if (stored.messages.some(({ meta }) => meta.handoff)) personWatch.start(id);
     useModel(state.models.some((model) => model.id === stored.model) ? stored.model : state.model);
   } catch (error) {
     showFailure(error, () => open(id));

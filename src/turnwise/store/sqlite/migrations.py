@@ -6,6 +6,7 @@
 import sqlite3
 
 from turnwise.core.errors import UserError
+from turnwise.store.sqlite.handoff_tables import HANDOFF_TABLES
 
 STEPS: tuple[tuple[str, ...], ...] = (
     # 1: conversations and their messages
@@ -285,6 +286,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE TABLE knowledge_settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
     ),
+    # 11: hand-offs to people, and what the service path remembers of conversations
+    HANDOFF_TABLES,
 )
 
 

@@ -1,0 +1,63 @@
+"""Answers the test conversations of a scenario by the service path, with the decision of every answer."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from turnwise.app.chat_services import open_chat_service
+from turnwise.app.scenario_answers import AnswerConversations, OnAnswersDone, ScenarioAnswer
+from turnwise.app.scenario_services import add_service_path
+from turnwise.core.chat_request import ChatRequest, ServiceOptions
+from turnwise.core.chat_service import ChatService
+from turnwise.core.embedding_service import EmbeddingService
+from turnwise.core.inference import Quantization
+from turnwise.scenarios.definition import ScenarioDefinition
+from turnwise.scenarios.dialogues import TestConversation
+from turnwise.scenarios.scenario_library import ScenarioLibrary
+
+MAX_CONCURRENT = 8
+
+
+@contextmanager
+def open_service_path_answers(
+    scenario: ScenarioDefinition,
+    model: str | None,
+    *,
+    embeddings: EmbeddingService | None = None,
+    quantize: Quantization | None = None,
+    threads: int | None = None,
+) -> Iterator[AnswerConversations]:
+    """Open a model, and yield a function that answers test conversations as the server does.
+
+    Raises:
+        UserError: as `open_chat_service`.
+    """
+    with open_chat_service(model or scenario.settings.adapter, quantize=quantize, threads=threads) as service:
+        yield answer_by_service_path(scenario, service, embeddings)
+
+
+def answer_by_service_path(
+    scenario: ScenarioDefinition, model: ChatService, embeddings: EmbeddingService | None = None
+) -> AnswerConversations:
+    """A function that answers test conversations with a model. They are not stored, so nobody takes over."""
+    models = {model.name: model} | ({scenario.settings.adapter: model} if scenario.settings.adapter else {})
+    library = ScenarioLibrary([], [scenario.folder])
+    service = add_service_path(models, library, embeddings=embeddings)[model.name]
+
+    def answer(conversations: Sequence[tuple[TestConversation, int]], on_done: OnAnswersDone) -> list[ScenarioAnswer]:
+        async def answer_all() -> list[ScenarioAnswer]:
+            semaphore = asyncio.Semaphore(MAX_CONCURRENT)
+
+            async def answer_one(test: TestConversation, seed: int) -> ScenarioAnswer:
+                request = ChatRequest(test.history, {"seed": seed}, service=ServiceOptions(scenario.name))
+                async with semaphore:
+                    response = await service.reply(request)
+                on_done(1)
+                assert response.service is not None
+                return ScenarioAnswer(response.text, response.service.decision)
+
+            return list(await asyncio.gather(*(answer_one(test, seed) for test, seed in conversations)))
+
+        return asyncio.run(answer_all())
+
+    return answer

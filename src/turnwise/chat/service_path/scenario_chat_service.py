@@ -1,0 +1,229 @@
+"""A chat service that answers by scenarios, and is silent while a person speaks with the customer.
+
+Without a scenario it passes requests on to the model. The state of a conversation is read and written under the tenant
+of the request only.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from turnwise.chat.conversation_recorder import ConversationRecorder
+from turnwise.chat.delta_accumulator import collect_embedding, collect_response
+from turnwise.chat.service_path.answer_stream import stream_answer, stream_during_handoff, stream_handoff
+from turnwise.chat.service_path.conversation_context import ConversationContext, open_context
+from turnwise.chat.service_path.handoff_state import silent_answer
+from turnwise.chat.service_path.language import detect_language
+from turnwise.chat.service_path.path import run_steps
+from turnwise.chat.service_path.scenario_documents import MergedRetriever
+from turnwise.chat.service_path.scenario_listing import list_scenarios
+from turnwise.chat.service_path.scenario_resources import ResourceCache, ScenarioResources
+from turnwise.chat.service_path.service_checks import check_scenario_request
+from turnwise.chat.service_path.state_inference import infer_state
+from turnwise.chat.service_path.turn import ServiceAnswer, ServiceTurn
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
+from turnwise.core.chat_service import ChatService, ScenarioInfo, TokenInspector
+from turnwise.core.errors import InvalidParameter, TurnwiseError, did_you_mean
+from turnwise.core.executors import STORE_WRITE_EXECUTOR
+from turnwise.core.handoff_notices import handoff_notices
+from turnwise.core.retrieval import Retriever
+from turnwise.core.service_report import ServiceReport
+from turnwise.core.stored_conversations import ConversationStore
+from turnwise.scenarios.definition import ScenarioDefinition
+from turnwise.scenarios.scenario_library import ScenarioLibrary
+
+
+class ScenarioChatService:
+    """Answers by the steps of `path` (implements `core.chat_service.ChatService`)."""
+
+    def __init__(
+        self,
+        model: ChatService,
+        library: ScenarioLibrary | None = None,
+        *,
+        default_scenario: str | None = None,
+        models: Mapping[str, ChatService] | None = None,
+        knowledge: Mapping[str, Retriever] | None = None,
+        resources: ResourceCache | None = None,
+        rewrites_templates: bool = False,
+    ) -> None:
+        """Put the service path before a model.
+
+        Args:
+            model: generates answers, and answers requests without a scenario.
+            library: the scenarios; None: hand-offs only.
+            default_scenario: scenario of requests that name none.
+            models: served models by name, for scenarios with an adapter.
+            knowledge: retrievers of knowledge bases by name.
+            resources: classifiers of the scenarios; several services can share them.
+            rewrites_templates: let the model rewrite template answers in the scenario's tone.
+        """
+        self._model, self._library, self._default_scenario = model, library, default_scenario
+        self._models, self._knowledge = models or {}, knowledge or {}
+        self._resources, self._rewrites_templates = resources or ResourceCache(), rewrites_templates
+        self.name, self.created, self.fingerprint = model.name, model.created, model.fingerprint
+        self.defaults: Mapping[str, Any] = model.defaults
+        self.context_length, self.context_policy = model.context_length, model.context_policy
+        self.store: ConversationStore | None = model.store
+
+    @property
+    def is_healthy(self) -> bool:
+        """False after a fatal error of the model."""
+        return self._model.is_healthy
+
+    @property
+    def tokens(self) -> TokenInspector:
+        """Tokenization and detokenization of the model."""
+        return self._model.tokens
+
+    @property
+    def scenarios(self) -> Sequence[ScenarioInfo]:
+        """The scenarios that requests can name."""
+        return () if self._library is None else list_scenarios(self._library)
+
+    def prompt_ids(self, request: ChatRequest) -> tuple[int, ...]:
+        """Token ids of the prompt without a scenario."""
+        return self._model.prompt_ids(request)
+
+    async def count_input_tokens(self, request: ChatRequest) -> int:
+        """Number of prompt tokens without a scenario."""
+        return await self._model.count_input_tokens(request)
+
+    async def reply(self, request: ChatRequest) -> ChatResponse:
+        """Generate the complete response. Raises as `stream` does."""
+        return await collect_response(self.stream, request)
+
+    async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
+        """Embedding of a text or of token ids, and the usage."""
+        return await collect_embedding(self.stream, prompt)
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        """Answer a request. Raises as `ChatService.stream` does, and `InvalidParameter` for an unknown scenario."""
+        name = request.service.scenario or (None if request.prompt is not None else self._default_scenario)
+        check_scenario_request(request, name, has_scenarios=self._library is not None)
+        definition = None if name is None or self._library is None else self._library.get(name)
+        hand_off = None if definition is None else definition.settings.messages.hand_off
+        notices = tuple((hand_off or {}).values())
+        context = await open_context(self.store, request, notices)
+        if context.is_handed_off and not await self._receive(request, context):
+            context = await open_context(self.store, request, notices)  # it has ended meanwhile
+        if definition is not None:
+            deltas = self._answer_scenario(request, definition, context)
+        elif context.is_handed_off:
+            deltas = self._stay_silent(context)
+        else:
+            deltas = self._pass_on(request, context)
+        async with aclosing(deltas):
+            async for delta in deltas:
+                yield delta
+
+    async def _receive(self, request: ChatRequest, context: ConversationContext) -> bool:
+        """Store the customer's new messages for the person. Returns False if the hand-off is over."""
+        assert self.store is not None
+        assert request.conversation_id is not None
+        messages = [message for message in context.branch.new if message.role == "user"]
+        tenant = request.scheduling.tenant
+        if not messages:
+            return True
+        receive = self.store.handoffs.receive
+        return await STORE_WRITE_EXECUTOR.run(receive, request.conversation_id, tenant, messages) is not None
+
+    async def _pass_on(self, request: ChatRequest, context: ConversationContext) -> AsyncGenerator[ChatDelta, None]:
+        """Let the model answer, without notices in its context, and only until a person takes over."""
+        recorder = None
+        if context.handoff is not None:  # else the model stores the conversation itself
+            recorder = await self._start_recorder(request, context)
+            request = replace(request, messages=context.branch.visible, conversation_id=None)
+        answer = ServiceAnswer("generate", deltas=self._model.stream(request))
+        async with aclosing(stream_answer(answer, None, recorder, context.watch)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _stay_silent(self, context: ConversationContext) -> AsyncGenerator[ChatDelta, None]:
+        assert self.store is not None
+        assert context.handoff is not None
+        language = context.handoff.request.language
+        answer = silent_answer(context.handoff.status.speaker, handoff_notices(language)["wait"])
+        report = ServiceReport("", language, answer.decision, is_notice=answer.is_notice)
+        stream = stream_during_handoff(answer, report, context.handoff, self.store, self.name)
+        async with aclosing(stream) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _answer_scenario(
+        self, request: ChatRequest, definition: ScenarioDefinition, context: ConversationContext
+    ) -> AsyncGenerator[ChatDelta, None]:
+        turn = await self._build_turn(request, definition, context)
+        recorder = None if context.is_handed_off else await self._start_recorder(request, context)
+        try:
+            answer, decisions = await run_steps(turn)
+        except TurnwiseError as error:
+            if recorder is not None:
+                await recorder.record_error(error)
+            raise
+        report = ServiceReport(
+            definition.name, turn.language, answer.decision, decisions, answer.citations,
+            answer.is_notice or answer.handoff is not None,
+        )  # fmt: skip
+        await self._save_state(turn, answer)
+        async with aclosing(self._send(answer, report, recorder, context)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    def _send(
+        self, answer: ServiceAnswer, report: ServiceReport, recorder: ConversationRecorder | None,
+        context: ConversationContext,
+    ) -> AsyncGenerator[ChatDelta, None]:  # fmt: skip
+        if self.store is not None and context.handoff is not None and context.is_handed_off:
+            return stream_during_handoff(answer, report, context.handoff, self.store, self.name)
+        if self.store is not None and answer.handoff is not None:
+            return stream_handoff(answer, answer.handoff, report, self.store.handoffs)
+        return stream_answer(answer, report, recorder, context.watch)
+
+    async def _save_state(self, turn: ServiceTurn, answer: ServiceAnswer) -> None:
+        turn.state.record(answer.decision)
+        turn.state.language = turn.language
+        id, tenant = turn.request.conversation_id, turn.request.scheduling.tenant
+        if self.store is not None and id is not None:
+            await STORE_WRITE_EXECUTOR.run(self.store.states.save, id, tenant, turn.state.as_dict())
+
+    async def _start_recorder(self, request: ChatRequest, context: ConversationContext) -> ConversationRecorder | None:
+        stored = replace(request, messages=context.branch.stored)
+        return await ConversationRecorder.start(self.store, stored, self.name)
+
+    async def _build_turn(
+        self, request: ChatRequest, definition: ScenarioDefinition, context: ConversationContext
+    ) -> ServiceTurn:
+        resources = await self._resources.get(definition)
+        messages = context.branch.visible
+        state = context.state or infer_state(definition, messages)
+        settings = definition.settings
+        language = detect_language(
+            messages[-1].content, settings.languages, state.language or settings.default_language
+        )
+        return ServiceTurn(
+            definition, language, messages, request, state, self._model_for(definition), resources.classifier,
+            self._retriever(request, resources, language), resources.thresholds, context.handoff,
+            self.store is not None, self._rewrites_templates,
+        )  # fmt: skip
+
+    def _model_for(self, definition: ScenarioDefinition) -> ChatService:
+        adapter = definition.settings.adapter
+        if adapter is None or adapter == self._model.name:
+            return self._model
+        if adapter not in self._models:
+            raise InvalidParameter(
+                "scenario", f"The scenario '{definition.name}' needs the model '{adapter}', which is not served here."
+            )
+        return self._models[adapter]
+
+    def _retriever(self, request: ChatRequest, resources: ScenarioResources, language: str) -> Retriever | None:
+        retrievers = [retriever for retriever in (resources.retrievers.get(language),) if retriever is not None]
+        for name in request.service.knowledge:
+            if name not in self._knowledge:
+                hint = did_you_mean(name, self._knowledge) if self._knowledge else "this server has none."
+                raise InvalidParameter("knowledge", f"There is no knowledge base '{name}'; {hint}")
+            retrievers.append(self._knowledge[name])
+        return MergedRetriever(retrievers) if retrievers else None

@@ -1,0 +1,67 @@
+"""The documents of a scenario as passages, one per paragraph, and the retriever that finds them."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+
+from turnwise.core.retrieval import Passage, PassageLocation, RetrievedPassage, Retriever
+from turnwise.scenarios.definition import KnowledgeDocument, ScenarioDefinition
+from turnwise.text.lexical_search import LexicalIndex
+
+_PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
+_HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
+
+
+def document_passages(document: KnowledgeDocument) -> Iterator[Passage]:
+    """The paragraphs of a text or Markdown file, with the headings above them."""
+    text = document.text or ""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    headings: list[tuple[int, str]] = []
+    for block in _PARAGRAPH.finditer(text):
+        start, end = block.span()
+        while start < end and (heading := _HEADING.match(text, start, end)) is not None:
+            level = len(heading.group(1))
+            headings = [entry for entry in headings if entry[0] < level]
+            headings.append((level, heading.group(2).rstrip("# ")))
+            start = min(end, heading.end() + 1)
+        if text[start:end].strip():
+            path = tuple(title for _, title in headings)
+            location = PassageLocation(digest, start, end, path)
+            yield Passage(text[start:end], path[0] if path else document.path, {"path": document.path}, location)
+
+
+class ScenarioRetriever:
+    """Finds passages of a scenario by their words and headings (implements `core.retrieval.Retriever`)."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self._passages = tuple(passages)
+        self._index = LexicalIndex(_searched_text(passage) for passage in self._passages)
+
+    def search(self, query: str, k: int) -> list[RetrievedPassage]:
+        """At most `k` passages, best first."""
+        return [RetrievedPassage(self._passages[m.index], m.score) for m in self._index.search(query, k)]
+
+
+class MergedRetriever:
+    """Takes passages of several retrievers in turn, because their scores cannot be compared."""
+
+    def __init__(self, retrievers: Sequence[Retriever]) -> None:
+        self._retrievers = tuple(retrievers)
+
+    def search(self, query: str, k: int) -> list[RetrievedPassage]:
+        """At most `k` passages: the best of each retriever first."""
+        results = [retriever.search(query, k) for retriever in self._retrievers]
+        ranks = range(max(map(len, results), default=0))
+        return [result[rank] for rank in ranks for result in results if rank < len(result)][:k]
+
+
+def open_scenario_retriever(definition: ScenarioDefinition, language: str) -> Retriever | None:
+    """The retriever of a scenario's documents in a language; None if there are none."""
+    documents = [document for document in definition.documents if document.language in (None, language)]
+    passages = [passage for document in documents for passage in document_passages(document)]
+    return ScenarioRetriever(passages) if passages else None
+
+
+def _searched_text(passage: Passage) -> str:
+    headings = () if passage.location is None else passage.location.headings
+    return "\n".join([*headings, passage.text])

@@ -1,0 +1,39 @@
+"""Checks of requests that a scenario answers: what it cannot honour is refused."""
+
+from turnwise.chat.request_checks import check_no_scenario
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.errors import InvalidParameter
+
+
+def check_scenario_request(request: ChatRequest, scenario: str | None, *, has_scenarios: bool) -> None:
+    """Raise `InvalidParameter` for a field that the service path cannot honour.
+
+    Args:
+        request: the request.
+        scenario: name of the scenario that answers; None: the model alone.
+        has_scenarios: whether the server has scenarios.
+    """
+    if not has_scenarios:
+        check_no_scenario(request)
+        return
+    if scenario is None:
+        if request.service.knowledge:
+            raise InvalidParameter("knowledge", "'knowledge' needs a 'scenario', which says how to answer.")
+        return
+    output = request.output
+    for name, is_set in (
+        ("n", output.n != 1),
+        ("best_of", output.best_of != 1),
+        ("response_format", output.format is not None),
+        ("prediction", output.prediction is not None),
+        ("tools", bool(request.tools.definitions)),
+        ("continue_final_message", request.context.continue_final_message),
+        ("logprobs", bool(request.sampling.get("logprobs")) or bool(request.sampling.get("top_logprobs"))),
+    ):
+        if is_set:
+            raise InvalidParameter(
+                name, f"'{name}' cannot be combined with the scenario '{scenario}', which decides how to answer.",
+                code="unsupported_value",
+            )  # fmt: skip
+    if not request.messages or request.messages[-1].role != "user":
+        raise InvalidParameter("messages", "A scenario answers a message of the user: the last message must be one.")

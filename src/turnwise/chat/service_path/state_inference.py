@@ -1,0 +1,49 @@
+"""Reads the state of a conversation from its messages, for conversations that are not stored.
+
+The questions of the service are texts of the scenario, so the last answer tells what was asked.
+"""
+
+import re
+from collections.abc import Sequence
+
+from turnwise.chat.service_path.clarification import BETWEEN_TEXTS, OPEN_TEXTS
+from turnwise.chat.service_path.conversation_state import ConversationState
+from turnwise.core.messages import Message
+from turnwise.scenarios.definition import ScenarioDefinition
+
+_QUOTED = re.compile("“([^“”]+)”")
+
+
+def infer_state(definition: ScenarioDefinition, messages: Sequence[Message]) -> ConversationState:
+    """The state before the last message."""
+    state = ConversationState()
+    answers = [message.content.strip() for message in messages if message.role == "assistant"]
+    if not answers:
+        return state
+    for answer in reversed(answers):
+        if not _is_clarification(definition, answer):
+            break
+        state.clarifications += 1
+    state.offered = _offered_intents(definition, answers[-1])
+    for name, slot in definition.slots.items():
+        if slot.ask is not None and answers[-1] in slot.ask.values():
+            intents = [intent for intent, _, _, template in definition.answer_templates() if name in template.slots]
+            state.pending_slot, state.pending_intent = name, intents[0] if intents else ""
+            state.num_asked = sum(1 for answer in answers if answer in slot.ask.values())
+    return state
+
+
+def _is_clarification(definition: ScenarioDefinition, answer: str) -> bool:
+    questions = [intent.question for intent in definition.intents.values() if intent.question is not None]
+    clarify = definition.settings.messages.clarify
+    texts = {text for question in (*questions, clarify or {}, OPEN_TEXTS) for text in question.values()}
+    return answer in texts or bool(_offered_intents(definition, answer))
+
+
+def _offered_intents(definition: ScenarioDefinition, answer: str) -> tuple[str, ...]:
+    """The two intents of a clarifying question; empty for any other text."""
+    labels = _QUOTED.findall(answer)
+    if len(labels) != 2 or answer not in [text.format(*labels) for text in BETWEEN_TEXTS.values()]:
+        return ()
+    by_label = {lines[0]: name for name, intent in definition.intents.items() for lines in intent.examples.values()}
+    return tuple(by_label[label] for label in labels if label in by_label)

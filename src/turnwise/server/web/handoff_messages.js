@@ -1,0 +1,22 @@
+// The messages of a conversation that a person has taken over. All text is plain: nothing becomes markup.
+
+import { make } from "./dom.js";
+import { updateList } from "./keyed_list.js";
+
+const AUTHORS = { customer: "Customer", model: "Assistant", person: "Person", notice: "Notice", system: "System" };
+
+/** Show messages, and scroll to the last one if there are new ones. */
+export function showMessages(list, messages) {
+  const before = list.childElementCount;
+  updateList(list, messages, ({ id }) => id, createMessage, updateMessage);
+  if (list.childElementCount > before) list.scrollTop = list.scrollHeight;
+}
+
+const createMessage = () => make("li", {}, make("p", { class: "handoff-author" }), make("p", { class: "handoff-text" }));
+
+function updateMessage(row, { author, name, text }) {
+  row.className = `handoff-message from-${author}`;
+  const [heading, body] = row.children;
+  heading.textContent = name ?? AUTHORS[author];
+  body.textContent = text;
+}
