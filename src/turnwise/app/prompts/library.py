@@ -12,7 +12,7 @@ from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.files import atomic_write, path_exists
 from turnwise.core.settings import Settings
 from turnwise.core.strict_model import parse_strict_model
-from turnwise.data.strict_yaml import read_yaml
+from turnwise.core.strict_yaml import read_yaml
 
 SUFFIX = ".yaml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
