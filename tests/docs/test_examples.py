@@ -9,7 +9,9 @@ import pytest
 import typer
 
 from turnwise.app.chat_services import open_chat_service
+from turnwise.app.scenario_services import add_service_path
 from turnwise.cli.main import app
+from turnwise.scenarios.scenario_library import ScenarioLibrary, builtin_folder
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import serve_in_thread
@@ -26,8 +28,10 @@ DOCUMENTED_URL = "http://127.0.0.1:8000"
 @pytest.fixture(scope="module")
 def url():
     store = open_store("sqlite:///:memory:")
-    with open_chat_service(store=store) as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
-        yield url
+    with open_chat_service(store=store) as service:
+        services = add_service_path({"box": service}, ScenarioLibrary([builtin_folder()]))
+        with serve_in_thread(create_app(services, default="box")) as url:
+            yield url
     store.close()
 
 
