@@ -1,0 +1,73 @@
+"""Recall and false alarms of the safety lines of a scenario, which phrases recognise.
+
+    python benchmarks/emergency_recall.py
+    python benchmarks/emergency_recall.py --harmless questions.jsonl.gz texts.csv.gz
+
+Recall: share of the messages in `emergency_messages.yaml` that some safety line matches, with a Wilson interval. False
+alarms: share of the first messages of dialogues (JSON lines with `messages`) or of the texts (CSV, first column) in the
+files of `--harmless`, up to 400 characters each, that some line matches. A few of those are emergencies.
+"""
+
+import argparse
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from turnwise.app.scenario_folders import find_scenario
+from turnwise.core.strict_yaml import read_yaml
+from turnwise.evaluation.statistics import wilson_interval
+from turnwise.scenarios.definition import ScenarioDefinition
+
+MESSAGES = Path(__file__).with_name("emergency_messages.yaml")
+MAX_CHARS = 400
+
+
+def main() -> None:
+    """Print one line per language and file."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--scenario", default="health_information")
+    parser.add_argument("--harmless", type=Path, nargs="*", default=[])
+    parser.add_argument("--list", action="store_true", help="print the messages that are missed or falsely matched")
+    options = parser.parse_args()
+    scenario = find_scenario(options.scenario)
+    for language, messages in read_yaml(MESSAGES, "messages").items():
+        report(scenario, f"recall {language}", messages, shows=False if options.list else None)
+    for path in options.harmless:
+        texts = [text for text in read_texts(path) if len(text) <= MAX_CHARS]
+        report(scenario, f"false alarms {path.parent.name}", texts, shows=True if options.list else None)
+
+
+def report(scenario: ScenarioDefinition, label: str, messages: list[str], *, shows: bool | None) -> None:
+    """Print the share of messages that a safety line matches; list the matched or the other ones, or none."""
+    is_matched_M = np.array([scenario.match_safety(message) is not None for message in messages])
+    interval = wilson_interval(is_matched_M.astype(np.float64))
+    print(
+        f"{label}: {is_matched_M.sum()} of {len(messages)}, {is_matched_M.mean():.2%} "
+        f"[{interval.low:.2%}, {interval.high:.2%}]"
+    )
+    if shows is not None:
+        for message, is_matched in zip(messages, is_matched_M, strict=True):
+            if is_matched == shows:
+                print(f"  {message}")
+
+
+def read_texts(path: Path) -> Iterator[str]:
+    """Yield the texts of a file, see the module docstring."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        if path.name.endswith(".csv.gz"):
+            rows = csv.reader(file)
+            next(rows)
+            yield from (row[0] for row in rows)
+        else:
+            for line in file:
+                first = json.loads(line)["messages"][0]
+                if first["role"] == "user":
+                    yield first["content"]
+
+
+if __name__ == "__main__":
+    main()
