@@ -60,7 +60,7 @@ def request_(store):
     """A hand-off of a conversation with one message."""
     id = store.create(title="t", model="m").id
     store.append(id, [Message("user", "Help!")])
-    return HandoffRequest(id, "shop", "requested", "about help", ("knowledge",), "en", NOTICES, LIMITS)
+    return HandoffRequest(id, "shop", "requested", "about help", ("knowledge",), "en", NOTICES, limits=LIMITS)
 
 
 def texts(store, id):

@@ -19,7 +19,7 @@ ClaimSecret = Annotated[
 class HandoffClaim(RequestBody):
     """A person takes over."""
 
-    agent: Annotated[StrictStr, Field(min_length=1, max_length=80, description="Name that the customer sees.")]
+    agent: Annotated[StrictStr, Field(max_length=80, pattern=r"\S", description="Name that the customer sees.")]
     claim: Annotated[
         StrictStr | None, Field(max_length=100, description="The secret of an earlier claim, to renew it.")
     ] = None
