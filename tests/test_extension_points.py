@@ -23,6 +23,7 @@ FILES_TO_TOUCH = {
     "a container": 1,
     "a document parser": 1,
     "a context policy": 1,
+    "a step of the service path": 2,
     "a scenario check": 1,
     "an interaction format": 1,
     "a demonstration selection": 1,
