@@ -198,5 +198,5 @@ def test_the_default_model_falls_back_to_tiny_until_it_is_pulled(home):
     assert "assistant, needs smollm2, which is not on this machine; using the small model 'tiny'" in note
     assert "turnwise models pull --default" in note
     add_model(home / "models" / "smollm2")
-    assert default_model.default_model_name() == "smollm2"
+    assert default_model.default_model_name() == "assistant"
     assert default_model.fallback_note() is None

@@ -96,7 +96,8 @@ def test_numbers_out_of_range_are_rejected(flags, turnwise, model_folder):
         (["--allowed-origin", "*"], "Error: '*' is not an origin; write it as https://example.org"),
         (
             ["--context-policy", "forget"],
-            "Error: There is no context policy 'forget'; known: drop_oldest, refuse, sliding_window, summarise",
+            "Error: There is no context policy 'forget'; known: drop_oldest, pinned, "
+            "pinned_summary, refuse, sliding_window, summarise",
         ),
     ],
 )

@@ -120,6 +120,13 @@ from turnwise.core.chat_response import ContextReport
 async def truncate(messages, budget):
     return Truncated(messages[-1:], ContextReport("last_only", dropped_messages=len(messages) - 1))
 """,
+    "scenario_checks.owls": """
+from turnwise.scenarios.finding import warning
+
+
+def check(scenario):
+    yield warning("scenario.yaml", "title", "There is no owl.")
+""",
     "interaction_formats.shouting": """
 from turnwise.chat.interaction_format import InteractionFormat
 

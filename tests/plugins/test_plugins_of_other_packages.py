@@ -96,6 +96,10 @@ def test_a_parser_reads_a_document(outcome):
     assert outcome["document"] == "Owls eat mice."
 
 
+def test_a_check_finds_something_in_a_scenario(outcome):
+    assert outcome["scenario"] == ["There is no owl."]
+
+
 def test_a_tool_call_format_is_detected(outcome):
     assert outcome["data"]["marker"] == "->"
 

@@ -107,11 +107,21 @@ def use_documents(work):
         return parsers.parse(file).text
 
 
+def use_scenarios():
+    """A check of scenarios."""
+    from turnwise.scenarios.checks import run_checks
+    from turnwise.scenarios.loader import load_scenario
+    from turnwise.scenarios.scenario_library import builtin_folder
+
+    return [finding.message for finding in run_checks(load_scenario(builtin_folder() / "assistant"))]
+
+
 def main(model_folder, work):
     """Print the outcome of every plug-in."""
     outcome = {
         "data": use_data(work),
         "document": use_documents(work),
+        "scenario": use_scenarios(),
         "sampling": use_sampling(model_folder),
         "family": use_family(model_folder, work),
     }

@@ -42,9 +42,10 @@ DOCUMENTS = {
     "csv": ("Name,Price\n" + '"a ""b"", c",1\n退货,2\n' * 30).encode("gb18030"),
     "tsv": ("Name\tPrice\n" + "a\t1\n" * 50).encode("utf-16"),
     "faq": ("".join(f'{{"question": "Why {number}?", "answer": "So 退货."}}\n' for number in range(30))).encode(),
+    "json_texts": "".join(f'{{"text": "Line {number} 中文"}}\n' for number in range(30)).encode(),
     "text": ("第一章 总则\n　　段落。\n\nParagraph of text.\n" * 30).encode("big5", errors="ignore"),
 }
-SUFFIXES = {"markdown": "md", "faq": "jsonl", "text": "txt"}
+SUFFIXES = {"markdown": "md", "faq": "jsonl", "json_texts": "jsonl", "text": "txt"}
 
 
 def test_there_is_a_document_of_every_format():

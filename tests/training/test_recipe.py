@@ -59,7 +59,7 @@ class TestKeys:
         refused(nested("model", new), "'model.new.hiden_size'", "did you mean 'hidden_size'?")
 
     def test_a_key_without_a_near_match_is_rejected_with_all_valid_keys(self):
-        refused(nested("model.zzzz", 1), "known: from, new, tokenizer")
+        refused(nested("model.zzzz", 1), "known: from, interaction_format, new, tokenizer")
 
     def test_a_misspelt_key_that_is_missing_is_reported_by_its_spelling(self):
         values = {**SMALLEST, "data": {"trian": "chats.jsonl"}}
@@ -71,7 +71,10 @@ class TestKeys:
     def test_a_recipe_must_be_a_mapping(self):
         refused(["model"], "should hold keys")
         refused(None, "should hold keys")
-        refused({**SMALLEST, "model": "base"}, "'model' should hold keys (from, new, tokenizer), not 'base'.")
+        refused(
+            {**SMALLEST, "model": "base"},
+            "'model' should hold keys (from, interaction_format, new, tokenizer), not 'base'.",
+        )
 
 
 class TestValues:
