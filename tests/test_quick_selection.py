@@ -129,6 +129,7 @@ def test_the_name_of_the_processor_needs_no_process(run_quick):
     run_quick("import platform\n\ndef test_a(): assert platform.platform()").assertoutcome(passed=1)
 
 
+@pytest.mark.costly  # a session with --quick limits them itself
 def test_processes_and_examples_are_not_limited_after_the_session(run_quick):
     before = multiprocessing.process.BaseProcess.start, settings.default
     run_quick("def test_a(): pass")

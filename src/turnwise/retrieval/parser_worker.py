@@ -79,7 +79,7 @@ def _limit_cpu(seconds: int) -> None:
 def _replies(request: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the replies to a request: batches of blocks, then the title and warnings, or an error.
 
-    After an error with `is_fatal`, the state of the parsers is unknown: the parent starts another process.
+    After an error with `is_memory_error`, the state of the parsers is unknown: the parent starts another process.
     """
     # Imported here, so that a missing library or a broken plug-in is an error of the document.
     from turnwise.retrieval.parsing.document_source import DocumentNotes

@@ -40,7 +40,7 @@ async def decide(turn: ServiceTurn) -> StepResult:
     retrieved = list(await asyncio.to_thread(turn.retriever.search, query, MAX_PASSAGES))
     score = max((_relevance(query, item.passage) for item in retrieved), default=0.0)
     threshold = turn.thresholds.retrieval / (1 if turn.kind is None else 2)
-    if score < threshold:
+    if not retrieved or score < threshold:
         return _unanswered(turn, StepResult("no_passage", score=score, threshold=threshold))
     turn.state.clear_question()
     return await _answer(turn, query, retrieved)

@@ -21,7 +21,8 @@ class HandoffClaim(RequestBody):
 
     agent: Annotated[StrictStr, Field(max_length=80, pattern=r"\S", description="Name that the customer sees.")]
     claim: Annotated[
-        StrictStr | None, Field(max_length=100, description="The secret of an earlier claim, to renew it.")
+        StrictStr | None,
+        Field(min_length=32, max_length=100, description="The secret of an earlier claim, to renew it."),
     ] = None
 
 
