@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnwise.core.errors import SaveFailed, Unavailable
-from turnwise.core.file_lock import FileLock, LockTimeout
+from turnwise.core.errors import SaveFailed
 from turnwise.core.files import atomic_directory, remove_remains
 from turnwise.core.knowledge import KnowledgeStore, TextEncoder
 from turnwise.retrieval.dense_format import (
@@ -31,6 +30,7 @@ from turnwise.retrieval.dense_format import (
 )
 from turnwise.retrieval.dense_index import DenseRows, open_rows
 from turnwise.retrieval.index_cursor import IndexCursor, IndexDamaged
+from turnwise.retrieval.index_lock import lock_index
 from turnwise.retrieval.rotation import rotate, rotate_back
 
 BATCH_PASSAGES = 256
@@ -188,17 +188,9 @@ class DenseWriter:
 @contextmanager
 def dense_writer(folder: Path, encoder: TextEncoder, seconds: float) -> Iterator[DenseWriter]:
     """Lock an index and yield its writer. Raises `Unavailable` if another process has it for longer than `seconds`."""
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
-    try:
-        try:
-            lock.acquire(seconds)
-        except LockTimeout as error:
-            raise Unavailable("Another process is embedding the passages. Try again soon.") from error
+    with lock_index(folder, seconds, "Another process is embedding the passages."):
         remove_remains(folder)
         yield DenseWriter(folder, encoder.fingerprint, encoder.dimension)
-    finally:
-        lock.close()
 
 
 def _restore(rows: DenseRows, block: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,15 +1,15 @@
 """Brings a lexical index up to date with the store. One process at a time may do it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turnwise.core.errors import SaveFailed, Unavailable
-from turnwise.core.file_lock import FileLock, LockTimeout
+from turnwise.core.errors import SaveFailed
 from turnwise.core.files import atomic_directory, remove_remains
 from turnwise.core.knowledge import KnowledgeStore, StorePosition
 from turnwise.retrieval.index_cursor import IndexCursor, IndexDamaged
+from turnwise.retrieval.index_lock import lock_index
 from turnwise.retrieval.lexical_index import read_cursor
 from turnwise.retrieval.lexical_schema import (
     CURSOR,
@@ -110,21 +110,10 @@ class LexicalWriter:
 @contextmanager
 def lexical_writer(folder: Path, store: KnowledgeStore, seconds: float) -> Iterator[LexicalWriter]:
     """Lock an index and yield its writer. Raises `Unavailable` if another process has it for longer than `seconds`."""
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
-    try:
-        try:
-            lock.acquire(seconds)
-        except LockTimeout as error:
-            raise Unavailable("Another process is writing the lexical index. Try again soon.") from error
+    with lock_index(folder, seconds, "Another process is writing the lexical index."):
         remove_remains(folder)
-        writer = LexicalWriter(folder, store)
-        try:
+        with closing(LexicalWriter(folder, store)) as writer:
             yield writer
-        finally:
-            writer.close()
-    finally:
-        lock.close()
 
 
 def _open_writer(index: "tantivy.Index") -> "tantivy.IndexWriter":

@@ -72,9 +72,9 @@ class PromptLibrary:
         """
         path = Path(name).expanduser() if name.endswith(SUFFIX) else self.paths().get(name)
         if path is None or not path_exists(path):
-            places = ", ".join(str(folder) for folder in self.folders)
+            folders = ", ".join(str(folder) for folder in self.folders)
             hint = did_you_mean(name, list(self.paths())) if self.paths() else "there are none yet."
-            raise InvalidParameter(PARAMETER, f"There is no prompt '{name[:80]}' in {places}: {hint}")
+            raise InvalidParameter(PARAMETER, f"There is no prompt '{name[:80]}' in {folders}: {hint}")
         return parse_strict_model(PromptFile, read_yaml(path, "prompt"), origin=str(path))
 
     def load(self, reference: str) -> Prompt:
