@@ -142,6 +142,7 @@ def test_a_long_poll_without_news_ends(client, conversation):
         ("GET", "/v1/handoffs/handoff_x", None, 404, None),
         ("POST", "/v1/handoffs/handoff_x/claim", {"agent": "Ana"}, 404, None),
         ("POST", "/v1/handoffs/handoff_x/claim", {"agent": " \n"}, 400, "agent"),
+        ("POST", "/v1/handoffs/handoff_x/claim", {"agent": "Ana", "claim": "guessed"}, 400, "claim"),
         ("POST", "/v1/handoffs/handoff_x/messages", {"claim": "c", "text": "  "}, 400, "text"),
         ("POST", "/v1/handoffs/handoff_x/messages", {"claim": "c", "text": "x" * 20_001}, 400, "text"),
         ("POST", "/v1/handoffs/handoff_x/return", {"claim": "c", "why": 1}, 400, "why"),
