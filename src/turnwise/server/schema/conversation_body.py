@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.core.stored_conversations import StoredConversation, StoredMessage
+from turnwise.core.stored_conversations import StoredConversation
+from turnwise.core.stored_messages import StoredMessage
 from turnwise.server.schema.response_tool_calls import ToolCallBody
 
 
