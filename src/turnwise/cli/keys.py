@@ -51,7 +51,8 @@ def create(
     if not quiet:
         typer.echo(
             f"This is the key '{name}' of the role '{role}'. Store it now: it is not shown again. Clients send it as "
-            "'Authorization: Bearer KEY'.\nServers with this TURNWISE_HOME now require a key. `turnwise keys revoke` revokes it.",
+            "'Authorization: Bearer KEY'.\nServers with this TURNWISE_HOME now require a key. `turnwise keys revoke` "
+            "revokes it.",
             err=True,
         )
         if is_first and role != "admin":
