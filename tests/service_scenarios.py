@@ -1,6 +1,7 @@
 """A small shop as a scenario, written into a folder of a test, and the parts that answer by it."""
 
 from turnwise.chat.service_path.scenario_chat_service import ScenarioChatService
+from turnwise.core.access import UNRESTRICTED, Principal
 from turnwise.core.chat_request import ChatRequest, ServiceOptions
 from turnwise.core.messages import Message
 from turnwise.core.scheduling_options import SchedulingOptions
@@ -141,9 +142,9 @@ def open_shop(tmp_path, *, store=None, answers=("I am a model.",), changes=(), *
 
 
 def ask(*texts, conversation=None, tenant="", scenario="shop", **fields):
-    """A request with messages of the customer and the assistant in turn."""
+    """A request with messages of the customer and the assistant in turn; with `tenant`, of the key with this name."""
     messages = [Message("assistant" if index % 2 else "user", text) for index, text in enumerate(texts)]
     return ChatRequest(
         tuple(messages), conversation_id=conversation, scheduling=SchedulingOptions(tenant=tenant),
-        service=ServiceOptions(scenario), **fields,
+        service=ServiceOptions(scenario), principal=Principal(tenant, "user") if tenant else UNRESTRICTED, **fields,
     )  # fmt: skip

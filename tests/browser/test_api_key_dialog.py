@@ -17,7 +17,7 @@ def keys(tmp_path):
 
 @pytest.fixture
 def key(keys):
-    return keys.create("me")
+    return keys.create("me", role="admin")
 
 
 @pytest.fixture
@@ -131,10 +131,18 @@ def test_a_key_that_is_revoked_while_the_page_is_open_is_requested_again(visit, 
     enter_key(page, key)
     page.wait_for_selector("body[data-ready]")
     keys.revoke("me")
-    new = keys.create("me again")
+    new = keys.create("me again", role="admin")
     page.wait_for_timeout(1100)  # the server reads the keys again after one second
     page.fill("#prompt", "Hello")
     page.press("#prompt", "Enter")
     expect(page.locator("#key-text")).to_contain_text("may have been revoked")
     enter_key(page, new)
     expect(page.locator(".message.assistant:not(.growing) .body")).to_have_text("Hello, you.")
+
+
+def test_a_page_asks_for_another_key_if_the_role_does_not_suffice(visit, keys, key):
+    page = visit("/monitor", ready=False)
+    enter_key(page, keys.create("guest"))
+    expect(page.locator("#key-text")).to_have_text("The role of this key does not allow this page. Another key may.")
+    enter_key(page, key)
+    expect(page.locator("#monitor-empty")).to_contain_text("There are no counts yet.")

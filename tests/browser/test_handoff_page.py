@@ -42,7 +42,7 @@ def open_handoff(store):
         id = store.create(title="", model="scripted").id
         store.append(id, [Message("user", text), Message("assistant", "I do not know.")])
         summary = f"“{text}”\nintent: broken (42%)"
-        return id, store.handoffs.open(HandoffRequest(id, "", "no_answer", summary, ("knowledge", "clarify")))
+        return id, store.handoffs.open(HandoffRequest(id, "no_answer", summary, ("knowledge", "clarify")))
 
     return open_handoff
 
@@ -76,7 +76,7 @@ def test_a_person_takes_over_answers_and_gives_the_conversation_back(visit_queue
     last = page.locator(".handoff-message").last
     expect(last.locator(".handoff-text")).to_have_text("Hello, I am a person.")
     expect(last.locator(".handoff-author")).to_have_text("Ana")
-    store.handoffs.receive(conversation, "", [Message("user", "Great.")])
+    store.handoffs.receive(conversation, [Message("user", "Great.")])
     expect(page.locator(".handoff-message.from-customer").last.locator(".handoff-text")).to_have_text("Great.")
     page.get_by_role("button", name="Give back to the assistant").click()
     expect(page.locator("#handoff-state")).to_contain_text("given back")

@@ -31,18 +31,28 @@ def test_quiet_prints_nothing_else(turnwise):
 
 
 def test_list_shows_limits_and_dates_but_no_key(turnwise):
-    limits = ["--requests-per-minute", "6000", "--max-concurrent", "4"]
+    limits = ["--requests-per-minute", "6000", "--max-concurrent", "4", "--role", "agent"]
     key = turnwise("keys", "create", "--name", "shop", *limits, "-q")[1].strip()
     turnwise("keys", "create", "--name", "me")
     open_key_store(Settings.from_environment().keys_url).record_use(key[:VISIBLE_LENGTH], 1_800_000_000)
     code, out, err = turnwise("keys", "list")
     assert (code, err) == (0, "")
     head, shop, me = out.splitlines()
-    assert head.split() == ["NAME", "PREFIX", "CREATED", "LAST", "USED", "REQUESTS/MINUTE", "CONCURRENT"]
-    assert re.fullmatch(rf"shop  {key[:VISIBLE_LENGTH]}…  \S+ \d\d:\d\d  2027-01-\S+ \d\d:\d\d  6,000 +4", shop)
-    assert re.fullmatch(r"me    tw-\w{8}…  \S+ \d\d:\d\d  never +no limit +no limit", me)
+    assert head.split() == ["NAME", "PREFIX", "ROLE", "CREATED", "LAST", "USED", "REQUESTS/MINUTE", "CONCURRENT"]
+    assert re.fullmatch(rf"shop  {key[:VISIBLE_LENGTH]}…  agent  \S+ \d\d:\d\d  2027-01-\S+ \d\d:\d\d  6,000 +4", shop)
+    assert re.fullmatch(r"me    tw-\w{8}…  user   \S+ \d\d:\d\d  never +no limit +no limit", me)
     assert key not in out
     assert key[VISIBLE_LENGTH : VISIBLE_LENGTH + 8] not in out
+
+
+def test_the_first_key_that_is_no_admin_is_told_what_it_cannot_reach(turnwise):
+    hint = "reachable for keys of '--role admin' only"
+    assert hint in turnwise("keys", "create", "--name", "a")[2]
+    assert hint not in turnwise("keys", "create", "--name", "b")[2]
+    turnwise("keys", "revoke", "a")
+    turnwise("keys", "revoke", "b")
+    assert hint not in turnwise("keys", "create", "--name", "c", "--role", "admin")[2]
+    assert [key.role for key in stored_keys()] == ["admin"]
 
 
 def test_list_without_keys_shows_how_to_create_one(turnwise):
@@ -68,6 +78,7 @@ def test_revoke_accepts_a_name_or_a_listed_prefix(turnwise):
         (["--name", "a"], "There is a key named 'a' already"),
         (["--name", "tw-1"], "A key's name has"),
         (["--name", "b", "--requests-per-minute", "0"], "Invalid value for '--requests-per-minute'"),
+        (["--name", "b", "--role", "boss"], "Invalid value for '--role'"),
         (["--name", "b", "--max-concurrent", "-1"], "Invalid value for '--max-concurrent'"),
         ([], "Missing option '--name'"),
     ],

@@ -91,7 +91,7 @@ def test_pages_and_health_checks_need_no_key(secured, path):
 
 def test_every_route_answers_with_the_key(secured):
     url, key = secured
-    for path in ("/v1/models", "/v1/conversations", "/metrics"):
+    for path in ("/v1/models", "/v1/conversations", "/v1/parameters"):
         assert httpx.get(url + path, headers=bearer(key)).status_code == 200
     assert httpx.get(f"{url}/v1/models", headers={"authorization": f"bearer   {key}"}).status_code == 200
 

@@ -1,4 +1,4 @@
-"""Hand-offs over HTTP: the queue, the conversation with a person, long polls of both sides, and tenants."""
+"""Hand-offs over HTTP: the queue, the conversation with a person, long polls of both sides, and keys."""
 
 import threading
 
@@ -8,6 +8,7 @@ import pytest
 from turnwise.core.messages import Message
 from turnwise.server.app import create_app
 from turnwise.store import open_key_store, open_store
+from turnwise.store.sqlite.handoff_store import SqliteHandoffStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
 
@@ -163,16 +164,43 @@ def test_a_conversation_without_a_handoff_says_so(client, conversation):
     assert "has no hand-off" in refused.json()["error"]["message"]
 
 
-def test_the_handoff_of_a_customer_is_hidden_from_other_keys(store, conversation, tmp_path):
+def test_the_handoff_of_a_customer_is_hidden_from_other_keys_and_not_from_agents(store, tmp_path):
     keys = open_key_store(f"sqlite:///{tmp_path / 'keys.db'}")
-    headers = {name: {"Authorization": f"Bearer {keys.create(name)}"} for name in ("shop", "thief")}
+    roles = {"shop": "user", "thief": "user", "support": "agent"}
+    headers = {name: {"Authorization": f"Bearer {keys.create(name, role=role)}"} for name, role in roles.items()}
     app = create_app({"scripted": ScriptedChatService(store=store)}, default="scripted", keys=keys)
-    path = f"/v1/conversations/{conversation}/handoff"
     with serve_in_thread(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         assert client.get("/v1/handoffs").status_code == 401
+        conversation = client.post("/v1/conversations", json={}, headers=headers["shop"]).json()["id"]
+        path = f"/v1/conversations/{conversation}/handoff"
         assert client.post(path, json={}, headers=headers["shop"]).status_code == 200
-        for method, body in (("GET", None), ("POST", {}), ("DELETE", None)):
-            refused = client.request(method, path, json=body, headers=headers["thief"])
-            assert refused.status_code == 404
-            assert "There is no conversation" in refused.json()["error"]["message"]
+        for name in ("thief", "support"):
+            for method, body in (("GET", None), ("POST", {}), ("DELETE", None)):
+                refused = client.request(method, path, json=body, headers=headers[name])
+                assert refused.status_code == 404
+                assert "There is no conversation" in refused.json()["error"]["message"]
         assert client.get(path, headers=headers["shop"]).json()["state"] == "waiting"
+        (entry,) = client.get("/v1/handoffs", headers=headers["support"]).json()["data"]
+        assert client.get(f"/v1/handoffs/{entry['id']}", headers=headers["support"]).json()["messages"]
+        refused = client.get(f"/v1/handoffs/{entry['id']}", headers=headers["shop"])
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "insufficient_role")
+
+
+def test_a_long_poll_reads_no_messages_until_there_is_news(client, conversation, monkeypatch):
+    revision = request_person(client, conversation)["revision"]
+    listed = queue(client)
+    id = listed["data"][0]["id"]
+    reads = []
+    for name in ("messages", "get", "list"):
+        method = getattr(SqliteHandoffStore, name)
+        monkeypatch.setattr(
+            SqliteHandoffStore, name, lambda *args, _m=method, _n=name, **kw: reads.append(_n) or _m(*args, **kw)
+        )
+    for path, after, expected in (
+        ("/v1/handoffs", listed["revision"], ["list"]),
+        (f"/v1/handoffs/{id}", revision, ["get", "messages"]),
+        (f"/v1/conversations/{conversation}/handoff", revision, ["messages"]),
+    ):
+        reads.clear()
+        assert client.get(path, params={"after": after, "wait": 0.8}).json()["revision"] == after
+        assert reads == expected, "once, at the end"

@@ -196,7 +196,7 @@ def test_a_server_without_a_monitor_says_how_to_show_one():
 
 def test_the_routes_need_a_key_and_the_page_does_not(store, tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
-    headers = {"authorization": f"Bearer {keys.create('me')}"}
+    headers = {"authorization": f"Bearer {keys.create('me', role='admin')}"}
     with serve(open_monitor_reader(f"sqlite:///{store._path}"), keys=keys) as url:
         assert httpx.get(f"{url}/monitor").status_code == 200
         for path in ("topics", "trends", "alerts", "alerts/a"):

@@ -156,7 +156,7 @@ def test_a_timeout_is_counted_as_timeout(chat):
 
 def test_rejections_are_counted_by_reason(chat, tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
-    key = {"Authorization": f"Bearer {keys.create('me')}"}
+    key = {"Authorization": f"Bearer {keys.create('me', role='admin')}"}
     app = create_app({"scripted": chat}, default="scripted", keys=keys, body_limit=100)
     with serve_in_thread(app) as url:
         httpx.get(f"{url}/v1/models")

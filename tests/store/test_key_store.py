@@ -129,6 +129,48 @@ def test_printed_keys_survive_sigkill_of_two_writers(keys, path):
     keys.create("after")
 
 
+def test_a_key_has_a_role_and_user_is_the_default(keys):
+    for role in ("user", "agent", "admin"):
+        keys.create(role, role=role)
+    keys.create("default")
+    assert [(key.name, key.role) for key in keys.list()] == [
+        ("user", "user"), ("agent", "agent"), ("admin", "admin"), ("default", "user"),
+    ]  # fmt: skip
+    with pytest.raises(InvalidParameter, match="'adnim' is no role of a key; did you mean 'admin'?"):
+        keys.create("x", role="adnim")
+
+
+VERSION_1 = """
+CREATE TABLE keys (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    prefix TEXT NOT NULL UNIQUE,
+    digest BLOB NOT NULL UNIQUE,
+    created REAL NOT NULL,
+    used REAL,
+    rate INTEGER CHECK (rate > 0),
+    concurrent INTEGER CHECK (concurrent > 0)
+) STRICT
+"""
+
+
+def test_keys_of_a_file_without_roles_are_admins_before_and_after_it_is_migrated(keys, path):
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute(VERSION_1)
+        connection.execute("INSERT INTO keys VALUES (1, 'old', 'tw-12345678', x'00', 1.0, NULL, 60, NULL)")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    content = path.read_bytes()
+    (old,) = keys.list()
+    assert (old.name, old.role, old.requests_per_minute) == ("old", "admin", 60)
+    assert path.read_bytes() == content, "reading does not migrate"
+    keys.create("new")
+    assert [(key.name, key.role) for key in keys.list()] == [("old", "admin"), ("new", "user")]
+    keys.record_use("tw-12345678", 5.0)
+    assert keys.list()[0].last_used == 5.0
+
+
 def test_an_empty_file_is_initialized(keys, path):
     path.parent.mkdir()
     path.touch()

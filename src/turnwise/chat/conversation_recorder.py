@@ -58,6 +58,7 @@ class ConversationRecorder:
         """
         if store is None or request.conversation_id is None:
             return None
+        store = store.for_principal(request.principal)
         recorder = cls(store, request.conversation_id, request, model)
         recorder._request_ids = await STORE_WRITE_EXECUTOR.run(
             store.ensure_branch, request.conversation_id, request.messages, title=derive_title(request.messages)

@@ -1,6 +1,6 @@
 """`turnwise keys`: the API keys of the server."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,13 @@ app = typer.Typer(
 @app.command()
 def create(
     name: Annotated[str, typer.Option(help="Unique name of the key, for lists and logs.")],
+    role: Annotated[
+        Literal["user", "agent", "admin"],
+        typer.Option(
+            help="user: the models, and conversations of this key. agent: also answers hand-offs to people. "
+            "admin: everything."
+        ),
+    ] = "user",
     requests_per_minute: Annotated[
         int | None, typer.Option(help="Maximum requests per minute. Default: no limit.", min=1)
     ] = None,
@@ -30,27 +37,34 @@ def create(
     ```
     turnwise keys create --name laptop
     turnwise keys create --name shop --requests-per-minute 60 --max-concurrent 4
+    turnwise keys create --name support --role agent
     export OPENAI_API_KEY=$(turnwise keys create --name me --quiet)
     ```
     """
     from turnwise.core.settings import Settings
     from turnwise.store import open_key_store
 
-    key = open_key_store(Settings.from_environment().keys_url).create(
-        name, requests_per_minute=requests_per_minute, max_concurrent=max_concurrent
-    )
+    store = open_key_store(Settings.from_environment().keys_url)
+    is_first = not store.list()
+    key = store.create(name, role=role, requests_per_minute=requests_per_minute, max_concurrent=max_concurrent)
     typer.echo(key)
     if not quiet:
         typer.echo(
-            f"This is the key '{name}'. Store it now: it is not shown again. Clients send it as 'Authorization: Bearer "
-            "KEY'.\nServers with this TURNWISE_HOME now require a key. `turnwise keys revoke` revokes it.",
+            f"This is the key '{name}' of the role '{role}'. Store it now: it is not shown again. Clients send it as "
+            "'Authorization: Bearer KEY'.\nServers with this TURNWISE_HOME now require a key. `turnwise keys revoke` "
+            "revokes it.",
             err=True,
         )
+        if is_first and role != "admin":
+            typer.echo(
+                "It is the first key: what was stored without keys is reachable for keys of '--role admin' only.",
+                err=True,
+            )
 
 
 @app.command("list")
 def list_keys() -> None:
-    """List names, prefixes, dates and limits of all keys. The keys themselves are not stored.
+    """List names, prefixes, roles, dates and limits of all keys. The keys themselves are not stored.
 
     **Example**
 
@@ -65,12 +79,13 @@ def list_keys() -> None:
     if not keys:
         typer.echo("There are no keys yet. Create one: turnwise keys create --name NAME", err=True)
         return
-    rows: list[tuple[str, ...]] = [("NAME", "PREFIX", "CREATED", "LAST USED", "REQUESTS/MINUTE", "CONCURRENT")]
+    rows: list[tuple[str, ...]] = [("NAME", "PREFIX", "ROLE", "CREATED", "LAST USED", "REQUESTS/MINUTE", "CONCURRENT")]
     for key in keys:
         limits = (
             "no limit" if limit is None else f"{limit:,}" for limit in (key.requests_per_minute, key.max_concurrent)
         )
-        rows.append((key.name, f"{key.prefix}…", _format_time(key.created), _format_time(key.last_used), *limits))
+        times = (_format_time(key.created), _format_time(key.last_used))
+        rows.append((key.name, f"{key.prefix}…", key.role, *times, *limits))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from turnwise.core.access import KeyRole, Principal
+
 KEY_SCHEME = "tw-"
 VISIBLE_LENGTH = len(KEY_SCHEME) + 8  # leading characters that are safe to display; 224 bits stay secret
 
@@ -33,6 +35,7 @@ class ApiKey:
         last_used: Unix time of the last use, accurate to a minute. None: never used.
         requests_per_minute: rate limit. None: unlimited.
         max_concurrent: maximum number of concurrent completions. None: unlimited.
+        role: what requests with the key may do.
     """
 
     name: str
@@ -42,6 +45,12 @@ class ApiKey:
     last_used: float | None = None
     requests_per_minute: int | None = None
     max_concurrent: int | None = None
+    role: KeyRole = "user"
+
+    @property
+    def principal(self) -> Principal:
+        """The caller of requests with this key. A later key of the same name is the same caller."""
+        return Principal(self.name, self.role)
 
     def verify(self, key: str) -> bool:
         """True if `key` is this key. Compares in constant time."""
@@ -54,7 +63,14 @@ class KeyStore(Protocol):
     def list(self) -> Sequence[ApiKey]:
         """All keys, oldest first."""
 
-    def create(self, name: str, *, requests_per_minute: int | None = None, max_concurrent: int | None = None) -> str:
+    def create(
+        self,
+        name: str,
+        *,
+        role: KeyRole = "user",
+        requests_per_minute: int | None = None,
+        max_concurrent: int | None = None,
+    ) -> str:
         """Create a key and return it. It cannot be retrieved later. Raises `InvalidParameter` if the name exists."""
 
     def revoke(self, name_or_prefix: str) -> ApiKey:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from turnwise.core.access import UNRESTRICTED, Principal
 from turnwise.core.inference import PromptOutput
 from turnwise.core.messages import Message
 from turnwise.core.sampling_presets import SamplingPreset
@@ -123,6 +124,7 @@ class ChatRequest:
         context: how the messages become a prompt.
         scheduling: order and prefix-cache sharing.
         service: scenario and documents to answer from.
+        principal: who asks, and so which conversations the request can reach.
     """
 
     messages: tuple[Message, ...] = ()
@@ -135,6 +137,7 @@ class ChatRequest:
     context: ContextOptions = ContextOptions()
     scheduling: SchedulingOptions = field(default_factory=SchedulingOptions)
     service: ServiceOptions = ServiceOptions()
+    principal: Principal = UNRESTRICTED
 
     @property
     def is_continuation(self) -> bool:

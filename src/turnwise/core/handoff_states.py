@@ -9,7 +9,8 @@
     waiting, claimed ─────────time_out────▶ timed_out    nobody answered in time
 
 In `claimed` a person speaks, and only with the claim. In all states without an arrow to the right the model speaks.
-Every open hand-off ends by itself: a claim is a lease, and `answer_by` is set for as long as the customer waits.
+Every open hand-off ends by itself: a claim is a lease, and `answer_by` is set for as long as the customer waits. The
+times of events and deadlines are those of a clock that can be set: `clamp_deadlines` and `extend_deadlines` mend them.
 """
 
 from dataclasses import dataclass, replace
@@ -124,6 +125,29 @@ def due_events(status: HandoffStatus, now: float, limits: HandoffLimits) -> tupl
         events.append(HandoffEvent("lose_claim" if is_lease else "time_out", due))
         status = apply_event(status, events[-1], limits)
     return tuple(events)
+
+
+def clamp_deadlines(status: HandoffStatus, now: float, limits: HandoffLimits) -> HandoffStatus:
+    """The status with deadlines that a clock at `now` can have set. Changes it only if the clock was set back.
+
+    Otherwise a customer would wait for as much longer as the clock was set back.
+    """
+    longest_wait = max(limits.wait, limits.answer)
+    return replace(
+        status,
+        lease_until=None if status.lease_until is None else min(status.lease_until, now + limits.lease),
+        answer_by=None if status.answer_by is None else min(status.answer_by, now + longest_wait),
+    )
+
+
+def extend_deadlines(status: HandoffStatus, now: float, limits: HandoffLimits) -> HandoffStatus:
+    """The status with the complete times again, for a clock that was set forward: nobody waited for so long."""
+    longest_wait = max(limits.wait, limits.answer)
+    return replace(
+        status,
+        lease_until=None if status.lease_until is None else now + limits.lease,
+        answer_by=None if status.answer_by is None else now + longest_wait,
+    )
 
 
 def apply_event(status: HandoffStatus, event: HandoffEvent, limits: HandoffLimits) -> HandoffStatus:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from turnwise.core.handoff_states import HandoffEventKind, HandoffLimits, HandoffState, HandoffStatus
 from turnwise.core.messages import Message
+from turnwise.core.stored_messages import StoredMessage
 
 NOTICE_META = "notice"  # key in the `meta` of a message that only the customer sees: the model never does
 PERSON_META = "person"  # key in the `meta` of a message that a person wrote: the person's name
@@ -17,7 +18,6 @@ class HandoffRequest:
 
     Attributes:
         conversation_id: the conversation.
-        tenant: API key whose conversation it is; empty without keys.
         reason: why a person is needed, as a code such as "requested".
         summary: what the conversation is about, for the person.
         attempts: what was tried before, one entry per answer.
@@ -29,7 +29,6 @@ class HandoffRequest:
     """
 
     conversation_id: str
-    tenant: str = ""
     reason: str = ""
     summary: str = ""
     attempts: tuple[str, ...] = ()
@@ -73,32 +72,44 @@ class Handoff:
 class HandoffStore(Protocol):
     """Stores hand-offs in the database of the conversations. A conversation has at most one open hand-off.
 
-    Every method first applies what has happened by itself: lost claims and ends of waits. Methods raise `NotFound` for
-    unknown ids, and as `ConversationStore` does.
+    The store is part of a `ConversationStore` and has its principal: a hand-off is visible to the owner of its
+    conversation, and to those who answer hand-offs. Methods raise `NotFound` for unknown and for invisible ids, and as
+    `ConversationStore` does.
+
+    Every method first applies what has happened by itself: lost claims and ends of waits.
     """
 
     def open(self, request: HandoffRequest) -> Handoff:
-        """Open a hand-off. Returns the open one if there is one already."""
+        """Open a hand-off of an own conversation. Returns the open one if there is one already."""
 
     def get(self, id: str) -> Handoff:
         """A hand-off."""
 
-    def current(self, conversation_id: str, tenant: str) -> Handoff | None:
-        """The newest hand-off of a conversation; None if it never had one. Raises `NotFound` for another tenant."""
+    def messages(self, id: str) -> tuple[StoredMessage, ...]:
+        """The current branch of the conversation of a hand-off."""
+
+    def current(self, conversation_id: str) -> Handoff | None:
+        """The newest hand-off of an own conversation; None if it never had one."""
 
     def list(self, states: Sequence[HandoffState], *, limit: int) -> list[Handoff]:
         """Hand-offs in these states, oldest first."""
 
-    def revision(self) -> int:
-        """Changes with every event of any hand-off."""
+    def revision(self, id: str | None = None) -> int:
+        """Changes with every event of a hand-off; None: of any hand-off."""
+
+    def current_revision(self, conversation_id: str) -> int:
+        """The revision of the newest hand-off of an own conversation; 0 if it never had one."""
 
     def apply(self, id: str, kind: HandoffEventKind, *, claim: str = "", agent: str = "") -> Handoff:
-        """Apply an event, and store the notice for the customer, if there is one. Raises `HandoffConflict`."""
+        """Apply an event, and store the notice for the customer, if there is one.
+
+        "cancel" is for the owner of the conversation, other events for those who answer. Raises `HandoffConflict`.
+        """
 
     def send(self, id: str, claim: str, text: str) -> Handoff:
         """Add a message of the person who has the claim to the conversation. Raises `HandoffConflict`."""
 
-    def receive(self, conversation_id: str, tenant: str, messages: Sequence[Message]) -> Handoff | None:
+    def receive(self, conversation_id: str, messages: Sequence[Message]) -> Handoff | None:
         """Add messages of the customer below the last message, if a hand-off is open.
 
         Returns:
@@ -109,12 +120,11 @@ class HandoffStore(Protocol):
 class ConversationStateStore(Protocol):
     """Stores what the service path remembers of a conversation, such as the values of slots.
 
-    A state belongs to the tenant that stored it first. `load` and `save` raise `NotFound` for any other tenant, as if
-    there were no such conversation.
+    The store is part of a `ConversationStore` and has its principal. `load` and `save` raise `NotFound` as that does.
     """
 
-    def load(self, conversation_id: str, tenant: str) -> Mapping[str, Any]:
+    def load(self, conversation_id: str) -> Mapping[str, Any]:
         """The state, as plain JSON; empty if there is none."""
 
-    def save(self, conversation_id: str, tenant: str, state: Mapping[str, Any]) -> None:
+    def save(self, conversation_id: str, state: Mapping[str, Any]) -> None:
         """Replace the state. It is deleted with its conversation."""

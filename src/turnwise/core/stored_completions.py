@@ -56,7 +56,10 @@ class Feedback:
 
 
 class CompletionStore(Protocol):
-    """Stores completions and feedback. A method that writes returns after the change is synced to disk."""
+    """Stores completions and feedback. A method that writes returns after the change is synced to disk.
+
+    The store is part of a `ConversationStore` and has its principal, to whom completions of other owners do not exist.
+    """
 
     def add(self, completion: StoredCompletion) -> None:
         """Store a completion."""

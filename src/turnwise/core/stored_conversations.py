@@ -1,38 +1,17 @@
-"""The conversation port: stored conversations and messages, and the interface of the conversation store."""
+"""The conversation port: stored conversations, and the interface of the conversation store."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from turnwise.core.access import Principal
 from turnwise.core.handoffs import ConversationStateStore, HandoffStore
 from turnwise.core.messages import Message
 from turnwise.core.stored_completions import CompletionStore
+from turnwise.core.stored_messages import StoredMessage
 from turnwise.core.stored_responses import ResponseStore
 
 HEAD = ""  # instead of a message id: the last message of the current branch
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A stored message.
-
-    Attributes:
-        id: id, unique over all conversations.
-        created: Unix time of storage, in seconds.
-        message: the message.
-        meta: plain JSON. Response: its `model` and `finish` reason ("in_progress" during generation and after a
-            crash). Request that failed: its `error`.
-        parent_id: id of the previous message; None for a first message.
-        sibling_ids: ids of all messages with the same parent, including this one, oldest first. Set by
-            `ConversationStore.get`.
-    """
-
-    id: str
-    created: float
-    message: Message
-    meta: Mapping[str, Any]
-    parent_id: str | None = None
-    sibling_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +24,7 @@ class StoredConversation:
         model: model of the first request.
         created: Unix time of creation, in seconds.
         updated: Unix time of the last added message.
+        owner: name of the API key that created it; None if none was needed.
         head: id of the last message of the current branch; None if there are no messages.
         messages: current branch, from the first message to the head.
         tree: messages of all branches, oldest first.
@@ -55,6 +35,7 @@ class StoredConversation:
     model: str
     created: float
     updated: float
+    owner: str | None = None
     head: str | None = None
     messages: tuple[StoredMessage, ...] = ()
     tree: tuple[StoredMessage, ...] = ()
@@ -65,7 +46,13 @@ class ConversationStore(Protocol):
 
     A method that writes returns after the change is synced to disk. Every method raises `Unavailable` if another
     process holds the store for too long, and `SaveFailed` if a write fails.
+
+    A store has a principal, who sees own records only, or, as an admin, all records. To others they do not exist: the
+    error is that of an unknown id. A store that was opened is `UNRESTRICTED`.
     """
+
+    def for_principal(self, principal: Principal) -> "ConversationStore":
+        """This store as `principal` sees it, with the same database."""
 
     @property
     def completions(self) -> CompletionStore:

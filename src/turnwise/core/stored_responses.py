@@ -11,7 +11,6 @@ class StoredResponse:
 
     Attributes:
         id: id of the response.
-        owner: name of the API key that created it; empty if the server needs no key.
         created: Unix time in seconds.
         previous_id: id of the previous response.
         input: input items of this response in OpenAI's format, each with an id. Items of previous responses are not
@@ -20,7 +19,6 @@ class StoredResponse:
     """
 
     id: str
-    owner: str
     created: int
     previous_id: str | None
     input: tuple[Mapping[str, Any], ...]
@@ -28,19 +26,19 @@ class StoredResponse:
 
 
 class ResponseStore(Protocol):
-    """Stores responses. Responses of other owners are invisible.
+    """Stores responses. A method that writes returns after the change is synced to disk.
 
-    A method that writes returns after the change is synced to disk.
+    The store is part of a `ConversationStore` and has its principal, to whom responses of other owners do not exist.
     """
 
     def add(self, response: StoredResponse) -> None:
         """Store a response."""
 
-    def get(self, id: str, owner: str) -> StoredResponse:
+    def get(self, id: str) -> StoredResponse:
         """A response. Raises `NotFound`."""
 
-    def chain(self, id: str, owner: str) -> tuple[StoredResponse, ...]:
+    def chain(self, id: str) -> tuple[StoredResponse, ...]:
         """A response and all previous ones, oldest first. Raises `NotFound` if one of them was deleted."""
 
-    def delete(self, id: str, owner: str) -> None:
+    def delete(self, id: str) -> None:
         """Delete a response. Raises `NotFound`."""

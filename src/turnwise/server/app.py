@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from types import MappingProxyType
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware import Middleware
 
 from turnwise import __version__
@@ -31,6 +31,7 @@ from turnwise.server.middleware.server_errors import ServerErrorMiddleware
 from turnwise.server.middleware.timeouts import ReceiveTimeoutMiddleware
 from turnwise.server.openapi import openapi_document
 from turnwise.server.prometheus_metrics import ServerMetrics
+from turnwise.server.route_roles import check_role
 from turnwise.server.routes import (
     chat_completions,
     classification,
@@ -143,6 +144,7 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from the internet; `/docs` is ours
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(check_role)],
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
         middleware=[  # outermost first
             Middleware(AccessLogMiddleware, metrics=server_metrics, routes=all_routes),

@@ -27,14 +27,17 @@ FAILED_FINISH_REASONS = ("error", "cancelled")
 class InstrumentedService:
     """Wraps a chat service (implements `core.chat_service.ChatService`).
 
-    Records completions in the metrics and in the request context, and sets the tenant of requests.
+    Records completions in the metrics and in the request context, sets the tenant and the principal of requests, and
+    shows the store as that principal sees it. Create one per request.
     """
 
     def __init__(self, service: ChatService, metrics: ServerMetrics) -> None:
         self._service, self._metrics = service, metrics
         self.name, self.created, self.fingerprint = service.name, service.created, service.fingerprint
         self.defaults, self.context_length = service.defaults, service.context_length
-        self.context_policy, self.store = service.context_policy, service.store
+        self.context_policy = service.context_policy
+        self._principal = current_request().principal
+        self.store = None if service.store is None else service.store.for_principal(self._principal)
 
     @property
     def is_healthy(self) -> bool:
@@ -57,7 +60,7 @@ class InstrumentedService:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Stream a completion for the tenant of the current request."""
-        request = _set_tenant(request)
+        request = self._set_caller(request)
         with _measure_completion(self._service.name, request.output.n, self._metrics) as timer:
             async with aclosing(self._service.stream(request)) as deltas:
                 async for delta in deltas:
@@ -72,11 +75,15 @@ class InstrumentedService:
 
     async def count_input_tokens(self, request: ChatRequest) -> int:
         """Count prompt tokens for the tenant of the current request."""
-        return await self._service.count_input_tokens(_set_tenant(request))
+        return await self._service.count_input_tokens(self._set_caller(request))
 
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
         """Return the embedding of a prompt, and the usage."""
         return await collect_embedding(self.stream, prompt)
+
+    def _set_caller(self, request: ChatRequest) -> ChatRequest:
+        scheduling = replace(request.scheduling, tenant=current_tenant())
+        return replace(request, scheduling=scheduling, principal=self._principal)
 
 
 class InstrumentedEmbeddingService:
@@ -122,10 +129,6 @@ class InstrumentedClassificationService:
             result = await self._service.tag(replace(request, tenant=current_tenant()))
             timer.finish_reason, timer.usage = "stop", Usage(result.prompt_tokens, 0)
             return result
-
-
-def _set_tenant(request: ChatRequest) -> ChatRequest:
-    return replace(request, scheduling=replace(request.scheduling, tenant=current_tenant()))
 
 
 class _CompletionTimer:

@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import Query
 
 from turnwise.server.middleware.drain import DrainState
-
-Result = TypeVar("Result")
 
 MAX_WAIT_SECONDS = 25.0  # less than the idle timeout of common proxies
 POLL_SECONDS = 0.25  # interval between reads of the store, which another process may write
@@ -18,20 +16,16 @@ Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to
 
 
 async def wait_for_change(
-    read: Callable[[], Awaitable[Result]],
-    revision: Callable[[Result], int],
-    after: int | None,
-    seconds: float,
-    drain: DrainState,
-) -> Result:
-    """Return what `read` returns, as soon as its revision differs from `after`, or after `seconds`.
+    revision: Callable[[], Awaitable[int]], after: int | None, seconds: float, drain: DrainState
+) -> None:
+    """Return as soon as `revision` returns something else than `after`, or after `seconds`.
 
-    A server that stops answers at once. The caller cancels this when the client disconnects.
+    A server that stops returns at once. What the caller reads afterwards is at least as new as the revision. The caller
+    cancels this when the client disconnects.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while True:
-        result = await read()
-        if after is None or revision(result) != after or loop.time() >= deadline or drain.is_draining:
-            return result
+        if after is None or loop.time() >= deadline or drain.is_draining or await revision() != after:
+            return
         await asyncio.sleep(min(POLL_SECONDS, max(0.0, deadline - loop.time())))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from turnwise.core.access import NOBODY, Principal
 from turnwise.core.api_keys import ApiKey
 from turnwise.core.errors import TurnwiseError
 
@@ -16,6 +17,7 @@ class RequestContext:
     Attributes:
         id: request id, for the client and the log.
         key: API key that the request was sent with.
+        principal: who sent it; nobody until it is authenticated.
         user: end user, as named by the client.
         model: served name of the model that answers.
         prompt_tokens: prompt tokens of all completions of the request; None until a completion has ended.
@@ -30,6 +32,7 @@ class RequestContext:
 
     id: str = ""
     key: ApiKey | None = None
+    principal: Principal = NOBODY
     user: str | None = None
     model: str | None = None
     prompt_tokens: int | None = None

@@ -7,6 +7,7 @@ import pytest
 
 from service_scenarios import ask
 from turnwise.chat.service_path import handoff_watch
+from turnwise.core.access import Principal
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.handoff_notices import handoff_notices
@@ -29,11 +30,16 @@ def texts(store, conversation):
     return [(entry.message.role, entry.message.content) for entry in stored(store, conversation)]
 
 
-def claim(store, conversation, tenant=""):
+def claim(store, conversation):
     """A person takes over. Returns the id of the hand-off."""
-    handoff = store.handoffs.current(conversation, tenant)
+    handoff = store.handoffs.current(conversation)
     store.handoffs.apply(handoff.id, "claim", claim="c", agent="Ana")
     return handoff.id
+
+
+def create_for(owner, store):
+    """A new conversation of a key."""
+    return store.for_principal(Principal(owner, "user")).create(title="", model="scripted").id
 
 
 async def collect(stream):
@@ -58,17 +64,18 @@ def test_the_report_is_the_same_in_the_stream_the_response_and_the_store(stored_
 def test_a_value_is_remembered_for_later_messages_of_the_conversation(stored_shop, reply, store, conversation):
     service, _ = stored_shop()
     first = reply(service, ask("where is my parcel LW-123456", conversation=conversation))
-    assert store.states.load(conversation, "")["slots"] == {"order_number": "LW-123456"}
+    assert store.states.load(conversation)["slots"] == {"order_number": "LW-123456"}
     second = reply(service, ask("track my order", conversation=conversation))
     assert second.text == first.text, "a client that sends only the last message"
 
 
-def test_a_value_never_reaches_another_conversation_or_tenant(stored_shop, reply, store, conversation):
+def test_a_value_never_reaches_another_conversation_or_owner(stored_shop, reply, store):
     service, model = stored_shop()
+    conversation = create_for("ada", store)
     reply(service, ask("where is my parcel LW-123456", conversation=conversation, tenant="ada"))
     other = store.create(title="", model="scripted").id
     for tenant in ("ada", "bob"):
-        fresh = store.create(title="", model="scripted").id
+        fresh = create_for(tenant, store)
         answer = reply(service, ask("where is my parcel?", conversation=fresh, tenant=tenant))
         assert answer.text == "What is your order number?"
     assert reply(service, ask("where is my parcel?", conversation=other)).text == "What is your order number?"
@@ -88,7 +95,7 @@ def test_a_person_gets_a_summary_and_what_was_tried(stored_shop, reply, store, c
         messages += [reply(service, ask(*messages, conversation=conversation)).text, text]
     response = reply(service, ask(*messages, conversation=conversation))
     assert (response.text, response.service.decision, response.service.is_notice) == (OPEN, "hand_off", True)
-    handoff = store.handoffs.current(conversation, "")
+    handoff = store.handoffs.current(conversation)
     assert (handoff.state, handoff.request.reason) == ("waiting", "intent:talk_to_person")
     assert handoff.request.attempts == ("template:order_status", "clarify")
     assert "“I want to talk to a person”" in handoff.request.summary
@@ -103,7 +110,7 @@ def test_an_emergency_calls_a_person_after_the_line_that_is_said_word_for_word(s
     service, _ = stored_shop()
     response = reply(service, ask("my lamp is on fire", conversation=conversation))
     assert response.text == f"Pull the plug, leave the room and call 999.\n\n{OPEN}"
-    assert store.handoffs.current(conversation, "").request.reason == "safety:fire"
+    assert store.handoffs.current(conversation).request.reason == "safety:fire"
 
 
 def test_the_model_is_silent_while_a_person_speaks_and_the_person_gets_the_messages(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from turnwise.chat.service_path.stored_branch import merge_branch
 from turnwise.core.handoff_notices import HANDOFF_NOTICES, is_notice
 from turnwise.core.messages import Message
-from turnwise.core.stored_conversations import StoredMessage
+from turnwise.core.stored_messages import StoredMessage
 
 NOTICE = HANDOFF_NOTICES["en"]["return"].replace("{agent}", "Ana")
 

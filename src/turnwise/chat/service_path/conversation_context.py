@@ -1,4 +1,4 @@
-"""What the store knows of the conversation of a request: messages, hand-off and state, for its tenant only."""
+"""What the store knows of the conversation of a request: messages, hand-off and state, for its principal only."""
 
 from dataclasses import dataclass, field
 
@@ -17,12 +17,14 @@ class ConversationContext:
 
     Attributes:
         branch: messages to store, and messages that the model may see.
+        store: the store as the principal of the request sees it; None if nothing is stored.
         watch: tells whether a hand-off opens meanwhile.
         handoff: the newest hand-off, if there ever was one.
         state: what is remembered; None if the conversation is not stored or has no state yet.
     """
 
     branch: MergedBranch
+    store: ConversationStore | None
     watch: HandoffWatch
     handoff: Handoff | None = None
     state: ConversationState | None = None
@@ -37,14 +39,14 @@ class ConversationContext:
 async def open_context(
     store: ConversationStore | None, request: ChatRequest, notices: tuple[str, ...]
 ) -> ConversationContext:
-    """Read the conversation. Raises `NotFound` if there is none, or if it belongs to another tenant."""
-    id, tenant = request.conversation_id, request.scheduling.tenant
-    watch = HandoffWatch(store, id, tenant)
+    """Read the conversation. Raises `NotFound` if there is none, or if the principal cannot reach it."""
+    id, store = request.conversation_id, None if store is None else store.for_principal(request.principal)
+    watch = HandoffWatch(store, id)
     if store is None or id is None:
-        return ConversationContext(merge_branch((), request.messages, notices), watch)
-    values = await STORE_READ_EXECUTOR.run(store.states.load, id, tenant)
-    handoff = await STORE_READ_EXECUTOR.run(store.handoffs.current, id, tenant)
+        return ConversationContext(merge_branch((), request.messages, notices), store, watch)
+    values = await STORE_READ_EXECUTOR.run(store.states.load, id)
+    handoff = await STORE_READ_EXECUTOR.run(store.handoffs.current, id)
     # Only a hand-off adds messages that the client may not know.
     messages = () if handoff is None else (await STORE_READ_EXECUTOR.run(store.get, id)).messages
     state = ConversationState.from_dict(values) if values else None
-    return ConversationContext(merge_branch(messages, request.messages, notices), watch, handoff, state)
+    return ConversationContext(merge_branch(messages, request.messages, notices), store, watch, handoff, state)

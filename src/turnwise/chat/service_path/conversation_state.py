@@ -1,4 +1,4 @@
-"""What the service path remembers of a conversation. It belongs to the conversation and its tenant only."""
+"""What the service path remembers of a conversation. It belongs to one conversation only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -11,8 +11,8 @@ CHECK_SECONDS = 0.5
 class HandoffWatch:
     """Reads the hand-off of one conversation, at most every `CHECK_SECONDS`."""
 
-    def __init__(self, store: ConversationStore | None, conversation_id: str | None, tenant: str) -> None:
-        self._store, self._conversation_id, self._tenant = store, conversation_id, tenant
+    def __init__(self, store: ConversationStore | None, conversation_id: str | None) -> None:
+        self._store, self._conversation_id = store, conversation_id
         self._checked_at = time.monotonic()
 
     async def is_open(self, *, at_once: bool = False) -> bool:
@@ -22,5 +22,5 @@ class HandoffWatch:
         if not at_once and time.monotonic() - self._checked_at < CHECK_SECONDS:
             return False
         self._checked_at = time.monotonic()
-        handoff = await STORE_READ_EXECUTOR.run(self._store.handoffs.current, self._conversation_id, self._tenant)
+        handoff = await STORE_READ_EXECUTOR.run(self._store.handoffs.current, self._conversation_id)
         return handoff is not None and handoff.is_open

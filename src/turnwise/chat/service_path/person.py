@@ -34,7 +34,7 @@ def handoff_request(turn: ServiceTurn, reason: str) -> HandoffRequest | None:
         return None
     notices = {kind: text for kind, text in turn.notices.items() if kind not in ("wait", "unavailable")}
     return HandoffRequest(
-        turn.request.conversation_id, turn.request.scheduling.tenant, reason, summarize(turn),
+        turn.request.conversation_id, reason, summarize(turn),
         (*turn.state.attempts, *turn.failed), turn.language, notices,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """A chat service that answers by scenarios, and is silent while a person speaks with the customer.
 
-Without a scenario it passes requests on to the model. The state of a conversation is read and written under the tenant
-of the request only.
+Without a scenario it passes requests on to the model. Conversations are read and written as the principal of the
+request.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -121,14 +121,13 @@ class ScenarioChatService:
 
     async def _receive(self, request: ChatRequest, context: ConversationContext) -> bool:
         """Store the customer's new messages for the person. Returns False if the hand-off is over."""
-        assert self.store is not None
+        assert context.store is not None
         assert request.conversation_id is not None
         messages = [message for message in context.branch.new if message.role == "user"]
-        tenant = request.scheduling.tenant
         if not messages:
             return True
-        receive = self.store.handoffs.receive
-        return await STORE_WRITE_EXECUTOR.run(receive, request.conversation_id, tenant, messages) is not None
+        receive = context.store.handoffs.receive
+        return await STORE_WRITE_EXECUTOR.run(receive, request.conversation_id, messages) is not None
 
     async def _pass_on(self, request: ChatRequest, context: ConversationContext) -> AsyncGenerator[ChatDelta, None]:
         """Let the model answer, without notices in its context, and only until a person takes over."""
@@ -142,12 +141,12 @@ class ScenarioChatService:
                 yield delta
 
     async def _stay_silent(self, context: ConversationContext) -> AsyncGenerator[ChatDelta, None]:
-        assert self.store is not None
+        assert context.store is not None
         assert context.handoff is not None
         language = context.handoff.request.language
         answer = silent_answer(context.handoff.status.speaker, handoff_notices(language)["wait"])
         report = ServiceReport("", language, answer.decision, is_notice=answer.is_notice)
-        stream = stream_during_handoff(answer, report, context.handoff, self.store, self.name)
+        stream = stream_during_handoff(answer, report, context.handoff, context.store, self.name)
         async with aclosing(stream) as deltas:
             async for delta in deltas:
                 yield delta
@@ -167,7 +166,7 @@ class ScenarioChatService:
             definition.name, turn.language, answer.decision, decisions, answer.citations,
             answer.is_notice or answer.handoff is not None,
         )  # fmt: skip
-        await self._save_state(turn, answer)
+        await self._save_state(turn, answer, context.store)
         async with aclosing(self._send(answer, report, recorder, context)) as deltas:
             async for delta in deltas:
                 yield delta
@@ -176,18 +175,18 @@ class ScenarioChatService:
         self, answer: ServiceAnswer, report: ServiceReport, recorder: ConversationRecorder | None,
         context: ConversationContext,
     ) -> AsyncGenerator[ChatDelta, None]:  # fmt: skip
-        if self.store is not None and context.handoff is not None and context.is_handed_off:
-            return stream_during_handoff(answer, report, context.handoff, self.store, self.name)
-        if self.store is not None and answer.handoff is not None:
-            return stream_handoff(answer, answer.handoff, report, self.store.handoffs)
+        if context.store is not None and context.handoff is not None and context.is_handed_off:
+            return stream_during_handoff(answer, report, context.handoff, context.store, self.name)
+        if context.store is not None and answer.handoff is not None:
+            return stream_handoff(answer, answer.handoff, report, context.store.handoffs)
         return stream_answer(answer, report, recorder, context.watch)
 
-    async def _save_state(self, turn: ServiceTurn, answer: ServiceAnswer) -> None:
+    async def _save_state(self, turn: ServiceTurn, answer: ServiceAnswer, store: ConversationStore | None) -> None:
         turn.state.record(answer.decision)
         turn.state.language = turn.language
-        id, tenant = turn.request.conversation_id, turn.request.scheduling.tenant
-        if self.store is not None and id is not None:
-            await STORE_WRITE_EXECUTOR.run(self.store.states.save, id, tenant, turn.state.as_dict())
+        id = turn.request.conversation_id
+        if store is not None and id is not None:
+            await STORE_WRITE_EXECUTOR.run(store.states.save, id, turn.state.as_dict())
 
     async def _start_recorder(self, request: ChatRequest, context: ConversationContext) -> ConversationRecorder | None:
         stored = replace(request, messages=context.branch.stored)

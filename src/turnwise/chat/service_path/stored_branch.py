@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from turnwise.core.handoff_notices import is_notice
 from turnwise.core.handoffs import NOTICE_META
 from turnwise.core.messages import Message
-from turnwise.core.stored_conversations import StoredMessage
+from turnwise.core.stored_messages import StoredMessage
 
 _HANDOFF_META = "handoff"  # messages of a hand-off: notices, and those of the person and of the customer
 

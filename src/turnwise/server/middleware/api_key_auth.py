@@ -9,6 +9,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from turnwise.core.access import UNRESTRICTED
 from turnwise.core.api_keys import VISIBLE_LENGTH, ApiKey, KeyStore
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.executors import KEY_STORE_EXECUTOR
@@ -147,7 +148,9 @@ class ApiKeyMiddleware:
         is_public = scope["type"] != "http" or _is_public(scope["path"])
         if not is_public:
             try:
-                current_request().key = await self._api_key_auth.authenticate(Headers(scope=scope).get("authorization"))
+                key = await self._api_key_auth.authenticate(Headers(scope=scope).get("authorization"))
+                context = current_request()
+                context.key, context.principal = key, UNRESTRICTED if key is None else key.principal
             except RequestRejected as rejection:
                 await error_response(rejection)(scope, receive, send)
                 return

@@ -25,21 +25,21 @@ def store_required_error(name: str) -> InvalidParameter:
 
 
 def read_conversation(
-    store: ResponseStore | None, request: PromptFields, owner: str
+    store: ResponseStore | None, request: PromptFields
 ) -> tuple[tuple[InputItem, ...], tuple[InputItem, ...]]:
     """Return the items of the responses that a request continues, and its own items. Raises `InvalidParameter`."""
     history: tuple[InputItem, ...] = ()
     if request.previous_response_id is not None:
         if store is None:
             raise store_required_error("previous_response_id")
-        history = previous_items(store, request.previous_response_id, owner)
-    return history, resolve_references(store, request.input, owner)
+        history = previous_items(store, request.previous_response_id)
+    return history, resolve_references(store, request.input)
 
 
-def previous_items(store: ResponseStore, id: str, owner: str) -> tuple[InputItem, ...]:
+def previous_items(store: ResponseStore, id: str) -> tuple[InputItem, ...]:
     """Return the items of a response and of all that it continues. Raises `InvalidParameter` if one is missing."""
     try:
-        chain = store.chain(id, owner)
+        chain = store.chain(id)
     except NotFound as error:
         raise InvalidParameter(
             "previous_response_id", f"{error} Send the conversation as 'input' instead.",
@@ -48,19 +48,17 @@ def previous_items(store: ResponseStore, id: str, owner: str) -> tuple[InputItem
     return tuple(InputItem("input", item) for stored in chain for item in (*stored.input, *stored.body["output"]))
 
 
-def resolve_references(store: ResponseStore | None, items: Iterable[InputItem], owner: str) -> tuple[InputItem, ...]:
+def resolve_references(store: ResponseStore | None, items: Iterable[InputItem]) -> tuple[InputItem, ...]:
     """Return the items with every reference replaced by its item. Raises `InvalidParameter`."""
-    return tuple(
-        _resolve_reference(store, item, owner) if item.body["type"] == ITEM_REFERENCE else item for item in items
-    )
+    return tuple(_resolve_reference(store, item) if item.body["type"] == ITEM_REFERENCE else item for item in items)
 
 
-def _resolve_reference(store: ResponseStore | None, item: InputItem, owner: str) -> InputItem:
+def _resolve_reference(store: ResponseStore | None, item: InputItem) -> InputItem:
     id = str(item.body["id"])
     match = _ITEM_ID.fullmatch(id)
     if store is not None and match is not None:
         try:
-            stored = store.get(f"resp_{match[1]}", owner)
+            stored = store.get(f"resp_{match[1]}")
         except NotFound:
             stored = None
         for body in () if stored is None else (*stored.input, *stored.body["output"]):
@@ -73,10 +71,10 @@ def _resolve_reference(store: ResponseStore | None, item: InputItem, owner: str)
     )
 
 
-def stored_response(body: ResponseBody, items: Iterable[InputItem], owner: str) -> StoredResponse:
+def stored_response(body: ResponseBody, items: Iterable[InputItem]) -> StoredResponse:
     """Return a response and its input for the store; input items without an id get one."""
     input_items = tuple(_with_id(item.body, body.id, i) for i, item in enumerate(items))
-    return StoredResponse(body.id, owner, body.created_at, body.previous_response_id, input_items, body.dump())
+    return StoredResponse(body.id, body.created_at, body.previous_response_id, input_items, body.dump())
 
 
 def _with_id(item: Mapping[str, Any], response_id: str, index: int) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from turnwise.server.error_responses import raise_if_failed, to_client_error
 from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
 from turnwise.server.schema.chat_completion_response import (
     ChatCompletion,
@@ -43,6 +44,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         responses={200: {"model": ChatCompletion, "content": {"text/event-stream": {}}}},
         openapi_extra=json_request_body(ChatCompletionRequest),
     )
+    @requires("user")
     async def create_chat_completion(request: Request) -> Response:
         """Generate the next message; with `stream`, as server-sent events that end with `[DONE]`."""
         body, content = await read_body_with_json(request, ChatCompletionRequest, max_body_bytes)

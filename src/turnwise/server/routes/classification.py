@@ -13,6 +13,7 @@ from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.classification_bodies import (
     MAX_SCORES,
     ClassificationUsage,
@@ -39,6 +40,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         responses={200: {"model": ClassifyResponse}},
         openapi_extra=json_request_body(ClassifyRequest),
     )
+    @requires("user")
     async def classify(request: Request) -> Response:
         """Predict the labels of texts with a classifier (`turnwise serve --classifier`)."""
         body = await read_body(request, ClassifyRequest, max_body_bytes)
@@ -52,6 +54,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         responses={200: {"model": TagResponse}},
         openapi_extra=json_request_body(TagRequest),
     )
+    @requires("user")
     async def tag(request: Request) -> Response:
         """Find the labelled spans of texts, such as names, with a tagger (`turnwise serve --classifier`)."""
         body = await read_body(request, TagRequest, max_body_bytes)

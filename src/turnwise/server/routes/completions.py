@@ -16,6 +16,7 @@ from turnwise.server.merge_streams import gather_bounded, merge_streams
 from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.completion_request import CompletionRequest
 from turnwise.server.schema.completion_response import (
     CompletionChoice,
@@ -39,6 +40,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         responses={200: {"model": TextCompletion, "content": {"text/event-stream": {}}}},
         openapi_extra=json_request_body(CompletionRequest),
     )
+    @requires("user")
     async def create_completion(request: Request) -> Response:
         """Continue one or several texts; with `stream`, as server-sent events that end with `[DONE]`."""
         body = await read_body(request, CompletionRequest, max_body_bytes)

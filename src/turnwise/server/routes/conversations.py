@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.server.openapi import json_request_body
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.conversation_body import ConversationBody, ConversationWithMessages
 from turnwise.server.schema.conversation_request import ConversationCreate, ConversationUpdate
 from turnwise.server.schema.request_body import read_body
@@ -36,6 +37,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
     routes = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 
     @routes.get("")
+    @requires("user")
     async def list_conversations(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         after: Annotated[str | None, Query(description="Id of the conversation before the page.")] = None,
@@ -50,6 +52,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         return ConversationList(data=data, first_id=first_id, last_id=last_id, has_more=len(conversations) > limit)
 
     @routes.post("", openapi_extra=json_request_body(ConversationCreate))
+    @requires("user")
     async def create_conversation(request: Request) -> ConversationBody:
         """Create a conversation. Chat completions with its id are stored in it."""
         body = await read_body(request, ConversationCreate, max_body_bytes)
@@ -58,6 +61,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         return ConversationBody.of(stored)
 
     @routes.get("/{id}")
+    @requires("user")
     async def get_conversation(
         id: str, tree: Annotated[bool, Query(description="Include the messages of all branches.")] = False
     ) -> ConversationWithMessages:
@@ -65,6 +69,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         return ConversationWithMessages.of(await STORE_READ_EXECUTOR.run(served_models.store.get, id), tree=tree)
 
     @routes.patch("/{id}", openapi_extra=json_request_body(ConversationUpdate))
+    @requires("user")
     async def update_conversation(id: str, request: Request) -> ConversationWithMessages:
         """Rename a conversation, or show another branch."""
         body = await read_body(request, ConversationUpdate, max_body_bytes)
@@ -75,6 +80,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         return ConversationWithMessages.of(await STORE_READ_EXECUTOR.run(served_models.store.get, id))
 
     @routes.delete("/{id}")
+    @requires("user")
     async def delete_conversation(id: str) -> DeletedConversation:
         """Delete a conversation and its messages."""
         await STORE_WRITE_EXECUTOR.run(served_models.store.delete, id)

@@ -14,6 +14,7 @@ from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.embedding_bodies import EmbeddingBody, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage
 from turnwise.server.schema.list_json import dump_with_data
 from turnwise.server.schema.request_body import read_body
@@ -29,6 +30,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         responses={200: {"model": EmbeddingResponse}},
         openapi_extra=json_request_body(EmbeddingRequest),
     )
+    @requires("user")
     async def create_embeddings(request: Request) -> Response:
         """Embed texts with an embedding model, or with a chat model: the last hidden state of the last token.
 

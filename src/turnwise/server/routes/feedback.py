@@ -9,6 +9,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, Feedback
 from turnwise.server.openapi import json_request_body
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.request_body import read_body
 from turnwise.server.schema.request_field import RequestBody
 from turnwise.server.served_models import ServedModels
@@ -69,11 +70,13 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         return served_models.store.completions
 
     @routes.get("/v1/chat/completions/{id}/feedback")
+    @requires("user")
     async def list_feedback(id: str) -> list[FeedbackBody]:
         """List the feedback on a stored completion, oldest first."""
         return [FeedbackBody.of(entry) for entry in await STORE_READ_EXECUTOR.run(store().list_feedback, id)]
 
     @routes.post("/v1/feedback", openapi_extra=json_request_body(FeedbackCreate))
+    @requires("user")
     async def create_feedback(request: Request) -> FeedbackBody:
         """Give feedback on a choice of a stored completion."""
         body = await read_body(request, FeedbackCreate, max_body_bytes)

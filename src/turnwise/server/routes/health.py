@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from turnwise import __version__
 from turnwise.core.errors import Unavailable
 from turnwise.server.middleware.drain import DrainState
+from turnwise.server.route_roles import requires
 from turnwise.server.served_models import ServedModels
 
 
@@ -28,11 +29,13 @@ def router(served_models: ServedModels, drain: DrainState) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
     @routes.get("/health")
+    @requires("public")
     async def health() -> Health:
         """Liveness probe: 200 while the process runs."""
         return Health(status="ok", version=__version__)
 
     @routes.get("/ready")
+    @requires("public")
     async def ready() -> Readiness:
         """Readiness probe: 200 if models are loaded, their engines run and the server does not drain, else 503."""
         if drain.is_draining:

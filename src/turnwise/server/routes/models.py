@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from turnwise.core.parameter_spec import ParameterSpec
 from turnwise.core.parameters import PARAMETER_SPECS
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.model_body import ModelBody
 from turnwise.server.schema.request_field import JSON_TYPES
 from turnwise.server.served_models import ServedModels
@@ -68,6 +69,7 @@ def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
 
     @routes.get("/v1/models")
     @routes.get("/v1/models/", include_in_schema=False)
+    @requires("user")
     async def list_models() -> ModelList:
         """List the served models."""
         data = [ModelBody.of(name, service) for name, service in sorted(served_models.services.items())]
@@ -76,6 +78,7 @@ def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
         return ModelList(data=data, default=served_models.default, has_monitor=has_monitor)
 
     @routes.get("/v1/models/{name:path}")
+    @requires("user")
     async def get_model(name: str) -> ModelBody:
         """Get a model by its served name or an alias."""
         if not name:
@@ -88,6 +91,7 @@ def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
         return ModelBody.of(service.name, service)
 
     @routes.get("/v1/parameters")
+    @requires("user")
     async def list_parameters() -> ParameterList:
         """List the generation parameters of requests."""
         return ParameterList(data=[ParameterBody.of(spec) for spec in PARAMETER_SPECS.values()])

@@ -11,6 +11,7 @@ from turnwise.core.monitor_records import ExpectedCount, TopicCount
 from turnwise.core.monitor_store import MonitorReader
 from turnwise.monitor.copy_groups import group_copies
 from turnwise.server.error_responses import truncate
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.monitor_bodies import AlertBody, AlertList, AlertWithTexts, TopicList, TrendBody, TrendList
 
 MAX_HOURS = 24 * 400  # as long as a monitor keeps counts by default
@@ -31,11 +32,13 @@ def router(monitor: MonitorReader | None) -> APIRouter:
         return await MONITOR_READ_EXECUTOR.run(query, monitor)
 
     @routes.get("/topics")
+    @requires("admin")
     async def list_topics() -> TopicList:
         """List the topics that have counts."""
         return await read(lambda store: TopicList(data=store.topics(), newest_window=store.newest_window()))
 
     @routes.get("/trends")
+    @requires("admin")
     async def list_trends(
         topic: Annotated[str | None, Query(description="Topic. Default: all topics.")] = None,
         hours: Annotated[float, Query(ge=0.1, le=MAX_HOURS, description="Hours up to the newest window.")] = 24,
@@ -51,12 +54,14 @@ def router(monitor: MonitorReader | None) -> APIRouter:
         return await read(lambda store: _trends(store, topic, hours, 60 * minutes))
 
     @routes.get("/alerts")
+    @requires("admin")
     async def list_alerts(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> AlertList:
         """List alerts without their texts, newest first."""
         alerts = await read(lambda store: store.alerts(limit + 1))
         return AlertList(data=[AlertBody.of(alert) for alert in alerts[:limit]], has_more=len(alerts) > limit)
 
     @routes.get("/alerts/{id:path}")  # ids of other detectors may contain slashes
+    @requires("admin")
     async def get_alert(id: str) -> AlertWithTexts:
         """Get an alert with its texts, near copies together."""
         return await read(lambda store: _alert(store, id))

@@ -28,6 +28,7 @@ from turnwise.server.responses.response_fields import read_include
 from turnwise.server.responses.response_object import InputTokensBody, ResponseBody, new_response
 from turnwise.server.responses.response_request import InputTokensRequest, PromptFields, ResponseRequest
 from turnwise.server.responses.response_storage import read_conversation, store_required_error, stored_response
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.list_page import ListPage, PageLimit
 from turnwise.server.schema.request_body import read_body, read_body_with_json
 from turnwise.server.served_models import ServedModels
@@ -58,12 +59,13 @@ def _add_generation_routes(routes: APIRouter, served_models: ServedModels, max_b
         responses={200: {"model": ResponseBody, "content": {"text/event-stream": {}}}},
         openapi_extra=json_request_body(ResponseRequest),
     )
+    @requires("user")
     async def create_response(request: Request) -> Response:
         """Generate a response; with `stream`, as server-sent events that end with the complete response."""
         body, content = await read_body_with_json(request, ResponseRequest, max_body_bytes)
         service = served_models.find(body.model)
         current_request().user = body.user
-        run = await STORE_READ_EXECUTOR.run(_ResponseRun, service, body, content, _owner())
+        run = await STORE_READ_EXECUTOR.run(_ResponseRun, service, body, content)
         deltas = service.stream(run.chat_request)
         try:
             if body.stream:
@@ -83,11 +85,12 @@ def _add_generation_routes(routes: APIRouter, served_models: ServedModels, max_b
         responses={200: {"model": InputTokensBody}},
         openapi_extra=json_request_body(InputTokensRequest),
     )
+    @requires("user")
     async def count_input_tokens(request: Request) -> Response:
         """Count the prompt tokens of a response. Requests that `POST /v1/responses` rejects are rejected here too."""
         body = await read_body(request, InputTokensRequest, max_body_bytes)
         service = served_models.find(body.model)
-        chat_request = await STORE_READ_EXECUTOR.run(_prompt_request, service, body, _owner())
+        chat_request = await STORE_READ_EXECUTOR.run(_prompt_request, service, body)
         try:
             count = await cancel_on_disconnect(request.receive, service.count_input_tokens(chat_request))
         except ClientDisconnected:
@@ -102,6 +105,7 @@ def _add_storage_routes(routes: APIRouter, served_models: ServedModels) -> None:
         return served_models.store.responses
 
     @routes.get(PATH + "/{id}")
+    @requires("user")
     async def get_response(
         id: str,
         include: Annotated[list[str] | None, Query(alias="include[]")] = None,
@@ -114,24 +118,27 @@ def _add_storage_routes(routes: APIRouter, served_models: ServedModels) -> None:
             name = "stream" if stream else "starting_after"
             message = f"'{name}' is not supported: a stored response is complete and cannot be streamed."
             raise InvalidParameter(name, message, code="unsupported_value")
-        return dict((await STORE_READ_EXECUTOR.run(store().get, id, _owner())).body)
+        return dict((await STORE_READ_EXECUTOR.run(store().get, id)).body)
 
     @routes.delete(PATH + "/{id}")
+    @requires("user")
     async def delete_response(id: str) -> DeletedResponse:
         """Delete a stored response. Responses that continue it cannot be continued any more."""
-        await STORE_WRITE_EXECUTOR.run(store().delete, id, _owner())
+        await STORE_WRITE_EXECUTOR.run(store().delete, id)
         return DeletedResponse(id=id)
 
     @routes.post(PATH + "/{id}/cancel")
+    @requires("user")
     async def cancel_response(id: str) -> dict[str, Any]:
         """Always an error: only background responses can be cancelled, and this server has none."""
-        await STORE_READ_EXECUTOR.run(store().get, id, _owner())
+        await STORE_READ_EXECUTOR.run(store().get, id)
         raise InvalidParameter(
             "id", "Only a response with 'background': true can be cancelled, and this server has none. To stop a "
             "response, close its connection.", code="unsupported_value",
         )  # fmt: skip
 
     @routes.get(PATH + "/{id}/input_items")
+    @requires("user")
     async def list_input_items(
         id: str,
         limit: PageLimit = 20,
@@ -141,28 +148,26 @@ def _add_storage_routes(routes: APIRouter, served_models: ServedModels) -> None:
     ) -> ListPage:
         """List the input items of a stored response, without those of the responses that it continues."""
         read_include(include)
-        stored = await STORE_READ_EXECUTOR.run(store().get, id, _owner())
+        stored = await STORE_READ_EXECUTOR.run(store().get, id)
         return ListPage.paginate([dict(item) for item in stored.input], id, limit, after, order)
 
 
 class _ResponseRun:
     """One response: the request for the chat service, the builder of the response, and its storage."""
 
-    def __init__(self, service: ChatService, body: ResponseRequest, content: dict[str, Any], owner: str) -> None:
+    def __init__(self, service: ChatService, body: ResponseRequest, content: dict[str, Any]) -> None:
         """Read the earlier responses that the request refers to. Blocks. Raises `UserError` if the request is invalid.
 
         Args:
             service: generates the response.
             body: the request.
             content: the request as JSON.
-            owner: name of the API key.
         """
         self._store = _response_store(service)
         self._is_stored = self._store is not None and body.store is not False
-        self._owner = owner
         if self._store is None and body.store:
             raise store_required_error("store")
-        history, self._input = read_conversation(self._store, body, owner)
+        history, self._input = read_conversation(self._store, body)
         self.chat_request = body.to_chat_request([*history, *self._input])
         id, created = f"resp_{secrets.token_hex(16)}", int(time.time())
         response = new_response(id, created, service, body, content, self.chat_request, is_stored=self._is_stored)
@@ -173,7 +178,7 @@ class _ResponseRun:
         raise_if_failed(delta.finish_reason)
         events = self.builder.add(delta)
         if self.builder.is_complete and self._is_stored and self._store is not None:
-            stored = stored_response(self.builder.response, self._input, self._owner)
+            stored = stored_response(self.builder.response, self._input)
             await STORE_WRITE_EXECUTOR.run(self._store.add, stored)
         return events
 
@@ -201,19 +206,14 @@ async def _events(
         encoder.is_ended = True
 
 
-def _prompt_request(service: ChatService, body: PromptFields, owner: str) -> ChatRequest:
+def _prompt_request(service: ChatService, body: PromptFields) -> ChatRequest:
     """The chat request with the prompt that the model would read. Blocks: it reads earlier responses."""
-    history, items = read_conversation(_response_store(service), body, owner)
+    history, items = read_conversation(_response_store(service), body)
     return body.to_chat_request([*history, *items])
 
 
 def _response_store(service: ChatService) -> ResponseStore | None:
     return None if service.store is None else service.store.responses
-
-
-def _owner() -> str:
-    key = current_request().key
-    return "" if key is None else key.name
 
 
 def _rename_param(error: UserError) -> UserError:

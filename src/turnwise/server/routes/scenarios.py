@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from turnwise.core.chat_service import ScenarioInfo
 from turnwise.server.error_responses import truncate
+from turnwise.server.route_roles import requires
 from turnwise.server.served_models import LATEST, ServedModels
 
 MAX_ERROR_CHARS = 400
@@ -47,6 +48,7 @@ def router(served_models: ServedModels) -> APIRouter:
     routes = APIRouter(tags=["scenarios"])
 
     @routes.get("/v1/scenarios")
+    @requires("user")
     async def list_scenarios() -> ScenarioList:
         """List the scenarios that a chat completion can name as `scenario`."""
         service = served_models.find(LATEST)

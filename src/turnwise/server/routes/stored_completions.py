@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, WithJsonSchema
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, SortOrder, StoredCompletion
 from turnwise.server.openapi import json_request_body
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.list_page import ListPage, PageLimit
 from turnwise.server.schema.metadata import METADATA_SCHEMA, metadata_filter, read_metadata
 from turnwise.server.schema.request_body import read_body
@@ -39,6 +40,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         return served_models.store.completions
 
     @routes.get(PATH)
+    @requires("user")
     async def list_completions(
         request: Request,
         limit: PageLimit = 20,
@@ -54,11 +56,13 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         return ListPage.of([_completion_body(completion) for completion in completions], has_more)
 
     @routes.get(PATH + "/{id}")
+    @requires("user")
     async def get_completion(id: str) -> dict[str, Any]:
         """Get a stored completion."""
         return _completion_body(await STORE_READ_EXECUTOR.run(store().get, id))
 
     @routes.post(PATH + "/{id}", openapi_extra=json_request_body(StoredCompletionUpdate))
+    @requires("user")
     async def update_completion(id: str, request: Request) -> dict[str, Any]:
         """Replace the metadata of a stored completion."""
         body = await read_body(request, StoredCompletionUpdate, max_body_bytes)
@@ -66,12 +70,14 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         return _completion_body(await STORE_WRITE_EXECUTOR.run(store().update_metadata, id, metadata))
 
     @routes.delete(PATH + "/{id}")
+    @requires("user")
     async def delete_completion(id: str) -> DeletedCompletion:
         """Delete a stored completion and its feedback."""
         await STORE_WRITE_EXECUTOR.run(store().delete, id)
         return DeletedCompletion(id=id)
 
     @routes.get(PATH + "/{id}/messages")
+    @requires("user")
     async def list_messages(
         id: str, limit: PageLimit = 20, after: str | None = None, order: SortOrder = "asc"
     ) -> ListPage:

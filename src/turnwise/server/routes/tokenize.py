@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from turnwise.core.chat_service import ChatService
 from turnwise.server.openapi import json_request_body
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.request_body import read_body
 from turnwise.server.schema.token_bodies import (
     MAX_TOKEN_IDS,
@@ -28,6 +29,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
     @routes.post(
         "/tokenize", responses={200: {"model": TokenizeResponse}}, openapi_extra=json_request_body(TokenizeRequest)
     )
+    @requires("user")
     async def tokenize(request: Request) -> Response:
         """Return the token ids of a text or of messages: exactly those that the model would read."""
         body = await read_body(request, TokenizeRequest, max_body_bytes)
@@ -35,6 +37,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         return Response(await run_in_threadpool(_tokenize, service, body), media_type="application/json")
 
     @routes.post("/detokenize", openapi_extra=json_request_body(DetokenizeRequest))
+    @requires("user")
     async def detokenize(request: Request) -> DetokenizeResponse:
         """Return the text of token ids."""
         body = await read_body(request, DetokenizeRequest, max_body_bytes)

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.core.stored_conversations import StoredConversation, StoredMessage
+from turnwise.core.stored_conversations import StoredConversation
+from turnwise.core.stored_messages import StoredMessage
 from turnwise.server.schema.response_tool_calls import ToolCallBody
 
 
@@ -37,7 +38,7 @@ class MessageBody(BaseModel):
 
 
 class ConversationBody(BaseModel):
-    """A conversation without its messages."""
+    """A conversation without its messages. `owner` is the name of the API key that created it, if it needed one."""
 
     id: str
     object: Literal["conversation"] = "conversation"
@@ -45,11 +46,15 @@ class ConversationBody(BaseModel):
     model: str
     created: float
     updated: float
+    owner: str | None
 
     @classmethod
     def of(cls, stored: StoredConversation) -> "ConversationBody":
         """Convert a conversation of the store."""
-        return cls(id=stored.id, title=stored.title, model=stored.model, created=stored.created, updated=stored.updated)
+        return cls(
+            id=stored.id, title=stored.title, model=stored.model, created=stored.created, updated=stored.updated,
+            owner=stored.owner,
+        )  # fmt: skip
 
 
 class ConversationWithMessages(ConversationBody):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, StrictStr
 
 from turnwise.core.handoff_states import HandoffState, Speaker
 from turnwise.core.handoffs import NOTICE_META, PERSON_META, Handoff
-from turnwise.core.stored_conversations import StoredMessage
+from turnwise.core.stored_messages import StoredMessage
 from turnwise.server.schema.request_field import RequestBody
 
 MAX_MESSAGE_CHARS = 20_000

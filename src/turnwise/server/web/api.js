@@ -2,6 +2,8 @@
 
 import { apiKey, requestKey } from "./api_key.js";
 
+const KEY_ERRORS = ["invalid_api_key", "insufficient_role"]; // another key may help
+
 export class ApiError extends Error {
   constructor(message, { status = 0, code = null } = {}) {
     super(message);
@@ -16,7 +18,7 @@ async function call(method, path, body, signal) {
     const response = await sendOnce(method, path, body, signal, usedKey);
     if (response.ok) return response;
     const error = await toApiError(response);
-    if (error.code !== "invalid_api_key" || !(await requestKey(usedKey))) throw error;
+    if (!KEY_ERRORS.includes(error.code) || !(await requestKey(usedKey, error.code))) throw error;
     signal?.throwIfAborted();
   }
 }

@@ -8,14 +8,20 @@ let pendingDialog = null; // concurrent requests share one dialog
 
 export const apiKey = () => tabStorage.get("key");
 
-/** Ask the user for a key other than `rejectedKey`. Returns false if the user cancels. */
-export async function requestKey(rejectedKey) {
+/** Ask the user for a key other than `rejectedKey`, which got the error `code`. Returns false if the user cancels. */
+export async function requestKey(rejectedKey, code) {
   if (apiKey() !== rejectedKey) return true; // another request has obtained one meanwhile
-  pendingDialog ??= showKeyDialog(rejectedKey).finally(() => (pendingDialog = null));
+  pendingDialog ??= showKeyDialog(rejectedKey, code).finally(() => (pendingDialog = null));
   return pendingDialog;
 }
 
-async function showKeyDialog(rejectedKey) {
+function keyProblem(rejectedKey, code) {
+  if (!rejectedKey) return "This server asks for an API key.";
+  if (code === "insufficient_role") return "The role of this key does not allow this page. Another key may.";
+  return "The server does not accept this key. It may have been revoked, or mistyped.";
+}
+
+async function showKeyDialog(rejectedKey, code) {
   const field = make("input", {
     id: "key-field", type: "password", placeholder: "tw-…", autocomplete: "off", spellcheck: false, required: true,
     pattern: "\\s*[!-~]+\\s*", title: "letters, digits and signs without spaces", "aria-describedby": "key-hint",
@@ -23,9 +29,7 @@ async function showKeyDialog(rejectedKey) {
   });
   const isConfirmed = await showDialog({
     id: "key",
-    text: rejectedKey
-      ? "The server does not accept this key. It may have been revoked, or mistyped."
-      : "This server asks for an API key.",
+    text: keyProblem(rejectedKey, code),
     fields: [
       make("label", { for: "key-field" }, "API key"),
       field,

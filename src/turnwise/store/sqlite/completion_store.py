@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from turnwise.core.access import Principal
 from turnwise.core.errors import NotFound
 from turnwise.core.stored_completions import CompletionStore, Feedback, SortOrder, StoredCompletion
+from turnwise.store.sqlite.ownership import own_records
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
@@ -19,28 +21,33 @@ _COLUMNS = "id, created, model, messages, request, response, metadata"
 class SqliteCompletionStore:
     """The `CompletionStore` port on the transactions of a `SqliteDatabase`."""
 
-    def __init__(self, read_transaction: Transaction, write_transaction: Transaction) -> None:
+    def __init__(self, read_transaction: Transaction, write_transaction: Transaction, principal: Principal) -> None:
         self._read_transaction, self._write_transaction = read_transaction, write_transaction
+        self._principal = principal
 
     def add(self, completion: StoredCompletion) -> None:
         """Store a completion."""
         values = (
             completion.id, completion.created, completion.model, _json(completion.messages), _json(completion.request),
-            _json(completion.response), _json(completion.metadata),
+            _json(completion.response), _json(completion.metadata), self._principal.owner,
         )  # fmt: skip
         with self._write_transaction() as connection:
-            connection.execute(f"INSERT INTO completions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+            connection.execute(
+                f"INSERT INTO completions ({_COLUMNS}, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                values,
+            )
 
     def get(self, id: str) -> StoredCompletion:
         """A completion."""
         with self._read_transaction() as connection:
-            return _completion(_row(connection, id))
+            return _completion(self._row(connection, id))
 
     def list(
         self, *, limit: int, after: str | None, order: SortOrder, model: str | None, metadata: Mapping[str, str]
     ) -> tuple[list[StoredCompletion], bool]:
         """A page of completions, and whether there are more."""
-        conditions, values = ["1"], list[Any]()
+        condition, owner = own_records(self._principal)
+        conditions, values = [condition], list[Any](owner)
         if model is not None:
             conditions.append("model = ?")
             values.append(model)
@@ -50,7 +57,7 @@ class SqliteCompletionStore:
         with self._read_transaction() as connection:
             if after is not None:
                 conditions.append(f"number {'>' if order == 'asc' else '<'} ?")
-                values.append(_number(connection, after))
+                values.append(self._number(connection, after))
             direction = "ASC" if order == "asc" else "DESC"
             query = f"SELECT {_COLUMNS} FROM completions WHERE {' AND '.join(conditions)}"  # noqa: S608
             rows = connection.execute(f"{query} ORDER BY number {direction} LIMIT ?", (*values, limit + 1)).fetchall()
@@ -59,14 +66,14 @@ class SqliteCompletionStore:
     def update_metadata(self, id: str, metadata: Mapping[str, str]) -> StoredCompletion:
         """Replace the metadata."""
         with self._write_transaction() as connection:
-            number = _number(connection, id)
+            number = self._number(connection, id)
             connection.execute("UPDATE completions SET metadata = ? WHERE number = ?", (_json(metadata), number))
-            return _completion(_row(connection, id))
+            return _completion(self._row(connection, id))
 
     def delete(self, id: str) -> None:
         """Delete a completion and its feedback."""
         with self._write_transaction() as connection:
-            connection.execute("DELETE FROM completions WHERE number = ?", (_number(connection, id),))
+            connection.execute("DELETE FROM completions WHERE number = ?", (self._number(connection, id),))
 
     def add_feedback(
         self,
@@ -84,7 +91,7 @@ class SqliteCompletionStore:
             connection.execute(
                 "INSERT INTO feedback (id, completion, answer, created, rating, correction, comment, user)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (feedback.id, _number(connection, id), index, feedback.created, rating, correction, comment, user),
+                (feedback.id, self._number(connection, id), index, feedback.created, rating, correction, comment, user),
             )
         return feedback
 
@@ -94,27 +101,37 @@ class SqliteCompletionStore:
             rows = connection.execute(
                 "SELECT id, answer, created, rating, correction, comment, user FROM feedback WHERE completion = ?"
                 " ORDER BY number",
-                (_number(connection, id),),
+                (self._number(connection, id),),
             ).fetchall()
         return tuple(Feedback(row[0], id, *row[1:]) for row in rows)
+
+    def _row(self, connection: sqlite3.Connection, id: str) -> tuple[Any, ...]:
+        condition, owner = own_records(self._principal)
+        row = connection.execute(
+            f"SELECT {_COLUMNS} FROM completions WHERE id = ? AND {condition}",  # noqa: S608
+            (id, *owner),
+        ).fetchone()
+        if row is None:
+            raise _not_found(id)
+        return tuple(row)
+
+    def _number(self, connection: sqlite3.Connection, id: str) -> int:
+        condition, owner = own_records(self._principal)
+        row = connection.execute(
+            f"SELECT number FROM completions WHERE id = ? AND {condition}",  # noqa: S608
+            (id, *owner),
+        ).fetchone()
+        if row is None:
+            raise _not_found(id)
+        return int(row[0])
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
 
 
-def _row(connection: sqlite3.Connection, id: str) -> tuple[Any, ...]:
-    row = connection.execute(f"SELECT {_COLUMNS} FROM completions WHERE id = ?", (id,)).fetchone()  # noqa: S608
-    if row is None:
-        raise NotFound(f"There is no stored completion '{id[:60]}'; it was not stored, or it was deleted.")
-    return tuple(row)
-
-
-def _number(connection: sqlite3.Connection, id: str) -> int:
-    row = connection.execute("SELECT number FROM completions WHERE id = ?", (id,)).fetchone()
-    if row is None:
-        raise NotFound(f"There is no stored completion '{id[:60]}'; it was not stored, or it was deleted.")
-    return int(row[0])
+def _not_found(id: str) -> NotFound:
+    return NotFound(f"There is no stored completion '{id[:60]}'; it was not stored, or it was deleted.")
 
 
 def _completion(row: tuple[Any, ...]) -> StoredCompletion:

@@ -7,15 +7,21 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from turnwise.core.access import Principal
 from turnwise.core.errors import InvalidData, NotFound
 from turnwise.core.messages import Message
 from turnwise.core.stored_conversations import HEAD
+from turnwise.store.sqlite.ownership import own_records
 from turnwise.store.sqlite.tool_columns import tools_to_json
 
 
-def conversation_number(connection: sqlite3.Connection, conversation_id: str) -> int:
-    """Row number of a conversation. Raises `NotFound`."""
-    row = connection.execute("SELECT number FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
+def conversation_number(connection: sqlite3.Connection, conversation_id: str, principal: Principal) -> int:
+    """Row number of a conversation. Raises `NotFound` if there is none, or if it belongs to another owner."""
+    condition, owner = own_records(principal)
+    row = connection.execute(
+        f"SELECT number FROM conversations WHERE id = ? AND {condition}",  # noqa: S608
+        (conversation_id, *owner),
+    ).fetchone()
     if row is None:
         raise NotFound(f"There is no conversation '{conversation_id[:60]}'; it may have been deleted.")
     return int(row[0])

@@ -1,15 +1,19 @@
 """Conversations in SQLite."""
 
 import secrets
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from turnwise.core.access import UNRESTRICTED, Principal
 from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.messages import Message
 from turnwise.core.stored_conversations import HEAD, ConversationStore, StoredConversation
+from turnwise.core.wall_clock import WallClock
 from turnwise.store.sqlite.completion_store import SqliteCompletionStore
 from turnwise.store.sqlite.conversation_rows import (
     conversation_number,
@@ -18,14 +22,15 @@ from turnwise.store.sqlite.conversation_rows import (
     parent_number,
     set_updated,
 )
-from turnwise.store.sqlite.conversation_state_store import SqliteConversationStateStore
+from turnwise.store.sqlite.conversation_state_store import SqliteConversationStateStore, Transaction
 from turnwise.store.sqlite.database import SqliteDatabase
 from turnwise.store.sqlite.handoff_store import SqliteHandoffStore
 from turnwise.store.sqlite.message_tree import MessageTree
+from turnwise.store.sqlite.ownership import own_records
 from turnwise.store.sqlite.response_store import SqliteResponseStore
 from turnwise.store.sqlite.tool_columns import tools_to_json
 
-_COLUMNS = "id, title, model, created, updated"
+_COLUMNS = "id, title, model, created, updated, owner"
 
 
 class SqliteConversationStore:
@@ -34,42 +39,51 @@ class SqliteConversationStore:
     def __init__(self, path: Path | None) -> None:
         """Open `path`; None: a store in memory. Raises `UserError` if the file is not a conversation store."""
         self._database = SqliteDatabase(path)
+        self._clock = WallClock()
+        self._principal = UNRESTRICTED
+
+    def for_principal(self, principal: Principal) -> "SqliteConversationStore":
+        """This store as `principal` sees it."""
+        store = copy(self)
+        store._principal = principal
+        return store
 
     @property
     def completions(self) -> SqliteCompletionStore:
         """Stored completions, in the same database."""
-        return SqliteCompletionStore(self._database.read_transaction, self._database.write_transaction)
+        return SqliteCompletionStore(*self._transactions, self._principal)
 
     @property
     def responses(self) -> SqliteResponseStore:
         """Stored responses, in the same database."""
-        return SqliteResponseStore(self._database.read_transaction, self._database.write_transaction)
+        return SqliteResponseStore(*self._transactions, self._principal)
 
     @property
     def handoffs(self) -> SqliteHandoffStore:
         """Hand-offs to people, in the same database."""
-        return SqliteHandoffStore(self._database.read_transaction, self._database.write_transaction)
+        return SqliteHandoffStore(*self._transactions, self._principal, self._clock)
 
     @property
     def states(self) -> SqliteConversationStateStore:
         """States of conversations, in the same database."""
-        return SqliteConversationStateStore(self._database.read_transaction, self._database.write_transaction)
+        return SqliteConversationStateStore(*self._transactions, self._principal)
 
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Create a conversation."""
         now = time.time()
-        conversation = StoredConversation(f"conv_{secrets.token_hex(12)}", title, model, created=now, updated=now)
+        id, owner = f"conv_{secrets.token_hex(12)}", self._principal.owner
+        conversation = StoredConversation(id, title, model, created=now, updated=now, owner=owner)
         with self._database.write_transaction() as connection:
             connection.execute(
-                f"INSERT INTO conversations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
-                (conversation.id, title, model, now, now),
+                f"INSERT INTO conversations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (id, title, model, now, now, owner),
             )
         return conversation
 
     def ensure_branch(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
         """Ensure that `messages` is a branch of the tree and return the message ids."""
         with self._database.write_transaction() as connection:
-            number = conversation_number(connection, conversation_id)
+            number = self._number(connection, conversation_id)
             prefix = MessageTree.load(connection, number).match(messages)
             parent = prefix[-1].number if prefix else None
             if title:
@@ -94,7 +108,7 @@ class SqliteConversationStore:
         """Add messages below `parent_id`, in one transaction."""
         meta_json = meta_to_json(meta or {})
         with self._database.write_transaction() as connection:
-            number = conversation_number(connection, conversation_id)
+            number = self._number(connection, conversation_id)
             return insert_messages(
                 connection, number, parent_number(connection, number, parent_id), messages, meta_json
             )
@@ -103,7 +117,12 @@ class SqliteConversationStore:
         """Update a message or its metadata."""
         meta_json = meta_to_json(meta)
         with self._database.write_transaction() as connection:
-            row = connection.execute("SELECT number, conversation FROM messages WHERE id = ?", (message_id,)).fetchone()
+            condition, owner = own_records(self._principal)
+            row = connection.execute(
+                "SELECT messages.number, conversation FROM messages"  # noqa: S608
+                f" JOIN conversations ON conversations.number = conversation WHERE messages.id = ? AND {condition}",
+                (message_id, *owner),
+            ).fetchone()
             if row is None:
                 raise NotFound(f"There is no message '{message_id[:60]}'; its conversation may have been deleted.")
             connection.execute("UPDATE messages SET meta = json_patch(meta, ?) WHERE number = ?", (meta_json, row[0]))
@@ -117,7 +136,7 @@ class SqliteConversationStore:
     def get(self, conversation_id: str) -> StoredConversation:
         """A conversation with its messages."""
         with self._database.read_transaction() as connection:
-            number = conversation_number(connection, conversation_id)
+            number = self._number(connection, conversation_id)
             row = connection.execute(f"SELECT {_COLUMNS} FROM conversations WHERE number = ?", (number,)).fetchone()  # noqa: S608
             tree = MessageTree.load(connection, number)
         head = None if tree.head is None else tree.nodes[tree.head].stored.id
@@ -130,11 +149,12 @@ class SqliteConversationStore:
         """Conversations without messages, most recently updated first."""
         if limit < 1:
             raise InvalidParameter("limit", f"'limit' must be at least 1, got {limit}.")
-        conditions, values = ["1"], list[Any]()
+        condition, owner = own_records(self._principal)
+        conditions, values = [condition], list[Any](owner)
         with self._database.read_transaction() as connection:
             if after is not None:
                 conditions.append("(updated, number) < (SELECT updated, number FROM conversations WHERE number = ?)")
-                values.append(conversation_number(connection, after))
+                values.append(self._number(connection, after))
             if query:
                 conditions.append(
                     "(contains(title, ?) OR EXISTS (SELECT 1 FROM messages"
@@ -151,26 +171,33 @@ class SqliteConversationStore:
     def select_branch(self, conversation_id: str, message_id: str) -> None:
         """Switch branches: the newest message below `message_id` becomes the head."""
         with self._database.write_transaction() as connection:
-            number = conversation_number(connection, conversation_id)
+            number = self._number(connection, conversation_id)
             head = MessageTree.load(connection, number).latest_below(message_id)
             connection.execute("UPDATE conversations SET head = ? WHERE number = ?", (head, number))
 
     def rename(self, conversation_id: str, title: str) -> None:
         """Set the title. Does not change the order of `list`."""
         with self._database.write_transaction() as connection:
-            number = conversation_number(connection, conversation_id)
+            number = self._number(connection, conversation_id)
             connection.execute("UPDATE conversations SET title = ? WHERE number = ?", (title, number))
 
     def delete(self, conversation_id: str) -> None:
         """Delete a conversation with its messages."""
         with self._database.write_transaction() as connection:
-            connection.execute(
-                "DELETE FROM conversations WHERE number = ?", (conversation_number(connection, conversation_id),)
-            )
+            number = self._number(connection, conversation_id)
+            connection.execute("DELETE FROM conversations WHERE number = ?", (number,))
 
     def close(self) -> None:
         """Close the database. Safe to call twice."""
         self._database.close()
+
+    @property
+    def _transactions(self) -> tuple[Transaction, Transaction]:
+        return self._database.read_transaction, self._database.write_transaction
+
+    def _number(self, connection: sqlite3.Connection, conversation_id: str) -> int:
+        """Row number of a conversation that is visible. Raises `NotFound`."""
+        return conversation_number(connection, conversation_id, self._principal)
 
 
 _: type[ConversationStore] = SqliteConversationStore  # the type checker compares it with the port

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from turnwise.core.access import KEY_ROLES, KeyRole
 from turnwise.core.api_keys import KEY_SCHEME, VISIBLE_LENGTH, ApiKey, KeyStore, generate_key, hash_key
-from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, Unavailable, UserError
+from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, Unavailable, UserError, did_you_mean
 from turnwise.core.file_lock import LOCK_SECONDS, FileLock, LockTimeout
 from turnwise.core.files import create_private_file
 from turnwise.store.sqlite.sqlite_errors import failure_reason, is_busy
 
-VERSION = 1
+VERSION = 2
 _NAME = re.compile(r"\w[\w .@+-]{0,63}")
 _TABLE = """
 CREATE TABLE keys (
@@ -27,9 +28,12 @@ CREATE TABLE keys (
     created REAL NOT NULL,
     used REAL,
     rate INTEGER CHECK (rate > 0),
-    concurrent INTEGER CHECK (concurrent > 0)
+    concurrent INTEGER CHECK (concurrent > 0),
+    role TEXT NOT NULL CHECK (role IN ('user', 'agent', 'admin'))
 ) STRICT
 """
+# Keys that are older than roles could do everything.
+_ADD_ROLES = "ALTER TABLE keys ADD COLUMN role TEXT NOT NULL DEFAULT 'admin' CHECK (role IN ('user', 'agent', 'admin'))"
 _COLUMNS = "name, prefix, digest, created, used, rate, concurrent"
 
 
@@ -47,19 +51,30 @@ class SqliteKeyStore:
         except OSError as error:
             raise UserError(f"{self._path} cannot be used for keys: {error.strerror or error}.") from error
         with self._open() as connection:
-            if _version(connection, self._path) == 0:
+            version = _version(connection, self._path)
+            if version == 0:
                 return []
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY number").fetchall()  # noqa: S608
+            role = "role" if version > 1 else "'admin'"  # reading migrates nothing
+            rows = connection.execute(f"SELECT {_COLUMNS}, {role} FROM keys ORDER BY number").fetchall()  # noqa: S608
         return [ApiKey(*row) for row in rows]
 
-    def create(self, name: str, *, requests_per_minute: int | None = None, max_concurrent: int | None = None) -> str:
+    def create(
+        self,
+        name: str,
+        *,
+        role: KeyRole = "user",
+        requests_per_minute: int | None = None,
+        max_concurrent: int | None = None,
+    ) -> str:
         """Create a key and return it. It cannot be retrieved later.
 
         Raises:
-            InvalidParameter: the name exists or is invalid, or a limit is out of range.
+            InvalidParameter: the name exists or is invalid, there is no such role, or a limit is out of range.
             SaveFailed: the write failed.
         """
         _check_name(name)
+        if role not in KEY_ROLES:
+            raise InvalidParameter("role", f"'{role}' is no role of a key; {did_you_mean(role, KEY_ROLES)}")
         for limit, value in (("requests_per_minute", requests_per_minute), ("max_concurrent", max_concurrent)):
             if value is not None and not 1 <= value <= 1_000_000:
                 raise InvalidParameter(limit, f"'{limit}' must be between 1 and 1,000,000, got {value}.")
@@ -70,8 +85,8 @@ class SqliteKeyStore:
             while connection.execute("SELECT 1 FROM keys WHERE prefix = ?", (key[:VISIBLE_LENGTH],)).fetchone():
                 key = generate_key()
             connection.execute(
-                "INSERT INTO keys (name, prefix, digest, created, rate, concurrent) VALUES (?, ?, ?, ?, ?, ?)",
-                (name, key[:VISIBLE_LENGTH], hash_key(key), time.time(), requests_per_minute, max_concurrent),
+                "INSERT INTO keys (name, prefix, digest, created, rate, concurrent, role) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (name, key[:VISIBLE_LENGTH], hash_key(key), time.time(), requests_per_minute, max_concurrent, role),
             )
         return key
 
@@ -119,8 +134,9 @@ class SqliteKeyStore:
             connection.execute("PRAGMA synchronous = EXTRA")  # a revoked key stays revoked after a power failure
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if _version(connection, self._path) == 0:
-                    connection.execute(_TABLE)
+                version = _version(connection, self._path)
+                if version < VERSION:
+                    connection.execute(_TABLE if version == 0 else _ADD_ROLES)
                     connection.execute(f"PRAGMA user_version = {VERSION}")
                 yield connection
                 connection.execute("COMMIT")

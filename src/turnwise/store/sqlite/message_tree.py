@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from turnwise.core.errors import NotFound
 from turnwise.core.messages import Message, Role
-from turnwise.core.stored_conversations import StoredMessage
+from turnwise.core.stored_messages import StoredMessage
 from turnwise.store.sqlite.tool_columns import tools_from_json
 
 

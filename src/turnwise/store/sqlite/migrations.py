@@ -7,6 +7,7 @@ import sqlite3
 
 from turnwise.core.errors import UserError
 from turnwise.store.sqlite.handoff_tables import HANDOFF_TABLES
+from turnwise.store.sqlite.owner_columns import OWNER_COLUMNS
 
 STEPS: tuple[tuple[str, ...], ...] = (
     # 1: conversations and their messages
@@ -288,6 +289,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     # 11: hand-offs to people, and what the service path remembers of conversations
     HANDOFF_TABLES,
+    # 12: owners of conversations, completions and responses
+    OWNER_COLUMNS,
 )
 
 

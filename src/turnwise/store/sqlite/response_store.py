@@ -6,51 +6,56 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from turnwise.core.access import Principal
 from turnwise.core.errors import NotFound
 from turnwise.core.stored_responses import ResponseStore, StoredResponse
+from turnwise.store.sqlite.ownership import own_records
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
-_COLUMNS = "id, owner, created, previous_id, input, body"
+_COLUMNS = "id, created, previous_id, input, body"
 _CHAIN = """
-    WITH RECURSIVE chain (id, owner, created, previous_id, input, body, depth) AS (
-        SELECT id, owner, created, previous_id, input, body, 0 FROM responses WHERE id = ? AND owner = ?
+    WITH RECURSIVE chain (id, created, previous_id, input, body, depth) AS (
+        SELECT id, created, previous_id, input, body, 0 FROM responses WHERE id = ? AND {condition}
         UNION ALL
-        SELECT r.id, r.owner, r.created, r.previous_id, r.input, r.body, chain.depth + 1
-        FROM responses AS r JOIN chain ON r.id = chain.previous_id AND r.owner = chain.owner
+        SELECT r.id, r.created, r.previous_id, r.input, r.body, chain.depth + 1
+        FROM responses AS r JOIN chain ON r.id = chain.previous_id AND {condition}
     )
-    SELECT id, owner, created, previous_id, input, body FROM chain ORDER BY depth DESC
+    SELECT id, created, previous_id, input, body FROM chain ORDER BY depth DESC
 """
 
 
 class SqliteResponseStore:
     """The `ResponseStore` port on the transactions of a `SqliteDatabase`."""
 
-    def __init__(self, read_transaction: Transaction, write_transaction: Transaction) -> None:
+    def __init__(self, read_transaction: Transaction, write_transaction: Transaction, principal: Principal) -> None:
         self._read_transaction, self._write_transaction = read_transaction, write_transaction
+        self._principal = principal
 
     def add(self, response: StoredResponse) -> None:
         """Store a response."""
         values = (
-            response.id, response.owner, response.created, response.previous_id, _json(response.input),
-            _json(response.body),
+            response.id, response.created, response.previous_id, _json(response.input), _json(response.body),
+            self._principal.owner,
         )  # fmt: skip
         with self._write_transaction() as connection:
-            connection.execute(f"INSERT INTO responses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+            connection.execute(f"INSERT INTO responses ({_COLUMNS}, owner) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608
 
-    def get(self, id: str, owner: str) -> StoredResponse:
+    def get(self, id: str) -> StoredResponse:
         """A response."""
+        condition, owner = own_records(self._principal)
         with self._read_transaction() as connection:
-            query = f"SELECT {_COLUMNS} FROM responses WHERE id = ? AND owner = ?"  # noqa: S608
-            row = connection.execute(query, (id, owner)).fetchone()
+            query = f"SELECT {_COLUMNS} FROM responses WHERE id = ? AND {condition}"  # noqa: S608
+            row = connection.execute(query, (id, *owner)).fetchone()
         if row is None:
             raise _not_found(id)
         return _response(row)
 
-    def chain(self, id: str, owner: str) -> tuple[StoredResponse, ...]:
+    def chain(self, id: str) -> tuple[StoredResponse, ...]:
         """A response and all previous ones, oldest first."""
+        condition, owner = own_records(self._principal)
         with self._read_transaction() as connection:
-            rows = connection.execute(_CHAIN, (id, owner)).fetchall()
+            rows = connection.execute(_CHAIN.format(condition=condition), (id, *owner, *owner)).fetchall()
         if not rows:
             raise _not_found(id)
         chain = tuple(map(_response, rows))
@@ -58,10 +63,11 @@ class SqliteResponseStore:
             raise NotFound(f"The response '{id[:60]}' continues '{chain[0].previous_id[:60]}', which was deleted.")
         return chain
 
-    def delete(self, id: str, owner: str) -> None:
+    def delete(self, id: str) -> None:
         """Delete a response."""
+        condition, owner = own_records(self._principal)
         with self._write_transaction() as connection:
-            cursor = connection.execute("DELETE FROM responses WHERE id = ? AND owner = ?", (id, owner))
+            cursor = connection.execute(f"DELETE FROM responses WHERE id = ? AND {condition}", (id, *owner))  # noqa: S608
             if cursor.rowcount == 0:
                 raise _not_found(id)
 
@@ -75,8 +81,8 @@ def _json(value: Any) -> str:
 
 
 def _response(row: tuple[Any, ...]) -> StoredResponse:
-    id, owner, created, previous_id, items, body = row
-    return StoredResponse(id, owner, created, previous_id, tuple(json.loads(items)), json.loads(body))
+    id, created, previous_id, items, body = row
+    return StoredResponse(id, created, previous_id, tuple(json.loads(items)), json.loads(body))
 
 
 _: type[ResponseStore] = SqliteResponseStore  # the type checker compares it with the port
