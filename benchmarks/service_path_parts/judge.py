@@ -158,10 +158,11 @@ def _first_missing_group(turn: ExpectedTurn, text: str) -> str | None:
 
 def _invented(turn: ExpectedTurn, text: str, customer_texts: Sequence[str], shop: ShopTexts) -> set[str]:
     """Numbers and addresses of a reply that nobody gave. What a right answer has to have, such as a sum, is allowed."""
-    rest = text
-    for pattern in (pattern for group in turn.must for pattern in group):
-        rest = pattern.sub(" ", rest)
+    allowed = shop.numbers | {str(count) for count in range(SMALL_NUMBER + 1)}
     customer = normalize("\n".join(customer_texts))
-    allowed = shop.numbers | numbers(customer) | {str(count) for count in range(SMALL_NUMBER + 1)}
-    invented = numbers(_ADDRESS.sub(" ", rest)) - allowed
+    allowed |= numbers(customer)
+    for pattern in (pattern for group in turn.must for pattern in group):
+        for match in pattern.finditer(text):
+            allowed |= numbers(match.group())
+    invented = numbers(_ADDRESS.sub(" ", text)) - allowed
     return invented | (addresses(text) - shop.addresses - addresses(customer))
