@@ -71,8 +71,8 @@ SLOT_VALUES = {
 def normalize(text: str) -> str:
     """Form NFKC with straight quotes, without citations, emphasis and greetings at the start."""
     plain = _CITATION.sub("", unicodedata.normalize("NFKC", text).translate(_QUOTES)).replace("**", "").strip()
-    for _ in range(3):
-        plain = _GREETING.sub("", plain, count=1)
+    while (rest := _GREETING.sub("", plain, count=1)) != plain:
+        plain = rest
     return plain
 
 
