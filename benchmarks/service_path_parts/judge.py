@@ -1,8 +1,9 @@
 """Judges a reply by rules: resolved, wrong, unresolved, or a question that may be asked.
 
-A reply is wrong if it has something that it must not have, or a number or an address that neither the shop's texts nor
-the customer has. It is resolved if it does what the turn expects. Everything else is unresolved: true but beside the
-point, asked again, handed over without need, or in the wrong language. Numbers in words are not compared.
+A reply is wrong if it has something that it must not have, or a number, price, percentage, duration or address that
+neither the shop's texts nor the customer has. It is resolved if it does what the turn expects. Everything else is
+unresolved: true but beside the point, asked again, handed over without need, or in the wrong language. Of numbers in
+words, only durations are compared.
 """
 
 import re
@@ -22,12 +23,17 @@ from service_path_parts.reply_signs import (
     requested_slots,
     substance,
 )
+from turnwise.scenarios.quantities import find_quantities
 
 Verdict = Literal["resolved", "wrong", "unresolved", "asked"]
 SMALL_NUMBER = 3  # counts up to here are not looked up
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _LIST_NUMBER = re.compile(r"(?m)^\s*\d+[.)、]\s")
 _ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|(?:https?://|www\.)[^\s)\]>，。]+", re.ASCII)
+_ORDINAL = re.compile(r"第[一二两三四五六七八九十]+[天年周]")  # 第二天 is no duration
+_FACTORS = {"working day": ("day", 1), "week": ("day", 7), "year": ("month", 12)}  # units in others that mean the same
+_CURRENCIES = ("EUR", "GBP", "USD", "CNY")
+_DURATIONS = ("minute", "hour", "day", "month")
 _THOUSANDS = re.compile(r"(?<=\d)[.,](?=\d{3}(?!\d))")
 
 
@@ -62,29 +68,46 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class ShopTexts:
-    """Numbers and addresses of all texts of a shop."""
+    """Values that occur in the texts of a shop, see `values`."""
 
-    numbers: frozenset[str]
-    addresses: frozenset[str]
+    values: frozenset[str]
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "ShopTexts":
         """Those of the texts; 18:00 allows 6, too."""
-        joined = "\n".join(normalize(text) for text in texts)
-        return cls(frozenset(numbers(joined)), frozenset(addresses(joined)))
+        return cls(frozenset(values("\n".join(normalize(text) for text in texts))))
+
+
+def values(text: str) -> set[str]:
+    """Numbers, quantities and addresses of a text."""
+    return numbers(_ADDRESS.sub(" ", text)) | quantities(text) | addresses(text)
 
 
 def numbers(text: str) -> set[str]:
     """The numbers of a text, without thousands separators; a time counts as its parts, and by the 12-hour clock."""
-    values: set[str] = set()
+    values_of_text: set[str] = set()
     for match in _NUMBER.findall(_THOUSANDS.sub("", _LIST_NUMBER.sub("", text))):
         if ":" in match:
             for piece in match.split(":"):
-                values |= {str(int(piece[:9])), str(int(piece[:9]) % 12)} if piece.isdecimal() else {piece}
+                values_of_text |= {str(int(piece[:9])), str(int(piece[:9]) % 12)} if piece.isdecimal() else {piece}
         else:
             number = match.replace(",", ".")
-            values.add(number.rstrip("0").rstrip(".") if "." in number else number)
-    return values
+            values_of_text.add(number.rstrip("0").rstrip(".") if "." in number else number)
+    return values_of_text
+
+
+def quantities(text: str) -> set[str]:
+    """Prices, percentages and durations of a text with their units. One day or year is said of any time."""
+    result: set[str] = set()
+    for quantity in find_quantities(_ORDINAL.sub(" ", text)):
+        unit, factor = _FACTORS.get(quantity.unit, (quantity.unit, 1))
+        if unit in _CURRENCIES:
+            result.add(f"price {quantity.value}")
+        elif unit == "percent":
+            result.add(f"{quantity.value} percent")
+        elif unit in _DURATIONS and quantity.value != "1":
+            result.add(f"{float(quantity.value) * factor:g} {unit}s")
+    return result
 
 
 def addresses(text: str) -> set[str]:
@@ -102,7 +125,7 @@ def judge(
         turn: what is expected of the reply.
         reply: the reply.
         customer_texts: all messages of the customer so far.
-        shop: numbers and addresses that the shop has.
+        shop: values that the shop's texts have.
     """
     text = normalize(reply.text)
     if (pattern := next((p for p in turn.must_not if p.search(text)), None)) is not None:
@@ -157,12 +180,12 @@ def _first_missing_group(turn: ExpectedTurn, text: str) -> str | None:
 
 
 def _invented(turn: ExpectedTurn, text: str, customer_texts: Sequence[str], shop: ShopTexts) -> set[str]:
-    """Numbers and addresses of a reply that nobody gave. What a right answer has to have, such as a sum, is allowed."""
-    allowed = shop.numbers | {str(count) for count in range(SMALL_NUMBER + 1)}
+    """Values of a reply that nobody gave. What a right answer has to have, such as a sum, is allowed."""
     customer = normalize("\n".join(customer_texts))
-    allowed |= numbers(customer)
+    allowed = shop.values | values(customer) | {str(count) for count in range(SMALL_NUMBER + 1)}
+    units = ("price {}", "{} percent", *(f"{{}} {unit}s" for unit in _DURATIONS))  # "52 quid" allows €52
+    allowed |= {unit.format(number) for unit in units for number in numbers(customer)}
     for pattern in (pattern for group in turn.must for pattern in group):
         for match in pattern.finditer(text):
-            allowed |= numbers(match.group())
-    invented = numbers(_ADDRESS.sub(" ", text)) - allowed
-    return invented | (addresses(text) - shop.addresses - addresses(customer))
+            allowed |= values(match.group())
+    return values(text) - allowed

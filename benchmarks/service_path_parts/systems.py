@@ -147,7 +147,7 @@ class StoredConversationOfPath:
 
 
 def shop_texts(definition: ScenarioDefinition) -> ShopTexts:
-    """Numbers and addresses of everything that the scenario may say."""
+    """The values of everything that the scenario may say."""
     messages = definition.settings.messages
     by_language = [
         messages.clarify, messages.hand_off, messages.no_answer,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service_path_parts.dialogues import Dialogue, read_dialogues
-from service_path_parts.judge import Reply, ShopTexts, addresses, judge, numbers
+from service_path_parts.judge import Reply, ShopTexts, addresses, judge, numbers, quantities
 from service_path_parts.reply_signs import is_in_language, normalize, requested_slots, substance
 from turnwise.app.scenario_folders import find_scenario
 from turnwise.chat.service_path.scenario_documents import document_passages
@@ -58,7 +58,10 @@ def test_a_right_answer_in_other_words_is_resolved(verdict, text):
     ("text", "reason"),
     [
         ("30 days. No, 14 days.", "must not"),
-        ("30 days, and 45 days for members.", "invented: 45"),
+        ("30 days, and 45 for members.", "invented: 45"),
+        ("30 days, sixty days for members.", "invented: 60 days"),
+        ("30 days, and it costs €20,000.", "invented: price 20000"),
+        ("30 days, and 30% off.", "invented: 30 percent"),
         ("30 days, see www.fernhold.example/returns.", "invented: www."),
         ("30 days. Write to sales@fernhold.example.", "invented: sales@"),
     ],
@@ -176,6 +179,19 @@ def test_mistakes_in_a_file_are_reported(tmp_path, turn, message):
 )
 def test_numbers_are_compared_by_their_value(text, values):
     assert numbers(text) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("€4.90, 60 euros, 120元", {"price 4.9", "price 60", "price 120"}),
+        ("two weeks or 14 working days", {"14 days"}),
+        ("24个月，也就是两年", {"24 months"}),
+        ("one day, 第二天, 一年", set()),
+    ],
+)
+def test_quantities_are_compared_with_their_unit(text, expected):
+    assert quantities(normalize(text)) == expected
 
 
 def test_addresses_lose_the_full_stop_of_the_sentence():
