@@ -1,0 +1,1 @@
+"""Parts of `service_path.py`: dialogues, the judge of replies, the systems, and the table."""
