@@ -103,6 +103,13 @@ def test_a_supported_answer_of_the_model_is_cited(shop, reply):
     assert model.requests[0].sampling == {"temperature": 0.25}
 
 
+def test_an_answer_that_a_fact_supports_cites_the_fact(shop, reply):
+    service, _ = shop("Every lamp has a warranty of 24 months. We are open 9:00 to 18:00, Monday to Saturday.")
+    response = reply(service, ask("how long is the guarantee, the warranty?"))
+    assert response.text.endswith("24 months. [1] We are open 9:00 to 18:00, Monday to Saturday. [2]")
+    assert response.service.citations[1].source == "facts.yaml, opening_hours"
+
+
 @pytest.mark.parametrize(
     "invention",
     [
