@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -102,6 +103,25 @@ def test_a_person_and_the_customer_write_into_the_conversation(store, handoffs, 
     assert metas[4] == {"notice": "return", "handoff": id}
     assert handoffs.receive(request_.conversation_id, "shop", [Message("user", "And now?")]) is None
     assert len(texts(store, request_.conversation_id)) == 5, "the model answers again, and stores the message"
+
+
+def test_a_sentence_of_the_service_is_an_event_while_a_handoff_is_open(store, handoffs, request_):
+    (first,) = store.append(request_.conversation_id, [Message("user", "Hello?")])
+    say = partial(handoffs.say, request_.conversation_id, request_.tenant, "Call 112.", {"a": 1}, parent_id=first)
+    assert say() is None
+    opened = handoffs.open(request_)
+    said = say()
+    assert (said.id, said.status) == (opened.id, opened.status)
+    assert said.revision > opened.revision
+    messages = store.get(request_.conversation_id).messages
+    assert [entry.meta for entry in messages if entry.message.content == "Call 112."] == [
+        {"a": 1}, {"a": 1, "handoff": opened.id},
+    ]  # fmt: skip
+    handoffs.apply(opened.id, "cancel")
+    assert say() is None
+    assert store.get(request_.conversation_id).messages[-1].parent_id == first
+    with pytest.raises(NotFound):
+        handoffs.say(request_.conversation_id, "somebody else", "a", {}, parent_id=first)
 
 
 def test_nothing_is_written_by_a_person_without_the_claim(store, handoffs, request_):

@@ -105,6 +105,17 @@ class HandoffStore(Protocol):
             The hand-off; None if none is open, and nothing was added.
         """
 
+    def say(
+        self, conversation_id: str, tenant: str, text: str, meta: Mapping[str, Any], *, parent_id: str | None
+    ) -> Handoff | None:
+        """Add a sentence of the service: below the last message if a hand-off is open, which is an event of it.
+
+        Without an open hand-off it is added below the message `parent_id`.
+
+        Returns:
+            The hand-off; None if none is open.
+        """
+
 
 class ConversationStateStore(Protocol):
     """Stores what the service path remembers of a conversation, such as the values of slots.

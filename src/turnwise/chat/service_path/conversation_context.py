@@ -1,12 +1,13 @@
 """What the store knows of the conversation of a request: messages, hand-off and state, for its tenant only."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from turnwise.chat.service_path.branch_state import branch_state
 from turnwise.chat.service_path.conversation_state import ConversationState
 from turnwise.chat.service_path.handoff_watch import HandoffWatch
 from turnwise.chat.service_path.stored_branch import MergedBranch, merge_branch
 from turnwise.core.chat_request import ChatRequest
-from turnwise.core.executors import STORE_READ_EXECUTOR
+from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.handoffs import Handoff
 from turnwise.core.stored_conversations import ConversationStore
 
@@ -19,14 +20,15 @@ class ConversationContext:
         branch: messages to store, and messages that the model may see.
         watch: tells whether a hand-off opens meanwhile.
         handoff: the newest hand-off, if there ever was one.
-        state: what is remembered; None if the conversation is not stored or has no state yet.
+        state: what is remembered on this branch; None if the conversation is not stored or has no state yet.
+        is_claimed: whether the conversation belongs to the tenant already.
     """
 
     branch: MergedBranch
     watch: HandoffWatch
     handoff: Handoff | None = None
     state: ConversationState | None = None
-    notices: tuple[str, ...] = field(default=())
+    is_claimed: bool = False
 
     @property
     def is_handed_off(self) -> bool:
@@ -44,7 +46,12 @@ async def open_context(
         return ConversationContext(merge_branch((), request.messages, notices), watch)
     values = await STORE_READ_EXECUTOR.run(store.states.load, id, tenant)
     handoff = await STORE_READ_EXECUTOR.run(store.handoffs.current, id, tenant)
+    conversation = await STORE_READ_EXECUTOR.run(store.get, id)
     # Only a hand-off adds messages that the client may not know.
-    messages = () if handoff is None else (await STORE_READ_EXECUTOR.run(store.get, id)).messages
-    state = ConversationState.from_dict(values) if values else None
-    return ConversationContext(merge_branch(messages, request.messages, notices), watch, handoff, state)
+    branch = merge_branch(() if handoff is None else conversation.messages, request.messages, notices)
+    return ConversationContext(branch, watch, handoff, branch_state(conversation, branch.stored), bool(values))
+
+
+async def claim_conversation(store: ConversationStore, id: str, tenant: str) -> None:
+    """Make a conversation one of the tenant. Raises `NotFound` if it belongs to another one."""
+    await STORE_WRITE_EXECUTOR.run(store.states.save, id, tenant, {"is_claimed": True})

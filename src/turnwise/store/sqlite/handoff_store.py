@@ -4,7 +4,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any
@@ -133,6 +133,24 @@ class SqliteHandoffStore:
             row = _row(connection, newest.id)
             row = self._apply(connection, row, HandoffEvent("customer_message", self._now(newest)))
             _append(connection, conversation, messages, {"handoff": newest.id})
+            return row.handoff
+
+    def say(
+        self, conversation_id: str, tenant: str, text: str, meta: Mapping[str, Any], *, parent_id: str | None
+    ) -> Handoff | None:
+        """Add a sentence of the service; an event if a hand-off is open."""
+        message = Message("assistant", text)
+        with self._write_transaction() as connection:
+            conversation = conversation_number(connection, conversation_id)
+            newest = self._newest(connection, conversation)
+            _check_tenant(newest, conversation_id, tenant)
+            if newest is None or not newest.is_open:
+                parent = parent_number(connection, conversation, parent_id)
+                insert_messages(connection, conversation, parent, [message], meta_to_json(meta))
+                return None
+            row = _row(connection, newest.id)
+            row = self._apply(connection, row, HandoffEvent("service_message", self._now(newest)))
+            _append(connection, conversation, [message], {**meta, "handoff": newest.id})
             return row.handoff
 
     def _now(self, handoff: Handoff) -> float:
