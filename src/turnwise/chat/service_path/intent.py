@@ -1,5 +1,7 @@
 """Step 4: what the customer wants, as an intent with a calibrated probability, and how to answer it."""
 
+from dataclasses import replace
+
 from turnwise.chat.service_path.intent_classifier import IntentScore
 from turnwise.chat.service_path.intent_labels import intent_label
 from turnwise.chat.service_path.offered_choice import choose_offered
@@ -12,6 +14,11 @@ MAX_CHOICE_WORDS = 5  # of a message that is read as a choice although another i
 
 async def decide(turn: ServiceTurn) -> StepResult:
     """Set `prediction`, `intent` and `kind`."""
+    result = await _decide(turn)
+    return result if turn.classifier_state == "fitted" else replace(result, classifier=turn.classifier_state)
+
+
+async def _decide(turn: ServiceTurn) -> StepResult:
     intents, state, threshold = turn.definition.intents, turn.state, turn.thresholds.intent
     turn.prediction = prediction = await turn.classifier.predict(turn.message)
     best = prediction.best
