@@ -30,9 +30,8 @@ DOCUMENTED_URL = "http://127.0.0.1:8000"
 def url():
     store = open_store("sqlite:///:memory:")
     with open_chat_service(store=store) as service:
-        services = add_service_path(
-            {"box": service}, ScenarioLibrary([builtin_folder()]), resources=ResourceCache(waits=True)
-        )
+        library, resources = ScenarioLibrary([builtin_folder()]), ResourceCache(waits=True)
+        services = add_service_path({"box": service}, library, resources=resources)
         with serve_in_thread(create_app(services, default="box")) as url:
             yield url
     store.close()

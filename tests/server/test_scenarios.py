@@ -33,11 +33,15 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def client(folder, store):
+def resources():
+    """Classifiers that both servers of this module use, so that they are fitted once."""
+    return ResourceCache(waits=True)
+
+
+@pytest.fixture(scope="module")
+def client(folder, store, resources):
     models = {"scripted": ScriptedChatService(["Every lamp has a warranty ", "of 24 months."], store=store)}
-    app = create_app(
-        add_service_path(models, ScenarioLibrary([folder]), resources=ResourceCache(waits=True)), default="scripted"
-    )
+    app = create_app(add_service_path(models, ScenarioLibrary([folder]), resources=resources), default="scripted")
     with serve_in_thread(app) as url, httpx.Client(base_url=url, timeout=120) as opened:
         yield opened
 
@@ -133,10 +137,10 @@ def test_a_server_without_scenarios_lists_none_and_refuses_the_fields(url):
             assert "is not supported" in refused.json()["error"]["message"]
 
 
-def test_a_default_scenario_answers_requests_that_name_none(folder):
+def test_a_default_scenario_answers_requests_that_name_none(folder, resources):
     services = add_service_path(
         {"scripted": ScriptedChatService()}, ScenarioLibrary([folder]), default_scenario="shop",
-        resources=ResourceCache(waits=True),
+        resources=resources,
     )  # fmt: skip
     with serve_in_thread(create_app(services, default="scripted")) as url, httpx.Client(base_url=url) as client:
         response = complete(client, "can I have a discount", scenario=None)
