@@ -26,11 +26,13 @@ limits: {max_clarifications: 2}
 """,
     "intents.yaml": """
 order_status:
+  title: {en: where an order is, zh: 订单到哪儿了}
   examples:
     en: [where is my parcel, has my order been sent, track my order, when will my parcel arrive, order status please,
          my parcel has not arrived yet]
     zh: [我的包裹到哪儿了, 订单发货了吗, 查询订单物流, 我的快递什么时候到, 包裹还没收到]
 opening_hours:
+  title: {en: "our opening hours, Sundays too", zh: 营业时间}
   examples:
     en: [when are you open, what are your opening hours, are you open on sunday, when does the shop close,
          is the shop open today]

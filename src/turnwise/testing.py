@@ -112,6 +112,7 @@ class ScriptedChatService:
             return
         texts: list[str] = []
         calls: list[ToolCall] = []
+        num_prompt_tokens = await self.count_input_tokens(request)
         for chunk in self._script(request) if callable(self._script) else self._script:
             if self._fail_after is not None and len(texts) + len(calls) >= self._fail_after:
                 raise self._failure or RuntimeError("scripted failure")
@@ -122,11 +123,10 @@ class ScriptedChatService:
                 yield ChatDelta(tool_calls=tuple(to_tool_call_deltas(calls)[-2:]))
             else:
                 texts.append(chunk)
-                yield ChatDelta(chunk)
+                yield ChatDelta(chunk, usage_so_far=Usage(num_prompt_tokens, len(texts) + len(calls)))
         finish: FinishReason = "tool_calls" if calls and self._finish == "stop" else self._finish
         for index in range(1, request.output.n):  # the other choices have the same text in one delta
             yield ChatDelta("".join(texts), finish, index=index, tool_calls=tuple(to_tool_call_deltas(calls)))
-        num_prompt_tokens = await self.count_input_tokens(request)
         usage = Usage(prompt_tokens=num_prompt_tokens, completion_tokens=len(texts) + len(calls))
         if self._context is not None:
             usage += self._context.usage

@@ -31,5 +31,6 @@ def test_decisions_and_contents_of_answers_are_judged(scenario):
     assert [outcome.num_passed for outcome in outcomes] == [2, 2, 0]
     assert outcomes[2].errors[0] == ("the decision is refusal:discounts, not generate",)
     assert sum(done) == 6
-    rates = {rate.decision: rate.value for rate in pass_rates(outcomes, 1)}
+    assert outcomes[0].answers[0].steps == ("intent: confident", "template_answer: verbatim")
+    rates = {rate.label: rate.value for rate in pass_rates(outcomes, 1)}
     assert rates == {"all": pytest.approx(2 / 3), "template": 1.0, "safety": 1.0, "generate": 0.0}

@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from service_scenarios import write_scenario
 from turnwise.app.scenario_services import add_service_path
+from turnwise.chat.service_path.scenario_resources import ResourceCache
 from turnwise.core.handoffs import HandoffRequest
 from turnwise.core.messages import Message
 from turnwise.scenarios.scenario_library import ScenarioLibrary
@@ -150,7 +151,7 @@ def shop_url(tmp_path, store):
     write_scenario(tmp_path / "scenarios" / "shop")
     services = add_service_path(
         {"scripted": ScriptedChatService(store=store)}, ScenarioLibrary([tmp_path / "scenarios"]),
-        default_scenario="shop",
+        default_scenario="shop", resources=ResourceCache(waits=True),
     )  # fmt: skip
     with serve_in_thread(create_app(services, default="scripted", has_handoffs=True)) as url:
         yield url

@@ -103,6 +103,14 @@ def test_usage_counts_prompt_and_completion_tokens(says, tokenizer):
     assert usage.completion_tokens == len(tokenizer.encode("The lamp"))
 
 
+def test_every_delta_has_the_tokens_so_far_for_callers_that_stop_early(says):
+    deltas = stream(says("the lamp is broken"), ChatRequest(HELLO))
+    counts = [delta.usage_so_far.completion_tokens for delta in deltas]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+    assert deltas[-1].usage_so_far == deltas[-1].usage
+
+
 # Finish reasons and limits
 
 

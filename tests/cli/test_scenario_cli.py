@@ -88,14 +88,50 @@ def test_an_unknown_scenario_is_an_error_with_the_nearest_name(turnwise):
     assert "did you mean 'customer_service'" in err
 
 
-def test_test_answers_with_a_model_and_prints_rates_with_the_method(turnwise):
-    arguments = ["assistant", "tiny", "--language", "en", "--decision", "template", "--repeat", "2", "--threads", "1"]
-    code, out, err = turnwise("scenario", "test", *arguments, "--no-failures")
-    assert code == 0
-    assert "instruction and examples alone" in err
-    assert [line.split()[0] for line in out.splitlines()] == ["decision", "all", "all", "template", "template"]
-    assert "pass^2" in out
-    code, _, err = turnwise("scenario", "test", "assistant", "tiny", "--decision", "knowledge")
+TESTS = """
+- {id: hours, language: en, messages: [when are you open], decision: "template:opening_hours"}
+- {id: fire, language: en, messages: [there is fire in the building], decision: "safety:fire", must_include: ["112"]}
+- {id: wrong, language: en, messages: [there is smoke in the room], decision: clarify}
+"""
+
+
+@pytest.fixture
+def library(turnwise, tmp_path):
+    turnwise("scenario", "new", "library", "--folder", tmp_path)
+    (tmp_path / "library/tests/basic.yaml").write_text(TESTS)
+    return str(tmp_path / "library")
+
+
+def test_test_answers_on_the_service_path_and_prints_rates_and_decisions(turnwise, library):
+    code, out, err = turnwise("scenario", "test", library, "tiny", "--trials", "2", "--threads", "1")
+    assert code == 0, err
+    failure, table = out.split("scenario  ")
+    assert "wrong: the decision is safety:fire, not clarify" in failure
+    assert "steps: safety_line: match" in failure
+    rates, figure = table.split("\n\n")
+    assert [line.split()[1:6] for line in rates.splitlines()[1:]] == [
+        ["all", "3", "pass^1", "66.7%", "pass^2"], ["en", "3", "pass^1", "66.7%", "pass^2"],
+        ["template", "1", "pass^1", "100.0%", "pass^2"], ["safety", "1", "pass^1", "100.0%", "pass^2"],
+        ["clarify", "1", "pass^1", "0.0%", "pass^2"],
+    ]  # fmt: skip
+    assert [line.split() for line in figure.splitlines()[1:]] == [
+        ["safety", "template"], ["clarify", "2", "."], ["safety", "2", "."], ["template", ".", "2"],
+    ]  # fmt: skip
+
+
+def test_the_tests_of_a_scenario_as_json(turnwise, library):
+    code, out, _ = turnwise("scenario", "test", library, "tiny", "--decision", "clarify", "--threads", "1", "--json")
+    (report,) = json.loads(out)
+    assert (code, report["scenario"], report["trials"]) == (0, "library", 1)
+    assert report["languages"][1] == {"label": "en", "tests": 1, "k": 1, "pass": 0.0, "ci95": None}
+    assert report["decisions"] == [{"expected": "clarify", "taken": "safety", "answers": 1}]
+    (answer,) = report["tests"][0]["answers"]
+    assert (answer["decision"], answer["steps"]) == ("safety:fire", ["safety_line: match"])
+    assert answer["errors"] == ["the decision is safety:fire, not clarify"]
+
+
+def test_tests_that_do_not_exist_are_an_error(turnwise, library):
+    code, _, err = turnwise("scenario", "test", library, "tiny", "--decision", "knowledge")
     assert code == 2
     assert "has no such tests" in err
 

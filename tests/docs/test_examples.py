@@ -10,6 +10,7 @@ import typer
 
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.scenario_services import add_service_path
+from turnwise.chat.service_path.scenario_resources import ResourceCache
 from turnwise.cli.main import app
 from turnwise.scenarios.scenario_library import ScenarioLibrary, builtin_folder
 from turnwise.server.app import create_app
@@ -29,7 +30,8 @@ DOCUMENTED_URL = "http://127.0.0.1:8000"
 def url():
     store = open_store("sqlite:///:memory:")
     with open_chat_service(store=store) as service:
-        services = add_service_path({"box": service}, ScenarioLibrary([builtin_folder()]))
+        library, resources = ScenarioLibrary([builtin_folder()]), ResourceCache(waits=True)
+        services = add_service_path({"box": service}, library, resources=resources)
         with serve_in_thread(create_app(services, default="box")) as url:
             yield url
     store.close()

@@ -20,10 +20,12 @@ FILES = {
           no_answer: {en: I do not know., zh: 我不清楚。}
         """,
     "intents.yaml": """
-        order_status: {examples: {en: [where is my lamp, was my order sent], zh: [我的灯到哪儿了, 发货了吗]}}
-        returns: {examples: {en: [I want to send it back], zh: [我想退货]}}
-        care: {answer: knowledge, examples: {en: [how do I clean a lamp], zh: [灯怎么擦]}}
-        person: {answer: hand_off, examples: {en: [a human please], zh: [转人工]}}
+        order_status:
+          title: {en: an order, zh: 订单}
+          examples: {en: [where is my lamp, was my order sent], zh: [我的灯到哪儿了, 发货了吗]}
+        returns: {title: {en: a return, zh: 退货}, examples: {en: [I want to send it back], zh: [我想退货]}}
+        care: {title: {en: care, zh: 保养}, answer: knowledge, examples: {en: [how do I clean a lamp], zh: [灯怎么擦]}}
+        person: {title: {en: a person, zh: 人工}, answer: hand_off, examples: {en: [a human please], zh: [转人工]}}
         """,
     "templates.yaml": """
         order_status: {en: "Order {{ order_number }} is on its way.", zh: "订单{{ order_number }}在路上。"}

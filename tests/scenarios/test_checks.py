@@ -164,6 +164,31 @@ FAULTS = {
             "which the refusal 'discounts' forbids",
         ),
     ],
+    "missing_titles": [
+        (
+            {
+                "intents": (
+                    "order_status: {title: {en: a, zh: b}, examples: {en: [a], zh: [b]}}\n"
+                    "returns: {examples: {en: [c], zh: [d]}}\n"
+                    "unclear: {answer: clarify, examples: {en: [hm], zh: [嗯]}}"
+                )
+            },
+            "intents.yaml",
+            "returns.title",
+            "has no title",
+        ),
+        (
+            {
+                "intents": (
+                    "order_status: {title: {en: An  order, zh: a}, examples: {en: [a], zh: [b]}}\n"
+                    "returns: {title: {en: an order, zh: b}, examples: {en: [c], zh: [d]}}"
+                )
+            },
+            "intents.yaml",
+            "returns.title.en",
+            "is the title of 'order_status' too",
+        ),
+    ],
     "harmless_messages": [
         (
             {"safety": "a: {phrases: {en: [lamp], zh: [触电]}, say: {en: b, zh: c}}"},
@@ -260,6 +285,18 @@ def test_a_planted_fault_is_reported_at_its_place(lamp_shop, check, files, file,
     matching = [finding for finding in findings if (finding.file, finding.key) == (file, key)]
     assert any(message in finding.message for finding in matching), findings
     assert all(finding.check == check for finding in findings)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"intents": "a: {answer: knowledge, examples: {en: [a]}}\nb: {answer: knowledge, examples: {en: [c]}}"},
+        {"intents": "a: {answer: generate, examples: {en: [a], zh: [b]}}"},
+        {"intents": "a: {answer: generate, examples: {en: [a]}}\nb: {answer: clarify, examples: {en: [c]}}"},
+    ],
+)
+def test_no_title_is_needed_where_no_question_offers_two_intents(lamp_shop, files):
+    assert run_checks(load_scenario(lamp_shop(**files)), ["missing_titles"]) == []
 
 
 def test_errors_come_before_warnings(lamp_shop):

@@ -125,6 +125,10 @@ def test_errors_name_the_file_and_the_key(lamp_shop, files, message):
         ("knowledge: [nothing_here]", "names the folder 'nothing_here', which has no documents"),
         ("tools: [{name: look_up}]", "a tool is {type: function"),
         ("unmatched: template", "'unmatched' cannot be template"),
+        (
+            "format: human_assistant",
+            "'format' is not a setting of a scenario: an interaction format belongs to the model",
+        ),
     ],
 )
 def test_invalid_settings_are_explained(lamp_shop, line, message):

@@ -8,6 +8,7 @@ import pytest
 
 from service_scenarios import write_scenario
 from turnwise.app.scenario_services import add_service_path
+from turnwise.chat.service_path.scenario_resources import ResourceCache
 from turnwise.scenarios.scenario_library import ScenarioLibrary
 from turnwise.server.app import create_app
 from turnwise.store import open_store
@@ -32,9 +33,15 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def client(folder, store):
+def resources():
+    """Classifiers that both servers of this module use, so that they are fitted once."""
+    return ResourceCache(waits=True)
+
+
+@pytest.fixture(scope="module")
+def client(folder, store, resources):
     models = {"scripted": ScriptedChatService(["Every lamp has a warranty ", "of 24 months."], store=store)}
-    app = create_app(add_service_path(models, ScenarioLibrary([folder])), default="scripted")
+    app = create_app(add_service_path(models, ScenarioLibrary([folder]), resources=resources), default="scripted")
     with serve_in_thread(app) as url, httpx.Client(base_url=url, timeout=120) as opened:
         yield opened
 
@@ -130,8 +137,11 @@ def test_a_server_without_scenarios_lists_none_and_refuses_the_fields(url):
             assert "is not supported" in refused.json()["error"]["message"]
 
 
-def test_a_default_scenario_answers_requests_that_name_none(folder):
-    services = add_service_path({"scripted": ScriptedChatService()}, ScenarioLibrary([folder]), default_scenario="shop")
+def test_a_default_scenario_answers_requests_that_name_none(folder, resources):
+    services = add_service_path(
+        {"scripted": ScriptedChatService()}, ScenarioLibrary([folder]), default_scenario="shop",
+        resources=resources,
+    )  # fmt: skip
     with serve_in_thread(create_app(services, default="scripted")) as url, httpx.Client(base_url=url) as client:
         response = complete(client, "can I have a discount", scenario=None)
         assert response.json()["service"]["decision"] == "refusal:discounts"

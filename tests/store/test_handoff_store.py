@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -93,6 +94,25 @@ def test_a_person_and_the_customer_write_into_the_conversation(store, handoffs, 
     assert len(texts(store, request_.conversation_id)) == 5, "the model answers again, and stores the message"
 
 
+def test_a_sentence_of_the_service_is_an_event_while_a_handoff_is_open(store, handoffs, request_):
+    (first,) = store.append(request_.conversation_id, [Message("user", "Hello?")])
+    say = partial(handoffs.say, request_.conversation_id, "Call 112.", {"a": 1}, parent_id=first)
+    assert say() is None
+    opened = handoffs.open(request_)
+    said = say()
+    assert (said.id, said.status) == (opened.id, opened.status)
+    assert said.revision > opened.revision
+    messages = store.get(request_.conversation_id).messages
+    assert [entry.meta for entry in messages if entry.message.content == "Call 112."] == [
+        {"a": 1}, {"a": 1, "handoff": opened.id},
+    ]  # fmt: skip
+    handoffs.apply(opened.id, "cancel")
+    assert say() is None
+    assert store.get(request_.conversation_id).messages[-1].parent_id == first
+    with pytest.raises(NotFound):
+        handoffs.say("conv_x", "a", {}, parent_id=None)
+
+
 def test_nothing_is_written_by_a_person_without_the_claim(store, handoffs, request_):
     id = handoffs.open(request_).id
     with pytest.raises(HandoffConflict):
@@ -143,15 +163,14 @@ def test_a_conversation_without_a_handoff_has_the_revision_0(store, handoffs, re
     assert handoffs.current_revision(request_.conversation_id) == second.revision > handoffs.revision(ended.id)
 
 
-def test_a_deleted_conversation_takes_its_handoffs_and_state_along(store, handoffs, request_):
+def test_a_deleted_conversation_takes_its_handoffs_along(store, handoffs, request_):
     id = handoffs.open(request_).id
-    store.states.save(request_.conversation_id, {"slots": {"name": "Ada"}})
     store.delete(request_.conversation_id)
     with pytest.raises(NotFound):
         handoffs.get(id)
     assert handoffs.list(["waiting"], limit=10) == []
     with closing(sqlite3.connect(store._database._path)) as connection:
-        for table in ("handoffs", "handoff_events", "conversation_states"):
+        for table in ("handoffs", "handoff_events"):
             assert connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
 
 

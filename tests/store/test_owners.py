@@ -39,7 +39,6 @@ def ids(store):
 def add_records(own):
     id = own.create(title=SECRET, model="m").id
     (message,) = own.append(id, [Message("user", SECRET)])
-    own.states.save(id, {"slots": {"name": SECRET}})
     completion, response = "chatcmpl-1", "resp_1"
     own.completions.add(
         StoredCompletion(completion, 1, "m", ({"content": SECRET},), {}, {"choices": [{}]}, {"team": "a"})
@@ -59,8 +58,7 @@ CUSTOMER_CALLS = {
     "select_branch": lambda s, i: s.select_branch(i["conversation"], i["message"]),
     "rename": lambda s, i: s.rename(i["conversation"], "x"),
     "delete": lambda s, i: s.delete(i["conversation"]),
-    "load state": lambda s, i: s.states.load(i["conversation"]),
-    "save state": lambda s, i: s.states.save(i["conversation"], {}),
+    "say": lambda s, i: s.handoffs.say(i["conversation"], "x", {}, parent_id=None),
     "get completion": lambda s, i: s.completions.get(i["completion"]),
     "list completions after": lambda s, i: s.completions.list(
         limit=9, after=i["completion"], order="asc", model=None, metadata={}
@@ -230,12 +228,10 @@ def test_a_conversation_gets_the_owner_that_its_state_or_handoffs_recorded(old_f
         add(number, *tenants)
     store = open_store(url)
     assert {number: store.get(f"conv_{number}").owner for number in expected} == expected
-    assert store.states.load("conv_2") == {"language": "en"}
     own = store.for_principal(Principal("ada", "user"))
     assert own.handoffs.current("conv_3").status.agent == "Ana"
     with pytest.raises(NotFound):
         own.get("conv_5")
-    own.states.save("conv_3", {})
     own.handoffs.open(HandoffRequest("conv_3"))
     store.close()
 

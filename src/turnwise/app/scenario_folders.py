@@ -1,5 +1,6 @@
 """Finds scenarios by name or folder, and describes them for commands."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ def find_scenario(reference: str) -> ScenarioDefinition:
     if reference not in library.names() and path_exists(Path(reference)):
         return load_scenario(Path(reference))
     return library.get(reference)
+
+
+def find_scenarios(reference: str) -> list[ScenarioDefinition]:
+    """The scenario of a name or folder as a list, or every valid scenario for "all". Raises as `find_scenario`."""
+    if reference != "all":
+        return [find_scenario(reference)]
+    library = ScenarioLibrary.default()
+    definitions = []
+    for name in library.names():
+        with suppress(InvalidData):  # `turnwise scenario list` reports it
+            definitions.append(library.get(name))
+    return definitions
 
 
 def list_scenarios() -> list[dict[str, Any]]:

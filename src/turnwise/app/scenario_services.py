@@ -1,6 +1,7 @@
 """Puts the service path of scenarios before chat services."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from turnwise.chat.service_path.scenario_chat_service import ScenarioChatService
@@ -8,7 +9,7 @@ from turnwise.chat.service_path.scenario_resources import ResourceCache
 from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
 from turnwise.core.chat_service import ChatService
 from turnwise.core.embedding_service import EmbeddingService
-from turnwise.core.errors import InvalidParameter
+from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.retrieval import Retriever
 from turnwise.core.settings import Settings
 from turnwise.scenarios.scenario_library import ScenarioLibrary, builtin_folder
@@ -31,6 +32,39 @@ def open_scenario_library(folders: Iterable[Path], default_scenario: str | None)
     return library
 
 
+def open_resources(embeddings: EmbeddingService | None, *, waits: bool = False) -> ResourceCache:
+    """The classifiers of scenarios, which are kept in `TURNWISE_HOME/cache/intents`.
+
+    Args:
+        embeddings: model that recognises intents; None: words and character n-grams.
+        waits: the first request to a scenario waits until its classifier is fitted.
+    """
+    encoder = None if embeddings is None else EmbeddingEncoder(embeddings)
+    return ResourceCache(encoder, Settings.from_environment().home / "cache" / "intents", waits=waits)
+
+
+async def prepare_scenarios(
+    resources: ResourceCache, library: ScenarioLibrary, default_scenario: str | None, report: Callable[[str], None]
+) -> None:
+    """Fit the classifiers of the default scenario, and of all that do not come with the package.
+
+    Those that come with the package are fitted when a request first names them. `report` gets a line per scenario.
+    """
+    builtin = builtin_folder()
+    names = [name for name in library.names() if library.folder(name).parent != builtin and name != default_scenario]
+    definitions = []
+    for name in [*([] if default_scenario is None else [default_scenario]), *names]:
+        with suppress(InvalidData):  # GET /v1/scenarios reports it
+            definitions.append(library.get(name))
+
+    def on_done(name: str, number: int, seconds: float) -> None:
+        report(f"The intents of {name} are ready after {seconds:.1f} s ({number} of {len(definitions)}).")
+
+    if definitions:
+        report(f"Intents of {len(definitions)} scenarios are fitted in the background; until then, examples decide.")
+    await resources.prepare(definitions, on_done)
+
+
 def add_service_path(
     services: Mapping[str, ChatService],
     library: ScenarioLibrary,
@@ -39,6 +73,7 @@ def add_service_path(
     embeddings: EmbeddingService | None = None,
     knowledge: Mapping[str, Retriever] | None = None,
     rewrites_templates: bool = False,
+    resources: ResourceCache | None = None,
 ) -> dict[str, ChatService]:
     """The same services, which answer by scenarios.
 
@@ -49,8 +84,9 @@ def add_service_path(
         embeddings: model that recognises intents; None: words and character n-grams.
         knowledge: retrievers of knowledge bases by name.
         rewrites_templates: let the model rewrite template answers.
+        resources: classifiers of the intents; default: `open_resources(embeddings)`.
     """
-    resources = ResourceCache(None if embeddings is None else EmbeddingEncoder(embeddings))
+    resources = resources or open_resources(embeddings)
     return {
         name: ScenarioChatService(
             service, library, default_scenario=default_scenario, models=services, knowledge=knowledge,

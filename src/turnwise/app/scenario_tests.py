@@ -4,7 +4,8 @@ pass^k is the probability that k independent answers to a conversation all pass,
 2024, tau-bench). With n answers, c of which pass, it is estimated by C(c, k) / C(n, k), without bias.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any
@@ -45,34 +46,34 @@ class PassRate:
     """pass^k of some conversations.
 
     Attributes:
-        decision: kind of the expected decision, or `ALL`.
+        label: kind of the expected decision, or language, or `ALL`.
         num_tests: number of conversations.
         k: number of answers that have to pass.
         value: the estimate.
         interval: its confidence interval; None for fewer than `MIN_DIALOGUES` conversations.
     """
 
-    decision: str
+    label: str
     num_tests: int
     k: int
     value: float
     interval: ConfidenceInterval | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The rate as JSON."""
         interval = None if self.interval is None else [self.interval.low, self.interval.high]
-        return {"decision": self.decision, "tests": self.num_tests, "k": self.k, "pass": self.value, "ci95": interval}
+        return {"label": self.label, "tests": self.num_tests, "k": self.k, "pass": self.value, "ci95": interval}
 
 
 def run_scenario_tests(
-    tests: Sequence[TestConversation], answer: AnswerConversations, repeats: int, on_done: OnAnswersDone, seed: int = 0
+    tests: Sequence[TestConversation], answer: AnswerConversations, trials: int, on_done: OnAnswersDone, seed: int = 0
 ) -> list[TestOutcome]:
-    """Answer every conversation `repeats` times, with different seeds, and judge the answers."""
-    queries = [(test, seed + repeat) for test in tests for repeat in range(repeats)]
+    """Answer every conversation `trials` times, with different seeds, and judge the answers."""
+    queries = [(test, seed + trial) for test in tests for trial in range(trials)]
     answers = answer(queries, on_done)
     outcomes = []
     for index, test in enumerate(tests):
-        own_answers = tuple(answers[index * repeats : (index + 1) * repeats])
+        own_answers = tuple(answers[index * trials : (index + 1) * trials])
         outcomes.append(TestOutcome(test, own_answers, tuple(answer_errors(test, reply) for reply in own_answers)))
     return outcomes
 
@@ -81,23 +82,54 @@ def answer_errors(test: TestConversation, answer: ScenarioAnswer) -> tuple[str, 
     """What is wrong with an answer: its decision, and missing or forbidden content."""
     case = GoldenCase(test.id, "scenario", test.history, test.must_include, test.must_not_include)
     errors = case_errors(case, answer.text)
-    if answer.decision is not None and not test.accepts(answer.decision):
+    if not test.accepts(answer.decision):
         errors.insert(0, f"the decision is {answer.decision}, not {' or '.join(test.decisions)}")
     return tuple(errors)
 
 
-def pass_rates(outcomes: Sequence[TestOutcome], repeats: int) -> list[PassRate]:
-    """pass^1 and, with several answers, pass^k of all conversations and of each kind of decision."""
+def decision_kind(decision: str) -> str:
+    """A decision without the name of an intent, line or topic."""
+    return decision.partition(":")[0]
+
+
+def pass_rates(outcomes: Sequence[TestOutcome], trials: int) -> list[PassRate]:
+    """pass^1 and, with several answers, pass^k of all conversations and of each kind of expected decision."""
+    return _group_rates(outcomes, trials, lambda test: decision_kind(test.decisions[0]))
+
+
+def language_rates(outcomes: Sequence[TestOutcome], trials: int) -> list[PassRate]:
+    """The same of all conversations and of each language."""
+    return _group_rates(outcomes, trials, lambda test: test.language)
+
+
+def count_decisions(outcomes: Sequence[TestOutcome]) -> Counter[tuple[str, str]]:
+    """Number of answers by the kind of the expected decision, and the kind of the one that was taken.
+
+    A decision counts as the expected one if the test accepts it.
+    """
+    return Counter(
+        (
+            decision_kind(outcome.test.decisions[0]),
+            decision_kind(outcome.test.decisions[0] if outcome.test.accepts(answer.decision) else answer.decision),
+        )
+        for outcome in outcomes
+        for answer in outcome.answers
+    )
+
+
+def _group_rates(
+    outcomes: Sequence[TestOutcome], trials: int, label: Callable[[TestConversation], str]
+) -> list[PassRate]:
     groups: dict[str, list[TestOutcome]] = {ALL: list(outcomes)}
     for outcome in outcomes:
-        groups.setdefault(outcome.test.decisions[0].partition(":")[0], []).append(outcome)
-    powers = [1] if repeats == 1 else [1, repeats]
-    return [_pass_rate(decision, group, k) for decision, group in groups.items() if group for k in powers]
+        groups.setdefault(label(outcome.test), []).append(outcome)
+    powers = [1] if trials == 1 else [1, trials]
+    return [_pass_rate(name, group, k) for name, group in groups.items() if group for k in powers]
 
 
-def _pass_rate(decision: str, outcomes: Sequence[TestOutcome], k: int) -> PassRate:
+def _pass_rate(label: str, outcomes: Sequence[TestOutcome], k: int) -> PassRate:
     values_G = np.array([outcome.pass_power(k) for outcome in outcomes])
-    return PassRate(decision, len(outcomes), k, float(values_G.mean()), _interval(values_G))
+    return PassRate(label, len(outcomes), k, float(values_G.mean()), _interval(values_G))
 
 
 def _interval(values_G: FloatArray) -> ConfidenceInterval | None:

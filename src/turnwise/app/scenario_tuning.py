@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from turnwise.chat.service_path.classifier_fitting import fit_classifier
 from turnwise.chat.service_path.intent_classifier import TextEncoder
 from turnwise.chat.service_path.logistic_head import expected_calibration_error
-from turnwise.chat.service_path.scenario_resources import fit_classifier
 from turnwise.chat.service_path.threshold_tuning import TunedThreshold, choose_threshold
 from turnwise.chat.service_path.tuned_thresholds import Thresholds, write_tuned
 from turnwise.core.errors import InvalidData, UserError
@@ -83,7 +83,8 @@ async def tune_scenario(
         UserError: the scenario has fewer than two intents.
         SaveFailed: the file cannot be written.
     """
-    classifier, scores = await fit_classifier(definition, encoder)
+    fitted = await fit_classifier(definition, encoder)
+    classifier, scores = fitted.classifier, fitted.scores
     if scores is None:
         raise UserError(f"The scenario '{definition.name}' has fewer than two intents, so there is nothing to tune.")
     if messages:

@@ -6,16 +6,18 @@ from contextlib import contextmanager
 
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.scenario_answers import AnswerConversations, OnAnswersDone, ScenarioAnswer
-from turnwise.app.scenario_services import add_service_path
+from turnwise.app.scenario_services import add_service_path, open_resources
 from turnwise.core.chat_request import ChatRequest, ServiceOptions
 from turnwise.core.chat_service import ChatService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.inference import Quantization
+from turnwise.core.service_report import ServiceReport
 from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.dialogues import TestConversation
 from turnwise.scenarios.scenario_library import ScenarioLibrary
 
 MAX_CONCURRENT = 8
+_IDLE_OUTCOMES = ("none", "not_needed", "model_speaks")
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def answer_by_service_path(
     """A function that answers test conversations with a model. They are not stored, so nobody takes over."""
     models = {model.name: model} | ({scenario.settings.adapter: model} if scenario.settings.adapter else {})
     library = ScenarioLibrary([], [scenario.folder])
-    service = add_service_path(models, library, embeddings=embeddings)[model.name]
+    service = add_service_path(models, library, resources=open_resources(embeddings, waits=True))[model.name]
 
     def answer(conversations: Sequence[tuple[TestConversation, int]], on_done: OnAnswersDone) -> list[ScenarioAnswer]:
         async def answer_all() -> list[ScenarioAnswer]:
@@ -54,10 +56,15 @@ def answer_by_service_path(
                     response = await service.reply(request)
                 on_done(1)
                 assert response.service is not None
-                return ScenarioAnswer(response.text, response.service.decision)
+                report = response.service
+                return ScenarioAnswer(response.text, report.decision, _steps(report))
 
             return list(await asyncio.gather(*(answer_one(test, seed) for test, seed in conversations)))
 
         return asyncio.run(answer_all())
 
     return answer
+
+
+def _steps(report: ServiceReport) -> tuple[str, ...]:
+    return tuple(f"{step.step}: {step.outcome}" for step in report.decisions if step.outcome not in _IDLE_OUTCOMES)

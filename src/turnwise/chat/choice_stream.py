@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from turnwise.chat.tool_calling import ToolCallReader
-from turnwise.core.chat_response import ChatDelta, DecodedLogprobs, DecodedToken
+from turnwise.core.chat_response import ChatDelta, DecodedLogprobs, DecodedToken, Usage
 from turnwise.core.chat_service import TokenInspector
 from turnwise.core.inference import (
     ErrorEvent,
@@ -111,7 +111,17 @@ class ChoiceStream:
             mean_logprob=self._mean_logprob() if self.is_done else None,
             embedding=event.embedding if isinstance(event, PromptEvent) else None,
             stop_token_logprobs=self._stop_token_logprobs(event),
+            usage_so_far=self.usage,
         )
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of this choice so far."""
+        stats = self.stats
+        return Usage(
+            len(self._request.prompt_ids), self.num_generated_tokens, stats.cached_tokens,
+            stats.accepted_prediction_tokens, stats.rejected_prediction_tokens,
+        )  # fmt: skip
 
     def _push_token(self, event: TokenEvent) -> tuple[str, list[ToolCallDelta]]:
         """Decode a token. Returns the text and the tool-call deltas that are certain now."""

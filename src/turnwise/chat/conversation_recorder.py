@@ -39,6 +39,7 @@ class ConversationRecorder:
         self._tool_calls: list[ToolCallDelta] = []
         self._finish_reason: FinishReason | Literal["in_progress"] = "in_progress"
         self._service: ServiceReport | None = None
+        self._extra_meta: dict[str, Any] = {}
         self._request_ids: tuple[str, ...] = ()
         self._response_id: str | None = None  # used in the store's thread only
         self._saved_at = 0.0
@@ -64,6 +65,20 @@ class ConversationRecorder:
             store.ensure_branch, request.conversation_id, request.messages, title=derive_title(request.messages)
         )
         return recorder
+
+    @property
+    def last_request_id(self) -> str | None:
+        """Id of the last message of the request; None if it has none."""
+        return self._request_ids[-1] if self._request_ids else None
+
+    def annotate(self, meta: Mapping[str, Any]) -> None:
+        """Add metadata to the response. Call it before the first delta."""
+        self._extra_meta |= meta
+
+    def save_in_background(self) -> None:
+        """Save the response as it is now, before anything that is written to the store later."""
+        self._saved_at = time.monotonic()
+        self._pending_save = self._submit()
 
     async def record_error(self, error: TurnwiseError) -> None:
         """Store why the request failed."""
@@ -106,7 +121,7 @@ class ConversationRecorder:
         text = "".join(self._text)
         message = Message("assistant", self._continued_text + text, tool_calls=merge_tool_call_deltas(self._tool_calls))
         has_content = bool(text or message.tool_calls)
-        meta: dict[str, Any] = {"finish": self._finish_reason, "model": self._model}
+        meta: dict[str, Any] = {"finish": self._finish_reason, "model": self._model, **self._extra_meta}
         if self._service is not None:
             meta |= self._service.stored_meta()
         return STORE_WRITE_EXECUTOR.submit(self._save, message if has_content else None, meta)

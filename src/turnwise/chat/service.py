@@ -175,6 +175,7 @@ class EngineChatService:
         finish_reason: FinishReason = "cancelled"
         try:
             context = None if fitted is None else fitted[1]
+            preparation = prepared.usage + (Usage(0, 0) if context is None else context.usage)
             source = _fixed_reply(prepared, request) if fitted is None else self._generate(fitted[0], request)
             async with aclosing(source) as deltas:
                 async for delta in deltas:
@@ -186,6 +187,8 @@ class EngineChatService:
                     if request.output.echo and delta.index not in started:
                         delta = replace(delta, text=request.continued_text + delta.text)
                     started.add(delta.index)
+                    if delta.usage_so_far is not None and preparation != Usage(0, 0):
+                        delta = replace(delta, usage_so_far=delta.usage_so_far + preparation)
                     if delta.usage is not None and fitted is not None:
                         delta = replace(delta, usage=delta.usage + prepared.usage)
                     if context is not None and delta.usage is not None:

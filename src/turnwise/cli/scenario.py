@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from turnwise.cli.scenario_output import as_rows, print_failures, print_json, print_rates, printable
-from turnwise.cli.shared_flags import Quantize, Threads
+from turnwise.cli.scenario_completion import complete_scenario
+from turnwise.cli.scenario_output import print_json, printable
+from turnwise.cli.scenario_test import run_tests
 
 # Nothing heavy is imported at module level, so that `--help` is fast.
 
@@ -14,13 +15,6 @@ app = typer.Typer(
     help="Scenarios: instruction, intents, templates, facts, safety lines, knowledge and tests in a folder.",
     no_args_is_help=True,
 )
-
-
-def complete_scenario(incomplete: str) -> list[str]:
-    """Shell completion: names of scenarios."""
-    from turnwise.scenarios.scenario_library import ScenarioLibrary
-
-    return [name for name in ScenarioLibrary.default().names() if name.startswith(incomplete)]
 
 
 Reference = Annotated[
@@ -152,76 +146,4 @@ def check(scenario: Reference, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command("test")
-def run_tests(
-    scenario: Reference,
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="MODEL", help="Model name or folder. Default: the scenario's adapter, else as in chat."),
-    ] = None,
-    repeat: Annotated[
-        int, typer.Option(help="Answers per conversation; pass^k needs all of them to pass.", min=1, max=100)
-    ] = 1,
-    language: Annotated[str | None, typer.Option(help="Only the tests in this language.")] = None,
-    decision: Annotated[
-        str | None, typer.Option(help="Only the tests that expect this kind of decision, such as safety.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first answer.")] = 0,
-    failures: Annotated[bool, typer.Option(help="Print the answers that fail.")] = True,
-    cache: Annotated[bool, typer.Option(help="Reuse the answers of earlier runs.")] = True,
-    quantize: Quantize = None,
-    threads: Threads = None,
-    as_json: Json = False,
-) -> None:
-    """Run the test conversations of a scenario against a model, and print pass^1 and pass^k per decision.
-
-    pass^k is the share of conversations whose k answers all pass. Intervals have a level of 95 %.
-
-    **Examples**
-
-    ```
-    turnwise scenario test customer_service smollm2
-    turnwise scenario test health_information smollm2 --decision safety --repeat 4
-    ```
-    """
-    from rich.console import Console
-
-    from turnwise.app.evaluation_cache import open_response_cache
-    from turnwise.app.scenario_answers import METHOD_NOTE, open_scenario_answers
-    from turnwise.app.scenario_folders import find_scenario
-    from turnwise.app.scenario_tests import pass_rates, run_scenario_tests
-    from turnwise.cli.console_output import warn_fallback_model
-    from turnwise.cli.progress_bars import progress_bar
-    from turnwise.core.errors import InvalidParameter
-
-    definition = find_scenario(scenario)
-    tests = [
-        case
-        for case in definition.tests
-        if language in (None, case.language) and decision in (None, case.decisions[0].partition(":")[0])
-    ]
-    if not tests:
-        raise InvalidParameter("scenario", f"The scenario '{definition.name}' has no such tests.")
-    if model is None and definition.settings.adapter is None:
-        warn_fallback_model(model)
-    with (
-        open_response_cache(is_persistent=cache) as responses,
-        open_scenario_answers(definition, model, responses, quantize=quantize, threads=threads) as answer,
-        progress_bar(Console(stderr=True), "answers") as on_progress,
-    ):
-        total, done = len(tests) * repeat, 0
-
-        def on_done(count: int) -> None:
-            nonlocal done
-            done += count
-            on_progress(done, total)
-
-        outcomes = run_scenario_tests(tests, answer, repeat, on_done, seed)
-    rates = pass_rates(outcomes, repeat)
-    if as_json:
-        print_json({"note": METHOD_NOTE, "rates": [rate.as_dict() for rate in rates], "tests": as_rows(outcomes)})
-        return
-    typer.echo(METHOD_NOTE, err=True)
-    if failures:
-        print_failures(outcomes)
-    print_rates(rates)
+app.command("test")(run_tests)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -221,10 +222,11 @@ def serve(
     from turnwise.app.embedding_services import check_embedding_model, open_embedding_service
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.prompts.library import render_prompt
-    from turnwise.app.scenario_services import add_service_path, open_scenario_library
+    from turnwise.app.scenario_services import add_service_path, open_resources, open_scenario_library
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.app.stores import open_conversation_store, open_served_monitor
     from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
+    from turnwise.cli.serve_scenarios import start_fitting
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
@@ -311,13 +313,14 @@ def serve(
         _report_keys(has_keys=has_keys, require_api_key=require_api_key)
         if scenario is not None:
             typer.echo(f"The scenario '{scenario}' answers requests that name none.")
+        resources = open_resources(next(iter(embedding_services.values()), None))
         app = create_app(
             add_service_path(
                 services,
                 library,
                 default_scenario=scenario,
-                embeddings=next(iter(embedding_services.values()), None),
                 rewrites_templates=rewrite_templates,
+                resources=resources,
             ),
             default=default.name,
             embedding_services=embedding_services,
@@ -341,6 +344,7 @@ def serve(
         run(
             app, host, port, allow_remote=allow_remote, drain=timeout_graceful_shutdown, log_format=log_format,
             keep_alive=timeout_keep_alive, send_timeout=send_timeout,
+            on_listening=partial(start_fitting, resources, library, scenario),
         )  # fmt: skip
 
 

@@ -127,6 +127,7 @@ class ChatDelta:
         context: report of the context policy, in the last delta of the response, if the policy changed anything.
         stop_token_logprobs: log-probability of the stop token, which is not part of the text.
         service: report of the service path, in the last delta of the response, if a scenario answered.
+        usage_so_far: tokens of the choice up to here, for callers that stop early; set by services that generate.
     """
 
     text: str = ""
@@ -141,6 +142,7 @@ class ChatDelta:
     context: ContextReport | None = None
     stop_token_logprobs: DecodedLogprobs | None = None
     service: ServiceReport | None = None
+    usage_so_far: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

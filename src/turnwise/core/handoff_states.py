@@ -20,8 +20,9 @@ from turnwise.core.errors import HandoffConflict
 
 HandoffState = Literal["waiting", "claimed", "returned", "closed", "cancelled", "timed_out"]
 HandoffEventKind = Literal[
-    "claim", "renew", "agent_message", "customer_message", "return", "close", "cancel", "lose_claim", "time_out"
-]
+    "claim", "renew", "agent_message", "customer_message", "service_message", "return", "close", "cancel", "lose_claim",
+    "time_out",
+]  # fmt: skip
 Speaker = Literal["model", "person", "nobody"]
 
 HANDOFF_STATES: tuple[HandoffState, ...] = get_args(HandoffState)
@@ -169,6 +170,8 @@ def apply_event(status: HandoffStatus, event: HandoffEvent, limits: HandoffLimit
         return replace(status, lease_until=now + limits.lease, answer_by=None, num_claims=0)
     if kind == "customer_message":
         return replace(status, answer_by=now + limits.answer if status.answer_by is None else status.answer_by)
+    if kind == "service_message":  # the service speaks for itself: the customer still waits for the person
+        return status
     if kind == "lose_claim":
         answer_by = now + limits.wait if status.answer_by is None else status.answer_by
         return replace(status, state="waiting", claim="", lease_until=None, answer_by=answer_by)

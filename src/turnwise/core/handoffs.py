@@ -116,15 +116,11 @@ class HandoffStore(Protocol):
             The hand-off; None if none is open, and nothing was added.
         """
 
+    def say(self, conversation_id: str, text: str, meta: Mapping[str, Any], *, parent_id: str | None) -> Handoff | None:
+        """Add a sentence of the service: below the last message if a hand-off is open, which is an event of it.
 
-class ConversationStateStore(Protocol):
-    """Stores what the service path remembers of a conversation, such as the values of slots.
+        Without an open hand-off it is added below the message `parent_id`.
 
-    The store is part of a `ConversationStore` and has its principal. `load` and `save` raise `NotFound` as that does.
-    """
-
-    def load(self, conversation_id: str) -> Mapping[str, Any]:
-        """The state, as plain JSON; empty if there is none."""
-
-    def save(self, conversation_id: str, state: Mapping[str, Any]) -> None:
-        """Replace the state. It is deleted with its conversation."""
+        Returns:
+            The hand-off; None if none is open.
+        """

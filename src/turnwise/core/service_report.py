@@ -20,6 +20,8 @@ class ServiceDecision:
         score: what was compared with the threshold; None if nothing was.
         threshold: the threshold.
         milliseconds: duration of the step.
+        classifier: what predicted the intent while its classifier is being fitted: "earlier", the classifier of the
+            version before, or "examples", the comparison with example messages. None: the fitted classifier.
     """
 
     step: str
@@ -28,6 +30,7 @@ class ServiceDecision:
     score: float | None = None
     threshold: float | None = None
     milliseconds: float = 0.0
+    classifier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

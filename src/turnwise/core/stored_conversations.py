@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from turnwise.core.access import Principal
-from turnwise.core.handoffs import ConversationStateStore, HandoffStore
+from turnwise.core.handoffs import HandoffStore
 from turnwise.core.messages import Message
 from turnwise.core.stored_completions import CompletionStore
 from turnwise.core.stored_messages import StoredMessage
@@ -65,10 +65,6 @@ class ConversationStore(Protocol):
     @property
     def handoffs(self) -> HandoffStore:
         """Hand-offs of conversations to people, in the same database."""
-
-    @property
-    def states(self) -> ConversationStateStore:
-        """What the service path remembers of conversations, in the same database."""
 
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Create a conversation."""

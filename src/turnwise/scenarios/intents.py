@@ -3,6 +3,7 @@
 ::
 
     order_status:
+      title: {en: an order on its way, zh: 订单物流}   # follows "Do you mean: ..."
       description: Where an order is.               # optional
       answer: template                              # template, knowledge, clarify, hand_off or generate
       examples:
@@ -37,16 +38,24 @@ class Intent(StrictModel):
     """Something that people want.
 
     Attributes:
+        title: what a customer who is asked back reads, such as "returning a product". An intent with the answer
+            "clarify" and without a title is never offered to choose from.
         description: what the intent is, for people and for a model that classifies.
         answer: how it is answered.
         question: question of the answer "clarify".
         examples: messages by language.
     """
 
+    title: LocalizedLine | None = None
     description: str = Field("", max_length=1000)
     answer: AnswerKind = "template"
     question: LocalizedLine | None = None
     examples: LocalizedLines
+
+    @property
+    def can_be_offered(self) -> bool:
+        """True if a question back may name it. "Something unclear" is nothing to choose."""
+        return self.answer != "clarify" or self.title is not None
 
     @model_validator(mode="after")
     def _check_question(self) -> "Intent":

@@ -44,6 +44,7 @@ def iterate_texts(scenario: ScenarioDefinition) -> Iterator[ScenarioText]:
     for name in type(settings.messages).model_fields:
         yield from _localized("message", "scenario.yaml", f"messages.{name}", getattr(settings.messages, name))
     for name, intent in scenario.intents.items():
+        yield from _localized("question", "intents.yaml", f"{name}.title", intent.title)
         yield from _localized("question", "intents.yaml", f"{name}.question", intent.question)
     for name, language, number, template in scenario.answer_templates():
         text = fill(template.parts, language)

@@ -15,7 +15,6 @@
     adapter: lamp-shop                             # optional; name or folder of a model or adapter
     knowledge: [knowledge]                         # optional; folders with documents
     tools: []                                      # optional; function definitions as in OpenAI's requests
-    format: null                                   # optional; name of an interaction format
     unmatched: knowledge                           # answer to a message of no intent; default: generate
     messages:                                      # optional; texts of the service
       clarify: {en: What do you mean?, zh: 您的意思是？}
@@ -113,10 +112,20 @@ class ScenarioSettings(StrictModel):
     tool_definitions: tuple[Annotated[Mapping[str, Any], AfterValidator(_check_tool)], ...] = Field(
         (), max_length=64, alias="tools"
     )
-    format: Line | None = None
     unmatched: AnswerKind = "generate"
     messages: ServiceMessages = ServiceMessages()
     limits: ScenarioLimits = ScenarioLimits()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reject_format(cls, values: Any) -> Any:
+        """A format is the chat template of a model. Scenarios share the served model, so none of them can change it."""
+        if isinstance(values, dict) and "format" in values:
+            raise InvalidParameter(
+                "format", "'format' is not a setting of a scenario: an interaction format belongs to the model. Train "
+                "the adapter with 'model.interaction_format' in its recipe, or start the server with --format.",
+            )  # fmt: skip
+        return values
 
     @model_validator(mode="after")
     def _check_languages(self) -> "ScenarioSettings":

@@ -12,15 +12,7 @@ from turnwise.store import open_store
 @pytest.fixture(scope="session")
 def resources():
     """Fitted classifiers by the content of a scenario."""
-    return SharedResources()
-
-
-class SharedResources(ResourceCache):
-    """A cache for the event loops of several tests."""
-
-    async def get(self, definition):
-        self._locks.clear()
-        return await super().get(definition)
+    return ResourceCache(waits=True)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from turnwise.chat.service_path.text_encoders import LexicalEncoder
 from turnwise.chat.service_path.threshold_tuning import choose_threshold
 from turnwise.chat.service_path.tuned_thresholds import Thresholds, read_tuned, tuned_hash, write_tuned
 from turnwise.core.errors import UserError
+from turnwise.core.steps import run_steps
 from turnwise.scenarios.loader import load_scenario
 
 
@@ -46,7 +47,7 @@ def test_a_temperature_undoes_a_scale():
 def test_the_probability_is_calibrated_and_low_for_messages_of_no_intent():
     vectors, classes, centres = clusters(10, 30, 0.45)
     intents = [f"intent{number}" for number in range(10)]
-    head, scores = fit_intent_head(vectors, [intents[index] for index in classes], intents)
+    head, scores = run_steps(fit_intent_head(vectors, [intents[index] for index in classes], intents))
     assert scores.calibration_error < 0.06
     rng = np.random.default_rng(5)
     fresh = centres[classes] + 0.45 * rng.normal(size=vectors.shape)
@@ -62,7 +63,7 @@ def test_the_probability_is_calibrated_and_low_for_messages_of_no_intent():
 
 def test_probabilities_are_ordered_and_sum_up_to_at_most_one():
     vectors, classes, _ = clusters(4, 6, 0.8)
-    head, _ = fit_intent_head(vectors, [str(index) for index in classes], [str(index) for index in range(4)])
+    head, _ = run_steps(fit_intent_head(vectors, [str(index) for index in classes], [str(index) for index in range(4)]))
     rng = np.random.default_rng(1)
     for prediction in head.predict(rng.normal(size=(100, vectors.shape[1]))):
         values = [score.probability for score in prediction.scores]

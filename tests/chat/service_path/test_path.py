@@ -103,6 +103,13 @@ def test_a_supported_answer_of_the_model_is_cited(shop, reply):
     assert model.requests[0].sampling == {"temperature": 0.25}
 
 
+def test_an_answer_that_a_fact_supports_cites_the_fact(shop, reply):
+    service, _ = shop("Every lamp has a warranty of 24 months. We are open 9:00 to 18:00, Monday to Saturday.")
+    response = reply(service, ask("how long is the guarantee, the warranty?"))
+    assert response.text.endswith("24 months. [1] We are open 9:00 to 18:00, Monday to Saturday. [2]")
+    assert response.service.citations[1].source == "facts.yaml, opening_hours"
+
+
 @pytest.mark.parametrize(
     "invention",
     [
@@ -145,7 +152,13 @@ def predicts(monkeypatch):
 
 @pytest.mark.parametrize(
     ("reply_text", "decision"),
-    [("the second one", "template:opening_hours"), ("第二个", "template:opening_hours"), ("the first", "clarify")],
+    [
+        ("the second one", "template:opening_hours"),
+        ("第二个", "template:opening_hours"),
+        ("the opening hours", "template:opening_hours"),
+        ("营业时间", "template:opening_hours"),
+        ("the first", "clarify"),
+    ],
 )
 def test_an_uncertain_message_gets_a_question_between_two_intents_and_the_reply_chooses(
     shop, reply, predicts, reply_text, decision
@@ -153,12 +166,40 @@ def test_an_uncertain_message_gets_a_question_between_two_intents_and_the_reply_
     predicts(order_status=0.3, opening_hours=0.25)
     service, _ = shop(changes=WITHOUT_DOCUMENTS)
     question = reply(service, ask("parcel open"))
-    assert question.text == "Do you mean “where is my parcel” or “when are you open”?"
+    assert question.text == "Do you mean: where an order is, or our opening hours, Sundays too?"
     assert (question.service.decision, steps(question.service)["clarification"]) == ("clarify", "offered")
     answer = reply(service, ask("parcel open", question.text, reply_text))
     assert answer.service.decision == decision
     if decision == "clarify":
         assert answer.text == "What is your order number?", "the question of the first intent"
+
+
+@pytest.mark.parametrize("message", ["1 lamp please", "first of all, where is my parcel?", "2 lamps broke", "hm", "no"])
+def test_a_message_that_is_no_choice_chooses_none_of_two_intents(shop, reply, predicts, message):
+    predicts(order_status=0.3, opening_hours=0.25)
+    service, _ = shop(changes=WITHOUT_DOCUMENTS)
+    question = "Do you mean: where an order is, or our opening hours, Sundays too?"
+    report = reply(service, ask("parcel open", question, message)).service
+    assert steps(report)["intent"] == "uncertain"
+
+
+def test_an_intent_without_a_title_is_named_by_an_example_and_an_unclear_one_is_never_offered(shop, reply, predicts):
+    predicts(broken=0.3, warranty=0.28, order_status=0.25)
+    service, _ = shop(changes=WITHOUT_DOCUMENTS)
+    question = reply(service, ask("hm"))
+    assert question.text == "Do you mean: “how long is the guarantee”, or where an order is?"
+    predicts(small_talk=0.1)
+    answer = reply(service, ask("hm", question.text, "2"))
+    assert answer.text == "What is your order number?"
+
+
+def test_a_long_message_of_another_intent_is_no_choice_of_a_size(shop, reply, predicts):
+    predicts(talk_to_person=0.95)
+    service, _ = shop()
+    texts = ["I want another size of shade", "Which size do you need?"]
+    assert reply(service, ask(*texts, "the large one please")).text == "We send you a large shade."
+    answer = reply(service, ask(*texts, "I have a big problem here, get me somebody who can help"))
+    assert answer.service.decision == "hand_off"
 
 
 def test_two_likely_intents_that_are_answered_in_the_same_way_need_no_question(shop, reply, predicts):

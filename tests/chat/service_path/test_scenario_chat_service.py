@@ -6,10 +6,12 @@ from contextlib import aclosing
 import pytest
 
 from service_scenarios import ask
-from turnwise.chat.service_path import handoff_watch
+from turnwise.chat.service_path import answer_stream, handoff_watch, scenario_chat_service
+from turnwise.chat.service_path.path import run_steps
 from turnwise.core.access import Principal
 from turnwise.core.chat_request import ChatRequest
-from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.chat_response import Usage
+from turnwise.core.errors import InvalidParameter, NotFound, Unavailable
 from turnwise.core.handoff_notices import handoff_notices
 from turnwise.core.handoffs import HandoffRequest
 from turnwise.core.messages import Message
@@ -61,12 +63,47 @@ def test_the_report_is_the_same_in_the_stream_the_response_and_the_store(stored_
     assert (answer.meta["finish"], answer.meta["model"]) == ("stop", "scripted")
 
 
-def test_a_value_is_remembered_for_later_messages_of_the_conversation(stored_shop, reply, store, conversation):
+def state_after(store, conversation):
+    """The state that is stored with the newest message."""
+    return stored(store, conversation)[-1].meta["service_state"]
+
+
+def test_the_state_is_stored_with_the_answer_that_it_follows(stored_shop, reply, store, conversation):
     service, _ = stored_shop()
-    first = reply(service, ask("where is my parcel LW-123456", conversation=conversation))
-    assert store.states.load(conversation)["slots"] == {"order_number": "LW-123456"}
-    second = reply(service, ask("track my order", conversation=conversation))
-    assert second.text == first.text, "a client that sends only the last message"
+    answer = reply(service, ask("where is my parcel LW-123456", conversation=conversation))
+    assert state_after(store, conversation)["slots"] == {"order_number": "LW-123456"}
+    messages = ["where is my parcel LW-123456", answer.text, "it does not work"]
+    reply(service, ask(*messages, conversation=conversation))
+    assert state_after(store, conversation)["slots"] == {"order_number": "LW-123456"}
+    assert state_after(store, conversation)["attempts"] == ["template:order_status", "clarify"]
+
+
+def test_an_edited_message_begins_without_what_was_said_after_it(stored_shop, reply, store, conversation):
+    service, _ = stored_shop()
+    reply(service, ask("where is my parcel LW-123456", conversation=conversation))
+    edited = reply(service, ask("where is my parcel?", conversation=conversation))
+    assert edited.text == "What is your order number?"
+    later = ask("how are you today", "I am a model.", "where is my parcel?", conversation=conversation)
+    assert reply(service, later).text == "What is your order number?"
+
+
+def test_a_regenerated_answer_has_the_state_before_it(stored_shop, reply, store, conversation):
+    service, _ = stored_shop()
+    for _ in range(4):  # each is the second message of its own branch, so the limit of questions is not reached
+        response = reply(service, ask("hello", "Hi.", "it does not work", conversation=conversation))
+        assert response.service.decision == "clarify"
+        assert state_after(store, conversation)["clarifications"] == 1
+
+
+def test_a_choice_between_intents_belongs_to_the_branch_with_the_question(stored_shop, store, reply, conversation):
+    service, _ = stored_shop()
+    root = store.append(conversation, [Message("user", "hm")], parent_id=None)[0]
+    offered = {"offered": ["order_status", "opening_hours"]}
+    for text, state in (("A or B?", offered), ("Pardon?", {})):
+        store.append(conversation, [Message("assistant", text)], {"service_state": state}, parent_id=root)
+    assert reply(service, ask("hm", "A or B?", "2", conversation=conversation)).service.decision.endswith("hours")
+    report = reply(service, ask("hm", "Pardon?", "2", conversation=conversation)).service
+    assert not report.decision.endswith("hours"), "the question was asked on another branch"
 
 
 def test_a_value_never_reaches_another_conversation_or_owner(stored_shop, reply, store):
@@ -144,6 +181,74 @@ def test_an_emergency_is_answered_even_while_a_person_speaks(stored_shop, reply,
     assert texts(store, conversation)[-2:] == [("user", "I got an electric shock"), ("assistant", "Call 999 now.")]
 
 
+@pytest.fixture
+def handoff_opens_meanwhile(monkeypatch, store, conversation):
+    """A person is called while the path decides."""
+
+    async def decide_and_open(turn):
+        result = await run_steps(turn)
+        store.handoffs.open(HandoffRequest(conversation, notices={"open": "One moment."}))
+        return result
+
+    monkeypatch.setattr(scenario_chat_service, "run_steps", decide_and_open)
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("I got an electric shock", "Call 999 now."),
+        ("my lamp is on fire", "Pull the plug, leave the room and call 999."),
+    ],
+)
+def test_an_emergency_is_answered_although_a_handoff_opens_at_the_same_moment(
+    stored_shop, reply, store, conversation, handoff_opens_meanwhile, message, line
+):
+    service, _ = stored_shop()
+    response = reply(service, ask(message, conversation=conversation))
+    assert response.text == line
+    assert texts(store, conversation) == [("user", message), ("assistant", "One moment."), ("assistant", line)]
+    assert stored(store, conversation)[-1].meta["service"] == response.service.as_dict()
+    assert store.handoffs.current(conversation).revision == 2, "the page of the person looks again"
+
+
+def test_the_page_of_the_person_sees_a_safety_line_that_is_said_during_a_handoff(
+    stored_shop, reply, store, conversation
+):
+    service, _ = stored_shop()
+    reply(service, ask("I want to talk to a person", conversation=conversation))
+    claim(store, conversation)
+    seen = store.handoffs.revision()
+    reply(service, ask("I want to talk to a person", OPEN, "I got an electric shock", conversation=conversation))
+    assert store.handoffs.revision() == seen + 2, "the message of the customer, and the line"
+
+
+def test_an_emergency_is_answered_although_the_store_fails(stored_shop, reply, store, conversation, monkeypatch):
+    service, _ = stored_shop()
+
+    def fail(*_, **__):
+        raise Unavailable("The store is busy.")
+
+    for method in ("ensure_branch", "get"):
+        monkeypatch.setattr(store, method, fail)
+        assert reply(service, ask("my lamp is on fire", conversation=conversation)).text.startswith("Pull the plug")
+        with pytest.raises(Unavailable):
+            reply(service, ask("what are your opening hours?", conversation=conversation))
+
+
+def test_an_emergency_calls_a_person_although_the_customer_leaves_at_once(stored_shop, store, conversation):
+    service, _ = stored_shop()
+
+    async def leave():
+        async with aclosing(service.stream(ask("my lamp is on fire", conversation=conversation))) as deltas:
+            async for _ in deltas:
+                break
+        await asyncio.gather(*answer_stream._STORING)
+
+    asyncio.run(leave())
+    assert store.handoffs.current(conversation).request.reason == "safety:fire"
+    assert stored(store, conversation)[-1].message.content.startswith("Pull the plug")
+
+
 @pytest.mark.parametrize("scenario", ["shop", None])
 def test_after_the_return_the_model_speaks_and_sees_no_sentence_about_the_person(
     stored_shop, reply, store, conversation, scenario
@@ -185,12 +290,14 @@ def test_an_answer_that_is_being_generated_ends_when_a_person_takes_over(stored_
             async for delta in deltas:
                 received.append(delta)
                 if delta.text == "two ":
-                    store.handoffs.open(HandoffRequest(conversation))
+                    store.handoffs.open(HandoffRequest(conversation, notices={"open": "One moment."}))
         return received
 
     received = asyncio.run(interrupt())
     assert [delta.text for delta in received] == ["One ", "two ", ""]
     assert received[-1].finish_reason == "stop"
+    assert received[-1].usage == Usage(prompt_tokens=11, completion_tokens=3), "the third token was generated too"
+    assert [text for _, text in texts(store, conversation)] == ["how are you today", "One two ", "One moment."]
 
 
 def test_a_repeated_request_during_a_handoff_is_stored_once(stored_shop, reply, store, conversation):

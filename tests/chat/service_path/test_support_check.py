@@ -2,6 +2,7 @@
 
 import pytest
 
+from turnwise.chat.service_path.fact_evidence import FactEvidence
 from turnwise.chat.service_path.support_check import check_support, cite
 from turnwise.chat.service_path.text_evidence import content_words, names, numbers, sentences
 from turnwise.core.retrieval import Passage, PassageLocation
@@ -10,7 +11,8 @@ PASSAGES = [
     Passage("Delivery costs £4.50. Orders above £1,000 are sent by Parcel Force on 2026-12-24.", "Delivery"),
     Passage("退货期为30天。运费由我们承担。", "退货"),
 ]
-FACTS = ["Monday to Friday, 9:00 to 17:30"]
+HOURS = "Monday to Friday, 9:00 to 17:30"
+FACTS = [FactEvidence(Passage(HOURS, "facts.yaml, opening_hours"), content_words(f"opening hours {HOURS}"))]
 
 
 def is_supported(answer):
@@ -22,6 +24,7 @@ def is_supported(answer):
     [
         "Delivery costs £4.50.", "Orders above £1000 are sent by Parcel Force.", "They are sent on 2026-12-24.",
         "Delivery: Monday to Friday, 9:00 to 17:30.", "退货期为30天。", "运费由我们承担。",
+        "Our opening hours are Monday to Friday, 9:00 to 17:30.", "It is. Delivery costs £4.50.",
     ],
 )  # fmt: skip
 def test_what_the_passages_or_the_facts_say_is_supported(answer):
@@ -34,7 +37,8 @@ def test_what_the_passages_or_the_facts_say_is_supported(answer):
         "Delivery costs £4.55.", "Delivery costs £450.", "Orders above £100 are sent by Parcel Force.",
         "They are sent on 2026-12-25.", "Orders are sent by Royal Mail.", "Delivery does not cost £4.50.",
         "Delivery costs £4.50. Returns are always free for gold members.", "Monday to Friday, 9:00 to 18:00.",
-        "退货期为15天。", "运费不由我们承担。", "退货期为三十天。", "",
+        "退货期为15天。", "运费不由我们承担。", "退货期为三十天。", "", "No. Delivery costs £4.50.", "It is.",
+        "We are not open Monday to Friday, 9:00 to 17:30.",
     ],
 )  # fmt: skip
 def test_another_number_name_date_or_negation_is_not(answer):
@@ -55,6 +59,33 @@ def test_each_sentence_cites_the_passage_that_supports_it():
         30,
         2,
     )
+
+
+def test_a_sentence_that_a_fact_supports_cites_the_file_of_facts():
+    support = check_support("We are open Monday to Friday, 9:00 to 17:30.", PASSAGES, FACTS, 0.6)
+    assert (support.is_supported, support.passages) == (True, (2,))
+    text, (citation,) = cite(support.sentences, support.passages, [*PASSAGES, FACTS[0].passage])
+    assert text == "We are open Monday to Friday, 9:00 to 17:30. [1]"
+    assert (citation.source, citation.text) == ("facts.yaml, opening_hours", HOURS)
+
+
+@pytest.mark.parametrize(
+    ("passage", "answer", "is_right"),
+    [
+        ("Lamps opened by Friday at 17:30 are not taken back.", "We are open Monday to Friday, 9:00 to 17:30.", True),
+        ("Bulbs are covered. Bulbs are not covered for gold members.", "Bulbs are covered.", True),
+        ("Bulbs are not covered for gold members. Bulbs are covered.", "Bulbs are covered.", True),
+        ("Bulbs are not covered. Lamps with bulbs are covered for 24 months.", "Bulbs are covered.", False),
+        ("Lamps are covered. A broken bulb is not covered.", "A broken bulb is covered.", False),
+    ],
+)
+def test_negation_is_compared_with_the_evidence_that_supports_the_sentence(passage, answer, is_right):
+    assert check_support(answer, [Passage(passage, "a")], FACTS, 0.6).is_supported == is_right
+
+
+def test_a_sentence_without_content_has_the_citation_of_its_neighbour():
+    support = check_support("It is. 运费由我们承担。 It is.", PASSAGES, FACTS, 0.6)
+    assert (support.is_supported, support.passages) == (True, (1, 1, 1))
 
 
 def test_numbers_are_compared_as_written_but_for_separators_of_thousands():

@@ -1,11 +1,12 @@
 """Step 7: a question back: that of the intent, or which of the two likeliest intents is meant."""
 
+from turnwise.chat.service_path.intent_labels import intent_label
 from turnwise.chat.service_path.turn import ServiceAnswer, ServiceTurn, StepResult
 from turnwise.core.handoff_notices import DEFAULT_LANGUAGE
 from turnwise.scenarios.field_types import localize
 
 NAME = "clarification"
-BETWEEN_TEXTS = {"en": "Do you mean “{}” or “{}”?", "zh": "您是想说“{}”，还是“{}”？"}
+BETWEEN_TEXTS = {"en": "Do you mean: {}, or {}?", "zh": "您是想问：{}，还是{}？"}
 OPEN_TEXTS = {"en": "Could you tell me a little more about what you need?", "zh": "可以再具体说一下您的需求吗？"}
 
 
@@ -21,12 +22,13 @@ async def decide(turn: ServiceTurn) -> StepResult:
     if turn.kind == "clarify":
         return _ask(turn, "asked", _own_question(turn), ())
     assert turn.prediction is not None
-    likeliest = [score for score in turn.prediction.scores[:2] if score.intent in turn.definition.intents]
+    intents = turn.definition.intents
+    likeliest = [s for s in turn.prediction.scores if s.intent in intents and intents[s.intent].can_be_offered][:2]
     total, threshold = sum(score.probability for score in likeliest), turn.thresholds.clarify
     if len(likeliest) == 2 and total >= threshold:
         offered = tuple(score.intent for score in likeliest)
         question = localize(BETWEEN_TEXTS, turn.language, DEFAULT_LANGUAGE).format(
-            *(_label(turn, name) for name in offered)
+            *(intent_label(turn.definition, name, turn.language) for name in offered)
         )
         return _ask(turn, "offered", question, offered, total, threshold)
     turn.kind = turn.definition.settings.unmatched
@@ -51,9 +53,3 @@ def _own_question(turn: ServiceTurn) -> str:
     question = None if turn.intent is None else turn.definition.intents[turn.intent].question
     question = question or turn.definition.settings.messages.clarify
     return localize(question or OPEN_TEXTS, turn.language, turn.default_language)
-
-
-def _label(turn: ServiceTurn, intent: str) -> str:
-    """What a customer would say for an intent: its first example message."""
-    examples = turn.definition.intents[intent].examples
-    return localize(examples, turn.language, turn.default_language)[0]

@@ -1,7 +1,8 @@
 """What the store knows of the conversation of a request: messages, hand-off and state, for its principal only."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from turnwise.chat.service_path.branch_state import branch_state
 from turnwise.chat.service_path.conversation_state import ConversationState
 from turnwise.chat.service_path.handoff_watch import HandoffWatch
 from turnwise.chat.service_path.stored_branch import MergedBranch, merge_branch
@@ -20,7 +21,7 @@ class ConversationContext:
         store: the store as the principal of the request sees it; None if nothing is stored.
         watch: tells whether a hand-off opens meanwhile.
         handoff: the newest hand-off, if there ever was one.
-        state: what is remembered; None if the conversation is not stored or has no state yet.
+        state: what is remembered on this branch; None if the conversation is not stored or has no state yet.
     """
 
     branch: MergedBranch
@@ -28,7 +29,6 @@ class ConversationContext:
     watch: HandoffWatch
     handoff: Handoff | None = None
     state: ConversationState | None = None
-    notices: tuple[str, ...] = field(default=())
 
     @property
     def is_handed_off(self) -> bool:
@@ -44,9 +44,8 @@ async def open_context(
     watch = HandoffWatch(store, id)
     if store is None or id is None:
         return ConversationContext(merge_branch((), request.messages, notices), store, watch)
-    values = await STORE_READ_EXECUTOR.run(store.states.load, id)
     handoff = await STORE_READ_EXECUTOR.run(store.handoffs.current, id)
+    conversation = await STORE_READ_EXECUTOR.run(store.get, id)
     # Only a hand-off adds messages that the client may not know.
-    messages = () if handoff is None else (await STORE_READ_EXECUTOR.run(store.get, id)).messages
-    state = ConversationState.from_dict(values) if values else None
-    return ConversationContext(merge_branch(messages, request.messages, notices), store, watch, handoff, state)
+    branch = merge_branch(() if handoff is None else conversation.messages, request.messages, notices)
+    return ConversationContext(branch, store, watch, handoff, branch_state(conversation, branch.stored))

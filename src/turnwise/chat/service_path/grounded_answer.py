@@ -1,7 +1,7 @@
 """Step 6: an answer from the documents, with citations.
 
 The model answers from the passages. If it says anything that they do not support, the best sentence of the passages is
-the answer instead, so every answer of this step cites at least one passage.
+the answer instead, so every answer of this step cites at least one passage or fact.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from turnwise.chat.grounding import MAX_PASSAGES, format_passages
+from turnwise.chat.service_path.fact_evidence import fact_evidence
 from turnwise.chat.service_path.generation import prompt_messages
 from turnwise.chat.service_path.support_check import check_support, cite
 from turnwise.chat.service_path.text_evidence import content_words, numbers, overlap, sentences
@@ -63,11 +64,12 @@ async def _answer(turn: ServiceTurn, query: str, retrieved: Sequence[RetrievedPa
         pass
     else:
         text, usage = response.text.strip() if response.finish_reason == "stop" else "", response.usage
-    facts = list(turn.definition.fact_values(turn.language).values())
+    facts = fact_evidence(turn.definition, turn.language)
     threshold = turn.thresholds.support
     support = check_support(text, passages, facts, threshold)
     if support.is_supported:
-        cited, citations = cite(support.sentences, support.passages, passages)
+        sources = [*passages, *(fact.passage for fact in facts)]
+        cited, citations = cite(support.sentences, support.passages, sources)
         answer = ServiceAnswer("knowledge", cited, citations, usage)
         return StepResult("supported", answer, score=support.score, threshold=threshold)
     sentence, index = best_sentence(query, passages)

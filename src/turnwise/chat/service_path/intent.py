@@ -1,17 +1,24 @@
 """Step 4: what the customer wants, as an intent with a calibrated probability, and how to answer it."""
 
-import re
+from dataclasses import replace
 
-from turnwise.chat.service_path.intent_classifier import IntentPrediction, IntentScore
+from turnwise.chat.service_path.intent_classifier import IntentScore
+from turnwise.chat.service_path.intent_labels import intent_label
+from turnwise.chat.service_path.offered_choice import choose_offered
+from turnwise.chat.service_path.text_evidence import count_words
 from turnwise.chat.service_path.turn import ServiceTurn, StepResult
 
 NAME = "intent"
-_FIRST = re.compile(r"^\W*(?:the )?(?:first|1(?:st)?|former|第一|前者|1)\b|^\W*(?:第一|前者|前一)", re.IGNORECASE)
-_SECOND = re.compile(r"^\W*(?:the )?(?:second|2(?:nd)?|latter|2)\b|^\W*(?:第二|后者|后一)", re.IGNORECASE)
+MAX_CHOICE_WORDS = 5  # of a message that is read as a choice although another intent is likely
 
 
 async def decide(turn: ServiceTurn) -> StepResult:
     """Set `prediction`, `intent` and `kind`."""
+    result = await _decide(turn)
+    return result if turn.classifier_state == "fitted" else replace(result, classifier=turn.classifier_state)
+
+
+async def _decide(turn: ServiceTurn) -> StepResult:
     intents, state, threshold = turn.definition.intents, turn.state, turn.thresholds.intent
     turn.prediction = prediction = await turn.classifier.predict(turn.message)
     best = prediction.best
@@ -19,8 +26,8 @@ async def decide(turn: ServiceTurn) -> StepResult:
         turn.intent = state.pending_intent
         turn.kind = intents[turn.intent].answer
         return StepResult("continued", detail=turn.intent, score=best.probability, threshold=threshold)
-    if state.offered and (chosen := _choose_offered(turn.message, state.offered, prediction, threshold)) is not None:
-        best = chosen
+    if (chosen := _chosen_intent(turn)) is not None:
+        best = IntentScore(chosen, 1.0)
     if best.intent in intents and best.probability >= threshold:
         turn.intent = best.intent
         turn.kind = intents[best.intent].answer
@@ -43,8 +50,10 @@ def _answers_question(turn: ServiceTurn, *, is_other_intent: bool) -> bool:
     if state.pending_intent not in definition.intents or state.pending_slot not in definition.slots:
         return False
     slot = definition.slots[state.pending_slot]
+    if is_other_intent and (slot.is_free_text or (slot.choices and count_words(turn.message) > MAX_CHOICE_WORDS)):
+        return False  # such as "I have a big problem, get me a person" after "Which size?"
     if slot.is_free_text:
-        return not is_other_intent
+        return True
     return slot.read(turn.message, turn.language, turn.default_language) is not None
 
 
@@ -64,15 +73,13 @@ async def _continued_intent(turn: ServiceTurn) -> str | None:
     return best.intent if has_value else None
 
 
-def _choose_offered(
-    message: str, offered: tuple[str, ...], prediction: IntentPrediction, threshold: float
-) -> IntentScore | None:
-    """The intent that a reply to a clarifying question chooses: by its position, or as the likelier of the offered."""
-    for intent, pattern in zip(offered, (_FIRST, _SECOND), strict=False):
-        if pattern.search(message):
-            return IntentScore(intent, 1.0)
-    scores = [score for score in prediction.scores if score.intent in offered]
-    total = sum(score.probability for score in scores)
-    if not scores or total < threshold / 2:
-        return None
-    return IntentScore(scores[0].intent, scores[0].probability / total)
+def _chosen_intent(turn: ServiceTurn) -> str | None:
+    """The intent that a reply to a clarifying question chooses; None if the message is not a choice."""
+    definition, offered = turn.definition, [name for name in turn.state.offered if name in turn.definition.intents]
+    if len(offered) != len(turn.state.offered):
+        return None  # an edit has removed one, so the positions are not those of the question
+    for language in dict.fromkeys((turn.language, *definition.settings.languages)):
+        index = choose_offered(turn.message, [intent_label(definition, name, language) for name in offered])
+        if index is not None:
+            return offered[index]
+    return None

@@ -38,12 +38,26 @@ class IntentPrediction:
         return self.scores[0] if self.scores else IntentScore(NO_INTENT, 0.0)
 
 
+class IntentPredictor(Protocol):
+    """Predicts the intents of messages."""
+
+    async def predict(self, message: str) -> IntentPrediction:
+        """The intents of a message."""
+
+
 class TextEncoder(Protocol):
     """Turns texts into vectors of length 1."""
 
     @property
     def id(self) -> str:
         """Changes with the vectors."""
+
+    @property
+    def fitted_D(self) -> Floats | None:
+        """What `fit` has computed; None before."""
+
+    def with_fitted(self, fitted_D: Floats) -> "TextEncoder":
+        """The encoder with the result of an earlier `fit`."""
 
     async def fit(self, texts: Sequence[str]) -> "TextEncoder":
         """The encoder, adapted to the example messages of a scenario."""

@@ -20,6 +20,7 @@ from turnwise.chat.service_path.logistic_head import (
     fit_logistic_head,
     fit_temperature,
 )
+from turnwise.core.steps import Steps
 
 NUM_FOLDS = 10  # of messages; few examples are left out at a time, because intents have few
 NUM_INTENT_GROUPS = 5
@@ -53,8 +54,8 @@ class HeldOutScores:
 
 def fit_intent_head(
     vectors_ND: Floats, labels: Sequence[str], intents: Sequence[str]
-) -> tuple[IntentHead, HeldOutScores]:
-    """Fit the classifier, and return its held-out predictions.
+) -> Steps[tuple[IntentHead, HeldOutScores]]:
+    """Fit the classifier, and return its held-out predictions. A step fits one head.
 
     Args:
         vectors_ND: vectors of the example messages, of length 1.
@@ -73,6 +74,7 @@ def fit_intent_head(
             head = fit_logistic_head(vectors_ND[~is_held_out_N], classes_N[~is_held_out_N], len(intents))
             logits_NC[is_held_out_N] = head.logits(vectors_ND[is_held_out_N])
             fold_heads.append((is_held_out_N, head))
+            yield
     temperature = fit_temperature(logits_NC, classes_N)
     correct: list[NDArray[np.bool_]] = []
     for is_held_out_N, head in fold_heads:
@@ -97,6 +99,7 @@ def fit_intent_head(
             )
         )
         correct.append(np.zeros(int(is_absent_N.sum()), dtype=np.bool_))
+        yield
     features_M3, correct_M = np.concatenate(features), np.concatenate(correct)
     weights_M = np.full(len(correct_M), 1.0 / max(1, num_known))
     num_absent = len(correct_M) - num_known

@@ -32,7 +32,9 @@ async def run_steps(turn: ServiceTurn) -> tuple[ServiceAnswer, tuple[ServiceDeci
         milliseconds = round(1000 * (time.perf_counter() - started), 3)
         score = None if result.score is None else round(float(result.score), 4)
         threshold = None if result.threshold is None else round(float(result.threshold), 4)
-        decisions.append(ServiceDecision(step.NAME, result.outcome, result.detail, score, threshold, milliseconds))
+        decisions.append(
+            ServiceDecision(step.NAME, result.outcome, result.detail, score, threshold, milliseconds, result.classifier)
+        )
         if result.answer is not None:
             return result.answer, tuple(decisions)
     raise AssertionError("the last step answers")

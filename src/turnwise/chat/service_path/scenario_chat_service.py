@@ -4,6 +4,7 @@ Without a scenario it passes requests on to the model. Conversations are read an
 request.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -11,7 +12,15 @@ from typing import Any
 
 from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
-from turnwise.chat.service_path.answer_stream import stream_answer, stream_during_handoff, stream_handoff
+from turnwise.chat.service_path import safety_line
+from turnwise.chat.service_path.answer_stream import (
+    StoredTurn,
+    stream_answer,
+    stream_during_handoff,
+    stream_handoff,
+    stream_safety_line,
+)
+from turnwise.chat.service_path.branch_state import state_meta
 from turnwise.chat.service_path.conversation_context import ConversationContext, open_context
 from turnwise.chat.service_path.handoff_state import silent_answer
 from turnwise.chat.service_path.language import detect_language
@@ -30,9 +39,11 @@ from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.handoff_notices import handoff_notices
 from turnwise.core.retrieval import Retriever
 from turnwise.core.service_report import ServiceReport
-from turnwise.core.stored_conversations import ConversationStore
+from turnwise.core.stored_conversations import HEAD, ConversationStore
 from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.scenario_library import ScenarioLibrary
+
+log = logging.getLogger("turnwise.chat")
 
 
 class ScenarioChatService:
@@ -106,18 +117,28 @@ class ScenarioChatService:
         definition = None if name is None or self._library is None else self._library.get(name)
         hand_off = None if definition is None else definition.settings.messages.hand_off
         notices = tuple((hand_off or {}).values())
+        try:
+            deltas = await self._open_answer(request, definition, notices)
+        except TurnwiseError as error:
+            answer = None if definition is None else safety_line.safety_answer(definition, request.messages[-1].content)
+            if definition is None or answer is None:
+                raise
+            log.error("A safety line is said without its conversation: %s", error)
+            deltas = stream_safety_line(answer, ServiceReport(definition.name, "", answer.decision), None)
+        async with aclosing(deltas):
+            async for delta in deltas:
+                yield delta
+
+    async def _open_answer(
+        self, request: ChatRequest, definition: ScenarioDefinition | None, notices: tuple[str, ...]
+    ) -> AsyncGenerator[ChatDelta, None]:
+        """Decide how to answer. The stream that is returned sends and stores the answer."""
         context = await open_context(self.store, request, notices)
         if context.is_handed_off and not await self._receive(request, context):
             context = await open_context(self.store, request, notices)  # it has ended meanwhile
         if definition is not None:
-            deltas = self._answer_scenario(request, definition, context)
-        elif context.is_handed_off:
-            deltas = self._stay_silent(context)
-        else:
-            deltas = self._pass_on(request, context)
-        async with aclosing(deltas):
-            async for delta in deltas:
-                yield delta
+            return await self._answer_scenario(request, definition, context)
+        return self._stay_silent(request, context) if context.is_handed_off else self._pass_on(request, context)
 
     async def _receive(self, request: ChatRequest, context: ConversationContext) -> bool:
         """Store the customer's new messages for the person. Returns False if the hand-off is over."""
@@ -140,16 +161,14 @@ class ScenarioChatService:
             async for delta in deltas:
                 yield delta
 
-    async def _stay_silent(self, context: ConversationContext) -> AsyncGenerator[ChatDelta, None]:
-        assert context.store is not None
+    def _stay_silent(self, request: ChatRequest, context: ConversationContext) -> AsyncGenerator[ChatDelta, None]:
         assert context.handoff is not None
         language = context.handoff.request.language
         answer = silent_answer(context.handoff.status.speaker, handoff_notices(language)["wait"])
         report = ServiceReport("", language, answer.decision, is_notice=answer.is_notice)
-        stream = stream_during_handoff(answer, report, context.handoff, context.store, self.name)
-        async with aclosing(stream) as deltas:
-            async for delta in deltas:
-                yield delta
+        turn = self._stored_turn(request, context, None, {})
+        assert turn is not None
+        return stream_during_handoff(answer, report, turn)
 
     async def _answer_scenario(
         self, request: ChatRequest, definition: ScenarioDefinition, context: ConversationContext
@@ -162,31 +181,30 @@ class ScenarioChatService:
             if recorder is not None:
                 await recorder.record_error(error)
             raise
-        report = ServiceReport(
-            definition.name, turn.language, answer.decision, decisions, answer.citations,
-            answer.is_notice or answer.handoff is not None,
-        )  # fmt: skip
-        await self._save_state(turn, answer, context.store)
-        async with aclosing(self._send(answer, report, recorder, context)) as deltas:
-            async for delta in deltas:
-                yield delta
-
-    def _send(
-        self, answer: ServiceAnswer, report: ServiceReport, recorder: ConversationRecorder | None,
-        context: ConversationContext,
-    ) -> AsyncGenerator[ChatDelta, None]:  # fmt: skip
-        if context.store is not None and context.handoff is not None and context.is_handed_off:
-            return stream_during_handoff(answer, report, context.handoff, context.store, self.name)
-        if context.store is not None and answer.handoff is not None:
-            return stream_handoff(answer, answer.handoff, report, context.store.handoffs)
-        return stream_answer(answer, report, recorder, context.watch)
-
-    async def _save_state(self, turn: ServiceTurn, answer: ServiceAnswer, store: ConversationStore | None) -> None:
+        is_notice = answer.is_notice or answer.handoff is not None
+        report = ServiceReport(definition.name, turn.language, answer.decision, decisions, answer.citations, is_notice)
         turn.state.record(answer.decision)
         turn.state.language = turn.language
-        id = turn.request.conversation_id
-        if store is not None and id is not None:
-            await STORE_WRITE_EXECUTOR.run(store.states.save, id, turn.state.as_dict())
+        meta = state_meta(turn.state)
+        stored_turn = self._stored_turn(request, context, recorder, meta)
+        if decisions[-1].step == safety_line.NAME:
+            return stream_safety_line(answer, replace(report, is_notice=False), stored_turn)
+        if stored_turn is not None and context.is_handed_off:
+            return stream_during_handoff(answer, report, stored_turn)
+        if stored_turn is not None and answer.handoff is not None:
+            return stream_handoff(answer, answer.handoff, report, stored_turn)
+        if recorder is not None:
+            recorder.annotate(meta)
+        return stream_answer(answer, report, recorder, context.watch)
+
+    def _stored_turn(
+        self, request: ChatRequest, context: ConversationContext, recorder: ConversationRecorder | None,
+        meta: Mapping[str, Any],
+    ) -> StoredTurn | None:  # fmt: skip
+        if context.store is None or request.conversation_id is None:
+            return None
+        parent_id = HEAD if recorder is None else recorder.last_request_id
+        return StoredTurn(context.store, request.conversation_id, self.name, parent_id, meta)
 
     async def _start_recorder(self, request: ChatRequest, context: ConversationContext) -> ConversationRecorder | None:
         stored = replace(request, messages=context.branch.stored)
@@ -205,7 +223,7 @@ class ScenarioChatService:
         return ServiceTurn(
             definition, language, messages, request, state, self._model_for(definition), resources.classifier,
             self._retriever(request, resources, language), resources.thresholds, context.handoff,
-            self.store is not None, self._rewrites_templates,
+            self.store is not None, self._rewrites_templates, resources.classifier_state,
         )  # fmt: skip
 
     def _model_for(self, definition: ScenarioDefinition) -> ChatService:

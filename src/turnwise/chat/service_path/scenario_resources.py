@@ -1,25 +1,38 @@
-"""What a scenario needs to answer, computed once per version: classifier, thresholds and retrievers."""
+"""What a scenario needs to answer: retrievers and thresholds of its present texts, and a classifier of its intents.
+
+Texts are live at once. A classifier is fitted in the background: until it is ready, the one of the version before
+answers, or the comparison with example messages.
+"""
 
 import asyncio
 import logging
-import unicodedata
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-
-from turnwise.chat.service_path.intent_classifier import IntentClassifier, TextEncoder
-from turnwise.chat.service_path.intent_training import HeldOutScores, fit_intent_head
+from turnwise.chat.service_path.classifier_fitting import (
+    FittedClassifier,
+    cached_classifier,
+    classifier_key,
+    example_messages,
+    fit_classifier,
+    value_remover,
+)
+from turnwise.chat.service_path.example_matcher import THRESHOLD, ExampleMatcher
+from turnwise.chat.service_path.intent_classifier import IntentPredictor, TextEncoder
 from turnwise.chat.service_path.scenario_documents import open_scenario_retriever
 from turnwise.chat.service_path.text_encoders import LexicalEncoder
-from turnwise.chat.service_path.threshold_tuning import choose_threshold
-from turnwise.chat.service_path.tuned_thresholds import DEFAULT_MAX_WRONG, Thresholds, read_tuned
+from turnwise.chat.service_path.tuned_thresholds import Thresholds, read_tuned
+from turnwise.chat.service_path.turn import ClassifierState
 from turnwise.core.retrieval import Retriever
 from turnwise.scenarios.definition import ScenarioDefinition
-from turnwise.scenarios.safe_regex import compile_regex
 
-MAX_REMOVED_VALUES = 5  # per slot and message
 MAX_VERSIONS = 32  # of scenarios that are kept
+RETRY_SECONDS = 30.0  # until a failed fit is tried again
+
+Value = TypeVar("Value")
 
 log = logging.getLogger("turnwise.chat")
 
@@ -28,92 +41,124 @@ log = logging.getLogger("turnwise.chat")
 class ScenarioResources:
     """Resources of one version of a scenario."""
 
-    classifier: IntentClassifier
+    classifier: IntentPredictor
     thresholds: Thresholds
     retrievers: dict[str, Retriever | None] = field(default_factory=dict)
+    classifier_state: ClassifierState = "fitted"
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """What is computed at once for one version of a scenario's files."""
+
+    classifier_key: str
+    tuned: Thresholds | None
+    retrievers: dict[str, Retriever | None]
+    matcher: ExampleMatcher
 
 
 class ResourceCache:
-    """Resources by the content hash of a scenario. Fitting runs in a thread, once per version."""
+    """Resources of scenarios. One classifier at a time is fitted, and each version of the intents once."""
 
-    def __init__(self, encoder: TextEncoder | None = None) -> None:
-        """Use an encoder for the intents; None: words and character n-grams."""
-        self._encoder = encoder or LexicalEncoder()
-        self._resources: dict[str, ScenarioResources] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+    def __init__(self, encoder: TextEncoder | None = None, folder: Path | None = None, *, waits: bool = False) -> None:
+        """Create an empty cache.
+
+        Args:
+            encoder: encoder for the intents; None: words and character n-grams.
+            folder: folder that keeps fitted classifiers for the next start; None: they are fitted at every start.
+            waits: `get` waits for the fit. Default: other classifiers answer until then.
+        """
+        self._encoder, self._folder, self._waits = encoder or LexicalEncoder(), folder, waits
+        self._versions: dict[str, _Version] = {}
+        self._fitted: dict[str, FittedClassifier] = {}
+        self._newest: dict[str, FittedClassifier] = {}  # by name of the scenario
+        self._fits: dict[str, asyncio.Task[None]] = {}
+        self._failed_at: dict[str, float] = {}
 
     async def get(self, definition: ScenarioDefinition) -> ScenarioResources:
-        """The resources of a scenario."""
+        """The resources of a scenario. Does not wait for a fit unless the cache waits; then raises its errors."""
+        version = await self._version(definition)
+        key = version.classifier_key
+        if (
+            not {key} & (self._fitted.keys() | self._fits.keys())
+            and (cached := await cached_classifier(definition, self._encoder, self._folder)) is not None
+        ):
+            _keep(self._fitted, key, cached)
+        if key not in self._fitted and self._waits:
+            await asyncio.shield(self._start_fit(key, definition))
+        if (fitted := self._fitted.get(key)) is not None:
+            self._newest[definition.name] = fitted
+            return ScenarioResources(fitted.classifier, version.tuned or fitted.thresholds, version.retrievers)
+        if time.monotonic() - self._failed_at.get(key, -RETRY_SECONDS) >= RETRY_SECONDS:
+            self._start_fit(key, definition)
+        if (earlier := self._newest.get(definition.name)) is not None:
+            return ScenarioResources(earlier.classifier, earlier.thresholds, version.retrievers, "earlier")
+        thresholds = replace(version.tuned or Thresholds(), intent=THRESHOLD)
+        return ScenarioResources(version.matcher, thresholds, version.retrievers, "examples")
+
+    async def prepare(
+        self, definitions: Sequence[ScenarioDefinition], on_done: Callable[[str, int, float], None]
+    ) -> None:
+        """Fit the classifiers of scenarios one after another.
+
+        Args:
+            definitions: the scenarios.
+            on_done: called after each with its name, the number of scenarios that are ready, and the seconds it took.
+        """
+        for number, definition in enumerate(definitions, 1):
+            started = time.perf_counter()
+            resources = await self.get(definition)
+            key = (await self._version(definition)).classifier_key
+            if resources.classifier_state != "fitted" and (fit := self._fits.get(key)) is not None:
+                await asyncio.wait([fit])
+            if key in self._fitted:
+                on_done(definition.name, number, time.perf_counter() - started)
+
+    def _start_fit(self, key: str, definition: ScenarioDefinition) -> asyncio.Task[None]:
+        """The fit in the background; starts it unless it is under way."""
+        running = self._fits.get(key)
+        if running is not None and not running.done() and running.get_loop() is asyncio.get_running_loop():
+            return running
+        self._fits[key] = fit = asyncio.create_task(self._fit(key, definition))
+
+        def finish(fit: asyncio.Task[None]) -> None:
+            if self._fits.get(key) is fit:
+                del self._fits[key]
+            if not fit.cancelled() and (error := fit.exception()) is not None:
+                self._failed_at[key] = time.monotonic()
+                log.error("The intents of the scenario %s could not be fitted: %s", definition.name, error)
+
+        fit.add_done_callback(finish)
+        return fit
+
+    async def _fit(self, key: str, definition: ScenarioDefinition) -> None:
+        fitted = await fit_classifier(definition, self._encoder, self._folder)
+        _keep(self._fitted, key, fitted)
+        self._newest[definition.name] = fitted
+
+    async def _version(self, definition: ScenarioDefinition) -> _Version:
         key = definition.content_hash
-        if (resources := self._resources.get(key)) is not None:
-            return resources
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            if key not in self._resources:
-                self._resources[key] = await open_resources(definition, self._encoder)
-                while len(self._resources) > MAX_VERSIONS:
-                    oldest = next(iter(self._resources))
-                    del self._resources[oldest]
-                    self._locks.pop(oldest, None)
-        return self._resources[key]
+        if key not in self._versions:
+            _keep(self._versions, key, await _open_version(definition, self._encoder))
+        return self._versions[key]
 
 
-async def open_resources(definition: ScenarioDefinition, encoder: TextEncoder) -> ScenarioResources:
-    """Fit the classifier, and choose the thresholds if none are tuned for this scenario and encoder."""
-    classifier, scores = await fit_classifier(definition, encoder)
-    thresholds = await asyncio.to_thread(read_tuned, definition, encoder.id)
-    if thresholds is None:
-        chosen = Thresholds().intent
-        if scores is not None:
-            chosen = choose_threshold(
-                scores.certainty_N, scores.correct_N, scores.weights_N, DEFAULT_MAX_WRONG
-            ).threshold
-            log.info("The thresholds of the scenario %s are not tuned; run: turnwise scenario tune", definition.name)
-        thresholds = Thresholds(intent=chosen)
+async def _open_version(definition: ScenarioDefinition, encoder: TextEncoder) -> _Version:
+    tuned = await asyncio.to_thread(read_tuned, definition, encoder.id)
     retrievers = {
         language: await asyncio.to_thread(open_scenario_retriever, definition, language)
         for language in definition.settings.languages
     }
-    return ScenarioResources(classifier, thresholds, retrievers)
-
-
-async def fit_classifier(
-    definition: ScenarioDefinition, encoder: TextEncoder
-) -> tuple[IntentClassifier, HeldOutScores | None]:
-    """The classifier of a scenario and its held-out predictions; None with fewer than two intents."""
     texts, labels = example_messages(definition)
-    intents = sorted(set(labels))
-    if len(intents) < 2:
-        return IntentClassifier(encoder, None), None
     clean = value_remover(definition)
-    texts = [clean(text) for text in texts]
-    encoder = await encoder.fit(texts)
-    vectors_ND = await encoder.encode(texts)
-    head, scores = await asyncio.to_thread(fit_intent_head, np.asarray(vectors_ND), labels, intents)
-    return IntentClassifier(encoder, head, clean), scores
+    matcher = await ExampleMatcher.create([clean(text) for text in texts], labels, clean)
+    if tuned is None and len(set(labels)) > 1:
+        log.info("The thresholds of the scenario %s are not tuned; run: turnwise scenario tune", definition.name)
+    return _Version(classifier_key(definition, encoder), tuned, retrievers, matcher)
 
 
-def value_remover(definition: ScenarioDefinition) -> Callable[[str], str]:
-    """Removes values of slots with a pattern, such as order numbers: they tell nothing about the intent."""
-    expressions = [compile_regex(slot.pattern) for slot in definition.slots.values() if slot.pattern is not None]
-
-    def remove(text: str) -> str:
-        cleaned = unicodedata.normalize("NFKC", text)
-        for expression in expressions:
-            for _ in range(MAX_REMOVED_VALUES):
-                if (value := expression.search(cleaned)) is None:
-                    break
-                cleaned = cleaned.replace(value, " ")
-        return " ".join(cleaned.split()) or text
-
-    return remove
-
-
-def example_messages(definition: ScenarioDefinition) -> tuple[Sequence[str], Sequence[str]]:
-    """The example messages of all languages, and the intent of each."""
-    pairs = [
-        (text, name)
-        for name, intent in sorted(definition.intents.items())
-        for _, lines in sorted(intent.examples.items())
-        for text in lines
-    ]
-    return [text for text, _ in pairs], [name for _, name in pairs]
+def _keep(entries: dict[str, Value], key: str, value: Value) -> None:
+    """Add an entry, and drop the oldest ones above `MAX_VERSIONS`."""
+    entries[key] = value
+    while len(entries) > MAX_VERSIONS:
+        del entries[next(iter(entries))]

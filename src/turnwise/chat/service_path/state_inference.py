@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 from turnwise.chat.service_path.clarification import BETWEEN_TEXTS, OPEN_TEXTS
 from turnwise.chat.service_path.conversation_state import ConversationState
+from turnwise.chat.service_path.intent_labels import intent_labels
 from turnwise.core.messages import Message
 from turnwise.scenarios.definition import ScenarioDefinition
-
-_QUOTED = re.compile("“([^“”]+)”")
 
 
 def infer_state(definition: ScenarioDefinition, messages: Sequence[Message]) -> ConversationState:
@@ -42,8 +41,13 @@ def _is_clarification(definition: ScenarioDefinition, answer: str) -> bool:
 
 def _offered_intents(definition: ScenarioDefinition, answer: str) -> tuple[str, ...]:
     """The two intents of a clarifying question; empty for any other text."""
-    labels = _QUOTED.findall(answer)
-    if len(labels) != 2 or answer not in [text.format(*labels) for text in BETWEEN_TEXTS.values()]:
-        return ()
-    by_label = {lines[0]: name for name, intent in definition.intents.items() for lines in intent.examples.values()}
-    return tuple(by_label[label] for label in labels if label in by_label)
+    for text in BETWEEN_TEXTS.values():
+        before, between, after = text.split("{}")
+        if not (answer.startswith(before) and answer.endswith(after)):
+            continue
+        by_label, labels = intent_labels(definition), answer[len(before) : len(answer) - len(after)]
+        for separator in re.finditer(re.escape(between), labels):  # a label may contain it too
+            pair = labels[: separator.start()], labels[separator.end() :]
+            if all(label in by_label for label in pair):
+                return tuple(by_label[label] for label in pair)
+    return ()

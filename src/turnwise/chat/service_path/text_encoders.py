@@ -32,6 +32,15 @@ class EmbeddingEncoder:
         """Name and time of the model."""
         return f"{self._service.name}:{self._service.created}"
 
+    @property
+    def fitted_D(self) -> Floats | None:
+        """The mean."""
+        return self._mean_D
+
+    def with_fitted(self, fitted_D: Floats) -> "EmbeddingEncoder":
+        """An encoder that subtracts this mean."""
+        return EmbeddingEncoder(self._service, fitted_D)
+
     async def fit(self, texts: Sequence[str]) -> "EmbeddingEncoder":
         """An encoder that subtracts the mean of these texts."""
         return EmbeddingEncoder(self._service, (await self._embed(texts)).mean(axis=0))
@@ -61,6 +70,15 @@ class LexicalEncoder:
     def __init__(self, weights_D: Floats | None = None) -> None:
         """Weigh the features; None: equally."""
         self._weights_D = np.ones(LEXICAL_DIMENSION) if weights_D is None else weights_D
+
+    @property
+    def fitted_D(self) -> Floats | None:
+        """The weights."""
+        return self._weights_D
+
+    def with_fitted(self, fitted_D: Floats) -> "LexicalEncoder":
+        """An encoder with these weights."""
+        return LexicalEncoder(fitted_D)
 
     async def fit(self, texts: Sequence[str]) -> "LexicalEncoder":
         """An encoder that weighs features by their inverse document frequency in these texts."""

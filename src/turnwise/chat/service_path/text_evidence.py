@@ -47,6 +47,11 @@ def _stem(word: str) -> str:
     return word
 
 
+def count_words(text: str) -> float:
+    """Number of words; two CJK characters count as one."""
+    return len(_WORD.findall(text)) + sum(map(len, _CJK_RUN.findall(text))) / 2
+
+
 def numbers(text: str) -> frozenset[str]:
     """Numbers, dates, times and codes as written, without separators of thousands."""
     normalized = unicodedata.normalize("NFKC", text)

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from turnwise.chat.service_path.conversation_state import ConversationState
-from turnwise.chat.service_path.intent_classifier import IntentClassifier, IntentPrediction
+from turnwise.chat.service_path.intent_classifier import IntentPrediction, IntentPredictor
 from turnwise.chat.service_path.tuned_thresholds import Thresholds
 from turnwise.core.chat_request import ChatRequest, ServiceOptions
 from turnwise.core.chat_response import ChatDelta, Usage
@@ -18,6 +18,9 @@ from turnwise.core.service_report import Citation
 from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.field_types import localize
 from turnwise.scenarios.intents import AnswerKind
+
+ClassifierState = Literal["fitted", "earlier", "examples"]
+"""Which classifier answers: the fitted one, that of the version before, or the comparison with example messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class StepResult:
     detail: str = ""
     score: float | None = None
     threshold: float | None = None
+    classifier: str | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class ServiceTurn:
         handoff: the newest hand-off of the conversation, if it ever had one.
         can_hand_off: whether the conversation is stored, so that a person can take over.
         rewrites_templates: let the model rewrite template answers.
+        classifier_state: which classifier `classifier` is.
         prediction: set by the step `intent`.
         intent: name of the intent that is certain enough; set by the step `intent`.
         kind: how to answer; set by the step `intent`, and changed by steps that cannot.
@@ -83,12 +88,13 @@ class ServiceTurn:
     request: ChatRequest
     state: ConversationState
     model: ChatService
-    classifier: IntentClassifier
+    classifier: IntentPredictor
     retriever: Retriever | None
     thresholds: Thresholds
     handoff: Handoff | None = None
     can_hand_off: bool = False
     rewrites_templates: bool = False
+    classifier_state: ClassifierState = "fitted"
     prediction: IntentPrediction | None = None
     intent: str | None = None
     kind: AnswerKind | None = None

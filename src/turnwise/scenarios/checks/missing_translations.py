@@ -44,6 +44,8 @@ def _localized(scenario: ScenarioDefinition) -> Iterator[tuple[str, str, Collect
     yield from (("scenario.yaml", key, texts) for key, texts in fields.items() if texts is not None)
     for name, intent in scenario.intents.items():
         yield "intents.yaml", f"{name}.examples", intent.examples
+        if intent.title is not None:
+            yield "intents.yaml", f"{name}.title", intent.title
         if intent.question is not None:
             yield "intents.yaml", f"{name}.question", intent.question
     yield from (("templates.yaml", name, by_language) for name, by_language in scenario.templates.items())

@@ -46,7 +46,10 @@ class ServiceFields(RequestBody):
 
 
 class DecisionBody(BaseModel):
-    """One step: what it decided, the score that it compared with the threshold, and its duration."""
+    """One step: what it decided, the score that it compared with the threshold, and its duration.
+
+    `classifier` says what predicted the intent while the classifier is being fitted: "earlier" or "examples".
+    """
 
     step: str
     outcome: str
@@ -54,6 +57,7 @@ class DecisionBody(BaseModel):
     score: float | None = None
     threshold: float | None = None
     milliseconds: float
+    classifier: str | None = None
 
 
 class CitationBody(BaseModel):

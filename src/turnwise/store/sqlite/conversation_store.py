@@ -22,9 +22,8 @@ from turnwise.store.sqlite.conversation_rows import (
     parent_number,
     set_updated,
 )
-from turnwise.store.sqlite.conversation_state_store import SqliteConversationStateStore, Transaction
 from turnwise.store.sqlite.database import SqliteDatabase
-from turnwise.store.sqlite.handoff_store import SqliteHandoffStore
+from turnwise.store.sqlite.handoff_store import SqliteHandoffStore, Transaction
 from turnwise.store.sqlite.message_tree import MessageTree
 from turnwise.store.sqlite.ownership import own_records
 from turnwise.store.sqlite.response_store import SqliteResponseStore
@@ -62,11 +61,6 @@ class SqliteConversationStore:
     def handoffs(self) -> SqliteHandoffStore:
         """Hand-offs to people, in the same database."""
         return SqliteHandoffStore(*self._transactions, self._principal, self._clock)
-
-    @property
-    def states(self) -> SqliteConversationStateStore:
-        """States of conversations, in the same database."""
-        return SqliteConversationStateStore(*self._transactions, self._principal)
 
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Create a conversation."""

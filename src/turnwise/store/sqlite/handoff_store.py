@@ -7,8 +7,9 @@ moves deadlines along (`clamp_deadlines`), and after a step forward everybody ha
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from turnwise.core.access import Principal
 from turnwise.core.errors import NotFound
@@ -28,7 +29,7 @@ from turnwise.core.handoffs import NOTICE_META, PERSON_META, Handoff, HandoffReq
 from turnwise.core.messages import Message
 from turnwise.core.stored_messages import StoredMessage
 from turnwise.core.wall_clock import WallClock
-from turnwise.store.sqlite.conversation_rows import conversation_number
+from turnwise.store.sqlite.conversation_rows import conversation_number, insert_messages, meta_to_json, parent_number
 from turnwise.store.sqlite.handoff_rows import (
     HandoffRow,
     append_messages,
@@ -165,6 +166,22 @@ class SqliteHandoffStore:
                 return None
             row = _apply(connection, row, HandoffEvent("customer_message", now))
             append_messages(connection, conversation, messages, {"handoff": row.handoff.id})
+            return row.handoff
+
+    def say(self, conversation_id: str, text: str, meta: Mapping[str, Any], *, parent_id: str | None) -> Handoff | None:
+        """Add a sentence of the service; an event if a hand-off is open."""
+        self._apply_due()
+        message = Message("assistant", text)
+        with self._write_transaction() as connection:
+            conversation = conversation_number(connection, conversation_id, self._principal)
+            now = self._clock.now()
+            row = self._newest(connection, conversation, now)
+            if row is None or not row.handoff.is_open:
+                parent = parent_number(connection, conversation, parent_id)
+                insert_messages(connection, conversation, parent, [message], meta_to_json(meta))
+                return None
+            row = _apply(connection, row, HandoffEvent("service_message", now))
+            append_messages(connection, conversation, [message], {**meta, "handoff": row.handoff.id})
             return row.handoff
 
     def _load_to_change(self, connection: sqlite3.Connection, id: str, kind: HandoffEventKind) -> HandoffRow:

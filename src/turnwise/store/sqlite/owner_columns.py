@@ -14,7 +14,7 @@ OWNER_COLUMNS: tuple[str, ...] = (
         ) WHERE tenant <> ''
     )
     """,
-    "ALTER TABLE conversation_states DROP COLUMN tenant",
+    "DROP TABLE conversation_states",  # states are stored with the messages that they follow
     "ALTER TABLE handoffs DROP COLUMN tenant",
     "CREATE INDEX conversations_by_owner ON conversations (owner, updated DESC, number DESC)",
     "ALTER TABLE completions ADD COLUMN owner TEXT",
