@@ -132,7 +132,10 @@ def test_a_server_without_scenarios_lists_none_and_refuses_the_fields(url):
 
 def test_a_default_scenario_answers_requests_that_name_none(folder):
     services = add_service_path({"scripted": ScriptedChatService()}, ScenarioLibrary([folder]), default_scenario="shop")
-    with serve_in_thread(create_app(services, default="scripted")) as url, httpx.Client(base_url=url) as client:
+    with (
+        serve_in_thread(create_app(services, default="scripted")) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
         response = complete(client, "can I have a discount", scenario=None)
         assert response.json()["service"]["decision"] == "refusal:discounts"
         prompt = client.post("/v1/completions", json={"model": "latest", "prompt": "discount"})
