@@ -25,7 +25,7 @@ def service():
 @pytest.fixture
 def server(service, tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.json")
-    secrets = [keys.create(name) for name in ("ann", "bob")]
+    secrets = [keys.create(name, role="admin") for name in ("ann", "bob")]
     app = create_app({"box": service}, default="box", keys=keys)
     with serve_in_thread(app) as url:
         yield url, secrets

@@ -136,7 +136,7 @@ def test_a_key_has_a_role_and_user_is_the_default(keys):
     assert [(key.name, key.role) for key in keys.list()] == [
         ("user", "user"), ("agent", "agent"), ("admin", "admin"), ("default", "user"),
     ]  # fmt: skip
-    with pytest.raises(InvalidParameter, match="'adnim' is no role of a key; did you mean 'admin'?"):
+    with pytest.raises(InvalidParameter, match="'adnim' is no role of a key; did you mean 'admin'"):
         keys.create("x", role="adnim")
 
 
