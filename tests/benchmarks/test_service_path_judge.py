@@ -240,6 +240,7 @@ def test_the_dialogues_are_as_many_as_they_should_be_and_well_formed():
                       (("answerable", 105), ("outside", 30), ("hostile", 15))}  # fmt: skip
 
 
+@pytest.mark.costly
 def test_no_passage_of_the_shop_makes_a_reply_wrong():
     definition = find_scenario("customer_service")
     failures = [
