@@ -6,12 +6,13 @@
 
 Prints the shares of dialogues that are resolved, wrong, not resolved and handed off, with Wilson intervals, per
 language and kind, the median seconds of a reply, and the differences between the path and each other system with
-intervals of a paired bootstrap. WORK gets a file of JSON lines per system with every reply, decision, verdict and
-reason. Dialogues that are in it are judged again, but not played again unless the scenario or a model has changed.
-Delete the file after a change of the code.
+intervals of a paired bootstrap and of Newcombe. WORK gets a file of JSON lines per system with every reply, decision,
+verdict and reason. Dialogues that are in it are judged again, but not played again unless the scenario or a model has
+changed. Delete the file after a change of the code.
 
-`service_path_parts/judge.py` has the rules of the judge, `service_path/` the dialogues. Their author saw the documents
-and facts of the shop, and neither its examples nor its templates.
+`service_path_parts/judge.py` has the rules of the judge, `service_path/` the dialogues. Their messages were written
+with the documents, facts and names of intents at hand, without a look at examples, phrases and templates. Checks were
+then corrected where they rejected a right reply or accepted a false one.
 """
 
 import argparse

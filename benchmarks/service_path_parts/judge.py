@@ -17,6 +17,7 @@ from service_path_parts.reply_signs import (
     HAND_OFF,
     SLOT_VALUES,
     UNSURE,
+    claims,
     is_in_language,
     is_question,
     normalize,
@@ -128,7 +129,8 @@ def judge(
         shop: values that the shop's texts have.
     """
     text = normalize(reply.text)
-    if (pattern := next((p for p in turn.must_not if p.search(text)), None)) is not None:
+    claimed = claims(text)
+    if (pattern := next((p for p in turn.must_not if p.search(claimed)), None)) is not None:
         return Judgement("wrong", f"must not: {pattern.pattern}")
     if invented := _invented(turn, text, customer_texts, shop):
         return Judgement("wrong", f"invented: {', '.join(sorted(invented))}")
@@ -185,7 +187,6 @@ def _invented(turn: ExpectedTurn, text: str, customer_texts: Sequence[str], shop
     allowed = shop.values | values(customer) | {str(count) for count in range(SMALL_NUMBER + 1)}
     units = ("price {}", "{} percent", *(f"{{}} {unit}s" for unit in _DURATIONS))  # "52 quid" allows €52
     allowed |= {unit.format(number) for unit in units for number in numbers(customer)}
-    for pattern in (pattern for group in turn.must for pattern in group):
-        for match in pattern.finditer(text):
-            allowed |= values(match.group())
+    expected = "\n".join(m.group() for group in turn.must for pattern in group for m in pattern.finditer(text))
+    allowed |= values(expected) | {f"price {number}" for number in numbers(expected)}
     return values(text) - allowed

@@ -9,6 +9,12 @@ import unicodedata
 
 _CITATION = re.compile(r"\s*\[\d+\]")
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"'})
+_OPEN_CLAUSE = re.compile(
+    r"\b(?:whether|if|when|where|who|which|what|how|that)\b[^,.;!?\n]*|"
+    r"(?:不清楚|不知道|不(?:太)?确定|不了解|无法确认)[^,。;!?\n]*",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r'"[^"]*"')
 _GREETING = re.compile(
     r"^(?:hi|hello|hey|dear \w+|thank you[^.!,]*|thanks[^.!,]*|(?:i am|i'm|we are|we're) (?:so |very )?sorry[^.!,]*|"
     r"sorry[^.!,]*|unfortunately|well|您好|你好|(?:非常|很|十分)?抱歉|对不起|不好意思|谢谢[^。!,]*)(?![\w'])[\s,.!:;、。~-]*|"
@@ -64,7 +70,9 @@ SLOT_WORDS = {
 }
 SLOT_VALUES = {
     "order_number": re.compile(r"(?<!\d)(?:fh[- ]?)?\d{6}(?!\d)", re.IGNORECASE),
-    "size": re.compile(r"(?<!['\w])(?:small|medium|large|xl|[sml])\b|[小中大特]号|加大|[小中大]码", re.IGNORECASE),
+    "size": re.compile(
+        r"(?<!['\w])(?<!\d )(?:small|medium|large|xl|[sml])\b|[小中大特]号|加大|[小中大]码", re.IGNORECASE
+    ),
 }
 
 
@@ -87,13 +95,16 @@ def substance(text: str) -> str:
     return normalize("\n".join(stated))
 
 
+def claims(text: str) -> str:
+    """A text without what it leaves open, as in "I do not know whether …"."""
+    pieces = [_OPEN_CLAUSE.sub(" ", entry) if UNSURE.search(entry) else entry for entry in sentences(text)]
+    return "\n".join(pieces)
+
+
 def requested_slots(text: str) -> list[str]:
-    """The slots that a reply asks for."""
-    return [
-        slot
-        for slot, words in SLOT_WORDS.items()
-        if any(words.search(sentence) and REQUEST.search(sentence) for sentence in sentences(text))
-    ]
+    """The slots that a reply asks for. What it quotes, as in "Do you mean …", it does not ask for."""
+    asked_in = [sentence for sentence in sentences(_QUOTED.sub(" ", text)) if REQUEST.search(sentence)]
+    return [slot for slot, words in SLOT_WORDS.items() if any(words.search(sentence) for sentence in asked_in)]
 
 
 def is_question(text: str) -> bool:

@@ -1,7 +1,7 @@
 """The systems that are compared: the model alone, retrieval alone, templates alone, and the whole service path."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,7 +31,9 @@ class Conversation(Protocol):
 class DialogueSystem(Protocol):
     """A system that holds dialogues."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name in tables and of its file."""
 
     def start(self) -> Conversation:
         """Begin a dialogue."""
@@ -77,7 +79,9 @@ class RetrievalAlone:
         language = _language(self.definition, messages)
         retriever = resources.retrievers.get(language)
         passages = [] if retriever is None else retriever.search(messages[-1].content, 1)
-        texts = [result.passage.text for result in passages] or [_setting(self.definition, "no_answer", language)]
+        texts = [result.passage.text for result in passages] or [
+            _message(self.definition.settings.messages.no_answer, self.definition, language)
+        ]
         return Reply(texts[0], None, time.perf_counter() - started)
 
 
@@ -107,7 +111,8 @@ class TemplatesAlone:
         await intent.decide(turn)
         answer = (await template_answer.decide(turn)).answer
         if answer is None:
-            return Reply(_setting(self.definition, "hand_off", language), "hand_off", time.perf_counter() - started)
+            text = _message(self.definition.settings.messages.hand_off, self.definition, language)
+            return Reply(text, "hand_off", time.perf_counter() - started)
         self.state.record(answer.decision)
         return Reply(answer.text, answer.decision, time.perf_counter() - started)
 
@@ -172,6 +177,6 @@ def _language(definition: ScenarioDefinition, messages: Sequence[Message]) -> st
     return detect_language(messages[-1].content, settings.languages, first)
 
 
-def _setting(definition: ScenarioDefinition, name: str, language: str) -> str:
-    texts = getattr(definition.settings.messages, name)
-    return localize(texts, language, definition.settings.default_language)
+def _message(texts: Mapping[str, str] | None, definition: ScenarioDefinition, language: str) -> str:
+    """A message of the scenario in a language; "" if it has none."""
+    return "" if texts is None else localize(texts, language, definition.settings.default_language)

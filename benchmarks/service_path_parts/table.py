@@ -1,13 +1,19 @@
 """Shares of verdicts as tables. Shapes: G dialogues."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from statistics import median
 
 import numpy as np
 
 from service_path_parts.playing import PlayedDialogue
 from turnwise.evaluation.metric import FloatArray
-from turnwise.evaluation.statistics import MIN_DIALOGUES, bootstrap_difference_interval, wilson_interval
+from turnwise.evaluation.statistics import (
+    MIN_DIALOGUES,
+    bootstrap_difference_interval,
+    newcombe_interval,
+    wilson_interval,
+)
 
 _Test = Callable[[PlayedDialogue], bool]
 SHARES: Mapping[str, _Test] = {
@@ -35,15 +41,17 @@ def print_tables(results: Mapping[str, Sequence[PlayedDialogue]]) -> None:
 
 
 def _groups(played: Sequence[PlayedDialogue]) -> Iterator[tuple[str, _Test]]:
+    """Titles of groups of dialogues, and whether a dialogue is in the group."""
     yield "All", lambda _: True
-    for language in sorted({entry.dialogue.language for entry in played}):
-        yield language, lambda entry, language=language: entry.dialogue.language == language
-    groups = dict.fromkeys((entry.dialogue.language, entry.dialogue.kind, entry.dialogue.wording) for entry in played)
-    for group in groups:
-        yield (
-            " ".join(word for word in group if word),
-            lambda entry, group=group: (entry.dialogue.language, entry.dialogue.kind, entry.dialogue.wording) == group,
-        )
+    languages = dict.fromkeys((entry.dialogue.language,) for entry in played)
+    kinds = dict.fromkeys((entry.dialogue.language, entry.dialogue.kind, entry.dialogue.wording) for entry in played)
+    for group in (*languages, *kinds):
+        yield " ".join(word for word in group if word), partial(_is_in, group)
+
+
+def _is_in(group: tuple[str | None, ...], played: PlayedDialogue) -> bool:
+    dialogue = played.dialogue
+    return (dialogue.language, dialogue.kind, dialogue.wording)[: len(group)] == group
 
 
 def _share(is_true: Sequence[bool]) -> str:
@@ -53,13 +61,16 @@ def _share(is_true: Sequence[bool]) -> str:
 
 
 def _print_differences(path: Sequence[PlayedDialogue], system: Sequence[PlayedDialogue], name: str) -> None:
-    """Print path − system with the interval of the paired bootstrap."""
+    """Print path − system with the intervals of the paired bootstrap and of Newcombe."""
     for label in ("resolved", "wrong"):
         new_G, old_G = (np.array([SHARES[label](entry) for entry in played], np.float64) for played in (path, system))
         line = f"path − {name}, {label}: {new_G.mean() - old_G.mean():+.1%}"
         if len(new_G) >= MIN_DIALOGUES:
             interval = bootstrap_difference_interval(_sums(new_G), _sums(old_G), _mean)
-            line += f" [{interval.low:+.1%}, {interval.high:+.1%}]"
+            newcombe = newcombe_interval(new_G, old_G)  # better if few dialogues differ
+            line += (
+                f" [{interval.low:+.1%}, {interval.high:+.1%}], Newcombe [{newcombe.low:+.1%}, {newcombe.high:+.1%}]"
+            )
         print(f"\n{line}")
 
 

@@ -208,6 +208,7 @@ def test_greetings_do_not_hide_the_beginning():
 
 def test_a_sentence_that_mentions_an_order_number_is_no_question():
     assert requested_slots("Bring the item and the order number to our shop.") == []
+    assert requested_slots('Do you mean "which size should I take" or "where is my order"?') == []
     assert requested_slots("请告诉我订单号：以 FH 开头。") == ["order_number"]
 
 
@@ -239,6 +240,7 @@ def test_the_dialogues_are_as_many_as_they_should_be_and_well_formed():
                       (("answerable", 105), ("outside", 30), ("hostile", 15))}  # fmt: skip
 
 
+@pytest.mark.costly
 def test_no_passage_of_the_shop_makes_a_reply_wrong():
     definition = find_scenario("customer_service")
     failures = [
