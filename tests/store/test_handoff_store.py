@@ -107,10 +107,12 @@ def test_a_person_and_the_customer_write_into_the_conversation(store, handoffs, 
 
 def test_a_sentence_of_the_service_is_an_event_while_a_handoff_is_open(store, handoffs, request_):
     (first,) = store.append(request_.conversation_id, [Message("user", "Hello?")])
-    say = partial(handoffs.say, request_.conversation_id, request_.tenant, "Call 112.", {"a": 1}, parent_id=first)
-    assert say() is None
+    line = Message("assistant", "Call 112.")
+    say = partial(handoffs.say, request_.conversation_id, request_.tenant, line, {"a": 1}, parent_id=first)
+    assert say() == store.get(request_.conversation_id).head != first
     opened = handoffs.open(request_)
-    said = say()
+    assert say() == store.get(request_.conversation_id).head
+    said = handoffs.get(opened.id)
     assert (said.id, said.status) == (opened.id, opened.status)
     assert said.revision > opened.revision
     messages = store.get(request_.conversation_id).messages
@@ -118,10 +120,11 @@ def test_a_sentence_of_the_service_is_an_event_while_a_handoff_is_open(store, ha
         {"a": 1}, {"a": 1, "handoff": opened.id},
     ]  # fmt: skip
     handoffs.apply(opened.id, "cancel")
-    assert say() is None
+    said_last = say()
+    assert store.get(request_.conversation_id).messages[-1].id == said_last
     assert store.get(request_.conversation_id).messages[-1].parent_id == first
     with pytest.raises(NotFound):
-        handoffs.say(request_.conversation_id, "somebody else", "a", {}, parent_id=first)
+        handoffs.say(request_.conversation_id, "somebody else", line, {}, parent_id=first)
 
 
 def test_nothing_is_written_by_a_person_without_the_claim(store, handoffs, request_):

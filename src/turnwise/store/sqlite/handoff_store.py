@@ -136,22 +136,19 @@ class SqliteHandoffStore:
             return row.handoff
 
     def say(
-        self, conversation_id: str, tenant: str, text: str, meta: Mapping[str, Any], *, parent_id: str | None
-    ) -> Handoff | None:
-        """Add a sentence of the service; an event if a hand-off is open."""
-        message = Message("assistant", text)
+        self, conversation_id: str, tenant: str, message: Message, meta: Mapping[str, Any], *, parent_id: str | None
+    ) -> str:
+        """Add a message of the service; an event if a hand-off is open."""
         with self._write_transaction() as connection:
             conversation = conversation_number(connection, conversation_id)
             newest = self._newest(connection, conversation)
             _check_tenant(newest, conversation_id, tenant)
             if newest is None or not newest.is_open:
                 parent = parent_number(connection, conversation, parent_id)
-                insert_messages(connection, conversation, parent, [message], meta_to_json(meta))
-                return None
+                return insert_messages(connection, conversation, parent, [message], meta_to_json(meta))[0]
             row = _row(connection, newest.id)
-            row = self._apply(connection, row, HandoffEvent("service_message", self._now(newest)))
-            _append(connection, conversation, [message], {**meta, "handoff": newest.id})
-            return row.handoff
+            self._apply(connection, row, HandoffEvent("service_message", self._now(newest)))
+            return _append(connection, conversation, [message], {**meta, "handoff": newest.id})[0]
 
     def _now(self, handoff: Handoff) -> float:
         """The time of a new event. It never decreases, so a clock that is set back reorders nothing."""
@@ -231,8 +228,8 @@ def _log_event(connection: sqlite3.Connection, handoff: int, kind: str, agent: s
 
 def _append(
     connection: sqlite3.Connection, conversation: int, messages: Sequence[Message], meta: dict[str, Any]
-) -> None:
-    insert_messages(
+) -> tuple[str, ...]:
+    return insert_messages(
         connection, conversation, parent_number(connection, conversation, HEAD), messages, meta_to_json(meta)
     )
 
