@@ -118,11 +118,11 @@ class ScenarioChatService:
         try:
             deltas = await self._open_answer(request, definition)
         except TurnwiseError as error:
-            said = None if definition is None else safety_line.answer_alone(definition, request.messages[-1].content)
-            if said is None:
+            line = None if definition is None else safety_line.answer_alone(definition, request.messages[-1].content)
+            if line is None:
                 raise
             log.error("A safety line is said without its conversation: %s", error)
-            deltas = stream_safety_line(*said, None)
+            deltas = stream_safety_line(*line, None)
         async with aclosing(deltas):
             async for delta in deltas:
                 yield delta
