@@ -31,7 +31,7 @@ def lines_of(library, default):
 
 def test_own_scenarios_are_fitted_at_the_start_and_the_default_one_first(library):
     first, *lines = lines_of(library, "lamps")
-    assert first == "Intents of 2 scenarios are fitted in the background; until then, examples decide."
+    assert first == "The intents of 2 scenarios are fitted in the background; until then, example messages decide."
     assert [line.partition(" are ready")[0] for line in lines] == ["The intents of lamps", "The intents of a_shop"]
     assert lines[-1].endswith("(2 of 2).")
     assert len(list((Settings.from_environment().home / "cache/intents").iterdir())) == 2

@@ -125,6 +125,24 @@ def test_what_cannot_be_honoured_is_refused(client, fields, param, sentence):
     assert sentence in refused.json()["error"]["message"]
 
 
+def test_the_person_sees_a_safety_line_that_is_said_while_they_speak(client):
+    conversation = client.post("/v1/conversations", json={}).json()["id"]
+    opened = complete(client, "I want to talk to a person", conversation_id=conversation).json()
+    assert opened["service"]["decision"] == "hand_off"
+    queue = client.get("/v1/handoffs").json()["data"]
+    handoff = next(entry for entry in queue if entry["conversation_id"] == conversation)
+    claimed = client.post(f"/v1/handoffs/{handoff['id']}/claim", json={"agent": "Ana"}).json()
+    messages = [
+        {"role": "user", "content": "I want to talk to a person"},
+        {"role": "assistant", "content": "A colleague takes over now."},
+        {"role": "user", "content": "I got an electric shock"},
+    ]
+    answer = complete(client, "", messages=messages, conversation_id=conversation).json()
+    assert answer["choices"][0]["message"]["content"] == "Call 999 now."
+    seen = client.get(f"/v1/handoffs/{handoff['id']}?after={claimed['revision'] + 1}&wait=20").json()
+    assert seen["messages"][-1]["text"] == "Call 999 now.", "the line is an event after that of the message"
+
+
 def test_a_server_without_scenarios_lists_none_and_refuses_the_fields(url):
     with httpx.Client(base_url=url) as client:
         assert client.get("/v1/scenarios").json() == {"object": "list", "data": []}

@@ -96,10 +96,12 @@ def test_a_person_and_the_customer_write_into_the_conversation(store, handoffs, 
 
 def test_a_sentence_of_the_service_is_an_event_while_a_handoff_is_open(store, handoffs, request_):
     (first,) = store.append(request_.conversation_id, [Message("user", "Hello?")])
-    say = partial(handoffs.say, request_.conversation_id, "Call 112.", {"a": 1}, parent_id=first)
-    assert say() is None
+    line = Message("assistant", "Call 112.")
+    say = partial(handoffs.say, request_.conversation_id, line, {"a": 1}, parent_id=first)
+    assert say() == store.get(request_.conversation_id).head != first
     opened = handoffs.open(request_)
-    said = say()
+    assert say() == store.get(request_.conversation_id).head
+    said = handoffs.get(opened.id)
     assert (said.id, said.status) == (opened.id, opened.status)
     assert said.revision > opened.revision
     messages = store.get(request_.conversation_id).messages
@@ -107,10 +109,11 @@ def test_a_sentence_of_the_service_is_an_event_while_a_handoff_is_open(store, ha
         {"a": 1}, {"a": 1, "handoff": opened.id},
     ]  # fmt: skip
     handoffs.apply(opened.id, "cancel")
-    assert say() is None
+    said_last = say()
+    assert store.get(request_.conversation_id).messages[-1].id == said_last
     assert store.get(request_.conversation_id).messages[-1].parent_id == first
     with pytest.raises(NotFound):
-        handoffs.say("conv_x", "a", {}, parent_id=None)
+        handoffs.say("conv_x", line, {}, parent_id=None)
 
 
 def test_nothing_is_written_by_a_person_without_the_claim(store, handoffs, request_):

@@ -1,5 +1,6 @@
 """Puts the service path of scenarios before chat services."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +11,10 @@ from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
 from turnwise.core.chat_service import ChatService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.errors import InvalidData, InvalidParameter
+from turnwise.core.plurals import pluralize
 from turnwise.core.retrieval import Retriever
 from turnwise.core.settings import Settings
+from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.scenario_library import ScenarioLibrary, builtin_folder
 
 
@@ -50,19 +53,26 @@ async def prepare_scenarios(
 
     Those that come with the package are fitted when a request first names them. `report` gets a line per scenario.
     """
+    definitions = await asyncio.to_thread(_load_prepared, library, default_scenario)
+
+    def on_done(name: str, number: int, seconds: float) -> None:
+        report(f"The intents of {name} are ready after {seconds:.1f} s ({number} of {len(definitions)}).")
+
+    if definitions:
+        noun = pluralize(len(definitions), "scenario")
+        report(f"The intents of {noun} are fitted in the background; until then, example messages decide.")
+    await resources.prepare(definitions, on_done)
+
+
+def _load_prepared(library: ScenarioLibrary, default_scenario: str | None) -> list[ScenarioDefinition]:
+    """The default scenario and those that do not come with the package, without invalid ones."""
     builtin = builtin_folder()
     names = [name for name in library.names() if library.folder(name).parent != builtin and name != default_scenario]
     definitions = []
     for name in [*([] if default_scenario is None else [default_scenario]), *names]:
         with suppress(InvalidData):  # GET /v1/scenarios reports it
             definitions.append(library.get(name))
-
-    def on_done(name: str, number: int, seconds: float) -> None:
-        report(f"The intents of {name} are ready after {seconds:.1f} s ({number} of {len(definitions)}).")
-
-    if definitions:
-        report(f"Intents of {len(definitions)} scenarios are fitted in the background; until then, examples decide.")
-    await resources.prepare(definitions, on_done)
+    return definitions
 
 
 def add_service_path(

@@ -40,6 +40,7 @@ class ConversationRecorder:
         self._finish_reason: FinishReason | Literal["in_progress"] = "in_progress"
         self._service: ServiceReport | None = None
         self._extra_meta: dict[str, Any] = {}
+        self._follows_handoffs = False
         self._request_ids: tuple[str, ...] = ()
         self._response_id: str | None = None  # used in the store's thread only
         self._saved_at = 0.0
@@ -75,10 +76,12 @@ class ConversationRecorder:
         """Add metadata to the response. Call it before the first delta."""
         self._extra_meta |= meta
 
-    def save_in_background(self) -> None:
-        """Save the response as it is now, before anything that is written to the store later."""
-        self._saved_at = time.monotonic()
-        self._pending_save = self._submit()
+    def follow_handoffs(self) -> None:
+        """Add the response below the messages of a hand-off that has opened meanwhile, not beside them.
+
+        Call it before the first delta.
+        """
+        self._follows_handoffs = True
 
     async def record_error(self, error: TurnwiseError) -> None:
         """Store why the request failed."""
@@ -137,7 +140,11 @@ class ConversationRecorder:
             # The continued version of a message is its sibling.
             parents = self._request_ids[:-1] if self._request.context.continue_final_message else self._request_ids
             parent_id = parents[-1] if parents else None
-            (self._response_id,) = self._store.append(self._conversation_id, [message], meta, parent_id=parent_id)
+            if self._follows_handoffs:
+                say = self._store.handoffs.say
+                self._response_id = say(self._conversation_id, message, meta, parent_id=parent_id)
+            else:
+                (self._response_id,) = self._store.append(self._conversation_id, [message], meta, parent_id=parent_id)
 
 
 def derive_title(messages: Sequence[Message]) -> str:

@@ -116,11 +116,11 @@ class HandoffStore(Protocol):
             The hand-off; None if none is open, and nothing was added.
         """
 
-    def say(self, conversation_id: str, text: str, meta: Mapping[str, Any], *, parent_id: str | None) -> Handoff | None:
-        """Add a sentence of the service: below the last message if a hand-off is open, which is an event of it.
+    def say(self, conversation_id: str, message: Message, meta: Mapping[str, Any], *, parent_id: str | None) -> str:
+        """Add a message of the service: below the last message if a hand-off is open, which is an event of it.
 
         Without an open hand-off it is added below the message `parent_id`.
 
         Returns:
-            The hand-off; None if none is open.
+            The id of the message.
         """

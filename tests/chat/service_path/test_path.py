@@ -63,6 +63,12 @@ def test_a_missing_value_is_asked_for_and_completes_the_template(shop, reply):
     assert model.requests == []
 
 
+def test_a_message_without_words_is_answered_in_the_language_of_the_messages_before(shop, reply):
+    service, _ = shop()
+    answer = reply(service, ask("我的包裹到哪儿了", "请问订单号是多少？", "LW-654321"))
+    assert (answer.service.language, answer.text) == ("zh", "订单LW-654321正在配送中。")
+
+
 def test_a_value_continues_a_question_that_was_asked_in_other_words(shop, reply):
     service, _ = shop()
     answer = reply(service, ask("where is my parcel?", "Sure, may I have the number on your order?", "LW-654321"))

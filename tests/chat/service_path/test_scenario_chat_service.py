@@ -297,7 +297,7 @@ def test_an_answer_that_is_being_generated_ends_when_a_person_takes_over(stored_
     assert [delta.text for delta in received] == ["One ", "two ", ""]
     assert received[-1].finish_reason == "stop"
     assert received[-1].usage == Usage(prompt_tokens=11, completion_tokens=3), "the third token was generated too"
-    assert [text for _, text in texts(store, conversation)] == ["how are you today", "One two ", "One moment."]
+    assert [text for _, text in texts(store, conversation)] == ["how are you today", "One moment.", "One two "]
 
 
 def test_a_repeated_request_during_a_handoff_is_stored_once(stored_shop, reply, store, conversation):

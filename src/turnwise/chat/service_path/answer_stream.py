@@ -15,6 +15,7 @@ from turnwise.core.errors import TurnwiseError
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.handoffs import Handoff, HandoffRequest
 from turnwise.core.inference import FinishReason
+from turnwise.core.messages import Message
 from turnwise.core.service_report import ServiceReport
 from turnwise.core.stored_conversations import HEAD, ConversationStore
 
@@ -43,9 +44,10 @@ class StoredTurn:
 
     async def say(self, text: str, report: ServiceReport) -> None:
         """Store a sentence, which is an event of the hand-off if one is open. Raises as `HandoffStore.say` does."""
+        message = Message("assistant", text)
         meta = {"finish": "stop", "model": self.model, **self.meta, **report.stored_meta()}
         await STORE_WRITE_EXECUTOR.run(
-            self.store.handoffs.say, self.conversation_id, text, meta, parent_id=self.parent_id
+            self.store.handoffs.say, self.conversation_id, message, meta, parent_id=self.parent_id
         )
 
     async def open(self, request: HandoffRequest, notice: str, report: ServiceReport) -> bool:
@@ -77,9 +79,6 @@ async def stream_answer(
                     recorder.add(delta)
                     if delta.usage is not None:
                         await recorder.save_complete()
-                    elif is_first:
-                        # What a hand-off adds from now on follows the answer; it would be in another branch otherwise.
-                        recorder.save_in_background()
                 is_first = False
                 yield delta
                 if delta.usage is not None:

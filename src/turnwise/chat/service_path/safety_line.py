@@ -8,6 +8,7 @@ from dataclasses import replace
 from turnwise.chat.service_path.language import detect_language
 from turnwise.chat.service_path.person import handoff_request
 from turnwise.chat.service_path.turn import ServiceAnswer, ServiceTurn, StepResult
+from turnwise.core.service_report import ServiceDecision, ServiceReport
 from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.field_types import localize
 
@@ -28,11 +29,15 @@ async def decide(turn: ServiceTurn) -> StepResult:
     return replace(result, answer=replace(result.answer, handoff=request))
 
 
-def safety_answer(definition: ScenarioDefinition, message: str) -> ServiceAnswer | None:
-    """The line for a message whose conversation cannot be read; None if no line matches."""
+def answer_alone(definition: ScenarioDefinition, message: str) -> tuple[ServiceAnswer, ServiceReport] | None:
+    """The line for a message whose conversation cannot be read, and its report; None if no line matches."""
     settings = definition.settings
     language = detect_language(message, settings.languages, settings.default_language)
-    return match_line(definition, message, language).answer
+    result = match_line(definition, message, language)
+    if result.answer is None:
+        return None
+    decision = ServiceDecision(NAME, result.outcome, result.detail)
+    return result.answer, ServiceReport(definition.name, language, result.answer.decision, (decision,))
 
 
 def match_line(definition: ScenarioDefinition, message: str, language: str) -> StepResult:

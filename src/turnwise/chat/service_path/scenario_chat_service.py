@@ -115,24 +115,23 @@ class ScenarioChatService:
         name = request.service.scenario or (None if request.prompt is not None else self._default_scenario)
         check_scenario_request(request, name, has_scenarios=self._library is not None)
         definition = None if name is None or self._library is None else self._library.get(name)
-        hand_off = None if definition is None else definition.settings.messages.hand_off
-        notices = tuple((hand_off or {}).values())
         try:
-            deltas = await self._open_answer(request, definition, notices)
+            deltas = await self._open_answer(request, definition)
         except TurnwiseError as error:
-            answer = None if definition is None else safety_line.safety_answer(definition, request.messages[-1].content)
-            if definition is None or answer is None:
+            line = None if definition is None else safety_line.answer_alone(definition, request.messages[-1].content)
+            if line is None:
                 raise
             log.error("A safety line is said without its conversation: %s", error)
-            deltas = stream_safety_line(answer, ServiceReport(definition.name, "", answer.decision), None)
+            deltas = stream_safety_line(*line, None)
         async with aclosing(deltas):
             async for delta in deltas:
                 yield delta
 
     async def _open_answer(
-        self, request: ChatRequest, definition: ScenarioDefinition | None, notices: tuple[str, ...]
+        self, request: ChatRequest, definition: ScenarioDefinition | None
     ) -> AsyncGenerator[ChatDelta, None]:
         """Decide how to answer. The stream that is returned sends and stores the answer."""
+        notices = () if definition is None else tuple((definition.settings.messages.hand_off or {}).values())
         context = await open_context(self.store, request, notices)
         if context.is_handed_off and not await self._receive(request, context):
             context = await open_context(self.store, request, notices)  # it has ended meanwhile
@@ -208,7 +207,10 @@ class ScenarioChatService:
 
     async def _start_recorder(self, request: ChatRequest, context: ConversationContext) -> ConversationRecorder | None:
         stored = replace(request, messages=context.branch.stored)
-        return await ConversationRecorder.start(self.store, stored, self.name)
+        recorder = await ConversationRecorder.start(self.store, stored, self.name)
+        if recorder is not None:
+            recorder.follow_handoffs()
+        return recorder
 
     async def _build_turn(
         self, request: ChatRequest, definition: ScenarioDefinition, context: ConversationContext

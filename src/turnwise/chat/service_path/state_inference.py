@@ -9,13 +9,18 @@ from collections.abc import Sequence
 from turnwise.chat.service_path.clarification import BETWEEN_TEXTS, OPEN_TEXTS
 from turnwise.chat.service_path.conversation_state import ConversationState
 from turnwise.chat.service_path.intent_labels import intent_labels
+from turnwise.chat.service_path.language import detect_language
 from turnwise.core.messages import Message
 from turnwise.scenarios.definition import ScenarioDefinition
 
 
 def infer_state(definition: ScenarioDefinition, messages: Sequence[Message]) -> ConversationState:
     """The state before the last message."""
-    state = ConversationState()
+    state, settings = ConversationState(), definition.settings
+    for message in messages[:-1]:
+        if message.role == "user":
+            default = state.language or settings.default_language
+            state.language = detect_language(message.content, settings.languages, default)
     answers = [message.content.strip() for message in messages if message.role == "assistant"]
     if not answers:
         return state

@@ -81,8 +81,8 @@ def log_event(connection: sqlite3.Connection, handoff: int, kind: str, agent: st
 
 def append_messages(
     connection: sqlite3.Connection, conversation: int, messages: Sequence[Message], meta: dict[str, Any]
-) -> None:
-    """Add messages below the last message of a conversation."""
-    insert_messages(
+) -> tuple[str, ...]:
+    """Add messages below the last message of a conversation. Returns their ids."""
+    return insert_messages(
         connection, conversation, parent_number(connection, conversation, HEAD), messages, meta_to_json(meta)
     )

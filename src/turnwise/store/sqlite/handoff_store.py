@@ -168,21 +168,18 @@ class SqliteHandoffStore:
             append_messages(connection, conversation, messages, {"handoff": row.handoff.id})
             return row.handoff
 
-    def say(self, conversation_id: str, text: str, meta: Mapping[str, Any], *, parent_id: str | None) -> Handoff | None:
-        """Add a sentence of the service; an event if a hand-off is open."""
+    def say(self, conversation_id: str, message: Message, meta: Mapping[str, Any], *, parent_id: str | None) -> str:
+        """Add a message of the service; an event if a hand-off is open."""
         self._apply_due()
-        message = Message("assistant", text)
         with self._write_transaction() as connection:
             conversation = conversation_number(connection, conversation_id, self._principal)
             now = self._clock.now()
             row = self._newest(connection, conversation, now)
             if row is None or not row.handoff.is_open:
                 parent = parent_number(connection, conversation, parent_id)
-                insert_messages(connection, conversation, parent, [message], meta_to_json(meta))
-                return None
+                return insert_messages(connection, conversation, parent, [message], meta_to_json(meta))[0]
             row = _apply(connection, row, HandoffEvent("service_message", now))
-            append_messages(connection, conversation, [message], {**meta, "handoff": row.handoff.id})
-            return row.handoff
+            return append_messages(connection, conversation, [message], {**meta, "handoff": row.handoff.id})[0]
 
     def _load_to_change(self, connection: sqlite3.Connection, id: str, kind: HandoffEventKind) -> HandoffRow:
         """A hand-off to which the principal may apply an event. Raises `NotFound`."""
