@@ -58,7 +58,7 @@ CUSTOMER_CALLS = {
     "select_branch": lambda s, i: s.select_branch(i["conversation"], i["message"]),
     "rename": lambda s, i: s.rename(i["conversation"], "x"),
     "delete": lambda s, i: s.delete(i["conversation"]),
-    "say": lambda s, i: s.handoffs.say(i["conversation"], "x", {}, parent_id=None),
+    "say": lambda s, i: s.handoffs.say(i["conversation"], Message("assistant", "x"), {}, parent_id=None),
     "get completion": lambda s, i: s.completions.get(i["completion"]),
     "list completions after": lambda s, i: s.completions.list(
         limit=9, after=i["completion"], order="asc", model=None, metadata={}
