@@ -46,9 +46,9 @@ def test_passages_are_ranked_by_the_words_they_share(store, folder):
     update(folder, store)
     index = LexicalIndex(folder)
     assert search(index, store, "broken lamps") == [3, 1]
-    assert search(index, store, "the lamp") == [1, 3, 2]
+    assert search(index, store, "fine lamp") == [2, 3, 1]
     assert search(index, store, "elephant") == []
-    assert search(index, store, "the lamp", k=1) == [1]
+    assert search(index, store, "fine lamp", k=1) == [2]
 
 
 def test_scores_are_bm25_with_the_frequencies_of_the_scope(store, folder):
