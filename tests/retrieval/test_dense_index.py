@@ -20,6 +20,7 @@ from turnwise.retrieval.dense_writer import DenseWriter, dense_writer
 from turnwise.retrieval.hamming_scan import nearest_rows
 from turnwise.retrieval.index_cursor import IndexCursor, IndexDamaged
 from turnwise.store import open_knowledge_store
+from turnwise.store.sqlite import knowledge_changes
 
 ENCODER = "encoder-1"
 
@@ -206,6 +207,31 @@ def test_a_passage_that_was_deleted_before_it_was_embedded_never_is(store, folde
         assert writer.update(store, encoder) == 0
         assert writer.cursor.is_at(store.position())
     assert encoder.num_texts == 0
+
+
+def test_an_index_behind_the_log_of_deletions_keeps_its_vectors(store, folder, monkeypatch):
+    monkeypatch.setattr(knowledge_changes, "KEPT_DELETIONS", 2)
+    encoder = WordEncoder()
+    documents = [add(store, f"{i}", f"lamp {i}", f"chair {i}", scope=str(i % 2)).document for i in range(6)]
+    with dense_writer(folder, encoder, 1.0) as writer:
+        writer.update(store, encoder)
+        for document in documents[:5]:
+            assert store.delete(document.id, document.scope)
+        assert writer.update(store, encoder) == 0
+        assert writer.cursor.is_at(store.position())
+    index = DenseIndex(folder, encoder.fingerprint)
+    assert [index.count(documents[number].scope_id) for number in (0, 1)] == [0, 2]
+    assert encoder.num_texts == 12
+
+
+def test_a_filter_is_applied_to_new_rows_too(folder):
+    vectors = random_vectors(30)
+    writer = write(folder, vectors[:20])
+    index, ranges = DenseIndex(folder, ENCODER), np.array([[3, 4], [10, 12], [25, 26]])
+    assert sorted(index.search(vectors[0], 50, 1, ranges).ids_K) == [3, 4, 10, 11, 12]
+    writer.append(np.arange(21, 31), np.ones(10, np.uint32), vectors[20:], IndexCursor("base", 30, 0, 1))
+    assert sorted(index.search(vectors[0], 50, 1, ranges).ids_K) == [3, 4, 10, 11, 12, 25, 26]
+    assert index.search(vectors[0], 50, 2, ranges).ids_K.tolist() == []
 
 
 def test_embedding_continues_after_a_failure(store, folder):

@@ -315,6 +315,7 @@ def test_frames_go_through_a_pipe_and_damaged_ones_are_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # tracemalloc makes it several times slower
 def test_a_million_rows_take_little_memory_on_both_sides(tmp_path):
     import tracemalloc
 

@@ -132,11 +132,13 @@ class StorePosition:
         base: random id of the store.
         last_passage: highest passage id that was ever visible.
         last_deletion: number of the last deletion.
+        last_pruned_deletion: the log has the deletions after this number.
     """
 
     base: str
     last_passage: int
     last_deletion: int
+    last_pruned_deletion: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +214,11 @@ class KnowledgeStore(Protocol):
     def document_passages(self, document_id: int, scope: str) -> Iterator[StoredPassage]:
         """The passages of a document of a scope, in order."""
 
-    def matching_ranges(self, scope: str, filters: Mapping[str, str]) -> NDArray[np.int64]:
-        """First and last passage id of each document with the metadata, shape `(R, 2)`, ascending."""
+    def matching_ranges(self, scope: str, filters: Mapping[str, str], after: int = 0) -> NDArray[np.int64]:
+        """First and last passage id of documents with the metadata, shape `(R, 2)`, ascending.
+
+        Only documents whose first passage has an id above `after`.
+        """
 
     def setting(self, name: str) -> str | None:
         """A stored setting; None if it is not set."""

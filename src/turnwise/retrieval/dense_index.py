@@ -33,7 +33,7 @@ from turnwise.retrieval.rotation import rotate
 
 MIN_CANDIDATES = 512
 ROWS_PER_CANDIDATE = 500  # recall falls slowly with the number of rows; measured in benchmarks/knowledge.py
-MAX_CACHED_SCOPES = 8
+MAX_CACHED_SCOPES = MAX_CACHED_FILTERS = 8
 QUERY_UNIT = 2**20  # the query is rounded to multiples of its inverse, far below the error of the rows
 
 
@@ -45,6 +45,7 @@ class DenseRows:
     state: DenseState
     arrays: dict[str, NDArray[Any]]
     excluded: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    filtered: dict[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.bool_]]] = field(default_factory=dict)
 
     @property
     def ids_N(self) -> NDArray[np.int64]:
@@ -59,6 +60,16 @@ class DenseRows:
                 self.excluded.clear()
             self.excluded[scope_id] = is_excluded_N
         return is_excluded_N
+
+    def filtered_rows(self, scope_id: int, ranges_R2: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """True for excluded rows, and for those outside of the ranges, shape `(N,)`."""
+        key = scope_id, id(ranges_R2)  # the entry has the array, so no other one gets its id
+        if (entry := self.filtered.get(key)) is None:
+            entry = ranges_R2, self.excluded_rows(scope_id) | ~is_in_ranges(self.ids_N, ranges_R2)
+            if len(self.filtered) >= MAX_CACHED_FILTERS:
+                self.filtered.clear()
+            self.filtered[key] = entry
+        return entry[1]
 
     def scores(self, rows_K: NDArray[np.int64], query_D: NDArray[np.float32]) -> NDArray[np.float64]:
         """Cosines of rows and the query, shape `(K,)`."""
@@ -110,9 +121,7 @@ class DenseIndex:
             IndexDamaged: the index cannot be used.
         """
         rows = self.rows()
-        is_excluded_N = rows.excluded_rows(scope_id)
-        if ranges_R2 is not None:
-            is_excluded_N = is_excluded_N | ~_is_in_ranges(rows.ids_N, ranges_R2)
+        is_excluded_N = rows.excluded_rows(scope_id) if ranges_R2 is None else rows.filtered_rows(scope_id, ranges_R2)
         num_searched = len(is_excluded_N) - int(np.count_nonzero(is_excluded_N))
         count = max(k, MIN_CANDIDATES, num_searched // ROWS_PER_CANDIDATE)
         if not rows.header.has_mean or num_searched <= max(count, MEAN_ROWS):
@@ -169,8 +178,8 @@ def open_rows(folder: Path, encoder: str, checked_generation: str | None = None)
     raise IndexDamaged(f"The files of the dense index {folder} do not belong together.")
 
 
-def _is_in_ranges(ids_N: NDArray[np.int64], ranges_R2: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether ids lie in one of the ranges. Both are ascending, and ranges do not overlap."""
+def is_in_ranges(ids_N: NDArray[np.int64], ranges_R2: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether ids, which are ascending, lie in one of the ranges."""
     changes_N = np.zeros(len(ids_N) + 1, np.int32)
     np.add.at(changes_N, np.searchsorted(ids_N, ranges_R2[:, 0]), 1)
     np.add.at(changes_N, np.searchsorted(ids_N, ranges_R2[:, 1], side="right"), -1)

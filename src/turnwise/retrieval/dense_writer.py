@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from turnwise.core.errors import SaveFailed
 from turnwise.core.files import atomic_directory, remove_remains
-from turnwise.core.knowledge import KnowledgeStore, TextEncoder
+from turnwise.core.knowledge import KnowledgeStore, StorePosition, TextEncoder
 from turnwise.retrieval.dense_format import (
     FORMAT_VERSION,
     MEAN_ROWS,
@@ -28,7 +28,7 @@ from turnwise.retrieval.dense_format import (
     write_header,
     write_state,
 )
-from turnwise.retrieval.dense_index import DenseRows, open_rows
+from turnwise.retrieval.dense_index import DenseRows, is_in_ranges, open_rows
 from turnwise.retrieval.index_cursor import IndexCursor, IndexDamaged
 from turnwise.retrieval.index_lock import lock_index
 from turnwise.retrieval.rotation import rotate, rotate_back
@@ -75,16 +75,7 @@ class DenseWriter:
         position = store.position()
         if not self.cursor.follows(position):
             self._replace(replace(self._header, generation=uuid.uuid4().hex), IndexCursor(), [])
-        last_deletion = self.cursor.last_deletion
-        is_alive_N = self._state.is_alive_N
-        while deletions := store.deletions_after(last_deletion, READ_DELETIONS):
-            ids_N = self._rows().ids_N
-            is_alive_N = is_alive_N.copy()
-            for deletion in deletions:
-                first = deletion.first_passage
-                start, end = np.searchsorted(ids_N, [first, first + deletion.num_passages])
-                is_alive_N[start:end] = False
-            last_deletion = deletions[-1].number
+        is_alive_N, last_deletion = self._apply_deletions(store, position)
         passages = store.passages_after(self.cursor.last_passage, max_passages)
         last_passage = passages[-1].id if passages else max(self.cursor.last_passage, position.last_passage)
         cursor = IndexCursor(position.base, last_passage, last_deletion, FORMAT_VERSION)
@@ -102,6 +93,24 @@ class DenseWriter:
         if self._state.num_rows >= MIN_COMPACTED and num_dead > MAX_DEAD_SHARE * self._state.num_rows:
             self.compact()
         return len(passages)
+
+    def _apply_deletions(self, store: KnowledgeStore, position: StorePosition) -> tuple[NDArray[np.bool_], int]:
+        """The rows that are alive, shape `(N,)`, and the number of the last deletion."""
+        is_alive_N, last_deletion = self._state.is_alive_N, self.cursor.last_deletion
+        if self.cursor.has_missed(position):  # the vectors are kept: embedding takes much longer than this comparison
+            ranges = [store.matching_ranges(scope.name, {}) for scope in store.scopes()]
+            ranges_R2 = np.concatenate([np.empty((0, 2), np.int64), *ranges])
+            is_alive_N = is_alive_N & is_in_ranges(self._rows().ids_N, ranges_R2)
+            last_deletion = position.last_pruned_deletion
+        while deletions := store.deletions_after(last_deletion, READ_DELETIONS):
+            ids_N = self._rows().ids_N
+            is_alive_N = is_alive_N.copy()
+            for deletion in deletions:
+                first = deletion.first_passage
+                start, end = np.searchsorted(ids_N, [first, first + deletion.num_passages])
+                is_alive_N[start:end] = False
+            last_deletion = deletions[-1].number
+        return is_alive_N, last_deletion
 
     def append(
         self,

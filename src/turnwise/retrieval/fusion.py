@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from turnwise.retrieval.ranking import Ranking
 
-DEFAULT_WEIGHT = 0.8  # of the dense scores, whose normalized values differ less than the lexical ones
+DEFAULT_WEIGHT = 0.98  # of the dense scores, which differ less; tuned with benchmarks/retrieval_quality.py
 MIN_COSINE = -1.0
 
 

@@ -11,6 +11,7 @@ from turnwise.core.errors import InvalidParameter, Unavailable
 from turnwise.core.knowledge import KnowledgeStore, Reranker, ScopeCounts, StoredPassage, TextEncoder
 from turnwise.core.retrieval import Passage, PassageLocation, RetrievedPassage, Retriever
 from turnwise.retrieval.dense_index import DenseIndex
+from turnwise.retrieval.filter_cache import FilterCache
 from turnwise.retrieval.fusion import DEFAULT_WEIGHT, Candidates, fuse
 from turnwise.retrieval.index_cursor import IndexDamaged
 from turnwise.retrieval.lexical_index import LexicalIndex
@@ -69,6 +70,7 @@ class HybridIndex:
         reranker: Reranker | None = None,
     ) -> None:
         self._store, self._lexical, self._dense, self._reranker = store, lexical, dense, reranker
+        self._filters = FilterCache(store)
 
     def search(self, query: str, k: int) -> Sequence[RetrievedPassage]:
         """At most `k` passages of the scope "", best first."""
@@ -146,7 +148,7 @@ class HybridIndex:
             if mode == "lexical" or self._dense is None:
                 return Candidates(lexical)
             query_D = self._dense.encoder.embed_query(query)
-            ranges_R2 = self._store.matching_ranges(counts.name, filters) if filters else None
+            ranges_R2 = self._filters.ranges(counts.name, filters) if filters else None
             dense = self._dense.index.search(query_D, num_candidates, counts.id, ranges_R2)
             return Candidates(lexical, dense, self._dense.index.scores(lexical.ids_K, query_D))
         except IndexDamaged as error:

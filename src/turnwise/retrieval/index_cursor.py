@@ -35,6 +35,10 @@ class IndexCursor:
             and self.last_deletion <= position.last_deletion
         )
 
+    def has_missed(self, position: StorePosition) -> bool:
+        """Whether the log of the store no longer has all deletions that were not applied."""
+        return bool(self.base) and self.last_deletion < position.last_pruned_deletion
+
     def is_at(self, position: StorePosition) -> bool:
         """Whether nothing is missing."""
         return (self.base, self.last_passage, self.last_deletion) == (

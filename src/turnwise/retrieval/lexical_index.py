@@ -26,15 +26,15 @@ from turnwise.retrieval.lexical_schema import (
     schema,
     scoped_term,
 )
+from turnwise.retrieval.query_terms import weighted_terms
 from turnwise.retrieval.ranking import Ranking
 from turnwise.retrieval.tantivy_files import META, check_files
-from turnwise.retrieval.terms import split_terms
 
 if TYPE_CHECKING:
     import tantivy
 
 MAX_QUERY_CHARS = 20_000
-MAX_QUERY_TERMS = 64  # the rarest ones
+MAX_QUERY_TERMS = 64  # those with the largest weights
 
 
 class LexicalIndex:
@@ -65,7 +65,7 @@ class LexicalIndex:
         Raises:
             IndexDamaged: the index cannot be used.
         """
-        terms = list(dict.fromkeys(split_terms(query[:MAX_QUERY_CHARS])))
+        terms = weighted_terms(query[:MAX_QUERY_CHARS])
         if not terms or k < 1:
             return Ranking.empty()
         searcher = self._searcher()
@@ -121,21 +121,23 @@ def read_cursor(searcher: "tantivy.Searcher") -> IndexCursor:
     return IndexCursor.from_json(searcher.doc(hits[0][1]).get_all(CURSOR)[-1])
 
 
-def _build_query(searcher: "tantivy.Searcher", terms: list[str], scope: ScopeCounts, filters: Mapping[str, str]) -> Any:
+def _build_query(
+    searcher: "tantivy.Searcher", terms: Mapping[str, float], scope: ScopeCounts, filters: Mapping[str, str]
+) -> Any:
     """A disjunction of the terms, weighted by their frequency in the scope; None if no passage has one of them.
 
     tantivy's inverse document frequency counts the passages of all scopes. A word that all passages of a small scope
-    have would weigh almost as much as a rare one, so its weight is replaced by that of the scope.
+    have would weigh almost as much as a rare one, so its weight is that of the scope, times that of `terms`.
     """
     module = import_tantivy()
     weights: list[tuple[float, float, str]] = []
     num_entries = searcher.num_docs
-    for term in terms:
+    for term, weight in terms.items():
         entry = scoped_term(scope.id, term)
         frequency = searcher.doc_freq(TERMS, entry)
         if frequency:
             idf = _inverse_frequency(frequency, scope.num_passages)
-            weights.append((idf, idf / _inverse_frequency(frequency, num_entries), entry))
+            weights.append((weight * idf, weight * idf / _inverse_frequency(frequency, num_entries), entry))
     if not weights:
         return None
     weights.sort(reverse=True)

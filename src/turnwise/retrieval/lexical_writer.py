@@ -59,7 +59,7 @@ class LexicalWriter:
         position = self._store.position()
         if self._writer is None:
             self._open(position, on_progress)
-        elif not self._cursor.follows(position):
+        elif not self._cursor.follows(position) or self._cursor.has_missed(position):
             self.rebuild(on_progress)
         if self._cursor.is_at(position):
             return False
@@ -97,7 +97,8 @@ class LexicalWriter:
             self._attach()
         except IndexDamaged:
             self.rebuild(on_progress)
-        if self._cursor.version != VERSION or not self._cursor.follows(position):
+        is_usable = self._cursor.follows(position) and not self._cursor.has_missed(position)
+        if self._cursor.version != VERSION or not is_usable:
             self.rebuild(on_progress)
 
     def _attach(self) -> None:

@@ -66,13 +66,19 @@ def remove_plural(word: str) -> str:
 
 def _unspaced_terms(run: str) -> Iterator[str]:
     """Words and bigrams; a bigram that is also a word counts once."""
-    words = _cut_chinese(run) if _HAS_HAN.search(run) else [run] if len(run) == 1 else []
+    words = cut_chinese(run) if _HAS_HAN.search(run) else [run] if len(run) == 1 else []
     yield from (word[:MAX_TERM_CHARS] for word in words)
     unique = set(words)
     yield from (bigram for i in range(len(run) - 1) if (bigram := run[i : i + 2]) not in unique)
 
 
-def _cut_chinese(run: str) -> list[str]:
+def han_runs(text: str) -> list[str]:
+    """The runs of scripts without spaces that have Chinese characters."""
+    return [run for run in _RUN.findall(text) if _IS_UNSPACED.match(run) and _HAS_HAN.search(run)]
+
+
+def cut_chinese(run: str) -> list[str]:
+    """The words of a run of Chinese characters. Raises `UserError` if rjieba is not installed."""
     try:
         import rjieba
     except ImportError as error:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from turnwise.core.knowledge import AddedDocument, KnowledgeDocument, NewDocument, NewPassage
 from turnwise.store.sqlite.knowledge_queries import find_ready
 
+KEPT_DELETIONS = 100_000  # of the log; an index that is further behind compares its passages with those of the store
+
 
 def is_equal(stored: KnowledgeDocument, document: NewDocument, *, is_described: bool = False) -> bool:
     """Whether a stored document has the bytes and metadata of another one, and the title unless it is not known yet."""
@@ -90,7 +92,7 @@ def publish(
 def remove(
     connection: sqlite3.Connection, document_id: int, scope_id: int, first_passage: int, num_passages: int
 ) -> None:
-    """Make a document invisible and log the deletion. Its rows are deleted later."""
+    """Make a document invisible and log the deletion; the oldest entries of a full log go. Rows are deleted later."""
     connection.execute(
         "DELETE FROM knowledge_metadata WHERE (key, value, document) IN (SELECT m.key, m.value, d.id"
         " FROM knowledge_documents AS d JOIN json_each(d.metadata) AS m WHERE d.id = ?)",
@@ -100,6 +102,10 @@ def remove(
     connection.execute(
         "INSERT INTO knowledge_deletions (document, first_passage, num_passages) VALUES (?, ?, ?)",
         (document_id, first_passage, num_passages),
+    )
+    connection.execute(
+        "DELETE FROM knowledge_deletions WHERE number <= (SELECT MAX(number) FROM knowledge_deletions) - ?",
+        (KEPT_DELETIONS,),
     )
     connection.execute(
         "UPDATE knowledge_scopes SET num_documents = num_documents - 1, num_passages = num_passages - ? WHERE id = ?",

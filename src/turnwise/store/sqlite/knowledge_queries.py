@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ DOCUMENT_COLUMNS = (
 _DOCUMENTS = "knowledge_documents AS d JOIN knowledge_scopes AS s ON s.id = d.scope"
 _PASSAGE_COLUMNS = "p.number, p.text, p.start, p.end, p.headings, p.page"
 _PAGE_ROWS = 1000
+_MAX_COUNTED = 100_000
 
 
 class SqliteKnowledgeQueries:
@@ -125,18 +127,31 @@ class SqliteKnowledgeQueries:
                 return
             number += _PAGE_ROWS
 
-    def matching_ranges(self, scope: str, filters: Mapping[str, str]) -> NDArray[np.int64]:
-        """First and last passage id of each document with the metadata, shape `(R, 2)`, ascending."""
-        condition = " AND d.id IN (SELECT document FROM knowledge_metadata WHERE key = ? AND value = ?)" * len(filters)
-        query = (
-            "SELECT d.first_passage, d.first_passage + d.num_passages - 1 FROM knowledge_documents AS d"  # noqa: S608
-            " WHERE d.state = 'ready' AND d.scope = (SELECT id FROM knowledge_scopes WHERE name = ?)"
-            f"{condition} ORDER BY d.first_passage"
+    def matching_ranges(self, scope: str, filters: Mapping[str, str], after: int = 0) -> NDArray[np.int64]:
+        """First and last passage id of documents with the metadata, shape `(R, 2)`, ascending; see `KnowledgeStore`."""
+        columns = "SELECT d.first_passage, d.first_passage + d.num_passages - 1 FROM"
+        ready = (
+            "d.state = 'ready' AND d.first_passage > ? AND d.scope = (SELECT id FROM knowledge_scopes WHERE name = ?)"
         )
-        values = [scope, *(text for pair in filters.items() for text in pair)]
+        has_property = (
+            " AND EXISTS (SELECT 1 FROM knowledge_metadata AS m WHERE (m.key, m.value, m.document) = (?, ?, d.id))"
+        )
         with self._read() as connection:
-            rows = connection.execute(query, values).fetchall()
-        return np.array(rows, dtype=np.int64).reshape(-1, 2)
+            properties = _rarest_first(connection, filters)
+            if after or not properties:  # few documents, or all
+                tables, bound = "knowledge_documents AS d WHERE", []
+            else:
+                # CROSS JOIN begins with the rarest property; SQLite would begin with all documents.
+                tables = (
+                    "knowledge_metadata AS p CROSS JOIN knowledge_documents AS d ON d.id = p.document"
+                    " WHERE p.key = ? AND p.value = ? AND"
+                )
+                bound = list(properties.pop(0))
+            query = f"{columns} {tables} {ready}{has_property * len(properties)}"
+            rows = connection.execute(query, [*bound, after, scope, *chain.from_iterable(properties)]).fetchall()
+        ranges_R2 = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        sorted_R2: NDArray[np.int64] = ranges_R2[np.argsort(ranges_R2[:, 0])]
+        return sorted_R2
 
     def setting(self, name: str) -> str | None:
         """A stored setting; None if it is not set."""
@@ -165,6 +180,15 @@ class SqliteKnowledgeQueries:
         return problems
 
 
+def _rarest_first(connection: sqlite3.Connection, filters: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Properties by the number of documents that have them; those of many documents count as equal."""
+    if len(filters) < 2:
+        return list(filters.items())
+    query = "SELECT COUNT(*) FROM (SELECT 1 FROM knowledge_metadata WHERE key = ? AND value = ? LIMIT ?)"
+    counts = {pair: connection.execute(query, (*pair, _MAX_COUNTED)).fetchone()[0] for pair in filters.items()}
+    return sorted(counts, key=counts.__getitem__)
+
+
 def find_ready(connection: sqlite3.Connection, source: str, scope: str) -> KnowledgeDocument | None:
     """The document of a source in a scope."""
     query = (
@@ -180,8 +204,10 @@ def read_position(connection: sqlite3.Connection) -> StorePosition:
     settings = dict(
         connection.execute("SELECT name, value FROM knowledge_settings WHERE name IN ('base', 'next_passage')")
     )
+    # Two queries, because SQLite looks up the smallest and the largest key at once only if it is asked for one of them.
+    (first,) = connection.execute("SELECT COALESCE(MIN(number), 1) FROM knowledge_deletions").fetchone()
     (last_deletion,) = connection.execute("SELECT COALESCE(MAX(number), 0) FROM knowledge_deletions").fetchone()
-    return StorePosition(settings["base"], int(settings["next_passage"]) - 1, last_deletion)
+    return StorePosition(settings["base"], int(settings["next_passage"]) - 1, last_deletion, first - 1)
 
 
 def parse_document(row: Sequence[Any]) -> KnowledgeDocument:
