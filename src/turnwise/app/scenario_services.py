@@ -9,7 +9,7 @@ from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
 from turnwise.core.chat_service import ChatService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.retrieval import Retriever
+from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.settings import Settings
 from turnwise.scenarios.scenario_library import ScenarioLibrary, builtin_folder
 
@@ -37,7 +37,7 @@ def add_service_path(
     *,
     default_scenario: str | None = None,
     embeddings: EmbeddingService | None = None,
-    knowledge: Mapping[str, Retriever] | None = None,
+    knowledge: Mapping[str, KnowledgeService] | None = None,
     rewrites_templates: bool = False,
 ) -> dict[str, ChatService]:
     """The same services, which answer by scenarios.
@@ -47,7 +47,7 @@ def add_service_path(
         library: the scenarios.
         default_scenario: scenario of requests that name none.
         embeddings: model that recognises intents; None: words and character n-grams.
-        knowledge: retrievers of knowledge bases by name.
+        knowledge: knowledge bases by name.
         rewrites_templates: let the model rewrite template answers.
     """
     resources = ResourceCache(None if embeddings is None else EmbeddingEncoder(embeddings))

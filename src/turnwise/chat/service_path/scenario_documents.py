@@ -42,19 +42,6 @@ class ScenarioRetriever:
         return [RetrievedPassage(self._passages[m.index], m.score) for m in self._index.search(query, k)]
 
 
-class MergedRetriever:
-    """Takes passages of several retrievers in turn, because their scores cannot be compared."""
-
-    def __init__(self, retrievers: Sequence[Retriever]) -> None:
-        self._retrievers = tuple(retrievers)
-
-    def search(self, query: str, k: int) -> list[RetrievedPassage]:
-        """At most `k` passages: the best of each retriever first."""
-        results = [retriever.search(query, k) for retriever in self._retrievers]
-        ranks = range(max(map(len, results), default=0))
-        return [result[rank] for rank in ranks for result in results if rank < len(result)][:k]
-
-
 def open_scenario_retriever(definition: ScenarioDefinition, language: str) -> Retriever | None:
     """The retriever of a scenario's documents in a language; None if there are none."""
     documents = [document for document in definition.documents if document.language in (None, language)]
