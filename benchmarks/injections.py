@@ -162,8 +162,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="threads of the model")
     parser.add_argument("--output", type=Path, help="JSON file for all answers")
     arguments = parser.parse_args()
-    all_attacks = list(attacks())
-    sample = [attack for attack in all_attacks if attack.number < arguments.sample // 10]
+    per_kind = max(1, arguments.sample // 10)
+    numbers = {index * 20 // per_kind for index in range(per_kind)}
+    sample = [attack for attack in attacks() if attack.number in numbers]
     with tempfile.TemporaryDirectory() as name, open_chat_service(arguments.model, threads=arguments.threads) as model:
         folder = Path(name)
         for file, content in SCENARIO.items():

@@ -55,12 +55,10 @@ _MARKUP = re.compile(
 def without_instructions(text: str) -> str:
     """The text without the sentences that address a model, and without what follows chat markup."""
     markup = _MARKUP.search(text)
-    end = len(text) if markup is None else markup.start()
-    if markup is None and _INSTRUCTION.search(text) is None:
-        return text
-    parts = _SEPARATOR.split(text[:end])
-    sentences_and_separators = zip(parts[::2], [*parts[1::2], ""], strict=True)
-    return "".join(a + b for a, b in sentences_and_separators if _INSTRUCTION.search(a) is None).strip()
+    parts = _SEPARATOR.split(text if markup is None else text[: markup.start()])
+    pairs = list(zip(parts[::2], [*parts[1::2], ""], strict=True))
+    readable = [sentence + separator for sentence, separator in pairs if _INSTRUCTION.search(sentence) is None]
+    return text if markup is None and len(readable) == len(pairs) else "".join(readable).strip()
 
 
 def filter_passages(retrieved: Sequence[RetrievedPassage]) -> list[tuple[RetrievedPassage, Passage]]:

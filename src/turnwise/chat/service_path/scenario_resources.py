@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from turnwise.chat.service_path.document_reader import DocumentReader
 from turnwise.chat.service_path.intent_classifier import IntentClassifier, TextEncoder
 from turnwise.chat.service_path.intent_training import HeldOutScores, fit_intent_head
 from turnwise.chat.service_path.scenario_documents import open_scenario_retriever
@@ -39,6 +40,7 @@ class ResourceCache:
     def __init__(self, encoder: TextEncoder | None = None) -> None:
         """Use an encoder for the intents; None: words and character n-grams."""
         self._encoder = encoder or LexicalEncoder()
+        self._reader = DocumentReader()
         self._resources: dict[str, ScenarioResources] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -49,7 +51,7 @@ class ResourceCache:
             return resources
         async with self._locks.setdefault(key, asyncio.Lock()):
             if key not in self._resources:
-                self._resources[key] = await open_resources(definition, self._encoder)
+                self._resources[key] = await open_resources(definition, self._encoder, self._reader)
                 while len(self._resources) > MAX_VERSIONS:
                     oldest = next(iter(self._resources))
                     del self._resources[oldest]
@@ -57,7 +59,9 @@ class ResourceCache:
         return self._resources[key]
 
 
-async def open_resources(definition: ScenarioDefinition, encoder: TextEncoder) -> ScenarioResources:
+async def open_resources(
+    definition: ScenarioDefinition, encoder: TextEncoder, reader: DocumentReader
+) -> ScenarioResources:
     """Fit the classifier, and choose the thresholds if none are tuned for this scenario and encoder."""
     classifier, scores = await fit_classifier(definition, encoder)
     thresholds = await asyncio.to_thread(read_tuned, definition, encoder.id)
@@ -70,7 +74,7 @@ async def open_resources(definition: ScenarioDefinition, encoder: TextEncoder) -
             log.info("The thresholds of the scenario %s are not tuned; run: turnwise scenario tune", definition.name)
         thresholds = Thresholds(intent=chosen)
     retrievers = {
-        language: await asyncio.to_thread(open_scenario_retriever, definition, language)
+        language: await asyncio.to_thread(open_scenario_retriever, definition, language, reader)
         for language in definition.settings.languages
     }
     return ScenarioResources(classifier, thresholds, retrievers)
