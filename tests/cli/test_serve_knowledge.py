@@ -28,6 +28,7 @@ def test_a_knowledge_base_has_a_name_of_its_own_or_of_the_option():
         (["=/data"], "must be NAME, or NAME=FOLDER"),
         (["shop="], "must be NAME, or NAME=FOLDER"),
         (["/data/shop"], "must be NAME, or NAME=FOLDER"),
+        (["x" * 65 + "=/data"], "at most 64 characters"),
     ],
 )
 def test_an_invalid_option_is_rejected(values, message):

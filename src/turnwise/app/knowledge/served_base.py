@@ -19,6 +19,8 @@ from turnwise.core.knowledge_service import (
 from turnwise.core.retrieval import NO_FILTERS, MergedRetriever, Retriever, SearchMode, merge_rankings
 from turnwise.retrieval.index_cursor import IndexDamaged
 
+MAX_NAME_CHARS = 64  # as in the request field `knowledge`
+
 
 class ServedKnowledgeBase:
     """Implements `core.knowledge_service.KnowledgeService`.
@@ -111,6 +113,8 @@ def parse_knowledge(values: Sequence[str]) -> dict[str, str]:
         name, separator, folder = value.partition("=")
         if not name or "/" in name or bool(separator) != bool(folder):
             raise InvalidParameter("knowledge", f"--knowledge {value}: must be NAME, or NAME=FOLDER.")
+        if len(name) > MAX_NAME_CHARS:
+            raise InvalidParameter("knowledge", f"--knowledge {value}: a name has at most {MAX_NAME_CHARS} characters.")
         if name in bases:
             raise InvalidParameter("knowledge", f"Two knowledge bases have the name '{name}'. Name one NAME=FOLDER.")
         bases[name] = folder if "/" in folder or not folder else f"./{folder}"
