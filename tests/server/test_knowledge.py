@@ -9,6 +9,7 @@ import pytest
 
 from knowledge_stand_ins import WordEncoder, add
 from service_scenarios import write_scenario
+from turnwise.app.chat_services import open_chat_service
 from turnwise.app.knowledge.index_workers import IndexWorkers
 from turnwise.app.knowledge.knowledge_base import KnowledgeBase
 from turnwise.app.knowledge.served_base import ServedKnowledgeBase
@@ -242,6 +243,25 @@ def test_a_document_is_never_found_with_another_key(ann, bob, clients, model):
     assert [entry["shared"] for entry in documents(bob)] == [True]
     assert clients["none"].get(path).status_code == 401
     assert complete(ann, PRICE).json()["service"]["decision"] == "knowledge"
+
+
+@pytest.mark.costly
+def test_the_prefix_cache_of_a_model_has_no_passages_for_another_key(base, tmp_path):
+    keys = open_key_store(f"sqlite:///{tmp_path / 'keys.db'}")
+    knowledge = {"shop": ServedKnowledgeBase("shop", base)}
+    headers = [{"Authorization": f"Bearer {keys.create(name)}"} for name in ("carl", "dora")]
+    with open_chat_service() as model:
+        services = add_service_path({"box": model}, ScenarioLibrary([]), knowledge=knowledge)
+        app = create_app(services, default="box", keys=keys, knowledge=knowledge)
+        with serve_in_thread(app) as url, ExitStack() as stack:
+            carl, dora = (stack.enter_context(httpx.Client(base_url=url, timeout=120, headers=h)) for h in headers)
+            answers = [
+                complete(client, "Within how many days do deliveries arrive?", max_tokens=4, temperature=0).json()
+                for client in (carl, carl, dora)
+            ]
+    cached = [answer["usage"]["prompt_tokens_details"]["cached_tokens"] for answer in answers]
+    assert cached[0] == cached[2] == 0 < cached[1]
+    assert answers[2]["service"]["citations"][0]["source"] == "shared.txt"
 
 
 def test_a_key_cannot_replace_or_delete_a_document_of_another_key(ann, bob):
