@@ -50,6 +50,18 @@ def test_check_reports_every_error_and_exits_with_1(turnwise, tmp_path):
     }  # fmt: skip
 
 
+def test_check_reports_a_document_that_cannot_be_read_and_reads_the_others(turnwise, tmp_path):
+    turnwise("scenario", "new", "library", "--folder", tmp_path)
+    folder = tmp_path / "library"
+    (folder / "knowledge/broken.pdf").write_bytes(b"%PDF-1.7 no more")
+    (folder / "knowledge/page.html").write_text("<p>Please insert [NAME] here.</p>")
+    code, out, _ = turnwise("scenario", "check", str(folder))
+    assert code == 1
+    assert "error: knowledge/broken.pdf: 'knowledge/broken.pdf' cannot be read. It is damaged" in out
+    assert "[unreadable_documents]" in out
+    assert "knowledge/page.html" in out  # another check reads its text
+
+
 def test_a_file_that_cannot_be_read_is_a_finding(turnwise, tmp_path):
     turnwise("scenario", "new", "library", "--folder", tmp_path)
     (tmp_path / "library/intents.yaml").write_text("a: [")

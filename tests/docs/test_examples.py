@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from knowledge_stand_ins import add
 from turnwise.app.chat_services import open_chat_service
+from turnwise.app.knowledge.open_base import open_knowledge_base
+from turnwise.app.knowledge.served_base import ServedKnowledgeBase
 from turnwise.app.scenario_services import add_service_path
 from turnwise.chat.service_path.scenario_resources import ResourceCache
 from turnwise.cli.main import app
@@ -27,12 +30,21 @@ DOCUMENTED_URL = "http://127.0.0.1:8000"
 
 
 @pytest.fixture(scope="module")
-def url():
+def knowledge(tmp_path_factory):
+    """The knowledge base of the examples."""
+    with open_knowledge_base(str(tmp_path_factory.mktemp("knowledge") / "shop"), "none", create=True) as base:
+        add(base.store, "handbook.txt", "Lamps can be returned within 30 days.")
+        base.update_lexical()
+        yield {"shop": ServedKnowledgeBase("shop", base)}
+
+
+@pytest.fixture(scope="module")
+def url(knowledge):
     store = open_store("sqlite:///:memory:")
     with open_chat_service(store=store) as service:
         library, resources = ScenarioLibrary([builtin_folder()]), ResourceCache(waits=True)
-        services = add_service_path({"box": service}, library, resources=resources)
-        with serve_in_thread(create_app(services, default="box")) as url:
+        services = add_service_path({"box": service}, library, knowledge=knowledge, resources=resources)
+        with serve_in_thread(create_app(services, default="box", knowledge=knowledge)) as url:
             yield url
     store.close()
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pdf_files import PdfPage, write_pdf
 
 from turnwise.core.errors import Unavailable, UserError
 from turnwise.retrieval.frames import FrameReader, InvalidFrame, write_frame
@@ -186,6 +187,7 @@ def test_the_message_of_an_error_has_no_text_of_the_document(parsers, hostile):
 
 def test_the_process_does_not_import_torch(parsers, hostile, write):
     parsers.parse(write("a.html", "<p>x"))
+    parsers.parse(write("a.pdf", write_pdf([PdfPage([(50, 700, 12, "x")])])))
     modules = parsers.parse(hostile("modules")).blocks[-1].text
     assert '"selectolax.lexbor"' in modules
     assert '"pypdfium2"' in modules

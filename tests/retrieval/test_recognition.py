@@ -44,12 +44,12 @@ PDF = write_pdf([PdfPage(texts=[(50, 800, 10, "Text.")])])
     ],
 )
 def test_the_format_is_recognized_by_content_first(write, name, content, format_name):
-    assert detect_format(open_source(write(name, content))) == format_name
+    assert detect_format(open_source(write(name, content)), DocumentNotes()) == format_name
 
 
 def test_the_name_of_a_temporary_file_does_not_count(write):
     source = open_source(write("upload-17", "# Title\n"), "notes.md")
-    assert detect_format(source) == "markdown"
+    assert detect_format(source, DocumentNotes()) == "markdown"
 
 
 def _tar():
@@ -62,7 +62,7 @@ def _tar():
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.html", gzip.compress(b"<html>"), "compressed with gzip. Unpack it first"),
+        ("a.html", gzip.compress(b"<html>", mtime=0), "compressed with gzip. Unpack it first"),
         ("a.txt", bz2.compress(b"text"), "bzip2"),
         ("a.txt", lzma.compress(b"text"), "xz"),
         ("a.tar", _tar(), "not a text"),

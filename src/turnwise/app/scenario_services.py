@@ -11,8 +11,8 @@ from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
 from turnwise.core.chat_service import ChatService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.errors import InvalidData, InvalidParameter
+from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.plurals import pluralize
-from turnwise.core.retrieval import Retriever
 from turnwise.core.settings import Settings
 from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.scenario_library import ScenarioLibrary, builtin_folder
@@ -81,7 +81,7 @@ def add_service_path(
     *,
     default_scenario: str | None = None,
     embeddings: EmbeddingService | None = None,
-    knowledge: Mapping[str, Retriever] | None = None,
+    knowledge: Mapping[str, KnowledgeService] | None = None,
     rewrites_templates: bool = False,
     resources: ResourceCache | None = None,
 ) -> dict[str, ChatService]:
@@ -92,7 +92,7 @@ def add_service_path(
         library: the scenarios.
         default_scenario: scenario of requests that name none.
         embeddings: model that recognises intents; None: words and character n-grams.
-        knowledge: retrievers of knowledge bases by name.
+        knowledge: knowledge bases by name.
         rewrites_templates: let the model rewrite template answers.
         resources: classifiers of the intents; default: `open_resources(embeddings)`.
     """

@@ -106,6 +106,6 @@ def check_no_scenario(request: ChatRequest) -> None:
         )
     if request.service.knowledge:
         raise InvalidParameter(
-            "knowledge", "'knowledge' is not supported: this server has no scenarios that answer from documents.",
+            "knowledge", "'knowledge' is not supported: this server has no knowledge bases.",
             code="unsupported_value",
         )  # fmt: skip

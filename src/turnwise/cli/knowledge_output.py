@@ -12,9 +12,9 @@ from turnwise.cli.console_output import json_line, one_line
 from turnwise.cli.progress_bars import progress_bar
 from turnwise.core.errors import InvalidParameter, Unavailable, did_you_mean
 from turnwise.core.plurals import pluralize
-from turnwise.core.retrieval import RetrievedPassage
+from turnwise.core.retrieval import RetrievedPassage, SearchMode
 from turnwise.retrieval.fusion_tuning import MODES, NDCG_DEPTH, RECALL_DEPTH
-from turnwise.retrieval.hybrid_index import MIN_COVERAGE, SearchMode, SearchOutcome
+from turnwise.retrieval.hybrid_index import MIN_COVERAGE, SearchOutcome
 from turnwise.training.stop_signals import capture_stop_signals
 
 if TYPE_CHECKING:  # imports scipy

@@ -122,15 +122,15 @@ def check(scenario: Reference, as_json: Json = False) -> None:
     """
     from dataclasses import asdict
 
+    from turnwise.app.scenario_checks import check_scenario
     from turnwise.app.scenario_folders import find_scenario
     from turnwise.cli.console_output import one_line
     from turnwise.core.errors import InvalidData
     from turnwise.core.plurals import pluralize
-    from turnwise.scenarios.checks import run_checks
     from turnwise.scenarios.finding import Finding
 
     try:
-        findings = run_checks(find_scenario(scenario))
+        findings = check_scenario(find_scenario(scenario))
     except InvalidData as error:
         findings = [Finding("error", "", "", str(error), "schema")]
     num_errors = sum(finding.severity == "error" for finding in findings)

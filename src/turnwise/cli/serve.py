@@ -92,6 +92,14 @@ def serve(
             "it. Default: none.",
         ),
     ] = None,
+    knowledge: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=FOLDER]",
+            help="Knowledge base of `turnwise knowledge`: a name in TURNWISE_HOME, or NAME=FOLDER. Requests name it as "
+            "`knowledge`. Repeatable.",
+        ),
+    ] = None,
     scenarios: Annotated[
         list[Path] | None,
         typer.Option(
@@ -184,6 +192,14 @@ def serve(
     max_body_size: Annotated[
         int, typer.Option(help="Maximum size of a request body in bytes.", min=1024, rich_help_panel=LIMITS_PANEL)
     ] = 4 * 2**20,
+    max_document_size: Annotated[
+        int,
+        typer.Option(
+            help="Maximum size in bytes of a document that is added to a knowledge base.",
+            min=1024,
+            rich_help_panel=LIMITS_PANEL,
+        ),
+    ] = 32 * 2**20,
     ignore_unknown_fields: Annotated[
         bool,
         typer.Option(
@@ -213,6 +229,7 @@ def serve(
     turnwise serve --classifier financial-sentiment --classifier names=runs/conll
     turnwise serve --monitor monitor.db
     turnwise serve --scenario customer_service --embedding-model e5-small
+    turnwise serve --knowledge handbook --knowledge shop=./shop_documents
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
@@ -220,12 +237,14 @@ def serve(
     """
     from turnwise.app.chat_services import open_chat_service
     from turnwise.app.embedding_services import check_embedding_model, open_embedding_service
+    from turnwise.app.knowledge.served_base import parse_knowledge
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.prompts.library import render_prompt
     from turnwise.app.scenario_services import add_service_path, open_resources, open_scenario_library
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.app.stores import open_conversation_store, open_served_monitor
     from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
+    from turnwise.cli.serve_knowledge import open_knowledge
     from turnwise.cli.serve_scenarios import start_fitting
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
@@ -251,11 +270,13 @@ def serve(
     elif embedding_quantize is not None:
         raise InvalidParameter("embedding_quantize", "--embedding-quantize needs --embedding-model.")
     library = open_scenario_library(scenarios or (), scenario)
+    knowledge_folders = parse_knowledge(knowledge or ())
     classifier_models = parse_classifiers(classifier or (), classifier_quantize)
     warn_fallback_model(model)
     base_engines = SharedBaseEngines()
     with ExitStack() as stack:
         served_monitor = stack.enter_context(open_served_monitor(monitor))
+        knowledge_bases = open_knowledge(knowledge_folders, stack, threads)
         conversations = stack.enter_context(open_conversation_store(store))
 
         def open_service(folder: str | None, name: str | None) -> "EngineChatService":
@@ -319,16 +340,19 @@ def serve(
                 services,
                 library,
                 default_scenario=scenario,
+                knowledge=knowledge_bases,
                 rewrites_templates=rewrite_templates,
                 resources=resources,
             ),
             default=default.name,
             embedding_services=embedding_services,
             classifiers=classifiers,
+            knowledge=knowledge_bases,
             monitor=served_monitor,
             has_handoffs=conversations is not None,
             web=web,
             body_limit=max_body_size,
+            document_limit=max_document_size,
             allowed_hosts=allowed_host or (),
             allow_origins=origins,
             keys=keys,

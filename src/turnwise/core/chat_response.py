@@ -126,7 +126,7 @@ class ChatDelta:
         embedding: embedding of the prompt.
         context: report of the context policy, in the last delta of the response, if the policy changed anything.
         stop_token_logprobs: log-probability of the stop token, which is not part of the text.
-        service: report of the service path, in the last delta of the response, if a scenario answered.
+        service: report of the service path, in the last delta of the response, if a scenario or documents answered.
         usage_so_far: tokens of the choice up to here, for callers that stop early; set by services that generate.
     """
 

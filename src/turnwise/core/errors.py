@@ -9,6 +9,7 @@
     │   ├── TemplateError             400  exit 2   the chat template cannot render these messages
     │   ├── ContextLengthExceeded     400  exit 2   prompt plus response exceed the context
     │   └── ModelNotFound             404  exit 2   no such model, folder or served name
+    ├── Forbidden                     403  exit 1   the key may not do this
     ├── NotFound                      404  exit 1   a conversation or completion that does not exist
     ├── HandoffConflict               409  exit 1   somebody else speaks with the customer, or the hand-off has ended
     ├── SaveFailed                    500  exit 1   a write failed; the old content is unchanged
@@ -136,6 +137,14 @@ class NotFound(TurnwiseError):
     http_status = 404
     http_type = "invalid_request_error"
     code = "not_found"
+
+
+class Forbidden(TurnwiseError):
+    """The caller may see this, and may not change it."""
+
+    http_status = 403
+    http_type = "invalid_request_error"
+    code = "forbidden"
 
 
 class HandoffConflict(TurnwiseError):

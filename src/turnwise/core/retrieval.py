@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, TypeVar
+
+SearchMode = Literal["hybrid", "lexical", "dense"]
+NO_FILTERS: Mapping[str, str] = {}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +58,20 @@ class Retriever(Protocol):
 
     def search(self, query: str, k: int) -> Sequence[RetrievedPassage]:
         """At most `k` passages, best first; none if nothing is relevant. May block: call it in a thread."""
+
+
+class MergedRetriever:
+    """Takes passages of several retrievers in turn, because their scores cannot be compared."""
+
+    def __init__(self, retrievers: Sequence[Retriever]) -> None:
+        self._retrievers = tuple(retrievers)
+
+    def search(self, query: str, k: int) -> list[RetrievedPassage]:
+        """At most `k` passages: the best of each retriever first."""
+        return merge_rankings([retriever.search(query, k) for retriever in self._retrievers], k)
+
+
+def merge_rankings(rankings: Sequence[Sequence[T]], k: int) -> list[T]:
+    """The first `k` items of several rankings in turn: the best of each first."""
+    ranks = range(max(map(len, rankings), default=0))
+    return [ranking[rank] for rank in ranks for ranking in rankings if rank < len(ranking)][:k]

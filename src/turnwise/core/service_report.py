@@ -62,8 +62,8 @@ class ServiceReport:
     Attributes:
         scenario: name of the scenario; empty without one.
         language: language of the answer.
-        decision: what answered: safety:NAME, refusal:TOPIC, template:INTENT, knowledge, clarify, hand_off, generate, or
-            person while a person speaks with the customer.
+        decision: what answered: safety:NAME, refusal:TOPIC, template:INTENT, knowledge, no_answer, clarify, hand_off,
+            generate, or person while a person speaks with the customer.
         decisions: the steps in order.
         citations: passages that the answer cites.
         is_notice: the answer is a sentence for the customer only. The model never sees it.

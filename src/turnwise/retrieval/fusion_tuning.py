@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.knowledge import ScopeCounts
+from turnwise.core.retrieval import SearchMode
 from turnwise.retrieval.fusion import DEFAULT_WEIGHT, Candidates, fuse
-from turnwise.retrieval.hybrid_index import NUM_CANDIDATES, HybridIndex, SearchMode
+from turnwise.retrieval.hybrid_index import NUM_CANDIDATES, HybridIndex
 
 NDCG_DEPTH, RECALL_DEPTH = 10, 5
 # Weights near 1 differ most where all cosines are large, as with E5.

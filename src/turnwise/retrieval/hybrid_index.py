@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.core.errors import InvalidParameter, Unavailable
 from turnwise.core.knowledge import KnowledgeStore, Reranker, ScopeCounts, StoredPassage, TextEncoder
-from turnwise.core.retrieval import Passage, PassageLocation, RetrievedPassage, Retriever
+from turnwise.core.retrieval import NO_FILTERS, Passage, PassageLocation, RetrievedPassage, Retriever, SearchMode
 from turnwise.retrieval.dense_index import DenseIndex
 from turnwise.retrieval.filter_cache import FilterCache
 from turnwise.retrieval.fusion import DEFAULT_WEIGHT, Candidates, fuse
@@ -17,13 +16,11 @@ from turnwise.retrieval.index_cursor import IndexDamaged
 from turnwise.retrieval.lexical_index import LexicalIndex
 from turnwise.retrieval.ranking import Ranking
 
-SearchMode = Literal["hybrid", "lexical", "dense"]
 MIN_COVERAGE = 0.9  # share of embedded passages below which dense scores would favour those that have a vector
 NUM_CANDIDATES = 100  # of each index
 MAX_CANDIDATES = 20_000
 NUM_RERANKED = 20
 MAX_RESULTS = 1000
-NO_FILTERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A loaded scenario: everything in its folder, immutable, with a content hash."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from turnwise.core.errors import InvalidParameter
@@ -26,11 +26,13 @@ class KnowledgeDocument:
         path: path relative to the scenario's folder, with slashes.
         language: language of the folder that it is in (`knowledge/zh/...`); None for all languages.
         text: content of a text or Markdown file; None for other formats.
+        content: bytes of other formats, which need a parser; None for text and Markdown.
     """
 
     path: str
     language: str | None
     text: str | None
+    content: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from turnwise.scenarios.slots import Slot
 from turnwise.scenarios.spoken_lines import Refusal, SafetyLine
 
 TEXT_SUFFIXES = (".md", ".txt")
-DOCUMENT_SUFFIXES = (*TEXT_SUFFIXES, ".html", ".pdf", ".docx")
+DOCUMENT_SUFFIXES = (*TEXT_SUFFIXES, ".html", ".htm", ".pdf", ".docx", ".xlsx", ".csv", ".tsv")
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _LANGUAGE: TypeAdapter[str] = TypeAdapter(Language)
 _EXAMPLES: TypeAdapter[tuple[tuple[str, ...], ...]] = TypeAdapter(ExampleDialogues)
@@ -177,8 +177,10 @@ class _SnapshotParser:
                     raise self._error(path, f"a document ends with {', '.join(DOCUMENT_SUFFIXES)}.")
                 subfolder = path.split("/")[1]
                 language = subfolder if subfolder in settings.languages else None
-                text = self._text(path) if path.endswith(TEXT_SUFFIXES) else None
-                documents.append(KnowledgeDocument(path, language, text))
+                if path.endswith(TEXT_SUFFIXES):
+                    documents.append(KnowledgeDocument(path, language, self._text(path)))
+                else:
+                    documents.append(KnowledgeDocument(path, language, None, self.snapshot.files[path]))
         return tuple(documents)
 
     def _check_facts(self, file: str, key: str, templates: Iterable[AnswerTemplate], facts: Mapping[str, Fact]) -> None:

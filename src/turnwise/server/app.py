@@ -12,7 +12,9 @@ from turnwise.core.api_keys import KeyStore
 from turnwise.core.chat_service import ChatService
 from turnwise.core.classification_service import ClassificationService
 from turnwise.core.embedding_service import EmbeddingService
+from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.monitor_store import MonitorReader
+from turnwise.server.document_upload import DEFAULT_MAX_DOCUMENT_BYTES
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
 from turnwise.server.instrumented_service import (
     InstrumentedClassificationService,
@@ -51,6 +53,9 @@ from turnwise.server.routes import (
     tokenize,
 )
 from turnwise.server.routes import (
+    knowledge as knowledge_routes,
+)
+from turnwise.server.routes import (
     monitor as monitor_routes,
 )
 from turnwise.server.schema.request_body import DEFAULT_MAX_BODY_BYTES
@@ -66,10 +71,12 @@ def create_app(
     default: str,
     embedding_services: Mapping[str, EmbeddingService] = MappingProxyType({}),
     classifiers: Mapping[str, ClassificationService] = MappingProxyType({}),
+    knowledge: Mapping[str, KnowledgeService] = MappingProxyType({}),
     monitor: MonitorReader | None = None,
     has_handoffs: bool = False,
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
+    document_limit: int = DEFAULT_MAX_DOCUMENT_BYTES,
     allowed_hosts: Collection[str] = (),
     allow_origins: Collection[str] = (),
     keys: KeyStore | None = None,
@@ -85,10 +92,12 @@ def create_app(
         default: served name that the alias `latest` stands for. Conversations are stored in the store of this service.
         embedding_services: embedding models by served name. On `/v1/embeddings`, `latest` stands for the first one.
         classifiers: classifiers and taggers by served name. `latest` stands for the first that a route can use.
+        knowledge: knowledge bases by name, for `/v1/knowledge`. The chat services have them too.
         monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
         has_handoffs: pages link to `/handoffs`, where people answer customers.
         web: serve the chat page at `/` and the other pages.
-        body_limit: maximum size of a request body, in bytes.
+        body_limit: maximum size of a JSON body, in bytes.
+        document_limit: maximum size of a document that is added to a knowledge base, in bytes.
         allowed_hosts: further values of the `Host` header on a loopback address, for a proxy on this machine.
         allow_origins: origins of other web sites that may use the API.
         keys: API keys. If it has any, a key is required.
@@ -124,6 +133,7 @@ def create_app(
         embeddings.router(served_models, body_limit),
         classification.router(served_models, body_limit),
         scenarios.router(served_models),
+        knowledge_routes.router(knowledge, body_limit, document_limit),
         models.router(served_models, has_monitor=monitor is not None),
         tokenize.router(served_models, body_limit),
         conversations.router(served_models, body_limit),

@@ -16,6 +16,7 @@ from turnwise.server.schema.completion_request import MAX_PROMPTS, CompletionReq
 from turnwise.server.schema.embedding_bodies import EmbeddingRequest
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.json_parser import MAX_JSON_NODES, MAX_VALUES
+from turnwise.server.schema.knowledge_bodies import KnowledgeSearchRequest
 from turnwise.server.schema.request_field import Extension, Parameter, RequestBody, find_metadata
 from turnwise.server.schema.unsupported_fields import UnsupportedField
 
@@ -27,8 +28,9 @@ BODIES: dict[str, type[RequestBody]] = {
     "/v1/embeddings": EmbeddingRequest,
     "/v1/classify": ClassifyRequest,
     "/v1/tag": TagRequest,
+    "/v1/knowledge/{name}/search": KnowledgeSearchRequest,
 }
-OWN_ROUTES = frozenset({"/v1/classify", "/v1/tag"})  # OpenAI's API has no such route
+OWN_ROUTES = frozenset({"/v1/classify", "/v1/tag", "/v1/knowledge/{name}/search"})  # OpenAI's API has no such route
 _COLUMNS = ("| field | support | values |", "| --- | --- | --- |")
 
 PAGE_HEADER = f"""# Request fields
@@ -53,6 +55,11 @@ All limits are the published ones or wider, except:
 
 Classification (`/v1/classify`, `/v1/tag`) is not in OpenAI's API. A request has at most {MAX_INPUTS} texts,
 a response at most {MAX_SCORES:,} scores.
+
+Knowledge bases (`/v1/knowledge`) are not in OpenAI's API. A document is sent as the body of `POST
+/v1/knowledge/{{name}}/documents?filename=NAME`, or as the field `file` of a form; its size is set with an option of
+`turnwise serve`. `metadata[KEY]=VALUE` in the query sets its metadata. The routes are listed in the
+[guide](guide/knowledge.md#serve).
 
 The text monitor (`GET /v1/monitor/…`) is not in OpenAI's API either. Its requests have no body; their parameters are
 listed in the [guide](guide/monitor.md#the-page) and at `/docs`.

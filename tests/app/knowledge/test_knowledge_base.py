@@ -17,6 +17,7 @@ from turnwise.app.knowledge.index_workers import IndexWorkers
 from turnwise.app.knowledge.knowledge_base import KnowledgeBase
 from turnwise.app.knowledge.questions import Question, judge, read_questions, tune_base
 from turnwise.core.errors import InvalidData, UserError
+from turnwise.retrieval.lexical_writer import lexical_writer
 from turnwise.store import open_knowledge_store
 
 WORDS = ["lamp", "chair", "table"]
@@ -263,6 +264,29 @@ def test_workers_make_additions_of_any_process_searchable(base):
         workers.stop()
     assert base.problems() == []
     other.close()
+
+
+def test_workers_go_on_after_an_unexpected_error(base, monkeypatch, caplog):
+    monkeypatch.setattr("turnwise.app.knowledge.index_workers.RETRY_SECONDS", 0.0)
+    errors = [OSError("secret words of a document"), ValueError("secret words of a document")]
+
+    def fail_twice(*arguments):
+        if errors:
+            raise errors.pop()
+        return lexical_writer(*arguments)
+
+    monkeypatch.setattr("turnwise.app.knowledge.index_workers.lexical_writer", fail_twice)
+    add(base.store, "a", "lamp")
+    workers = IndexWorkers(base)
+    workers.start()
+    try:
+        wait_until(base.is_searchable)
+    finally:
+        workers.stop()
+    assert texts_of(base.index.search("lamp", 5)) == ["lamp"]
+    assert errors == []
+    assert caplog.text.count("is tried again: OSError") == caplog.text.count("is tried again: ValueError") == 1
+    assert "secret" not in caplog.text
 
 
 def wait_until(condition):

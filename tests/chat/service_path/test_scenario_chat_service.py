@@ -314,7 +314,7 @@ def test_a_repeated_request_during_a_handoff_is_stored_once(stored_shop, reply, 
     [
         ("shpo", {}, "scenario", "did you mean 'shop'"),
         ("shop", {"knowledge": ("faq",)}, "knowledge", "There is no knowledge base 'faq'"),
-        (None, {"knowledge": ("faq",)}, "knowledge", "needs a 'scenario'"),
+        (None, {"knowledge": ("faq",)}, "knowledge", "this server has none"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(stored_shop, reply, scenario, fields, param, sentence):

@@ -38,6 +38,7 @@ def test_a_page_is_read_as_its_readers_see_it(parse):
         "<div style='display:none'><p>deep <b>INJECTED</b></p></div>",
         "<p style='color:red; DISPLAY : None!important'>INJECTED</p>",
         "<p style='visibility: hidden'>INJECTED</p>",
+        "<p style='position:absolute; left: -9999px'>INJECTED</p>",
         "<p style='font-size:0px'>INJECTED</p>",
         "<p style='opacity: 0.0;'>INJECTED</p>",
         "<p aria-hidden=true>INJECTED</p>",

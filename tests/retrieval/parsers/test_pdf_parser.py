@@ -154,7 +154,7 @@ def test_a_pdf_with_another_name_is_read(parse):
 
 
 def test_too_many_pages_are_refused(parse, monkeypatch):
-    monkeypatch.setattr("turnwise.retrieval.parsers.pdf.MAX_PAGES", 2)
+    monkeypatch.setattr("turnwise.retrieval.parsing.pdf_document.MAX_PAGES", 2)
     assert limits.MAX_PAGES >= 2000
     with pytest.raises(UserError, match="3 pages; at most 2"):
         parse("a.pdf", write_pdf([PdfPage()] * 3))

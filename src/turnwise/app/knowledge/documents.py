@@ -30,13 +30,18 @@ class OpenDocument:
 
 
 @contextmanager
-def open_document(path: Path, parsers: ParserProcess) -> Iterator[OpenDocument]:
+def open_document(path: Path, parsers: ParserProcess, name: str | None = None) -> Iterator[OpenDocument]:
     """Parse a file and divide it into passages, in bounded memory.
+
+    Args:
+        path: the file.
+        parsers: parses it.
+        name: file name of the document, if `path` has another.
 
     Raises:
         UnreadableDocument: in the iteration over the passages.
     """
-    with parsers.open(path, path.as_posix()) as stream:
+    with parsers.open(path, name or path.as_posix()) as stream:
         passages = divide_into_passages(block for batch in stream for block in batch)
         yield OpenDocument(
             (NewPassage(p.text, p.span.start, p.span.end, p.span.headings, p.span.page) for p in passages), stream

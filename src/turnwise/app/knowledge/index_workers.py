@@ -55,6 +55,10 @@ class IndexWorkers:
             except TurnwiseError as error:
                 _log.warning("A knowledge index could not be updated and is tried again: %s", error)
                 self._stopped.wait(RETRY_SECONDS)
+            except Exception as error:  # without the thread, no document would be found any more
+                # The message may quote a document, which must not appear in logs.
+                _log.error("A knowledge index could not be updated and is tried again: %s", type(error).__name__)
+                self._stopped.wait(RETRY_SECONDS)
 
     def _follow_lexical(self) -> None:
         with lexical_writer(self._base.lexical_folder, self._base.store, 0.0) as writer:

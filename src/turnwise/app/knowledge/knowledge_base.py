@@ -87,15 +87,28 @@ class KnowledgeBase:
         return self.folder / DENSE / self.encoder.fingerprint[:FINGERPRINT_CHARS]
 
     def add_file(
-        self, path: Path, *, source: str | None = None, scope: str = "", metadata: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        *,
+        source: str | None = None,
+        scope: str = "",
+        metadata: Mapping[str, str] | None = None,
+        name: str | None = None,
     ) -> AddedDocument:
         """Add a file, or replace its earlier version. The indexes are not updated.
+
+        Args:
+            path: the file.
+            source: name of the document. Default: the path.
+            scope: the tenant that it belongs to.
+            metadata: properties that searches can filter by.
+            name: file name of the document, if `path` has another; parsers look at its suffix.
 
         Raises:
             InvalidData: the file cannot be read, or has no text.
         """
         document = NewDocument(source or path.as_posix(), hash_file(path), metadata=metadata or {}, scope=scope)
-        with open_document(path, self.parsers) as opened:
+        with open_document(path, self.parsers, name) as opened:
             return self.store.add(document, opened.passages, opened.describe)
 
     @cached_property

@@ -14,10 +14,10 @@ from pydantic import Field
 from turnwise.app.knowledge.knowledge_base import KnowledgeBase
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.json_file import parse_json
+from turnwise.core.retrieval import SearchMode
 from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.evaluation.statistics import MIN_DIALOGUES, ConfidenceInterval, bootstrap_interval
 from turnwise.retrieval.fusion_tuning import JudgedQuery, TuningResult, tune
-from turnwise.retrieval.hybrid_index import SearchMode
 from turnwise.retrieval.terms import fold
 
 

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from turnwise.chat.grounding import MAX_PASSAGES, format_passages
 from turnwise.chat.service_path.fact_evidence import fact_evidence
 from turnwise.chat.service_path.generation import prompt_messages
+from turnwise.chat.service_path.passage_filter import filter_passages
 from turnwise.chat.service_path.support_check import check_support, cite
 from turnwise.chat.service_path.text_evidence import content_words, numbers, overlap, sentences
 from turnwise.chat.service_path.turn import ServiceAnswer, ServiceTurn, StepResult
 from turnwise.core.chat_response import Usage
-from turnwise.core.errors import ContextLengthExceeded
+from turnwise.core.errors import ContextLengthExceeded, TemplateError
 from turnwise.core.messages import Message
 from turnwise.core.retrieval import Passage, RetrievedPassage
 
@@ -38,8 +39,8 @@ async def decide(turn: ServiceTurn) -> StepResult:
     if turn.retriever is None:
         return _unanswered(turn, StepResult("no_documents"))
     query = _query(turn)
-    retrieved = list(await asyncio.to_thread(turn.retriever.search, query, MAX_PASSAGES))
-    score = max((_relevance(query, item.passage) for item in retrieved), default=0.0)
+    retrieved = filter_passages(await asyncio.to_thread(turn.retriever.search, query, MAX_PASSAGES))
+    score = max((_relevance(query, item.passage) for item, _ in retrieved), default=0.0)
     threshold = turn.thresholds.retrieval / (1 if turn.kind is None else 2)
     if not retrieved or score < threshold:
         return _unanswered(turn, StepResult("no_passage", score=score, threshold=threshold))
@@ -54,13 +55,14 @@ def _unanswered(turn: ServiceTurn, result: StepResult) -> StepResult:
     return result
 
 
-async def _answer(turn: ServiceTurn, query: str, retrieved: Sequence[RetrievedPassage]) -> StepResult:
-    passages = [item.passage for item in retrieved]
-    question = Message("user", f"{format_passages(retrieved)}\n\n{turn.message}")
+async def _answer(turn: ServiceTurn, query: str, retrieved: Sequence[tuple[RetrievedPassage, Passage]]) -> StepResult:
+    shown = [item for item, _ in retrieved]
+    passages, originals = [item.passage for item in shown], [original for _, original in retrieved]
+    question = Message("user", f"{format_passages(shown)}\n\n{turn.message}")
     text, usage = "", Usage(0, 0)
     try:
         response = await turn.model.reply(turn.model_request(prompt_messages(turn, (*turn.messages[:-1], question))))
-    except ContextLengthExceeded:  # the passages or the conversation are too long for the model
+    except (ContextLengthExceeded, TemplateError):  # too long for the model, or a text that its template cannot show
         pass
     else:
         text, usage = response.text.strip() if response.finish_reason == "stop" else "", response.usage
@@ -68,12 +70,12 @@ async def _answer(turn: ServiceTurn, query: str, retrieved: Sequence[RetrievedPa
     threshold = turn.thresholds.support
     support = check_support(text, passages, facts, threshold)
     if support.is_supported:
-        sources = [*passages, *(fact.passage for fact in facts)]
+        sources = [*originals, *(fact.passage for fact in facts)]
         cited, citations = cite(support.sentences, support.passages, sources)
         answer = ServiceAnswer("knowledge", cited, citations, usage)
         return StepResult("supported", answer, score=support.score, threshold=threshold)
     sentence, index = best_sentence(query, passages)
-    cited, citations = cite([sentence], [index], passages)
+    cited, citations = cite([sentence], [index], originals)
     answer = ServiceAnswer("knowledge", cited, citations, usage)
     return StepResult("extracted", answer, score=support.score if text else 0.0, threshold=threshold)
 

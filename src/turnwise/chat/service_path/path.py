@@ -1,6 +1,7 @@
 """The order of the decision steps, and the run through them."""
 
 import time
+from collections.abc import Sequence
 from types import ModuleType
 from typing import cast
 
@@ -23,10 +24,12 @@ STEPS: tuple[ModuleType, ...] = (
 )  # fmt: skip
 
 
-async def run_steps(turn: ServiceTurn) -> tuple[ServiceAnswer, tuple[ServiceDecision, ...]]:
+async def run_steps(
+    turn: ServiceTurn, steps: Sequence[ModuleType] = STEPS
+) -> tuple[ServiceAnswer, tuple[ServiceDecision, ...]]:
     """Run the steps until one answers. Returns the answer and the decisions of all steps that ran."""
     decisions: list[ServiceDecision] = []
-    for module in STEPS:
+    for module in steps:
         step, started = cast(ServiceStep, module), time.perf_counter()
         result = await step.decide(turn)
         milliseconds = round(1000 * (time.perf_counter() - started), 3)

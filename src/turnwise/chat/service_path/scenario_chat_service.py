@@ -1,7 +1,7 @@
 """A chat service that answers by scenarios, and is silent while a person speaks with the customer.
 
-Without a scenario it passes requests on to the model. Conversations are read and written as the principal of the
-request.
+A request that names knowledge bases and no scenario is answered from their documents. Other requests without a
+scenario are passed on to the model. Conversations are read and written as the principal of the request.
 """
 
 import logging
@@ -22,10 +22,10 @@ from turnwise.chat.service_path.answer_stream import (
 )
 from turnwise.chat.service_path.branch_state import state_meta
 from turnwise.chat.service_path.conversation_context import ConversationContext, open_context
+from turnwise.chat.service_path.document_scenario import DOCUMENT_SCENARIO, DOCUMENT_STEPS, document_resources
 from turnwise.chat.service_path.handoff_state import silent_answer
 from turnwise.chat.service_path.language import detect_language
-from turnwise.chat.service_path.path import run_steps
-from turnwise.chat.service_path.scenario_documents import MergedRetriever
+from turnwise.chat.service_path.path import STEPS, run_steps
 from turnwise.chat.service_path.scenario_listing import list_scenarios
 from turnwise.chat.service_path.scenario_resources import ResourceCache, ScenarioResources
 from turnwise.chat.service_path.service_checks import check_scenario_request
@@ -37,7 +37,8 @@ from turnwise.core.chat_service import ChatService, ScenarioInfo, TokenInspector
 from turnwise.core.errors import InvalidParameter, TurnwiseError, did_you_mean
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.handoff_notices import handoff_notices
-from turnwise.core.retrieval import Retriever
+from turnwise.core.knowledge_service import KnowledgeService
+from turnwise.core.retrieval import MergedRetriever, Retriever
 from turnwise.core.service_report import ServiceReport
 from turnwise.core.stored_conversations import HEAD, ConversationStore
 from turnwise.scenarios.definition import ScenarioDefinition
@@ -56,7 +57,7 @@ class ScenarioChatService:
         *,
         default_scenario: str | None = None,
         models: Mapping[str, ChatService] | None = None,
-        knowledge: Mapping[str, Retriever] | None = None,
+        knowledge: Mapping[str, KnowledgeService] | None = None,
         resources: ResourceCache | None = None,
         rewrites_templates: bool = False,
     ) -> None:
@@ -67,13 +68,14 @@ class ScenarioChatService:
             library: the scenarios; None: hand-offs only.
             default_scenario: scenario of requests that name none.
             models: served models by name, for scenarios with an adapter.
-            knowledge: retrievers of knowledge bases by name.
+            knowledge: knowledge bases by name.
             resources: classifiers of the scenarios; several services can share them.
             rewrites_templates: let the model rewrite template answers in the scenario's tone.
         """
         self._model, self._library, self._default_scenario = model, library, default_scenario
         self._models, self._knowledge = models or {}, knowledge or {}
         self._resources, self._rewrites_templates = resources or ResourceCache(), rewrites_templates
+        self._document_resources = document_resources()
         self.name, self.created, self.fingerprint = model.name, model.created, model.fingerprint
         self.defaults: Mapping[str, Any] = model.defaults
         self.context_length, self.context_policy = model.context_length, model.context_policy
@@ -113,8 +115,12 @@ class ScenarioChatService:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Answer a request. Raises as `ChatService.stream` does, and `InvalidParameter` for an unknown scenario."""
         name = request.service.scenario or (None if request.prompt is not None else self._default_scenario)
-        check_scenario_request(request, name, has_scenarios=self._library is not None)
+        check_scenario_request(
+            request, name, has_scenarios=self._library is not None, has_knowledge=bool(self._knowledge)
+        )
         definition = None if name is None or self._library is None else self._library.get(name)
+        if definition is None and request.service.knowledge:
+            definition = DOCUMENT_SCENARIO
         try:
             deltas = await self._open_answer(request, definition)
         except TurnwiseError as error:
@@ -175,7 +181,7 @@ class ScenarioChatService:
         turn = await self._build_turn(request, definition, context)
         recorder = None if context.is_handed_off else await self._start_recorder(request, context)
         try:
-            answer, decisions = await run_steps(turn)
+            answer, decisions = await run_steps(turn, DOCUMENT_STEPS if definition is DOCUMENT_SCENARIO else STEPS)
         except TurnwiseError as error:
             if recorder is not None:
                 await recorder.record_error(error)
@@ -215,7 +221,8 @@ class ScenarioChatService:
     async def _build_turn(
         self, request: ChatRequest, definition: ScenarioDefinition, context: ConversationContext
     ) -> ServiceTurn:
-        resources = await self._resources.get(definition)
+        is_document_scenario = definition is DOCUMENT_SCENARIO
+        resources = self._document_resources if is_document_scenario else await self._resources.get(definition)
         messages = context.branch.visible
         state = context.state or infer_state(definition, messages)
         settings = definition.settings
@@ -226,6 +233,7 @@ class ScenarioChatService:
             definition, language, messages, request, state, self._model_for(definition), resources.classifier,
             self._retriever(request, resources, language), resources.thresholds, context.handoff,
             self.store is not None, self._rewrites_templates, resources.classifier_state,
+            kind="knowledge" if is_document_scenario else None,
         )  # fmt: skip
 
     def _model_for(self, definition: ScenarioDefinition) -> ChatService:
@@ -244,5 +252,5 @@ class ScenarioChatService:
             if name not in self._knowledge:
                 hint = did_you_mean(name, self._knowledge) if self._knowledge else "this server has none."
                 raise InvalidParameter("knowledge", f"There is no knowledge base '{name}'; {hint}")
-            retrievers.append(self._knowledge[name])
+            retrievers.append(self._knowledge[name].retriever(request.scheduling.tenant))
         return MergedRetriever(retrievers) if retrievers else None

@@ -1,19 +1,26 @@
-"""The documents of a scenario as passages, one per paragraph, and the retriever that finds them."""
+"""The documents of a scenario as passages, and the retriever that finds them.
+
+A paragraph of a text or Markdown file is a passage; other formats are divided as in knowledge bases.
+"""
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator, Sequence
 
+from turnwise.chat.service_path.document_reader import DocumentReader
 from turnwise.core.retrieval import Passage, PassageLocation, RetrievedPassage, Retriever
 from turnwise.scenarios.definition import KnowledgeDocument, ScenarioDefinition
 from turnwise.text.lexical_search import LexicalIndex
+
+log = logging.getLogger("turnwise.chat")
 
 _PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
 _HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
 
 
 def document_passages(document: KnowledgeDocument) -> Iterator[Passage]:
-    """The paragraphs of a text or Markdown file, with the headings above them."""
+    """The paragraphs of a text or Markdown file, with the headings above them; none for other formats."""
     text = document.text or ""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     headings: list[tuple[int, str]] = []
@@ -42,23 +49,19 @@ class ScenarioRetriever:
         return [RetrievedPassage(self._passages[m.index], m.score) for m in self._index.search(query, k)]
 
 
-class MergedRetriever:
-    """Takes passages of several retrievers in turn, because their scores cannot be compared."""
+def open_scenario_retriever(
+    definition: ScenarioDefinition, language: str, reader: DocumentReader | None = None
+) -> Retriever | None:
+    """The retriever of a scenario's documents in a language; None if there are none.
 
-    def __init__(self, retrievers: Sequence[Retriever]) -> None:
-        self._retrievers = tuple(retrievers)
-
-    def search(self, query: str, k: int) -> list[RetrievedPassage]:
-        """At most `k` passages: the best of each retriever first."""
-        results = [retriever.search(query, k) for retriever in self._retrievers]
-        ranks = range(max(map(len, results), default=0))
-        return [result[rank] for rank in ranks for result in results if rank < len(result)][:k]
-
-
-def open_scenario_retriever(definition: ScenarioDefinition, language: str) -> Retriever | None:
-    """The retriever of a scenario's documents in a language; None if there are none."""
+    A document that cannot be read is left out, with a line in the log.
+    """
     documents = [document for document in definition.documents if document.language in (None, language)]
     passages = [passage for document in documents for passage in document_passages(document)]
+    for _, read in (reader or DocumentReader()).read(documents):
+        passages += read.passages
+        if read.problem is not None:
+            log.warning("A document of the scenario %s is left out: %s", definition.name, read.problem)
     return ScenarioRetriever(passages) if passages else None
 
 

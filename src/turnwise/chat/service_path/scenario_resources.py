@@ -20,6 +20,7 @@ from turnwise.chat.service_path.classifier_fitting import (
     fit_classifier,
     value_remover,
 )
+from turnwise.chat.service_path.document_reader import DocumentReader
 from turnwise.chat.service_path.example_matcher import THRESHOLD, ExampleMatcher
 from turnwise.chat.service_path.intent_classifier import IntentPredictor, TextEncoder
 from turnwise.chat.service_path.scenario_documents import open_scenario_retriever
@@ -69,6 +70,7 @@ class ResourceCache:
             waits: `get` waits for the fit. Default: other classifiers answer until then.
         """
         self._encoder, self._folder, self._waits = encoder or LexicalEncoder(), folder, waits
+        self._reader = DocumentReader()
         self._versions: dict[str, _Version] = {}
         self._fitted: dict[str, FittedClassifier] = {}
         self._newest: dict[str, FittedClassifier] = {}  # by name of the scenario
@@ -139,14 +141,14 @@ class ResourceCache:
     async def _version(self, definition: ScenarioDefinition) -> _Version:
         key = definition.content_hash
         if key not in self._versions:
-            _keep(self._versions, key, await _open_version(definition, self._encoder))
+            _keep(self._versions, key, await _open_version(definition, self._encoder, self._reader))
         return self._versions[key]
 
 
-async def _open_version(definition: ScenarioDefinition, encoder: TextEncoder) -> _Version:
+async def _open_version(definition: ScenarioDefinition, encoder: TextEncoder, reader: DocumentReader) -> _Version:
     tuned = await asyncio.to_thread(read_tuned, definition, encoder.id)
     retrievers = {
-        language: await asyncio.to_thread(open_scenario_retriever, definition, language)
+        language: await asyncio.to_thread(open_scenario_retriever, definition, language, reader)
         for language in definition.settings.languages
     }
     texts, labels = example_messages(definition)

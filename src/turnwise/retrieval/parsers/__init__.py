@@ -6,7 +6,8 @@ A parser module has
   and the file name second;
 - `parse(source, notes) -> Iterator[Block]`: yields the blocks in reading order, and notes the title and warnings. It
   is a generator, so that a table of a million rows needs little memory. It raises `UserError` for a document that it
-  cannot read; the message begins with "It" or "Its", and whoever reports it names the document.
+  cannot read; the message begins with "It" or "Its", and whoever reports it names the document. It imports the
+  library of its format itself, so that a missing library is an error of documents of this format only.
 
 Parsers run in a process of their own (`retrieval/parser_process.py`): they may crash, hang or take too much memory.
 """
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from turnwise.core.errors import InvalidData
-from turnwise.core.plugins import PluginGroup
+from turnwise.core.plugins import InvalidPlugin, PluginGroup
 from turnwise.retrieval.parsed_document import Block
 from turnwise.retrieval.parsing.document_source import DocumentNotes, DocumentSource
 
@@ -37,9 +38,20 @@ DOCUMENT_PARSERS: PluginGroup[DocumentParser] = PluginGroup(
 )
 
 
-def detect_format(source: DocumentSource) -> str:
-    """Name of the format with the highest confidence. Raises `InvalidData` if none fits, `InvalidPlugin`."""
-    scores = {name: parser.detect(source) for name, parser in DOCUMENT_PARSERS.all().items()}
+def detect_format(source: DocumentSource, notes: DocumentNotes) -> str:
+    """Name of the format with the highest confidence.
+
+    A parser of another package that cannot be imported is left out, with a warning.
+
+    Raises:
+        InvalidData: no format fits.
+    """
+    scores: dict[str, float] = {}
+    for name in DOCUMENT_PARSERS.names():
+        try:
+            scores[name] = DOCUMENT_PARSERS.load(name).detect(source)
+        except InvalidPlugin as error:
+            notes.warn(str(error))
     best = max(scores, key=scores.__getitem__)
     if scores[best] < MIN_CONFIDENCE:
         raise InvalidData(f"It has no format that is read; those are {', '.join(DOCUMENT_PARSERS.names())}.")

@@ -7,12 +7,9 @@ from typing import BinaryIO
 from xml.etree import ElementTree
 from zipfile import ZIP_STORED, ZipFile
 
-import mammoth
-
 from turnwise.retrieval.parsed_document import Block
 from turnwise.retrieval.parsing.archive_checks import check_archive, has_entry
 from turnwise.retrieval.parsing.document_source import DocumentNotes, DocumentSource
-from turnwise.retrieval.parsing.html_blocks import html_blocks, parse_html
 from turnwise.retrieval.parsing.limits import check_tree_size
 from turnwise.retrieval.parsing.signatures import ZIP_MARK
 
@@ -36,6 +33,10 @@ def detect(source: DocumentSource) -> float:
 
 def parse(source: DocumentSource, notes: DocumentNotes) -> Iterator[Block]:
     """Yield the blocks of the document, and its notes last."""
+    import mammoth
+
+    from turnwise.retrieval.parsing.html_blocks import html_blocks, parse_html
+
     check_archive(source.path)
     with ZipFile(source.path) as archive:
         check_tree_size(archive.getinfo(MAIN_ENTRY).file_size)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from turnwise.retrieval.parsed_document import Block
 from turnwise.retrieval.parsing.document_source import DocumentNotes, DocumentSource
-from turnwise.retrieval.parsing.html_blocks import html_blocks, page_title, parse_html
 
 _SUFFIXES = (".html", ".htm", ".xhtml", ".xht")
 _BEGINNING = re.compile(
@@ -24,6 +23,8 @@ def detect(source: DocumentSource) -> float:
 
 def parse(source: DocumentSource, notes: DocumentNotes) -> Iterator[Block]:
     """Yield the blocks of the page in the order of its text."""
+    from turnwise.retrieval.parsing.html_blocks import html_blocks, page_title, parse_html
+
     tree = parse_html(source.read_text())
     notes.title = page_title(tree)
     yield from html_blocks(tree)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from turnwise.retrieval.parsed_document import Block
 from turnwise.retrieval.parsing.document_source import DocumentNotes, DocumentSource
-from turnwise.retrieval.parsing.markdown_blocks import markdown_blocks
 
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkd")
 MAX_FRONT_MATTER_LINES = 200
@@ -32,6 +31,8 @@ def detect(source: DocumentSource) -> float:
 
 def parse(source: DocumentSource, notes: DocumentNotes) -> Iterator[Block]:
     """Yield the blocks. Front matter is not text; its title is the title."""
+    from turnwise.retrieval.parsing.markdown_blocks import markdown_blocks
+
     front_matter, text = split_front_matter(source.read_text())
     for line in front_matter:
         if match := _TITLE.fullmatch(line):

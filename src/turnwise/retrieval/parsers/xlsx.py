@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import ZipFile, ZipInfo
-
-from python_calamine import CalamineSheet, CalamineWorkbook, SheetVisibleEnum
 
 from turnwise.core.errors import InvalidData
 from turnwise.retrieval.parsed_document import Block
@@ -16,6 +15,9 @@ from turnwise.retrieval.parsing.document_source import DocumentNotes, DocumentSo
 from turnwise.retrieval.parsing.limits import MAX_CELL_CHARACTERS
 from turnwise.retrieval.parsing.signatures import ZIP_MARK
 from turnwise.retrieval.parsing.table_rows import format_row, is_header
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet
 
 MAX_CELLS = 20_000_000  # of a sheet, empty ones among them; the library holds all of them, 32 bytes each
 CHUNK_BYTES = 2**20
@@ -34,6 +36,8 @@ def detect(source: DocumentSource) -> float:
 
 def parse(source: DocumentSource, notes: DocumentNotes) -> Iterator[Block]:
     """Yield a heading for every sheet and its rows."""
+    from python_calamine import CalamineWorkbook, SheetVisibleEnum
+
     check_archive(source.path)
     _check_extent(source.path)
     workbook = CalamineWorkbook.from_path(source.path)
@@ -51,7 +55,7 @@ def parse(source: DocumentSource, notes: DocumentNotes) -> Iterator[Block]:
             yield from rows
 
 
-def _sheet_rows(sheet: CalamineSheet) -> Iterator[Block]:
+def _sheet_rows(sheet: "CalamineSheet") -> Iterator[Block]:
     """Yield the rows of a sheet. Rows of one cell above the header are paragraphs."""
     header: list[str] | None = None
     num_titles = 0

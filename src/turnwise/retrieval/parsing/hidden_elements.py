@@ -13,6 +13,7 @@ MAX_STYLE_RULES = 5000  # of a page; more are not read
 MAX_SELECTOR_CHARACTERS = 500
 _HIDING_STYLE = re.compile(
     r"(?:^|[;{\s])(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)"
+    r"|(?:left|top|text-indent)\s*:\s*-\d{4,}px"  # beside the page
     r"|opacity\s*:\s*0*\.?0+\s*(?:[;!}]|$)|font-size\s*:\s*0*\.?0+(?:px|pt|em|rem|%)?\s*(?:[;!}]|$))",
     re.IGNORECASE,
 )

@@ -9,7 +9,6 @@ from markdown_it.token import Token
 
 from turnwise.core.errors import InvalidData
 from turnwise.retrieval.parsed_document import Block, BlockKind
-from turnwise.retrieval.parsing.html_blocks import html_blocks, parse_html
 from turnwise.retrieval.parsing.line_joins import join_wrapped_lines
 from turnwise.retrieval.parsing.table_rows import collapse_space, format_row
 
@@ -32,6 +31,13 @@ def markdown_blocks(text: str) -> Iterator[Block]:
     if any(token.level > MAX_NESTING for token in tokens):
         raise InvalidData(f"Its lists or quotes are nested more than {MAX_NESTING} deep.")
     yield from _BlockReader().blocks(tokens)
+
+
+def _raw_html_blocks(html: str) -> Iterator[Block]:
+    """The blocks of raw HTML in a text. Most texts have none, and need no parser of HTML."""
+    from turnwise.retrieval.parsing.html_blocks import html_blocks, parse_html
+
+    yield from html_blocks(parse_html(html))
 
 
 class _BlockReader:
@@ -71,7 +77,7 @@ class _BlockReader:
                 case "fence" | "code_block":
                     yield Block("code", token.content.strip("\n").rstrip())
                 case "html_block":
-                    yield from html_blocks(parse_html(token.content))
+                    yield from _raw_html_blocks(token.content)
                 case _:
                     yield from self._table_row(token.type)
 
@@ -116,7 +122,7 @@ def inline_text(token: Token) -> str:
     children = token.children or []
     if any(child.type == "html_inline" and not _RAW_TEXT_TAG.match(child.content) for child in children):
         html = "".join(_inline_html(child) for child in children)
-        return "\n".join(block.text for block in html_blocks(parse_html(f"<p>{html}")))
+        return "\n".join(block.text for block in _raw_html_blocks(f"<p>{html}"))
     text = "".join(_inline_piece(child) for child in children)
     return "\n".join(line.strip() for line in join_wrapped_lines(text).replace("\n", " ").split("\0"))
 

@@ -25,11 +25,11 @@ def parse_document(path: Path, notes: DocumentNotes, name: str | None = None) ->
         UserError: the document cannot be read. The message begins with "It" or "Its".
         OSError: the file cannot be read.
     """
-    source = open_source(path, name)
     try:
-        format_name = detect_format(source)
-    except ModuleNotFoundError as error:
-        raise UserError(f"It needs {error.name} to be read: pip install 'turnwise[knowledge]'.") from error
+        source = open_source(path, name)
+    except ModuleNotFoundError as error:  # the encoding of the text is guessed with a library
+        raise _missing_library(error) from error
+    format_name = detect_format(source, notes)
     if source.encoding is not None and source.encoding.warning:
         notes.warn(source.encoding.warning)
     num_characters = 0
@@ -60,9 +60,16 @@ def _parse(source: DocumentSource, notes: DocumentNotes, format_name: str) -> It
         yield from DOCUMENT_PARSERS.load(format_name).parse(source, notes)
     except (UserError, MemoryError, GeneratorExit):
         raise
+    except ModuleNotFoundError as error:
+        raise _missing_library(error) from error
     except RecursionError as error:
         raise InvalidData("It is nested too deeply.") from error
     except Exception as error:
         # The message may quote the document, which must not appear in logs.
         kind = type(error).__name__
         raise InvalidData(f"It is damaged, or not what it seems: its {format_name} parser failed ({kind}).") from error
+
+
+def _missing_library(error: ModuleNotFoundError) -> UserError:
+    library = (error.name or "a library").partition(".")[0].replace("_", "-")
+    return UserError(f"It needs {library} to be read: pip install 'turnwise[knowledge]'.")

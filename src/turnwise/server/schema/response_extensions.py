@@ -16,9 +16,9 @@ class ResponseExtensions(BaseModel):
         ContextBody | None, Field(description="An extension; present only if a context policy dropped something.")
     ] = None
 
-    service: Annotated[ServiceBody | None, Field(description="An extension; present only if a scenario answered.")] = (
-        None
-    )
+    service: Annotated[
+        ServiceBody | None, Field(description="An extension; present only if a scenario or documents answered.")
+    ] = None
 
     def with_extensions(self, extensions: "ResponseExtensions") -> Self:
         """Return a copy with other extensions."""

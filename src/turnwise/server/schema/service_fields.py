@@ -10,11 +10,11 @@ from turnwise.server.schema.request_field import EXTENSION, Reader, RequestBody,
 
 MAX_NAMES = 20  # of knowledge bases in a request
 MAX_NAME_CHARS = 64
+_NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS}
 _KNOWLEDGE_SCHEMA: dict[str, Any] = {
-    "type": "array",
-    "items": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS},
-    "maxItems": MAX_NAMES,
-    "description": "Knowledge bases to answer from, besides the documents of the scenario.",
+    "description": f"A knowledge base, or a list of up to {MAX_NAMES}, to answer from (GET /v1/knowledge), besides the "
+    "documents of the scenario. Without a scenario, the answer comes from their documents alone.",
+    "anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA, "maxItems": MAX_NAMES}],
 }
 
 
@@ -22,8 +22,9 @@ def read_knowledge(value: Any) -> tuple[str, ...] | None:
     """Return the names of knowledge bases; None for null. Raises `InvalidParameter`."""
     if value is None:
         return None
+    value = [value] if isinstance(value, str) else value
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise InvalidParameter("knowledge", "'knowledge' must be a list of names.", code="invalid_type")
+        raise InvalidParameter("knowledge", "'knowledge' must be a name or a list of names.", code="invalid_type")
     if len(value) > MAX_NAMES or not all(1 <= len(name) <= MAX_NAME_CHARS for name in value):
         raise InvalidParameter(
             "knowledge", f"'knowledge' has at most {MAX_NAMES} names of 1 to {MAX_NAME_CHARS} characters."
@@ -73,7 +74,10 @@ class CitationBody(BaseModel):
 
 
 class ServiceBody(BaseModel):
-    """How the scenario answered. The stored answer has the same object in its `meta.service`."""
+    """How the scenario or the documents answered; `scenario` is empty without one.
+
+    The stored answer has the same object in its `meta.service`.
+    """
 
     scenario: str
     language: str
