@@ -206,7 +206,7 @@ class ScenarioChatService:
         return ServiceTurn(
             definition, language, messages, request, state, self._model_for(definition), resources.classifier,
             self._retriever(request, resources, language), resources.thresholds, context.handoff,
-            self.store is not None, self._rewrites_templates,
+            self.store is not None, self._rewrites_templates, resources.safety_encoder,
         )  # fmt: skip
 
     def _model_for(self, definition: ScenarioDefinition) -> ChatService:

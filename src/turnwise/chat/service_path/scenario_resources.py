@@ -11,7 +11,7 @@ import numpy as np
 from turnwise.chat.service_path.intent_classifier import IntentClassifier, TextEncoder
 from turnwise.chat.service_path.intent_training import HeldOutScores, fit_intent_head
 from turnwise.chat.service_path.scenario_documents import open_scenario_retriever
-from turnwise.chat.service_path.text_encoders import LexicalEncoder
+from turnwise.chat.service_path.text_encoders import EmbeddingEncoder, LexicalEncoder
 from turnwise.chat.service_path.threshold_tuning import choose_threshold
 from turnwise.chat.service_path.tuned_thresholds import DEFAULT_MAX_WRONG, Thresholds, read_tuned
 from turnwise.core.retrieval import Retriever
@@ -26,11 +26,20 @@ log = logging.getLogger("turnwise.chat")
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResources:
-    """Resources of one version of a scenario."""
+    """Resources of one version of a scenario.
+
+    Attributes:
+        classifier: predicts intents.
+        thresholds: when a score suffices.
+        retrievers: find passages, by language.
+        safety_encoder: embeds messages for the classifier of safety lines; None without one, or if the embedding model
+            is another one than that of its training.
+    """
 
     classifier: IntentClassifier
     thresholds: Thresholds
     retrievers: dict[str, Retriever | None] = field(default_factory=dict)
+    safety_encoder: TextEncoder | None = None
 
 
 class ResourceCache:
@@ -73,7 +82,18 @@ async def open_resources(definition: ScenarioDefinition, encoder: TextEncoder) -
         language: await asyncio.to_thread(open_scenario_retriever, definition, language)
         for language in definition.settings.languages
     }
-    return ScenarioResources(classifier, thresholds, retrievers)
+    return ScenarioResources(classifier, thresholds, retrievers, await choose_safety_encoder(definition, encoder))
+
+
+async def choose_safety_encoder(definition: ScenarioDefinition, encoder: TextEncoder) -> TextEncoder | None:
+    """The encoder, if it is an embedding model whose vectors the classifier of safety lines accepts."""
+    settings = definition.safety_classifier
+    if settings is None or not isinstance(encoder, EmbeddingEncoder):
+        return None
+    accepted = settings.model.accepts_vectors(await encoder.encode(settings.model.probes))
+    if not accepted:
+        log.info("The classifier '%s' was trained on another embedding model; it works without one", settings.name)
+    return encoder if accepted else None
 
 
 async def fit_classifier(
