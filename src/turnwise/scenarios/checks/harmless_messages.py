@@ -30,7 +30,7 @@ def check(scenario: ScenarioDefinition) -> Iterator[Finding]:
                 match = scenario.match_safety(message)
                 if match is not None and match.line.say.get(language, "")[:40] not in " ".join(turns[1::2]):
                     yield error(
-                        "safety.yaml", match.name,
+                        "safety.yaml", "classifier" if match.phrase is None else f"{match.name}.phrases",
                         f"it matches '{message[:80]}' of examples.yaml ({language}.{number}), which is answered "
                         "otherwise.",
                     )  # fmt: skip
