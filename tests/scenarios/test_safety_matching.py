@@ -82,5 +82,6 @@ def test_the_check_reports_an_example_that_the_classifier_takes_for_an_emergency
 def test_words_of_an_exception_are_not_read_by_the_classifier(lamp_shop):
     safety = SAFETY.replace("zh: [触电]}", "zh: [触电]}\n      exceptions: {en: [not breathing a word]}")
     scenario = load_scenario(lamp_shop(safety=safety))
-    assert scenario.safety_windows("Not breathing a word, promised") == ["promised"]
+    assert scenario.safety_windows("Not breathing a word, I promise you") == ["i promise you"]
+    assert scenario.safety_windows("Not breathing a word, promised") == [], "one word tells nothing"
     assert scenario.safety_windows("He is not breathing.") == ["He is not breathing."]

@@ -28,6 +28,7 @@ from turnwise.scenarios.message_classifier import (
 from turnwise.scenarios.phrases import MessageWords
 from turnwise.scenarios.spoken_lines import SafetyLine
 
+MIN_WORDS_LEFT = 3  # beside those of exceptions; fewer tell nothing
 CLASSIFIER_KEY = "classifier"  # in safety.yaml; no line has this name
 
 
@@ -81,4 +82,5 @@ def classifier_windows(lines: Mapping[str, SafetyLine], message: str) -> list[st
     excepted = set().union(*(line.excepted_words(words) for line in lines.values()))
     if not excepted:
         return message_windows(message)
-    return message_windows(" ".join(word for index, word in enumerate(words.tokens) if index not in excepted))
+    rest = [word for index, word in enumerate(words.tokens) if index not in excepted]
+    return message_windows(" ".join(rest)) if len(rest) >= MIN_WORDS_LEFT else []
