@@ -95,7 +95,7 @@ def test_nothing_in_a_scenario_can_be_changed(lamp_shop):
         ({"facts": "price: {value: {en: a}, term: {en: [b]}}"}, "unknown key 'term': did you mean 'terms'"),
         ({"examples": "en: [[only a question]]"}, "examples.yaml: a dialogue of 'en' is invalid, entry 1"),
         ({"safety": "a: {phrases: {en: ['...']}, say: {en: b}}"}, "must begin and end with a word"),
-        ({"safety": "a: {phrases: {}, say: {en: b}}"}, "'phrases' "),
+        ({"safety": "a: {phrases: {}, say: {en: b}}"}, "'a' needs 'phrases'"),
         ({"refusals": "a: {phrases: {en: [b]}, say: {en: 'No {{ nothing }}.'}}"}, "facts.yaml has no 'nothing'"),
         ({"tests__basic": "- {id: a, language: en, messages: [hi], decision: shout}"}, "'shout' is no decision"),
         ({"tests__basic": "- {id: a, language: en, messages: [hi, ho], decision: clarify}"}, "end with a user"),

@@ -91,7 +91,7 @@ def test_a_misspelt_or_colloquial_emergency_is_recognised(scenarios):
         "喘不过来气": "breathing",
         "不小心喝了洁厕灵": "poisoning",
     }
-    assert {message: (scenario.match_safety(message) or ("",))[0] for message in messages} == messages
+    assert {message: getattr(scenario.match_safety(message), "name", "") for message in messages} == messages
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from turnwise.scenarios.dialogues import TestConversation, as_messages
 from turnwise.scenarios.facts import Fact
 from turnwise.scenarios.field_types import localize
 from turnwise.scenarios.intents import Intent
+from turnwise.scenarios.message_classifier import EmergencyPrediction, Floats
 from turnwise.scenarios.phrases import MessageWords
+from turnwise.scenarios.safety_matching import SafetyClassifierSettings, SafetyMatch, classifier_windows, match_phrases
 from turnwise.scenarios.settings import ScenarioSettings
 from turnwise.scenarios.slots import Slot
 from turnwise.scenarios.spoken_lines import Refusal, SafetyLine
@@ -51,6 +53,7 @@ class ScenarioDefinition:
         documents: files of the knowledge folders.
         tests: conversations of `tests/*.yaml`.
         test_files: name of the file of every test, by id.
+        safety_classifier: entry `classifier` of `safety.yaml`; None without one.
     """
 
     name: str
@@ -67,6 +70,7 @@ class ScenarioDefinition:
     documents: tuple[KnowledgeDocument, ...]
     tests: tuple[TestConversation, ...]
     test_files: Mapping[str, str]
+    safety_classifier: SafetyClassifierSettings | None = None
 
     def supports(self, language: str) -> bool:
         """True if the scenario is written in a language."""
@@ -113,10 +117,35 @@ class ScenarioDefinition:
         examples = ["Examples of answers:\n" + "\n".join(lines)] if lines else []
         return Scenario(self.name, "\n\n".join([self.system_prompt(language), *examples]))
 
-    def match_safety(self, message: str) -> tuple[str, SafetyLine] | None:
-        """Name and line of the first safety line that a message matches, or None."""
-        words = MessageWords(message)
-        return next(((name, line) for name, line in self.safety.items() if line.match(words)), None)
+    def match_safety(self, message: str) -> SafetyMatch | None:
+        """The safety line of a message by phrases, else by the classifier without an embedding model, or None."""
+        return self.match_safety_phrases(message) or self.classify_safety(message)[0]
+
+    def match_safety_phrases(self, message: str) -> SafetyMatch | None:
+        """The first safety line with a phrase that a message has, or None."""
+        return match_phrases(self.safety, message)
+
+    def classify_safety(
+        self, message: str, vectors_WD: Floats | None = None
+    ) -> tuple[SafetyMatch | None, EmergencyPrediction | None]:
+        """The safety line of a message by the classifier, and the prediction; None without a line or a classifier.
+
+        Args:
+            message: the message.
+            vectors_WD: vectors of `safety_windows` by an embedding model that the classifier accepts.
+        """
+        settings = self.safety_classifier
+        if settings is None:
+            return None, None
+        prediction = settings.model.predict(self.safety_windows(message), vectors_WD)
+        if not prediction.is_emergency:
+            return None, prediction
+        name = settings.line_of(prediction, self.safety)
+        return SafetyMatch(name, self.safety[name]), prediction
+
+    def safety_windows(self, message: str) -> list[str]:
+        """The parts of a message that the classifier reads."""
+        return classifier_windows(self.safety, message)
 
     def match_refusal(self, message: str) -> tuple[str, Refusal] | None:
         """Topic and refusal that a message matches first, or None."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from turnwise.core.errors import InvalidData, InvalidParameter
+from turnwise.core.errors import InvalidData, InvalidParameter, did_you_mean
 from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.core.strict_yaml import parse_yaml
 from turnwise.scenarios.answer_template import AnswerTemplate
@@ -16,12 +16,14 @@ from turnwise.scenarios.facts import Fact
 from turnwise.scenarios.field_types import MAX_ENTRIES, Language, Name, frozen_map
 from turnwise.scenarios.folder_snapshot import SETTINGS_FILE, TESTS_FOLDER, FolderSnapshot, read_folder
 from turnwise.scenarios.intents import Intent
+from turnwise.scenarios.safety_matching import CLASSIFIER_KEY, SafetyClassifierSettings
 from turnwise.scenarios.settings import ScenarioSettings
 from turnwise.scenarios.slots import Slot
 from turnwise.scenarios.spoken_lines import Refusal, SafetyLine
 
 TEXT_SUFFIXES = (".md", ".txt")
 DOCUMENT_SUFFIXES = (*TEXT_SUFFIXES, ".html", ".htm", ".pdf", ".docx", ".xlsx", ".csv", ".tsv")
+SAFETY_FILE = "safety.yaml"
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _LANGUAGE: TypeAdapter[str] = TypeAdapter(Language)
 _EXAMPLES: TypeAdapter[tuple[tuple[str, ...], ...]] = TypeAdapter(ExampleDialogues)
@@ -55,6 +57,7 @@ class _SnapshotParser:
         ):
             self._check_facts(file, key, templates.values(), facts)
         tests, test_files = self._tests()
+        safety = self._models(SAFETY_FILE, SafetyLine, left_out=CLASSIFIER_KEY)
         return ScenarioDefinition(
             name=name,
             folder=self.snapshot.folder,
@@ -65,11 +68,12 @@ class _SnapshotParser:
             slots=self._models("slots.yaml", Slot),
             facts=facts,
             examples=self._examples(),
-            safety=self._models("safety.yaml", SafetyLine),
+            safety=safety,
             refusals=refusals,
             documents=self._documents(settings),
             tests=tests,
             test_files=test_files,
+            safety_classifier=self._safety_classifier(safety),
         )
 
     def _error(self, file: str, problem: object) -> InvalidData:
@@ -102,13 +106,35 @@ class _SnapshotParser:
         except InvalidParameter as error:
             raise InvalidData(str(error)) from error
 
-    def _models(self, file: str, model: type[S]) -> Mapping[str, S]:
+    def _models(self, file: str, model: type[S], *, left_out: str | None = None) -> Mapping[str, S]:
         return frozen_map(
             {
                 self._checked(_NAME, name, file, "a name"): self._model(model, values, file, str(name))
                 for name, values in self._mapping(file).items()
+                if name != left_out
             }
         )
+
+    def _safety_classifier(self, safety: Mapping[str, SafetyLine]) -> SafetyClassifierSettings | None:
+        """The classifier, if there is one. Without it, every line needs phrases."""
+        values = self._mapping(SAFETY_FILE).get(CLASSIFIER_KEY)
+        settings = (
+            None if values is None else self._model(SafetyClassifierSettings, values, SAFETY_FILE, CLASSIFIER_KEY)
+        )
+        kinds = () if settings is None else settings.model.kinds
+        targets = {} if settings is None else {"unsure": settings.unsure, **settings.lines}
+        for key, name in targets.items():
+            if name not in safety:
+                hint = did_you_mean(name, safety) if safety else "there are no lines."
+                raise self._error(SAFETY_FILE, f"'{CLASSIFIER_KEY}': there is no '{name}'; {hint}")
+            if key != "unsure" and key not in kinds:
+                raise self._error(
+                    SAFETY_FILE, f"'{CLASSIFIER_KEY}.lines': no kind is called '{key}'; {did_you_mean(key, kinds)}"
+                )
+        for name, line in safety.items():
+            if not line.phrases and name not in (*kinds, *targets.values()):
+                raise self._error(SAFETY_FILE, f"'{name}' needs 'phrases': no message can match it.")
+        return settings
 
     def _checked(self, adapter: TypeAdapter[T], value: Any, file: str, noun: str) -> T:
         try:

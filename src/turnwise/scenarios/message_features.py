@@ -1,7 +1,7 @@
 """Hashed features of a message for a linear classifier: words, pairs of words, and character n-grams.
 
-Latin words give their character n-grams, which tolerate misspellings and unknown endings. Every Chinese character is a word
-(see `phrases.tokenize`). Feature hashing without signs (Weinberger et al. 2009): at this size, collisions are rare.
+Latin words give their character n-grams, which tolerate misspellings and unknown endings. Every Chinese character is a
+word (see `phrases.tokenize`). Feature hashing without signs (Weinberger et al. 2009): collisions are rare.
 """
 
 import re

@@ -165,11 +165,15 @@ class PhraseList:
         for phrase in self._phrases:
             spans = phrase.find_all(message)
             if spans and excepted is None:
-                exceptions = (span for exception in self._exceptions for span in exception.find_all(message))
-                excepted = {index for span in exceptions for index in range(*span)}
+                excepted = self.excepted_words(message)
             if any(not excepted or excepted.isdisjoint(range(*span)) for span in spans):
                 return phrase
         return None
+
+    def excepted_words(self, message: MessageWords) -> set[int]:
+        """Positions of the words that exceptions match."""
+        spans = (span for exception in self._exceptions for span in exception.find_all(message))
+        return {index for span in spans for index in range(*span)}
 
 
 @lru_cache(maxsize=4096)

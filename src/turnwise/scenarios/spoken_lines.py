@@ -1,5 +1,7 @@
 """`safety.yaml` and `refusals.yaml`: messages that are recognised by phrases and answered word for word.
 
+The entry `classifier` of `safety.yaml` is described in `safety_matching`.
+
 ::
 
     # safety.yaml; the first line that matches is used
@@ -55,6 +57,10 @@ class PhraseTrigger(StrictModel):
         """The first phrase that a message has, or None."""
         return self._phrase_list.find(message)
 
+    def excepted_words(self, message: MessageWords) -> set[int]:
+        """Positions of the words that do not count."""
+        return self._phrase_list.excepted_words(message)
+
     @cached_property
     def _phrase_list(self) -> PhraseList:
         phrases = [line for lines in self.phrases.values() for line in lines]
@@ -65,11 +71,13 @@ class SafetyLine(PhraseTrigger):
     """A message that comes before everything else, such as an emergency.
 
     Attributes:
+        phrases: see `PhraseTrigger`. A line that a classifier chooses needs none.
         say: text by language, word for word.
         call_person: True if a person is called.
     """
 
     say: LocalizedText
+    phrases: LocalizedPhrases = Field(default_factory=empty_map)
     call_person: bool = False
 
 

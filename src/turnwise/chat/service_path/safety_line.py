@@ -1,50 +1,92 @@
 """Step 1, always: a message that a safety line recognises is answered word for word before anything else.
 
+Phrases are tried first, then the classifier of the scenario, with vectors of the embedding model if one is served.
 It is said even while a person speaks with the customer: an emergency must not wait for the person to read it.
 """
 
+import logging
 from dataclasses import replace
 
 from turnwise.chat.service_path.language import detect_language
+from turnwise.chat.service_path.logistic_head import Floats
 from turnwise.chat.service_path.person import handoff_request
 from turnwise.chat.service_path.turn import ServiceAnswer, ServiceTurn, StepResult
+from turnwise.core.errors import TurnwiseError
 from turnwise.core.service_report import ServiceDecision, ServiceReport
 from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.field_types import localize
+from turnwise.scenarios.safety_matching import SafetyMatch
 
 NAME = "safety_line"
 DECISION_PREFIX = "safety:"
 
 
+log = logging.getLogger("turnwise.chat")
+
+
 async def decide(turn: ServiceTurn) -> StepResult:
-    """Answer with the first safety line that matches the message."""
-    result = match_line(turn.definition, turn.message, turn.language)
+    """Answer with the safety line of the message: outcome `match` by a phrase, `classified` by the classifier."""
+    definition, message = turn.definition, turn.message
+    result = _by_phrase(definition, message, turn.language)
+    if result.answer is None:
+        result = _by_classifier(definition, message, turn.language, await _window_vectors(turn))
     if result.answer is None:
         return result
     turn.state.clear_question()
-    line = turn.definition.safety[result.detail]
-    if not line.call_person or turn.is_handed_off:
+    if not definition.safety[result.detail].call_person or turn.is_handed_off:
         return result
     request = handoff_request(turn, result.answer.decision)
     return replace(result, answer=replace(result.answer, handoff=request))
 
 
 def answer_alone(definition: ScenarioDefinition, message: str) -> tuple[ServiceAnswer, ServiceReport] | None:
-    """The line for a message whose conversation cannot be read, and its report; None if no line matches."""
+    """The line for a message whose conversation cannot be read, and its report; None if no line matches.
+
+    It needs neither the conversation nor a model.
+    """
     settings = definition.settings
     language = detect_language(message, settings.languages, settings.default_language)
-    result = match_line(definition, message, language)
+    result = _by_phrase(definition, message, language)
+    if result.answer is None:
+        result = _by_classifier(definition, message, language)
     if result.answer is None:
         return None
-    decision = ServiceDecision(NAME, result.outcome, result.detail)
+    decision = ServiceDecision(NAME, result.outcome, result.detail, result.score, result.threshold)
     return result.answer, ServiceReport(definition.name, language, result.answer.decision, (decision,))
 
 
-def match_line(definition: ScenarioDefinition, message: str, language: str) -> StepResult:
-    """The safety line of a message, by the definition alone: it needs neither the conversation nor a model."""
-    matched = definition.match_safety(message)
+def _by_phrase(definition: ScenarioDefinition, message: str, language: str) -> StepResult:
+    matched = definition.match_safety_phrases(message)
     if matched is None:
         return StepResult("none")
-    name, line = matched
-    text = localize(line.say, language, definition.settings.default_language)
-    return StepResult("match", ServiceAnswer(f"{DECISION_PREFIX}{name}", text), name)
+    return StepResult("match", _answer(definition, matched, language), matched.name)
+
+
+def _by_classifier(
+    definition: ScenarioDefinition, message: str, language: str, vectors_WD: Floats | None = None
+) -> StepResult:
+    matched, prediction = definition.classify_safety(message, vectors_WD)
+    score = None if prediction is None else prediction.probability
+    threshold = None if prediction is None else prediction.threshold
+    if matched is None:
+        return StepResult("none", score=score, threshold=threshold)
+    return StepResult("classified", _answer(definition, matched, language), matched.name, score, threshold)
+
+
+def _answer(definition: ScenarioDefinition, matched: SafetyMatch, language: str) -> ServiceAnswer:
+    text = localize(matched.line.say, language, definition.settings.default_language)
+    return ServiceAnswer(f"{DECISION_PREFIX}{matched.name}", text)
+
+
+async def _window_vectors(turn: ServiceTurn) -> Floats | None:
+    """Vectors of the message's windows; None without an embedding model, or if it fails."""
+    if turn.definition.safety_classifier is None or turn.safety_encoder is None:
+        return None
+    windows = turn.definition.safety_windows(turn.message)
+    if not windows:
+        return None
+    try:
+        return await turn.safety_encoder.encode(windows)
+    except TurnwiseError as error:  # an emergency must not wait for a model that is busy
+        log.warning("The embedding model failed; emergencies are recognised without it: %s", type(error).__name__)
+        return None

@@ -232,7 +232,7 @@ class ScenarioChatService:
         return ServiceTurn(
             definition, language, messages, request, state, self._model_for(definition), resources.classifier,
             self._retriever(request, resources, language), resources.thresholds, context.handoff,
-            self.store is not None, self._rewrites_templates, resources.classifier_state,
+            self.store is not None, self._rewrites_templates, resources.classifier_state, resources.safety_encoder,
             kind="knowledge" if is_document_scenario else None,
         )  # fmt: skip
 

@@ -24,7 +24,7 @@ from turnwise.chat.service_path.document_reader import DocumentReader
 from turnwise.chat.service_path.example_matcher import THRESHOLD, ExampleMatcher
 from turnwise.chat.service_path.intent_classifier import IntentPredictor, TextEncoder
 from turnwise.chat.service_path.scenario_documents import open_scenario_retriever
-from turnwise.chat.service_path.text_encoders import LexicalEncoder
+from turnwise.chat.service_path.text_encoders import EmbeddingEncoder, LexicalEncoder
 from turnwise.chat.service_path.tuned_thresholds import Thresholds, read_tuned
 from turnwise.chat.service_path.turn import ClassifierState
 from turnwise.core.retrieval import Retriever
@@ -40,12 +40,22 @@ log = logging.getLogger("turnwise.chat")
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResources:
-    """Resources of one version of a scenario."""
+    """Resources of one version of a scenario.
+
+    Attributes:
+        classifier: predicts intents.
+        thresholds: when a score suffices.
+        retrievers: find passages, by language.
+        classifier_state: which classifier `classifier` is.
+        safety_encoder: embeds messages for the classifier of safety lines; None without one, or if the embedding model
+            is another one than that of its training.
+    """
 
     classifier: IntentPredictor
     thresholds: Thresholds
     retrievers: dict[str, Retriever | None] = field(default_factory=dict)
     classifier_state: ClassifierState = "fitted"
+    safety_encoder: TextEncoder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,7 @@ class _Version:
     tuned: Thresholds | None
     retrievers: dict[str, Retriever | None]
     matcher: ExampleMatcher
+    safety_encoder: TextEncoder | None
 
 
 class ResourceCache:
@@ -90,13 +101,18 @@ class ResourceCache:
             await asyncio.shield(self._start_fit(key, definition))
         if (fitted := self._fitted.get(key)) is not None:
             self._newest[definition.name] = fitted
-            return ScenarioResources(fitted.classifier, version.tuned or fitted.thresholds, version.retrievers)
+            return ScenarioResources(
+                fitted.classifier, version.tuned or fitted.thresholds, version.retrievers,
+                safety_encoder=version.safety_encoder,
+            )  # fmt: skip
         if time.monotonic() - self._failed_at.get(key, -RETRY_SECONDS) >= RETRY_SECONDS:
             self._start_fit(key, definition)
         if (earlier := self._newest.get(definition.name)) is not None:
-            return ScenarioResources(earlier.classifier, earlier.thresholds, version.retrievers, "earlier")
+            return ScenarioResources(
+                earlier.classifier, earlier.thresholds, version.retrievers, "earlier", version.safety_encoder
+            )
         thresholds = replace(version.tuned or Thresholds(), intent=THRESHOLD)
-        return ScenarioResources(version.matcher, thresholds, version.retrievers, "examples")
+        return ScenarioResources(version.matcher, thresholds, version.retrievers, "examples", version.safety_encoder)
 
     async def prepare(
         self, definitions: Sequence[ScenarioDefinition], on_done: Callable[[str, int, float], None]
@@ -156,7 +172,19 @@ async def _open_version(definition: ScenarioDefinition, encoder: TextEncoder, re
     matcher = await ExampleMatcher.create([clean(text) for text in texts], labels, clean)
     if tuned is None and len(set(labels)) > 1:
         log.info("The thresholds of the scenario %s are not tuned; run: turnwise scenario tune", definition.name)
-    return _Version(classifier_key(definition, encoder), tuned, retrievers, matcher)
+    safety_encoder = await choose_safety_encoder(definition, encoder)
+    return _Version(classifier_key(definition, encoder), tuned, retrievers, matcher, safety_encoder)
+
+
+async def choose_safety_encoder(definition: ScenarioDefinition, encoder: TextEncoder) -> TextEncoder | None:
+    """The encoder, if it is an embedding model whose vectors the classifier of safety lines accepts."""
+    settings = definition.safety_classifier
+    if settings is None or not isinstance(encoder, EmbeddingEncoder):
+        return None
+    accepted = settings.model.accepts_vectors(await encoder.encode(settings.model.probes))
+    if not accepted:
+        log.info("The classifier '%s' was trained on another embedding model; it works without one", settings.name)
+    return encoder if accepted else None
 
 
 def _keep(entries: dict[str, Value], key: str, value: Value) -> None:

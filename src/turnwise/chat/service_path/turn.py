@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from turnwise.chat.service_path.conversation_state import ConversationState
-from turnwise.chat.service_path.intent_classifier import IntentPrediction, IntentPredictor
+from turnwise.chat.service_path.intent_classifier import IntentPrediction, IntentPredictor, TextEncoder
 from turnwise.chat.service_path.tuned_thresholds import Thresholds
 from turnwise.core.chat_request import ChatRequest, ServiceOptions
 from turnwise.core.chat_response import ChatDelta, Usage
@@ -76,6 +76,7 @@ class ServiceTurn:
         can_hand_off: whether the conversation is stored, so that a person can take over.
         rewrites_templates: let the model rewrite template answers.
         classifier_state: which classifier `classifier` is.
+        safety_encoder: embeds messages for the classifier of safety lines; None without a model that fits.
         prediction: set by the step `intent`.
         intent: name of the intent that is certain enough; set by the step `intent`.
         kind: how to answer; set by the step `intent`, and changed by steps that cannot.
@@ -95,6 +96,7 @@ class ServiceTurn:
     can_hand_off: bool = False
     rewrites_templates: bool = False
     classifier_state: ClassifierState = "fitted"
+    safety_encoder: TextEncoder | None = None
     prediction: IntentPrediction | None = None
     intent: str | None = None
     kind: AnswerKind | None = None

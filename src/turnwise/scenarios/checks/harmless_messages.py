@@ -1,4 +1,4 @@
-"""Safety lines and refusals whose phrases match harmless messages: examples of intents and of safe conversations."""
+"""Safety lines and refusals that match harmless messages: examples of intents and of safe conversations."""
 
 from collections.abc import Iterator
 
@@ -17,13 +17,20 @@ def check(scenario: ScenarioDefinition) -> Iterator[Finding]:
                         file, f"{trigger}.phrases",
                         f"'{phrase.source}' matches '{line}', an example of the intent '{name}' ({language}).",
                     )  # fmt: skip
+                match, prediction = scenario.classify_safety(line)
+                if match is not None and prediction is not None:
+                    yield error(
+                        "safety.yaml", "classifier",
+                        f"it takes '{line}', an example of the intent '{name}' ({language}), for an emergency "
+                        f"({match.name}, probability {prediction.probability:.2f}).",
+                    )  # fmt: skip
     for language, dialogues in scenario.examples.items():
         for number, turns in enumerate(dialogues, 1):
             for message in turns[::2]:
                 match = scenario.match_safety(message)
-                if match is not None and match[1].say.get(language, "")[:40] not in " ".join(turns[1::2]):
+                if match is not None and match.line.say.get(language, "")[:40] not in " ".join(turns[1::2]):
                     yield error(
-                        "safety.yaml", f"{match[0]}.phrases",
+                        "safety.yaml", "classifier" if match.phrase is None else f"{match.name}.phrases",
                         f"it matches '{message[:80]}' of examples.yaml ({language}.{number}), which is answered "
                         "otherwise.",
                     )  # fmt: skip

@@ -60,7 +60,8 @@ def _localized(scenario: ScenarioDefinition) -> Iterator[tuple[str, str, Collect
         yield "examples.yaml", "", scenario.examples
     for file, triggers in (("safety.yaml", scenario.safety), ("refusals.yaml", scenario.refusals)):
         for name, trigger in triggers.items():
-            yield file, f"{name}.phrases", trigger.phrases
+            if trigger.phrases:  # a line that only a classifier chooses has none
+                yield file, f"{name}.phrases", trigger.phrases
             yield file, f"{name}.say", trigger.say
             if trigger.examples:
                 yield file, f"{name}.examples", trigger.examples

@@ -43,7 +43,7 @@ def _check_phrases(scenario: ScenarioDefinition, test: TestConversation) -> Iter
     message = test.messages[-1]
     safety = scenario.match_safety(message)
     refusal = None if safety else scenario.match_refusal(message)
-    decision = f"safety:{safety[0]}" if safety else f"refusal:{refusal[0]}" if refusal else None
+    decision = f"safety:{safety.name}" if safety else f"refusal:{refusal[0]}" if refusal else None
     file = scenario.test_files[test.id]
     if decision is not None and not test.accepts(decision):
         yield error(file, test.id, f"the phrases of '{decision}' match the message, and the test expects another one.")
