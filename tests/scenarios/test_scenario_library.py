@@ -83,7 +83,7 @@ def test_an_invalid_edit_leaves_the_last_valid_version_and_says_what_is_wrong(li
     folder = library.folder("lamp_shop")
     first = library.get("lamp_shop")
     edit(folder, "facts.yaml", "Lampino", "Lumena")
-    edit(folder, "intents.yaml", "order_status: {examples", "order_status: {exampels")
+    edit(folder, "intents.yaml", "  examples: {en: [where", "  exampels: {en: [where")
     clock.now += CHECK_INTERVAL
     assert library.get("lamp_shop") is first
     assert "unknown key 'exampels'" in library.error("lamp_shop")

@@ -185,8 +185,8 @@ def test_an_emergency_is_answered_even_while_a_person_speaks(stored_shop, reply,
 def handoff_opens_meanwhile(monkeypatch, store, conversation):
     """A person is called while the path decides."""
 
-    async def decide_and_open(turn):
-        result = await run_steps(turn)
+    async def decide_and_open(turn, steps):
+        result = await run_steps(turn, steps)
         store.handoffs.open(HandoffRequest(conversation, notices={"open": "One moment."}))
         return result
 

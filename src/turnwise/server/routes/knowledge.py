@@ -17,6 +17,7 @@ from turnwise.server.document_upload import FORM_FIELD, received_document
 from turnwise.server.error_responses import RequestRejected, truncate
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_tenant
+from turnwise.server.route_roles import requires
 from turnwise.server.schema.knowledge_bodies import (
     MAX_RESULTS_SPEC,
     DeletedDocument,
@@ -67,6 +68,7 @@ def router(knowledge: Mapping[str, KnowledgeService], max_body_bytes: int, max_d
     uploads = _Uploads()
 
     @routes.get(PATH)
+    @requires("user")
     async def list_knowledge_bases() -> KnowledgeBaseList:
         """List the knowledge bases that a chat completion can name as `knowledge`."""
         tenant = current_tenant()
@@ -78,6 +80,7 @@ def router(knowledge: Mapping[str, KnowledgeService], max_body_bytes: int, max_d
         )
 
     @routes.post(PATH + "/{name}/documents", openapi_extra=_DOCUMENT_BODY)
+    @requires("user")
     async def add_document(
         name: str,
         request: Request,
@@ -95,6 +98,7 @@ def router(knowledge: Mapping[str, KnowledgeService], max_body_bytes: int, max_d
                 return DocumentBody.of(await _PARSE_EXECUTOR.run(base.add, upload, tenant))
 
     @routes.get(PATH + "/{name}/documents")
+    @requires("user")
     async def list_documents(name: str, limit: PageLimit = 20, after: str | None = None) -> ListPage:
         """List the documents of this key and the shared ones, oldest first."""
         base = _find(knowledge, name)
@@ -104,12 +108,14 @@ def router(knowledge: Mapping[str, KnowledgeService], max_body_bytes: int, max_d
         return ListPage.of(bodies[:limit], len(bodies) > limit)
 
     @routes.get(PATH + "/{name}/documents/{id}")
+    @requires("user")
     async def get_document(name: str, id: str) -> DocumentBody:
         """Get a document of this key, or a shared one."""
         base = _find(knowledge, name)
         return DocumentBody.of(await _SEARCH_EXECUTOR.run(base.document, _read_id(id), current_tenant()))
 
     @routes.delete(PATH + "/{name}/documents/{id}")
+    @requires("user")
     async def delete_document(name: str, id: str) -> DeletedDocument:
         """Delete a document of this key. From then on, no answer uses it."""
         base = _find(knowledge, name)
@@ -117,6 +123,7 @@ def router(knowledge: Mapping[str, KnowledgeService], max_body_bytes: int, max_d
         return DeletedDocument(id=id)
 
     @routes.post(PATH + "/{name}/search", openapi_extra=json_request_body(KnowledgeSearchRequest))
+    @requires("user")
     async def search(name: str, request: Request) -> KnowledgeSearchResponse:
         """Find passages in the documents of this key and in the shared ones."""
         base = _find(knowledge, name)
