@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from email.message import Message as Header
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -52,7 +52,7 @@ async def received_document(request: Request, filename: str | None, max_bytes: i
         yield Path(file.name), name
 
 
-async def _receive_body(request: Request, file: BinaryIO) -> None:
+async def _receive_body(request: Request, file: IO[bytes]) -> None:
     buffer = bytearray()
     is_empty = True
     async for chunk in request.stream():
@@ -66,7 +66,7 @@ async def _receive_body(request: Request, file: BinaryIO) -> None:
     await asyncio.to_thread(file.write, buffer)
 
 
-async def _receive_form(request: Request, file: BinaryIO) -> str | None:
+async def _receive_form(request: Request, file: IO[bytes]) -> str | None:
     """Copy the file of a form; returns its name."""
     try:
         import python_multipart  # noqa: F401  # starlette reads forms with it
