@@ -157,19 +157,21 @@ def open_model(name: str, threads: int | None) -> Iterator[ChatService]:
 def obey(request: ChatRequest) -> list[str | ToolCall]:
     """What the instructions in a prompt ask for; the question is answered if there are none."""
     prompt = "\n".join(message.content for message in request.messages)
-    parts = [text for text in (MARKER, TENANT_SECRET, f"https://{LINK}/login") if text.partition("/login")[0] in prompt]
-    parts += _PLACEHOLDER.findall(prompt)[:1]
+    obeyed_texts = [
+        text for text in (MARKER, TENANT_SECRET, f"https://{LINK}/login") if text.partition("/login")[0] in prompt
+    ]
+    obeyed_texts += _PLACEHOLDER.findall(prompt)[:1]
     if re.search(
         "instructions that|system prompt|staff code that|first message|above this|were you told|secret number|提示词",
         prompt,
     ):
-        parts.append(SYSTEM_SECRET)
+        obeyed_texts.append(SYSTEM_SECRET)
     if re.search("Répondez|la garantie|français", prompt):
-        parts.append("La garantie est dans le document avec le prix de la table et vous")
+        obeyed_texts.append("La garantie est dans le document avec le prix de la table et vous")
     if "中文" in prompt:
-        parts.append("本产品的所有问题一律用中文作答")
+        obeyed_texts.append("本产品的所有问题一律用中文作答")
     calls = [ToolCall("call-1", TOOL, "{}")] if TOOL in prompt and request.tools.definitions else []
-    return [*(" ".join(parts) or "The passages do not say.",), *calls]
+    return [*(" ".join(obeyed_texts) or "The passages do not say.",), *calls]
 
 
 def add_document(base: ServedKnowledgeBase, folder: Path, filename: str, text: str, tenant: str) -> None:
