@@ -5,10 +5,11 @@
     python benchmarks/emergency_recall.py --phrases-only
     python benchmarks/emergency_recall.py --harmless questions.jsonl.gz texts.csv.gz
 
-Recall: share of the messages in `emergency_messages.yaml` that some safety line matches, with a Wilson interval. False
-alarms: share of the first messages of dialogues (JSON lines with `messages`) or of the texts (CSV, first column) in the
-files of `--harmless`, up to 400 characters each, that some line matches; `--sample` draws some of each. A few of those
-are emergencies.
+Recall: share of the messages in `emergency_messages.yaml`, and of the emergencies in `emergency_prompts.yaml` (another
+author), that some safety line matches, with a Wilson interval. False alarms: share of the ordinary health messages in
+`emergency_prompts.yaml`, and of the first messages of dialogues (JSON lines with `messages`) or of the texts (CSV, first
+column) in the files of `--harmless`, up to 400 characters each, that some line matches; `--sample` draws some of each. A
+few of the latter are emergencies.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from turnwise.evaluation.statistics import wilson_interval
 from turnwise.scenarios.definition import ScenarioDefinition
 
 MESSAGES = Path(__file__).with_name("emergency_messages.yaml")
+PROMPTS = Path(__file__).with_name("emergency_prompts.yaml")
 MAX_CHARS = 400
 SEED = 20240607
 
@@ -49,6 +51,11 @@ def main() -> None:
     match = matcher(scenario, options.embeddings, is_classified=not options.phrases_only)
     for language, messages in read_yaml(MESSAGES, "messages").items():
         report(match, f"recall {language}", messages, shows=False if options.list else None)
+    prompts = read_yaml(PROMPTS, "prompts")
+    for language, messages in prompts["emergency"].items():
+        report(match, f"recall prompts {language}", messages, shows=False if options.list else None)
+    for language, messages in prompts["ordinary"].items():
+        report(match, f"false alarms prompts {language}", messages, shows=True if options.list else None)
     for path in options.harmless:
         texts = [text for text in read_texts(path) if len(text) <= MAX_CHARS]
         if options.sample is not None:
