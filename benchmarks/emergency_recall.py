@@ -7,8 +7,8 @@
 
 Recall: share of the messages in `emergency_messages.yaml`, and of the emergencies in `emergency_prompts.yaml` (another
 author), that some safety line matches, with a Wilson interval. False alarms: share of the ordinary health messages in
-`emergency_prompts.yaml`, and of the first messages of dialogues (JSON lines with `messages`) or of the texts (CSV, first
-column) in the files of `--harmless`, up to 400 characters each, that some line matches; `--sample` draws some of each. A
+`emergency_prompts.yaml`, and of the first messages of dialogues (JSON lines with `messages`) or of the texts (CSV,
+first column) in the files of `--harmless`, up to 400 characters, that some line matches; `--sample` draws some. A
 few of the latter are emergencies.
 """
 

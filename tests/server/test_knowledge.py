@@ -336,7 +336,7 @@ def test_a_person_who_speaks_comes_before_the_documents(ann, model):
     upload(ann)
     conversation = ann.post("/v1/conversations", json={}).json()["id"]
     complete(ann, PRICE, conversation_id=conversation)
-    model.store.handoffs.open(HandoffRequest(conversation, "ann", "test"))
+    model.store.handoffs.open(HandoffRequest(conversation, "test"))
     response = complete(ann, PRICE, conversation_id=conversation).json()
     assert response["service"]["decision"] == "hand_off"
     assert response["service"]["citations"] == []

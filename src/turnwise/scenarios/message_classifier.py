@@ -177,7 +177,7 @@ def message_windows(text: str) -> list[str]:
 
     Of more than `MAX_WINDOWS` parts, the first ones and as many of the last ones.
     """
-    windows = list(_windows(" ".join(text.split(" "))))
+    windows = list(_windows(text))
     if len(windows) > MAX_WINDOWS:
         half = MAX_WINDOWS // 2
         windows = [*windows[:half], *windows[-half:]]

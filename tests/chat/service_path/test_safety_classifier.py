@@ -9,10 +9,10 @@ import pytest
 from service_scenarios import ask
 from turnwise.chat.service_path import safety_line
 from turnwise.chat.service_path.scenario_chat_service import ScenarioChatService
-from turnwise.chat.service_path.scenario_resources import choose_safety_encoder
+from turnwise.chat.service_path.scenario_resources import ResourceCache, choose_safety_encoder
 from turnwise.chat.service_path.text_encoders import EmbeddingEncoder, LexicalEncoder
 from turnwise.core.embedding_service import EmbeddingResult
-from turnwise.core.errors import UserError
+from turnwise.core.errors import Unavailable, UserError
 from turnwise.scenarios.message_classifier import load_classifier
 from turnwise.scenarios.scenario_library import ScenarioLibrary, builtin_folder
 from turnwise.testing import ScriptedChatService
@@ -45,6 +45,15 @@ class StubEmbeddings:
         if any(vector is None for vector in vectors):
             raise UserError("busy")
         return EmbeddingResult([list(vector) for vector in vectors], 1)
+
+
+class BusyEmbeddings:
+    """Has no time for any text."""
+
+    name, created = "busy", 1
+
+    async def embed(self, request):
+        raise Unavailable("The embedding model is busy.")
 
 
 def test_an_emergency_in_new_words_gets_a_line_and_the_report_says_by_what(health, reply):
@@ -84,3 +93,10 @@ def test_an_embedding_model_that_fails_leaves_the_words_to_decide(library):
     assert asyncio.run(safety_line._window_vectors(turn)).shape == (1, 384)
     turn.safety_encoder = EmbeddingEncoder(StubEmbeddings())
     assert asyncio.run(safety_line._window_vectors(turn)) is None
+
+
+def test_an_embedding_model_that_is_busy_at_the_start_leaves_other_messages_alone(library, reply):
+    cache = ResourceCache(EmbeddingEncoder(BusyEmbeddings()))
+    service = ScenarioChatService(ScriptedChatService(["Drink water."]), library, resources=cache)
+    assert reply(service, ask("how much water should I drink a day", scenario="health_information")).text
+    assert reply(service, ask(UNWRITTEN, scenario="health_information")).service.decision.startswith("safety:")

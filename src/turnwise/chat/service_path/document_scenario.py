@@ -38,6 +38,5 @@ DOCUMENT_SCENARIO = ScenarioDefinition(
 )  # fmt: skip
 
 
-def document_resources() -> ScenarioResources:
-    """Resources of `DOCUMENT_SCENARIO`, which recognises no intents."""
-    return ScenarioResources(IntentClassifier(LexicalEncoder(), None), Thresholds())
+EMPTY_RESOURCES = ScenarioResources(IntentClassifier(LexicalEncoder(), None), Thresholds())
+"""Resources that recognise no intents and have no documents."""

@@ -26,21 +26,26 @@ _PATTERNS = (
     r"|tenants?\b|(?:staff|internal) code)",
     r"\b(?:system prompt|developer message|internal code|first message of this conversation|everything above)\b",
     # Orders about the answer.
-    r"\b(?:answer|reply|respond|say|output)\b.{0,20}\b(?:only|nothing but|exclusively)\b",
-    r"\b(?:answer|reply|respond|write|speak)\b[^.]{0,30}"
+    r"^\W*(?:always |please |now )?(?:answer|reply|respond|say|output)\b.{0,20}\b(?:only|nothing but|exclusively)\b",
+    r"^\W*(?:always |please |now )?(?:answer|reply|respond|write|speak)\b[^.]{0,30}"
     r"\bin (?:English|French|German|Spanish|Chinese|Russian|Japanese)\b",
     r"\b(?:end|begin|start|finish|include)\b.{0,40}\b(?:your|every|each|the) (?:answer|reply|response|message)",
-    r"\b(?:your|every|any) (?:answer|reply|response)\b.{0,40}\b(?:is|contains?|must|should|ends?|starts?|begins?)\b",
-    r"\b(?:to|for|dear) (?:the |all |any )?(?:assistant|AI|chatbot|language model|LLM)s?\b",
-    r"\b(?:assistants?|AIs?|chatbots?|language models?|LLMs?|models)\b.{0,20}\b(?:must|should|shall|has to|have to)\b",
-    r"\b(?:you are now|from now on|tell the user|send the (?:user|reader|customer)|as an AI)\b",
-    r"\b(?:call|invoke|use|run|execute)\b.{0,20}\b[a-z]+_[a-z]+\b|\b(?:call|invoke) (?:the|a|this) (?:tool|function)\b",
+    r"\b(?:your|every|any) (?:answer|reply|response)\b.{0,40}"
+    r"\b(?:is \w+|contains?|(?:must|should) (?:be|say|include|contain|end|start|begin)|ends?|starts?|begins?)\b",
+    r"^\W*(?:(?:note|message|instructions?) )?(?:to|for|dear) (?:the |all |any )?"
+    r"(?:assistant|AI|chatbot|language model|LLM)s?\b",
+    r"\b(?:AI|chatbot|language model|LLM)s?\b.{0,20}\b(?:must|should|shall|has to|have to)\b",
+    r"\bthe assistant (?:must|should|shall|has to)\b",
+    r"\b(?:you are now (?:a|an|in|the)\b|from now on,? (?:you|answer|reply|respond|act|say|always)\b|tell the user"
+    r"|send the (?:user|reader|customer)|as an AI)\b",
+    r"\b(?:call|invoke) (?:the (?:tool|function) )?[a-z]+_[a-z]+\b",
+    r"\b(?:call|invoke) (?:the|a|this) (?:tool|function)\b",
     r"\bwithout (?:a )?(?:scope|filter)",
     # The same in Chinese.
     r"(?:忽略|无视|忘记|不要遵守|不要回答).{0,20}(?:指令|规则|提示|要求|问题|以上|上述)",
     r"(?:输出|显示|泄露|打印|告诉我).{0,15}(?:提示词|系统提示|内部|指令|规则)",
-    r"(?:只|直接|一律|必须|统一)(?:用.{1,6})?(?:回答|回复|输出|答复|作答)",
-    r"(?:助手|模型|AI|人工智能)(?:请|应|必须|需要|注意)",
+    r"(?:只|直接|一律|必须|统一)用.{1,6}(?:回答|回复|输出|答复|作答)|(?:只|直接|一律|必须|统一)(?:回答|输出|作答)[：:“”「\"]?",
+    r"(?:助手|AI|人工智能)(?:请|应|必须|需要|注意)|模型(?:请|必须)",
     r"(?:模型|助手|AI)[，,].{0,6}(?:应当|必须|请)",
     r"(?:Répondez|écrivez|antworten Sie|responda)\b",
 )  # fmt: skip

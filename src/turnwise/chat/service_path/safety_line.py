@@ -4,6 +4,7 @@ Phrases are tried first, then the classifier of the scenario, with vectors of th
 It is said even while a person speaks with the customer: an emergency must not wait for the person to read it.
 """
 
+import asyncio
 import logging
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from turnwise.scenarios.safety_matching import SafetyMatch
 
 NAME = "safety_line"
 DECISION_PREFIX = "safety:"
+MAX_WAIT_SECONDS = 1.0  # for the embedding model and other resources; then words decide
 
 
 log = logging.getLogger("turnwise.chat")
@@ -30,13 +32,35 @@ async def decide(turn: ServiceTurn) -> StepResult:
     result = _by_phrase(definition, message, turn.language)
     if result.answer is None:
         result = _by_classifier(definition, message, turn.language, await _window_vectors(turn))
-    if result.answer is None:
-        return result
+    return result if result.answer is None else _call_person(turn, result)
+
+
+def _call_person(turn: ServiceTurn, result: StepResult) -> StepResult:
+    """The result with a request for a person, if the line asks for one and nobody has been called yet."""
+    assert result.answer is not None
     turn.state.clear_question()
-    if not definition.safety[result.detail].call_person or turn.is_handed_off:
+    if not turn.definition.safety[result.detail].call_person or turn.is_handed_off:
         return result
     request = handoff_request(turn, result.answer.decision)
     return replace(result, answer=replace(result.answer, handoff=request))
+
+
+def decide_alone(turn: ServiceTurn, *, by_classifier: bool) -> tuple[ServiceAnswer, tuple[ServiceDecision, ...]] | None:
+    """The line of a message without an embedding model, and the decision; None if no line matches.
+
+    Args:
+        turn: the turn; its resources may be missing.
+        by_classifier: the classifier decides too, by the words; else phrases alone.
+    """
+    result = _by_phrase(turn.definition, turn.message, turn.language)
+    if result.answer is None and by_classifier:
+        result = _by_classifier(turn.definition, turn.message, turn.language)
+    if result.answer is None:
+        return None
+    result = _call_person(turn, result)
+    assert result.answer is not None
+    decision = ServiceDecision(NAME, result.outcome, result.detail, result.score, result.threshold)
+    return result.answer, (decision,)
 
 
 def answer_alone(definition: ScenarioDefinition, message: str) -> tuple[ServiceAnswer, ServiceReport] | None:
@@ -86,7 +110,7 @@ async def _window_vectors(turn: ServiceTurn) -> Floats | None:
     if not windows:
         return None
     try:
-        return await turn.safety_encoder.encode(windows)
-    except TurnwiseError as error:  # an emergency must not wait for a model that is busy
+        return await asyncio.wait_for(turn.safety_encoder.encode(windows), MAX_WAIT_SECONDS)
+    except (TurnwiseError, TimeoutError) as error:  # an emergency must not wait for a model that is busy
         log.warning("The embedding model failed; emergencies are recognised without it: %s", type(error).__name__)
         return None

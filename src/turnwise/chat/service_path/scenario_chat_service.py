@@ -4,6 +4,7 @@ A request that names knowledge bases and no scenario is answered from their docu
 scenario are passed on to the model. Conversations are read and written as the principal of the request.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -22,7 +23,7 @@ from turnwise.chat.service_path.answer_stream import (
 )
 from turnwise.chat.service_path.branch_state import state_meta
 from turnwise.chat.service_path.conversation_context import ConversationContext, open_context
-from turnwise.chat.service_path.document_scenario import DOCUMENT_SCENARIO, DOCUMENT_STEPS, document_resources
+from turnwise.chat.service_path.document_scenario import DOCUMENT_SCENARIO, DOCUMENT_STEPS, EMPTY_RESOURCES
 from turnwise.chat.service_path.handoff_state import silent_answer
 from turnwise.chat.service_path.language import detect_language
 from turnwise.chat.service_path.path import STEPS, run_steps
@@ -39,7 +40,7 @@ from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.handoff_notices import handoff_notices
 from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.retrieval import MergedRetriever, Retriever
-from turnwise.core.service_report import ServiceReport
+from turnwise.core.service_report import ServiceDecision, ServiceReport
 from turnwise.core.stored_conversations import HEAD, ConversationStore
 from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.scenario_library import ScenarioLibrary
@@ -75,7 +76,6 @@ class ScenarioChatService:
         self._model, self._library, self._default_scenario = model, library, default_scenario
         self._models, self._knowledge = models or {}, knowledge or {}
         self._resources, self._rewrites_templates = resources or ResourceCache(), rewrites_templates
-        self._document_resources = document_resources()
         self.name, self.created, self.fingerprint = model.name, model.created, model.fingerprint
         self.defaults: Mapping[str, Any] = model.defaults
         self.context_length, self.context_policy = model.context_length, model.context_policy
@@ -123,7 +123,7 @@ class ScenarioChatService:
             definition = DOCUMENT_SCENARIO
         try:
             deltas = await self._open_answer(request, definition)
-        except TurnwiseError as error:
+        except (TurnwiseError, OSError) as error:
             line = None if definition is None else safety_line.answer_alone(definition, request.messages[-1].content)
             if line is None:
                 raise
@@ -178,10 +178,10 @@ class ScenarioChatService:
     async def _answer_scenario(
         self, request: ChatRequest, definition: ScenarioDefinition, context: ConversationContext
     ) -> AsyncGenerator[ChatDelta, None]:
-        turn = await self._build_turn(request, definition, context)
+        turn = self._build_turn(request, definition, context, EMPTY_RESOURCES)
         recorder = None if context.is_handed_off else await self._start_recorder(request, context)
         try:
-            answer, decisions = await run_steps(turn, DOCUMENT_STEPS if definition is DOCUMENT_SCENARIO else STEPS)
+            turn, answer, decisions = await self._decide(turn, context)
         except TurnwiseError as error:
             if recorder is not None:
                 await recorder.record_error(error)
@@ -218,11 +218,35 @@ class ScenarioChatService:
             recorder.follow_handoffs()
         return recorder
 
-    async def _build_turn(
-        self, request: ChatRequest, definition: ScenarioDefinition, context: ConversationContext
-    ) -> ServiceTurn:
+    async def _decide(
+        self, turn: ServiceTurn, context: ConversationContext
+    ) -> tuple[ServiceTurn, ServiceAnswer, tuple[ServiceDecision, ...]]:
+        """Run the steps. A safety line needs none of the scenario's resources.
+
+        Phrases decide first. If the resources are late or fail, the classifier of safety lines decides by words alone.
+
+        Args:
+            turn: the turn without resources.
+            context: its conversation.
+        """
+        request, definition = turn.request, turn.definition
+        if definition is DOCUMENT_SCENARIO:
+            return turn, *await run_steps(turn, DOCUMENT_STEPS)
+        if (line := safety_line.decide_alone(turn, by_classifier=False)) is not None:
+            return turn, *line
+        loading = asyncio.ensure_future(self._resources.get(definition))
+        await asyncio.wait([loading], timeout=safety_line.MAX_WAIT_SECONDS)
+        is_ready = loading.done() and loading.exception() is None
+        if not is_ready and (line := safety_line.decide_alone(turn, by_classifier=True)) is not None:
+            return turn, *line
+        turn = self._build_turn(request, definition, context, await loading)
+        return turn, *await run_steps(turn, STEPS)
+
+    def _build_turn(
+        self, request: ChatRequest, definition: ScenarioDefinition, context: ConversationContext,
+        resources: ScenarioResources,
+    ) -> ServiceTurn:  # fmt: skip
         is_document_scenario = definition is DOCUMENT_SCENARIO
-        resources = self._document_resources if is_document_scenario else await self._resources.get(definition)
         messages = context.branch.visible
         state = context.state or infer_state(definition, messages)
         settings = definition.settings

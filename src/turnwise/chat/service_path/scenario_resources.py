@@ -27,6 +27,7 @@ from turnwise.chat.service_path.scenario_documents import open_scenario_retrieve
 from turnwise.chat.service_path.text_encoders import EmbeddingEncoder, LexicalEncoder
 from turnwise.chat.service_path.tuned_thresholds import Thresholds, read_tuned
 from turnwise.chat.service_path.turn import ClassifierState
+from turnwise.core.errors import TurnwiseError
 from turnwise.core.retrieval import Retriever
 from turnwise.scenarios.definition import ScenarioDefinition
 
@@ -66,7 +67,6 @@ class _Version:
     tuned: Thresholds | None
     retrievers: dict[str, Retriever | None]
     matcher: ExampleMatcher
-    safety_encoder: TextEncoder | None
 
 
 class ResourceCache:
@@ -87,10 +87,12 @@ class ResourceCache:
         self._newest: dict[str, FittedClassifier] = {}  # by name of the scenario
         self._fits: dict[str, asyncio.Task[None]] = {}
         self._failed_at: dict[str, float] = {}
+        self._safety_encoders: dict[str, TextEncoder | None] = {}  # by content hash
 
     async def get(self, definition: ScenarioDefinition) -> ScenarioResources:
         """The resources of a scenario. Does not wait for a fit unless the cache waits; then raises its errors."""
         version = await self._version(definition)
+        safety_encoder = await self._safety_encoder(definition)
         key = version.classifier_key
         if (
             not {key} & (self._fitted.keys() | self._fits.keys())
@@ -103,16 +105,16 @@ class ResourceCache:
             self._newest[definition.name] = fitted
             return ScenarioResources(
                 fitted.classifier, version.tuned or fitted.thresholds, version.retrievers,
-                safety_encoder=version.safety_encoder,
+                safety_encoder=safety_encoder,
             )  # fmt: skip
         if time.monotonic() - self._failed_at.get(key, -RETRY_SECONDS) >= RETRY_SECONDS:
             self._start_fit(key, definition)
         if (earlier := self._newest.get(definition.name)) is not None:
             return ScenarioResources(
-                earlier.classifier, earlier.thresholds, version.retrievers, "earlier", version.safety_encoder
+                earlier.classifier, earlier.thresholds, version.retrievers, "earlier", safety_encoder
             )
         thresholds = replace(version.tuned or Thresholds(), intent=THRESHOLD)
-        return ScenarioResources(version.matcher, thresholds, version.retrievers, "examples", version.safety_encoder)
+        return ScenarioResources(version.matcher, thresholds, version.retrievers, "examples", safety_encoder)
 
     async def prepare(
         self, definitions: Sequence[ScenarioDefinition], on_done: Callable[[str, int, float], None]
@@ -154,6 +156,17 @@ class ResourceCache:
         _keep(self._fitted, key, fitted)
         self._newest[definition.name] = fitted
 
+    async def _safety_encoder(self, definition: ScenarioDefinition) -> TextEncoder | None:
+        """The encoder for the classifier of safety lines; None without one, and while the model fails."""
+        key = definition.content_hash
+        if key not in self._safety_encoders:
+            try:
+                _keep(self._safety_encoders, key, await choose_safety_encoder(definition, self._encoder))
+            except TurnwiseError as error:  # tried again with the next message
+                log.warning("The embedding model failed; emergencies are recognised without it: %s", error)
+                return None
+        return self._safety_encoders[key]
+
     async def _version(self, definition: ScenarioDefinition) -> _Version:
         key = definition.content_hash
         if key not in self._versions:
@@ -172,8 +185,7 @@ async def _open_version(definition: ScenarioDefinition, encoder: TextEncoder, re
     matcher = await ExampleMatcher.create([clean(text) for text in texts], labels, clean)
     if tuned is None and len(set(labels)) > 1:
         log.info("The thresholds of the scenario %s are not tuned; run: turnwise scenario tune", definition.name)
-    safety_encoder = await choose_safety_encoder(definition, encoder)
-    return _Version(classifier_key(definition, encoder), tuned, retrievers, matcher, safety_encoder)
+    return _Version(classifier_key(definition, encoder), tuned, retrievers, matcher)
 
 
 async def choose_safety_encoder(definition: ScenarioDefinition, encoder: TextEncoder) -> TextEncoder | None:

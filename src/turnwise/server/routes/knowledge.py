@@ -39,7 +39,7 @@ MAX_UPLOADS_OF_TENANT = 3  # so that one key cannot take all
 MAX_ID_DIGITS = 18
 
 _SEARCH_EXECUTOR = TimeoutExecutor("knowledge base", 4, 30.0)
-_PARSE_EXECUTOR = TimeoutExecutor("document parser", 2, PARSE_SECONDS)
+_PARSE_EXECUTOR = TimeoutExecutor("document parser", MAX_UPLOADS, PARSE_SECONDS)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
     "schema": {
