@@ -6,8 +6,8 @@ from contextlib import aclosing
 import pytest
 
 from service_scenarios import ask
-from turnwise.chat.service_path import answer_stream, handoff_watch, scenario_chat_service
-from turnwise.chat.service_path.path import run_steps
+from turnwise.chat.service_path import answer_stream, handoff_watch
+from turnwise.chat.service_path.scenario_chat_service import ScenarioChatService
 from turnwise.core.access import Principal
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import Usage
@@ -185,12 +185,14 @@ def test_an_emergency_is_answered_even_while_a_person_speaks(stored_shop, reply,
 def handoff_opens_meanwhile(monkeypatch, store, conversation):
     """A person is called while the path decides."""
 
-    async def decide_and_open(turn, steps):
-        result = await run_steps(turn, steps)
+    decide = ScenarioChatService._decide
+
+    async def decide_and_open(service, turn, context):
+        result = await decide(service, turn, context)
         store.handoffs.open(HandoffRequest(conversation, notices={"open": "One moment."}))
         return result
 
-    monkeypatch.setattr(scenario_chat_service, "run_steps", decide_and_open)
+    monkeypatch.setattr(ScenarioChatService, "_decide", decide_and_open)
 
 
 @pytest.mark.parametrize(

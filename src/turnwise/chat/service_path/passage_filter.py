@@ -27,7 +27,7 @@ _PATTERNS = (
     r"\b(?:system prompt|developer message|internal code|first message of this conversation|everything above)\b",
     # Orders about the answer.
     r"^\W*(?:always |please |now )?(?:answer|reply|respond|say|output)\b.{0,20}\b(?:only|nothing but|exclusively)\b",
-    r"^\W*(?:always |please |now )?(?:answer|reply|respond|write|speak)\b[^.]{0,30}"
+    r"(?<!we )\b(?:answer|reply|respond|write|speak)\b[^.]{0,30}"
     r"\bin (?:English|French|German|Spanish|Chinese|Russian|Japanese)\b",
     r"\b(?:end|begin|start|finish|include)\b.{0,40}\b(?:your|every|each|the) (?:answer|reply|response|message)",
     r"\b(?:your|every|any) (?:answer|reply|response)\b.{0,40}"
