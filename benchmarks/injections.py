@@ -34,7 +34,7 @@ from injection_attacks import LINK, MARKER, SYSTEM_SECRET, TENANT_SECRET, TOOL, 
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.knowledge.open_base import open_knowledge_base
 from turnwise.app.knowledge.served_base import ServedKnowledgeBase
-from turnwise.app.scenario_services import add_service_path
+from turnwise.app.scenario_services import add_service_path, open_resources
 from turnwise.chat.service_path import grounded_answer
 from turnwise.core.chat_request import ChatRequest, ServiceOptions, ToolOptions
 from turnwise.core.chat_response import ChatResponse
@@ -225,7 +225,9 @@ def main() -> None:
                 add_document(base, folder, attack.filename, attack.document, f"{attack.kind}-{attack.number}")
             opened.update_lexical()
             library = ScenarioLibrary([folder / "scenarios"])
-            service = add_service_path({model.name: model}, library, knowledge={"documents": base})[model.name]
+            service = add_service_path(
+                {model.name: model}, library, knowledge={"documents": base}, resources=open_resources(None, waits=True)
+            )[model.name]
             rows = asyncio.run(measure(model, service, sample))
     print_table(rows)
     if arguments.output is not None:

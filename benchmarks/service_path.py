@@ -37,7 +37,7 @@ from service_path_parts.table import print_tables
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.embedding_services import open_embedding_service
 from turnwise.app.scenario_folders import find_scenario
-from turnwise.app.scenario_services import add_service_path
+from turnwise.app.scenario_services import add_service_path, open_resources
 from turnwise.app.stores import open_conversation_store
 from turnwise.chat.service_path.scenario_resources import ResourceCache
 from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
@@ -92,10 +92,10 @@ def open_systems(
     model = stack.enter_context(open_chat_service(options.model, threads=options.threads, store=store))
     path = add_service_path(
         {model.name: model}, ScenarioLibrary([], [definition.folder]), embeddings=embeddings,
-        rewrites_templates=options.rewrite_templates,
+        rewrites_templates=options.rewrite_templates, resources=open_resources(embeddings, waits=True),
     )[model.name]  # fmt: skip
     encoder = None if embeddings is None else EmbeddingEncoder(embeddings)
-    resources = ResourceCache(encoder)
+    resources = ResourceCache(encoder, waits=True)
     systems: list[DialogueSystem] = [
         ModelAlone(model, definition),
         RetrievalAlone(definition, resources),

@@ -19,7 +19,7 @@ def create(
         Literal["user", "agent", "admin"],
         typer.Option(
             help="user: the models, and conversations of this key. agent: also answers hand-offs to people. "
-            "admin: everything."
+            "admin: everything but the documents that other keys uploaded."
         ),
     ] = "user",
     requests_per_minute: Annotated[

@@ -4,7 +4,7 @@
 | --- | --- |
 | user | use the models, and reach records of its own key |
 | agent | the same, and answer hand-offs of all conversations |
-| admin | everything, also the records of all owners and those without an owner |
+| admin | everything but documents that other keys uploaded; also the records of all owners and those without an owner |
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ _DIGIT = re.compile(r"\d")
 
 def message_buckets(text: str) -> NDArray[np.int64]:
     """The distinct buckets of a text's features, sorted; empty for a text without words."""
-    words = tokenize(_DIGIT.sub("0", _REPEATED.sub(r"\1\1", text)))
+    words = tokenize(_DIGIT.sub("0", _REPEATED.sub(r"\1\1", text.casefold())))
     return np.array(sorted({crc32(feature.encode()) % NUM_BUCKETS for feature in _features(words)}), dtype=np.int64)
 
 
