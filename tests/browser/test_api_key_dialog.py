@@ -140,9 +140,14 @@ def test_a_key_that_is_revoked_while_the_page_is_open_is_requested_again(visit, 
     expect(page.locator(".message.assistant:not(.growing) .body")).to_have_text("Hello, you.")
 
 
-def test_a_page_asks_for_another_key_if_the_role_does_not_suffice(visit, keys, key):
+@pytest.fixture
+def guest_key(keys):
+    return keys.create("guest")
+
+
+def test_a_page_asks_for_another_key_if_the_role_does_not_suffice(guest_key, visit, key):
     page = visit("/monitor", ready=False)
-    enter_key(page, keys.create("guest"))
+    enter_key(page, guest_key)
     expect(page.locator("#key-text")).to_have_text("The role of this key does not allow this page. Another key may.")
     enter_key(page, key)
     expect(page.locator("#monitor-empty")).to_contain_text("There are no counts yet.")

@@ -94,6 +94,7 @@ def test_all_commands_that_read_dialogues_have_the_same_flags_for_reading():
     }  # fmt: skip
     expected = {name: flags if name in reading_commands else set() for name in options}
     expected |= {"calibrate": {"--encoding", "--columns"}}  # reads annotated texts
+    expected |= {"keys create": {"--role"}}  # of the key
     expected |= {"chat": {"--format"}, "serve": {"--format"}}  # of the interaction: they read no data files
     assert options == expected
     assert reading_commands <= options.keys()

@@ -45,8 +45,10 @@ function operation(document_, method, path, definition) {
   );
   const parameterRows = (definition.parameters ?? []).map((parameter) => [parameter.name, describeType(parameter.schema), `in the ${parameter.in}`]);
   if (parameterRows.length) element.append(table(parameterRows));
-  const body = resolve(document_, definition.requestBody?.content["application/json"].schema);
+  const content = definition.requestBody?.content ?? {};
+  const body = resolve(document_, content["application/json"]?.schema);
   if (body) element.append(make("p", {}, "Body:"), fieldsOf(body));
+  else if (Object.keys(content).length) element.append(make("p", {}, `Body: ${Object.keys(content).join(" or ")}`));
   const answer = resolve(document_, definition.responses["200"]?.content?.["application/json"]?.schema);
   if (answer?.properties) element.append(make("p", {}, "Answer:"), fieldsOf(answer));
   return element;
