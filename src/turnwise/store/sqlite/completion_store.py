@@ -105,33 +105,22 @@ class SqliteCompletionStore:
             ).fetchall()
         return tuple(Feedback(row[0], id, *row[1:]) for row in rows)
 
-    def _row(self, connection: sqlite3.Connection, id: str) -> tuple[Any, ...]:
+    def _row(self, connection: sqlite3.Connection, id: str, columns: str = _COLUMNS) -> tuple[Any, ...]:
         condition, owner = own_records(self._principal)
         row = connection.execute(
-            f"SELECT {_COLUMNS} FROM completions WHERE id = ? AND {condition}",  # noqa: S608
+            f"SELECT {columns} FROM completions WHERE id = ? AND {condition}",  # noqa: S608
             (id, *owner),
         ).fetchone()
         if row is None:
-            raise _not_found(id)
+            raise NotFound(f"There is no stored completion '{id[:60]}'; it was not stored, or it was deleted.")
         return tuple(row)
 
     def _number(self, connection: sqlite3.Connection, id: str) -> int:
-        condition, owner = own_records(self._principal)
-        row = connection.execute(
-            f"SELECT number FROM completions WHERE id = ? AND {condition}",  # noqa: S608
-            (id, *owner),
-        ).fetchone()
-        if row is None:
-            raise _not_found(id)
-        return int(row[0])
+        return int(self._row(connection, id, "number")[0])
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
-
-
-def _not_found(id: str) -> NotFound:
-    return NotFound(f"There is no stored completion '{id[:60]}'; it was not stored, or it was deleted.")
 
 
 def _completion(row: tuple[Any, ...]) -> StoredCompletion:
