@@ -203,6 +203,18 @@ def test_a_process_that_was_killed_between_documents_is_replaced(parsers, write)
     assert parsers.parse(write("b.txt", "two")).text == "two"
 
 
+def test_a_process_that_dies_just_before_a_request_is_replaced(parsers, write, monkeypatch):
+    """It looks alive until its exit status can be read."""
+    parsers.parse(write("a.txt", "one"))
+    dying = parsers._worker
+    monkeypatch.setattr(dying, "is_alive", lambda: True)
+    with Path(os.devnull).open("wb") as sink:
+        os.dup2(sink.fileno(), dying._input.fileno())  # a pipe that still takes a request
+    os.kill(worker_pid(parsers), signal.SIGKILL)
+    assert parsers.parse(write("b.txt", "two")).text == "two"
+    assert parsers._worker is not dying
+
+
 def test_a_document_that_is_not_read_to_its_end_ends_its_process(parsers, hostile, write):
     with parsers.open(hostile("hang")) as stream:
         assert next(iter(stream))[0].text == "first"

@@ -2,6 +2,8 @@
 
 A frame is the length of its content, 4 bytes in network order, and the content, JSON in UTF-8. JSON and not pickle:
 a parser that a document has taken over can send wrong blocks, but it cannot run code in the parent.
+
+The parent sends a request, the process answers `ACCEPTED` at once, then batches of blocks, then the title.
 """
 
 import json
@@ -13,6 +15,7 @@ from typing import Any
 
 MAX_FRAME_BYTES = 64 * 2**20
 READ_BYTES = 2**16
+ACCEPTED = {"accepted": True}
 _LENGTH = struct.Struct("!I")
 
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from turnwise.core.errors import InvalidData, Unavailable
-from turnwise.retrieval.frames import FrameReader, InvalidFrame, write_frame
+from turnwise.retrieval.frames import ACCEPTED, FrameReader, InvalidFrame, write_frame
 from turnwise.retrieval.parsed_document import Block, ParsedDocument
 from turnwise.retrieval.parsing.limits import MAX_CPU_SECONDS, MAX_MEMORY_BYTES, MAX_SECONDS
 
@@ -27,7 +27,7 @@ WORKER = "turnwise.retrieval.parser_worker"
 MAX_DOCUMENTS = 500  # of one process; libraries leak a little
 MAX_NAME_CHARACTERS = 120  # in messages
 EXIT_SECONDS = 5.0
-START_SECONDS = 60.0  # added to the time of the first document, for the imports on a busy machine
+START_SECONDS = 60.0  # for the imports on a busy machine: until the first request is accepted, and its first reply
 _CPU_SIGNALS = {signal.SIGXCPU}
 
 
@@ -176,7 +176,11 @@ class ParserProcess:
             self.close()
 
     def _send(self, request: dict[str, str]) -> "_Worker":
-        """Send a request to the process, or to a new one if it has died since the last document."""
+        """Send a request to the process, or to a new one if it has died since the last document.
+
+        A process that was killed a moment ago may still look alive and its pipe may still take a request, so only the
+        acceptance of the request proves that the process is there.
+        """
         for _ in range(2):
             if self._is_closed:
                 raise Unavailable("The parser of documents is closed.")
@@ -187,7 +191,7 @@ class ParserProcess:
                 worker = self._worker = _Worker(self._limits)
             try:
                 worker.send(request)
-            except OSError:
+            except (OSError, EOFError, InvalidFrame):  # a TimeoutError is an OSError
                 worker.kill()
                 self._worker = None
             else:
@@ -223,8 +227,10 @@ class _Worker:
         return self._process.poll() is None
 
     def send(self, request: dict[str, str]) -> None:
-        """Send a request. Raises `OSError` if the process has died."""
+        """Send a request and wait until it is accepted. Raises `OSError`, `EOFError` or `InvalidFrame` otherwise."""
         write_frame(self._input.fileno(), request)
+        if self._reader.read(START_SECONDS) != ACCEPTED:
+            raise InvalidFrame("a request that is not accepted")
         self.num_documents += 1
 
     def read(self, seconds: float) -> dict[str, Any]:

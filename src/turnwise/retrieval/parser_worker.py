@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import UserError
-from turnwise.retrieval.frames import FrameReader, write_frame
+from turnwise.retrieval.frames import ACCEPTED, FrameReader, write_frame
 from turnwise.retrieval.parsed_document import Block
 
 BATCH_BLOCKS = 256
@@ -33,6 +33,7 @@ def main() -> None:
         _limit_memory(limits["memory_bytes"])
         while True:
             request = reader.read()
+            write_frame(replies, ACCEPTED)
             _limit_cpu(limits["cpu_seconds"])
             for reply in _replies(request):
                 write_frame(replies, reply)
