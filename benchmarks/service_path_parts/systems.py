@@ -77,9 +77,10 @@ class RetrievalAlone:
         resources = await self.resources.get(self.definition)
         started = time.perf_counter()
         language = _language(self.definition, messages)
-        retriever = resources.retrievers.get(language)
-        passages = [] if retriever is None else retriever.search(messages[-1].content, 1)
-        texts = [result.passage.text for result in passages] or [
+        finder = resources.finders.get(language)
+        customer = [message.content for message in messages if message.role == "user"]
+        found = [] if finder is None else await finder.find(customer, 1)
+        texts = [item.passage.text for item in found] or [
             _message(self.definition.settings.messages.no_answer, self.definition, language)
         ]
         return Reply(texts[0], None, time.perf_counter() - started)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from turnwise.chat.request_builder import RequestBuilder
 from turnwise.core.chat_request import ChatRequest
-from turnwise.core.retrieval import RetrievedPassage, Retriever
+from turnwise.core.retrieval import Passage, RetrievedPassage, Retriever
 from turnwise.text.tokenization.encoding import TooManyTokens
 
 MAX_PASSAGES = 4
@@ -42,12 +42,12 @@ async def add_passages(request: ChatRequest, retriever: Retriever, builder: Requ
     return await asyncio.to_thread(_add_fitting, request, index, retrieved, builder) if retrieved else None
 
 
-def format_passages(retrieved: Sequence[RetrievedPassage]) -> str:
+def format_passages(passages: Sequence[Passage]) -> str:
     """Passages as a record, numbered from 1."""
     lines = []
-    for number, item in enumerate(retrieved, 1):
-        source = {"source": item.passage.source} if item.passage.source else {}
-        fields = {"passage": number, **source, "text": item.passage.text}
+    for number, passage in enumerate(passages, 1):
+        source = {"source": passage.source} if passage.source else {}
+        fields = {"passage": number, **source, "text": passage.text}
         lines.append(json.dumps(fields, ensure_ascii=False).replace("</", "<\\/"))  # both are the same JSON
     return "\n".join([INTRODUCTION, "<passages>", *lines, "</passages>"])
 
@@ -59,7 +59,7 @@ def _add_fitting(
     max_record_tokens = builder.engine.context_length // PASSAGES_CONTEXT_DIVISOR
     leaves_room = _leaves_room(request, builder)
     for count in range(len(retrieved), 0, -1):
-        record = format_passages(retrieved[:count])
+        record = format_passages([item.passage for item in retrieved[:count]])
         if len(builder.renderer.tokenizer.encode(record)) > max_record_tokens:
             continue
         messages = list(request.messages)

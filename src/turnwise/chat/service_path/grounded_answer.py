@@ -4,7 +4,6 @@ The model answers from the passages. If it says anything that they do not suppor
 the answer instead, so every answer of this step cites at least one passage or fact.
 """
 
-import asyncio
 import math
 import re
 from collections.abc import Sequence
@@ -12,18 +11,19 @@ from collections.abc import Sequence
 from turnwise.chat.grounding import MAX_PASSAGES, format_passages
 from turnwise.chat.service_path.fact_evidence import fact_evidence
 from turnwise.chat.service_path.generation import prompt_messages
-from turnwise.chat.service_path.passage_filter import filter_passages
+from turnwise.chat.service_path.passage_finders import FoundPassage, Measure, word_query
 from turnwise.chat.service_path.support_check import check_support, cite
-from turnwise.chat.service_path.text_evidence import content_words, numbers, overlap, sentences
+from turnwise.chat.service_path.text_evidence import content_words, count_words, numbers, sentences
 from turnwise.chat.service_path.turn import ServiceAnswer, ServiceTurn, StepResult
 from turnwise.core.chat_response import Usage
 from turnwise.core.errors import ContextLengthExceeded, TemplateError
 from turnwise.core.messages import Message
-from turnwise.core.retrieval import Passage, RetrievedPassage
+from turnwise.core.retrieval import Passage
 
 NAME = "grounded_answer"
 NUMBER_BONUS = 2.0  # about the weight of one rare word
-SHORT_QUERY_WORDS = 2  # with fewer content words, the message before belongs to the question
+MAX_QUOTED, MAX_QUOTED_WORDS = 2, 60  # passages that are quoted, and words of each
+MIN_SIMILARITY_RATIO = 0.7  # of the second passage and the best
 
 _QUANTITY_QUESTION = re.compile(
     r"\b(?:how (?:long|much|many|often|far|old|big|tall|heavy|late|soon|fast)|when|what time|price|cost)\b"
@@ -36,16 +36,24 @@ async def decide(turn: ServiceTurn) -> StepResult:
     """Answer from the documents if the intent asks for it, or if no intent is certain and a passage fits well."""
     if turn.kind not in ("knowledge", None):
         return StepResult("not_needed")
-    if turn.retriever is None:
+    if turn.finder is None:
         return _unanswered(turn, StepResult("no_documents"))
-    query = _query(turn)
-    retrieved = filter_passages(await asyncio.to_thread(turn.retriever.search, query, MAX_PASSAGES))
-    score = max((_relevance(query, item.passage) for item, _ in retrieved), default=0.0)
-    threshold = turn.thresholds.retrieval / (1 if turn.kind is None else 2)
-    if not retrieved or score < threshold:
-        return _unanswered(turn, StepResult("no_passage", score=score, threshold=threshold))
+    messages = [message.content for message in turn.messages if message.role == "user"]
+    found = await turn.finder.find(messages, MAX_PASSAGES)
+    best = max(found, key=lambda item: item.relevance - _threshold(turn, item.measure), default=None)
+    if best is None:
+        return _unanswered(turn, StepResult("no_passage"))
+    threshold = _threshold(turn, best.measure)
+    if best.relevance < threshold:
+        return _unanswered(turn, StepResult("no_passage", score=best.relevance, threshold=threshold))
     turn.state.clear_question()
-    return await _answer(turn, query, retrieved)
+    return await _answer(turn, word_query(messages), found)
+
+
+def _threshold(turn: ServiceTurn, measure: Measure) -> float:
+    """The smallest relevance that suffices; half of it if the intent is one that documents answer."""
+    threshold = turn.thresholds.retrieval if measure == "words" else turn.thresholds.similarity
+    return threshold if turn.kind is None else threshold / 2
 
 
 def _unanswered(turn: ServiceTurn, result: StepResult) -> StepResult:
@@ -55,10 +63,9 @@ def _unanswered(turn: ServiceTurn, result: StepResult) -> StepResult:
     return result
 
 
-async def _answer(turn: ServiceTurn, query: str, retrieved: Sequence[tuple[RetrievedPassage, Passage]]) -> StepResult:
-    shown = [item for item, _ in retrieved]
-    passages, originals = [item.passage for item in shown], [original for _, original in retrieved]
-    question = Message("user", f"{format_passages(shown)}\n\n{turn.message}")
+async def _answer(turn: ServiceTurn, query: str, found: Sequence[FoundPassage]) -> StepResult:
+    passages, originals = [item.passage for item in found], [item.original for item in found]
+    question = Message("user", f"{format_passages(passages)}\n\n{turn.message}")
     text, usage = "", Usage(0, 0)
     try:
         response = await turn.model.reply(turn.model_request(prompt_messages(turn, (*turn.messages[:-1], question))))
@@ -74,10 +81,31 @@ async def _answer(turn: ServiceTurn, query: str, retrieved: Sequence[tuple[Retri
         cited, citations = cite(support.sentences, support.passages, sources)
         answer = ServiceAnswer("knowledge", cited, citations, usage)
         return StepResult("supported", answer, score=support.score, threshold=threshold)
-    sentence, index = best_sentence(query, passages)
-    cited, citations = cite([sentence], [index], originals)
+    excerpts, indices = _excerpts(query, found)
+    cited, citations = cite(excerpts, indices, originals)
     answer = ServiceAnswer("knowledge", cited, citations, usage)
     return StepResult("extracted", answer, score=support.score if text else 0.0, threshold=threshold)
+
+
+def _excerpts(query: str, found: Sequence[FoundPassage]) -> tuple[list[str], list[int]]:
+    """What to quote, and the index of the passage of each quotation.
+
+    Of passages that were found by words, the best sentence. Of passages that were found by similarity, the best, and
+    the second if it is nearly as similar: one of the two has the answer more often than the best alone.
+    """
+    if found[0].measure == "words":
+        sentence, index = best_sentence(query, [item.passage for item in found])
+        return [sentence], [index]
+    least = MIN_SIMILARITY_RATIO * found[0].relevance
+    indices = [i for i, f in enumerate(found) if f.measure == "similarity" and f.relevance >= least][:MAX_QUOTED]
+    return [_excerpt(query, found[index].passage) for index in indices], indices
+
+
+def _excerpt(query: str, passage: Passage) -> str:
+    """A passage on one line; of a long one, its best sentence."""
+    if count_words(passage.text) > MAX_QUOTED_WORDS:
+        return best_sentence(query, [passage])[0]
+    return " ".join(passage.text.split())
 
 
 def best_sentence(query: str, passages: Sequence[Passage]) -> tuple[str, int]:
@@ -99,17 +127,3 @@ def best_sentence(query: str, passages: Sequence[Passage]) -> tuple[str, int]:
         return total, -position
 
     return candidates[max(range(len(candidates)), key=weight)]
-
-
-def _query(turn: ServiceTurn) -> str:
-    """The message, after the customer's message before it if it is very short."""
-    texts = [message.content for message in turn.messages if message.role == "user"]
-    if len(texts) > 1 and len(content_words(texts[-1])) < SHORT_QUERY_WORDS:
-        return f"{texts[-2]}\n{texts[-1]}"
-    return texts[-1]
-
-
-def _relevance(query: str, passage: Passage) -> float:
-    """Share of the query's content words that a passage has, with its source and headings."""
-    headings = () if passage.location is None else passage.location.headings
-    return overlap(query, content_words("\n".join([passage.source, *headings, passage.text])))

@@ -6,10 +6,9 @@ is a filter by patterns: it recognises the usual wordings in English and Chinese
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
-from turnwise.core.retrieval import Passage, RetrievedPassage
+from turnwise.core.retrieval import Passage
 
 _SEPARATOR = re.compile(r"((?<=[.!?…])\s+|(?<=[。！？])|\n+)")
 _RULES = r"(?:instruction|prompt|rule|polic(?:y|ie)|guideline|question|document|above|previous|system|told)"
@@ -66,14 +65,7 @@ def without_instructions(text: str) -> str:
     return text if markup is None and len(readable) == len(pairs) else "".join(readable).strip()
 
 
-def filter_passages(retrieved: Sequence[RetrievedPassage]) -> list[tuple[RetrievedPassage, Passage]]:
-    """The passages as the model sees them, each with the passage as the document has it.
-
-    A passage of which nothing remains is left out.
-    """
-    return [
-        (replace(item, passage=replace(item.passage, text=text, source=without_instructions(item.passage.source))),
-         item.passage)
-        for item in retrieved
-        if (text := without_instructions(item.passage.text))
-    ]  # fmt: skip
+def readable_passage(passage: Passage) -> Passage | None:
+    """The passage as the model sees it; None if nothing of it remains."""
+    text = without_instructions(passage.text)
+    return replace(passage, text=text, source=without_instructions(passage.source)) if text else None

@@ -26,6 +26,7 @@ from turnwise.chat.service_path.conversation_context import ConversationContext,
 from turnwise.chat.service_path.document_scenario import DOCUMENT_SCENARIO, DOCUMENT_STEPS, EMPTY_RESOURCES
 from turnwise.chat.service_path.handoff_state import silent_answer
 from turnwise.chat.service_path.language import detect_language
+from turnwise.chat.service_path.passage_finders import MergedFinder, PassageFinder, WordFinder
 from turnwise.chat.service_path.path import STEPS, run_steps
 from turnwise.chat.service_path.scenario_listing import list_scenarios
 from turnwise.chat.service_path.scenario_resources import ResourceCache, ScenarioResources
@@ -39,7 +40,6 @@ from turnwise.core.errors import InvalidParameter, TurnwiseError, did_you_mean
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.handoff_notices import handoff_notices
 from turnwise.core.knowledge_service import KnowledgeService
-from turnwise.core.retrieval import MergedRetriever, Retriever
 from turnwise.core.service_report import ServiceDecision, ServiceReport
 from turnwise.core.stored_conversations import HEAD, ConversationStore
 from turnwise.scenarios.definition import ScenarioDefinition
@@ -255,7 +255,7 @@ class ScenarioChatService:
         )
         return ServiceTurn(
             definition, language, messages, request, state, self._model_for(definition), resources.classifier,
-            self._retriever(request, resources, language), resources.thresholds, context.handoff,
+            self._finder(request, resources, language), resources.thresholds, context.handoff,
             self.store is not None, self._rewrites_templates, resources.classifier_state, resources.safety_encoder,
             kind="knowledge" if is_document_scenario else None,
         )  # fmt: skip
@@ -270,11 +270,11 @@ class ScenarioChatService:
             )
         return self._models[adapter]
 
-    def _retriever(self, request: ChatRequest, resources: ScenarioResources, language: str) -> Retriever | None:
-        retrievers = [retriever for retriever in (resources.retrievers.get(language),) if retriever is not None]
+    def _finder(self, request: ChatRequest, resources: ScenarioResources, language: str) -> PassageFinder | None:
+        finders = [finder for finder in (resources.finders.get(language),) if finder is not None]
         for name in request.service.knowledge:
             if name not in self._knowledge:
                 hint = did_you_mean(name, self._knowledge) if self._knowledge else "this server has none."
                 raise InvalidParameter("knowledge", f"There is no knowledge base '{name}'; {hint}")
-            retrievers.append(self._knowledge[name].retriever(request.scheduling.tenant))
-        return MergedRetriever(retrievers) if retrievers else None
+            finders.append(WordFinder(self._knowledge[name].retriever(request.scheduling.tenant)))
+        return MergedFinder(finders) if finders else None

@@ -1,4 +1,4 @@
-"""The documents of a scenario as passages, and the retriever that finds them.
+"""The texts of a scenario that can answer a message, as passages, and the retriever that finds them by words.
 
 A paragraph of a text or Markdown file is a passage; other formats are divided as in knowledge bases.
 """
@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from turnwise.chat.service_path.document_reader import DocumentReader
-from turnwise.core.retrieval import Passage, PassageLocation, RetrievedPassage, Retriever
+from turnwise.chat.service_path.intent_labels import intent_label
+from turnwise.core.retrieval import Passage, PassageLocation, RetrievedPassage
 from turnwise.scenarios.definition import KnowledgeDocument, ScenarioDefinition
+from turnwise.scenarios.field_types import localize
 from turnwise.text.lexical_search import LexicalIndex
 
 log = logging.getLogger("turnwise.chat")
@@ -37,6 +39,37 @@ def document_passages(document: KnowledgeDocument) -> Iterator[Passage]:
             yield Passage(text[start:end], path[0] if path else document.path, {"path": document.path}, location)
 
 
+def scenario_passages(
+    definition: ScenarioDefinition, language: str, reader: DocumentReader | None = None
+) -> list[Passage]:
+    """The passages of a scenario's documents in a language.
+
+    A document that cannot be read is left out, with a line in the log.
+    """
+    documents = [document for document in definition.documents if document.language in (None, language)]
+    passages = [passage for document in documents for passage in document_passages(document)]
+    for _, read in (reader or DocumentReader()).read(documents):
+        passages += read.passages
+        if read.problem is not None:
+            log.warning("A document of the scenario %s is left out: %s", definition.name, read.problem)
+    return passages
+
+
+def template_passages(definition: ScenarioDefinition, language: str) -> Iterator[Passage]:
+    """The answer templates that need no value of the customer, as passages: an intent that is uncertain has them too.
+
+    Their source is the title of the intent.
+    """
+    facts, default = definition.fact_values(language), definition.settings.default_language
+    for name, by_language in definition.templates.items():
+        if name not in definition.intents:
+            continue
+        for template in localize(by_language, language, default):
+            if set(template.slots) <= facts.keys():
+                yield Passage(template.render(facts), intent_label(definition, name, language), {"intent": name})
+                break
+
+
 class ScenarioRetriever:
     """Finds passages of a scenario by their words and headings (implements `core.retrieval.Retriever`)."""
 
@@ -47,22 +80,6 @@ class ScenarioRetriever:
     def search(self, query: str, k: int) -> list[RetrievedPassage]:
         """At most `k` passages, best first."""
         return [RetrievedPassage(self._passages[m.index], m.score) for m in self._index.search(query, k)]
-
-
-def open_scenario_retriever(
-    definition: ScenarioDefinition, language: str, reader: DocumentReader | None = None
-) -> Retriever | None:
-    """The retriever of a scenario's documents in a language; None if there are none.
-
-    A document that cannot be read is left out, with a line in the log.
-    """
-    documents = [document for document in definition.documents if document.language in (None, language)]
-    passages = [passage for document in documents for passage in document_passages(document)]
-    for _, read in (reader or DocumentReader()).read(documents):
-        passages += read.passages
-        if read.problem is not None:
-            log.warning("A document of the scenario %s is left out: %s", definition.name, read.problem)
-    return ScenarioRetriever(passages) if passages else None
 
 
 def _searched_text(passage: Passage) -> str:

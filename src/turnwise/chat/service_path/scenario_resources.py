@@ -1,4 +1,4 @@
-"""What a scenario needs to answer: retrievers and thresholds of its present texts, and a classifier of its intents.
+"""What a scenario needs to answer: finders and thresholds of its present texts, and a classifier of its intents.
 
 Texts are live at once. A classifier is fitted in the background: until it is ready, the one of the version before
 answers, or the comparison with example messages.
@@ -7,11 +7,11 @@ answers, or the comparison with example messages.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
+from turnwise.chat.service_path.background_tasks import BackgroundTasks
 from turnwise.chat.service_path.classifier_fitting import (
     FittedClassifier,
     cached_classifier,
@@ -20,21 +20,16 @@ from turnwise.chat.service_path.classifier_fitting import (
     fit_classifier,
     value_remover,
 )
-from turnwise.chat.service_path.document_reader import DocumentReader
 from turnwise.chat.service_path.example_matcher import THRESHOLD, ExampleMatcher
+from turnwise.chat.service_path.finder_cache import FinderCache
 from turnwise.chat.service_path.intent_classifier import IntentPredictor, TextEncoder
-from turnwise.chat.service_path.scenario_documents import open_scenario_retriever
+from turnwise.chat.service_path.passage_finders import PassageFinder
 from turnwise.chat.service_path.text_encoders import EmbeddingEncoder, LexicalEncoder
 from turnwise.chat.service_path.tuned_thresholds import Thresholds, read_tuned
 from turnwise.chat.service_path.turn import ClassifierState
+from turnwise.chat.service_path.versions import keep_version
 from turnwise.core.errors import TurnwiseError
-from turnwise.core.retrieval import Retriever
 from turnwise.scenarios.definition import ScenarioDefinition
-
-MAX_VERSIONS = 32  # of scenarios that are kept
-RETRY_SECONDS = 30.0  # until a failed fit is tried again
-
-Value = TypeVar("Value")
 
 log = logging.getLogger("turnwise.chat")
 
@@ -46,7 +41,7 @@ class ScenarioResources:
     Attributes:
         classifier: predicts intents.
         thresholds: when a score suffices.
-        retrievers: find passages, by language.
+        finders: find passages, by language; None without documents.
         classifier_state: which classifier `classifier` is.
         safety_encoder: embeds messages for the classifier of safety lines; None without one, or if the embedding model
             is another one than that of its training.
@@ -54,7 +49,7 @@ class ScenarioResources:
 
     classifier: IntentPredictor
     thresholds: Thresholds
-    retrievers: dict[str, Retriever | None] = field(default_factory=dict)
+    finders: Mapping[str, PassageFinder | None] = field(default_factory=dict)
     classifier_state: ClassifierState = "fitted"
     safety_encoder: TextEncoder | None = None
 
@@ -65,7 +60,6 @@ class _Version:
 
     classifier_key: str
     tuned: Thresholds | None
-    retrievers: dict[str, Retriever | None]
     matcher: ExampleMatcher
 
 
@@ -81,40 +75,38 @@ class ResourceCache:
             waits: `get` waits for the fit. Default: other classifiers answer until then.
         """
         self._encoder, self._folder, self._waits = encoder or LexicalEncoder(), folder, waits
-        self._reader = DocumentReader()
+        self._finders = FinderCache(self._encoder, folder, waits=waits)
         self._versions: dict[str, _Version] = {}
         self._fitted: dict[str, FittedClassifier] = {}
         self._newest: dict[str, FittedClassifier] = {}  # by name of the scenario
-        self._fits: dict[str, asyncio.Task[None]] = {}
-        self._failed_at: dict[str, float] = {}
+        self._fits = BackgroundTasks()
         self._safety_encoders: dict[str, TextEncoder | None] = {}  # by content hash
 
     async def get(self, definition: ScenarioDefinition) -> ScenarioResources:
         """The resources of a scenario. Does not wait for a fit unless the cache waits; then raises its errors."""
         version = await self._version(definition)
+        finders = await self._finders.get(definition)
         safety_encoder = await self._safety_encoder(definition)
         key = version.classifier_key
         if (
-            not {key} & (self._fitted.keys() | self._fits.keys())
+            key not in self._fitted
+            and self._fits.task(key) is None
             and (cached := await cached_classifier(definition, self._encoder, self._folder)) is not None
         ):
-            _keep(self._fitted, key, cached)
+            keep_version(self._fitted, key, cached)
         if key not in self._fitted and self._waits:
             await asyncio.shield(self._start_fit(key, definition))
         if (fitted := self._fitted.get(key)) is not None:
             self._newest[definition.name] = fitted
             return ScenarioResources(
-                fitted.classifier, version.tuned or fitted.thresholds, version.retrievers,
-                safety_encoder=safety_encoder,
+                fitted.classifier, version.tuned or fitted.thresholds, finders, safety_encoder=safety_encoder
             )  # fmt: skip
-        if time.monotonic() - self._failed_at.get(key, -RETRY_SECONDS) >= RETRY_SECONDS:
+        if not self._fits.has_failed_lately(key):
             self._start_fit(key, definition)
         if (earlier := self._newest.get(definition.name)) is not None:
-            return ScenarioResources(
-                earlier.classifier, earlier.thresholds, version.retrievers, "earlier", safety_encoder
-            )
+            return ScenarioResources(earlier.classifier, earlier.thresholds, finders, "earlier", safety_encoder)
         thresholds = replace(version.tuned or Thresholds(), intent=THRESHOLD)
-        return ScenarioResources(version.matcher, thresholds, version.retrievers, "examples", safety_encoder)
+        return ScenarioResources(version.matcher, thresholds, finders, "examples", safety_encoder)
 
     async def prepare(
         self, definitions: Sequence[ScenarioDefinition], on_done: Callable[[str, int, float], None]
@@ -129,31 +121,23 @@ class ResourceCache:
             started = time.perf_counter()
             resources = await self.get(definition)
             key = (await self._version(definition)).classifier_key
-            if resources.classifier_state != "fitted" and (fit := self._fits.get(key)) is not None:
+            if resources.classifier_state != "fitted" and (fit := self._fits.task(key)) is not None:
                 await asyncio.wait([fit])
+            await self._finders.wait(definition)
             if key in self._fitted:
                 on_done(definition.name, number, time.perf_counter() - started)
 
     def _start_fit(self, key: str, definition: ScenarioDefinition) -> asyncio.Task[None]:
         """The fit in the background; starts it unless it is under way."""
-        running = self._fits.get(key)
-        if running is not None and not running.done() and running.get_loop() is asyncio.get_running_loop():
-            return running
-        self._fits[key] = fit = asyncio.create_task(self._fit(key, definition))
-
-        def finish(fit: asyncio.Task[None]) -> None:
-            if self._fits.get(key) is fit:
-                del self._fits[key]
-            if not fit.cancelled() and (error := fit.exception()) is not None:
-                self._failed_at[key] = time.monotonic()
-                log.error("The intents of the scenario %s could not be fitted: %s", definition.name, error)
-
-        fit.add_done_callback(finish)
-        return fit
+        return self._fits.start(
+            key,
+            lambda: self._fit(key, definition),
+            f"The intents of the scenario {definition.name} could not be fitted",
+        )
 
     async def _fit(self, key: str, definition: ScenarioDefinition) -> None:
         fitted = await fit_classifier(definition, self._encoder, self._folder)
-        _keep(self._fitted, key, fitted)
+        keep_version(self._fitted, key, fitted)
         self._newest[definition.name] = fitted
 
     async def _safety_encoder(self, definition: ScenarioDefinition) -> TextEncoder | None:
@@ -161,7 +145,7 @@ class ResourceCache:
         key = definition.content_hash
         if key not in self._safety_encoders:
             try:
-                _keep(self._safety_encoders, key, await choose_safety_encoder(definition, self._encoder))
+                keep_version(self._safety_encoders, key, await choose_safety_encoder(definition, self._encoder))
             except TurnwiseError as error:  # tried again with the next message
                 log.warning("The embedding model failed; emergencies are recognised without it: %s", error)
                 return None
@@ -170,22 +154,18 @@ class ResourceCache:
     async def _version(self, definition: ScenarioDefinition) -> _Version:
         key = definition.content_hash
         if key not in self._versions:
-            _keep(self._versions, key, await _open_version(definition, self._encoder, self._reader))
+            keep_version(self._versions, key, await _open_version(definition, self._encoder))
         return self._versions[key]
 
 
-async def _open_version(definition: ScenarioDefinition, encoder: TextEncoder, reader: DocumentReader) -> _Version:
+async def _open_version(definition: ScenarioDefinition, encoder: TextEncoder) -> _Version:
     tuned = await asyncio.to_thread(read_tuned, definition, encoder.id)
-    retrievers = {
-        language: await asyncio.to_thread(open_scenario_retriever, definition, language, reader)
-        for language in definition.settings.languages
-    }
     texts, labels = example_messages(definition)
     clean = value_remover(definition)
     matcher = await ExampleMatcher.create([clean(text) for text in texts], labels, clean)
     if tuned is None and len(set(labels)) > 1:
         log.info("The thresholds of the scenario %s are not tuned; run: turnwise scenario tune", definition.name)
-    return _Version(classifier_key(definition, encoder), tuned, retrievers, matcher)
+    return _Version(classifier_key(definition, encoder), tuned, matcher)
 
 
 async def choose_safety_encoder(definition: ScenarioDefinition, encoder: TextEncoder) -> TextEncoder | None:
@@ -197,10 +177,3 @@ async def choose_safety_encoder(definition: ScenarioDefinition, encoder: TextEnc
     if not accepted:
         log.info("The classifier '%s' was trained on another embedding model; it works without one", settings.name)
     return encoder if accepted else None
-
-
-def _keep(entries: dict[str, Value], key: str, value: Value) -> None:
-    """Add an entry, and drop the oldest ones above `MAX_VERSIONS`."""
-    entries[key] = value
-    while len(entries) > MAX_VERSIONS:
-        del entries[next(iter(entries))]

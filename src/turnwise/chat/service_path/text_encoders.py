@@ -10,7 +10,7 @@ import numpy as np
 
 from turnwise.chat.service_path.logistic_head import Floats
 from turnwise.chat.service_path.text_evidence import content_words
-from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingService
+from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingService, InputType
 
 LEXICAL_DIMENSION = 2048
 NGRAM_LENGTHS = (3, 4)
@@ -43,21 +43,22 @@ class EmbeddingEncoder:
 
     async def fit(self, texts: Sequence[str]) -> "EmbeddingEncoder":
         """An encoder that subtracts the mean of these texts."""
-        return EmbeddingEncoder(self._service, (await self._embed(texts)).mean(axis=0))
+        return EmbeddingEncoder(self._service, (await self.embed(texts, "query")).mean(axis=0))
 
     async def encode(self, texts: Sequence[str]) -> Floats:
         """Vectors of shape (N, D), with the prefix of queries."""
-        vectors_ND = await self._embed(texts)
+        vectors_ND = await self.embed(texts, "query")
         if self._mean_D is None:
             return vectors_ND
         centred_ND = vectors_ND - self._mean_D
         return np.asarray(centred_ND / np.maximum(np.linalg.norm(centred_ND, axis=1, keepdims=True), 1e-12))
 
-    async def _embed(self, texts: Sequence[str]) -> Floats:
+    async def embed(self, texts: Sequence[str], input_type: InputType) -> Floats:
+        """Vectors of shape (N, D) as the model gives them, with the prefix of `input_type`."""
         rows: list[Sequence[float]] = []
         for start in range(0, len(texts), BATCH_SIZE):
             batch = tuple(texts[start : start + BATCH_SIZE])
-            request = EmbeddingRequest(batch, input_type="query", truncate_prompt_tokens=-1)
+            request = EmbeddingRequest(batch, input_type=input_type, truncate_prompt_tokens=-1)
             rows.extend((await self._service.embed(request)).vectors)
         return np.asarray(rows, dtype=np.float64)
 

@@ -13,6 +13,7 @@ from turnwise.scenarios.definition import ScenarioDefinition
 
 TUNED_FILE = "tuned.json"
 DEFAULT_MAX_WRONG = 0.05  # of scenarios that are not tuned
+DEFAULT_SIMILARITY = 0.24
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,14 @@ class Thresholds:
         intent: probability of an intent.
         clarify: probability of the two likeliest intents together, for a question between them.
         retrieval: share of a message's content words in the best passage.
+        similarity: cosine of a message with the best passage, as `similarity_finder` measures it.
         support: share of a generated sentence's content words in the passages.
     """
 
     intent: float = 0.6
     clarify: float = 0.5
     retrieval: float = 0.5
+    similarity: float = DEFAULT_SIMILARITY
     support: float = 0.6
 
 
@@ -40,6 +43,7 @@ class TunedFile(JsonFileModel):
     intent: float = Field(ge=0, le=1, description="a probability")
     clarify: float = Field(ge=0, le=1, description="a probability")
     retrieval: float = Field(ge=0, le=1, description="a share")
+    similarity: float = Field(DEFAULT_SIMILARITY, ge=-1, le=1, description="a cosine")
     support: float = Field(ge=0, le=1, description="a share")
     max_wrong: float = Field(ge=0, le=1, description="a share of messages")
     calibration_error: float = Field(ge=0, le=1, description="a probability")
@@ -66,7 +70,7 @@ def read_tuned(definition: ScenarioDefinition, encoder_id: str) -> Thresholds | 
     tuned = TunedFile.model_validate(values)
     if tuned.tuned_hash != tuned_hash(definition, encoder_id):
         return None
-    return Thresholds(tuned.intent, tuned.clarify, tuned.retrieval, tuned.support)
+    return Thresholds(tuned.intent, tuned.clarify, tuned.retrieval, tuned.similarity, tuned.support)
 
 
 def write_tuned(

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from turnwise.chat.service_path.conversation_state import ConversationState
 from turnwise.chat.service_path.intent_classifier import IntentPrediction, IntentPredictor, TextEncoder
+from turnwise.chat.service_path.passage_finders import PassageFinder
 from turnwise.chat.service_path.tuned_thresholds import Thresholds
 from turnwise.core.chat_request import ChatRequest, ServiceOptions
 from turnwise.core.chat_response import ChatDelta, Usage
@@ -13,7 +14,6 @@ from turnwise.core.chat_service import ChatService
 from turnwise.core.handoff_notices import handoff_notices
 from turnwise.core.handoffs import Handoff, HandoffRequest
 from turnwise.core.messages import Message
-from turnwise.core.retrieval import Retriever
 from turnwise.core.service_report import Citation
 from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.field_types import localize
@@ -70,7 +70,7 @@ class ServiceTurn:
         state: what is remembered of the conversation; steps change it.
         model: generates answers.
         classifier: predicts the intent.
-        retriever: finds passages; None if there are no documents.
+        finder: finds passages; None if there are no documents.
         thresholds: when a score suffices.
         handoff: the newest hand-off of the conversation, if it ever had one.
         can_hand_off: whether the conversation is stored, so that a person can take over.
@@ -90,7 +90,7 @@ class ServiceTurn:
     state: ConversationState
     model: ChatService
     classifier: IntentPredictor
-    retriever: Retriever | None
+    finder: PassageFinder | None
     thresholds: Thresholds
     handoff: Handoff | None = None
     can_hand_off: bool = False

@@ -1,0 +1,138 @@
+"""The passage finders of scenarios, by language.
+
+Texts are live at once: until the vectors of an edited scenario are computed, in the background, passages are found by
+words. Vectors are kept in a folder for the next start.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from turnwise.chat.service_path.background_tasks import BackgroundTasks
+from turnwise.chat.service_path.document_reader import DocumentReader
+from turnwise.chat.service_path.intent_classifier import TextEncoder
+from turnwise.chat.service_path.passage_finders import PassageFinder, WordFinder
+from turnwise.chat.service_path.scenario_documents import ScenarioRetriever, scenario_passages, template_passages
+from turnwise.chat.service_path.similarity_finder import (
+    PassageVectors,
+    SimilarityFinder,
+    embed_passages,
+    passage_text,
+)
+from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
+from turnwise.chat.service_path.versions import keep_version
+from turnwise.core.files import atomic_write
+from turnwise.core.retrieval import Passage
+from turnwise.scenarios.definition import ScenarioDefinition
+
+MAX_EMBEDDED_PASSAGES = 2000  # of a scenario and language; documents of that size belong into a knowledge base
+
+Finders = Mapping[str, PassageFinder | None]
+"""Finders by language; None if the scenario has no documents in it."""
+
+log = logging.getLogger("turnwise.chat")
+
+
+class FinderCache:
+    """Finders of the versions of scenarios that were asked for last."""
+
+    def __init__(self, encoder: TextEncoder, folder: Path | None = None, *, waits: bool = False) -> None:
+        """Create an empty cache.
+
+        Args:
+            encoder: embeds passages if it is an embedding model; with others, passages are found by words.
+            folder: keeps vectors; None: they are computed at every start.
+            waits: `get` waits for the vectors.
+        """
+        self._encoder, self._folder, self._waits = encoder, folder, waits
+        self._reader = DocumentReader()
+        self._by_words: dict[str, Finders] = {}  # by content hash
+        self._by_similarity: dict[str, Finders] = {}
+        self._tasks = BackgroundTasks()
+
+    async def get(self, definition: ScenarioDefinition) -> Finders:
+        """The finders of a scenario. Does not wait for vectors unless the cache waits; then raises their errors."""
+        key = definition.content_hash
+        if key in self._by_similarity:
+            return self._by_similarity[key]
+        if key not in self._by_words:
+            finders = {
+                language: _word_finder(passages) for language, passages in (await self._documents(definition)).items()
+            }
+            keep_version(self._by_words, key, finders)
+        encoder = self._encoder
+        if isinstance(encoder, EmbeddingEncoder) and (self._waits or not self._tasks.has_failed_lately(key)):
+            name = definition.name
+            task = self._tasks.start(
+                key,
+                lambda: self._embed(definition, encoder),
+                f"The passages of the scenario {name} could not be embedded",
+            )
+            if self._waits:
+                await asyncio.shield(task)
+        return self._by_similarity.get(key) or self._by_words[key]
+
+    async def wait(self, definition: ScenarioDefinition) -> None:
+        """Wait until the vectors of a scenario are computed or have failed."""
+        await self.get(definition)
+        if (task := self._tasks.task(definition.content_hash)) is not None:
+            await asyncio.wait([task])
+
+    async def _documents(self, definition: ScenarioDefinition) -> dict[str, list[Passage]]:
+        return {
+            language: await asyncio.to_thread(scenario_passages, definition, language, self._reader)
+            for language in definition.settings.languages
+        }
+
+    async def _embed(self, definition: ScenarioDefinition, encoder: EmbeddingEncoder) -> None:
+        finders: dict[str, PassageFinder | None] = {}
+        for language, documents in (await self._documents(definition)).items():
+            passages = [*documents, *template_passages(definition, language)]
+            if not passages or len(passages) > MAX_EMBEDDED_PASSAGES:
+                finders[language] = _word_finder(documents)
+                continue
+            examples = [text for intent in definition.intents.values() for text in intent.examples.get(language, ())]
+            vectors = await _vectors(encoder, passages, examples, self._folder)
+            finders[language] = SimilarityFinder(encoder, passages, vectors)
+        keep_version(self._by_similarity, definition.content_hash, finders)
+
+
+def _word_finder(passages: Sequence[Passage]) -> PassageFinder | None:
+    return WordFinder(ScenarioRetriever(passages)) if passages else None
+
+
+async def _vectors(
+    encoder: EmbeddingEncoder, passages: Sequence[Passage], examples: Sequence[str], folder: Path | None
+) -> PassageVectors:
+    """The vectors of passages, from the folder or computed."""
+    if folder is None:
+        return await embed_passages(encoder, passages, examples)
+    content = json.dumps([encoder.id, [passage_text(passage) for passage in passages], list(examples)])
+    path = folder / f"passages-{hashlib.sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()}.safetensors"
+    if (vectors := await asyncio.to_thread(_read_vectors, path, len(passages))) is None:
+        vectors = await embed_passages(encoder, passages, examples)
+        arrays = {"passages": vectors.passages_PD, "query_mean": vectors.query_mean_D}
+        await asyncio.to_thread(atomic_write, path, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+    return vectors
+
+
+def _read_vectors(path: Path, num_passages: int) -> PassageVectors | None:
+    """Vectors of an earlier start; None if there is no such file, or if it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            vectors = PassageVectors(file.get_tensor("passages"), file.get_tensor("query_mean"))
+        if vectors.passages_PD.shape != (num_passages, *vectors.query_mean_D.shape):
+            raise ValueError("the arrays do not fit together")
+    except (OSError, SafetensorError, ValueError) as error:
+        log.warning("The cached vectors in %s are damaged and are computed again: %s", path, error)
+        return None
+    return vectors

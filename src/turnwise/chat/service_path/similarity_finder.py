@@ -1,0 +1,99 @@
+"""Finds passages by meaning: similarity of their vectors with that of the message, less what all texts share.
+
+The vectors of an embedding model have a large common part (Ethayarajh 2019, arXiv 1909.00512), and messages have
+another one than passages. The mean of the passages is subtracted from every passage, and the mean of a scenario's
+example messages from every message. What words they share counts a little too. Shapes: P passages, D dimensions.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from turnwise.chat.service_path.logistic_head import Floats
+from turnwise.chat.service_path.passage_filter import readable_passage, without_instructions
+from turnwise.chat.service_path.passage_finders import FoundPassage
+from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
+from turnwise.core.retrieval import Passage
+from turnwise.text.lexical_search import LexicalIndex
+
+WORD_WEIGHT = 0.01  # of a BM25 score beside a cosine, in the ranking
+CONTEXT_WEIGHT = 0.5  # of the message with the one before it, beside the message alone
+
+
+@dataclass(frozen=True, slots=True)
+class PassageVectors:
+    """Vectors of passages.
+
+    Attributes:
+        passages_PD: vectors of the passages less their mean, of length 1.
+        query_mean_D: what is subtracted from the vectors of messages.
+    """
+
+    passages_PD: Floats
+    query_mean_D: Floats
+
+
+async def embed_passages(
+    encoder: EmbeddingEncoder, passages: Sequence[Passage], messages: Sequence[str]
+) -> PassageVectors:
+    """Embed passages with their headings.
+
+    Args:
+        encoder: the embedding model.
+        passages: at least one.
+        messages: typical messages; without any, the mean of the passages is subtracted from queries.
+
+    Raises:
+        TurnwiseError: the model failed.
+    """
+    vectors_PD = await encoder.embed([passage_text(passage) for passage in passages], "passage")
+    mean_D = vectors_PD.mean(axis=0)
+    query_mean_D = (await encoder.embed(messages, "query")).mean(axis=0) if messages else mean_D
+    return PassageVectors(_unit(vectors_PD - mean_D), query_mean_D)
+
+
+def passage_text(passage: Passage) -> str:
+    """What is embedded of a passage: its innermost heading and its text, without what addresses a model."""
+    headings = () if passage.location is None else passage.location.headings
+    text = without_instructions(passage.text)
+    return f"{headings[-1]}: {text}" if headings else text
+
+
+class SimilarityFinder:
+    """Finds passages by the similarity of vectors (implements `passage_finders.PassageFinder`)."""
+
+    def __init__(self, encoder: EmbeddingEncoder, passages: Sequence[Passage], vectors: PassageVectors) -> None:
+        """Search `passages`, whose vectors `embed_passages` has computed with `encoder`."""
+        self._encoder, self._passages, self._vectors = encoder, tuple(passages), vectors
+        self._index = LexicalIndex(map(passage_text, passages))
+
+    async def find(self, messages: Sequence[str], k: int) -> list[FoundPassage]:
+        """See `PassageFinder.find`."""
+        query_D = await self._query_vector(messages)
+        return await asyncio.to_thread(self._rank, messages[-1], query_D, k)
+
+    async def _query_vector(self, messages: Sequence[str]) -> Floats:
+        """The message; together with the message before it, it counts once more."""
+        texts = [messages[-1], *(["\n".join(messages[-2:])] if len(messages) > 1 else [])]
+        vectors_TD = _unit(await self._encoder.embed(texts, "query") - self._vectors.query_mean_D)
+        weights_T = np.array([1.0, CONTEXT_WEIGHT])[: len(texts)]
+        return _unit(weights_T @ vectors_TD)
+
+    def _rank(self, message: str, query_D: Floats, k: int) -> list[FoundPassage]:
+        similarities_P = self._vectors.passages_PD @ query_D
+        scores_P = similarities_P.copy()
+        for match in self._index.search(message, len(self._passages)):
+            scores_P[match.index] += WORD_WEIGHT * match.score
+        found = []
+        for index in np.argsort(-scores_P, kind="stable")[:k].tolist():
+            original = self._passages[index]
+            if (passage := readable_passage(original)) is not None:
+                found.append(FoundPassage(passage, original, float(similarities_P[index]), "similarity"))
+        return found
+
+
+def _unit(vectors: Floats) -> Floats:
+    """Vectors of length 1."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
