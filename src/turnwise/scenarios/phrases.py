@@ -17,7 +17,7 @@ no meaning: `can't` is `cant`.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -161,14 +161,19 @@ class PhraseList:
     def find(self, text: str | MessageWords) -> Phrase | None:
         """The first phrase that a text contains, or None."""
         message = MessageWords(text) if isinstance(text, str) else text
+        return next((phrase for phrase, _ in self._matches(message)), None)
+
+    def find_spans(self, message: MessageWords) -> list[tuple[int, int]]:
+        """The spans of words that a phrase matches, as start and end."""
+        return [span for _, span in self._matches(message)]
+
+    def _matches(self, message: MessageWords) -> Iterator[tuple[Phrase, tuple[int, int]]]:
         excepted: set[int] | None = None
         for phrase in self._phrases:
             spans = phrase.find_all(message)
             if spans and excepted is None:
                 excepted = self.excepted_words(message)
-            if any(not excepted or excepted.isdisjoint(range(*span)) for span in spans):
-                return phrase
-        return None
+            yield from ((phrase, span) for span in spans if not excepted or excepted.isdisjoint(range(*span)))
 
     def excepted_words(self, message: MessageWords) -> set[int]:
         """Positions of the words that exceptions match."""

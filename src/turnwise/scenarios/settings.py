@@ -15,6 +15,7 @@
     adapter: lamp-shop                             # optional; name or folder of a model or adapter
     knowledge: [knowledge]                         # optional; folders with documents
     tools: []                                      # optional; function definitions as in OpenAI's requests
+    document_answers: quote                        # quote passages word for word; default: generate
     unmatched: knowledge                           # answer to a message of no intent; default: generate
     messages:                                      # optional; texts of the service
       clarify: {en: What do you mean?, zh: 您的意思是？}
@@ -112,6 +113,7 @@ class ScenarioSettings(StrictModel):
     tool_definitions: tuple[Annotated[Mapping[str, Any], AfterValidator(_check_tool)], ...] = Field(
         (), max_length=64, alias="tools"
     )
+    document_answers: Literal["generate", "quote"] = "generate"
     unmatched: AnswerKind = "generate"
     messages: ServiceMessages = ServiceMessages()
     limits: ScenarioLimits = ScenarioLimits()

@@ -10,6 +10,7 @@
       choices:                                             # read from the messages, with typing errors
         small: {en: [small, s], zh: [小号, 小]}
         large: {en: [large, l], zh: [大号, 大]}
+      exceptions: {en: [too small|large], zh: [太小|大]}      # phrases in which a choice is not what is wanted
       ask: {en: Which size?, zh: 要哪个尺码？}
     reason: {ask: {en: Why?, zh: 为什么？}}                  # the next message is the value
 """
@@ -24,7 +25,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.strict_model import StrictModel
 from turnwise.scenarios.answer_template import MAX_VALUE_CHARS
 from turnwise.scenarios.field_types import LocalizedLine, LocalizedLines, Name, frozen_map, localize
-from turnwise.scenarios.phrases import PhraseList
+from turnwise.scenarios.phrases import MessageWords, PhraseList
 from turnwise.scenarios.safe_regex import compile_regex
 
 
@@ -33,10 +34,15 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
+def _check_phrases(phrases: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    for lines in phrases.values():
+        PhraseList(lines)
+    return frozen_map(phrases)
+
+
 def _check_choices(choices: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
     for synonyms in choices.values():
-        for lines in synonyms.values():
-            PhraseList(lines)
+        _check_phrases(synonyms)
     return frozen_map(choices)
 
 
@@ -47,6 +53,7 @@ class Slot(StrictModel):
         fact: name of a fact.
         pattern: expression that the value matches.
         choices: synonyms by choice and language; the first synonym is the text that a template shows.
+        exceptions: phrases with a synonym that does not name the choice, by language.
         ask: question that asks for the value.
         uppercase: write a value of `pattern` in upper case.
     """
@@ -56,6 +63,7 @@ class Slot(StrictModel):
     choices: Annotated[Mapping[Name, LocalizedLines], Field(max_length=200), AfterValidator(_check_choices)] | None = (
         None
     )
+    exceptions: Annotated[LocalizedLines, AfterValidator(_check_phrases)] | None = None
     ask: LocalizedLine | None = None
     uppercase: bool = False
 
@@ -68,6 +76,8 @@ class Slot(StrictModel):
             raise InvalidParameter("slot", "a slot needs a source: 'fact', 'pattern', 'choices' or 'ask'.")
         if self.fact is not None and self.ask is not None:
             raise InvalidParameter("ask", "a slot that is a fact asks nothing: remove 'ask'.")
+        if self.exceptions is not None and self.choices is None:
+            raise InvalidParameter("exceptions", "'exceptions' needs 'choices'.")
         if self.uppercase and self.pattern is None:
             raise InvalidParameter("uppercase", "'uppercase' needs 'pattern'.")
         return self
@@ -75,22 +85,33 @@ class Slot(StrictModel):
     def read(self, message: str, language: str, default_language: str) -> str | None:
         """The value in a message; None if it has none, or if the slot is a fact or a free text.
 
-        A choice is returned as its first synonym in `language`; synonyms of all languages are recognised,
-        and the longest one decides: `extra large` is not `large`.
+        A choice is returned as its first synonym in `language`. Synonyms of all languages are recognised, and of two
+        in one place the longer one counts: `extra large` is not `large`. A message with two choices has no value,
+        because it does not say which of them is wanted.
         """
         if self.pattern is not None:
             normalized = unicodedata.normalize("NFKC", message)
             value = compile_regex(self.pattern).search(normalized)
             return None if value is None else (value.upper() if self.uppercase else value)[:MAX_VALUE_CHARS]
-        matches = [
-            (len(phrase.source), localize(synonyms, language, default_language)[0])
-            for synonyms in (self.choices or {}).values()
+        words = MessageWords(message)
+        exceptions = [line for lines in (self.exceptions or {}).values() for line in lines]
+        named = [
+            (span, choice)
+            for choice, synonyms in (self.choices or {}).items()
             for lines in synonyms.values()
-            if (phrase := PhraseList(sorted(lines, key=len, reverse=True)).find(message)) is not None
+            for span in PhraseList(lines, exceptions).find_spans(words)
         ]
-        return max(matches, key=lambda match: match[0])[1] if matches else None
+        choices = {choice for span, choice in named if not any(_is_inside(span, other) for other, _ in named)}
+        if len(choices) != 1:
+            return None
+        return localize((self.choices or {})[choices.pop()], language, default_language)[0]
 
     @property
     def is_free_text(self) -> bool:
         """True if the complete answer to `ask` is the value."""
         return self.fact is None and self.pattern is None and self.choices is None
+
+
+def _is_inside(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    """True if a span of words lies in another, longer one."""
+    return span != other and other[0] <= span[0] and span[1] <= other[1]

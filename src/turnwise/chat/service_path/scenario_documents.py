@@ -15,6 +15,8 @@ from turnwise.scenarios.definition import KnowledgeDocument, ScenarioDefinition
 from turnwise.scenarios.field_types import localize
 from turnwise.text.lexical_search import LexicalIndex
 
+INTENT_KEY = "intent"  # in the metadata of a passage that is an answer template
+
 log = logging.getLogger("turnwise.chat")
 
 _PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
@@ -66,7 +68,7 @@ def template_passages(definition: ScenarioDefinition, language: str) -> Iterator
             continue
         for template in localize(by_language, language, default):
             if set(template.slots) <= facts.keys():
-                yield Passage(template.render(facts), intent_label(definition, name, language), {"intent": name})
+                yield Passage(template.render(facts), intent_label(definition, name, language), {INTENT_KEY: name})
                 break
 
 

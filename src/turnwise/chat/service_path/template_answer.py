@@ -1,11 +1,13 @@
 """Step 5: a template of the intent, with the values of its slots. A missing value is asked for.
 
-The text is sent word for word. With `rewrites_templates` the model puts it in the scenario's tone, with the template as
-its draft; a rewriting that changes, adds or loses a number, name, date or price is dropped.
+The text is sent word for word, and a passage that is much closer to the message is added. With `rewrites_templates`
+the model puts it in the scenario's tone, with the template as its draft; a rewriting that changes, adds or loses a
+number, name, date or price is dropped.
 """
 
 from dataclasses import replace
 
+from turnwise.chat.service_path.quotations import add_passage
 from turnwise.chat.service_path.slot_values import slot_values
 from turnwise.chat.service_path.text_evidence import is_negated, names, numbers
 from turnwise.chat.service_path.turn import ServiceAnswer, ServiceTurn, StepResult
@@ -38,6 +40,9 @@ async def decide(turn: ServiceTurn) -> StepResult:
     outcome, answer = "verbatim", ServiceAnswer(f"template:{turn.intent}", text)
     if turn.rewrites_templates:
         outcome, answer = await _rewrite(turn, answer)
+    if turn.finder is not None:
+        found = await turn.finder.find(turn.customer_messages, 1)
+        answer = add_passage(turn.message, answer, found, turn.thresholds.similarity)
     return StepResult(outcome, answer, turn.intent)
 
 

@@ -108,6 +108,11 @@ class ServiceTurn:
         return self.messages[-1].content
 
     @property
+    def customer_messages(self) -> list[str]:
+        """The messages of the customer, the last one at the end."""
+        return [message.content for message in self.messages if message.role == "user"]
+
+    @property
     def is_handed_off(self) -> bool:
         """True while a hand-off is open."""
         return self.handoff is not None and self.handoff.is_open
