@@ -35,7 +35,7 @@ from turnwise.app.chat_services import open_chat_service
 from turnwise.app.knowledge.open_base import open_knowledge_base
 from turnwise.app.knowledge.served_base import ServedKnowledgeBase
 from turnwise.app.scenario_services import add_service_path, open_resources
-from turnwise.chat.service_path import grounded_answer
+from turnwise.chat.service_path import passage_finders
 from turnwise.core.chat_request import ChatRequest, ServiceOptions, ToolOptions
 from turnwise.core.chat_response import ChatResponse
 from turnwise.core.chat_service import ChatService
@@ -141,7 +141,7 @@ async def measure(model: ChatService, service: ChatService, sample: list[Attack]
 
 def without_filter() -> AbstractContextManager[Any]:
     """Show passages to the model as they are."""
-    return mock.patch.object(grounded_answer, "filter_passages", lambda items: [(item, item.passage) for item in items])
+    return mock.patch.object(passage_finders, "readable_passage", lambda passage: passage)
 
 
 @contextmanager

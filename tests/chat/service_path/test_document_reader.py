@@ -5,7 +5,7 @@ import pytest
 from service_scenarios import ask, write_scenario
 from turnwise.chat.service_path import document_reader
 from turnwise.chat.service_path.document_reader import DocumentReader
-from turnwise.chat.service_path.scenario_documents import open_scenario_retriever
+from turnwise.chat.service_path.scenario_documents import ScenarioRetriever, scenario_passages
 from turnwise.scenarios.loader import load_scenario
 
 HTML = "<html><head><title>Sizes</title></head><body><h1>Sizes</h1><p>The tall shade is 38 cm.</p></body></html>"
@@ -44,7 +44,7 @@ def parsed(monkeypatch):
 )
 def test_passages_of_all_formats_are_found_and_can_be_cited(folder, query, text, path):
     definition, reader = load_scenario(folder), DocumentReader()
-    passage = open_scenario_retriever(definition, "en", reader).search(query, 1)[0].passage
+    passage = ScenarioRetriever(scenario_passages(definition, "en", reader)).search(query, 1)[0].passage
     assert text in passage.text
     assert passage.metadata["path"] == path
     texts = {document.path: read.text for document, read in reader.read(definition.documents)}
@@ -54,13 +54,13 @@ def test_passages_of_all_formats_are_found_and_can_be_cited(folder, query, text,
 
 def test_a_content_is_parsed_once(folder, parsed):
     reader = DocumentReader()
-    open_scenario_retriever(load_scenario(folder), "en", reader)
+    scenario_passages(load_scenario(folder), "en", reader)
     assert sorted(parsed) == ["knowledge/en/power.csv", "knowledge/en/sizes.html"]
     (folder / "facts.yaml").write_text("opening_hours: {en: always, zh: 全天}")
-    open_scenario_retriever(load_scenario(folder), "en", reader)
+    scenario_passages(load_scenario(folder), "en", reader)
     assert len(parsed) == 2
     (folder / "knowledge/en/power.csv").write_text(CSV + "Wall lamp,5 W\n")
-    open_scenario_retriever(load_scenario(folder), "en", reader)
+    scenario_passages(load_scenario(folder), "en", reader)
     assert parsed[2:] == ["knowledge/en/power.csv"]
 
 
@@ -68,8 +68,8 @@ def test_a_document_that_cannot_be_read_is_left_out_and_the_others_are_found(fol
     (folder / "knowledge/en/broken.pdf").write_bytes(b"%PDF-1.7 no more")
     reader = DocumentReader()
     for _ in range(2):
-        retriever = open_scenario_retriever(load_scenario(folder), "en", reader)
-    assert "38 cm" in retriever.search("tall shade", 1)[0].passage.text
+        passages = scenario_passages(load_scenario(folder), "en", reader)
+    assert any("38 cm" in passage.text for passage in passages)
     assert parsed.count("knowledge/en/broken.pdf") == 1
     assert "A document of the scenario shop is left out: 'knowledge/en/broken.pdf' cannot be read." in caplog.text
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from service_scenarios import ask, open_shop, write_scenario
-from turnwise.chat.service_path import scenario_resources
+from turnwise.chat.service_path import background_tasks
 from turnwise.chat.service_path.classifier_files import read_classifier, write_classifier
 from turnwise.chat.service_path.classifier_fitting import classifier_key
 from turnwise.chat.service_path.intent_classifier import IntentHead
@@ -87,7 +87,8 @@ def test_an_edit_of_texts_is_live_at_once(load):
     edited = load(**{"knowledge/en/warranty": "Lamps have a warranty of 99 months."})
     resources, _ = resources_of(cache, edited)
     assert resources.classifier_state == "fitted"
-    assert "99 months" in resources.retrievers["en"].search("warranty", 1)[0].passage.text
+    (found,) = asyncio.run(resources.finders["en"].find(["warranty"], 1))
+    assert "99 months" in found.passage.text
 
 
 def test_a_fitted_classifier_is_there_at_the_next_start(load, tmp_path):
@@ -121,7 +122,7 @@ def test_examples_go_on_to_answer_if_the_encoder_fails_and_it_is_tried_again_lat
         assert resources_of(cache, definition)[-1].classifier_state == "examples"
         assert encoder.num_fits == expected_fits
     assert "could not be fitted: The model has failed." in caplog.text
-    monkeypatch.setattr(scenario_resources, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(background_tasks, "RETRY_SECONDS", 0.0)
     resources_of(cache, definition)
     assert encoder.num_fits > 1
     with pytest.raises(TurnwiseError, match="has failed"):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -19,7 +20,12 @@ from turnwise.chat.service_path.background_tasks import BackgroundTasks
 from turnwise.chat.service_path.document_reader import DocumentReader
 from turnwise.chat.service_path.intent_classifier import TextEncoder
 from turnwise.chat.service_path.passage_finders import PassageFinder, WordFinder
-from turnwise.chat.service_path.scenario_documents import ScenarioRetriever, scenario_passages, template_passages
+from turnwise.chat.service_path.scenario_documents import (
+    ScenarioRetriever,
+    passage_questions,
+    scenario_passages,
+    template_passages,
+)
 from turnwise.chat.service_path.similarity_finder import (
     PassageVectors,
     SimilarityFinder,
@@ -114,11 +120,14 @@ async def _vectors(
     """The vectors of passages, from the folder or computed."""
     if folder is None:
         return await embed_passages(encoder, passages, examples)
-    content = json.dumps([encoder.id, [passage_text(passage) for passage in passages], list(examples)])
+    content = json.dumps([encoder.id, [[passage_text(p), passage_questions(p)] for p in passages], list(examples)])
     path = folder / f"passages-{hashlib.sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()}.safetensors"
     if (vectors := await asyncio.to_thread(_read_vectors, path, len(passages))) is None:
         vectors = await embed_passages(encoder, passages, examples)
-        arrays = {"passages": vectors.passages_PD, "query_mean": vectors.query_mean_D}
+        arrays: dict[str, NDArray[np.generic]] = {
+            "passages": vectors.passages_PD, "questions": vectors.questions_QD, "owners": vectors.owners_Q,
+            "query_mean": vectors.query_mean_D,
+        }  # fmt: skip
         await asyncio.to_thread(atomic_write, path, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
     return vectors
 
@@ -129,10 +138,22 @@ def _read_vectors(path: Path, num_passages: int) -> PassageVectors | None:
         return None
     try:
         with safe_open(path, framework="numpy") as file:
-            vectors = PassageVectors(file.get_tensor("passages"), file.get_tensor("query_mean"))
-        if vectors.passages_PD.shape != (num_passages, *vectors.query_mean_D.shape):
-            raise ValueError("the arrays do not fit together")
-    except (OSError, SafetensorError, ValueError) as error:
+            names = ("passages", "questions", "owners", "query_mean")
+            vectors = PassageVectors(*(file.get_tensor(name) for name in names))
+        _check_shapes(vectors, num_passages)
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
         log.warning("The cached vectors in %s are damaged and are computed again: %s", path, error)
         return None
     return vectors
+
+
+def _check_shapes(vectors: PassageVectors, num_passages: int) -> None:
+    """Raise `ValueError` if the arrays do not fit together."""
+    (dimension,), owners_Q = vectors.query_mean_D.shape, vectors.owners_Q
+    is_right = (
+        vectors.passages_PD.shape == (num_passages, dimension)
+        and vectors.questions_QD.shape == (len(owners_Q), dimension)
+        and bool(((owners_Q >= 0) & (owners_Q < num_passages)).all())
+    )
+    if not is_right:
+        raise ValueError("the arrays do not fit together")

@@ -1,6 +1,8 @@
 """The texts of a scenario that can answer a message, as passages, and the retriever that finds them by words.
 
-A paragraph of a text or Markdown file is a passage; other formats are divided as in knowledge bases.
+A paragraph of a text or Markdown file is a passage; other formats are divided as in knowledge bases. Lines before a
+paragraph that begin with `Q:` or `问：` are questions that it answers: they help to find it, and are no part of it. A
+template's questions are the example messages of its intent.
 """
 
 import hashlib
@@ -16,10 +18,12 @@ from turnwise.scenarios.field_types import localize
 from turnwise.text.lexical_search import LexicalIndex
 
 INTENT_KEY = "intent"  # in the metadata of a passage that is an answer template
+QUESTIONS_KEY = "questions"  # in the metadata: messages that the passage answers, one per line
 
 log = logging.getLogger("turnwise.chat")
 
 _PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
+_QUESTION = re.compile(r"(?:Q:|问[:：])[ \t]*(\S.*)")
 _HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
 
 
@@ -35,10 +39,20 @@ def document_passages(document: KnowledgeDocument) -> Iterator[Passage]:
             headings = [entry for entry in headings if entry[0] < level]
             headings.append((level, heading.group(2).rstrip("# ")))
             start = min(end, heading.end() + 1)
+        questions = []
+        while start < end and (question := _QUESTION.match(text, start, end)) is not None:
+            questions.append(question.group(1))
+            start = min(end, question.end() + 1)
         if text[start:end].strip():
             path = tuple(title for _, title in headings)
             location = PassageLocation(digest, start, end, path)
-            yield Passage(text[start:end], path[0] if path else document.path, {"path": document.path}, location)
+            metadata = {"path": document.path, QUESTIONS_KEY: "\n".join(questions)}
+            yield Passage(text[start:end], path[0] if path else document.path, metadata, location)
+
+
+def passage_questions(passage: Passage) -> list[str]:
+    """Messages that a passage answers."""
+    return [line for line in passage.metadata.get(QUESTIONS_KEY, "").split("\n") if line]
 
 
 def scenario_passages(
@@ -66,9 +80,12 @@ def template_passages(definition: ScenarioDefinition, language: str) -> Iterator
     for name, by_language in definition.templates.items():
         if name not in definition.intents:
             continue
+        examples = definition.intents[name].examples
         for template in localize(by_language, language, default):
             if set(template.slots) <= facts.keys():
-                yield Passage(template.render(facts), intent_label(definition, name, language), {INTENT_KEY: name})
+                source = intent_label(definition, name, language)
+                questions = "\n".join(" ".join(text.split()) for text in examples.get(language, ()))
+                yield Passage(template.render(facts), source, {INTENT_KEY: name, QUESTIONS_KEY: questions})
                 break
 
 
@@ -86,4 +103,4 @@ class ScenarioRetriever:
 
 def _searched_text(passage: Passage) -> str:
     headings = () if passage.location is None else passage.location.headings
-    return "\n".join([*headings, passage.text])
+    return "\n".join([*headings, *passage_questions(passage), passage.text])

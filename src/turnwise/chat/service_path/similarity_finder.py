@@ -2,7 +2,11 @@
 
 The vectors of an embedding model have a large common part (Ethayarajh 2019, arXiv 1909.00512), and messages have
 another one than passages. The mean of the passages is subtracted from every passage, and the mean of a scenario's
-example messages from every message. What words they share counts a little too. Shapes: P passages, D dimensions.
+example messages from every message. What words they share counts a little too.
+
+A message that a passage answers, written down beforehand, is often closer to another message than the passage is, so
+a passage also has the similarity of the closest of its questions, less what messages have in common as such. Shapes:
+P passages, Q questions, D dimensions.
 """
 
 import asyncio
@@ -10,15 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from turnwise.chat.service_path.logistic_head import Floats
 from turnwise.chat.service_path.passage_filter import readable_passage, without_instructions
 from turnwise.chat.service_path.passage_finders import FoundPassage
+from turnwise.chat.service_path.scenario_documents import passage_questions
 from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
 from turnwise.core.retrieval import Passage
 from turnwise.text.lexical_search import LexicalIndex
 
 WORD_WEIGHT = 0.01  # of a BM25 score beside a cosine, in the ranking
+QUESTION_DISCOUNT = 0.15  # subtracted from the cosine of two messages
 CONTEXT_WEIGHT = 0.5  # of the message with the one before it, beside the message alone
 
 
@@ -28,17 +35,21 @@ class PassageVectors:
 
     Attributes:
         passages_PD: vectors of the passages less their mean, of length 1.
+        questions_QD: vectors of their questions less `query_mean_D`, of length 1.
+        owners_Q: index of the passage that answers each question.
         query_mean_D: what is subtracted from the vectors of messages.
     """
 
     passages_PD: Floats
+    questions_QD: Floats
+    owners_Q: NDArray[np.int64]
     query_mean_D: Floats
 
 
 async def embed_passages(
     encoder: EmbeddingEncoder, passages: Sequence[Passage], messages: Sequence[str]
 ) -> PassageVectors:
-    """Embed passages with their headings.
+    """Embed passages with their headings, and their questions.
 
     Args:
         encoder: the embedding model.
@@ -51,7 +62,12 @@ async def embed_passages(
     vectors_PD = await encoder.embed([passage_text(passage) for passage in passages], "passage")
     mean_D = vectors_PD.mean(axis=0)
     query_mean_D = (await encoder.embed(messages, "query")).mean(axis=0) if messages else mean_D
-    return PassageVectors(_unit(vectors_PD - mean_D), query_mean_D)
+    questions = [(index, text) for index, passage in enumerate(passages) for text in passage_questions(passage)]
+    questions_QD = np.zeros((0, len(mean_D)))
+    if questions:
+        questions_QD = _unit(await encoder.embed([text for _, text in questions], "query") - query_mean_D)
+    owners_Q = np.array([index for index, _ in questions], dtype=np.int64)
+    return PassageVectors(_unit(vectors_PD - mean_D), questions_QD, owners_Q, query_mean_D)
 
 
 def passage_text(passage: Passage) -> str:
@@ -67,7 +83,7 @@ class SimilarityFinder:
     def __init__(self, encoder: EmbeddingEncoder, passages: Sequence[Passage], vectors: PassageVectors) -> None:
         """Search `passages`, whose vectors `embed_passages` has computed with `encoder`."""
         self._encoder, self._passages, self._vectors = encoder, tuple(passages), vectors
-        self._index = LexicalIndex(map(passage_text, passages))
+        self._index = LexicalIndex("\n".join([passage_text(p), *passage_questions(p)]) for p in passages)
 
     async def find(self, messages: Sequence[str], k: int) -> list[FoundPassage]:
         """See `PassageFinder.find`."""
@@ -82,7 +98,9 @@ class SimilarityFinder:
         return _unit(weights_T @ vectors_TD)
 
     def _rank(self, message: str, query_D: Floats, k: int) -> list[FoundPassage]:
-        similarities_P = self._vectors.passages_PD @ query_D
+        vectors = self._vectors
+        similarities_P = vectors.passages_PD @ query_D
+        np.maximum.at(similarities_P, vectors.owners_Q, vectors.questions_QD @ query_D - QUESTION_DISCOUNT)
         scores_P = similarities_P.copy()
         for match in self._index.search(message, len(self._passages)):
             scores_P[match.index] += WORD_WEIGHT * match.score
