@@ -9,6 +9,9 @@
       examples:
         en: [where is my parcel, has my order been sent]
         zh: [我的包裹到哪儿了, 订单发货了吗]
+    greeting:
+      offer: false                                  # small talk; see `Intent.offer`
+      examples: {en: [hello], zh: [你好]}
     unclear_problem:
       answer: clarify
       question: {en: What exactly is broken?, zh: 具体是哪里坏了？}   # default: `messages.clarify` of the scenario
@@ -43,6 +46,7 @@ class Intent(StrictModel):
         description: what the intent is, for people and for a model that classifies.
         answer: how it is answered.
         question: question of the answer "clarify".
+        offer: False for small talk: a question back never names it, and its template answers no other message.
         examples: messages by language.
     """
 
@@ -50,12 +54,13 @@ class Intent(StrictModel):
     description: str = Field("", max_length=1000)
     answer: AnswerKind = "template"
     question: LocalizedLine | None = None
+    offer: bool = True
     examples: LocalizedLines
 
     @property
     def can_be_offered(self) -> bool:
         """True if a question back may name it. "Something unclear" is nothing to choose."""
-        return self.answer != "clarify" or self.title is not None
+        return self.offer and (self.answer != "clarify" or self.title is not None)
 
     @model_validator(mode="after")
     def _check_question(self) -> "Intent":

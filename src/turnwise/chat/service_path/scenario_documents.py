@@ -74,11 +74,11 @@ def scenario_passages(
 def template_passages(definition: ScenarioDefinition, language: str) -> Iterator[Passage]:
     """The answer templates that need no value of the customer, as passages: an intent that is uncertain has them too.
 
-    Their source is the title of the intent.
+    Their source is the title of the intent. Small talk is left out.
     """
     facts, default = definition.fact_values(language), definition.settings.default_language
     for name, by_language in definition.templates.items():
-        if name not in definition.intents:
+        if name not in definition.intents or not definition.intents[name].can_be_offered:
             continue
         examples = definition.intents[name].examples
         for template in localize(by_language, language, default):
