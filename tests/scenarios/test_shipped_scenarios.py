@@ -124,3 +124,8 @@ def test_customer_service_reads_order_numbers_and_sizes(scenarios):
     assert slots["size"].read("I'd like a mediun please", "en", "en") == "medium"
     assert slots["size"].read("要大码的", "zh", "en") == "大号"
     assert slots["size"].read("要加大号", "zh", "en") == "加大号"
+    assert slots["size"].read("medium instead of small please", "en", "en") == "medium"
+    assert slots["size"].read("the L you sent is too large, a medium please", "en", "en") == "medium"
+    assert slots["size"].read("小号换中号", "zh", "en") == "中号"
+    assert slots["size"].read("it is too small", "en", "en") is None
+    assert slots["size"].read("small or medium, which is better?", "en", "en") is None
