@@ -3,6 +3,7 @@
     python benchmarks/service_path.py WORK --model assistant --embedding-model e5-small
     python benchmarks/service_path.py WORK --only path templates --limit 20
     python benchmarks/service_path.py WORK --only-dialogues zh_far           # ids that begin so
+    python benchmarks/service_path.py WORK --set second                      # 100 others
 
 Prints the shares of dialogues that are resolved, wrong, not resolved and handed off, with Wilson intervals, per
 language and kind, the median seconds of a reply, and the differences between the path and each other system with
@@ -23,7 +24,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from service_path_parts.dialogues import Dialogue, read_dialogues
+from service_path_parts.dialogues import SETS, Dialogue, read_dialogues
 from service_path_parts.playing import Journal, PlayedDialogue
 from service_path_parts.systems import (
     DialogueSystem,
@@ -56,13 +57,14 @@ def main() -> None:
     parser.add_argument("--model", default="assistant")
     parser.add_argument("--embedding-model", help="recognises intents; default: words and characters")
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="SYSTEM")
+    parser.add_argument("--set", choices=tuple(SETS), default="first", help="set of dialogues")
     parser.add_argument("--only-dialogues", default="", metavar="PREFIX", help="dialogues whose id begins so")
     parser.add_argument("--limit", type=int, help="so many dialogues, spread over all")
     parser.add_argument("--rewrite-templates", action="store_true", help="as turnwise serve --rewrite-templates")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     definition = find_scenario(options.scenario)
-    dialogues = [entry for entry in read_dialogues() if entry.id.startswith(options.only_dialogues)]
+    dialogues = [entry for entry in read_dialogues(set_name=options.set) if entry.id.startswith(options.only_dialogues)]
     if options.limit is not None:
         dialogues = spread(dialogues, options.limit)
     if not dialogues:

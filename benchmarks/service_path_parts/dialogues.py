@@ -31,6 +31,7 @@ from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.core.strict_yaml import read_yaml
 
 FOLDER = Path(__file__).parents[1] / "service_path"
+SETS = {"first": "dialogues", "second": "dialogues_second"}  # written independently of each other
 
 Outcome = Literal["answer", "ask", "hand_off", "refuse"]
 Kind = Literal["answerable", "outside", "hostile"]
@@ -100,8 +101,12 @@ class Dialogue:
     turns: tuple[ExpectedTurn, ...]
 
 
-def read_dialogues(folder: Path = FOLDER) -> list[Dialogue]:
-    """All dialogues of `dialogues/*.yaml`.
+def read_dialogues(folder: Path = FOLDER, set_name: str = "first") -> list[Dialogue]:
+    """All dialogues of a set.
+
+    Args:
+        folder: has `patterns.yaml` and the folders of `SETS`.
+        set_name: a key of `SETS`.
 
     Raises:
         InvalidData: a file has other keys, an id occurs twice, or an expression is invalid.
@@ -109,7 +114,7 @@ def read_dialogues(folder: Path = FOLDER) -> list[Dialogue]:
     """
     patterns = read_yaml(folder / "patterns.yaml", "patterns")
     dialogues: dict[str, Dialogue] = {}
-    for path in sorted((folder / "dialogues").glob("*.yaml")):
+    for path in sorted((folder / SETS[set_name]).glob("*.yaml")):
         file = parse_strict_model(DialogueFile, read_yaml(path, "dialogues"), origin=path.name)
         for entry in file.dialogues:
             if entry.id in dialogues:

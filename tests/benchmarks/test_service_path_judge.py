@@ -1,10 +1,12 @@
 """The judge of `benchmarks/service_path.py`: what is resolved, wrong, unresolved, and what may be asked for."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service_path_parts.dialogues import Dialogue, read_dialogues
+from service_path_parts.dialogues import SETS, Dialogue, read_dialogues
 from service_path_parts.judge import Reply, ShopTexts, addresses, judge, numbers, quantities
 from service_path_parts.reply_signs import is_in_language, normalize, requested_slots, substance
 from turnwise.app.scenario_folders import find_scenario
@@ -240,12 +242,25 @@ def test_the_dialogues_are_as_many_as_they_should_be_and_well_formed():
                       (("answerable", 105), ("outside", 30), ("hostile", 15))}  # fmt: skip
 
 
+def test_the_second_set_has_100_dialogues_of_its_own():
+    dialogues = read_dialogues(set_name="second")
+    assert Counter((entry.language, entry.kind, entry.wording) for entry in dialogues) == {
+        (language, *key): count
+        for language in ("en", "zh")
+        for key, count in ((("answerable", "near"), 18), (("answerable", "far"), 17), (("outside", None), 10),
+                           (("hostile", None), 5))
+    }  # fmt: skip
+    assert all(1 <= len(entry.turns) <= 3 for entry in dialogues)
+    assert {entry.id for entry in dialogues}.isdisjoint(entry.id for entry in read_dialogues())
+
+
 @pytest.mark.costly
-def test_no_passage_of_the_shop_makes_a_reply_wrong():
+@pytest.mark.parametrize("set_name", SETS)
+def test_no_passage_of_the_shop_makes_a_reply_wrong(set_name):
     definition = find_scenario("customer_service")
     failures = [
         (dialogue.id, pattern.pattern, passage.text)
-        for dialogue in read_dialogues()
+        for dialogue in read_dialogues(set_name=set_name)
         for document in definition.documents
         if document.language == dialogue.language
         for passage in document_passages(document)
