@@ -24,7 +24,7 @@ from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.safe_regex import compile_regex
 
 MAX_REMOVED_VALUES = 5  # per slot and message
-METHOD_VERSION = 1  # change it with everything that gives another classifier for the same intents
+METHOD_VERSION = 2  # change it with everything that gives another classifier for the same intents
 
 
 @dataclass(frozen=True, slots=True)
