@@ -48,19 +48,19 @@ def main() -> None:
     rng = random.Random(options.seed)
     examples, rest = split(read_rows(options.train), options.examples, options.none, rng)
     unseen = rest if options.test is None else read_rows(options.test)
-    known = [row for row in unseen if row[1] != options.none]
+    with_intent = [row for row in unseen if row[1] != options.none]
     without = [row for row in unseen if row[1] == options.none]
     if options.none_from is not None:
         without += read_rows(options.none_from, options.none_except)
-    known = rng.sample(known, min(len(known), options.messages))
-    num_none = min(len(without), round(len(known) * NONE_SHARE / (1 - NONE_SHARE)))
-    unseen = known + rng.sample(without, num_none)
+    with_intent = rng.sample(with_intent, min(len(with_intent), options.messages))
+    num_none = min(len(without), round(len(with_intent) * NONE_SHARE / (1 - NONE_SHARE)))
+    unseen = with_intent + rng.sample(without, num_none)
     encoder: TextEncoder = LexicalEncoder()
     if options.embedding_model is not None:
         encoder = EmbeddingEncoder(open_embedding_service(options.embedding_model))
     certainty_N, correct_N = asyncio.run(predict(encoder, examples, unseen))
-    print(f"{len(examples):,} examples, {len(known):,} messages with an intent and {num_none:,} without one")
-    print(f"right: {correct_N[: len(known)].mean():.1%} of those with an intent")
+    print(f"{len(examples):,} examples, {len(with_intent):,} messages with an intent and {num_none:,} without one")
+    print(f"right: {correct_N[: len(with_intent)].mean():.1%} of those with an intent")
     for num_bins in BINS:
         error = expected_calibration_error(certainty_N, correct_N, num_bins)
         print(f"expected calibration error, {num_bins} bins: {error:.3f}")

@@ -101,7 +101,7 @@ class Slot(StrictModel):
             for lines in synonyms.values()
             for span in PhraseList(lines, exceptions).find_spans(words)
         ]
-        choices = {choice for span, choice in named if not any(_is_inside(span, other) for other, _ in named)}
+        choices = {choice for span, choice in named if not any(_is_inside(span, longer) for longer, _ in named)}
         if len(choices) != 1:
             return None
         return localize((self.choices or {})[choices.pop()], language, default_language)[0]
@@ -112,6 +112,6 @@ class Slot(StrictModel):
         return self.fact is None and self.pattern is None and self.choices is None
 
 
-def _is_inside(span: tuple[int, int], other: tuple[int, int]) -> bool:
+def _is_inside(span: tuple[int, int], longer: tuple[int, int]) -> bool:
     """True if a span of words lies in another, longer one."""
-    return span != other and other[0] <= span[0] and span[1] <= other[1]
+    return span != longer and longer[0] <= span[0] and span[1] <= longer[1]

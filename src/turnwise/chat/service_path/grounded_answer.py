@@ -28,15 +28,15 @@ async def decide(turn: ServiceTurn) -> StepResult:
     if turn.finder is None:
         return _unanswered(turn, StepResult("no_documents"))
     messages = turn.customer_messages
-    found = await turn.finder.find(messages, MAX_PASSAGES)
-    best = max(found, key=lambda item: item.relevance - _threshold(turn, item.measure), default=None)
+    candidates = await turn.finder.find(messages, MAX_PASSAGES)
+    best = max(candidates, key=lambda item: item.relevance - _threshold(turn, item.measure), default=None)
     if best is None:
         return _unanswered(turn, StepResult("no_passage"))
     threshold = _threshold(turn, best.measure)
     if best.relevance < threshold:
         return _unanswered(turn, StepResult("no_passage", score=best.relevance, threshold=threshold))
     turn.state.clear_question()
-    return await _answer(turn, word_query(messages), found, best.measure)
+    return await _answer(turn, word_query(messages), candidates, best.measure)
 
 
 def _threshold(turn: ServiceTurn, measure: Measure) -> float:
@@ -52,11 +52,11 @@ def _unanswered(turn: ServiceTurn, result: StepResult) -> StepResult:
     return result
 
 
-async def _answer(turn: ServiceTurn, query: str, found: Sequence[FoundPassage], measure: Measure) -> StepResult:
-    quotable = [item for item in found if item.measure == measure]
+async def _answer(turn: ServiceTurn, query: str, candidates: Sequence[FoundPassage], measure: Measure) -> StepResult:
+    quotable = [item for item in candidates if item.measure == measure]
     if turn.definition.settings.document_answers == "quote":
         return StepResult("quoted", quote_passages(query, quotable))
-    passages, originals = [item.passage for item in found], [item.original for item in found]
+    passages, originals = [item.passage for item in candidates], [item.original for item in candidates]
     question = Message("user", f"{format_passages(passages)}\n\n{turn.message}")
     text, usage = "", Usage(0, 0)
     try:

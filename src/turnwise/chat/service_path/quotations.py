@@ -24,33 +24,35 @@ _QUANTITY_QUESTION = re.compile(
 )
 
 
-def quote_passages(query: str, found: Sequence[FoundPassage]) -> ServiceAnswer:
+def quote_passages(query: str, candidates: Sequence[FoundPassage]) -> ServiceAnswer:
     """What the passages say, word for word.
 
     Args:
         query: the message.
-        found: at least one passage, best first, all with the same measure.
+        candidates: at least one passage, best first, all with the same measure.
     """
-    excerpts, indices = _excerpts(query, found)
-    text, citations = cite(excerpts, indices, [item.original for item in found])
+    excerpts, indices = _excerpts(query, candidates)
+    text, citations = cite(excerpts, indices, [item.original for item in candidates])
     return ServiceAnswer("knowledge", text, citations)
 
 
-def _excerpts(query: str, found: Sequence[FoundPassage]) -> tuple[list[str], list[int]]:
+def _excerpts(query: str, candidates: Sequence[FoundPassage]) -> tuple[list[str], list[int]]:
     """What to quote, and the index of the passage of each quotation.
 
     Of passages that were found by words, the best sentence. Of passages that were found by similarity, the best, and
     the second if it is nearly as similar: one of the two has the answer more often than the best alone.
     """
-    if found[0].measure == "words":
-        sentence, index = best_sentence(query, [item.passage for item in found])
+    if candidates[0].measure == "words":
+        sentence, index = best_sentence(query, [item.passage for item in candidates])
         return [sentence], [index]
-    least = MIN_SIMILARITY_RATIO * found[0].relevance
-    indices = [index for index, item in enumerate(found) if item.relevance >= least][:MAX_QUOTED]
-    return [excerpt(query, found[index].passage) for index in indices], indices
+    least = MIN_SIMILARITY_RATIO * candidates[0].relevance
+    indices = [index for index, item in enumerate(candidates) if item.relevance >= least][:MAX_QUOTED]
+    return [excerpt(query, candidates[index].passage) for index in indices], indices
 
 
-def add_passage(query: str, answer: ServiceAnswer, found: Sequence[FoundPassage], threshold: float) -> ServiceAnswer:
+def add_passage(
+    query: str, answer: ServiceAnswer, candidates: Sequence[FoundPassage], threshold: float
+) -> ServiceAnswer:
     """A template answer, followed by the best passage if that is from a document and much closer to the message.
 
     A template is the general answer of an intent, and a document may have the special case that was asked for.
@@ -58,14 +60,14 @@ def add_passage(query: str, answer: ServiceAnswer, found: Sequence[FoundPassage]
     Args:
         query: the message.
         answer: the template answer, without citations.
-        found: passages, best first, templates among them.
+        candidates: passages, best first, templates among them.
         threshold: similarity that a passage needs to answer a message.
     """
-    if not found or found[0].measure != "similarity" or INTENT_KEY in found[0].original.metadata:
+    if not candidates or candidates[0].measure != "similarity" or INTENT_KEY in candidates[0].original.metadata:
         return answer
-    if found[0].relevance < ADDITION_FACTOR * threshold:
+    if candidates[0].relevance < ADDITION_FACTOR * threshold:
         return answer
-    addition, citations = cite([excerpt(query, found[0].passage)], [0], [found[0].original])
+    addition, citations = cite([excerpt(query, candidates[0].passage)], [0], [candidates[0].original])
     return replace(answer, text=f"{answer.text} {addition}", citations=citations)
 
 

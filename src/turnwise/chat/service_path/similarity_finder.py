@@ -104,12 +104,12 @@ class SimilarityFinder:
         scores_P = similarities_P.copy()
         for match in self._index.search(message, len(self._passages)):
             scores_P[match.index] += WORD_WEIGHT * match.score
-        found = []
+        results = []
         for index in np.argsort(-scores_P, kind="stable")[:k].tolist():
             original = self._passages[index]
             if (passage := readable_passage(original)) is not None:
-                found.append(FoundPassage(passage, original, float(similarities_P[index]), "similarity"))
-        return found
+                results.append(FoundPassage(passage, original, float(similarities_P[index]), "similarity"))
+        return results
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -41,8 +41,8 @@ async def decide(turn: ServiceTurn) -> StepResult:
     if turn.rewrites_templates:
         outcome, answer = await _rewrite(turn, answer)
     if turn.finder is not None:
-        found = await turn.finder.find(turn.customer_messages, 1)
-        answer = add_passage(turn.message, answer, found, turn.thresholds.similarity)
+        candidates = await turn.finder.find(turn.customer_messages, 1)
+        answer = add_passage(turn.message, answer, candidates, turn.thresholds.similarity)
     return StepResult(outcome, answer, turn.intent)
 
 
