@@ -76,6 +76,7 @@ def test_an_unknown_format_is_an_error_before_the_model_is_loaded(gpt2_folder, t
     assert "did you mean 'human_assistant'" in err
 
 
+@pytest.mark.costly
 def test_a_model_that_is_trained_in_a_format_is_saved_and_served_in_it(gpt2_folder, turnwise, tmp_path):
     rows = [
         {"messages": [{"role": "user", "content": f"Hello {i}"}, {"role": "assistant", "content": "I am fine."}]}

@@ -34,6 +34,7 @@ def classifier(trained, tmp_path):
     return shutil.copytree(trained[0], tmp_path / "classifier")
 
 
+@pytest.mark.costly
 def test_classify_prints_none_and_keeps_the_name_to_itself(turnwise, trained):
     code, out, err = turnwise("classify", trained[0], "--text", KNOWN, "--text", UNKNOWN, "--threads", 1)
     assert (code, err) == (0, "")
@@ -69,6 +70,7 @@ def test_texts_with_another_name_for_none_need_the_option(turnwise, trained, tmp
     assert {row["name"]: row["value"] for row in json.loads(out)["rows"]}["none_recall"] == 1
 
 
+@pytest.mark.costly
 def test_calibration_fits_the_temperature_and_leaves_the_class_of_none_in_charge(turnwise, classifier, trained):
     code, out, err = turnwise("calibrate", classifier, trained[1])
     assert code == 0, err

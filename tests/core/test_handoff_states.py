@@ -116,6 +116,7 @@ def test_claims_without_a_message_prolong_the_wait_a_limited_number_of_times():
     assert status.state == "timed_out"
 
 
+@pytest.mark.costly
 def test_ten_thousand_random_orders_have_one_speaker_and_end():
     seen = set()
     for seed in range(10_000):

@@ -278,6 +278,7 @@ GRAMMARS = sorted([*(ROOT / "src/turnwise/data/prompts").glob("*.yaml"), *(ROOT 
 
 
 @pytest.mark.parametrize("path", [p for p in GRAMMARS if "\ntopics:" in p.read_text("utf-8")], ids=lambda p: p.name)
+@pytest.mark.costly
 def test_bundled_grammars_expand(path):
     conversations = list(expand(load_grammar(path), 200, 1))
     assert len(conversations) == 200

@@ -21,6 +21,7 @@ def first_prompts(seed=0, count=2_000):
     return list(islice(bundled_prompts(seed), count))
 
 
+@pytest.mark.costly
 def test_prompts_depend_only_on_the_seed():
     assert first_prompts(1, 300) == first_prompts(1, 300)
     assert first_prompts(1, 300) == first_prompts(1, 600)[:300]
@@ -34,6 +35,7 @@ def test_prompts_are_distinct_and_end_with_a_user_turn():
     assert {len(history) for history in prompts} > {1, 3, 5}
 
 
+@pytest.mark.costly
 def test_prompts_include_small_talk_safety_topics_and_support():
     assert len(load_support_lines()) == 27
     assert set(SAFETY_TOPICS) <= set(load_small_talk().topics)
@@ -42,6 +44,7 @@ def test_prompts_include_small_talk_safety_topics_and_support():
         assert word in text
 
 
+@pytest.mark.costly
 def test_no_prompt_is_a_question_of_the_golden_set():
     golden_questions = {normalize_text(case.messages[-1].content) for case in load_golden_cases()}
     assert not golden_questions & {normalize_text(history[-1].content) for history in first_prompts(count=6_000)}

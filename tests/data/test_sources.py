@@ -85,6 +85,7 @@ def test_gzip_is_detected_under_any_file_name(tmp_path):
     assert list(read_source(path)) == [HELLO]
 
 
+@pytest.mark.costly
 def test_a_truncated_gzip_file_yields_its_rows_and_then_a_bad_row(tmp_path):
     path = tmp_path / "chats.jsonl.gz"
     lines = [json.dumps({"messages": [{"role": "user", "content": f"{n * 7919 % 10007}"}]}) for n in range(20_000)]

@@ -70,6 +70,7 @@ def folders(tmp_path_factory):
         ("adapter", "float32", ""),
     ],
 )
+@pytest.mark.costly
 def test_peak_memory_while_loading_is_little_more_than_the_packed_weights(folders, folder, dtype, quantize):
     process = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folders / folder), dtype, quantize],

@@ -34,6 +34,7 @@ def drawn_at(value, logits, **params):
     [{}, {"temperature": 0.5}, {"temperature": 2.0}, {"top_k": 2}, {"top_p": 0.6},
      {"temperature": 1.7, "top_k": 4, "top_p": 0.9}],
 )  # fmt: skip
+@pytest.mark.costly
 def test_token_frequencies_match_the_exact_distribution(params):
     exact = np.array(LOGITS)
     for name, reference in REFERENCES.items():  # temperature, then top-k, then top-p

@@ -101,6 +101,7 @@ def test_prompt_logprobs_are_complete_with_a_cached_prefix(model):
 
 
 @pytest.mark.parametrize("blocks", [8, 12, 20])
+@pytest.mark.costly
 def test_preempted_requests_give_the_same_answers(model, blocks):
     """Four sequences grow to six blocks each."""
     harness = SchedulerHarness(model, max_num_seqs=4, num_blocks=blocks)

@@ -193,6 +193,7 @@ def test_a_repeated_answer_takes_few_passes_and_is_the_same(model, eager, params
     assert output_ids[1][1] == output_ids[2][1] <= 6
 
 
+@pytest.mark.costly
 def test_drafts_do_not_change_answers(model, eager, monkeypatch):
     generation_requests = [
         request(prompt, params=params, max_tokens=40, prediction=prediction)

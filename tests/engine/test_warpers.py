@@ -214,6 +214,7 @@ def two_threads():
 
 
 @pytest.mark.parametrize(("name", "value"), [("typical_p", 0.5), ("eta_cutoff", 1e-4), ("top_n_sigma", 3.0)])
+@pytest.mark.costly
 def test_a_row_is_bit_identical_alone_and_in_a_batch_with_several_threads(two_threads, name, value):
     logits = np.random.default_rng(0).normal(size=(3, 151_936)).astype(np.float32)
     together = apply(name, logits, [value] * 3)

@@ -274,6 +274,7 @@ def test_flips_come_before_the_metrics(write):
             assert fragment not in after
 
 
+@pytest.mark.costly
 def test_equal_evaluations_give_equal_bytes(write, tmp_path):
     for folder in ("one", "two"):
         write(right, wrong, folder=folder, sweep=temperature_points(), loss=[(1, 2.0, 2.5)])

@@ -134,6 +134,7 @@ def test_random_damage_in_any_field_of_any_file_opens_or_is_rejected(valid_folde
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "tokenizer.json"])
+@pytest.mark.costly
 def test_huge_numbers_and_wrong_types_in_each_field_open_or_are_rejected(valid_folders, cases, name):
     for folder_kind, file, path in cases:
         if file == name and len(path) < 3:
@@ -155,6 +156,7 @@ def open_with_damage(path, field, value, folder):
     [("mistral", "windowed"), ("qwen2", "listed windowed"), ("qwen3", "windowed"), ("smollm3", "listed windowed"),
      ("gpt2", "tied")],
 )  # fmt: skip
+@pytest.mark.costly
 def test_damage_in_each_field_of_each_family_loads_or_is_rejected(published, tmp_path, family, case):
     folder = shutil.copytree(published(family, case)[0], tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
@@ -320,6 +322,7 @@ T5 = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "is_e
       "relative_attention_max_distance": 20, "dropout_rate": 0.0, "feed_forward_proj": "relu"}  # fmt: skip
 
 
+@pytest.mark.costly
 def test_damage_in_each_field_of_a_transformers_model_opens_or_is_rejected(folder, one_thread):
     for path in folder.glob("*.safetensors"):
         path.unlink()

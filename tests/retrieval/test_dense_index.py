@@ -109,6 +109,7 @@ def test_few_rows_are_searched_exactly(folder):
         assert len(set(ranking.ids_K) & set(exact(vectors, query, 10))) >= 9
 
 
+@pytest.mark.costly
 def test_many_rows_have_a_recall_of_97_percent(folder):
     vectors = random_vectors(20_000, dimension=384, num_clusters=400)
     write(folder, vectors, batch=5000)
@@ -353,6 +354,7 @@ def test_one_writer_at_a_time(folder):
         pass
 
 
+@pytest.mark.costly
 def test_readers_run_beside_appends_and_compactions(folder):
     vectors = random_vectors(400)
     writer = write(folder, vectors[:100])

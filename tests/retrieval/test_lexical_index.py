@@ -272,6 +272,7 @@ def test_commits_of_any_size_give_the_same_index(store, folder, monkeypatch):
     assert progress == sorted(progress)
 
 
+@pytest.mark.costly
 def test_readers_of_one_index_run_beside_its_writer(store, folder):
     add(store, "a", "lamp zero")
     update(folder, store)

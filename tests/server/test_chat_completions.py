@@ -228,6 +228,7 @@ def test_min_tokens_above_max_tokens_is_rejected(client):
 # Formats
 
 
+@pytest.mark.costly
 def test_the_json_object_format_is_enforced_at_temperature_2(client):
     for seed in range(5):
         choice = create(

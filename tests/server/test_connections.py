@@ -148,6 +148,7 @@ def idle_connection(serving, seconds):
     return closing(connection)
 
 
+@pytest.mark.costly
 def test_an_idle_connection_is_closed_after_the_configured_time(serving):
     with idle_connection(serving, 0.2) as connection:
         assert eventually(lambda: is_closed(connection))

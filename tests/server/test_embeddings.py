@@ -90,6 +90,7 @@ def test_an_invalid_field_is_rejected_with_its_name(client, fields, param):
     assert error.value.body["param"] == param
 
 
+@pytest.mark.costly
 def test_the_published_maximum_number_of_inputs_is_accepted(client):
     """LangChain sends 1000 chunks at once, Vercel's provider 2048."""
     answer = client.embeddings.create(model="box", input=[f"a {number % 7}" for number in range(2048)])

@@ -164,6 +164,7 @@ def test_a_conversation_without_a_handoff_says_so(client, conversation):
     assert "has no hand-off" in refused.json()["error"]["message"]
 
 
+@pytest.mark.costly
 def test_the_handoff_of_a_customer_is_hidden_from_other_keys_and_not_from_agents(store, tmp_path):
     keys = open_key_store(f"sqlite:///{tmp_path / 'keys.db'}")
     roles = {"shop": "user", "thief": "user", "support": "agent"}

@@ -68,6 +68,7 @@ def test_the_cache_and_streaming_do_not_change_an_answer(server):
     assert cached_tokens(chunks[-1]) == cached_tokens(repeated)
 
 
+@pytest.mark.costly
 def test_thirty_one_concurrent_requests_do_not_change_an_answer(server):
     client = client_for(server)
     arguments = REQUEST | {"temperature": 1, "seed": 11, "max_tokens": 30}

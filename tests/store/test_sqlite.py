@@ -251,6 +251,7 @@ def test_conversations_without_branches_are_migrated_completely(path, monkeypatc
     assert b"eins" not in path.read_bytes()
 
 
+@pytest.mark.costly
 def test_ten_thousand_messages_are_migrated_quickly(path, monkeypatch):
     connection = open_version_4(path, monkeypatch)
     connection.execute("INSERT INTO conversations VALUES (1, 'conv_a', 'A', 'm', 1, 1)")

@@ -67,6 +67,7 @@ def test_help_does_not_import_torch():
     assert process.stderr.strip() == "[]"
 
 
+@pytest.mark.costly
 def test_simulate_reports_the_number_of_dialogues(folder):
     output = json.loads((folder / "outputs.json").read_text())["simulate"]
     dialogues = list(read_source(folder / "simulated.jsonl"))

@@ -228,6 +228,7 @@ def test_any_template_renders_or_raises_a_template_error(source):
         assert isinstance(render(source), str)
 
 
+@pytest.mark.costly
 def test_concurrent_renderings_have_separate_budgets():
     from concurrent.futures import ThreadPoolExecutor
 

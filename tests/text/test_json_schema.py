@@ -277,6 +277,7 @@ def test_descriptions_do_not_count_towards_the_limit(tokenizer):
     GrammarCompiler(tokenizer).compile_json_schema(long, "response_format")
 
 
+@pytest.mark.costly
 def test_published_sizes_are_accepted(tokenizer):
     """OpenAI: 5000 properties, 120,000 characters of names, enums and constants, 1000 enum values."""
     rng = random.Random(0)

@@ -407,6 +407,7 @@ def test_a_marker_that_is_an_added_token_but_not_special_is_supported(made_token
         [Tool(f"t{i}", kind="custom", syntax="lark", grammar=f'start: a\na: a a | "{i}"') for i in range(128)],
     ],
 )  # fmt: skip
+@pytest.mark.costly
 def test_hostile_tools_are_fast_or_rejected(tokenizer_for, attack):
     tokenizer = tokenizer_for("plain")
     grammars = GrammarCompiler(tokenizer)

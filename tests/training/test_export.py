@@ -63,6 +63,7 @@ class TestInTransformers:
 
 
 class TestModelFolder:
+    @pytest.mark.costly
     def test_the_card_has_the_results_of_the_run(self, finished):
         card = (finished[0] / "README.md").read_text(encoding="utf-8")
         result = json.loads((finished[0] / "result.json").read_text(encoding="utf-8"))

@@ -82,6 +82,7 @@ class TestReplies:
         again = list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(40))
         assert again == replay_dialogues
 
+    @pytest.mark.costly
     def test_only_generated_replies_are_targets(self, box, replay_dialogues):
         assert any(message.role == "assistant" for talk in replay_dialogues for message in talk.messages[:-1])
         for talk in replay_dialogues:

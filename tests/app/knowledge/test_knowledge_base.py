@@ -53,6 +53,7 @@ STEPS = st.one_of(
 
 @given(steps=st.lists(STEPS, min_size=3, max_size=10))
 @settings(max_examples=12)
+@pytest.mark.costly
 def test_a_search_returns_what_the_model_has(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("base")
     base, model = open_base(folder), {}

@@ -57,6 +57,7 @@ def test_three_hundred_damaged_files_are_opened_or_refused(files):
 
 @pytest.mark.parametrize("key", ["tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type",
                                  "tokenizer.ggml.scores", "llama.block_count"])  # fmt: skip
+@pytest.mark.costly
 def test_a_list_that_is_too_long_for_the_model_is_not_decoded(files, tmp_path, key):
     """As Python objects, short strings and numbers take several times the bytes that they take in the file."""
     entries, tensors, data = parse_gguf(files[0].read_bytes())

@@ -43,6 +43,7 @@ class TestATrainedClassifier:
         files = {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "valid")}
         return result, out, parse_recipe({**values, "data": files}, origin="test")
 
+    @pytest.mark.costly
     def test_it_answers_such_a_text_with_no_label_and_keeps_the_name_to_itself(self, run):
         result, out, recipe = run
         assert result.extra_metrics["f1"] > 0.95
