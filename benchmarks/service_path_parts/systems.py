@@ -79,8 +79,8 @@ class RetrievalAlone:
         language = _language(self.definition, messages)
         finder = resources.finders.get(language)
         customer = [message.content for message in messages if message.role == "user"]
-        found = [] if finder is None else await finder.find(customer, 1)
-        texts = [item.passage.text for item in found] or [
+        passages = [] if finder is None else await finder.find(customer, 1)
+        texts = [item.passage.text for item in passages] or [
             _message(self.definition.settings.messages.no_answer, self.definition, language)
         ]
         return Reply(texts[0], None, time.perf_counter() - started)

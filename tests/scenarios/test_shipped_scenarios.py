@@ -129,3 +129,10 @@ def test_customer_service_reads_order_numbers_and_sizes(scenarios):
     assert slots["size"].read("小号换中号", "zh", "en") == "中号"
     assert slots["size"].read("it is too small", "en", "en") is None
     assert slots["size"].read("small or medium, which is better?", "en", "en") is None
+    for wish in (
+        "can I have a large please",
+        "the large, I think",
+        "I need the large you have in blue",
+        "发大号给我吧",
+    ):
+        assert slots["size"].read(wish, "en", "en") == "large"

@@ -93,6 +93,17 @@ class Slot(StrictModel):
             normalized = unicodedata.normalize("NFKC", message)
             value = compile_regex(self.pattern).search(normalized)
             return None if value is None else (value.upper() if self.uppercase else value)[:MAX_VALUE_CHARS]
+        choices = self._named_choices(message)
+        if len(choices) != 1:
+            return None
+        return localize((self.choices or {})[choices.pop()], language, default_language)[0]
+
+    def names_several(self, message: str) -> bool:
+        """True if a message names several choices, so that a choice of an earlier message does not hold either."""
+        return len(self._named_choices(message)) > 1
+
+    def _named_choices(self, message: str) -> set[str]:
+        """The choices that a message names, without those of `exceptions`."""
         words = MessageWords(message)
         exceptions = [line for lines in (self.exceptions or {}).values() for line in lines]
         named = [
@@ -101,10 +112,7 @@ class Slot(StrictModel):
             for lines in synonyms.values()
             for span in PhraseList(lines, exceptions).find_spans(words)
         ]
-        choices = {choice for span, choice in named if not any(_is_inside(span, longer) for longer, _ in named)}
-        if len(choices) != 1:
-            return None
-        return localize((self.choices or {})[choices.pop()], language, default_language)[0]
+        return {choice for span, choice in named if not any(_is_inside(span, longer) for longer, _ in named)}
 
     @property
     def is_free_text(self) -> bool:

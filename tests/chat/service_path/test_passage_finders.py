@@ -2,7 +2,7 @@
 
 import asyncio
 
-from turnwise.chat.service_path.passage_finders import FoundPassage, MergedFinder, WordFinder, word_query
+from turnwise.chat.service_path.passage_finders import MergedFinder, ScoredPassage, WordFinder, word_query
 from turnwise.core.retrieval import Passage, PassageLocation
 from turnwise.text.lexical_retriever import LexicalRetriever
 
@@ -11,7 +11,7 @@ class FixedFinder:
     """Finds passages of a measure, whatever is asked."""
 
     def __init__(self, measure, *texts):
-        self.found = [FoundPassage(Passage(text), Passage(text), 0.5, measure) for text in texts]
+        self.found = [ScoredPassage(Passage(text), Passage(text), 0.5, measure) for text in texts]
 
     async def find(self, messages, k):
         return self.found[:k]

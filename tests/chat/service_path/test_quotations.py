@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnwise.chat.service_path.passage_finders import FoundPassage
+from turnwise.chat.service_path.passage_finders import ScoredPassage
 from turnwise.chat.service_path.quotations import add_passage, quote_passages
 from turnwise.chat.service_path.turn import ServiceAnswer
 from turnwise.core.retrieval import Passage
@@ -12,7 +12,7 @@ TEMPLATE = ServiceAnswer("template:return_item", "You can return unused items.")
 
 def found(text, relevance, measure="similarity", **metadata):
     passage = Passage(text, "Returns", metadata)
-    return FoundPassage(passage, passage, relevance, measure)
+    return ScoredPassage(passage, passage, relevance, measure)
 
 
 @pytest.mark.parametrize(

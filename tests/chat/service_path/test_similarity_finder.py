@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 
-from service_scenarios import ask, open_shop, write_scenario
+from service_scenarios import FILES, ask, open_shop, write_scenario
 from turnwise.chat.service_path import background_tasks
 from turnwise.chat.service_path.finder_cache import FinderCache
 from turnwise.chat.service_path.scenario_documents import passage_questions, scenario_passages, template_passages
@@ -111,6 +111,76 @@ def test_what_addresses_a_model_is_neither_embedded_nor_shown():
     assert not any("Ignore" in item.passage.text for item in found)
 
 
+def test_words_find_passages_while_the_model_fails(definition):
+    service = TopicService()
+    cache = FinderCache(EmbeddingEncoder(service), waits=True)
+
+    async def search():
+        finder = (await cache.get(definition))["en"]
+        service.fails = True
+        return await finder.find(["a broken bulb"], 1)
+
+    (scored,) = asyncio.run(search())
+    assert scored.measure == "words"
+    assert "bulb" in scored.passage.text
+
+
+def test_a_template_is_sent_although_the_model_fails_meanwhile(tmp_path):
+    service = TopicService()
+
+    class Encoder(EmbeddingEncoder):
+        """Fails as soon as the intent is predicted."""
+
+        async def encode(self, texts):
+            vectors = await super().encode(texts)
+            service.fails = len(texts) == 1
+            return vectors
+
+        def with_fitted(self, fitted_D):
+            return Encoder(service, fitted_D)
+
+        async def fit(self, texts):
+            return Encoder(service, (await super().fit(texts)).fitted_D)
+
+    shop, _ = open_shop(tmp_path, resources=ResourceCache(Encoder(service), waits=True))
+    response = asyncio.run(shop.reply(ask("when are you open, until which hours, when do you close")))
+    assert service.fails
+    assert response.text == "We are open 9:00 to 18:00, Monday to Saturday."
+
+
+def test_a_scenario_without_documents_has_no_finder(tmp_path):
+    settings = FILES["scenario.yaml"].replace("knowledge: [knowledge]\n", "")
+    changes = {"scenario": settings, "knowledge/en/warranty": None, "knowledge/zh/warranty": None}
+    templates_only = load_scenario(write_scenario(tmp_path / "empty", **changes))
+    finders = asyncio.run(FinderCache(EmbeddingEncoder(TopicService()), waits=True).get(templates_only))
+    assert finders == {"en": None, "zh": None}
+
+
+def test_vectors_that_cannot_be_kept_are_used_nevertheless(definition, tmp_path, caplog):
+    folder = tmp_path / "file"
+    folder.write_text("in the way")
+    assert found_by(FinderCache(EmbeddingEncoder(TopicService()), folder), definition)[-1] == "similarity"
+    assert "are not kept for the next start" in caplog.text
+
+
+def test_another_model_does_not_use_the_vectors_of_the_first(definition, tmp_path):
+    class OtherService(TopicService):
+        """Has another time of its weights."""
+
+        created = 2
+
+    other = OtherService()
+    found_by(FinderCache(EmbeddingEncoder(TopicService()), tmp_path / "cache"), definition)
+    found_by(FinderCache(EmbeddingEncoder(other), tmp_path / "cache"), definition)
+    assert len(other.texts) > 5
+
+
+def test_too_many_texts_are_found_by_words(definition, monkeypatch):
+    monkeypatch.setattr("turnwise.chat.service_path.finder_cache.MAX_EMBEDDED_TEXTS", 10)
+    cache = FinderCache(EmbeddingEncoder(TopicService()))
+    assert found_by(cache, definition, "the warranty") == ["words", "words"]
+
+
 MARKDOWN = """# Care
 
 ## Washing
@@ -130,6 +200,21 @@ def test_lines_with_questions_are_no_part_of_the_passage(tmp_path):
     assert passage_questions(passage) == ["is the machine allowed", "能机洗吗"]
     document = next(document for document in definition.documents if document.language == "en")
     assert document.text[passage.location.start : passage.location.end] == passage.text
+
+
+@pytest.mark.parametrize(
+    ("text", "passage", "questions"),
+    [
+        ("Q: may I wash it\n\nYes, by hand.", "Yes, by hand.", ["may I wash it"]),
+        ("Q：may I wash it\nYes, by hand.", "Yes, by hand.", ["may I wash it"]),
+        ("Q: May I wash it?\nA: No.", "Q: May I wash it?\nA: No.", ["May I wash it?"]),
+        ("问：能洗吗？\n答：能。", "问：能洗吗？\n答：能。", ["能洗吗？"]),
+    ],
+)
+def test_a_question_belongs_to_the_text_that_follows(tmp_path, text, passage, questions):
+    definition = load_scenario(write_scenario(tmp_path / "shop", **{"knowledge/en/warranty": text}))
+    (found,) = scenario_passages(definition, "en")
+    assert (found.text, passage_questions(found)) == (passage, questions)
 
 
 def test_templates_that_need_nothing_of_the_customer_are_passages(tmp_path):

@@ -19,10 +19,6 @@ class BackgroundTasks:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._failed_at: dict[str, float] = {}
 
-    def is_running(self, key: str) -> bool:
-        """True while the task of a key runs."""
-        return key in self._running
-
     def task(self, key: str) -> asyncio.Task[None] | None:
         """The running task of a key."""
         return self._running.get(key)
@@ -47,7 +43,10 @@ class BackgroundTasks:
         def finish(task: asyncio.Task[None]) -> None:
             if self._running.get(key) is task:
                 del self._running[key]
-            if not task.cancelled() and (error := task.exception()) is not None:
+            if task.cancelled():
+                return
+            self._failed_at.pop(key, None)
+            if (error := task.exception()) is not None:
                 self._failed_at[key] = time.monotonic()
                 log.error("%s: %s", failure, error)
 

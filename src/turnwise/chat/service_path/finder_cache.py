@@ -34,11 +34,13 @@ from turnwise.chat.service_path.similarity_finder import (
 )
 from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
 from turnwise.chat.service_path.versions import keep_version
+from turnwise.core.errors import SaveFailed
 from turnwise.core.files import atomic_write
 from turnwise.core.retrieval import Passage
 from turnwise.scenarios.definition import ScenarioDefinition
 
-MAX_EMBEDDED_PASSAGES = 2000  # of a scenario and language; documents of that size belong into a knowledge base
+MAX_EMBEDDED_TEXTS = 4000  # passages and questions of a language; larger documents belong into a knowledge base
+VECTORS_VERSION = 1  # change it with everything that gives other vectors for the same texts
 
 Finders = Mapping[str, PassageFinder | None]
 """Finders by language; None if the scenario has no documents in it."""
@@ -59,7 +61,8 @@ class FinderCache:
         """
         self._encoder, self._folder, self._waits = encoder, folder, waits
         self._reader = DocumentReader()
-        self._by_words: dict[str, Finders] = {}  # by content hash
+        self._documents: dict[str, Mapping[str, list[Passage]]] = {}  # by content hash, then by language
+        self._by_words: dict[str, Finders] = {}
         self._by_similarity: dict[str, Finders] = {}
         self._tasks = BackgroundTasks()
 
@@ -69,17 +72,13 @@ class FinderCache:
         if key in self._by_similarity:
             return self._by_similarity[key]
         if key not in self._by_words:
-            finders = {
-                language: _word_finder(passages) for language, passages in (await self._documents(definition)).items()
-            }
-            keep_version(self._by_words, key, finders)
+            await self._find_by_words(definition)
         encoder = self._encoder
         if isinstance(encoder, EmbeddingEncoder) and (self._waits or not self._tasks.has_failed_lately(key)):
-            name = definition.name
             task = self._tasks.start(
                 key,
                 lambda: self._embed(definition, encoder),
-                f"The passages of the scenario {name} could not be embedded",
+                f"The passages of the scenario {definition.name} could not be embedded",
             )
             if self._waits:
                 await asyncio.shield(task)
@@ -91,22 +90,25 @@ class FinderCache:
         if (task := self._tasks.task(definition.content_hash)) is not None:
             await asyncio.wait([task])
 
-    async def _documents(self, definition: ScenarioDefinition) -> dict[str, list[Passage]]:
-        return {
-            language: await asyncio.to_thread(scenario_passages, definition, language, self._reader)
-            for language in definition.settings.languages
-        }
+    async def _find_by_words(self, definition: ScenarioDefinition) -> None:
+        documents, finders = {}, {}
+        for language in definition.settings.languages:
+            documents[language] = await asyncio.to_thread(scenario_passages, definition, language, self._reader)
+            finders[language] = await asyncio.to_thread(_word_finder, documents[language])
+        keep_version(self._documents, definition.content_hash, documents)
+        keep_version(self._by_words, definition.content_hash, finders)
 
     async def _embed(self, definition: ScenarioDefinition, encoder: EmbeddingEncoder) -> None:
-        finders: dict[str, PassageFinder | None] = {}
-        for language, documents in (await self._documents(definition)).items():
+        by_words = self._by_words[definition.content_hash]
+        finders = dict(by_words)
+        for language, documents in self._documents[definition.content_hash].items():
             passages = [*documents, *template_passages(definition, language)]
-            if not passages or len(passages) > MAX_EMBEDDED_PASSAGES:
-                finders[language] = _word_finder(documents)
-                continue
             examples = [text for intent in definition.intents.values() for text in intent.examples.get(language, ())]
-            vectors = await _vectors(encoder, passages, examples, self._folder)
-            finders[language] = SimilarityFinder(encoder, passages, vectors)
+            num_texts = sum(1 + len(passage_questions(passage)) for passage in passages) + len(examples)
+            if documents and num_texts <= MAX_EMBEDDED_TEXTS:
+                vectors = await _vectors(encoder, passages, examples, self._folder)
+                fallback = by_words[language]
+                finders[language] = await asyncio.to_thread(SimilarityFinder, encoder, passages, vectors, fallback)
         keep_version(self._by_similarity, definition.content_hash, finders)
 
 
@@ -120,16 +122,26 @@ async def _vectors(
     """The vectors of passages, from the folder or computed."""
     if folder is None:
         return await embed_passages(encoder, passages, examples)
-    content = json.dumps([encoder.id, [[passage_text(p), passage_questions(p)] for p in passages], list(examples)])
-    path = folder / f"passages-{hashlib.sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()}.safetensors"
+    path = folder / f"passages-{await asyncio.to_thread(_content_key, encoder.id, passages, examples)}.safetensors"
     if (vectors := await asyncio.to_thread(_read_vectors, path, len(passages))) is None:
         vectors = await embed_passages(encoder, passages, examples)
         arrays: dict[str, NDArray[np.generic]] = {
             "passages": vectors.passages_PD, "questions": vectors.questions_QD, "owners": vectors.owners_Q,
             "query_mean": vectors.query_mean_D,
         }  # fmt: skip
-        await asyncio.to_thread(atomic_write, path, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+        content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        try:
+            await asyncio.to_thread(atomic_write, path, content)
+        except SaveFailed as error:
+            log.warning("The vectors of passages are not kept for the next start: %s", error)
     return vectors
+
+
+def _content_key(encoder_id: str, passages: Sequence[Passage], examples: Sequence[str]) -> str:
+    """Hash of everything that the vectors depend on."""
+    texts = [[passage_text(passage), passage_questions(passage)] for passage in passages]
+    content = json.dumps([VECTORS_VERSION, encoder_id, texts, list(examples)])
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _read_vectors(path: Path, num_passages: int) -> PassageVectors | None:
@@ -154,6 +166,7 @@ def _check_shapes(vectors: PassageVectors, num_passages: int) -> None:
         vectors.passages_PD.shape == (num_passages, dimension)
         and vectors.questions_QD.shape == (len(owners_Q), dimension)
         and bool(((owners_Q >= 0) & (owners_Q < num_passages)).all())
+        and all(np.isfinite(array).all() for array in (vectors.passages_PD, vectors.questions_QD))
     )
     if not is_right:
         raise ValueError("the arrays do not fit together")

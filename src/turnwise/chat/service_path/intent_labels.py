@@ -5,11 +5,12 @@ from turnwise.scenarios.field_types import localize
 
 
 def intent_label(definition: ScenarioDefinition, intent: str, language: str) -> str:
-    """The title of an intent; without one, its first example message in quotation marks."""
+    """The title of an intent; without one, its first example message in quotation marks, else its name."""
     default, entry = definition.settings.default_language, definition.intents[intent]
     if entry.title is not None:
         return localize(entry.title, language, default)
-    return f"“{localize(entry.examples, language, default)[0]}”"
+    examples = localize(entry.examples, language, default) if entry.examples else ()
+    return f"“{examples[0]}”" if examples else intent.replace("_", " ")
 
 
 def intent_labels(definition: ScenarioDefinition) -> dict[str, str]:

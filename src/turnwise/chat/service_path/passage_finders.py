@@ -19,7 +19,7 @@ Measure = Literal["words", "similarity"]
 
 
 @dataclass(frozen=True, slots=True)
-class FoundPassage:
+class ScoredPassage:
     """A passage and its relevance.
 
     Attributes:
@@ -38,7 +38,7 @@ class FoundPassage:
 class PassageFinder(Protocol):
     """Finds passages for the last message of a customer."""
 
-    async def find(self, messages: Sequence[str], k: int) -> list[FoundPassage]:
+    async def find(self, messages: Sequence[str], k: int) -> list[ScoredPassage]:
         """At most `k` passages, best first.
 
         Args:
@@ -57,12 +57,12 @@ class WordFinder:
         """Search with `retriever`."""
         self._retriever = retriever
 
-    async def find(self, messages: Sequence[str], k: int) -> list[FoundPassage]:
+    async def find(self, messages: Sequence[str], k: int) -> list[ScoredPassage]:
         """See `PassageFinder.find`."""
         query = word_query(messages)
         retrieved = await asyncio.to_thread(self._retriever.search, query, k)
         return [
-            FoundPassage(passage, item.passage, _word_relevance(query, passage), "words")
+            ScoredPassage(passage, item.passage, _word_relevance(query, passage), "words")
             for item in retrieved
             if (passage := readable_passage(item.passage)) is not None
         ]
@@ -75,7 +75,7 @@ class MergedFinder:
         """Search with all of `finders`."""
         self._finders = tuple(finders)
 
-    async def find(self, messages: Sequence[str], k: int) -> list[FoundPassage]:
+    async def find(self, messages: Sequence[str], k: int) -> list[ScoredPassage]:
         """See `PassageFinder.find`."""
         return merge_rankings(await asyncio.gather(*(finder.find(messages, k) for finder in self._finders)), k)
 

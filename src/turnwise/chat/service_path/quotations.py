@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from turnwise.chat.service_path.passage_finders import FoundPassage
+from turnwise.chat.service_path.passage_finders import ScoredPassage
 from turnwise.chat.service_path.scenario_documents import INTENT_KEY
 from turnwise.chat.service_path.support_check import cite
 from turnwise.chat.service_path.text_evidence import content_words, count_words, numbers, sentences
@@ -24,7 +24,7 @@ _QUANTITY_QUESTION = re.compile(
 )
 
 
-def quote_passages(query: str, candidates: Sequence[FoundPassage]) -> ServiceAnswer:
+def quote_passages(query: str, candidates: Sequence[ScoredPassage]) -> ServiceAnswer:
     """What the passages say, word for word.
 
     Args:
@@ -36,7 +36,7 @@ def quote_passages(query: str, candidates: Sequence[FoundPassage]) -> ServiceAns
     return ServiceAnswer("knowledge", text, citations)
 
 
-def _excerpts(query: str, candidates: Sequence[FoundPassage]) -> tuple[list[str], list[int]]:
+def _excerpts(query: str, candidates: Sequence[ScoredPassage]) -> tuple[list[str], list[int]]:
     """What to quote, and the index of the passage of each quotation.
 
     Of passages that were found by words, the best sentence. Of passages that were found by similarity, the best, and
@@ -51,7 +51,7 @@ def _excerpts(query: str, candidates: Sequence[FoundPassage]) -> tuple[list[str]
 
 
 def add_passage(
-    query: str, answer: ServiceAnswer, candidates: Sequence[FoundPassage], threshold: float
+    query: str, answer: ServiceAnswer, candidates: Sequence[ScoredPassage], threshold: float
 ) -> ServiceAnswer:
     """A template answer, followed by the best passage if that is from a document and much closer to the message.
 

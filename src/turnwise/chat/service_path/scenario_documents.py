@@ -1,8 +1,8 @@
 """The texts of a scenario that can answer a message, as passages, and the retriever that finds them by words.
 
 A paragraph of a text or Markdown file is a passage; other formats are divided as in knowledge bases. Lines before a
-paragraph that begin with `Q:` or `问：` are questions that it answers: they help to find it, and are no part of it. A
-template's questions are the example messages of its intent.
+paragraph that begin with `Q:` or `问：` are questions that it answers: they help to find it, and are no part of it,
+unless it begins with `A:` or `答：`. A template's questions are the example messages of its intent.
 """
 
 import hashlib
@@ -23,7 +23,8 @@ QUESTIONS_KEY = "questions"  # in the metadata: messages that the passage answer
 log = logging.getLogger("turnwise.chat")
 
 _PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
-_QUESTION = re.compile(r"(?:Q:|问[:：])[ \t]*(\S.*)")
+_QUESTION = re.compile(r"(?:Q|问)[:：][ \t]*(\S.*)")
+_ANSWER = re.compile(r"(?:A|答)[:：]")
 _HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
 
 
@@ -32,6 +33,7 @@ def document_passages(document: KnowledgeDocument) -> Iterator[Passage]:
     text = document.text or ""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     headings: list[tuple[int, str]] = []
+    questions: list[str] = []
     for block in _PARAGRAPH.finditer(text):
         start, end = block.span()
         while start < end and (heading := _HEADING.match(text, start, end)) is not None:
@@ -39,15 +41,19 @@ def document_passages(document: KnowledgeDocument) -> Iterator[Passage]:
             headings = [entry for entry in headings if entry[0] < level]
             headings.append((level, heading.group(2).rstrip("# ")))
             start = min(end, heading.end() + 1)
-        questions = []
+            questions = []
+        first_question = start
         while start < end and (question := _QUESTION.match(text, start, end)) is not None:
             questions.append(question.group(1))
             start = min(end, question.end() + 1)
+        if _ANSWER.match(text, start, end):
+            start = first_question
         if text[start:end].strip():
             path = tuple(title for _, title in headings)
             location = PassageLocation(digest, start, end, path)
             metadata = {"path": document.path, QUESTIONS_KEY: "\n".join(questions)}
             yield Passage(text[start:end], path[0] if path else document.path, metadata, location)
+            questions = []
 
 
 def passage_questions(passage: Passage) -> list[str]:

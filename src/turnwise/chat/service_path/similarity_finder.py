@@ -1,15 +1,16 @@
 """Finds passages by meaning: similarity of their vectors with that of the message, less what all texts share.
 
-The vectors of an embedding model have a large common part (Ethayarajh 2019, arXiv 1909.00512), and messages have
-another one than passages. The mean of the passages is subtracted from every passage, and the mean of a scenario's
-example messages from every message. What words they share counts a little too.
+The vectors of an embedding model have a large common part (Ethayarajh 2019, arXiv 1909.00512), and that of messages
+differs from that of passages. So the mean of the passages is subtracted from every passage, and the mean of a
+scenario's example messages from every message.
 
-A message that a passage answers, written down beforehand, is often closer to another message than the passage is, so
-a passage also has the similarity of the closest of its questions, less what messages have in common as such. Shapes:
-P passages, Q questions, D dimensions.
+Each passage may have questions that it answers. Its relevance is the larger of two: its own similarity with the
+message, and that of its closest question minus `QUESTION_DISCOUNT`. Shared words change the order only: they add
+`WORD_WEIGHT` times the BM25 score. Shapes: P passages, Q questions, D dimensions.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,11 +19,14 @@ from numpy.typing import NDArray
 
 from turnwise.chat.service_path.logistic_head import Floats
 from turnwise.chat.service_path.passage_filter import readable_passage, without_instructions
-from turnwise.chat.service_path.passage_finders import FoundPassage
+from turnwise.chat.service_path.passage_finders import PassageFinder, ScoredPassage
 from turnwise.chat.service_path.scenario_documents import passage_questions
 from turnwise.chat.service_path.text_encoders import EmbeddingEncoder
+from turnwise.core.errors import TurnwiseError
 from turnwise.core.retrieval import Passage
 from turnwise.text.lexical_search import LexicalIndex
+
+log = logging.getLogger("turnwise.chat")
 
 WORD_WEIGHT = 0.01  # of a BM25 score beside a cosine, in the ranking
 QUESTION_DISCOUNT = 0.15  # subtracted from the cosine of two messages
@@ -80,14 +84,31 @@ def passage_text(passage: Passage) -> str:
 class SimilarityFinder:
     """Finds passages by the similarity of vectors (implements `passage_finders.PassageFinder`)."""
 
-    def __init__(self, encoder: EmbeddingEncoder, passages: Sequence[Passage], vectors: PassageVectors) -> None:
-        """Search `passages`, whose vectors `embed_passages` has computed with `encoder`."""
-        self._encoder, self._passages, self._vectors = encoder, tuple(passages), vectors
+    def __init__(
+        self,
+        encoder: EmbeddingEncoder,
+        passages: Sequence[Passage],
+        vectors: PassageVectors,
+        fallback: PassageFinder | None = None,
+    ) -> None:
+        """Search passages.
+
+        Args:
+            encoder: the embedding model.
+            passages: what is searched.
+            vectors: the result of `embed_passages` for them.
+            fallback: answers while the model fails; None: nothing is found then.
+        """
+        self._encoder, self._passages, self._vectors, self._fallback = encoder, tuple(passages), vectors, fallback
         self._index = LexicalIndex("\n".join([passage_text(p), *passage_questions(p)]) for p in passages)
 
-    async def find(self, messages: Sequence[str], k: int) -> list[FoundPassage]:
+    async def find(self, messages: Sequence[str], k: int) -> list[ScoredPassage]:
         """See `PassageFinder.find`."""
-        query_D = await self._query_vector(messages)
+        try:
+            query_D = await self._query_vector(messages)
+        except TurnwiseError as error:
+            log.warning("The embedding model failed; passages are found by words: %s", error)
+            return [] if self._fallback is None else await self._fallback.find(messages, k)
         return await asyncio.to_thread(self._rank, messages[-1], query_D, k)
 
     async def _query_vector(self, messages: Sequence[str]) -> Floats:
@@ -97,18 +118,18 @@ class SimilarityFinder:
         weights_T = np.array([1.0, CONTEXT_WEIGHT])[: len(texts)]
         return _unit(weights_T @ vectors_TD)
 
-    def _rank(self, message: str, query_D: Floats, k: int) -> list[FoundPassage]:
+    def _rank(self, message: str, query_D: Floats, k: int) -> list[ScoredPassage]:
         vectors = self._vectors
         similarities_P = vectors.passages_PD @ query_D
         np.maximum.at(similarities_P, vectors.owners_Q, vectors.questions_QD @ query_D - QUESTION_DISCOUNT)
         scores_P = similarities_P.copy()
-        for match in self._index.search(message, len(self._passages)):
+        for match in self._index.search(message, len(self._passages), count_repeats=False):
             scores_P[match.index] += WORD_WEIGHT * match.score
         results = []
         for index in np.argsort(-scores_P, kind="stable")[:k].tolist():
             original = self._passages[index]
             if (passage := readable_passage(original)) is not None:
-                results.append(FoundPassage(passage, original, float(similarities_P[index]), "similarity"))
+                results.append(ScoredPassage(passage, original, float(similarities_P[index]), "similarity"))
         return results
 
 

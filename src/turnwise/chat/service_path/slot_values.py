@@ -28,6 +28,8 @@ def slot_value(turn: ServiceTurn, name: str) -> str | None:
     for text in texts:
         if (value := slot.read(text, turn.language, turn.default_language)) is not None:
             return value
+        if slot.names_several(text):
+            return None
     if slot.is_free_text and turn.state.pending_slot == name:
         return " ".join(turn.message.split())[:MAX_VALUE_CHARS] or None
     return turn.state.slots.get(name)

@@ -43,7 +43,7 @@ class TunedFile(JsonFileModel):
     intent: float = Field(ge=0, le=1, description="a probability")
     clarify: float = Field(ge=0, le=1, description="a probability")
     retrieval: float = Field(ge=0, le=1, description="a share")
-    similarity: float = Field(DEFAULT_SIMILARITY, ge=-1, le=1, description="a cosine")
+    similarity: float = Field(DEFAULT_SIMILARITY, ge=0, le=1, description="a cosine")
     support: float = Field(ge=0, le=1, description="a share")
     max_wrong: float = Field(ge=0, le=1, description="a share of messages")
     calibration_error: float = Field(ge=0, le=1, description="a probability")
