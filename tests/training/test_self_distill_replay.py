@@ -132,6 +132,26 @@ class TestReplies:
         dialogues = list(generate_replay(recipe, base, 0.0))
         assert dialogues == list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(20))
 
+    @pytest.mark.costly
+    def test_replies_come_from_the_adapter_whose_training_continues(self, few, tmp_path):
+        first = make_recipe({"train": "none"}, method={"name": "lora", "rank": 2})
+        bundle = first.method.prepare(load_base_model(first), 0)
+        with torch.no_grad():
+            for name, parameter in bundle.model.module.named_parameters():
+                if "lora_B" in name:
+                    parameter.normal_(std=0.02)
+        first.method.save(tmp_path / "adapter", bundle, {})
+        recipe = make_recipe(
+            {"train": "none", "replay_ratio": 0.5},
+            method={"name": "lora", "rank": 2},
+            model={"from": str(tmp_path / "adapter")},
+        )
+        base = recipe.method.prepare(load_base_model(recipe), 0)
+        dialogues = list(generate_replay(recipe, base, 0.0))
+        merged = first.method.plain(bundle.model)
+        assert dialogues == list(SelfDistillReplay(recipe, merged, bundle.renderer).dialogues(20))
+        assert dialogues != list(SelfDistillReplay(recipe, load_base_model(first).model, bundle.renderer).dialogues(20))
+
 
 class TestReplayRatio:
     @pytest.fixture

@@ -36,8 +36,13 @@ KINDS: dict[str, ModelKind] = {
 }  # of new models; all other families are decoders
 
 
-def load_base_model(recipe: Recipe) -> ModelBundle:
+def load_base_model(recipe: Recipe, *, merges_adapter: bool = False) -> ModelBundle:
     """Load or create the model and tokenizer that a run starts from.
+
+    Args:
+        recipe: recipe of the run.
+        merges_adapter: merge an adapter into its base model, although the method could continue its training: the
+            model then answers as the adapter does.
 
     Raises:
         ModelNotFound: the folder does not exist or holds no model.
@@ -48,7 +53,7 @@ def load_base_model(recipe: Recipe) -> ModelBundle:
     # Check a format before the weights are loaded.
     name = recipe.model.interaction_format
     interaction_format = None if name is None else load_format(name)
-    base = _load(recipe) if recipe.model.source is not None else _create(recipe)
+    base = _load(recipe, merges_adapter=merges_adapter) if recipe.model.source is not None else _create(recipe)
     if interaction_format is not None:
         base = replace(base, tokenizer=apply_format(base.tokenizer, interaction_format))
     model, length = base.model, recipe.training.max_seq_len
@@ -65,7 +70,7 @@ def load_base_model(recipe: Recipe) -> ModelBundle:
     return base
 
 
-def _load(recipe: Recipe) -> ModelBundle:
+def _load(recipe: Recipe, *, merges_adapter: bool) -> ModelBundle:
     section = recipe.model
     assert section.source is not None
     folder = find_model_folder(section.source)
@@ -79,7 +84,7 @@ def _load(recipe: Recipe) -> ModelBundle:
     elif not is_native(folder):
         model = transformers_checkpoint.load(folder, kind=kind, dtype=torch.float32)
     else:
-        if is_adapter(folder) and recipe.method.CONTINUES_ADAPTERS:
+        if is_adapter(folder) and recipe.method.CONTINUES_ADAPTERS and not merges_adapter:
             adapter = load_adapter(folder)
             model_folder = adapter.base
         model = checkpoint.load(model_folder, dtype=torch.float32)

@@ -44,6 +44,8 @@ def generate_replay(
 ) -> Iterator[Conversation]:
     """Generate replay dialogues with the base model; only the generated replies are trained on.
 
+    The base model of a run that continues the training of an adapter is the model with this adapter.
+
     Args:
         recipe: recipe of the run.
         base: base model, prepared by the recipe's method.
@@ -56,7 +58,7 @@ def generate_replay(
     """
     is_unchanged = type(recipe.method).plain is Method.plain  # the method adds no modules
     device = next(base.model.module.parameters()).device
-    original = base if is_unchanged else load_base_model(recipe)
+    original = base if is_unchanged else load_base_model(recipe, merges_adapter=True)
     original.model.module.to(device)
     count = int(min(max_prompts, max(MIN_PROMPTS, tokens / TOKENS_PER_PROMPT)))
     return SelfDistillReplay(recipe, original.model, original.renderer, hooks).dialogues(count)
