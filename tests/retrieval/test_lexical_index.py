@@ -1,5 +1,6 @@
 """The lexical index follows the store and takes queries as words only."""
 
+import json
 import math
 import shutil
 import threading
@@ -164,6 +165,22 @@ def test_a_missing_index_is_an_error_and_is_built(store, folder):
         search(index, store, "lamp")
     update(folder, store)
     assert search(index, store, "lamp") == [1]
+
+
+def test_a_list_of_deletions_that_was_never_committed_does_not_stop_the_next_writer(store, folder):
+    """A process that is killed within a commit leaves one."""
+    document = add(store, "a", "one lamp").document
+    update(folder, store)
+    meta = json.loads((folder / "meta.json").read_text())
+    segment = meta["segments"][0]["segment_id"].replace("-", "")
+    leftovers = [folder / f"{segment}.{meta['opstamp'] + number}.del" for number in range(1, 40)]
+    for path in leftovers:
+        path.write_bytes(b"half")
+    store.delete(document.id, "")
+    add(store, "b", "two lamps")
+    assert update(folder, store) is True
+    assert [path for path in leftovers if path.exists() and path.read_bytes() == b"half"] == []
+    assert search(LexicalIndex(folder), store, "lamp") == [2]
 
 
 @pytest.fixture(scope="module")

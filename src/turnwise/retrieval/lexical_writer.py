@@ -22,7 +22,7 @@ from turnwise.retrieval.lexical_schema import (
     passage_entry,
     schema,
 )
-from turnwise.retrieval.tantivy_files import check_files, count_deleted
+from turnwise.retrieval.tantivy_files import check_files, count_deleted, remove_uncommitted_deletions
 
 if TYPE_CHECKING:
     import tantivy
@@ -102,6 +102,7 @@ class LexicalWriter:
             self.rebuild(on_progress)
 
     def _attach(self) -> None:
+        remove_uncommitted_deletions(self._folder)
         with _reported(self._folder):
             index = import_tantivy().Index.open(str(self._folder))
             self._cursor = read_cursor(index.searcher())

@@ -52,6 +52,23 @@ def count_deleted(folder: Path) -> tuple[int, int]:
     return sum(segment["max_doc"] for segment in segments), deleted
 
 
+def remove_uncommitted_deletions(folder: Path) -> None:
+    """Remove lists of deleted entries that no commit names. Only for the process that writes the index.
+
+    A writer that was killed before its commit leaves such a list. The next writer continues with the number of the
+    last commit, gives its own list the same name, and would fail because the file exists.
+
+    Raises:
+        IndexDamaged: the index does not say what it has committed.
+    """
+    meta = _read_meta(folder)
+    committed = {path.name for path in _segment_files(folder, meta)}
+    for path in folder.glob("*.del"):
+        opstamp = path.name.split(".")[1]
+        if path.name not in committed and opstamp.isdecimal() and int(opstamp) > int(meta.get("opstamp", 0)):
+            path.unlink(missing_ok=True)
+
+
 def _read_meta(folder: Path) -> Any:
     try:
         meta = json.loads((folder / META).read_bytes())
