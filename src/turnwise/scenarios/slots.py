@@ -10,7 +10,7 @@
       choices:                                             # read from the messages, with typing errors
         small: {en: [small, s], zh: [小号, 小]}
         large: {en: [large, l], zh: [大号, 大]}
-      exceptions: {en: [too small|large], zh: [太小|大]}      # phrases in which a choice is not what is wanted
+      exceptions: {en: [too small|large], zh: [太小|太大]}    # phrases in which a choice is not what is wanted
       ask: {en: Which size?, zh: 要哪个尺码？}
     reason: {ask: {en: Why?, zh: 为什么？}}                  # the next message is the value
 """

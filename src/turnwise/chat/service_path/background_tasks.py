@@ -33,7 +33,7 @@ class BackgroundTasks:
         Args:
             key: what is computed.
             compute: computes it, and keeps the result.
-            failure: a sentence for the log without its full stop, such as "The intents of x could not be fitted".
+            failure: a sentence for the log without its full stop, such as "The intents of shop could not be fitted".
         """
         running = self._running.get(key)
         if running is not None and not running.done() and running.get_loop() is asyncio.get_running_loop():

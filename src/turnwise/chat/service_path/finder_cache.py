@@ -39,7 +39,7 @@ from turnwise.core.files import atomic_write
 from turnwise.core.retrieval import Passage
 from turnwise.scenarios.definition import ScenarioDefinition
 
-MAX_EMBEDDED_TEXTS = 4000  # passages and questions of a language; larger documents belong into a knowledge base
+MAX_EMBEDDED_TEXTS = 4000  # passages and questions of a language; larger documents belong in a knowledge base
 VECTORS_VERSION = 1  # change it with everything that gives other vectors for the same texts
 
 Finders = Mapping[str, PassageFinder | None]

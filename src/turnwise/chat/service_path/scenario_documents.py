@@ -78,9 +78,10 @@ def scenario_passages(
 
 
 def template_passages(definition: ScenarioDefinition, language: str) -> Iterator[Passage]:
-    """The answer templates that need no value of the customer, as passages: an intent that is uncertain has them too.
+    """The answer templates that need no value of the customer, as passages.
 
-    Their source is the title of the intent. Small talk is left out.
+    So they are found even if the intent of a message is uncertain. Their source is the title of the intent. Small talk
+    is left out.
     """
     facts, default = definition.fact_values(language), definition.settings.default_language
     for name, by_language in definition.templates.items():

@@ -1,4 +1,4 @@
-"""Finds passages by meaning: similarity of their vectors with that of the message, less what all texts share.
+"""Finds passages by meaning: by the similarity of their vectors with that of the message.
 
 The vectors of an embedding model have a large common part (Ethayarajh 2019, arXiv 1909.00512), and that of messages
 differs from that of passages. So the mean of the passages is subtracted from every passage, and the mean of a
@@ -28,9 +28,9 @@ from turnwise.text.lexical_search import LexicalIndex
 
 log = logging.getLogger("turnwise.chat")
 
-WORD_WEIGHT = 0.01  # of a BM25 score beside a cosine, in the ranking
+WORD_WEIGHT = 0.01  # of a BM25 score; a cosine has the weight 1
 QUESTION_DISCOUNT = 0.15  # subtracted from the cosine of two messages
-CONTEXT_WEIGHT = 0.5  # of the message with the one before it, beside the message alone
+CONTEXT_WEIGHT = 0.5  # of the vector of the last two messages; that of the last message alone has the weight 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class SimilarityFinder:
         return await asyncio.to_thread(self._rank, messages[-1], query_D, k)
 
     async def _query_vector(self, messages: Sequence[str]) -> Floats:
-        """The message; together with the message before it, it counts once more."""
+        """The vector of the message; after another message, averaged with that of both together."""
         texts = [messages[-1], *(["\n".join(messages[-2:])] if len(messages) > 1 else [])]
         vectors_TD = _unit(await self._encoder.embed(texts, "query") - self._vectors.query_mean_D)
         weights_T = np.array([1.0, CONTEXT_WEIGHT])[: len(texts)]
