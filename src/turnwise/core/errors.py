@@ -12,6 +12,7 @@
     ├── Forbidden                     403  exit 1   the key may not do this
     ├── NotFound                      404  exit 1   a conversation or completion that does not exist
     ├── HandoffConflict               409  exit 1   somebody else speaks with the customer, or the hand-off has ended
+    ├── VersionConflict               409  exit 1   a version of a model cannot change to this state
     ├── SaveFailed                    500  exit 1   a write failed; the old content is unchanged
     └── Unavailable                   503  exit 1   loading, draining or full: try again later
 """
@@ -153,6 +154,14 @@ class HandoffConflict(TurnwiseError):
     http_status = 409
     http_type = "invalid_request_error"
     code = "handoff_conflict"
+
+
+class VersionConflict(TurnwiseError):
+    """A transition that is not possible in the state of a model version, or not to its actor. Nothing was changed."""
+
+    http_status = 409
+    http_type = "invalid_request_error"
+    code = "version_conflict"
 
 
 class SaveFailed(TurnwiseError):

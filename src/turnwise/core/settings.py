@@ -40,6 +40,16 @@ class Settings:
         return self.home / "knowledge"
 
     @property
+    def versions(self) -> Path:
+        """Folder of the model versions that `turnwise improve` trains."""
+        return self.home / "versions"
+
+    @property
+    def registry_url(self) -> str:
+        """URL of the registry of model versions."""
+        return f"sqlite:///{self.home / 'versions.db'}"
+
+    @property
     def keys_url(self) -> str:
         """URL of the API keys: `TURNWISE_KEYS`, else a file in `home`."""
         return os.environ.get("TURNWISE_KEYS") or f"sqlite:///{self.home / 'keys.db'}"
