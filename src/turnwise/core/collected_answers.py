@@ -102,8 +102,8 @@ class CollectedAnswer:
     @property
     def contributors(self) -> frozenset[str]:
         """Ids of everybody who asked, rated or corrected."""
-        people = (entry.contributor for entry in (*self.ratings, *self.preferred))
-        return frozenset([self.contributor, *people])
+        raters = {rating.contributor for rating in self.ratings}
+        return frozenset({self.contributor} | raters | {entry.contributor for entry in self.preferred})
 
 
 class CollectedAnswerReader(Protocol):
