@@ -33,10 +33,11 @@ def build_model(
         UserError, SaveFailed, TrainingInterrupted: as `run_recipe` does.
     """
     plan = read_plan(data)
-    if weights_digest(resolve_model_folder(plan.base)) != plan.base_sha256:
+    base = resolve_model_folder(plan.base)
+    if weights_digest(base) != plan.base_sha256:
         raise InvalidData(f"The weights of {plan.base} are not those that the training data was made for.")
     folders = stage_folders(plan, out)
-    source = plan.base
+    source = str(base)
     for stage, folder in zip(plan.stages, folders, strict=True):
         if not folder.is_dir():
             run_recipe(stage_recipe(plan, stage, source, data, folder), hooks=hooks, stop=stop)
@@ -60,12 +61,11 @@ def stage_folders(plan: TrainingPlan, out: Path) -> list[Path]:
 
 
 def stage_recipe(plan: TrainingPlan, stage: StageName, source: str, data: Path, out: Path) -> Recipe:
-    """The recipe of a stage that starts from the model `source`."""
+    """The recipe of a stage that starts from the model folder `source`."""
     tuning, is_sft = plan.tuning, stage == "corrections"
-    train: list[dict[str, Any]] = [{"path": str(data / stage_file(stage))}]
+    sources: dict[str, Any] = {"train": str(data / stage_file(stage)), "valid_fraction": 0.0}
     if is_sft and (data / REPLAY_FILE).is_file():
-        train[0]["weight"] = 1 - tuning.replay_ratio
-        train.append({"path": str(data / REPLAY_FILE), "weight": tuning.replay_ratio})
+        sources |= {"replay_ratio": tuning.replay_ratio, "replay_replies": str(data / REPLAY_FILE)}
     method: dict[str, Any] = {"name": tuning.method}
     if tuning.method == "lora":
         method["rank"] = tuning.rank
@@ -73,7 +73,7 @@ def stage_recipe(plan: TrainingPlan, stage: StageName, source: str, data: Path, 
         "objective": OBJECTIVES[stage],
         "method": method,
         "model": {"from": source},
-        "data": {"train": train, "valid_fraction": 0.0},
+        "data": sources,
         "training": {
             "epochs": tuning.passes if is_sft else tuning.preference_passes,
             "learning_rate": tuning.learning_rate if is_sft else tuning.preference_learning_rate,
