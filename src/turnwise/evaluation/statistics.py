@@ -91,12 +91,13 @@ class StudentizedBootstrap:
 
         It is at most alpha if the lower bound with the level 1 − alpha is above the limit. Resamples resolve no small
         p-value. Beyond the `MIN_TAIL` most extreme ones, the tail is that of a t distribution with G − 1 degrees of
-        freedom that is stretched to their quantile, if it is wider.
+        freedom that is stretched to their quantile, if it is wider; it never falls below that of the sign test.
         """
         if math.isnan(self.estimate):
             return 1.0
-        if not len(self.quotients_R):  # as for the sign test: all dialogues are above, or none is
-            return 0.5**self.count if self.estimate > limit else 1.0
+        smallest = 0.5**self.count  # if every dialogue is better
+        if not len(self.quotients_R):
+            return smallest if self.estimate > limit else 1.0
         quotient = (self.estimate - limit) / self.error
         resamples = len(self.quotients_R)
         beyond = resamples - int(np.searchsorted(self.quotients_R, quotient, side="left"))
@@ -104,7 +105,7 @@ class StudentizedBootstrap:
             return (beyond + 1) / (resamples + 1)
         share = MIN_TAIL / resamples
         stretch = max(1.0, float(self.quotients_R[-MIN_TAIL] / stats.t.isf(share, self.count - 1)))
-        return float(min(share, stats.t.sf(quotient / stretch, self.count - 1)))
+        return float(min(share, max(smallest, stats.t.sf(quotient / stretch, self.count - 1))))
 
 
 def metric_value(sums_GK: FloatArray, value: MetricFunction) -> float:

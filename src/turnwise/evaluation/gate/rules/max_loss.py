@@ -27,7 +27,7 @@ class MaxLossRule(GateRule):
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
         if (self.max_loss is None) == (self.max_relative_loss is None):
-            raise InvalidParameter("max_loss", "set either 'max_loss' or 'max_relative_loss'.")
+            raise InvalidParameter("max_loss", "set either 'max_loss' or 'max_relative_loss', the other one to null.")
         return self
 
     def check(self, name: str, evidence: GateEvidence) -> RuleResult:
