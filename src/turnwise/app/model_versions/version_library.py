@@ -46,6 +46,14 @@ class VersionLibrary:
             self.ensure_first(model)
         return resolve_reference(self.registry, VersionReference(model, reference.label))
 
+    def versioned_model(self, name: str) -> str:
+        """The name of a model as in its versions. The first version of a bundled or stored model is registered.
+
+        Raises:
+            NotFound: the model has no versions.
+        """
+        return self.get(VersionReference(name, "stable")).content.model
+
     def folder(self, version: ModelVersion) -> Path:
         """The folder of a version, without a check of its content.
 
