@@ -16,21 +16,24 @@ from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
 from turnwise.core.errors import Unavailable
-from turnwise.core.model_versions import ModelVersion
+from turnwise.core.model_versions import ModelVersion, VersionState
 from turnwise.core.plurals import pluralize
-from turnwise.evaluation.gate.decision import GateDecision, decide
-from turnwise.evaluation.gate.evidence import figures_of
+from turnwise.evaluation.gate.decision import decide
+from turnwise.evaluation.gate.evidence import HELD_OUT, RETENTION, EvaluationFigures, figures_of
+from turnwise.evaluation.gate.rules.negative_flips import NegativeFlipsRule
+from turnwise.evaluation.gate.rules.safety import SafetyRule
 from turnwise.evaluation.gate.rules_file import GateRules
 from turnwise.evaluation.report import write_report
+from turnwise.evaluation.scorecard import Scorecard
 from turnwise.improve.build import build_model, interpolate_model
-from turnwise.improve.comparison import HeldOut, measure_feedback, measure_forgetting
+from turnwise.improve.comparison import HeldOut, RetentionMetric, measure_feedback, measure_forgetting
 from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
 from turnwise.improve.example_file import read_examples, write_examples
 from turnwise.improve.journal import Journal
 from turnwise.improve.progress import CycleProgress, SilentProgress
 from turnwise.improve.registration import add_version
 from turnwise.improve.replay_file import ReplayFiles, read_dialogues, replay_files
-from turnwise.improve.selection import Selection, select_answers
+from turnwise.improve.selection import Mask, Screen, select_answers
 from turnwise.improve.settings import ImproveSettings
 from turnwise.improve.splits import Proof, split_examples
 from turnwise.improve.training_data import choose_stages, read_plan, write_alpha, write_training_data
@@ -51,6 +54,8 @@ class ImproveCycle:
         rules: rules of the gate.
         settings: settings.
         folders: folders of the cycles.
+        screen: drops answers that would teach something wrong.
+        mask: replaces personal data in a dialogue; None: nothing is masked.
         progress: receives the progress.
         stop: polled while a model is trained; True ends the cycle, which the next run continues.
     """
@@ -61,6 +66,8 @@ class ImproveCycle:
     rules: GateRules
     settings: ImproveSettings
     folders: CycleFolders
+    screen: Screen
+    mask: Mask | None = None
     progress: CycleProgress = field(default_factory=SilentProgress)
     stop: Callable[[], bool] = lambda: False
 
@@ -113,9 +120,7 @@ class ImproveCycle:
         return journal.run(name, lambda: function(journal))
 
     def _select(self, journal: Journal) -> dict[str, Any]:
-        selection: Selection = select_answers(
-            self.reader, self.model, since=journal["since"], masks=self.settings.masks_personal_data
-        )
+        selection = select_answers(self.reader, self.model, since=journal["since"], screen=self.screen, mask=self.mask)
         write_examples(journal.folder / EXAMPLES_FILE, selection.examples)
         return selection.as_dict()
 
@@ -171,8 +176,7 @@ class ImproveCycle:
             model = self._interpolated(journal, MODEL, alpha)
             self.progress.on_step("compare", f"Measure what is forgotten at {alpha:.0%} of the way")
             forgetting = measure_forgetting(model, serving, retention, on_progress=self.progress.on_count)
-            card = forgetting.evaluation(metadata={"alpha": alpha}).scorecard
-            kept = decide({"retention": figures_of(card)}, forgetting_rules(self.rules))
+            kept = decide(gate_evidence(forgetting.evaluation(metadata={}).scorecard), forgetting_rules(self.rules))
             tried.append({"alpha": alpha, "reason": kept.reason, "has_passed": kept.has_passed})
             if kept.has_passed:
                 break
@@ -185,8 +189,7 @@ class ImproveCycle:
         write_report(journal.folder / REPORT, evaluation)
         card = evaluation.scorecard
         decision = decide(
-            {"held_out": figures_of(card), "retention": figures_of(card)}, self.rules,
-            cycle=1 + self._num_refused_since_promotion(journal),
+            gate_evidence(card), self.rules, cycle=1 + self._num_refused_since_promotion(journal)
         )  # fmt: skip
         return {"alpha": alpha, "tried": tried, "decision": decision.as_dict(), "figures": _figures(card)}
 
@@ -229,19 +232,33 @@ class ImproveCycle:
         if routing is not None and routing.serving.number not in (journal["serving"], version.number):
             return REFUSED, f"Refused: {routing.serving.reference} serves since the comparison was made."
         share = self.settings.canary_share
-        state = "canary" if share else "serving"
+        state: VersionState = "canary" if share else "serving"
         if self.library.registry.get(self.model, version.number).state != state:
             self.library.change_state(version, state, actor="gate", reason=decision["reason"], share=share)
         return PROMOTED, decision["reason"]
 
 
 def forgetting_rules(rules: GateRules) -> GateRules:
-    """The rules that read the measurement of forgetting alone."""
-    return GateRules(rules.alpha, {name: rule for name, rule in rules.rules.items() if rule.evaluation == "retention"})
+    """The rules that need the measurement of forgetting only."""
+    kept = {
+        name: rule
+        for name, rule in rules.rules.items()
+        if rule.evaluation == RETENTION or isinstance(rule, NegativeFlipsRule | SafetyRule)
+    }
+    return GateRules(rules.alpha, kept)
 
 
-def _figures(card: Any) -> dict[str, Any]:
-    return {row.name: [row.base_value, row.value, row.difference_interval] for row in card.rows}
+def gate_evidence(card: Scorecard) -> dict[str, EvaluationFigures]:
+    """The evaluations of the gate: all figures, and the likelihood of the first version's replies as its own."""
+    figures = figures_of(card)
+    rows = [
+        row.model_copy(update={"name": "bits_per_byte"}) for row in figures.rows if row.name == RetentionMetric.NAME
+    ]
+    return {HELD_OUT: figures, RETENTION: EvaluationFigures(rows=tuple(rows))}
 
 
-_ = GateDecision
+def _figures(card: Scorecard) -> dict[str, Any]:
+    """Values of the serving and of the new version by metric, for tables and curves."""
+    rows = [row for row in card.as_dict()["rows"] if row["base_value"] is not None]
+    keys = ("label", "value", "base_value", "difference", "difference_interval", "num_dialogues")
+    return {row["name"]: {key: row[key] for key in keys} for row in rows}

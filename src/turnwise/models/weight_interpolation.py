@@ -1,8 +1,7 @@
 """Interpolates the weights of a model and of the model that its training started from (WiSE-FT).
 
 A share α of the way keeps most of what training taught, and forgets less (Wortsman et al. 2022, arXiv:2109.01903).
-Adapters are interpolated factor by factor ("model soups", Wortsman et al. 2022, arXiv:2203.05482), which is sensible
-because one was trained from the other.
+Interpolated adapters are exact: the factors of both stand side by side, so the ranks add up.
 """
 
 import shutil
@@ -14,13 +13,11 @@ from torch import Tensor
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.files import atomic_directory
-from turnwise.models.adapter_config import is_adapter
-from turnwise.models.adapters import ADAPTER_WEIGHTS_FILE
+from turnwise.models.adapter_config import is_adapter, read_adapter_config
+from turnwise.models.adapters import Adapter, LoraWeights, load_adapter, save_adapter
 from turnwise.models.model_folders import weight_files
 from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.models.safetensors_writer import save_safetensors
-
-LORA_B = ".lora_B.weight"  # end of the name of a factor B
 
 
 def interpolate_folders(start: Path, tuned: Path, alpha: float, target: Path) -> None:
@@ -33,22 +30,51 @@ def interpolate_folders(start: Path, tuned: Path, alpha: float, target: Path) ->
         target: the folder; an existing one is replaced.
 
     Raises:
-        InvalidParameter: the folders do not hold the same tensors.
+        InvalidParameter: the folders do not hold the same tensors, or an adapter is a DoRA adapter.
         SaveFailed: the disk is full or not writable; `target` is unchanged.
     """
     with atomic_directory(target) as folder:
         shutil.copytree(tuned, folder, dirs_exist_ok=True)
-        for file in _weight_files(tuned):
-            tensors = _read(file)
-            if is_adapter(tuned) and not is_adapter(start):  # the new adapter is the whole difference: B A times α
-                mixed = {name: tensor * alpha if name.endswith(LORA_B) else tensor for name, tensor in tensors.items()}
-            else:
-                mixed = _interpolate(_read(start / file.name), tensors, alpha, start)
+        if is_adapter(tuned):
+            _save_interpolated_adapter(start, tuned, alpha, folder)
+            return
+        for file in weight_files(tuned):
+            mixed = _interpolate(_read(start / file.name), _read(file), alpha, start)
             save_safetensors({name: tensor.contiguous() for name, tensor in mixed.items()}, folder / file.name)
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    return [folder / ADAPTER_WEIGHTS_FILE] if is_adapter(folder) else weight_files(folder)
+def _save_interpolated_adapter(start: Path, tuned: Path, alpha: float, folder: Path) -> None:
+    """Overwrite the adapter in `folder`. A start that is no adapter changes nothing: its share is 0."""
+    new = load_adapter(tuned)
+    shares = [(load_adapter(start), 1 - alpha)] if is_adapter(start) else []
+    shares.append((new, alpha))
+    modules = sorted({name for adapter, _ in shares for name in adapter.weights})
+    weights = {name: _side_by_side(name, shares) for name in modules}
+    rank = max(len(lora.lora_A) for lora in weights.values())
+    padded = {name: _with_rank(lora, rank) for name, lora in weights.items()}
+    config = read_adapter_config(tuned)
+    save_adapter(
+        folder, padded, base=new.base, rank=rank, alpha=float(rank), dropout=0.0,
+        task_type=config.get("task_type") or "", fan_in_fan_out=new.fan_in_fan_out,
+    )  # fmt: skip
+
+
+def _side_by_side(module: str, shares: list[tuple[Adapter, float]]) -> LoraWeights:
+    """Factors of Σ share · scaling · B A, for an adapter with the scaling 1."""
+    factors = [(a.weights[module], share * a.scaling) for a, share in shares if module in a.weights]
+    if any(lora.magnitude is not None for lora, _ in factors):
+        raise InvalidParameter("alpha", "The weights of DoRA adapters cannot be interpolated.")
+    return LoraWeights(
+        torch.cat([lora.lora_A.float() for lora, _ in factors]),
+        torch.cat([scale * lora.lora_B.float() for lora, scale in factors], dim=1),
+    )
+
+
+def _with_rank(lora: LoraWeights, rank: int) -> LoraWeights:
+    """The same update with further ranks of zeros: all modules of an adapter file have one rank."""
+    missing = rank - len(lora.lora_A)
+    pad = torch.nn.functional.pad
+    return LoraWeights(pad(lora.lora_A, (0, 0, 0, missing)), pad(lora.lora_B, (0, missing)))
 
 
 def _read(path: Path) -> dict[str, Tensor]:

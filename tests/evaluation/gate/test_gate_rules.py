@@ -35,9 +35,15 @@ def test_an_improvement_needs_a_smaller_p_value_in_every_cycle(p_value, cycle, f
 
 
 def test_too_few_dialogues_are_no_improvement():
-    candidate = GOOD_CANDIDATE.with_row(metric("chrf", 40.0, 44.0, p_value=1e-6, count=19))
+    candidate = GOOD_CANDIDATE.with_row(metric("chrf", 40.0, 44.0, p_value=1e-6, count=7))
     assert failed_rules(candidate) == ["improvement"]
     assert "19 dialogues (needed: 20)" in reason(candidate)
+
+
+@pytest.mark.parametrize(("permutation_p", "failed"), [(0.002, []), (0.2, ["improvement"])])
+def test_on_few_dialogues_the_permutation_test_has_to_agree(permutation_p, failed):
+    row = metric("chrf", 40.0, 44.0, 3.0, 5.0, p_value=1e-6, count=10).model_copy(update={"p_value": permutation_p})
+    assert failed_rules(GOOD_CANDIDATE.with_row(row)) == failed
 
 
 @pytest.mark.parametrize(("value", "bounds", "sentence"), [

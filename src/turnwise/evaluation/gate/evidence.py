@@ -35,6 +35,7 @@ class MetricFigures(JsonFileModel):
     base_value: float | None = None
     difference: float | None = None
     difference_interval: IntervalFigures | None = None
+    p_value: float | None = None
     improvement_p_value: float | None = None
 
     @property

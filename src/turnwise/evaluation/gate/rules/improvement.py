@@ -3,20 +3,23 @@
 from pydantic import Field
 
 from turnwise.core.plurals import pluralize
-from turnwise.evaluation.gate.evidence import GateEvidence
+from turnwise.evaluation.gate.evidence import GateEvidence, MetricFigures
 from turnwise.evaluation.gate.rule import GateRule, RuleResult
 from turnwise.evaluation.gate.wording import describe_change
+
+MIN_BOOTSTRAP = 20  # fewest dialogues for which the bootstrap decides alone
 
 
 class ImprovementRule(GateRule):
     """A metric improved, by a paired test at the level of this cycle (`alpha_spending.py`).
 
     The p-value is at most the level if the lower bound of the paired bootstrap is above 0. A metric with one right or
-    wrong outcome per dialogue has an exact sign test instead.
+    wrong outcome per dialogue has an exact sign test instead. On few dialogues the bootstrap is too sure, so the paired
+    permutation test has to agree.
     """
 
     metric: str = Field(description="The primary metric.")
-    min_dialogues: int = Field(default=20, ge=5, description="Fewest dialogues; with fewer, the bootstrap is unsure.")
+    min_dialogues: int = Field(default=8, ge=5, description="Fewest dialogues; with fewer, no test is sure enough.")
 
     def check(self, name: str, evidence: GateEvidence) -> RuleResult:
         """Compare the one-sided p-value with the level."""
@@ -26,9 +29,18 @@ class ImprovementRule(GateRule):
         if row.num_dialogues < self.min_dialogues:
             sentence = f"{row.label} was measured on {pluralize(row.num_dialogues, 'dialogue')} (needed: "
             return RuleResult(name, False, row.num_dialogues, self.min_dialogues, f"{sentence}{self.min_dialogues})")
-        p_value, alpha = row.improvement_p_value, evidence.alpha
+        p_value, alpha = _p_value(row), evidence.alpha
         has_passed = p_value <= alpha
         verdict = "improved" if has_passed else "did not improve clearly"
         sign = "≤" if has_passed else ">"
         sentence = f"{row.label} {verdict}: {describe_change(row)}, p = {p_value:.2g} {sign} {alpha:.2g}"
         return RuleResult(name, has_passed, p_value, alpha, sentence)
+
+
+def _p_value(row: MetricFigures) -> float:
+    """The one-sided p-value; on few dialogues the larger one of both tests."""
+    assert row.improvement_p_value is not None, "checked before"
+    if row.num_dialogues >= MIN_BOOTSTRAP or row.p_value is None:
+        return row.improvement_p_value
+    has_improved = row.loss is not None and row.loss < 0
+    return max(row.improvement_p_value, row.p_value / 2 if has_improved else 1.0)

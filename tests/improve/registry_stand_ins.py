@@ -1,0 +1,23 @@
+"""Parts of a cycle for tests: a list of answers as reader, and checks that drop nothing."""
+
+from turnwise.improve.selection import Screened
+
+
+class AnswerList:
+    """A reader of collected answers from a list (implements `CollectedAnswerReader`)."""
+
+    def __init__(self, answers=()):
+        self.list = list(answers)
+
+    def answers(self, model=None, *, since=0.0):
+        return iter(self.list)
+
+    def count(self, model=None, *, since=0.0):
+        return len(self.list)
+
+    def contributors(self):
+        return sorted({person for answer in self.list for person in answer.contributors})
+
+
+def keep_all(answers):
+    return Screened(answers, {}, {})
