@@ -89,6 +89,14 @@ class ImproveCycle:
             holder = "" if error.pid is None else f" (process {error.pid})"
             raise Unavailable(f"{self.model} is being improved by another process{holder}.") from error
 
+    def dry_run(self) -> dict[str, Any]:
+        """What a cycle would learn from now. Nothing is written."""
+        last = self.folders.last()
+        since = 0.0 if last is None else last["started"]
+        selection = select_answers(self.reader, self.model, since=since, screen=self.screen, mask=self.mask)
+        stages = choose_stages(selection.examples, self.settings.tuning)
+        return {**selection.as_dict(), "stages": {name: len(rows) for name, rows in stages.items()}}
+
     def _start(self, last: Journal | None) -> Journal:
         first = self.library.ensure_first(self.model)
         routing = self.library.registry.routing(self.model)

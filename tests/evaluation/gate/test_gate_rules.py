@@ -37,7 +37,7 @@ def test_an_improvement_needs_a_smaller_p_value_in_every_cycle(p_value, cycle, f
 def test_too_few_dialogues_are_no_improvement():
     candidate = GOOD_CANDIDATE.with_row(metric("chrf", 40.0, 44.0, p_value=1e-6, count=7))
     assert failed_rules(candidate) == ["improvement"]
-    assert "19 dialogues (needed: 20)" in reason(candidate)
+    assert "7 dialogues (needed: 8)" in reason(candidate)
 
 
 @pytest.mark.parametrize(("permutation_p", "failed"), [(0.002, []), (0.2, ["improvement"])])

@@ -1,0 +1,66 @@
+"""Builds a cycle from settings: the checks of feedback, the masking of personal data, and what it may use."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from turnwise.app.model_versions.version_library import VersionLibrary
+from turnwise.core.collected_answers import CollectedAnswerReader
+from turnwise.evaluation.gate.rules_file import GateRules
+from turnwise.improve.cycle import ImproveCycle
+from turnwise.improve.cycle_folder import CycleFolders
+from turnwise.improve.progress import CycleProgress
+from turnwise.improve.selection import Mask, Screen
+from turnwise.improve.settings import ImproveSettings, LimitSettings
+from turnwise.training.stop_signals import capture_stop_signals
+
+
+@contextmanager
+def open_cycle(
+    model: str,
+    library: VersionLibrary,
+    reader: CollectedAnswerReader,
+    rules: GateRules,
+    settings: ImproveSettings,
+    progress: CycleProgress,
+    *,
+    screen: Screen,
+    mask: Mask | None,
+) -> Iterator[ImproveCycle]:
+    """Yield a cycle that stops at a stop signal or at its time limit, and keeps to its share of the machine.
+
+    Args:
+        model: served model name.
+        library: versions of models.
+        reader: collected answers.
+        rules: rules of the gate.
+        settings: settings.
+        progress: receives the progress.
+        screen: drops answers that would teach something wrong.
+        mask: replaces personal data in a dialogue; None: nothing is masked.
+    """
+    apply_limits(settings.limits)
+    with capture_stop_signals() as stop_signal:
+        yield ImproveCycle(
+            model, library, reader, rules, settings, CycleFolders(model), screen, mask, progress,
+            _stop_condition(settings.limits, stop_signal),
+        )  # fmt: skip
+
+
+def apply_limits(limits: LimitSettings) -> None:
+    """Set the priority of this process, and the number of its threads."""
+    import torch
+
+    with suppress(OSError):  # a container may not allow it
+        os.nice(max(0, limits.niceness - os.nice(0)))
+    torch.set_num_threads(limits.threads or max(1, (os.cpu_count() or 2) // 2))
+
+
+def _stop_condition(limits: LimitSettings, stop_signal: Callable[[], int]) -> Callable[[], bool]:
+    deadline = None if limits.minutes is None else time.monotonic() + 60 * limits.minutes
+
+    def stop() -> bool:
+        return bool(stop_signal()) or (deadline is not None and time.monotonic() > deadline)
+
+    return stop
