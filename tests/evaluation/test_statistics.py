@@ -118,7 +118,7 @@ class TestOneSidedPValues:
 
     @given(st.integers(0, 50), st.sampled_from([0.5, 0.8, 0.9, 0.95]))
     def test_the_p_value_is_small_exactly_if_the_lower_bound_is_above_the_limit(self, seed, level):
-        bootstrap = bootstrap_difference(*simulate(seed, 30, increase=0.1), nats_per_token, resamples=499)
+        bootstrap = bootstrap_difference(*simulate(seed, 30, increase=0.1), nats_per_token, resamples=1999)
         low, step = bootstrap.interval(level).low, 0.1 * bootstrap.error
         alpha = (1 - level) / 2
         assert bootstrap.p_value_above(low - step) <= alpha + 0.005
