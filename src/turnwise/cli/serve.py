@@ -189,6 +189,23 @@ def serve(
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = 15,
+    collect: Annotated[
+        Literal["off", "metadata", "full"],
+        typer.Option(
+            help="The most that is collected to improve the model: off, metadata (ratings and counts) or full (also "
+            "texts). API keys and requests can be stricter.",
+            rich_help_panel=LIMITS_PANEL,
+        ),
+    ] = "full",
+    retention_days: Annotated[
+        float | None,
+        typer.Option(
+            help="Delete conversations, completions and responses that have not changed for this number of days, at "
+            "the start and then daily. Default: keep them.",
+            min=0.01,
+            rich_help_panel=LIMITS_PANEL,
+        ),
+    ] = None,
     max_body_size: Annotated[
         int, typer.Option(help="Maximum size of a request body in bytes.", min=1024, rich_help_panel=LIMITS_PANEL)
     ] = 4 * 2**20,
@@ -350,6 +367,7 @@ def serve(
             knowledge=knowledge_bases,
             monitor=served_monitor,
             has_handoffs=conversations is not None,
+            collect=collect,
             web=web,
             body_limit=max_body_size,
             document_limit=max_document_size,

@@ -6,6 +6,7 @@
 import sqlite3
 
 from turnwise.core.errors import UserError
+from turnwise.store.sqlite.feedback_tables import FEEDBACK_TABLES
 from turnwise.store.sqlite.handoff_tables import HANDOFF_TABLES
 from turnwise.store.sqlite.owner_columns import OWNER_COLUMNS
 
@@ -291,6 +292,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
     HANDOFF_TABLES,
     # 12: owners of conversations, completions and responses
     OWNER_COLUMNS,
+    # 13: nothing yet
+    (),
+    # 14: feedback on messages too, consent, and people within an API key
+    FEEDBACK_TABLES,
 )
 
 
