@@ -170,8 +170,8 @@ def answer_handoff(office, name, index):
 
 ACTIONS = [
     create_conversation, create_conversation, list_conversations, delete_conversation, chat, chat, store_completion,
-    read_completion, give_feedback, rate_message, store_response, continue_response, read_response, open_handoff, open_handoff,
-    list_handoffs, read_handoff, answer_handoff,
+    read_completion, give_feedback, rate_message, store_response, continue_response, read_response, open_handoff,
+    open_handoff, list_handoffs, read_handoff, answer_handoff,
     on_conversation("GET"), on_conversation("PATCH", "", {"title": ""}), on_conversation("GET", "?tree=true"),
     on_conversation("DELETE", "/handoff", None, 404, 409), on_conversation("GET", "/handoff", None, 404),
 ]  # fmt: skip

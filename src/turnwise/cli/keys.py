@@ -31,9 +31,9 @@ def create(
     collect: Annotated[
         Literal["off", "metadata", "full"],
         typer.Option(
-            help="What may be collected to improve the model. off: nothing, and no feedback is taken. metadata: ratings "
-            "and counts. full: also conversations, corrections and comments, which reviewers read. A request can be "
-            "stricter."
+            help="What may be collected to improve the model. off: nothing, and no feedback is taken. metadata: "
+            "ratings and counts. full: also conversations, corrections and comments, which reviewers read. A request "
+            "can be stricter."
         ),
     ] = "metadata",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key.")] = False,

@@ -17,6 +17,7 @@ from turnwise.cli import (
     merge,
     models,
     monitor,
+    privacy,
     prompt,
     scenario,
     scenario_tune,
@@ -69,6 +70,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")
 app.add_typer(monitor.app, name="monitor")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(prompt.app, name="prompt")
 scenario.app.command("tune")(scenario_tune.tune)
 app.add_typer(scenario.app, name="scenario")

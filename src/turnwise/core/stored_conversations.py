@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from turnwise.core.access import Principal
 from turnwise.core.collected_answers import CollectedAnswerReader
+from turnwise.core.data_subjects import PersonalDataStore
 from turnwise.core.feedback import FeedbackStore
 from turnwise.core.handoffs import HandoffStore
 from turnwise.core.messages import Message
@@ -71,6 +72,10 @@ class ConversationStore(Protocol):
     @property
     def collected_answers(self) -> CollectedAnswerReader:
         """Answers that people rated, corrected or replaced."""
+
+    @property
+    def personal_data(self) -> PersonalDataStore:
+        """What is stored of people, of all owners: for programs on this machine."""
 
     @property
     def handoffs(self) -> HandoffStore:

@@ -46,7 +46,7 @@ class ServedModels:
     instrument_embeddings: Callable[[EmbeddingService], EmbeddingService] = lambda service: service
     classifiers: Mapping[str, ClassificationService] = field(default_factory=dict)
     instrument_classifier: Callable[[ClassificationService], ClassificationService] = lambda service: service
-    consent_policy: ConsentPolicy = ConsentPolicy()
+    consent_policy: ConsentPolicy = field(default_factory=ConsentPolicy)
 
     def find(self, name: str) -> ChatService:
         """Return the instrumented service for a served name or alias. Raises `ModelNotFound`."""

@@ -87,7 +87,8 @@ def load_message_answer(connection: sqlite3.Connection, number: int) -> Collecte
     ).fetchone()
     answer = branch[-1]
     collected = CollectedAnswer(
-        id=f"message:{answer.id}", created=answer.created, contributor=contributor_id(owner, answer.meta.get(USER_META)),
+        id=f"message:{answer.id}", created=answer.created,
+        contributor=contributor_id(owner, answer.meta.get(USER_META)),
         model=str(answer.meta.get("model") or ""), weights_sha256=str(answer.meta.get("weights") or ""),
         history=history_of(branch), answer=answer.message,
         preferred=tuple(load_preferred(connection, number, branch, owner)),

@@ -19,6 +19,7 @@ from turnwise.store.sqlite.tool_columns import tools_from_json
 _FULL = "json_extract({0}.meta, '$.consent') = 'full'"
 _COMPLETE = "json_extract({0}.meta, '$.finish') = 'stop'"
 _EDITED = "json_extract({0}.meta, '$.edited')"
+_DIFFERENT = "trim({0}, char(9, 10, 13, 32)) <> trim({1}, char(9, 10, 13, 32))"  # clients may strip answers
 _CONTINUED = "EXISTS (SELECT 1 FROM messages AS next WHERE next.parent = {0}.number AND next.role IN ('user', 'tool'))"
 # `parent` first: the index messages_by_parent answers the subquery alone. CROSS JOIN keeps the order of the loops.
 SIBLING_PAIRS = f"""
@@ -29,7 +30,7 @@ SIBLING_PAIRS = f"""
     CROSS JOIN messages AS newer ON newer.parent = shared.parent AND newer.role = 'assistant'
     CROSS JOIN messages AS older ON older.parent = shared.parent AND older.role = 'assistant'
         AND older.number < newer.number
-    WHERE trim(older.content) <> trim(newer.content)
+    WHERE {_DIFFERENT.format("older.content", "newer.content")}
         AND {_FULL.format("older")} AND {_FULL.format("newer")} AND {_COMPLETE.format("older")}
         AND NOT COALESCE({_EDITED.format("older")}, 0) AND {_CONTINUED.format("newer")}
         AND (
@@ -73,7 +74,8 @@ _PREFERRED = f"""
     SELECT role, content, name, tools, newer.meta,
         (SELECT MAX(created) FROM messages AS next WHERE next.parent = newer.number)
     FROM messages AS newer
-    WHERE newer.parent = ?1 AND newer.role = 'assistant' AND newer.number > ?2 AND trim(newer.content) <> trim(?3)
+    WHERE newer.parent = ?1 AND newer.role = 'assistant' AND newer.number > ?2
+        AND {_DIFFERENT.format("newer.content", "?3")}
         AND {_FULL.format("newer")} AND {_CONTINUED.format("newer")}
         AND ({_EDITED.format("newer")} OR ({_COMPLETE.format("newer")} AND NOT EXISTS (
             SELECT 1 FROM messages AS next WHERE next.parent = ?2 AND next.role IN ('user', 'tool'))))

@@ -29,6 +29,7 @@ from turnwise.store.sqlite.feedback_store import SqliteFeedbackStore
 from turnwise.store.sqlite.handoff_store import SqliteHandoffStore, Transaction
 from turnwise.store.sqlite.message_tree import MessageTree
 from turnwise.store.sqlite.ownership import own_records
+from turnwise.store.sqlite.personal_data import SqlitePersonalData
 from turnwise.store.sqlite.response_store import SqliteResponseStore
 from turnwise.store.sqlite.tool_columns import tools_to_json
 
@@ -69,6 +70,11 @@ class SqliteConversationStore:
     def collected_answers(self) -> SqliteCollectedAnswerReader:
         """Answers that people rated, corrected or replaced."""
         return SqliteCollectedAnswerReader(self._database.read_transaction, self._principal)
+
+    @property
+    def personal_data(self) -> SqlitePersonalData:
+        """What is stored of people."""
+        return SqlitePersonalData(self._database)
 
     @property
     def handoffs(self) -> SqliteHandoffStore:

@@ -28,19 +28,19 @@ FEEDBACK_QUERY = """
 """
 # A later rating of the same person on the same answer replaces the earlier one.
 _LAST_RATINGS = """
-    SELECT f.version, f.rating > 0, COUNT(*)
-    FROM feedback AS f
-    LEFT JOIN completions ON completions.number = f.completion
-    LEFT JOIN messages ON messages.number = f.message
-    WHERE f.created > ? AND f.rating IS NOT NULL
-        AND COALESCE(completions.model, json_extract(messages.meta, '$.model')) = ?
-        AND NOT EXISTS (
-            SELECT 1 FROM feedback AS later
-            WHERE later.completion IS f.completion AND later.choice = f.choice AND later.message IS f.message
-                AND later.owner IS f.owner AND later.user IS f.user AND later.rating IS NOT NULL
-                AND later.number > f.number
-        )
-    GROUP BY f.version, f.rating > 0
+    SELECT version, rating > 0, COUNT(*)
+    FROM (
+        SELECT f.version, f.rating, f.created,
+            ROW_NUMBER() OVER (
+                PARTITION BY f.completion, f.choice, f.message, f.owner, f.user ORDER BY f.number DESC
+            ) AS age
+        FROM feedback AS f
+        LEFT JOIN completions ON completions.number = f.completion
+        LEFT JOIN messages ON messages.number = f.message
+        WHERE f.rating IS NOT NULL AND COALESCE(completions.model, json_extract(messages.meta, '$.model')) = ?
+    )
+    WHERE age = 1 AND created > ?
+    GROUP BY version, rating > 0
 """
 
 
@@ -104,7 +104,7 @@ class SqliteFeedbackStore:
         """Answers of a model by version and last rating of each person."""
         counts: dict[str, dict[bool, int]] = {}
         with self._read_transaction() as connection:
-            for version, is_good, count in connection.execute(_LAST_RATINGS, (since, model)):
+            for version, is_good, count in connection.execute(_LAST_RATINGS, (model, since)):
                 counts.setdefault(version, {})[bool(is_good)] = count
         return {version: RatingCounts(count.get(True, 0), count.get(False, 0)) for version, count in counts.items()}
 
@@ -132,7 +132,7 @@ def _feedback(row: tuple[Any, ...]) -> Feedback:
     id, completion, choice, message, created, owner, consent, version, weights, *content = row
     rating, correction, comment, tags, user, role = content
     answer = (
-        AnswerReference("message", message) if completion is None else AnswerReference("completion", completion, choice)
+        AnswerReference("completion", completion, choice) if message is None else AnswerReference("message", message)
     )
     return Feedback(
         id, answer, created, owner, NewFeedback(rating, correction, comment, tags_from_json(tags), user, role, created),
