@@ -33,6 +33,7 @@ from turnwise.core.messages import Message
 from turnwise.core.settings import Settings
 from turnwise.core.stored_completions import StoredCompletion
 from turnwise.core.stored_responses import StoredResponse
+from turnwise.retrieval.tantivy_files import count_deleted
 from turnwise.store import open_knowledge_store, open_response_cache, open_store
 
 ERASE_PROGRAM = """

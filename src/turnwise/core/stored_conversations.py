@@ -10,6 +10,7 @@ from turnwise.core.data_subjects import PersonalDataStore
 from turnwise.core.feedback import FeedbackStore
 from turnwise.core.handoffs import HandoffStore
 from turnwise.core.messages import Message
+from turnwise.core.review import ReviewQueue
 from turnwise.core.stored_completions import CompletionStore
 from turnwise.core.stored_messages import StoredMessage
 from turnwise.core.stored_responses import ResponseStore
@@ -72,6 +73,10 @@ class ConversationStore(Protocol):
     @property
     def collected_answers(self) -> CollectedAnswerReader:
         """Answers that people rated, corrected or replaced."""
+
+    @property
+    def review_queue(self) -> ReviewQueue:
+        """Answers that people should look at."""
 
     @property
     def personal_data(self) -> PersonalDataStore:

@@ -50,6 +50,7 @@ from turnwise.server.routes import (
     models,
     pages,
     responses,
+    review,
     scenarios,
     stored_completions,
     tokenize,
@@ -97,7 +98,7 @@ def create_app(
         classifiers: classifiers and taggers by served name. `latest` stands for the first that a route can use.
         knowledge: knowledge bases by name, for `/v1/knowledge`. The chat services have them too.
         monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
-        has_handoffs: pages link to `/handoffs`, where people answer customers.
+        has_handoffs: pages link to `/handoffs`, where people answer customers, and to `/review`.
         collect: the most that is collected of requests, to improve the model.
         web: serve the chat page at `/` and the other pages.
         body_limit: maximum size of a JSON body, in bytes.
@@ -134,6 +135,7 @@ def create_app(
         chat_completions.router(served_models, body_limit),
         stored_completions.router(served_models, body_limit),
         feedback.router(served_models, body_limit),
+        review.router(served_models, body_limit),
         responses.router(served_models, body_limit),
         completions.router(served_models, body_limit),
         embeddings.router(served_models, body_limit),

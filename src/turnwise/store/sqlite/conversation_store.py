@@ -31,6 +31,7 @@ from turnwise.store.sqlite.message_tree import MessageTree
 from turnwise.store.sqlite.ownership import own_records
 from turnwise.store.sqlite.personal_data import SqlitePersonalData
 from turnwise.store.sqlite.response_store import SqliteResponseStore
+from turnwise.store.sqlite.review_queue import SqliteReviewQueue
 from turnwise.store.sqlite.tool_columns import tools_to_json
 
 _COLUMNS = "id, title, model, created, updated, owner"
@@ -70,6 +71,11 @@ class SqliteConversationStore:
     def collected_answers(self) -> SqliteCollectedAnswerReader:
         """Answers that people rated, corrected or replaced."""
         return SqliteCollectedAnswerReader(self._database.read_transaction, self._principal)
+
+    @property
+    def review_queue(self) -> SqliteReviewQueue:
+        """Answers that people should look at."""
+        return SqliteReviewQueue(self._database.read_transaction, self._principal)
 
     @property
     def personal_data(self) -> SqlitePersonalData:
