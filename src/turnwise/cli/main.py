@@ -12,6 +12,7 @@ from turnwise.cli import (
     data,
     evaluate,
     export,
+    feedback,
     keys,
     knowledge,
     merge,
@@ -19,6 +20,7 @@ from turnwise.cli import (
     monitor,
     privacy,
     prompt,
+    review,
     scenario,
     scenario_tune,
     serve,
@@ -64,8 +66,10 @@ app.command("export")(export.export)
 app.command("quantize")(export.quantize)
 app.command("convert")(export.convert)
 app.command("evaluate")(evaluate.evaluate)
+app.command("review")(review.review)
 app.command("index", help="Add documents to a knowledge base: `turnwise knowledge add`.")(knowledge.add)
 app.add_typer(data.app, name="data")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(keys.app, name="keys")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")
