@@ -63,7 +63,7 @@ def all_messages(store, conversation_id):
 def test_request_and_response_are_stored_with_the_finish_reason(says, store, conversation_id):
     reply(says("Hello!"), ChatRequest((user("Hi"),), conversation_id=conversation_id))
     assert messages(store, conversation_id) == [user("Hi"), assistant("Hello!")]
-    assert store.get(conversation_id).messages[1].meta == {"finish": "stop", "model": "tiny"}
+    assert store.get(conversation_id).messages[1].meta == {"finish": "stop", "model": "tiny", "consent": "full"}
 
 
 def test_the_next_request_extends_the_branch(says, store, conversation_id):
@@ -168,7 +168,7 @@ def test_a_growing_response_is_saved(tokenizer, store, conversation_id, monkeypa
         return saved, received
 
     saved, received = asyncio.run(read_during_generation())
-    assert saved.meta == {"finish": "in_progress", "model": "tiny"}
+    assert saved.meta == {"finish": "in_progress", "model": "tiny", "consent": "full"}
     assert received.startswith(saved.message.content)
     _, response = store.get(conversation_id).tree
     assert (response.id, response.message.content, response.meta["finish"]) == (saved.id, received, "cancelled")
@@ -254,7 +254,7 @@ def test_a_rejected_message_is_stored_with_the_error(says, store, conversation_i
         )
     stored = store.get(conversation_id).messages
     assert [entry.message for entry in stored] == [user("Hi"), assistant("Hello!"), long_message]
-    assert stored[-1].meta == {"error": {"code": "context_length_exceeded", "message": str(error.value)}}
+    assert stored[-1].meta["error"] == {"code": "context_length_exceeded", "message": str(error.value)}
 
 
 def test_the_stored_error_is_removed_when_the_message_is_answered(says, store, conversation_id):
@@ -265,7 +265,7 @@ def test_the_stored_error_is_removed_when_the_message_is_answered(says, store, c
     service.engine.context_length = 4096
     reply(service, ChatRequest((long_message,), conversation_id=conversation_id))
     assert [entry.message for entry in store.get(conversation_id).messages] == [long_message, assistant("Hello!")]
-    assert store.get(conversation_id).messages[0].meta == {}
+    assert store.get(conversation_id).messages[0].meta == {"consent": "full"}
 
 
 def test_a_conversation_deleted_during_generation_stays_deleted(says, store, conversation_id):

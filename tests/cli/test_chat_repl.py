@@ -84,6 +84,21 @@ def test_quit_and_exit_end_the_program(run_repl, line):
     assert run_repl(ScriptedChatService(echo), line, "not heard")[0].messages == []
 
 
+def test_answers_are_rated_and_corrected(run_repl, store):
+    _, output = run_repl(
+        ScriptedChatService(echo, store=store), "/good", "hello", "/good", "/bad too_long, my_reason", "/correct Hi.",
+        "/bad no/tag",
+    )  # fmt: skip
+    assert "There is no answer to rate." in output
+    assert "'no/tag' is not a tag" in output
+    contents = [entry.content for entry in store.feedback.list()[0]]
+    assert [(content.rating, content.tags, content.correction) for content in contents] == [
+        (1, (), None), (-1, ("too_long", "my_reason"), None), (None, (), "Hi."),
+    ]  # fmt: skip
+    (collected,) = store.collected_answers.answers()
+    assert (collected.answer.content, collected.preferred[0].answer.content) == ("1: HELLO", "Hi.")
+
+
 def test_ctrl_c_at_the_prompt_discards_the_line_only(run_repl):
     assert len(run_repl(ScriptedChatService(echo), KeyboardInterrupt(), "hello")[0].messages) == 2
 

@@ -31,16 +31,28 @@ def test_quiet_prints_nothing_else(turnwise):
 
 
 def test_list_shows_limits_and_dates_but_no_key(turnwise):
-    limits = ["--requests-per-minute", "6000", "--max-concurrent", "4", "--role", "agent"]
+    limits = ["--requests-per-minute", "6000", "--max-concurrent", "4", "--role", "agent", "--collect", "full"]
     key = turnwise("keys", "create", "--name", "shop", *limits, "-q")[1].strip()
     turnwise("keys", "create", "--name", "me")
     open_key_store(Settings.from_environment().keys_url).record_use(key[:VISIBLE_LENGTH], 1_800_000_000)
     code, out, err = turnwise("keys", "list")
     assert (code, err) == (0, "")
     head, shop, me = out.splitlines()
-    assert head.split() == ["NAME", "PREFIX", "ROLE", "CREATED", "LAST", "USED", "REQUESTS/MINUTE", "CONCURRENT"]
-    assert re.fullmatch(rf"shop  {key[:VISIBLE_LENGTH]}…  agent  \S+ \d\d:\d\d  2027-01-\S+ \d\d:\d\d  6,000 +4", shop)
-    assert re.fullmatch(r"me    tw-\w{8}…  user   \S+ \d\d:\d\d  never +no limit +no limit", me)
+    assert head.split() == [
+        "NAME",
+        "PREFIX",
+        "ROLE",
+        "CREATED",
+        "LAST",
+        "USED",
+        "REQUESTS/MINUTE",
+        "CONCURRENT",
+        "COLLECT",
+    ]
+    assert re.fullmatch(
+        rf"shop  {key[:VISIBLE_LENGTH]}…  agent  \S+ \d\d:\d\d  2027-01-\S+ \d\d:\d\d  6,000 +4 +full", shop
+    )
+    assert re.fullmatch(r"me    tw-\w{8}…  user   \S+ \d\d:\d\d  never +no limit +no limit +metadata", me)
     assert key not in out
     assert key[VISIBLE_LENGTH : VISIBLE_LENGTH + 8] not in out
 

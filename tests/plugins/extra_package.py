@@ -127,6 +127,17 @@ from turnwise.scenarios.finding import warning
 def check(scenario):
     yield warning("scenario.yaml", "title", "There is no owl.")
 """,
+    "erasers.diary": """
+ORDER = 50
+
+
+def export(subject, store):
+    return {"diary_of": subject.id}
+
+
+def erase(subject, store):
+    return {"pages": 7}
+""",
     "interaction_formats.shouting": """
 from turnwise.chat.interaction_format import InteractionFormat
 

@@ -100,6 +100,10 @@ def test_a_check_finds_something_in_a_scenario(outcome):
     assert outcome["scenario"] == ["There is no owl."]
 
 
+def test_an_eraser_exports_and_erases_what_its_package_keeps(outcome):
+    assert outcome["eraser"] == [{"diary_of": "key:shop/user:ann"}, 7]
+
+
 def test_a_tool_call_format_is_detected(outcome):
     assert outcome["data"]["marker"] == "->"
 

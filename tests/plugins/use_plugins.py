@@ -116,12 +116,24 @@ def use_scenarios():
     return [finding.message for finding in run_checks(load_scenario(builtin_folder() / "assistant"))]
 
 
+def use_erasers(work):
+    """What another package keeps of people."""
+    from turnwise.app.personal_data import erase_data, export_data
+    from turnwise.core.data_subjects import DataSubject
+    from turnwise.store import open_store
+
+    with closing(open_store(f"sqlite:///{work / 'people.db'}")) as store:
+        subject = DataSubject("shop", "ann")
+        return [export_data(subject, store)["diary"], erase_data(subject, store)["pages"]]
+
+
 def main(model_folder, work):
     """Print the outcome of every plug-in."""
     outcome = {
         "data": use_data(work),
         "document": use_documents(work),
         "scenario": use_scenarios(),
+        "eraser": use_erasers(work),
         "sampling": use_sampling(model_folder),
         "family": use_family(model_folder, work),
     }

@@ -102,6 +102,21 @@ def give_feedback(office, name, index):
     office.check(name, owner, office.request(name, "POST", "/v1/feedback", body))
 
 
+def rate_message(office, name, index):
+    """Rate the last answer of a conversation of anybody."""
+    id, owner = office.pick("conversation", index)
+    messages = office.client.get(f"/v1/conversations/{id}", headers=office.headers["boss"]).json().get("messages", [])
+    answers = [entry["id"] for entry in messages if entry["role"] == "assistant" and "person" not in entry["meta"]]
+    answer_id, owner = (answers[-1], owner) if answers else ("msg_x", "nobody")
+    body = {"message_id": answer_id, "rating": "down", "comment": f"secret-of-{owner}"}
+    answer = office.request(name, "POST", "/v1/feedback", body)
+    office.check(name, owner, answer, 200, 403)  # a notice of a hand-off takes no text
+    office.request(name, "GET", "/v1/feedback", limit=100)
+    office.check(name, office.owners["conversation"].get(id, "nobody"), office.request(
+        name, "GET", f"/v1/conversations/{id}/feedback"
+    ))  # fmt: skip
+
+
 def store_response(office, name, index):
     body = {"model": "latest", "input": f"secret-of-{name} {index}"}
     office.owners["response"][office.request(name, "POST", "/v1/responses", body).json()["id"]] = name
@@ -155,8 +170,8 @@ def answer_handoff(office, name, index):
 
 ACTIONS = [
     create_conversation, create_conversation, list_conversations, delete_conversation, chat, chat, store_completion,
-    read_completion, give_feedback, store_response, continue_response, read_response, open_handoff, open_handoff,
-    list_handoffs, read_handoff, answer_handoff,
+    read_completion, give_feedback, rate_message, store_response, continue_response, read_response, open_handoff,
+    open_handoff, list_handoffs, read_handoff, answer_handoff,
     on_conversation("GET"), on_conversation("PATCH", "", {"title": ""}), on_conversation("GET", "?tree=true"),
     on_conversation("DELETE", "/handoff", None, 404, 409), on_conversation("GET", "/handoff", None, 404),
 ]  # fmt: skip
@@ -165,7 +180,10 @@ ACTIONS = [
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     keys = SqliteKeyStore(tmp_path_factory.mktemp("keys") / "keys.db")
-    headers = {name: {"Authorization": f"Bearer {keys.create(name, role=role)}"} for name, role in ROLES.items()}
+    headers = {
+        name: {"Authorization": f"Bearer {keys.create(name, role=role, consent='full')}"}
+        for name, role in ROLES.items()
+    }
     store = open_store("sqlite:///:memory:")
     chat = ScriptedChatService(lambda request: (f"You said: {request.messages[-1].content}",), store=store)
     with (

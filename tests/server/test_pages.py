@@ -30,12 +30,13 @@ def serve(classifiers):
     return start
 
 
-@pytest.mark.parametrize("path", ["/", "/classify", "/monitor", "/handoffs", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/classify", "/monitor", "/handoffs", "/review", "/docs"])
 def test_every_page_links_to_all_pages_that_the_server_has(serve, classifiers, path):
     with serve(monitor=object(), has_handoffs=True) as url:
-        assert linked_paths(url, path)[0] == ["/", "/monitor", "/handoffs", "/docs"]
+        assert linked_paths(url, path)[0] == ["/", "/monitor", "/handoffs", "/review", "/docs"]
         classifiers["names"] = object()
-        assert linked_paths(url, path) == (["/", "/classify", "/monitor", "/handoffs", "/docs"], [path])
+        paths = ["/", "/classify", "/monitor", "/handoffs", "/review", "/docs"]
+        assert linked_paths(url, path) == (paths, [path])
 
 
 def test_a_server_without_classifiers_monitor_and_handoffs_links_to_none(serve):

@@ -1,4 +1,6 @@
-"""Stored completions and their feedback, in a SQLite file."""
+"""Stored completions, in a SQLite file."""
+
+from dataclasses import replace
 
 import pytest
 
@@ -65,17 +67,10 @@ def test_metadata_can_be_replaced(five_completions):
     assert list_ids(five_completions, metadata={"new": "1"}) == ([3], False)
 
 
-def test_feedback_is_deleted_with_its_completion(five_completions):
-    first = five_completions.add_feedback("chatcmpl-1", index=0, rating=1, correction=None, comment=None, user="me")
-    second = five_completions.add_feedback(
-        "chatcmpl-1", index=0, rating=-1, correction="better", comment="too long", user=None
-    )
-    assert five_completions.list_feedback("chatcmpl-1") == (first, second)
-    assert five_completions.list_feedback("chatcmpl-2") == ()
-    five_completions.delete("chatcmpl-1")
-    for method in (five_completions.get, five_completions.delete, five_completions.list_feedback):
-        with pytest.raises(NotFound, match="no stored completion 'chatcmpl-1'"):
-            method("chatcmpl-1")
+def test_user_consent_version_and_weights_are_stored(store):
+    stored = replace(completion(1), user="ann", consent="full", version="3", weights_sha256="ab")
+    store.completions.add(stored)
+    assert store.completions.get("chatcmpl-1") == stored
 
 
 def test_an_unknown_completion_raises_not_found(five_completions):
@@ -83,8 +78,8 @@ def test_an_unknown_completion_raises_not_found(five_completions):
         list_ids(five_completions, after="chatcmpl-9")
     with pytest.raises(NotFound):
         five_completions.update_metadata("chatcmpl-9", {})
-    with pytest.raises(NotFound):
-        five_completions.add_feedback("chatcmpl-9", index=0, rating=1, correction=None, comment=None, user=None)
+    with pytest.raises(NotFound, match="no stored completion 'chatcmpl-9'"):
+        five_completions.delete("chatcmpl-9")
 
 
 def test_a_duplicate_id_or_invalid_text_changes_nothing(five_completions):

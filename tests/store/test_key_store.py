@@ -140,6 +140,15 @@ def test_a_key_has_a_role_and_user_is_the_default(keys):
         keys.create("x", role="adnim")
 
 
+def test_a_key_has_a_consent_and_the_default_is_careful(keys):
+    for consent in ("off", "metadata", "full"):
+        keys.create(consent, consent=consent)
+    keys.create("default")
+    assert [key.consent for key in keys.list()] == ["off", "metadata", "full", "metadata"]
+    with pytest.raises(InvalidParameter, match="'ful' is no consent; did you mean 'full'"):
+        keys.create("other", consent="ful")
+
+
 VERSION_1 = """
 CREATE TABLE keys (
     number INTEGER PRIMARY KEY,
@@ -163,10 +172,12 @@ def test_keys_of_a_file_without_roles_are_admins_before_and_after_it_is_migrated
     connection.close()
     content = path.read_bytes()
     (old,) = keys.list()
-    assert (old.name, old.role, old.requests_per_minute) == ("old", "admin", 60)
+    assert (old.name, old.role, old.requests_per_minute, old.consent) == ("old", "admin", 60, "metadata")
     assert path.read_bytes() == content, "reading does not migrate"
     keys.create("new")
-    assert [(key.name, key.role) for key in keys.list()] == [("old", "admin"), ("new", "user")]
+    assert [(key.name, key.role, key.consent) for key in keys.list()] == [
+        ("old", "admin", "metadata"), ("new", "user", "metadata"),
+    ]  # fmt: skip
     keys.record_use("tw-12345678", 5.0)
     assert keys.list()[0].last_used == 5.0
 

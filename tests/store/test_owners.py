@@ -6,6 +6,7 @@ import pytest
 
 from turnwise.core.access import NOBODY, UNRESTRICTED, Principal
 from turnwise.core.errors import HandoffConflict, NotFound
+from turnwise.core.feedback import AnswerReference, NewFeedback
 from turnwise.core.handoffs import HandoffRequest
 from turnwise.core.messages import Message
 from turnwise.core.stored_completions import StoredCompletion
@@ -20,6 +21,8 @@ UNKNOWN = {
     "completion": "chatcmpl-x",
     "response": "resp_x",
     "handoff": "h_x",
+    "answer": "msg_y",
+    "feedback": "fb_x",
 }
 
 
@@ -41,12 +44,18 @@ def add_records(own):
     (message,) = own.append(id, [Message("user", SECRET)])
     completion, response = "chatcmpl-1", "resp_1"
     own.completions.add(
-        StoredCompletion(completion, 1, "m", ({"content": SECRET},), {}, {"choices": [{}]}, {"team": "a"})
+        StoredCompletion(
+            completion, 1, "m", ({"content": SECRET},), {}, {"choices": [{}]}, {"team": "a"}, consent="full"
+        )
     )
-    own.completions.add_feedback(completion, index=0, rating=1, correction=SECRET, comment=None, user=None)
+    (answer,) = own.append(id, [Message("assistant", SECRET)], {"consent": "full"})
+    feedback = own.feedback.add(AnswerReference("completion", completion), NewFeedback(correction=SECRET)).id
     own.responses.add(StoredResponse(response, 1, None, ({"text": SECRET},), {"output": []}))
     handoff = own.handoffs.open(HandoffRequest(id, summary=SECRET)).id
-    return {"conversation": id, "message": message, "completion": completion, "response": response, "handoff": handoff}
+    return {
+        "conversation": id, "message": message, "completion": completion, "response": response, "handoff": handoff,
+        "answer": answer, "feedback": feedback,
+    }  # fmt: skip
 
 
 CUSTOMER_CALLS = {
@@ -65,10 +74,17 @@ CUSTOMER_CALLS = {
     ),
     "update metadata": lambda s, i: s.completions.update_metadata(i["completion"], {}),
     "delete completion": lambda s, i: s.completions.delete(i["completion"]),
-    "add feedback": lambda s, i: s.completions.add_feedback(
-        i["completion"], index=0, rating=1, correction=None, comment=None, user=None
+    "add feedback on a completion": lambda s, i: s.feedback.add(
+        AnswerReference("completion", i["completion"]), NewFeedback(rating=1)
     ),
-    "list feedback": lambda s, i: s.completions.list_feedback(i["completion"]),
+    "add feedback on a message": lambda s, i: s.feedback.add(
+        AnswerReference("message", i["answer"]), NewFeedback(rating=1)
+    ),
+    "feedback on a completion": lambda s, i: s.feedback.of_completion(i["completion"]),
+    "feedback on a message": lambda s, i: s.feedback.of_answer(AnswerReference("message", i["answer"])),
+    "feedback on a conversation": lambda s, i: s.feedback.of_conversation(i["conversation"]),
+    "list feedback after": lambda s, i: s.feedback.list(after=i["feedback"]),
+    "delete feedback": lambda s, i: s.feedback.delete(i["feedback"]),
     "get response": lambda s, i: s.responses.get(i["response"]),
     "chain": lambda s, i: s.responses.chain(i["response"]),
     "delete response": lambda s, i: s.responses.delete(i["response"]),
@@ -120,6 +136,8 @@ def test_lists_have_own_records_only(store, ids, principal):
     assert other.list() == other.list(query="secret") == []
     for metadata in ({}, {"team": "a"}):
         assert other.completions.list(limit=9, after=None, order="asc", model=None, metadata=metadata) == ([], False)
+    assert other.feedback.list() == ([], False)
+    assert list(other.collected_answers.answers()) == list(other.collected_answers.contributors()) == []
     assert bool(other.handoffs.list(["waiting"], limit=9)) == principal.answers_handoffs
 
 
@@ -135,7 +153,7 @@ def test_an_agent_answers_any_handoff_and_reads_its_conversation_only(store, ids
     agent = store.for_principal(Principal("support", "agent"))
     for name in ("get hand-off", "revision of a hand-off", "claim", "send"):
         AGENT_CALLS[name](agent, ids)
-    assert [entry.message.content for entry in agent.handoffs.messages(ids["handoff"])] == [SECRET, "x"]
+    assert [entry.message.content for entry in agent.handoffs.messages(ids["handoff"])] == [SECRET, SECRET, "x"]
     assert agent.list() == []
 
 

@@ -32,6 +32,17 @@ def open_conversation_store(url: str | None) -> Iterator[ConversationStore | Non
 
 
 @contextmanager
+def open_required_store(url: str | None) -> Iterator[ConversationStore]:
+    """As `open_conversation_store`. Raises `InvalidParameter` for "none"."""
+    from turnwise.core.errors import InvalidParameter
+
+    with open_conversation_store(url) as store:
+        if store is None:
+            raise InvalidParameter("store", "This command needs a store; leave --store none out.")
+        yield store
+
+
+@contextmanager
 def open_served_monitor(db: str | None) -> Iterator[MonitorReader | None]:
     """Open the store of a text monitor for reading and close it when the block ends.
 

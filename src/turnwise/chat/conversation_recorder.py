@@ -5,6 +5,7 @@ the conversation tree.
 """
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -39,7 +40,10 @@ class ConversationRecorder:
         self._tool_calls: list[ToolCallDelta] = []
         self._finish_reason: FinishReason | Literal["in_progress"] = "in_progress"
         self._service: ServiceReport | None = None
-        self._extra_meta: dict[str, Any] = {}
+        self._person_meta: dict[str, Any] = {"consent": request.consent}
+        if request.user is not None:
+            self._person_meta["user"] = request.user
+        self._extra_meta = dict(self._person_meta)
         self._follows_handoffs = False
         self._request_ids: tuple[str, ...] = ()
         self._response_id: str | None = None  # used in the store's thread only
@@ -63,8 +67,9 @@ class ConversationRecorder:
         store = store.for_principal(request.principal)
         recorder = cls(store, request.conversation_id, request, model)
         recorder._request_ids = await STORE_WRITE_EXECUTOR.run(
-            store.ensure_branch, request.conversation_id, request.messages, title=derive_title(request.messages)
-        )
+            store.ensure_branch, request.conversation_id, request.messages, title=derive_title(request.messages),
+            meta=recorder._person_meta,
+        )  # fmt: skip
         return recorder
 
     @property
@@ -95,6 +100,8 @@ class ConversationRecorder:
         self._tool_calls.extend(delta.tool_calls)
         self._finish_reason = delta.finish_reason or self._finish_reason
         self._service = delta.service or self._service
+        if delta.mean_logprob is not None and math.isfinite(delta.mean_logprob):
+            self._extra_meta["mean_logprob"] = round(delta.mean_logprob, 4)
         now = time.monotonic()
         self._saved_at = self._saved_at or now
         if now - self._saved_at >= SAVE_SECONDS and (self._pending_save is None or self._pending_save.done()):

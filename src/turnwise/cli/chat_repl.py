@@ -10,12 +10,18 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from turnwise.cli.conversation_history import find_conversation, list_conversations, save_conversation
+from turnwise.cli.conversation_history import (
+    find_conversation,
+    last_answer,
+    list_conversations,
+    save_conversation,
+)
 from turnwise.cli.stream_answer import stream_answer
 from turnwise.cli.terminal_input import line_reader
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import NotFound, TurnwiseError
+from turnwise.core.feedback import NewFeedback, normalize_tags
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.scenario import Scenario
@@ -26,6 +32,9 @@ COMMANDS = {
     "/reset": "start a new conversation",
     "/retry": "answer the last message again; the chat page shows both answers",
     "/edit TEXT": "replace your last message and answer it; both versions are stored",
+    "/good": "rate the last answer as good",
+    "/bad [REASON]": "rate the last answer as bad, with reasons such as wrong, too_long or unclear",
+    "/correct TEXT": "say what the last answer should have been",
     "/list": "list the latest conversations, including those of the chat page",
     "/load NUMBER": "resume a conversation from the list; an id or a text in it works too",
     "/system TEXT": "start a new conversation with this system message",
@@ -161,6 +170,12 @@ class ChatRepl:
             self._retry(runner)
         elif command == "/edit" and argument:
             self._edit(argument, runner)
+        elif command == "/good":
+            self._rate(NewFeedback(1))
+        elif command == "/bad":
+            self._rate(NewFeedback(-1, tags=normalize_tags(argument.replace(",", " ").split())))
+        elif command == "/correct" and argument:
+            self._rate(NewFeedback(correction=argument))
         elif command == "/list":
             for entry in list_conversations(self._store):
                 self._print_raw(entry + "\n")
@@ -183,6 +198,15 @@ class ChatRepl:
         if self.service.store is None:
             raise NotFound("Conversations are not stored, because the program was started with --store none.")
         return self.service.store
+
+    def _rate(self, feedback: NewFeedback) -> None:
+        """Store feedback on the last answer of this conversation."""
+        if self._conversation_id is None:
+            self.console.print("[dim]There is no answer to rate.[/dim]")
+            return
+        answer = last_answer(self._store.get(self._conversation_id))
+        self._store.feedback.add(answer, feedback)
+        self.console.print("[dim]Stored. `turnwise feedback list` lists the feedback.[/dim]")
 
     def _load(self, reference: str) -> None:
         """Continue a stored conversation from its head."""

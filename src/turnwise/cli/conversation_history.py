@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from turnwise.core.errors import NotFound, UserError
+from turnwise.core.feedback import AnswerReference
 from turnwise.core.files import atomic_write, path_exists
 from turnwise.core.messages import Message
 from turnwise.core.stored_conversations import ConversationStore, StoredConversation
@@ -45,6 +46,20 @@ def find_conversation(store: ConversationStore, reference: str) -> StoredConvers
     if not matching:
         raise NotFound(f"No conversation contains '{reference[:60]}'. `/list` shows the latest ones.")
     return store.get(matching[0].id)
+
+
+def find_last_answer(store: ConversationStore) -> AnswerReference:
+    """The last answer of the conversation that was updated last. Raises `NotFound`."""
+    conversation = find_conversation(store, LAST_CONVERSATION)
+    return last_answer(conversation)
+
+
+def last_answer(conversation: StoredConversation) -> AnswerReference:
+    """The last generated answer of the current branch. Raises `NotFound`."""
+    for stored in reversed(conversation.messages):
+        if stored.message.role == "assistant" and "finish" in stored.meta:
+            return AnswerReference("message", stored.id)
+    raise NotFound("The conversation has no answer yet.")
 
 
 def save_conversation(messages: Sequence[Message], argument: str) -> Path:

@@ -28,6 +28,14 @@ def create(
     max_concurrent: Annotated[
         int | None, typer.Option(help="Maximum completions at the same time. Default: no limit.", min=1)
     ] = None,
+    collect: Annotated[
+        Literal["off", "metadata", "full"],
+        typer.Option(
+            help="What may be collected to improve the model. off: nothing, and no feedback is taken. metadata: "
+            "ratings and counts. full: also conversations, corrections and comments, which reviewers read. A request "
+            "can be stricter."
+        ),
+    ] = "metadata",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key.")] = False,
 ) -> None:
     """Create a key and print it. It is shown only once: the server stores only its hash.
@@ -38,6 +46,7 @@ def create(
     turnwise keys create --name laptop
     turnwise keys create --name shop --requests-per-minute 60 --max-concurrent 4
     turnwise keys create --name support --role agent
+    turnwise keys create --name testers --collect full
     export OPENAI_API_KEY=$(turnwise keys create --name me --quiet)
     ```
     """
@@ -46,7 +55,9 @@ def create(
 
     store = open_key_store(Settings.from_environment().keys_url)
     is_first = not store.list()
-    key = store.create(name, role=role, requests_per_minute=requests_per_minute, max_concurrent=max_concurrent)
+    key = store.create(
+        name, role=role, requests_per_minute=requests_per_minute, max_concurrent=max_concurrent, consent=collect
+    )
     typer.echo(key)
     if not quiet:
         typer.echo(
@@ -79,13 +90,15 @@ def list_keys() -> None:
     if not keys:
         typer.echo("There are no keys yet. Create one: turnwise keys create --name NAME", err=True)
         return
-    rows: list[tuple[str, ...]] = [("NAME", "PREFIX", "ROLE", "CREATED", "LAST USED", "REQUESTS/MINUTE", "CONCURRENT")]
+    rows: list[tuple[str, ...]] = [
+        ("NAME", "PREFIX", "ROLE", "CREATED", "LAST USED", "REQUESTS/MINUTE", "CONCURRENT", "COLLECT")
+    ]
     for key in keys:
         limits = (
             "no limit" if limit is None else f"{limit:,}" for limit in (key.requests_per_minute, key.max_concurrent)
         )
         times = (_format_time(key.created), _format_time(key.last_used))
-        rows.append((key.name, f"{key.prefix}…", key.role, *times, *limits))
+        rows.append((key.name, f"{key.prefix}…", key.role, *times, *limits, key.consent))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -12,13 +12,16 @@ from turnwise.cli import (
     data,
     evaluate,
     export,
+    feedback,
     gate,
     keys,
     knowledge,
     merge,
     models,
     monitor,
+    privacy,
     prompt,
+    review,
     scenario,
     scenario_tune,
     serve,
@@ -64,13 +67,16 @@ app.command("export")(export.export)
 app.command("quantize")(export.quantize)
 app.command("convert")(export.convert)
 app.command("evaluate")(evaluate.evaluate)
+app.command("review")(review.review)
 app.command("index", help="Add documents to a knowledge base: `turnwise knowledge add`.")(knowledge.add)
 app.add_typer(data.app, name="data")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(gate.app, name="gate")
 app.add_typer(keys.app, name="keys")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")
 app.add_typer(monitor.app, name="monitor")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(prompt.app, name="prompt")
 scenario.app.command("tune")(scenario_tune.tune)
 app.add_typer(scenario.app, name="scenario")

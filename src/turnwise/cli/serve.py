@@ -189,6 +189,23 @@ def serve(
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = 15,
+    collect: Annotated[
+        Literal["off", "metadata", "full"],
+        typer.Option(
+            help="The most that is collected to improve the model: off, metadata (ratings and counts) or full (also "
+            "texts). API keys and requests can be stricter.",
+            rich_help_panel=LIMITS_PANEL,
+        ),
+    ] = "full",
+    retention_days: Annotated[
+        float | None,
+        typer.Option(
+            help="Delete conversations, completions and responses that have not changed for this number of days, at "
+            "the start and then daily. Default: keep them.",
+            min=0.01,
+            rich_help_panel=LIMITS_PANEL,
+        ),
+    ] = None,
     max_body_size: Annotated[
         int, typer.Option(help="Maximum size of a request body in bytes.", min=1024, rich_help_panel=LIMITS_PANEL)
     ] = 4 * 2**20,
@@ -239,6 +256,7 @@ def serve(
     from turnwise.app.embedding_services import check_embedding_model, open_embedding_service
     from turnwise.app.knowledge.served_base import parse_knowledge
     from turnwise.app.model_names import resolve_model_folder
+    from turnwise.app.personal_data import daily_retention
     from turnwise.app.prompts.library import render_prompt
     from turnwise.app.scenario_services import add_service_path, open_resources, open_scenario_library
     from turnwise.app.shared_base_engines import SharedBaseEngines
@@ -265,6 +283,8 @@ def serve(
     check_address(host, port, allow_remote=allow_remote, requires_key=has_keys or require_api_key)
     for folder in (model, *adapters.values()):
         resolve_model_folder(folder)  # reject a missing folder before any model is loaded
+    if retention_days is not None and store == "none":
+        raise InvalidParameter("retention_days", "--retention-days needs a store; leave --store none out.")
     if embedding_model is not None:
         check_embedding_model(embedding_model, embedding_quantize)
     elif embedding_quantize is not None:
@@ -278,6 +298,7 @@ def serve(
         served_monitor = stack.enter_context(open_served_monitor(monitor))
         knowledge_bases = open_knowledge(knowledge_folders, stack, threads)
         conversations = stack.enter_context(open_conversation_store(store))
+        stack.enter_context(daily_retention(conversations, retention_days))
 
         def open_service(folder: str | None, name: str | None) -> "EngineChatService":
             return stack.enter_context(
@@ -329,6 +350,8 @@ def serve(
             )
         if conversations is not None:
             typer.echo(f"Conversations of the chat page are stored in {_store_location(store)}.")
+            if retention_days is not None:
+                typer.echo(f"What has not changed for {retention_days:g} days is deleted.")
         if monitor is not None:
             typer.echo(f"The text monitor of {monitor} is shown {'at /monitor' if web else 'on /v1/monitor'}.")
         _report_keys(has_keys=has_keys, require_api_key=require_api_key)
@@ -350,6 +373,7 @@ def serve(
             knowledge=knowledge_bases,
             monitor=served_monitor,
             has_handoffs=conversations is not None,
+            collect=collect,
             web=web,
             body_limit=max_body_size,
             document_limit=max_document_size,

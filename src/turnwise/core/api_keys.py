@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from turnwise.core.access import KeyRole, Principal
+from turnwise.core.collected_answers import Consent
 
 KEY_SCHEME = "tw-"
 VISIBLE_LENGTH = len(KEY_SCHEME) + 8  # leading characters that are safe to display; 224 bits stay secret
+
+DEFAULT_KEY_CONSENT: Consent = "metadata"  # texts of others are collected only if somebody has decided so
 
 
 def generate_key() -> str:
@@ -36,6 +39,7 @@ class ApiKey:
         requests_per_minute: rate limit. None: unlimited.
         max_concurrent: maximum number of concurrent completions. None: unlimited.
         role: what requests with the key may do.
+        consent: the most that may be collected of requests with the key.
     """
 
     name: str
@@ -46,6 +50,7 @@ class ApiKey:
     requests_per_minute: int | None = None
     max_concurrent: int | None = None
     role: KeyRole = "user"
+    consent: Consent = DEFAULT_KEY_CONSENT
 
     @property
     def principal(self) -> Principal:
@@ -70,6 +75,7 @@ class KeyStore(Protocol):
         role: KeyRole = "user",
         requests_per_minute: int | None = None,
         max_concurrent: int | None = None,
+        consent: Consent = DEFAULT_KEY_CONSENT,
     ) -> str:
         """Create a key and return it. It cannot be retrieved later. Raises `InvalidParameter` if the name exists."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from turnwise.core.access import UNRESTRICTED, Principal
+from turnwise.core.collected_answers import Consent
 from turnwise.core.inference import PromptOutput
 from turnwise.core.messages import Message
 from turnwise.core.sampling_presets import SamplingPreset
@@ -125,6 +126,8 @@ class ChatRequest:
         scheduling: order and prefix-cache sharing.
         service: scenario and documents to answer from.
         principal: who asks, and so which conversations the request can reach.
+        user: the person within the API key, as the client names them; stored with the messages.
+        consent: what may be collected of the request and its answer; stored with the messages.
     """
 
     messages: tuple[Message, ...] = ()
@@ -138,6 +141,8 @@ class ChatRequest:
     scheduling: SchedulingOptions = field(default_factory=SchedulingOptions)
     service: ServiceOptions = ServiceOptions()
     principal: Principal = UNRESTRICTED
+    user: str | None = None
+    consent: Consent = "full"
 
     @property
     def is_continuation(self) -> bool:

@@ -23,5 +23,8 @@ class ResponseCache(Protocol):
     def write(self) -> None:
         """Write all stored values to disk."""
 
+    def clear(self) -> None:
+        """Delete all values, and remove their content from the file."""
+
     def close(self) -> None:
         """Write all stored values and close the store."""

@@ -1,8 +1,10 @@
-"""Stored completions, feedback on them, and the store's port."""
+"""Stored completions and the store's port."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+from turnwise.core.collected_answers import Consent
 
 SortOrder = Literal["asc", "desc"]
 
@@ -19,6 +21,10 @@ class StoredCompletion:
         request: other fields of the request.
         response: response body in OpenAI's format.
         metadata: up to 16 key-value pairs of the client.
+        user: the person within the API key, as the client named them.
+        consent: what may be collected; None: it was stored before consent was asked for.
+        version: number of the version of the model that answered; empty if it was not recorded.
+        weights_sha256: digest of the weights that answered; empty if it was not recorded.
     """
 
     id: str
@@ -28,35 +34,14 @@ class StoredCompletion:
     request: Mapping[str, Any]
     response: Mapping[str, Any]
     metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """Feedback on one choice of a completion.
-
-    Attributes:
-        id: id of the feedback.
-        completion_id: id of the completion.
-        index: index of the choice.
-        created: Unix time in seconds.
-        rating: 1: good, -1: bad, None: not rated.
-        correction: better text for the choice.
-        comment: free text.
-        user: id of the rating user, set by the client.
-    """
-
-    id: str
-    completion_id: str
-    index: int
-    created: float
-    rating: int | None
-    correction: str | None
-    comment: str | None
-    user: str | None
+    user: str | None = None
+    consent: Consent | None = None
+    version: str = ""
+    weights_sha256: str = ""
 
 
 class CompletionStore(Protocol):
-    """Stores completions and feedback. A method that writes returns after the change is synced to disk.
+    """Stores completions. A method that writes returns after the change is synced to disk.
 
     The store is part of a `ConversationStore` and has its principal, to whom completions of other owners do not exist.
     """
@@ -85,18 +70,3 @@ class CompletionStore(Protocol):
 
     def delete(self, id: str) -> None:
         """Delete a completion and its feedback. Raises `NotFound`."""
-
-    def add_feedback(
-        self,
-        id: str,
-        *,
-        index: int,
-        rating: int | None,
-        correction: str | None,
-        comment: str | None,
-        user: str | None,
-    ) -> Feedback:
-        """Store feedback on one choice. Raises `NotFound`."""
-
-    def list_feedback(self, id: str) -> tuple[Feedback, ...]:
-        """All feedback on a completion, oldest first. Raises `NotFound`."""

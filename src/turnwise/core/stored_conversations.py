@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from turnwise.core.access import Principal
+from turnwise.core.collected_answers import CollectedAnswerReader
+from turnwise.core.data_subjects import PersonalDataStore
+from turnwise.core.feedback import FeedbackStore
 from turnwise.core.handoffs import HandoffStore
 from turnwise.core.messages import Message
+from turnwise.core.review import ReviewQueue
 from turnwise.core.stored_completions import CompletionStore
 from turnwise.core.stored_messages import StoredMessage
 from turnwise.core.stored_responses import ResponseStore
@@ -63,19 +67,43 @@ class ConversationStore(Protocol):
         """Stored responses (`/v1/responses`), in the same database."""
 
     @property
+    def feedback(self) -> FeedbackStore:
+        """Feedback on answers, in the same database."""
+
+    @property
+    def collected_answers(self) -> CollectedAnswerReader:
+        """Answers that people rated, corrected or replaced."""
+
+    @property
+    def review_queue(self) -> ReviewQueue:
+        """Answers that people should look at."""
+
+    @property
+    def personal_data(self) -> PersonalDataStore:
+        """What is stored of people, of all owners: for programs on this machine."""
+
+    @property
     def handoffs(self) -> HandoffStore:
         """Hand-offs of conversations to people, in the same database."""
 
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Create a conversation."""
 
-    def ensure_branch(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
+    def ensure_branch(
+        self,
+        conversation_id: str,
+        messages: Sequence[Message],
+        *,
+        title: str = "",
+        meta: Mapping[str, Any] | None = None,
+    ) -> tuple[str, ...]:
         """Ensure that `messages` is a branch of the tree and return the message ids.
 
         The longest prefix that a branch already has is reused. The other messages are added below it in one
         transaction, and the last one becomes the head. If nothing is added, the head stays and the `error` in the
         `meta` of the last message is removed, because the request is repeated. A conversation without a title gets
-        `title`. Raises `NotFound`.
+        `title`. Added messages get `meta`; an added message of the assistant that replaces a generated one also gets
+        `edited`, because the person changed the answer. Raises `NotFound`.
         """
 
     def append(

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from turnwise.core.collected_answers import Consent
+
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
@@ -16,6 +18,8 @@ class StoredResponse:
         input: input items of this response in OpenAI's format, each with an id. Items of previous responses are not
             included.
         body: response body in OpenAI's format.
+        user: the person within the API key, as the client named them.
+        consent: what may be collected; None: it was stored before consent was asked for.
     """
 
     id: str
@@ -23,6 +27,8 @@ class StoredResponse:
     previous_id: str | None
     input: tuple[Mapping[str, Any], ...]
     body: Mapping[str, Any]
+    user: str | None = None
+    consent: Consent | None = None
 
 
 class ResponseStore(Protocol):

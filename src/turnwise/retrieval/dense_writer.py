@@ -4,6 +4,7 @@ Shapes: N rows, D dimensions.
 """
 
 import os
+import shutil
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from turnwise.retrieval.dense_format import (
     DenseHeader,
     DenseState,
     quantize_rows,
+    read_header,
     sign_bits,
     write_header,
     write_state,
@@ -111,6 +113,21 @@ class DenseWriter:
                 is_alive_N[start:end] = False
             last_deletion = deletions[-1].number
         return is_alive_N, last_deletion
+
+    def drop_deleted(self, store: KnowledgeStore) -> None:
+        """Apply the deletions and rewrite the index without the rows of deleted passages. Embeds nothing.
+
+        Raises:
+            SaveFailed: a write failed; the old index is unchanged.
+        """
+        position = store.position()
+        if not self.cursor.follows(position):
+            self._replace(replace(self._header, generation=uuid.uuid4().hex), IndexCursor(), [])
+            return
+        is_alive_N, last_deletion = self._apply_deletions(store, position)
+        cursor = replace(self.cursor, last_deletion=last_deletion)
+        self._state = replace(self._state, is_alive_N=is_alive_N, cursor=cursor)
+        self.compact()
 
     def append(
         self,
@@ -200,6 +217,23 @@ def dense_writer(folder: Path, encoder: TextEncoder, seconds: float) -> Iterator
     with lock_index(folder, seconds, "Another process is embedding the passages."):
         remove_remains(folder)
         yield DenseWriter(folder, encoder.fingerprint, encoder.dimension)
+
+
+def drop_deleted_rows(folder: Path, store: KnowledgeStore, seconds: float) -> None:
+    """Rewrite the index of any encoder without the rows of deleted passages; a damaged one is deleted.
+
+    Raises:
+        SaveFailed: a write failed; the old index is unchanged.
+        Unavailable: another process has the index for longer than `seconds`.
+    """
+    with lock_index(folder, seconds, "Another process is embedding the passages."):
+        remove_remains(folder)
+        try:
+            header = read_header(folder)
+        except IndexDamaged:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        DenseWriter(folder, header.encoder, header.dimension).drop_deleted(store)
 
 
 def _restore(rows: DenseRows, block: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -11,9 +11,11 @@ from turnwise import __version__
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.chat_service import ChatService
 from turnwise.core.classification_service import ClassificationService
+from turnwise.core.collected_answers import Consent
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.monitor_store import MonitorReader
+from turnwise.server.consent_policy import ConsentPolicy
 from turnwise.server.document_upload import DEFAULT_MAX_DOCUMENT_BYTES
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
 from turnwise.server.instrumented_service import (
@@ -48,6 +50,7 @@ from turnwise.server.routes import (
     models,
     pages,
     responses,
+    review,
     scenarios,
     stored_completions,
     tokenize,
@@ -74,6 +77,7 @@ def create_app(
     knowledge: Mapping[str, KnowledgeService] = MappingProxyType({}),
     monitor: MonitorReader | None = None,
     has_handoffs: bool = False,
+    collect: Consent = "full",
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
     document_limit: int = DEFAULT_MAX_DOCUMENT_BYTES,
@@ -94,7 +98,8 @@ def create_app(
         classifiers: classifiers and taggers by served name. `latest` stands for the first that a route can use.
         knowledge: knowledge bases by name, for `/v1/knowledge`. The chat services have them too.
         monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
-        has_handoffs: pages link to `/handoffs`, where people answer customers.
+        has_handoffs: pages link to `/handoffs`, where people answer customers, and to `/review`.
+        collect: the most that is collected of requests, to improve the model.
         web: serve the chat page at `/` and the other pages.
         body_limit: maximum size of a JSON body, in bytes.
         document_limit: maximum size of a document that is added to a knowledge base, in bytes.
@@ -113,14 +118,16 @@ def create_app(
     """
     limiter, drain, api_key_auth = ConcurrencyLimiter(limits), DrainState(), ApiKeyAuth(keys, require=require_key)
     server_metrics = ServerMetrics(num_running=lambda: limiter.num_running, num_waiting=lambda: limiter.num_waiting)
+    consent_policy = ConsentPolicy(collect)
     served_models = ServedModels(
         services,
         default,
-        instrument=lambda service: InstrumentedService(service, server_metrics),
+        instrument=lambda service: InstrumentedService(service, server_metrics, consent_policy),
         embedding_services=embedding_services,
         instrument_embeddings=lambda service: InstrumentedEmbeddingService(service, server_metrics),
         classifiers=classifiers,
         instrument_classifier=lambda service: InstrumentedClassificationService(service, server_metrics),
+        consent_policy=consent_policy,
     )
     served_models.find(LATEST)  # raises if there is no default model
     origins = frozenset(map(parse_origin, allow_origins))
@@ -128,6 +135,7 @@ def create_app(
         chat_completions.router(served_models, body_limit),
         stored_completions.router(served_models, body_limit),
         feedback.router(served_models, body_limit),
+        review.router(served_models, body_limit),
         responses.router(served_models, body_limit),
         completions.router(served_models, body_limit),
         embeddings.router(served_models, body_limit),

@@ -6,6 +6,7 @@ from typing import Any
 
 from turnwise.chat.delta_accumulator import DeltaAccumulator
 from turnwise.core.chat_response import ChatDelta, ChatResponse
+from turnwise.core.collected_answers import Consent
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, StoredCompletion
 from turnwise.server.schema.chat_completion_response import ChatCompletion, ChatCompletionHeader
@@ -18,10 +19,27 @@ class CompletionRecorder:
     """Stores one completion as it is sent."""
 
     def __init__(
-        self, store: CompletionStore, header: ChatCompletionHeader, request_body: Mapping[str, Any], *, legacy: bool
+        self,
+        store: CompletionStore,
+        header: ChatCompletionHeader,
+        request_body: Mapping[str, Any],
+        *,
+        legacy: bool,
+        user: str | None = None,
+        consent: Consent | None = None,
     ) -> None:
-        """Record into `store`; `request_body` is the JSON of the request, `legacy` sends calls as `function_call`."""
+        """Record into `store`.
+
+        Args:
+            store: store of completions.
+            header: id, model and time of the completion.
+            request_body: the JSON of the request.
+            legacy: tool calls are sent as `function_call`.
+            user: the person within the API key.
+            consent: what may be collected.
+        """
         self._store, self._header, self._request_body, self._legacy = store, header, request_body, legacy
+        self._user, self._consent = user, consent
 
     async def record(self, response: ChatResponse) -> None:
         """Store a response. Returns when it is safe on disk."""
@@ -46,4 +64,6 @@ class CompletionRecorder:
             request={name: value for name, value in fields if name not in _OMITTED_FIELDS and value is not None},
             response=ChatCompletion.of(self._header, response, legacy=self._legacy).dump(),
             metadata=self._request_body.get("metadata") or {},
+            user=self._user,
+            consent=self._consent,
         )

@@ -18,6 +18,7 @@ from turnwise.core.classification_service import (
 )
 from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingResult, EmbeddingService
 from turnwise.core.errors import UserError
+from turnwise.server.consent_policy import ConsentPolicy
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.request_context import current_request, current_tenant
 
@@ -27,12 +28,14 @@ FAILED_FINISH_REASONS = ("error", "cancelled")
 class InstrumentedService:
     """Wraps a chat service (implements `core.chat_service.ChatService`).
 
-    Records completions in the metrics and in the request context, sets the tenant and the principal of requests, and
-    shows the store as that principal sees it. Create one per request.
+    Records completions in the metrics and in the request context, sets the tenant, the principal and the consent of
+    requests, and shows the store as that principal sees it. Create one per request.
     """
 
-    def __init__(self, service: ChatService, metrics: ServerMetrics) -> None:
-        self._service, self._metrics = service, metrics
+    def __init__(
+        self, service: ChatService, metrics: ServerMetrics, consent_policy: ConsentPolicy = ConsentPolicy()
+    ) -> None:
+        self._service, self._metrics, self._consent_policy = service, metrics, consent_policy
         self.name, self.created, self.fingerprint = service.name, service.created, service.fingerprint
         self.defaults, self.context_length = service.defaults, service.context_length
         self.context_policy = service.context_policy
@@ -83,7 +86,8 @@ class InstrumentedService:
 
     def _set_caller(self, request: ChatRequest) -> ChatRequest:
         scheduling = replace(request.scheduling, tenant=current_tenant())
-        return replace(request, scheduling=scheduling, principal=self._principal)
+        consent = self._consent_policy.of_request(request.consent)
+        return replace(request, scheduling=scheduling, principal=self._principal, consent=consent)
 
 
 class InstrumentedEmbeddingService:

@@ -10,6 +10,7 @@ from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.errors import ModelNotFound, NotFound
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.server.chat_model_embeddings import ChatModelEmbeddings
+from turnwise.server.consent_policy import ConsentPolicy
 from turnwise.server.error_responses import truncate
 
 LATEST = "latest"
@@ -35,6 +36,7 @@ class ServedModels:
         classifiers: classifiers and taggers by served name; the aliases stand for the first classifier on
             `/v1/classify`, and for the first tagger on `/v1/tag`.
         instrument_classifier: wraps a classifier before it answers a request.
+        consent_policy: what may be collected of requests.
     """
 
     services: Mapping[str, ChatService]
@@ -44,6 +46,7 @@ class ServedModels:
     instrument_embeddings: Callable[[EmbeddingService], EmbeddingService] = lambda service: service
     classifiers: Mapping[str, ClassificationService] = field(default_factory=dict)
     instrument_classifier: Callable[[ClassificationService], ClassificationService] = lambda service: service
+    consent_policy: ConsentPolicy = field(default_factory=ConsentPolicy)
 
     def find(self, name: str) -> ChatService:
         """Return the instrumented service for a served name or alias. Raises `ModelNotFound`."""

@@ -18,7 +18,9 @@ from turnwise.server.middleware.token_bucket import TokenBucket
 from turnwise.server.request_context import current_request
 
 # All other paths need a key.
-PUBLIC_PATHS = frozenset({"/", "/classify", "/monitor", "/handoffs", "/docs", "/openapi.json", "/health", "/ready"})
+PUBLIC_PATHS = frozenset({
+    "/", "/classify", "/monitor", "/handoffs", "/review", "/docs", "/openapi.json", "/health", "/ready",
+})  # fmt: skip
 PUBLIC_PREFIX = "/assets/"
 KEY_CACHE_SECONDS = 1.0  # after which a change made by another process applies
 LAST_USED_INTERVAL_SECONDS = 60.0  # precision of "last used": not every request writes to disk

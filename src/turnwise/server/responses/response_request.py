@@ -33,6 +33,7 @@ from turnwise.server.responses.response_fields import (
 from turnwise.server.responses.response_tools import CHOICE_SCHEMA, TOOLS_SCHEMA, read_tool_choice, read_tools
 from turnwise.server.schema.common_fields import (
     ChatTemplateFields,
+    ConsentFields,
     PromptCacheFields,
     SchedulingFields,
     ServedModelName,
@@ -108,7 +109,7 @@ class PromptFields(ContextFields, ChatTemplateFields):
         return resolve_tool_config(self.tools, self.tool_choice, self.parallel_tool_calls)
 
 
-class _ResponseRequest(PromptFields, GuidedFields, PromptCacheFields, SchedulingFields):
+class _ResponseRequest(PromptFields, GuidedFields, PromptCacheFields, SchedulingFields, ConsentFields):
     model: ServedModelName
     store: Annotated[
         StrictBool | None, Field(description="Store the response, so that it can be continued. Default: true.")
@@ -141,7 +142,10 @@ class _ResponseRequest(PromptFields, GuidedFields, PromptCacheFields, Scheduling
         return super().to_chat_request(items)
 
     def _computed_values(self) -> dict[str, Any]:
-        values = super()._computed_values() | {"output.format": self.resolve_format(self.text.format)}
+        values = super()._computed_values() | {
+            "output.format": self.resolve_format(self.text.format),
+            "user": self.user or self.safety_identifier,
+        }
         if INCLUDE_LOGPROBS in self.include or self.top_logprobs:
             values["sampling.logprobs"] = True
         return values

@@ -55,7 +55,10 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         header, legacy = _header(service, body.metadata), body.tool_config.legacy
         recorder = None
         if body.store and service.store is not None:
-            recorder = CompletionRecorder(service.store.completions, header, content, legacy=legacy)
+            consent = served_models.consent_policy.of_request(body.collect)
+            recorder = CompletionRecorder(
+                service.store.completions, header, content, legacy=legacy, user=chat_request.user, consent=consent
+            )
         try:
             if body.stream:
                 deltas = service.stream(chat_request)

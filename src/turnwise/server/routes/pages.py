@@ -1,4 +1,4 @@
-"""The pages: chat at `/`, `/classify`, `/monitor`, `/handoffs`, and the API description at `/docs`, with their assets.
+"""The pages: chat at `/`, `/classify`, `/monitor`, `/handoffs`, `/review`, and the API at `/docs`, with their assets.
 
 They load nothing from other servers. Every page links to the others.
 """
@@ -32,6 +32,7 @@ _CHAT = Page("/", "chat", "Chat")
 _CLASSIFY = Page("/classify", "classify", "Classify")
 _MONITOR = Page("/monitor", "monitor", "Monitor")
 _HANDOFFS = Page("/handoffs", "handoffs", "Hand-offs")
+_REVIEW = Page("/review", "review", "Review")
 _DOCS = Page("/docs", "docs", "API")
 
 
@@ -51,16 +52,18 @@ def routes(
         chat: serve the other pages too, not only `/docs`.
         has_classifiers: whether pages link to `/classify`; called at every request.
         has_monitor: whether pages link to `/monitor`.
-        has_handoffs: whether pages link to `/handoffs`.
+        has_handoffs: whether pages link to `/handoffs` and `/review`, which need a store.
     """
 
     def linked_pages() -> list[Page]:
         if not chat:
             return [_DOCS]
-        conditions = ((_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs))
+        conditions = (
+            (_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs), (_REVIEW, has_handoffs),
+        )  # fmt: skip
         return [_CHAT, *(page for page, is_linked in conditions if is_linked), _DOCS]
 
-    pages = [_DOCS, *([_CHAT, _CLASSIFY, _MONITOR, _HANDOFFS] if chat else [])]
+    pages = [_DOCS, *([_CHAT, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW] if chat else [])]
     return [*(_route(page, linked_pages) for page in pages), Mount("/assets", _Assets(directory=WEB), name="assets")]
 
 

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta
 from turnwise.core.chat_service import ChatService
+from turnwise.core.collected_answers import Consent
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, UserError
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import SortOrder
@@ -65,7 +67,8 @@ def _add_generation_routes(routes: APIRouter, served_models: ServedModels, max_b
         body, content = await read_body_with_json(request, ResponseRequest, max_body_bytes)
         service = served_models.find(body.model)
         current_request().user = body.user
-        run = await STORE_READ_EXECUTOR.run(_ResponseRun, service, body, content)
+        consent = served_models.consent_policy.of_request(body.collect)
+        run = await STORE_READ_EXECUTOR.run(_ResponseRun, service, body, content, consent)
         deltas = service.stream(run.chat_request)
         try:
             if body.stream:
@@ -155,14 +158,16 @@ def _add_storage_routes(routes: APIRouter, served_models: ServedModels) -> None:
 class _ResponseRun:
     """One response: the request for the chat service, the builder of the response, and its storage."""
 
-    def __init__(self, service: ChatService, body: ResponseRequest, content: dict[str, Any]) -> None:
+    def __init__(self, service: ChatService, body: ResponseRequest, content: dict[str, Any], consent: Consent) -> None:
         """Read the earlier responses that the request refers to. Blocks. Raises `UserError` if the request is invalid.
 
         Args:
             service: generates the response.
             body: the request.
             content: the request as JSON.
+            consent: what may be collected.
         """
+        self._consent = consent
         self._store = _response_store(service)
         self._is_stored = self._store is not None and body.store is not False
         if self._store is None and body.store:
@@ -179,6 +184,7 @@ class _ResponseRun:
         events = self.builder.add(delta)
         if self.builder.is_complete and self._is_stored and self._store is not None:
             stored = stored_response(self.builder.response, self._input)
+            stored = replace(stored, user=self.chat_request.user, consent=self._consent)
             await STORE_WRITE_EXECUTOR.run(self._store.add, stored)
         return events
 

@@ -125,6 +125,7 @@ class _ChatCompletionRequest(
             {
                 "output.format": self.resolve_format(self.response_format),
                 "tools": self.tool_config.options,
+                "user": self.user or self.safety_identifier,
                 "context.chat_template_kwargs": self.template_variables(self.reasoning_effort, self.verbosity),
             },
         )

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr
 
+from turnwise.core.collected_answers import Consent
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameter_spec import ParameterSpec
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
@@ -36,6 +37,20 @@ class SchedulingFields(RequestBody):
     """Order of requests."""
 
     priority: Annotated[int | None, Parameter(PRIORITY_SPEC), EXTENSION, Target("scheduling.priority")] = None
+
+
+class ConsentFields(RequestBody):
+    """Consent to the use of a request."""
+
+    collect: Annotated[
+        Consent | None,
+        Field(
+            description="What may be collected of the request to improve the model: 'off', 'metadata' (ratings and "
+            "counts) or 'full' (also texts). The stricter of this, the API key's and the server's holds."
+        ),
+        EXTENSION,
+        Target("consent"),
+    ] = None
 
 
 class PromptCacheFields(RequestBody):
@@ -77,7 +92,7 @@ class StreamOptions(RequestBody):
     ] = None
 
 
-class CompletionFields(SchedulingFields):
+class CompletionFields(SchedulingFields, ConsentFields):
     """Optional fields of chat completions and completions."""
 
     stream: Annotated[

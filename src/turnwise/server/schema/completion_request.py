@@ -95,6 +95,7 @@ class _CompletionRequest(GuidedFields, CompletionFields):
             "output.format": self.resolve_format(),
             "output.prompt_output": "logprobs" if needs_prompt_logprobs else "nothing",
             "output.prompt_only": max_tokens == 0,
+            "user": self.user,
         }
         if max_tokens:
             computed["sampling.max_tokens"] = max_tokens

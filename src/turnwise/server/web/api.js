@@ -57,6 +57,16 @@ export const conversation = (id) => json("GET", conversationPath(id));
 export const newConversation = (title, model) => json("POST", "/v1/conversations", { title, model });
 export const rename = (id, title) => json("PATCH", conversationPath(id), { title });
 export const showBranch = (id, message) => json("PATCH", conversationPath(id), { head: message });
+export const conversationFeedback = (id) => json("GET", `${conversationPath(id)}/feedback`);
+export const addFeedback = (feedback) => json("POST", "/v1/feedback", feedback);
+export const deleteFeedback = (id) => json("DELETE", `/v1/feedback/${encodeURIComponent(id)}`);
+export const reviewItems = (reviewer, limit) => {
+  const search = new URLSearchParams({ limit });
+  if (reviewer) search.set("reviewer", reviewer);
+  return json("GET", `/v1/review?${search}`);
+};
+export const addVerdict = (verdict) => json("POST", "/v1/review", verdict);
+export const reviewAgreement = () => json("GET", "/v1/review/agreement");
 export const deleteConversation = (id) => json("DELETE", conversationPath(id));
 export const classify = (request, signal) => json("POST", "/v1/classify", request, signal);
 export const tag = (request, signal) => json("POST", "/v1/tag", request, signal);

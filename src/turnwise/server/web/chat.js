@@ -1,6 +1,7 @@
 // The chat page: the open conversation, the running request, buttons and keys.
 
 import * as api from "./api.js";
+import { AnswerFeedback } from "./answer_feedback.js";
 import { Controls } from "./controls.js";
 import { byId, make } from "./dom.js";
 import { drafts } from "./drafts.js";
@@ -14,7 +15,8 @@ const MAX_TITLE_CHARS = 60;
 const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves out older messages instead.)";
 
 const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
-const thread = new Thread({ retry, edit, resume, showBranch });
+const feedback = new AnswerFeedback(showFeedback, showFailure);
+const thread = new Thread({ retry, edit, resume, showBranch, ...feedback.handlers });
 const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, failed: showFailure });
 const personWatch = new PersonWatch(reload);
 let controls = null;
@@ -37,10 +39,22 @@ function toRequestMessage({ role, content, pinned, name, tool_calls, tool_call_i
 
 /** Convert a stored message to a shown message. */
 function toShownMessage(stored) {
-  const { finish, model, error, person } = stored.meta;
+  const { finish, model, error, person, consent } = stored.meta;
   const { id, role, content, pinned, name, tool_calls, tool_call_id, sibling_ids: siblings } = stored;
   const figures = [person, state.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
-  return { id, role, content, pinned, name, tool_calls, tool_call_id, siblings, finish, figures, refusal: error?.message };
+  const takesRatings = role === "assistant" && Boolean(finish) && finish !== "in_progress" && consent !== "off";
+  const takesTexts = takesRatings && consent === "full";
+  const opinion = feedback.of(id);
+  return {
+    id, role, content, pinned, name, tool_calls, tool_call_id, siblings, finish, figures, refusal: error?.message,
+    takesRatings, takesTexts, feedback: opinion,
+  };
+}
+
+/** Show the ratings, after one of them has changed. */
+function showFeedback() {
+  state.messages = state.messages.map((message) => ({ ...message, feedback: feedback.of(message.id) }));
+  if (!state.running) thread.show(state.messages, { keepScroll: true });
 }
 
 /** Generate the last answer again, as another version. After a failure there may be no answer yet. */
@@ -272,6 +286,8 @@ async function open(id) {
     const stored = await api.conversation(id);
     if (opening !== state.opening) return; // the user has opened another one meanwhile
     state.conversation = stored;
+    await feedback.load(id);
+    if (opening !== state.opening) return;
     state.messages = stored.messages.map(toShownMessage);
     const last = state.messages.findLast(({ role }) => role === "user");
     if (last && !last.refusal) drafts.discardStored(id, last.content);

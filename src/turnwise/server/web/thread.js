@@ -1,6 +1,7 @@
 // The list of messages: show, stream, copy, retry and edit them.
 
 import { byId, copy, iconButton, make } from "./dom.js";
+import { pressedTags, tagButtons } from "./feedback_tags.js";
 import { render } from "./markdown.js";
 
 const NEAR_THE_END = 80; // pixels from the end within which the list scrolls automatically
@@ -14,7 +15,10 @@ export const ENDINGS = {
 };
 
 export class Thread {
-  /** `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()` and `showBranch(id)`. */
+  /**
+   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, and for feedback
+   * `rate(id, rating)`, `explain(id, tags)`, `closeReasons(id)` and `correct(id, text)`.
+   */
   constructor(handlers) {
     this.handlers = handlers;
     this.shown = [];
@@ -142,9 +146,53 @@ export class Thread {
     }
     if (message.role === "assistant") {
       if (message.finish in ENDINGS && message.content) actions.append(this.#continue());
+      if (message.takesRatings) actions.append(...this.#ratingButtons(message));
       actions.append(make("span", { class: "figures" }, message.figures ?? ""));
+      if (message.feedback?.asksReasons) actions.append(this.#reasons(message));
     }
     return entry;
+  }
+
+  /** Thumbs up and down, and "It should have said…". The pressed thumb is pressed again to take the rating back. */
+  #ratingButtons({ id, content, feedback, takesTexts }) {
+    const thumb = (name, label, rating) => {
+      const button = iconButton(name, label, () => this.handlers.rate(id, rating));
+      button.setAttribute("aria-pressed", String(feedback?.rating === rating));
+      return button;
+    };
+    const buttons = [thumb("thumbUp", "Good answer", "up"), thumb("thumbDown", "Bad answer", "down")];
+    if (!takesTexts) return buttons;
+    // The entry is searched at the click: a streamed answer keeps its entry and gets new buttons.
+    const correct = make("button", {
+      type: "button",
+      class: "quiet-button correct-button",
+      onclick: () => this.#correct(correct.closest(".message"), id, feedback?.correction ?? content),
+    }, "It should have said…");
+    return [...buttons, correct];
+  }
+
+  /** The reasons of a thumb down. */
+  #reasons({ id, feedback }) {
+    const close = () => this.handlers.closeReasons(id);
+    const save = make("button", { type: "button", class: "primary-button", onclick: () => this.handlers.explain(id, pressedTags(panel)) }, "Save the reasons");
+    const panel = make(
+      "div",
+      {
+        class: "feedback-tags",
+        role: "group",
+        "aria-label": "What was wrong?",
+        onkeydown: (event) => {
+          if (event.key !== "Escape") return;
+          event.stopPropagation();
+          close();
+        },
+      },
+      make("span", {}, "What was wrong?"),
+      ...tagButtons(feedback.tags),
+      save,
+      make("button", { type: "button", class: "quiet-button", onclick: close }, "Close"),
+    );
+    return panel;
   }
 
   #continue() {
@@ -175,18 +223,47 @@ export class Thread {
   }
 
   #edit(entry, message, index, text = message.content) {
-    const area = make("textarea", { value: text, class: "edit-area", "aria-label": "Edit the message" });
-    const done = () => form.replaceWith(...before);
+    this.#showForm(entry, text, {
+      label: "Edit the message",
+      note: "This message and the following ones are kept as another version.",
+      submitLabel: "Ask again",
+      submit: (changed) => this.handlers.edit(index, changed),
+    });
+  }
+
+  #correct(entry, id, text) {
+    this.#showForm(entry, text, {
+      label: "What the answer should have been",
+      note: "The correction is stored as feedback. The conversation stays as it is. Ctrl+Enter saves it.",
+      submitLabel: "Save the correction",
+      needsControl: true,
+      submit: (changed, done) => {
+        done();
+        entry.querySelector(".correct-button")?.focus({ preventScroll: true });
+        this.handlers.correct(id, changed);
+      },
+    });
+  }
+
+  /** Show a text to edit in place of an entry. `needsControl`: Enter starts a new line, Ctrl+Enter submits. */
+  #showForm(entry, text, { label, note, submitLabel, submit, needsControl = false }) {
+    const area = make("textarea", { value: text, class: "edit-area", "aria-label": label });
+    const focused = entry.contains(document.activeElement) ? document.activeElement : null;
+    const done = () => {
+      form.replaceWith(...before);
+      focused?.focus({ preventScroll: true });
+    };
+    const submits = (event) => event.key === "Enter" && !event.isComposing && (needsControl ? event.ctrlKey || event.metaKey : !event.shiftKey);
     const form = make(
       "form",
       {
         class: "edit",
         onsubmit: (event) => {
           event.preventDefault();
-          if (area.value.trim()) this.handlers.edit(index, area.value.trim());
+          if (area.value.trim()) submit(area.value.trim(), done);
         },
         onkeydown: (event) => {
-          if (event.key === "Enter" && !event.shiftKey && !event.isComposing) form.requestSubmit();
+          if (event.target === area && submits(event)) form.requestSubmit();
           else if (event.key === "Escape") done();
           else return;
           event.preventDefault();
@@ -194,8 +271,8 @@ export class Thread {
         },
       },
       area,
-      make("p", { class: "edit-note" }, "This message and the following ones are kept as another version."),
-      make("button", { type: "submit", class: "primary-button" }, "Ask again"),
+      make("p", { class: "edit-note" }, note),
+      make("button", { type: "submit", class: "primary-button" }, submitLabel),
       make("button", { type: "button", class: "quiet-button", onclick: done }, "Cancel"),
     );
     const before = [...entry.children];

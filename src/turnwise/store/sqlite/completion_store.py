@@ -1,21 +1,19 @@
-"""Stored completions and feedback in SQLite, in the database of the conversations."""
+"""Stored completions in SQLite, in the database of the conversations."""
 
 import json
-import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 from turnwise.core.access import Principal
 from turnwise.core.errors import NotFound
-from turnwise.core.stored_completions import CompletionStore, Feedback, SortOrder, StoredCompletion
+from turnwise.core.stored_completions import CompletionStore, SortOrder, StoredCompletion
 from turnwise.store.sqlite.ownership import own_records
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
-_COLUMNS = "id, created, model, messages, request, response, metadata"
+_COLUMNS = "id, created, model, messages, request, response, metadata, user, consent, version, weights"
 
 
 class SqliteCompletionStore:
@@ -29,11 +27,12 @@ class SqliteCompletionStore:
         """Store a completion."""
         values = (
             completion.id, completion.created, completion.model, _json(completion.messages), _json(completion.request),
-            _json(completion.response), _json(completion.metadata), self._principal.owner,
+            _json(completion.response), _json(completion.metadata), completion.user, completion.consent,
+            completion.version, completion.weights_sha256, self._principal.owner,
         )  # fmt: skip
         with self._write_transaction() as connection:
             connection.execute(
-                f"INSERT INTO completions ({_COLUMNS}, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                f"INSERT INTO completions ({_COLUMNS}, owner) VALUES ({', '.join('?' * len(values))})",  # noqa: S608
                 values,
             )
 
@@ -75,36 +74,6 @@ class SqliteCompletionStore:
         with self._write_transaction() as connection:
             connection.execute("DELETE FROM completions WHERE number = ?", (self._number(connection, id),))
 
-    def add_feedback(
-        self,
-        id: str,
-        *,
-        index: int,
-        rating: int | None,
-        correction: str | None,
-        comment: str | None,
-        user: str | None,
-    ) -> Feedback:
-        """Store feedback on one choice."""
-        feedback = Feedback(f"fb_{secrets.token_hex(12)}", id, index, time.time(), rating, correction, comment, user)
-        with self._write_transaction() as connection:
-            connection.execute(
-                "INSERT INTO feedback (id, completion, answer, created, rating, correction, comment, user)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (feedback.id, self._number(connection, id), index, feedback.created, rating, correction, comment, user),
-            )
-        return feedback
-
-    def list_feedback(self, id: str) -> tuple[Feedback, ...]:
-        """All feedback on a completion, oldest first."""
-        with self._read_transaction() as connection:
-            rows = connection.execute(
-                "SELECT id, answer, created, rating, correction, comment, user FROM feedback WHERE completion = ?"
-                " ORDER BY number",
-                (self._number(connection, id),),
-            ).fetchall()
-        return tuple(Feedback(row[0], id, *row[1:]) for row in rows)
-
     def _row(self, connection: sqlite3.Connection, id: str, columns: str = _COLUMNS) -> tuple[Any, ...]:
         condition, owner = own_records(self._principal)
         row = connection.execute(
@@ -124,10 +93,11 @@ def _json(value: Any) -> str:
 
 
 def _completion(row: tuple[Any, ...]) -> StoredCompletion:
-    id, created, model, messages, request, response, metadata = row
+    id, created, model, messages, request, response, metadata, *rest = row
     return StoredCompletion(
-        id, created, model, tuple(json.loads(messages)), json.loads(request), json.loads(response), json.loads(metadata)
-    )
+        id, created, model, tuple(json.loads(messages)), json.loads(request), json.loads(response),
+        json.loads(metadata), *rest,
+    )  # fmt: skip
 
 
 _: type[CompletionStore] = SqliteCompletionStore  # the type checker compares it with the port

@@ -43,17 +43,32 @@ def parent_number(connection: sqlite3.Connection, conversation: int, parent_id: 
 
 
 def insert_messages(
-    connection: sqlite3.Connection, conversation: int, parent: int | None, messages: Sequence[Message], meta: str
+    connection: sqlite3.Connection,
+    conversation: int,
+    parent: int | None,
+    messages: Sequence[Message],
+    meta: str,
+    first_meta: str | None = None,
 ) -> tuple[str, ...]:
-    """Insert messages, each below the previous one, make the last one the head, and return the ids."""
+    """Insert messages, each below the previous one, make the last one the head, and return the ids.
+
+    Args:
+        connection: a transaction.
+        conversation: row number of the conversation.
+        parent: row number of the parent of the first message.
+        messages: the messages.
+        meta: metadata of each message, as JSON.
+        first_meta: metadata of the first message, if it differs.
+    """
     now, ids = time.time(), list[str]()
-    for message in messages:
+    for index, message in enumerate(messages):
+        own_meta = first_meta if first_meta is not None and index == 0 else meta
         ids.append(f"msg_{secrets.token_hex(12)}")
         cursor = connection.execute(
             "INSERT INTO messages (id, conversation, parent, created, role, content, name, tools, meta, pinned)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (ids[-1], conversation, parent, now, message.role, message.content, message.name, tools_to_json(message),
-             meta, message.pinned),
+             own_meta, message.pinned),
         )  # fmt: skip
         parent = cursor.lastrowid
     if ids:

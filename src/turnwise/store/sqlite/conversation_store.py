@@ -14,6 +14,8 @@ from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.messages import Message
 from turnwise.core.stored_conversations import HEAD, ConversationStore, StoredConversation
 from turnwise.core.wall_clock import WallClock
+from turnwise.store.sqlite.answer_rows import EDITED_META
+from turnwise.store.sqlite.collected_answer_reader import SqliteCollectedAnswerReader
 from turnwise.store.sqlite.completion_store import SqliteCompletionStore
 from turnwise.store.sqlite.conversation_rows import (
     conversation_number,
@@ -23,10 +25,13 @@ from turnwise.store.sqlite.conversation_rows import (
     set_updated,
 )
 from turnwise.store.sqlite.database import SqliteDatabase
+from turnwise.store.sqlite.feedback_store import SqliteFeedbackStore
 from turnwise.store.sqlite.handoff_store import SqliteHandoffStore, Transaction
 from turnwise.store.sqlite.message_tree import MessageTree
 from turnwise.store.sqlite.ownership import own_records
+from turnwise.store.sqlite.personal_data import SqlitePersonalData
 from turnwise.store.sqlite.response_store import SqliteResponseStore
+from turnwise.store.sqlite.review_queue import SqliteReviewQueue
 from turnwise.store.sqlite.tool_columns import tools_to_json
 
 _COLUMNS = "id, title, model, created, updated, owner"
@@ -58,6 +63,26 @@ class SqliteConversationStore:
         return SqliteResponseStore(*self._transactions, self._principal)
 
     @property
+    def feedback(self) -> SqliteFeedbackStore:
+        """Feedback on answers, in the same database."""
+        return SqliteFeedbackStore(*self._transactions, self._principal)
+
+    @property
+    def collected_answers(self) -> SqliteCollectedAnswerReader:
+        """Answers that people rated, corrected or replaced."""
+        return SqliteCollectedAnswerReader(self._database.read_transaction, self._principal)
+
+    @property
+    def review_queue(self) -> SqliteReviewQueue:
+        """Answers that people should look at."""
+        return SqliteReviewQueue(self._database.read_transaction, self._principal)
+
+    @property
+    def personal_data(self) -> SqlitePersonalData:
+        """What is stored of people."""
+        return SqlitePersonalData(self._database)
+
+    @property
     def handoffs(self) -> SqliteHandoffStore:
         """Hand-offs to people, in the same database."""
         return SqliteHandoffStore(*self._transactions, self._principal, self._clock)
@@ -74,17 +99,29 @@ class SqliteConversationStore:
             )
         return conversation
 
-    def ensure_branch(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
+    def ensure_branch(
+        self,
+        conversation_id: str,
+        messages: Sequence[Message],
+        *,
+        title: str = "",
+        meta: Mapping[str, Any] | None = None,
+    ) -> tuple[str, ...]:
         """Ensure that `messages` is a branch of the tree and return the message ids."""
+        meta_json = meta_to_json(meta or {})
         with self._database.write_transaction() as connection:
             number = self._number(connection, conversation_id)
-            prefix = MessageTree.load(connection, number).match(messages)
+            tree = MessageTree.load(connection, number)
+            prefix = tree.match(messages)
             parent = prefix[-1].number if prefix else None
             if title:
                 connection.execute(
                     "UPDATE conversations SET title = ? WHERE number = ? AND title = ''", (title, number)
                 )
-            added_ids = insert_messages(connection, number, parent, messages[len(prefix) :], "{}")
+            added = messages[len(prefix) :]
+            is_edit = bool(added) and tree.has_generated_answer(parent) and added[0].role == "assistant"
+            first_meta = meta_to_json({**(meta or {}), EDITED_META: True}) if is_edit else None
+            added_ids = insert_messages(connection, number, parent, added, meta_json, first_meta)
             if parent is not None and not added_ids:  # the request is repeated: its old error is obsolete
                 connection.execute(
                     "UPDATE messages SET meta = json_remove(meta, '$.error') WHERE number = ?", (parent,)

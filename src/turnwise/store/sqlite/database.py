@@ -154,6 +154,29 @@ class SqliteDatabase:
                     raise Unavailable(f"{self._busy} Nothing was changed; try again soon.") from error
                 raise self._save_failed(error) from error
 
+    def truncate_log(self) -> None:
+        """Move the write-ahead log into the file and empty it, so that deleted content is in neither.
+
+        Raises:
+            SaveFailed: the disk is full, or the file is damaged.
+            Unavailable: another process is using the file.
+        """
+        deadline = time.monotonic() + LOCK_SECONDS
+        with _acquired(self._writer_lock, deadline), self._lock_file_acquired(deadline):
+            while True:
+                with _acquired(self._connection_lock, deadline):
+                    try:
+                        (is_blocked, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                    except sqlite3.Error as error:
+                        if not is_busy(error):
+                            raise self._save_failed(error) from error
+                        is_blocked = True
+                if not is_blocked:
+                    return
+                if time.monotonic() >= deadline:
+                    raise Unavailable(f"{self._busy} Deleted texts are still in its log; try again soon.")
+                time.sleep(0.02)
+
     def _save_failed(self, error: Exception) -> SaveFailed:
         return SaveFailed(f"It could not be saved: {failure_reason(error, self._path)}. Nothing was changed.")
 

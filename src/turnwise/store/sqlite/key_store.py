@@ -11,13 +11,22 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from turnwise.core.access import KEY_ROLES, KeyRole
-from turnwise.core.api_keys import KEY_SCHEME, VISIBLE_LENGTH, ApiKey, KeyStore, generate_key, hash_key
+from turnwise.core.api_keys import (
+    DEFAULT_KEY_CONSENT,
+    KEY_SCHEME,
+    VISIBLE_LENGTH,
+    ApiKey,
+    KeyStore,
+    generate_key,
+    hash_key,
+)
+from turnwise.core.collected_answers import CONSENTS, Consent
 from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, Unavailable, UserError, did_you_mean
 from turnwise.core.file_lock import LOCK_SECONDS, FileLock, LockTimeout
 from turnwise.core.files import create_private_file
 from turnwise.store.sqlite.sqlite_errors import failure_reason, is_busy
 
-VERSION = 2
+VERSION = 3
 _NAME = re.compile(r"\w[\w .@+-]{0,63}")
 _TABLE = """
 CREATE TABLE keys (
@@ -29,11 +38,17 @@ CREATE TABLE keys (
     used REAL,
     rate INTEGER CHECK (rate > 0),
     concurrent INTEGER CHECK (concurrent > 0),
-    role TEXT NOT NULL CHECK (role IN ('user', 'agent', 'admin'))
+    role TEXT NOT NULL CHECK (role IN ('user', 'agent', 'admin')),
+    consent TEXT NOT NULL CHECK (consent IN ('off', 'metadata', 'full'))
 ) STRICT
 """
 # Keys that are older than roles could do everything.
 _ADD_ROLES = "ALTER TABLE keys ADD COLUMN role TEXT NOT NULL DEFAULT 'admin' CHECK (role IN ('user', 'agent', 'admin'))"
+_ADD_CONSENT = (
+    "ALTER TABLE keys ADD COLUMN consent TEXT NOT NULL DEFAULT 'metadata'"
+    " CHECK (consent IN ('off', 'metadata', 'full'))"
+)
+_STEPS = ((_TABLE,), (_ADD_ROLES, _ADD_CONSENT), (_ADD_CONSENT,))  # by the version of the file
 _COLUMNS = "name, prefix, digest, created, used, rate, concurrent"
 
 
@@ -55,7 +70,9 @@ class SqliteKeyStore:
             if version == 0:
                 return []
             role = "role" if version > 1 else "'admin'"  # reading migrates nothing
-            rows = connection.execute(f"SELECT {_COLUMNS}, {role} FROM keys ORDER BY number").fetchall()  # noqa: S608
+            consent = "consent" if version > 2 else f"'{DEFAULT_KEY_CONSENT}'"
+            query = f"SELECT {_COLUMNS}, {role}, {consent} FROM keys ORDER BY number"  # noqa: S608
+            rows = connection.execute(query).fetchall()
         return [ApiKey(*row) for row in rows]
 
     def create(
@@ -65,16 +82,20 @@ class SqliteKeyStore:
         role: KeyRole = "user",
         requests_per_minute: int | None = None,
         max_concurrent: int | None = None,
+        consent: Consent = DEFAULT_KEY_CONSENT,
     ) -> str:
         """Create a key and return it. It cannot be retrieved later.
 
         Raises:
-            InvalidParameter: the name exists or is invalid, there is no such role, or a limit is out of range.
+            InvalidParameter: the name exists or is invalid, there is no such role or consent, or a limit is out of
+                range.
             SaveFailed: the write failed.
         """
         _check_name(name)
         if role not in KEY_ROLES:
             raise InvalidParameter("role", f"'{role}' is no role of a key; {did_you_mean(role, KEY_ROLES)}")
+        if consent not in CONSENTS:
+            raise InvalidParameter("collect", f"'{consent}' is no consent; {did_you_mean(consent, CONSENTS)}")
         for limit, value in (("requests_per_minute", requests_per_minute), ("max_concurrent", max_concurrent)):
             if value is not None and not 1 <= value <= 1_000_000:
                 raise InvalidParameter(limit, f"'{limit}' must be between 1 and 1,000,000, got {value}.")
@@ -85,9 +106,11 @@ class SqliteKeyStore:
             while connection.execute("SELECT 1 FROM keys WHERE prefix = ?", (key[:VISIBLE_LENGTH],)).fetchone():
                 key = generate_key()
             connection.execute(
-                "INSERT INTO keys (name, prefix, digest, created, rate, concurrent, role) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (name, key[:VISIBLE_LENGTH], hash_key(key), time.time(), requests_per_minute, max_concurrent, role),
-            )
+                "INSERT INTO keys (name, prefix, digest, created, rate, concurrent, role, consent)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (name, key[:VISIBLE_LENGTH], hash_key(key), time.time(), requests_per_minute, max_concurrent, role,
+                 consent),
+            )  # fmt: skip
         return key
 
     def revoke(self, name_or_prefix: str) -> ApiKey:
@@ -136,7 +159,8 @@ class SqliteKeyStore:
             try:
                 version = _version(connection, self._path)
                 if version < VERSION:
-                    connection.execute(_TABLE if version == 0 else _ADD_ROLES)
+                    for statement in _STEPS[version]:
+                        connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {VERSION}")
                 yield connection
                 connection.execute("COMMIT")

@@ -91,6 +91,13 @@ class MessageTree:
         current = {node.number for node in self.branch(self.head)}
         return self.branch(next((number for number in level if number in current), level[-1]))
 
+    def has_generated_answer(self, parent: int | None) -> bool:
+        """True if a model has answered below message `parent`."""
+        return parent is not None and any(
+            node.stored.message.role == "assistant" and "finish" in node.stored.meta
+            for node in self.children.get(parent, ())
+        )
+
     def latest_below(self, message_id: str) -> int:
         """Row number of the newest message at or below `message_id`. Raises `NotFound`."""
         start = next((node.number for node in self.nodes.values() if node.stored.id == message_id), None)

@@ -6,6 +6,7 @@
 import sqlite3
 
 from turnwise.core.errors import UserError
+from turnwise.store.sqlite.feedback_tables import FEEDBACK_TABLES
 from turnwise.store.sqlite.handoff_tables import HANDOFF_TABLES
 from turnwise.store.sqlite.owner_columns import OWNER_COLUMNS
 from turnwise.store.sqlite.version_tables import VERSION_TABLES
@@ -294,6 +295,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     OWNER_COLUMNS,
     # 13: versions of served models
     VERSION_TABLES,
+    # 14: feedback on messages too, consent, and people within an API key
+    FEEDBACK_TABLES,
 )
 
 

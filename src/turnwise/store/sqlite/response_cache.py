@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from turnwise.core.errors import UserError
+from turnwise.core.errors import Unavailable, UserError
 from turnwise.core.file_lock import FileLock, LockTimeout
 from turnwise.core.files import create_private_file
 from turnwise.core.response_cache import ResponseCache
@@ -83,6 +83,17 @@ class SqliteResponseCache:
                 connection.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?, ?)", rows)
             self._unwritten.clear()
         self._last_write = time.monotonic()
+
+    def clear(self) -> None:
+        """Delete all values, and remove their content from the file and its log."""
+        self._unwritten.clear()
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM responses")
+        with self._user_errors(), self._lock:
+            self._connection.execute("VACUUM")
+            (is_blocked, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_blocked:
+            raise Unavailable("The cache of evaluation responses is in use by another process. Try again soon.")
 
     def close(self) -> None:
         """Write all stored values, delete the least recently used entries beyond the limit, and close the file."""

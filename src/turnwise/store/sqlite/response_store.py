@@ -13,15 +13,15 @@ from turnwise.store.sqlite.ownership import own_records
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
-_COLUMNS = "id, created, previous_id, input, body"
+_COLUMNS = "id, created, previous_id, input, body, user, consent"
 _CHAIN = """
-    WITH RECURSIVE chain (id, created, previous_id, input, body, depth) AS (
-        SELECT id, created, previous_id, input, body, 0 FROM responses WHERE id = ? AND {condition}
+    WITH RECURSIVE chain (id, created, previous_id, input, body, user, consent, depth) AS (
+        SELECT id, created, previous_id, input, body, user, consent, 0 FROM responses WHERE id = ? AND {condition}
         UNION ALL
-        SELECT r.id, r.created, r.previous_id, r.input, r.body, chain.depth + 1
+        SELECT r.id, r.created, r.previous_id, r.input, r.body, r.user, r.consent, chain.depth + 1
         FROM responses AS r JOIN chain ON r.id = chain.previous_id AND {condition}
     )
-    SELECT id, created, previous_id, input, body FROM chain ORDER BY depth DESC
+    SELECT id, created, previous_id, input, body, user, consent FROM chain ORDER BY depth DESC
 """
 
 
@@ -36,10 +36,10 @@ class SqliteResponseStore:
         """Store a response."""
         values = (
             response.id, response.created, response.previous_id, _json(response.input), _json(response.body),
-            self._principal.owner,
+            response.user, response.consent, self._principal.owner,
         )  # fmt: skip
         with self._write_transaction() as connection:
-            connection.execute(f"INSERT INTO responses ({_COLUMNS}, owner) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+            connection.execute(f"INSERT INTO responses ({_COLUMNS}, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
 
     def get(self, id: str) -> StoredResponse:
         """A response."""
@@ -81,8 +81,8 @@ def _json(value: Any) -> str:
 
 
 def _response(row: tuple[Any, ...]) -> StoredResponse:
-    id, created, previous_id, items, body = row
-    return StoredResponse(id, created, previous_id, tuple(json.loads(items)), json.loads(body))
+    id, created, previous_id, items, body, user, consent = row
+    return StoredResponse(id, created, previous_id, tuple(json.loads(items)), json.loads(body), user, consent)
 
 
 _: type[ResponseStore] = SqliteResponseStore  # the type checker compares it with the port

@@ -1,0 +1,133 @@
+"""What the conversation store has of people: export, erasure and retention in SQLite."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any
+
+from turnwise.core.data_subjects import DataSubject, PersonalDataStore
+from turnwise.store.sqlite.database import SqliteDatabase
+from turnwise.store.sqlite.feedback_store import load_feedback
+from turnwise.store.sqlite.handoff_rows import load_handoffs
+from turnwise.store.sqlite.message_tree import MessageTree
+
+Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
+Condition = tuple[str, tuple[Any, ...]]
+
+BATCH_ROWS = 50  # of a transaction: other writers wait for less than a second
+_CHANGED = {"conversations": "updated", "completions": "created", "responses": "created", "feedback": "created"}
+_OWNERS = """
+    SELECT DISTINCT owner FROM (
+        SELECT owner FROM conversations JOIN messages ON messages.conversation = conversations.number
+            WHERE json_extract(meta, '$.user') = ?1
+        UNION SELECT owner FROM completions WHERE user = ?1
+        UNION SELECT owner FROM responses WHERE user = ?1
+        UNION SELECT owner FROM feedback WHERE user = ?1
+    ) ORDER BY owner
+"""
+
+
+class SqlitePersonalData:
+    """The `PersonalDataStore` port on a `SqliteDatabase`. It reaches the records of all owners."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    def owners_of(self, user: str) -> Sequence[str | None]:
+        """API keys in which a user has stored something."""
+        with self._database.read_transaction() as connection:
+            return [owner for (owner,) in connection.execute(_OWNERS, (user,))]
+
+    def export(self, subject: DataSubject) -> Mapping[str, Any]:
+        """Everything that is stored of a subject."""
+        with self._database.read_transaction() as connection:
+            condition, values = _of_subject("conversations", subject)
+            rows = connection.execute(
+                f"SELECT number, id, title, model, created, updated FROM conversations WHERE {condition}"  # noqa: S608
+                " ORDER BY number",
+                values,
+            ).fetchall()
+            exported = {
+                "conversations": [_conversation(connection, *row) for row in rows],
+                "completions": _rows(connection, "completions", subject, "messages", "request", "response", "metadata"),
+                "responses": _rows(connection, "responses", subject, "input", "body"),
+                "feedback": _feedback(connection, subject),
+            }
+        return {kind: entries for kind, entries in exported.items() if entries}
+
+    def erase(self, subject: DataSubject) -> Mapping[str, int]:
+        """Delete everything that is stored of a subject."""
+        return {table: self._delete(table, *_of_subject(table, subject)) for table in _CHANGED}
+
+    def delete_older(self, time: float) -> Mapping[str, int]:
+        """Delete what has not changed since a time."""
+        tables = [table for table in _CHANGED if table != "feedback"]  # feedback goes with its answer
+        return {table: self._delete(table, f"{_CHANGED[table]} < ?", (time,)) for table in tables}
+
+    def remove_traces(self, *, shrink: bool = True) -> None:
+        """Remove deleted texts from the files."""
+        if shrink:
+            self._database.vacuum()
+        self._database.truncate_log()
+
+    def _delete(self, table: str, condition: str, values: Sequence[Any]) -> int:
+        with self._database.read_transaction() as connection:
+            query = f"SELECT number FROM {table} WHERE {condition}"  # noqa: S608
+            numbers = [number for (number,) in connection.execute(query, tuple(values))]
+        deleted = 0
+        for start in range(0, len(numbers), BATCH_ROWS):
+            batch = numbers[start : start + BATCH_ROWS]
+            with self._database.write_transaction() as connection:
+                # The condition again: a conversation may have changed meanwhile.
+                query = f"DELETE FROM {table} WHERE number IN ({','.join('?' * len(batch))}) AND {condition}"  # noqa: S608
+                deleted += connection.execute(query, (*batch, *values)).rowcount
+        return deleted
+
+
+def _of_subject(table: str, subject: DataSubject) -> Condition:
+    if subject.user is None:
+        return "owner IS ?", (subject.owner,)
+    if table != "conversations":
+        return "owner IS ? AND user = ?", (subject.owner, subject.user)
+    messages = "SELECT conversation FROM messages WHERE json_extract(meta, '$.user') = ?"
+    return f"owner IS ? AND number IN ({messages})", (subject.owner, subject.user)
+
+
+def _conversation(
+    connection: sqlite3.Connection, number: int, id: str, title: str, model: str, created: float, updated: float
+) -> dict[str, Any]:
+    tree = MessageTree.load(connection, number)
+    messages = [
+        {"id": node.stored.id, "parent_id": node.stored.parent_id, "created": node.stored.created,
+         **node.stored.message.as_dict(), "meta": dict(node.stored.meta)}
+        for node in tree.nodes.values()
+    ]  # fmt: skip
+    handoffs = [asdict(row.handoff) for row in load_handoffs(connection, "conversation = ?", (number,))]
+    fields = {"id": id, "title": title, "model": model, "created": created, "updated": updated, "messages": messages}
+    return fields | ({"handoffs": handoffs} if handoffs else {})
+
+
+def _rows(connection: sqlite3.Connection, table: str, subject: DataSubject, *json_columns: str) -> list[dict[str, Any]]:
+    condition, values = _of_subject(table, subject)
+    columns = ("id", "created", "user", "consent", *json_columns)
+    query = f"SELECT {', '.join(columns)} FROM {table} WHERE {condition} ORDER BY number"  # noqa: S608
+    return [_with_parsed(zip(columns, row, strict=True), json_columns) for row in connection.execute(query, values)]
+
+
+def _with_parsed(fields: Iterable[tuple[str, Any]], json_columns: Sequence[str]) -> dict[str, Any]:
+    return {name: json.loads(value) if name in json_columns else value for name, value in fields}
+
+
+def _feedback(connection: sqlite3.Connection, subject: DataSubject) -> list[dict[str, Any]]:
+    condition, values = _of_subject("feedback", subject)
+    for column in ("owner", "user"):
+        condition = condition.replace(f"{column} ", f"f.{column} ")
+    return [
+        {"id": entry.id, "answer": str(entry.answer), "consent": entry.consent, **asdict(entry.content)}
+        for entry in load_feedback(connection, f"{condition} ORDER BY f.number", values)
+    ]
+
+
+_: type[PersonalDataStore] = SqlitePersonalData  # the type checker compares it with the port
