@@ -17,7 +17,8 @@ class StoredCompletion:
         model: served model name.
         messages: messages of the request, unchanged.
         request: other fields of the request.
-        response: response body in OpenAI's format.
+        response: response body in OpenAI's format; if the model has versions, also the "version" that answered, such as
+            "turnwise-assistant@3", and the digest of its "weights" (`core.served_versions.AnsweringVersion.meta`).
         metadata: up to 16 key-value pairs of the client.
     """
 

@@ -16,7 +16,8 @@ class StoredMessage:
         created: Unix time of storage, in seconds.
         message: the message.
         meta: plain JSON. Response: its `model` and `finish` reason ("in_progress" during generation and after a
-            crash). Request that failed: its `error`.
+            crash); if the model has versions, the `version` that answered, such as "turnwise-assistant@3", and the
+            digest of its `weights`. Request that failed: its `error`.
         parent_id: id of the previous message; None for a first message.
         sibling_ids: ids of all messages with the same parent, including this one, oldest first. Set by
             `ConversationStore.get`.

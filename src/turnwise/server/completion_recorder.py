@@ -1,4 +1,4 @@
-"""Stores completions of requests with `"store": true`."""
+"""Stores completions of requests with `"store": true`, with the version of the model that answered."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -8,6 +8,7 @@ from turnwise.chat.delta_accumulator import DeltaAccumulator
 from turnwise.core.chat_response import ChatDelta, ChatResponse
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, StoredCompletion
+from turnwise.server.request_context import current_request
 from turnwise.server.schema.chat_completion_response import ChatCompletion, ChatCompletionHeader
 
 # Request fields that are stored elsewhere, or that do not affect the answer.
@@ -22,6 +23,8 @@ class CompletionRecorder:
     ) -> None:
         """Record into `store`; `request_body` is the JSON of the request, `legacy` sends calls as `function_call`."""
         self._store, self._header, self._request_body, self._legacy = store, header, request_body, legacy
+        version = current_request().version
+        self._version_meta: Mapping[str, Any] = {} if version is None else version.meta
 
     async def record(self, response: ChatResponse) -> None:
         """Store a response. Returns when it is safe on disk."""
@@ -44,6 +47,6 @@ class CompletionRecorder:
             model=self._header.model,
             messages=tuple(self._request_body["messages"]),
             request={name: value for name, value in fields if name not in _OMITTED_FIELDS and value is not None},
-            response=ChatCompletion.of(self._header, response, legacy=self._legacy).dump(),
+            response={**ChatCompletion.of(self._header, response, legacy=self._legacy).dump(), **self._version_meta},
             metadata=self._request_body.get("metadata") or {},
         )

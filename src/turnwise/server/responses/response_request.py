@@ -46,7 +46,6 @@ from turnwise.server.schema.response_format import GuidedFields
 from turnwise.server.schema.sampling_parameters import sampling_fields
 from turnwise.server.schema.tool_choice import ParsedToolChoice, ToolConfig, resolve_tool_config
 from turnwise.server.schema.unsupported_fields import unsupported_fields
-from turnwise.server.served_models import LATEST
 
 
 class ResponseStreamOptions(RequestBody):
@@ -153,7 +152,7 @@ class _ResponseRequest(PromptFields, GuidedFields, PromptCacheFields, Scheduling
 
 
 class _InputTokensRequest(PromptFields):
-    model: Annotated[StrictStr, Field(description="A served model. Default: 'latest'.")] = LATEST
+    model: Annotated[StrictStr | None, Field(description="A served model. Default: the server's default model.")] = None
 
 
 ResponseRequest: type[_ResponseRequest] = create_model(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, StrictInt, StrictStr, model_validator
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
+from turnwise.core.served_versions import VERSION_KEY
 from turnwise.core.stored_completions import CompletionStore, Feedback
 from turnwise.server.openapi import json_request_body
 from turnwise.server.route_roles import requires
@@ -86,11 +87,17 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
             raise InvalidParameter(
                 "index", f"'index' is {body.index}; the last choice has the index {num_choices - 1}."
             )
+        earlier = await STORE_READ_EXECUTOR.run(store().list_feedback, body.completion_id)
         feedback = await STORE_WRITE_EXECUTOR.run(
             store().add_feedback, body.completion_id, index=body.index,
             rating=None if body.rating is None else RATING_VALUES[body.rating], correction=body.correction,
             comment=body.comment, user=body.user,
         )  # fmt: skip
+        if feedback.rating is not None:
+            ratings = [entry.rating for entry in earlier if entry.index == body.index and entry.rating is not None]
+            served_models.record_rating(
+                completion.response.get(VERSION_KEY), feedback.rating, ratings[-1] if ratings else None
+            )
         return FeedbackBody.of(feedback)
 
     return routes

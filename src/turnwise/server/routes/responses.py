@@ -66,7 +66,8 @@ def _add_generation_routes(routes: APIRouter, served_models: ServedModels, max_b
         service = served_models.find(body.model)
         current_request().user = body.user
         run = await STORE_READ_EXECUTOR.run(_ResponseRun, service, body, content)
-        deltas = service.stream(run.chat_request)
+        answering = await served_models.select(body.model, run.chat_request)
+        deltas = answering.stream(run.chat_request)
         try:
             if body.stream:
                 keep_alive = request.app.state.sse_keep_alive
