@@ -48,22 +48,21 @@ class ServedModels:
     classifiers: Mapping[str, ClassificationService] = field(default_factory=dict)
     instrument_classifier: Callable[[ClassificationService], ClassificationService] = lambda service: service
 
-    def find(self, name: str | None) -> ChatService:
+    def find(self, name: str) -> ChatService:
         """Return the instrumented service for a served name or alias. Raises `ModelNotFound`.
 
         Names are those of `select`.
         """
         return self.instrument(self._select(name))
 
-    async def select(self, name: str | None, request: ChatRequest) -> ChatService:
+    async def select(self, name: str, request: ChatRequest) -> ChatService:
         """Return the instrumented service that answers a request from start to end. Raises `ModelNotFound`.
 
         A model with versions answers with one of them, which stays loaded until the response has ended.
 
         Args:
-            name: a served name, or an alias of the default model; None: the default model. With versions, "MODEL@3"
-                is the version 3 of MODEL, "stable" the serving version, and "latest" the canary or, without one, the
-                serving version.
+            name: a served name, or an alias of the default model. With versions, "MODEL@3" is the version 3 of MODEL,
+                "stable" the serving version, and "latest" the canary or, without one, the serving version.
             request: the request, which decides on the version.
         """
         service = self._select(name)
@@ -75,8 +74,7 @@ class ServedModels:
         context.version = lease.version
         return self.instrument(lease.service)
 
-    def _select(self, name: str | None) -> ChatService:
-        name = self.default if name is None else name
+    def _select(self, name: str) -> ChatService:
         service = self.services.get(self.default if name in ALIASES else name)
         if isinstance(service, VersionedService) and name in ALIASES:
             return service.select("stable" if name == STABLE else "latest")

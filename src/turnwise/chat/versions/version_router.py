@@ -9,7 +9,7 @@ from turnwise.chat.versions.outcome_counter import OutcomeCounter
 from turnwise.chat.versions.shadow_traffic import ShadowTraffic
 from turnwise.chat.versions.version_routing import choose_version, conversation_key, last_reference
 from turnwise.core.chat_request import ChatRequest
-from turnwise.core.errors import TurnwiseError
+from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.executors import STORE_READ_EXECUTOR
 from turnwise.core.model_versions import ModelVersion, VersionRouting
 from turnwise.core.served_versions import VERSION_KEY, LoadedVersion, VersionSelector
@@ -81,6 +81,7 @@ class VersionRouter:
 
         Raises:
             ModelNotFound: the request names a version that does not answer now.
+            Unavailable: the server stops.
         """
         key = conversation_key(request, user)
         previous = await self._previous_version(request) if selector == "routed" else None
@@ -90,7 +91,8 @@ class VersionRouter:
             live = state.live[choice.number]
             if live.acquire():
                 return live, choice.is_compared
-            # It was closed after the line above had read the state; the next state is without it.
+            if state is self._state:  # else the version was replaced and closed since the state was read
+                raise Unavailable("The model is being taken out of service.")
 
     async def _previous_version(self, request: ChatRequest) -> str | None:
         """Reference of the version that gave the last answer of a stored conversation. Read only beside a canary."""

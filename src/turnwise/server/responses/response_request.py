@@ -46,6 +46,7 @@ from turnwise.server.schema.response_format import GuidedFields
 from turnwise.server.schema.sampling_parameters import sampling_fields
 from turnwise.server.schema.tool_choice import ParsedToolChoice, ToolConfig, resolve_tool_config
 from turnwise.server.schema.unsupported_fields import unsupported_fields
+from turnwise.server.served_models import LATEST
 
 
 class ResponseStreamOptions(RequestBody):
@@ -152,7 +153,7 @@ class _ResponseRequest(PromptFields, GuidedFields, PromptCacheFields, Scheduling
 
 
 class _InputTokensRequest(PromptFields):
-    model: Annotated[StrictStr | None, Field(description="A served model. Default: the server's default model.")] = None
+    model: Annotated[StrictStr, Field(description="A served model. Default: 'latest'.")] = LATEST
 
 
 ResponseRequest: type[_ResponseRequest] = create_model(

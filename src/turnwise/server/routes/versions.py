@@ -81,7 +81,7 @@ def router(registry: ModelRegistry | None, served_models: ServedModels, max_body
         events = await VERSION_EXECUTOR.run(opened().events, model, after=after)
         return VersionHistory(data=[VersionEventBody.of(event) for event in events])
 
-    @routes.post(PATH + "/{model:path}/{number:int}/promote", openapi_extra=json_request_body(VersionPromotion))
+    @routes.post(PATH + "/{model:path}/{number}/promote", openapi_extra=json_request_body(VersionPromotion))
     @requires("admin")
     async def promote_version(model: str, number: int, request: Request) -> VersionBody:
         """Change the state of a version. Running requests end with the version that they began with."""
