@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from turnwise.evaluation.metric import ratio
 from turnwise.evaluation.statistics import (
+    bootstrap_difference,
     bootstrap_difference_interval,
     bootstrap_interval,
     holm_correction,
     mcnemar,
     newcombe_interval,
+    one_sided_sign_test,
     permutation_test,
     wilson_interval,
 )
@@ -101,6 +103,51 @@ def test_the_permutation_test_approximates_the_exact_test_over_all_permutations(
     permuted = [abs((differences * np.array(signs)).sum()) for signs in itertools.product((-1, 1), repeat=8)]
     exact = np.mean(np.array(permuted) >= abs(differences.sum()) - 1e-12)
     assert permutation_test(new, old, total, resamples=20_000) == pytest.approx(exact, abs=0.01)
+
+
+class TestOneSidedPValues:
+    @pytest.mark.slow
+    def test_equal_models_have_a_small_p_value_as_often_as_it_says(self):
+        p_values = [
+            bootstrap_difference(*simulate(seed, 60), nats_per_token, resamples=499, seed=seed).p_value_above()
+            for seed in range(2000)
+        ]
+        shares = [np.mean(np.array(p_values) <= alpha) for alpha in (0.05, 0.02, 0.01, 0.002)]
+        assert shares[0] == pytest.approx(0.06, abs=0.02)  # slightly liberal, as the intervals are
+        assert shares[1:] == pytest.approx([0.02, 0.01, 0.002], abs=0.008)
+
+    @given(st.integers(0, 50), st.sampled_from([0.5, 0.8, 0.9, 0.95]))
+    def test_the_p_value_is_small_exactly_if_the_lower_bound_is_above_the_limit(self, seed, level):
+        bootstrap = bootstrap_difference(*simulate(seed, 30, increase=0.1), nats_per_token, resamples=499)
+        low, step = bootstrap.interval(level).low, 0.1 * bootstrap.error
+        alpha = (1 - level) / 2
+        assert bootstrap.p_value_above(low - step) <= alpha + 0.005
+        assert bootstrap.p_value_above(low + step) >= alpha - 0.005
+
+    def test_p_values_fall_beyond_the_resolution_of_the_resamples(self):
+        p_values = [
+            bootstrap_difference(*simulate(0, 100, increase), nats_per_token, resamples=999).p_value_above()
+            for increase in (0.05, 0.1, 0.2, 0.3)
+        ]
+        assert p_values == sorted(p_values, reverse=True)
+        assert p_values[-1] < 1e-6
+
+    def test_the_opposite_difference_has_the_opposite_p_value(self):
+        bootstrap = bootstrap_difference(*simulate(1, 50), nats_per_token, resamples=999)
+        assert bootstrap.p_value_above() + bootstrap.negated().p_value_above() == pytest.approx(1, abs=0.01)
+
+    def test_equal_differences_are_tested_by_their_signs(self):
+        old = simulate(0, 10)[1]
+        old[:, 1] = 1
+        new = old + np.array([1.0, 0.0])
+        assert bootstrap_difference(new, old, nats_per_token).p_value_above() == 0.5**10
+        assert bootstrap_difference(old, new, nats_per_token).p_value_above() == 1
+
+    @pytest.mark.parametrize(("gained", "lost", "p_value"), [(5, 0, 1 / 32), (2, 1, 0.5), (0, 3, 1.0), (0, 0, 1.0)])
+    def test_the_sign_test_counts_gained_and_lost_dialogues(self, gained, lost, p_value):
+        new = np.array([1.0] * gained + [0.0] * lost + [1.0] * 4)
+        old = np.array([0.0] * gained + [1.0] * lost + [1.0] * 4)
+        assert one_sided_sign_test(new, old) == pytest.approx(p_value)
 
 
 class TestEdgeCases:

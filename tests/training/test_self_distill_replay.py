@@ -22,7 +22,7 @@ from turnwise.training.export import export_model
 from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.reply_samples import generate_replies
 from turnwise.training.launch.run_recipe import run_recipe
-from turnwise.training.launch.self_distill_replay import SelfDistillReplay, generate_replay
+from turnwise.training.launch.self_distill_replay import ReplayTeacher, SelfDistillReplay
 from turnwise.training.recipe import parse_recipe
 
 pytestmark = pytest.mark.usefixtures("no_loss_plot", "one_thread")
@@ -30,6 +30,20 @@ pytestmark = pytest.mark.usefixtures("no_loss_plot", "one_thread")
 
 def unlearned(message):
     return replace(message, weight=0.0) if message.role == "assistant" else message
+
+
+class ScriptedTeacher:
+    """Has prepared dialogues, and labels nothing."""
+
+    def __init__(self, dialogues, on_request=lambda tokens: None):
+        self._dialogues, self._on_request = dialogues, on_request
+
+    def dialogues(self, tokens):
+        self._on_request(tokens)
+        return self._dialogues
+
+    def label(self, examples):
+        return examples
 
 
 def make_recipe(data, **more):
@@ -117,7 +131,7 @@ class TestReplies:
         renderer = replace(box.renderer, chat_template=picky + box.renderer.chat_template)
         recipe = make_recipe({"train": str(write_chats(tmp_path / "a.jsonl", small_talk(40))), "replay_ratio": 0.5})
         zebra = Conversation((Message("user", "Who?"), Message("assistant", "Zebra")))
-        data = load_datasets(recipe, renderer, box.model, generate_replay=lambda _: [zebra, *replay_dialogues[:4]])
+        data = load_datasets(recipe, renderer, box.model, teacher=ScriptedTeacher([zebra, *replay_dialogues[:4]]))
         assert data.num_replayed == 4
 
     @pytest.mark.costly
@@ -129,7 +143,7 @@ class TestReplies:
             for name, parameter in base.model.module.named_parameters():
                 if "lora_B" in name:
                     parameter.fill_(0.5)
-        dialogues = list(generate_replay(recipe, base, 0.0))
+        dialogues = list(ReplayTeacher(recipe, base).dialogues(0.0))
         assert dialogues == list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(20))
 
     @pytest.mark.costly
@@ -147,7 +161,7 @@ class TestReplies:
             model={"from": str(tmp_path / "adapter")},
         )
         base = recipe.method.prepare(load_base_model(recipe), 0)
-        dialogues = list(generate_replay(recipe, base, 0.0))
+        dialogues = list(ReplayTeacher(recipe, base).dialogues(0.0))
         merged = first.method.plain(bundle.model)
         assert dialogues == list(SelfDistillReplay(recipe, merged, bundle.renderer).dialogues(20))
         assert dialogues != list(SelfDistillReplay(recipe, load_base_model(first).model, bundle.renderer).dialogues(20))
@@ -159,11 +173,8 @@ class TestReplayRatio:
         def make(data, on_request=lambda tokens: None, **training):
             recipe = make_recipe({**data, "valid_fraction": 0.2}, training={"max_seq_len": 128, **training})
 
-            def generate_replay(tokens):
-                on_request(tokens)
-                return replay_dialogues
-
-            return load_datasets(recipe, box.renderer, box.model, generate_replay=generate_replay)
+            teacher = ScriptedTeacher(replay_dialogues, on_request)
+            return load_datasets(recipe, box.renderer, box.model, teacher=teacher)
 
         return make
 
@@ -301,4 +312,4 @@ def test_prompts_without_a_user_turn_are_rejected(tmp_path):
     path.write_text('{"messages": [{"role": "assistant", "content": "Hello."}]}\n')
     recipe = make_recipe({"train": "none", "replay_ratio": 0.5, "replay_prompts": str(path)})
     with pytest.raises(InvalidData, match="No replay prompt has a user turn that fits"):
-        list(generate_replay(recipe, load_base_model(recipe), 1_000.0))
+        list(ReplayTeacher(recipe, load_base_model(recipe)).dialogues(1_000.0))

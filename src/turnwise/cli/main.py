@@ -12,6 +12,7 @@ from turnwise.cli import (
     data,
     evaluate,
     export,
+    gate,
     keys,
     knowledge,
     merge,
@@ -65,6 +66,7 @@ app.command("convert")(export.convert)
 app.command("evaluate")(evaluate.evaluate)
 app.command("index", help="Add documents to a knowledge base: `turnwise knowledge add`.")(knowledge.add)
 app.add_typer(data.app, name="data")
+app.add_typer(gate.app, name="gate")
 app.add_typer(keys.app, name="keys")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")

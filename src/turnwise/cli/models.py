@@ -1,20 +1,26 @@
-"""`turnwise models`: pull models into the local store, list, inspect and remove them."""
+"""`turnwise models`: pull models into the local store, list, inspect and remove them; versions of served models."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from turnwise.cli import model_promotion, model_versions
+from turnwise.cli.version_completion import complete_version
+from turnwise.cli.version_output import print_json, print_table
+
 if TYPE_CHECKING:
     from turnwise.app.model_store.pull import Pull
     from turnwise.app.model_store.store import ModelStore
     from turnwise.app.model_store.stored_model import StoredModel
+    from turnwise.app.model_versions.version_reference import VersionReference
 
 # Nothing else is imported at module level, so that `--help` is fast.
 
 app = typer.Typer(
-    help="Pull models into TURNWISE_HOME/models and use them by name: `turnwise chat smollm2`.", no_args_is_help=True
+    help="Pull models into TURNWISE_HOME/models and use them by name: `turnwise chat smollm2`. Manage the versions of "
+    "served models: promote, roll back, compare, rebuild.",
+    no_args_is_help=True,
 )
 
 
@@ -30,6 +36,11 @@ def complete_stored(incomplete: str) -> list[str]:
     from turnwise.app.model_store.store import ModelStore
 
     return [name for name in ModelStore().names() if name.startswith(incomplete)]
+
+
+def complete_stored_or_version(incomplete: str) -> list[str]:
+    """Shell completion: names of pulled models, and versions."""
+    return [*complete_stored(incomplete), *complete_version(incomplete)]
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -108,41 +119,53 @@ def list_models(as_json: Json = False) -> None:
 
     models = list_all()
     if as_json:
-        _print_json(models)
+        print_json(models)
         return
     rows = [("NAME", "STATUS", "SIZE", "KIND", "LICENSE", "MODEL")]
     rows += [
         (model["name"], model["status"], _format_bytes(model["bytes"]), model["kind"], model["license"], model["title"])
         for model in models
     ]
-    _print_table(rows)
+    print_table(rows)
 
 
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Name of a bundled or pulled model.", autocompletion=complete_stored)
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Name of a bundled or pulled model, or a version such as NAME@3.",
+            autocompletion=complete_stored_or_version,
+        ),
     ],
     as_json: Json = False,
 ) -> None:
     """Show path, source, license, architecture, context length, quantization, labels and SHA-256 of a model.
+
+    Of a version: state, parent, training data, figures, history, and whether its weights are intact.
 
     **Examples**
 
     ```
     turnwise models show smollm2
     turnwise models show smollm2 --json
+    turnwise models show turnwise-assistant@stable
     ```
     """
     from turnwise.app.model_store.model_list import describe
+    from turnwise.app.model_versions.version_reference import parse_reference
 
+    if (reference := parse_reference(name)) is not None:
+        _show_version(reference, as_json=as_json)
+        return
     description = describe(name)
     if as_json:
-        _print_json(description)
+        print_json(description)
         return
     files = description.pop("files")
     rows = [(key.replace("_", " "), _format_value(key, value)) for key, value in description.items() if value]
-    _print_table(rows)
+    print_table(rows)
     for file in files:
         typer.echo(f"  {_format_bytes(file['bytes']):>9}  {file['path']}  {file['sha256']}".rstrip())
 
@@ -170,6 +193,31 @@ def remove(
         typer.confirm(f"Delete {name} ({_format_bytes(store.size(name))}) from {folders[0]}?", abort=True)
     store.remove(name)
     typer.echo(f"{name} is removed.", err=True)
+
+
+app.command("versions")(model_versions.versions)
+app.command("history")(model_versions.history)
+app.command("diff")(model_versions.diff)
+app.command("add")(model_promotion.add)
+app.command("promote")(model_promotion.promote)
+app.command("rollback")(model_promotion.rollback)
+app.command("retire")(model_promotion.retire)
+app.command("export")(model_promotion.export)
+app.command("rebuild")(model_promotion.rebuild)
+app.command("prune")(model_promotion.prune)
+
+
+def _show_version(reference: "VersionReference", *, as_json: bool) -> None:
+    from turnwise.app.model_versions.version_description import describe_version
+    from turnwise.app.model_versions.version_library import open_version_library
+    from turnwise.cli.version_output import print_description
+
+    with open_version_library() as library:
+        description = describe_version(library, library.get(reference))
+    if as_json:
+        print_json(description)
+    else:
+        print_description(description)
 
 
 def _print_plan(plan: "Pull") -> None:
@@ -221,16 +269,3 @@ def _format_value(key: str, value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

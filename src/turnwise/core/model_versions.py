@@ -5,7 +5,7 @@ A version is `candidate` after its training. A person, or the gate of `turnwise 
     candidate → shadow → canary → serving → retired
 
 Steps may be left out. A retired version can serve again, which is a roll-back. A model has at most one version of each
-of the states shadow and canary, and exactly one that serves.
+of the states shadow and canary, and exactly one that serves. `core.version_rules` has the rules as functions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Actor = Literal["person", "gate", "canary_watch"]
 TRANSITIONS: Mapping[VersionState, tuple[VersionState, ...]] = {
     "candidate": ("shadow", "canary", "serving", "retired"),
     "shadow": ("candidate", "canary", "serving", "retired"),
-    "canary": ("candidate", "serving", "retired"),
+    "canary": ("candidate", "canary", "serving", "retired"),  # a canary can get another share
     "serving": ("retired",),
     "retired": ("candidate", "serving"),
 }
@@ -67,7 +67,7 @@ class ModelVersion:
         state: its state.
         content: what was added.
         share: share of the conversations that a canary answers; 0 in other states.
-        is_erased: True if its weights were deleted, because they were trained on data that had to be erased.
+        is_erased: True if its weights were deleted: trained on data that had to be erased, or pruned.
     """
 
     number: int
@@ -165,7 +165,7 @@ class ModelRegistry(Protocol):
     `ConversationStore` does.
     """
 
-    def add(self, version: NewVersion, *, reason: str) -> ModelVersion:
+    def add(self, version: NewVersion, *, reason: str, actor: Actor = "person") -> ModelVersion:
         """Add a version as a candidate. The first version of a model serves at once."""
 
     def get(self, model: str, number: int) -> ModelVersion:
@@ -193,6 +193,8 @@ class ModelRegistry(Protocol):
 
     def roll_back(self, model: str, *, actor: Actor, reason: str) -> ModelVersion:
         """Let the version serve again that served before the present one, and return it.
+
+        `core.version_rules` states which one that is after several promotions and roll-backs.
 
         Raises `VersionConflict` if no version served before whose weights still exist.
         """

@@ -50,6 +50,11 @@ class Settings:
         return f"sqlite:///{self.home / 'versions.db'}"
 
     @property
+    def gate_rules(self) -> Path:
+        """File of the user's changes to the rules of the gate; it need not exist."""
+        return self.home / "gate.yaml"
+
+    @property
     def keys_url(self) -> str:
         """URL of the API keys: `TURNWISE_KEYS`, else a file in `home`."""
         return os.environ.get("TURNWISE_KEYS") or f"sqlite:///{self.home / 'keys.db'}"

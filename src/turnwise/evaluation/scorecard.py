@@ -36,6 +36,7 @@ class ScorecardRow:
         base_value, base_interval: the same for the base. None without a base, as are the following attributes.
         difference, difference_interval: model minus base.
         p_value: p-value of the difference.
+        improvement_p_value: one-sided p-value of "the model is not better"; None also without a better direction.
         adjusted_p_value: p-value after Holm's correction; None if the metric does not count for the verdict.
         mcnemar: gained and lost dialogues, for binary metrics with one outcome per dialogue.
         verdict: "better", "worse" or "no difference"; "" without a base or a better direction.
@@ -57,6 +58,7 @@ class ScorecardRow:
     difference: float | None = None
     difference_interval: ConfidenceInterval | None = None
     p_value: float | None = None
+    improvement_p_value: float | None = None
     adjusted_p_value: float | None = None
     mcnemar: McNemarTest | None = None
     verdict: str = ""
@@ -159,13 +161,15 @@ def _scorecard_row(result: MetricSums, base: MetricSums | None, resamples: int) 
     assert base.groups == result.groups, "both systems must answer the same samples"
     old_GK = base.sums_GK
     base_value = statistics.metric_value(old_GK, metric.value)
+    interval, improvement_p_value = _compare(metric, new_GK, old_GK, resamples)
     return replace(
         row,
         base_value=base_value,
         base_interval=_interval(metric, old_GK, resamples),
         difference=value - base_value,
-        difference_interval=_difference_interval(metric, new_GK, old_GK, resamples),
+        difference_interval=interval,
         p_value=statistics.permutation_test(new_GK, old_GK, metric.value, resamples=resamples),
+        improvement_p_value=improvement_p_value,
         mcnemar=_mcnemar(metric, new_GK, old_GK),
     )
 
@@ -180,16 +184,22 @@ def _interval(metric: MetricDefinition, sums_GK: FloatArray, resamples: int) -> 
     return _clip(interval, metric.RANGE)
 
 
-def _difference_interval(
+def _compare(
     metric: MetricDefinition, new_GK: FloatArray, old_GK: FloatArray, resamples: int
-) -> ConfidenceInterval:
+) -> tuple[ConfidenceInterval, float | None]:
+    """Interval of the difference, and one-sided p-value of an improvement."""
+    is_lower_better = metric.BETTER == "lower"
     if metric.IS_BINARY and _is_one_outcome_each(new_GK) and _is_one_outcome_each(old_GK):
-        return statistics.newcombe_interval(new_GK[:, 0], old_GK[:, 0])
+        outcomes = (old_GK[:, 0], new_GK[:, 0]) if is_lower_better else (new_GK[:, 0], old_GK[:, 0])
+        p_value = statistics.one_sided_sign_test(*outcomes) if metric.BETTER else None
+        return statistics.newcombe_interval(new_GK[:, 0], old_GK[:, 0]), p_value
     low, high = metric.RANGE
-    interval = statistics.bootstrap_difference_interval(
+    bootstrap = statistics.bootstrap_difference(
         new_GK, old_GK, metric.value, gradient=metric.gradient, resamples=resamples
     )
-    return _clip(interval, (low - high, high - low))
+    gain = bootstrap.negated() if is_lower_better else bootstrap
+    p_value = gain.p_value_above() if metric.BETTER else None
+    return _clip(bootstrap.interval(), (low - high, high - low)), p_value
 
 
 def _clip(interval: ConfidenceInterval, bounds: tuple[float, float]) -> ConfidenceInterval:

@@ -8,6 +8,7 @@ systems' results of random dialogues (Fisher 1935; Noreen 1989) and assumes noth
 Shapes: G dialogues, K sums of a metric, R resamples, X sets of sums.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ MetricFunction = Callable[[FloatArray], FloatArray]
 MetricGradient = Callable[[FloatArray], FloatArray | None]
 """Maps sums of shape `(X, K)` to derivatives of the same shape, or to None; see `MetricDefinition.gradient`."""
 
+MIN_TAIL = 20  # resamples beyond a quotient for its p-value to be their share
+
 
 def no_gradient(_: FloatArray) -> None:
     """Derivatives are not known, so they are computed as differences."""
@@ -35,7 +38,7 @@ def no_gradient(_: FloatArray) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceInterval:
-    """A confidence interval with the level `CONFIDENCE_LEVEL`."""
+    """A confidence interval, with the level `CONFIDENCE_LEVEL` if nothing else is said."""
 
     low: float
     high: float
@@ -56,6 +59,55 @@ class McNemarTest:
     p_value: float
 
 
+@dataclass(frozen=True, slots=True)
+class StudentizedBootstrap:
+    """Resampled distribution of (value − estimate) / standard error.
+
+    Attributes:
+        count: number of dialogues, G.
+        estimate: the value over all dialogues; NaN for fewer than `MIN_DIALOGUES`.
+        error: standard error of the estimate; 0 if all dialogues are alike.
+        quotients_R: the distribution, in ascending order; empty if the error is 0 or the estimate NaN.
+    """
+
+    count: int
+    estimate: float
+    error: float
+    quotients_R: FloatArray
+
+    def negated(self) -> "StudentizedBootstrap":
+        """The distribution of the opposite difference, old − new."""
+        return StudentizedBootstrap(self.count, -self.estimate, self.error, -self.quotients_R[::-1])
+
+    def interval(self, level: float = CONFIDENCE_LEVEL) -> ConfidenceInterval:
+        """Two-sided interval; a point if all dialogues are alike, NaN for fewer than `MIN_DIALOGUES`."""
+        if not len(self.quotients_R):
+            return ConfidenceInterval(self.estimate, self.estimate)
+        low, high = np.quantile(self.quotients_R, [(1 - level) / 2, (1 + level) / 2])
+        return ConfidenceInterval(self.estimate - float(high) * self.error, self.estimate - float(low) * self.error)
+
+    def p_value_above(self, limit: float = 0.0) -> float:
+        """One-sided p-value of "the value is at most `limit`".
+
+        It is at most alpha if the lower bound with the level 1 − alpha is above the limit. Resamples resolve no small
+        p-value. Beyond the `MIN_TAIL` most extreme ones, the tail is that of a t distribution with G − 1 degrees of
+        freedom that is stretched to their quantile, if it is wider; it never falls below that of the sign test.
+        """
+        if math.isnan(self.estimate):
+            return 1.0
+        smallest = 0.5**self.count  # if every dialogue is better
+        if not len(self.quotients_R):
+            return smallest if self.estimate > limit else 1.0
+        quotient = (self.estimate - limit) / self.error
+        resamples = len(self.quotients_R)
+        beyond = resamples - int(np.searchsorted(self.quotients_R, quotient, side="left"))
+        if beyond >= MIN_TAIL or resamples <= MIN_TAIL:
+            return (beyond + 1) / (resamples + 1)
+        share = MIN_TAIL / resamples
+        stretch = max(1.0, float(self.quotients_R[-MIN_TAIL] / stats.t.isf(share, self.count - 1)))
+        return float(min(share, max(smallest, stats.t.sf(quotient / stretch, self.count - 1))))
+
+
 def metric_value(sums_GK: FloatArray, value: MetricFunction) -> float:
     """Return the metric over all dialogues."""
     return float(value(sums_GK.sum(axis=0)))
@@ -70,7 +122,7 @@ def bootstrap_interval(
     seed: int = 0,
 ) -> ConfidenceInterval:
     """Confidence interval of a metric."""
-    return _studentized_bootstrap(sums_GK, value, gradient, resamples, seed)
+    return _studentized_bootstrap(sums_GK, value, gradient, resamples, seed).interval()
 
 
 def bootstrap_difference_interval(
@@ -83,6 +135,19 @@ def bootstrap_difference_interval(
     seed: int = 0,
 ) -> ConfidenceInterval:
     """Confidence interval of the difference new − old of two systems on the same dialogues."""
+    return bootstrap_difference(new_GK, old_GK, value, gradient=gradient, resamples=resamples, seed=seed).interval()
+
+
+def bootstrap_difference(
+    new_GK: FloatArray,
+    old_GK: FloatArray,
+    value: MetricFunction,
+    *,
+    gradient: MetricGradient = no_gradient,
+    resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> StudentizedBootstrap:
+    """Resampled distribution of the difference new − old of two systems on the same dialogues."""
     width = new_GK.shape[1]
 
     def difference(totals_XK: FloatArray) -> FloatArray:
@@ -150,6 +215,12 @@ def mcnemar(new_G: FloatArray, old_G: FloatArray) -> McNemarTest:
     return McNemarTest(gained, lost, p)
 
 
+def one_sided_sign_test(new_G: FloatArray, old_G: FloatArray) -> float:
+    """Exact one-sided p-value of "the new system is not better", from right (1) and wrong (0) outcomes per dialogue."""
+    test = mcnemar(new_G, old_G)
+    return float(stats.binom.sf(test.gained - 1, test.gained + test.lost, 0.5)) if test.gained else 1.0
+
+
 def holm_correction(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for multiple tests, so that the family-wise error rate holds (Holm 1979)."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
@@ -174,15 +245,14 @@ def _batches(resamples: int, size: int) -> list[int]:
 
 def _studentized_bootstrap(
     sums_GK: FloatArray, value: MetricFunction, gradient: MetricGradient, resamples: int, seed: int
-) -> ConfidenceInterval:
-    """Return the interval; a point if all dialogues are alike, NaN for fewer than `MIN_DIALOGUES`."""
-    count = len(sums_GK)
+) -> StudentizedBootstrap:
+    count, nothing = len(sums_GK), np.empty(0)
     if count < MIN_DIALOGUES:
-        return ConfidenceInterval(float("nan"), float("nan"))
+        return StudentizedBootstrap(count, float("nan"), float("nan"), nothing)
     estimate_1, error_1, scale_1 = _with_standard_error(sums_GK, value, gradient, np.ones((1, count)))
     estimate, error = float(estimate_1[0]), float(error_1[0])
     if not error > 1e-12 * max(abs(estimate), float(scale_1[0])):  # rounding leaves an error of equal systems
-        return ConfidenceInterval(estimate, estimate)
+        return StudentizedBootstrap(count, estimate, 0.0, nothing)
     rng = np.random.default_rng(seed)
     quotients = []
     for size in _batches(resamples, count):
@@ -190,8 +260,7 @@ def _studentized_bootstrap(
         value_R, error_R, _ = _with_standard_error(sums_GK, value, gradient, weights_RG)
         usable_R = error_R > 1e-9 * error  # a resample of equal dialogues has no standard error
         quotients.append((value_R[usable_R] - estimate) / error_R[usable_R])
-    low, high = np.quantile(np.concatenate(quotients), [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
-    return ConfidenceInterval(estimate - float(high) * error, estimate - float(low) * error)
+    return StudentizedBootstrap(count, estimate, error, np.sort(np.concatenate(quotients)))
 
 
 def _with_standard_error(

@@ -200,14 +200,22 @@ def weights_digest(folder: Path) -> str:
     Complete files are hashed: training may change one layer in the middle of gigabytes.
     """
     digest = hashlib.sha256()
+    for name, file_digest in weight_file_digests(folder).items():
+        digest.update(f"{name} {file_digest}".encode())
+    return digest.hexdigest()
+
+
+def weight_file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file that `weights_digest` covers, by name."""
     patterns = ["*.safetensors", "*config.json"]
     if (folder / GGUF_FILE).is_file():
         patterns = [*patterns, "*.gguf"] if converted_gguf(folder) is None else ["*.gguf"]
+    digests = {}
     for path in [path for pattern in patterns for path in sorted(folder.glob(pattern))]:
         if path.name not in UNHASHED_CONFIGS and path.is_file():
             stat = path.stat()
-            digest.update(f"{path.name} {_file_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)}".encode())
-    return digest.hexdigest()
+            digests[path.name] = _file_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return digests
 
 
 @lru_cache(maxsize=64)

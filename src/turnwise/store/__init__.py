@@ -1,4 +1,4 @@
-"""Stores conversations, completions, responses, API keys, results of evaluations, knowledge and the text monitor.
+"""Stores conversations, completions, responses, API keys, model versions, evaluation results, knowledge, the monitor.
 
 Each backend is a module or package of this folder, or an entry point of another package. Its name is the scheme of its
 URLs.
@@ -9,6 +9,7 @@ from typing import Protocol
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.knowledge import KnowledgeStore
+from turnwise.core.model_versions import ModelRegistry
 from turnwise.core.monitor_store import MonitorReader, MonitorStore
 from turnwise.core.plugins import PluginGroup
 from turnwise.core.response_cache import ResponseCache
@@ -35,6 +36,9 @@ class StoreBackend(Protocol):
 
     def open_knowledge(self, url: str) -> KnowledgeStore:
         """Open the knowledge base at a URL. Optional: a backend without it stores no knowledge."""
+
+    def open_model_registry(self, url: str) -> ModelRegistry:
+        """Open the registry of model versions at a URL. Optional: a backend without it stores no versions."""
 
 
 STORE_BACKENDS: PluginGroup[StoreBackend] = PluginGroup(
@@ -107,6 +111,19 @@ def open_knowledge_store(url: str) -> KnowledgeStore:
     if not hasattr(backend, "open_knowledge"):
         raise InvalidParameter("store", f"'{url[:100]}' cannot store knowledge. Use sqlite:///PATH.")
     return backend.open_knowledge(url)
+
+
+def open_model_registry(url: str) -> ModelRegistry:
+    """Open the registry of model versions at `url`. A missing one is created.
+
+    Raises:
+        InvalidParameter: there is no backend for the scheme, it stores no versions, or the URL has no path.
+        UserError: the file is not a store, or was written by a newer version of Turnwise.
+    """
+    backend = _find_backend(url)
+    if not hasattr(backend, "open_model_registry"):
+        raise InvalidParameter("store", f"'{url[:100]}' cannot store model versions. Use sqlite:///PATH.")
+    return backend.open_model_registry(url)
 
 
 def _find_backend(url: str) -> StoreBackend:

@@ -4,7 +4,7 @@ The logits of a batch are the largest tensor of a small model: 4,096 targets × 
 gradient as much again. They are computed for one chunk at a time, turned into gradients of the hidden states and the
 head, and freed. Losses and gradients equal those of one large chunk up to the order of summation.
 
-Shapes: N targets, C hidden size, V vocabulary size.
+Shapes: N targets, C hidden size, V vocabulary size, K most likely tokens of a teacher.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+SMALLEST_REST = 1e-6  # probability of all tokens that a teacher's labels do not name; float32 rounds smaller ones
 MAX_LOGITS = 2**24  # logits per chunk: 64 MB in float32
 
 LmHead = Callable[[Tensor], Tensor]
@@ -30,6 +31,25 @@ def chunked_cross_entropy(score: LmHead, hidden_NC: Tensor, targets_N: Tensor, v
         return torch.cat([_losses(score, hidden_NC[chunk], targets_N[chunk]) for chunk in chunks])
     losses = [checkpoint(_losses, score, hidden_NC[chunk], targets_N[chunk], use_reentrant=False) for chunk in chunks]
     return torch.cat(losses)
+
+
+def chunked_distillation_loss(
+    score: LmHead, hidden_NC: Tensor, ids_NK: Tensor, probs_NK: Tensor, vocab_size: int
+) -> Tensor:
+    """Return the cross-entropy in nats against a teacher's distribution, `(N,)`; the backward pass recomputes logits.
+
+    Args:
+        score: the language-model head.
+        hidden_NC: hidden states at the targets.
+        ids_NK: most likely tokens of the teacher.
+        probs_NK: their probabilities; all further tokens count as one outcome.
+        vocab_size: V.
+    """
+    losses = [
+        checkpoint(_distillation_losses, score, hidden_NC[chunk], ids_NK[chunk], probs_NK[chunk], use_reentrant=False)
+        for chunk in _chunks(len(ids_NK), vocab_size)
+    ]
+    return torch.cat(losses) if losses else hidden_NC.new_zeros(0, dtype=torch.float32)
 
 
 def chunked_cross_entropy_sum(
@@ -65,6 +85,13 @@ def _chunks(count: int, vocab_size: int) -> Iterator[slice]:
 
 def _losses(score: LmHead, hidden_NC: Tensor, targets_N: Tensor) -> Tensor:
     return F.cross_entropy(score(hidden_NC).float(), targets_N, reduction="none")
+
+
+def _distillation_losses(score: LmHead, hidden_NC: Tensor, ids_NK: Tensor, probs_NK: Tensor) -> Tensor:
+    log_probs_NK = score(hidden_NC).float().log_softmax(dim=-1).gather(1, ids_NK)
+    rest_N = (1 - probs_NK.sum(dim=-1)).clamp_min(0)
+    log_rest_N = (1 - log_probs_NK.exp().sum(dim=-1)).clamp_min(SMALLEST_REST).log()
+    return -(probs_NK * log_probs_NK).sum(dim=-1) - rest_N * log_rest_N
 
 
 def _weighted(losses_N: Tensor, weights_N: Tensor | None) -> Tensor:

@@ -1,6 +1,7 @@
 """Log-probabilities of a batch's targets.
 
-Shapes: B rows, T tokens, N targets, P packed segments, C hidden size, V vocabulary size.
+Shapes: B rows, T tokens, N targets, P packed segments, C hidden size, V vocabulary size, K most likely tokens of a
+teacher.
 """
 
 import torch
@@ -11,6 +12,8 @@ from turnwise.training import chunked_cross_entropy as chunked
 from turnwise.training.examples.batches import Batch
 from turnwise.training.examples.example import IGNORED
 
+TEACHER_IDS, TEACHER_PROBS = "teacher_ids", "teacher_probs"  # token labels `(B, T, K)`; probabilities of 0: no teacher
+
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """Context manager for mixed precision; disabled for float32."""
@@ -19,17 +22,32 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
 
 def token_losses(model: LanguageModel, batch: Batch) -> Tensor:
     """Cross-entropy in nats of every target, unweighted, row by row: `(N,)`."""
-    hidden_NC, targets_N = _hidden_at_targets(model, batch)
+    hidden_NC, targets_N = hidden_at_targets(model, batch)
     return chunked.chunked_cross_entropy(model.logits, hidden_NC, targets_N, model.vocab_size)
 
 
 def cross_entropy_sum(model: LanguageModel, batch: Batch) -> Tensor:
-    """Weighted cross-entropy in nats, summed over the batch's targets."""
-    hidden_NC, targets_N = _hidden_at_targets(model, batch)
-    weights_N = None if batch.weights_BT is None else batch.weights_BT[batch.targets_BT != IGNORED]
-    return chunked.chunked_cross_entropy_sum(
-        model.logits, hidden_NC, targets_N, weights_N, model.vocab_size, model.head_parameters
-    )  # fmt: skip
+    """Weighted cross-entropy in nats, summed over the batch's targets.
+
+    The target is the distribution of the teacher where the batch has one (`examples/teacher_labels.py`), else a token.
+    """
+    hidden_NC, targets_N = hidden_at_targets(model, batch)
+    is_target_BT = batch.targets_BT != IGNORED
+    weights_N = None if batch.weights_BT is None else batch.weights_BT[is_target_BT]
+    if TEACHER_PROBS not in batch.token_labels:
+        return chunked.chunked_cross_entropy_sum(
+            model.logits, hidden_NC, targets_N, weights_N, model.vocab_size, model.head_parameters
+        )
+    ids_NK, probs_NK = (batch.token_labels[name][is_target_BT] for name in (TEACHER_IDS, TEACHER_PROBS))
+    has_teacher_N = probs_NK[:, 0] > 0
+    losses_N = hidden_NC.new_zeros(len(targets_N), dtype=torch.float32)
+    losses_N[~has_teacher_N] = chunked.chunked_cross_entropy(
+        model.logits, hidden_NC[~has_teacher_N], targets_N[~has_teacher_N], model.vocab_size
+    )
+    losses_N[has_teacher_N] = chunked.chunked_distillation_loss(
+        model.logits, hidden_NC[has_teacher_N], ids_NK[has_teacher_N], probs_NK[has_teacher_N], model.vocab_size
+    )
+    return (losses_N if weights_N is None else losses_N * weights_N).sum()
 
 
 def segment_log_probs(model: LanguageModel, batch: Batch) -> Tensor:
@@ -41,7 +59,7 @@ def segment_log_probs(model: LanguageModel, batch: Batch) -> Tensor:
     return log_probs_P.index_add(0, segments_N, -losses_N)
 
 
-def _hidden_at_targets(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
+def hidden_at_targets(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the hidden states that predict a target, `(N, C)`, and the target ids, `(N,)`."""
     logits_mask_BT = batch.targets_BT != IGNORED
     hidden_NC = model.hidden_states(

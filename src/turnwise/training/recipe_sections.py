@@ -9,7 +9,14 @@ from turnwise.training.optim.lr_schedule import LrSchedule
 from turnwise.training.optim.optimizers import OptimizerName
 
 Preset = Literal["quick", "normal", "thorough"]
-SOURCE_LISTS = ("train", "valid", "test", "retention", "replay_prompts")  # keys of `data` that hold sources
+SOURCE_LISTS = (
+    "train",
+    "valid",
+    "test",
+    "retention",
+    "replay_prompts",
+    "replay_replies",
+)  # keys of `data` that hold sources
 
 
 class NewModel(StrictModel):
@@ -85,6 +92,10 @@ class DataSection(StrictModel):
         valid_fraction: fraction of the training data to hold out if there is no `valid`.
         replay_ratio: share of tokens that are prompts with the base model's own replies (self-distillation replay).
         replay_prompts: prompts for replay; default: the bundled prompts (`data/prompts`).
+        replay_replies: dialogues that end with replies of the base model, generated before; default: the run generates
+            them.
+        replay_targets: what is learned from the replies: the base model's "distribution" at every token
+            (distillation), or their "tokens".
         typo_ratio: share of training dialogues with typos in a tenth of the words of their user turns.
         skip_bad_rows: skip bad rows instead of stopping at the first one.
     """
@@ -96,6 +107,8 @@ class DataSection(StrictModel):
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     replay_ratio: float = Field(0.0, ge=0, le=0.9)
     replay_prompts: list[SourceConfig] = Field(default_factory=list)
+    replay_replies: list[SourceConfig] = Field(default_factory=list)
+    replay_targets: Literal["distribution", "tokens"] = "distribution"
     typo_ratio: float = Field(0.0, ge=0, le=1)
     skip_bad_rows: bool = False
 
@@ -119,8 +132,11 @@ class DataSection(StrictModel):
             raise ValueError("needs a 'weight' for every training source, or for none")
         if any(has_weight) and any(source.repeat != 1 for source in self.train):
             raise ValueError("has a source with both 'weight' and 'repeat': use only one of them")
-        if self.replay_prompts and not self.replay_ratio:
-            raise ValueError("has 'replay_prompts', but 'replay_ratio' is 0: set the share of replay tokens")
+        for name in ("replay_prompts", "replay_replies"):
+            if getattr(self, name) and not self.replay_ratio:
+                raise ValueError(f"has '{name}', but 'replay_ratio' is 0: set the share of replay tokens")
+        if self.replay_prompts and self.replay_replies:
+            raise ValueError("has 'replay_prompts' and 'replay_replies': replies need no prompts, remove one of them")
         if any(source.weight is not None or source.repeat != 1 for source in self.replay_prompts):
             raise ValueError("uses every replay prompt once: remove 'weight' and 'repeat' from 'replay_prompts'")
         return self

@@ -25,13 +25,15 @@ class BitsPerByteMetric(Metric):
     REQUIRES = (LoglikelihoodScorer,)
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
-        """One sample per dialogue: all assistant messages except an opening one."""
+        """One sample per dialogue: all assistant messages except an opening one and those with the loss weight 0."""
         del seed
         samples = []
         for dialogue in dialogues:
             messages = dialogue.messages
             replies = [
-                index for index, message in enumerate(messages) if message.role == "assistant" and message.full_text
+                index
+                for index, message in enumerate(messages)
+                if message.role == "assistant" and message.full_text and message.weight
             ]
             # An opening message answers nothing, so it is not scored.
             queries = tuple(LoglikelihoodQuery(messages[: index + 1], dialogue.tools) for index in replies if index)

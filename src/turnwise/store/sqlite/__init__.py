@@ -9,6 +9,7 @@ from turnwise.store.sqlite.knowledge_store import SqliteKnowledgeStore
 from turnwise.store.sqlite.monitor_reader import SqliteMonitorReader
 from turnwise.store.sqlite.monitor_store import SqliteMonitorStore
 from turnwise.store.sqlite.response_cache import SqliteResponseCache
+from turnwise.store.sqlite.version_store import SqliteModelRegistry
 
 PREFIX = "sqlite:///"
 
@@ -47,6 +48,12 @@ def open_knowledge(url: str) -> SqliteKnowledgeStore:
     if location == ":memory:":
         raise InvalidParameter("store", "A knowledge base needs a file: write sqlite:///PATH.")
     return SqliteKnowledgeStore(Path(location).expanduser())
+
+
+def open_model_registry(url: str) -> SqliteModelRegistry:
+    """Open the registry of model versions at `sqlite:///PATH` or `sqlite:///:memory:`. A missing file is created."""
+    location = _location(url)
+    return SqliteModelRegistry(None if location == ":memory:" else Path(location).expanduser())
 
 
 def _location(url: str) -> str:

@@ -8,6 +8,7 @@ import sqlite3
 from turnwise.core.errors import UserError
 from turnwise.store.sqlite.handoff_tables import HANDOFF_TABLES
 from turnwise.store.sqlite.owner_columns import OWNER_COLUMNS
+from turnwise.store.sqlite.version_tables import VERSION_TABLES
 
 STEPS: tuple[tuple[str, ...], ...] = (
     # 1: conversations and their messages
@@ -291,6 +292,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     HANDOFF_TABLES,
     # 12: owners of conversations, completions and responses
     OWNER_COLUMNS,
+    # 13: versions of served models
+    VERSION_TABLES,
 )
 
 

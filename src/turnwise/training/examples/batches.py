@@ -107,7 +107,7 @@ def collate(rows: Sequence[Sequence[Example]], *, pad_id: int, length: int | Non
         positions_BT=torch.from_numpy(positions),
         units=sum(example.units for example in examples),
         weights_BT=None if weights is None else torch.from_numpy(weights),
-        token_labels={name: _collate_token_labels(rows, name, shape) for name in examples[0].token_labels},
+        token_labels={name: _collate_token_labels(rows, name, shape) for name in _token_label_names(examples)},
         segment_labels={
             name: torch.from_numpy(np.concatenate([_typed(example.segment_labels[name]) for example in examples]))
             for name in examples[0].segment_labels
@@ -125,14 +125,22 @@ def _typed(labels: NDArray[Any]) -> NDArray[Any]:
     return labels.astype(np.int64 if is_class_id else np.float32, copy=False)
 
 
+def _token_label_names(examples: Sequence[Example]) -> list[str]:
+    """Names of the token labels of all examples, in order; an example may lack some."""
+    return list(dict.fromkeys(name for example in examples for name in example.token_labels))
+
+
 def _collate_token_labels(rows: Sequence[Sequence[Example]], name: str, shape: tuple[int, int]) -> Tensor:
-    """Pad the token labels called `name`, `(B, T, …)`."""
-    first = _typed(rows[0][0].token_labels[name])
+    """Pad the token labels called `name`, `(B, T, …)`; an example without them counts as padding."""
+    first = _typed(next(e.token_labels[name] for row in rows for e in row if name in e.token_labels))
     padding = IGNORED if first.dtype == np.int64 else 0
     labels = np.full((*shape, *first.shape[1:]), padding, dtype=first.dtype)
     for r, row in enumerate(rows):
-        values = np.concatenate([_typed(example.token_labels[name]) for example in row])
-        labels[r, : len(values)] = values
+        start = 0
+        for example in row:
+            if name in example.token_labels:
+                labels[r, start : start + example.size] = _typed(example.token_labels[name])
+            start += example.size
     return torch.from_numpy(labels)
 
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.example import Example
 from turnwise.training.examples.example_reader import ExampleReader, misspell_user_turns
 from turnwise.training.examples.holdout import Holdout
-from turnwise.training.examples.recipe_sources import open_items
+from turnwise.training.examples.recipe_sources import open_items, open_source
 from turnwise.training.examples.shards import FORMAT, ExampleShard, in_memory_shard, open_shard, write_shard
 from turnwise.training.examples.source_mixture import epoch_repeats, replay_tokens_per_epoch, total_replay_tokens
 from turnwise.training.hooks import TrainerHook
@@ -38,8 +39,15 @@ from turnwise.training.recipe_sections import SourceConfig
 VALID, TEST, RETENTION, REPLAY = "valid", "test", "retention", "replay"  # folder names of shards
 SAMPLES_FILE, INFO = "samples.jsonl", "info.json"
 
-ReplaySource = Callable[[float], Iterable[Conversation]]
-"""Generates replay dialogues; called with the number of tokens that the run needs."""
+
+class Teacher(Protocol):
+    """The model before training, for replay."""
+
+    def dialogues(self, tokens: float) -> Iterable[Conversation]:
+        """Dialogues that end with its replies, of about so many tokens."""
+
+    def label(self, examples: Iterable[Example]) -> Iterable[Example]:
+        """The examples as they are trained on."""
 
 
 def load_datasets(
@@ -49,7 +57,7 @@ def load_datasets(
     *,
     folder: Path | None = None,
     hooks: Sequence[TrainerHook] = (),
-    generate_replay: ReplaySource = lambda _: (),
+    teacher: Teacher | None = None,
     reuse_cache: bool = False,
 ) -> DatasetSplits:
     """Build all splits of a recipe.
@@ -60,7 +68,7 @@ def load_datasets(
         model: the model to train; decides about packing and decoder start tokens.
         folder: where to store examples; None keeps them in memory.
         hooks: receive every row.
-        generate_replay: generates replay dialogues, if the recipe uses replay.
+        teacher: generates and labels replay dialogues; needed if the recipe uses replay.
         reuse_cache: reuse the examples in `folder` if neither the files nor the recipe have changed.
 
     Raises:
@@ -71,7 +79,7 @@ def load_datasets(
     if folder is not None and reuse_cache and (cached := _read_cached(folder, recipe, context)):
         shards, samples, num_bad_rows, truncation = cached
     else:
-        shards, samples, num_bad_rows = _read(recipe, context, folder, hooks, generate_replay)
+        shards, samples, num_bad_rows = _read(recipe, context, folder, hooks, teacher)
         truncation = context.truncation
     train = [shards[_train_name(number)] for number in range(len(recipe.data.train))]
     repeats = epoch_repeats(recipe.data.train, train)
@@ -109,7 +117,7 @@ def _read(
     context: ExampleContext,
     folder: Path | None,
     hooks: Sequence[TrainerHook],
-    generate_replay: ReplaySource,
+    teacher: Teacher | None,
 ) -> tuple[dict[str, ExampleShard], tuple[Conversation, ...], int]:
     """Read all sources; return the shards by name, the dialogues for reply samples and the number of bad rows."""
     reader = ExampleReader(recipe.objective, context, recipe.data.skip_bad_rows, hooks)
@@ -138,7 +146,7 @@ def _read(
     }
     if not any(map(len, shards.values())):
         raise InvalidData(_no_examples_message(recipe, has_held_out=bool(held_out)))
-    shards[REPLAY] = shard(REPLAY, _replay_examples(recipe, context, list(shards.values()), generate_replay))
+    shards[REPLAY] = shard(REPLAY, _replay_examples(recipe, context, list(shards.values()), teacher))
     held_out.extend(reader.read(recipe.data.valid))
     test = list(reader.read(recipe.data.test))
     shards[VALID] = shard(VALID, (example for _, examples in held_out for example in examples))
@@ -156,12 +164,25 @@ def _read(
 
 
 def _replay_examples(
-    recipe: Recipe, context: ExampleContext, train: Sequence[ExampleShard], generate_replay: ReplaySource
-) -> Iterator[Example]:
-    """Yield replay examples: enough for the whole run if there are enough prompts, so that none repeats."""
+    recipe: Recipe, context: ExampleContext, train: Sequence[ExampleShard], teacher: Teacher | None
+) -> Iterable[Example]:
+    """Replay examples: enough for the whole run if there are enough prompts, so that none repeats."""
     if not recipe.data.replay_ratio:
-        return
-    for dialogue in generate_replay(total_replay_tokens(recipe, train)):
+        return ()
+    assert teacher is not None, "replay needs the model before training"
+    dialogues = _stored_replies(recipe) or teacher.dialogues(total_replay_tokens(recipe, train))
+    return teacher.label(_examples_of_replies(recipe, context, dialogues))
+
+
+def _stored_replies(recipe: Recipe) -> list[Conversation]:
+    items = (item for source in recipe.data.replay_replies for item in open_source(source))
+    return [item for item in items if isinstance(item, Conversation)]
+
+
+def _examples_of_replies(
+    recipe: Recipe, context: ExampleContext, dialogues: Iterable[Conversation]
+) -> Iterator[Example]:
+    for dialogue in dialogues:
         with suppress(UserError):  # a generated reply may contain what the template rejects
             yield from list(recipe.objective.examples(dialogue, context))
 
@@ -192,7 +213,7 @@ def _key(recipe: Recipe, context: ExampleContext) -> str:
     data = recipe.data
     files = [
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
-        for sources in (data.train, data.valid, data.test, data.retention, data.replay_prompts)
+        for sources in (data.train, data.valid, data.test, data.retention, data.replay_prompts, data.replay_replies)
         for source in sources
         for file in open_items(source, recipe.objective).files
     ]

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +15,7 @@ from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.auto_hyperparameters import resolve_hyperparameters
 from turnwise.training.launch.preflight import preflight, with_micro_batch_size
 from turnwise.training.launch.prepare import load_prepared_base, with_batch_shape
-from turnwise.training.launch.self_distill_replay import generate_replay
+from turnwise.training.launch.self_distill_replay import ReplayTeacher
 from turnwise.training.recipe import Recipe
 
 MAX_REPLIES = 64  # replay replies to generate
@@ -40,8 +39,8 @@ def dry_run(recipe: Recipe, *, hooks: Sequence[TrainerHook] = (), device: torch.
     base, device = load_prepared_base(recipe), device or default_device()
     base.model.module.to(device)
     recipe = with_batch_shape(recipe, base, device)
-    replay = partial(generate_replay, recipe, base, hooks=hooks, max_prompts=MAX_REPLIES)
-    data = load_datasets(recipe, base.renderer, base.model, hooks=hooks, generate_replay=replay)
+    teacher = ReplayTeacher(recipe, base, hooks=hooks, max_prompts=MAX_REPLIES)
+    data = load_datasets(recipe, base.renderer, base.model, hooks=hooks, teacher=teacher)
     for hook in hooks:
         hook.on_data(data)
     dtype = compute_dtype(recipe.training, device)

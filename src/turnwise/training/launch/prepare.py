@@ -4,7 +4,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ from turnwise.training.launch.auto_seq_len import with_max_seq_len
 from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.preflight import preflight, with_micro_batch_size
 from turnwise.training.launch.reply_samples import generate_replies, save_samples_before
-from turnwise.training.launch.self_distill_replay import generate_replay
+from turnwise.training.launch.self_distill_replay import ReplayTeacher
 from turnwise.training.loggers import TENSORBOARD_DIR
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.plan import TrainingPlan, make_plan
@@ -119,7 +118,7 @@ def _load_data(
             base.model,
             folder=work / DATA,
             hooks=hooks,
-            generate_replay=partial(generate_replay, recipe, base, hooks=hooks),
+            teacher=ReplayTeacher(recipe, base, hooks=hooks),
             reuse_cache=not restart,
         )
     except BaseException:

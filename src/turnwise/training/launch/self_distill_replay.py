@@ -2,14 +2,15 @@
 
 Fine-tuning a small model on one task degrades others, and its original training data is not available. So the base
 model replies to prompts before training, and the replies are added as training data (self-synthesized rehearsal, Huang
-et al. 2024; cf. learning without forgetting, Li and Hoiem 2016). Half of the replies are greedy, which preserves the
-model's preferred replies; half are sampled at temperature 1, which preserves its distribution.
+et al. 2024; cf. learning without forgetting, Li and Hoiem 2016). Half of the replies are greedy, half are sampled at
+temperature 1. What is learned at each of their tokens is the base model's distribution (`examples/teacher_labels.py`).
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, islice
 
 from turnwise.core.errors import InvalidData, TemplateError, TurnwiseError
@@ -20,7 +21,9 @@ from turnwise.core.parameters import GenerationParams
 from turnwise.data.prompts import bundled_prompts, prompt_histories
 from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.examples.example import Example
 from turnwise.training.examples.recipe_sources import open_source
+from turnwise.training.examples.teacher_labels import add_teacher_labels
 from turnwise.training.hooks import TrainerHook
 from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.reply_samples import build_engine
@@ -34,34 +37,56 @@ MAX_REPLY_TOKENS = 300  # longer replies are dropped
 MAX_NUM_SEQS = 32  # concurrent sequences
 
 
-def generate_replay(
-    recipe: Recipe,
-    base: ModelBundle,
-    tokens: float,
-    *,
-    max_prompts: int = MAX_PROMPTS,
-    hooks: Sequence[TrainerHook] = (),
-) -> Iterator[Conversation]:
-    """Generate replay dialogues with the base model; only the generated replies are trained on.
+class ReplayTeacher:
+    """The model before training: generates replies, and labels their tokens with its distribution.
 
     The base model of a run that continues the training of an adapter is the model with this adapter.
-
-    Args:
-        recipe: recipe of the run.
-        base: base model, prepared by the recipe's method.
-        tokens: replay tokens that the run needs; about as many are generated, if there are enough prompts.
-        max_prompts: maximum number of prompts.
-        hooks: receive the number of replies and their total.
-
-    Raises:
-        InvalidData: the recipe's prompts have no user turn or do not fit, or the model completes no reply.
     """
-    is_unchanged = type(recipe.method).plain is Method.plain  # the method adds no modules
-    device = next(base.model.module.parameters()).device
-    original = base if is_unchanged else load_base_model(recipe, merges_adapter=True)
-    original.model.module.to(device)
-    count = int(min(max_prompts, max(MIN_PROMPTS, tokens / TOKENS_PER_PROMPT)))
-    return SelfDistillReplay(recipe, original.model, original.renderer, hooks).dialogues(count)
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        base: ModelBundle,
+        *,
+        hooks: Sequence[TrainerHook] = (),
+        max_prompts: int = MAX_PROMPTS,
+    ) -> None:
+        """Use the base model of a recipe.
+
+        Args:
+            recipe: recipe of the run.
+            base: base model, prepared by the recipe's method.
+            hooks: receive the number of replies and their total.
+            max_prompts: maximum number of prompts.
+        """
+        self._recipe, self._base, self._hooks, self._max_prompts = recipe, base, hooks, max_prompts
+
+    @cached_property
+    def _original(self) -> ModelBundle:
+        is_unchanged = type(self._recipe.method).plain is Method.plain  # the method adds no modules
+        original = self._base if is_unchanged else load_base_model(self._recipe, merges_adapter=True)
+        original.model.module.to(next(self._base.model.module.parameters()).device)
+        return original
+
+    def dialogues(self, tokens: float) -> Iterator[Conversation]:
+        """Yield dialogues that end with replies; only these are trained on.
+
+        Args:
+            tokens: replay tokens that the run needs; about as many are generated, if there are enough prompts.
+
+        Raises:
+            InvalidData: the recipe's prompts have no user turn or do not fit, or the model completes no reply.
+        """
+        count = int(min(self._max_prompts, max(MIN_PROMPTS, tokens / TOKENS_PER_PROMPT)))
+        original = self._original
+        return SelfDistillReplay(self._recipe, original.model, original.renderer, self._hooks).dialogues(count)
+
+    def label(self, examples: Iterable[Example]) -> Iterator[Example]:
+        """Yield the examples as they are trained on, with the model's distribution if the recipe asks for it."""
+        model = self._original.model
+        if self._recipe.data.replay_targets == "tokens" or model.kind != "decoder":
+            return iter(examples)
+        return add_teacher_labels(examples, model, self._original.renderer.tokenizer.pad_token_id)
 
 
 @dataclass(frozen=True)
@@ -81,7 +106,7 @@ class SelfDistillReplay:
     hooks: Sequence[TrainerHook] = ()
 
     def dialogues(self, count: int) -> Iterator[Conversation]:
-        """Yield up to `count` prompts with the model's replies. Raises as `generate_replay` does."""
+        """Yield up to `count` prompts with the model's replies. Raises as `ReplayTeacher.dialogues` does."""
         prompts = list(islice(filter(self._fits, self._prompts()), count))
         if not prompts:
             raise InvalidData("No replay prompt has a user turn that fits into 'training.max_seq_len'.")

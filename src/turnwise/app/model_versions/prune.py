@@ -1,0 +1,42 @@
+"""Deletes folders of old retired versions. Nothing does this by itself."""
+
+from turnwise.app.model_versions.version_library import VersionLibrary
+from turnwise.core.model_versions import ModelVersion
+from turnwise.core.version_rules import serving_stack
+
+REASON = "Pruned: the folder of an old retired version was deleted to free space."
+
+
+def prunable_versions(library: VersionLibrary, model: str, keep: int) -> list[ModelVersion]:
+    """Versions whose folders `prune_versions` deletes, oldest first: retired ones, and erased ones with remains.
+
+    The versions that roll-backs would pass are retained first, the next one before the ones behind it, then the newest
+    ones. Versions in another state are never deleted, nor is a model that only has its name here.
+
+    Args:
+        library: the versions.
+        model: served model name.
+        keep: number of retired versions to retain.
+    """
+    deletable = [
+        version
+        for version in library.registry.list(model)
+        if version.state == "retired" and library.has_deletable_folder(version)
+    ]
+    erased = [version for version in deletable if version.is_erased]
+    retired = [version for version in deletable if not version.is_erased]
+    positions = {number: i for i, number in enumerate(serving_stack(library.registry.events(model)))}
+    by_value = sorted(retired, key=lambda version: (positions.get(version.number, -1), version.number), reverse=True)
+    return sorted([*erased, *by_value[keep:]], key=lambda version: version.number)
+
+
+def prune_versions(library: VersionLibrary, model: str, keep: int) -> list[ModelVersion]:
+    """Delete the folders of old retired versions. Their records stay, marked as without weights.
+
+    Returns:
+        The versions whose folders were deleted.
+
+    Raises:
+        SaveFailed: a folder could not be deleted.
+    """
+    return [library.erase(version, reason=REASON) for version in prunable_versions(library, model, keep)]

@@ -1,0 +1,66 @@
+"""References to versions: NAME@3, NAME@stable (the serving version) and NAME@latest (the newest one)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.model_versions import ModelRegistry, ModelVersion
+from turnwise.core.version_rules import MODEL_NAME, find_version
+
+_REFERENCE = re.compile(rf"(?P<model>{MODEL_NAME.pattern})@(?P<label>[1-9]\d{{0,8}}|stable|latest)")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionReference:
+    """A reference to a version of a model.
+
+    Attributes:
+        model: served model name.
+        label: a number, "stable" or "latest".
+    """
+
+    model: str
+    label: str
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.label}"
+
+
+def parse_reference(text: str) -> VersionReference | None:
+    """Parse NAME@NUMBER, NAME@stable or NAME@latest; None for another form."""
+    match = _REFERENCE.fullmatch(text)
+    return None if match is None else VersionReference(match["model"], match["label"])
+
+
+def required_reference(text: str) -> VersionReference:
+    """Parse a reference. Raises `InvalidParameter` for another form."""
+    reference = parse_reference(text)
+    if reference is None:
+        raise InvalidParameter(
+            "version", f"'{text[:60]}' is no version of a model. Write NAME@NUMBER, NAME@stable or NAME@latest."
+        )
+    return reference
+
+
+def resolve_reference(registry: ModelRegistry, reference: VersionReference) -> ModelVersion:
+    """The version that a reference stands for.
+
+    Raises:
+        NotFound: the model has no versions, or none with this number; or the weights of all are deleted (latest).
+    """
+    versions = registry.list(reference.model)
+    if not versions:
+        raise NotFound(f"{reference.model} has no versions.{_model_hint(registry.models())}")
+    if reference.label == "stable":
+        return next(version for version in versions if version.state == "serving")
+    if reference.label == "latest":
+        usable = [version for version in versions if not version.is_erased]
+        if not usable:
+            raise NotFound(f"The weights of all versions of {reference.model} are deleted.")
+        return usable[-1]
+    return find_version(reference.model, versions, int(reference.label))
+
+
+def _model_hint(models: Sequence[str]) -> str:
+    return f" Models with versions: {', '.join(models)}." if models else ""

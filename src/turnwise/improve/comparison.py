@@ -1,0 +1,151 @@
+"""Compares a new version with the one that serves.
+
+The held-out answers of all proofs make one set: each is scored by a model that has not seen it. The golden set and the
+replies of the first version, which measure forgetting, are scored by the new version itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from turnwise.app.evaluation_cache import open_response_cache
+from turnwise.app.systems_under_test import open_model_under_test
+from turnwise.core.messages import Conversation
+from turnwise.evaluation.evaluate import Evaluation
+from turnwise.evaluation.metric import Metric
+from turnwise.evaluation.metric_runner import MetricResult, run_metrics
+from turnwise.evaluation.metrics import load_metrics
+from turnwise.evaluation.metrics.bits_per_byte import BitsPerByteMetric
+from turnwise.evaluation.samples import Sample
+from turnwise.evaluation.scorecard import build_scorecard
+from turnwise.improve.training_examples import TrainingExample
+
+REFERENCE_METRICS = ["bits_per_byte", "chrf", "length_ratio", "repetition"]  # of answers that people wrote or liked
+FEEDBACK_METRICS = ["preference"]  # of all answers with feedback
+FORGETTING_METRICS = ["golden"]
+SEEDS = (0,)  # of sampled answers
+MAX_TOKENS = 128  # of a generated answer
+
+OnProgress = Callable[[str, int, int], None]
+"""Receives what is measured, the number of finished queries and their total."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Held-out answers and the model that has not seen them.
+
+    Attributes:
+        model: its folder.
+        examples: the answers.
+    """
+
+    model: Path
+    examples: Sequence[TrainingExample]
+
+
+class RetentionMetric(BitsPerByteMetric):
+    """Bits per byte of the first version's own replies."""
+
+    NAME = "retention"
+    LABEL = "first version's replies"
+    DESCRIPTION = (
+        "Cross-entropy in bits per byte of replies of the first version, which no version is trained on. It grows as a "
+        "version departs from the first one."
+    )
+    SORT_ORDER = 41
+
+
+def measure_feedback(
+    held_out: Sequence[HeldOut], serving: Path, *, seed: int = 0, on_progress: OnProgress = lambda *_: None
+) -> "Measurement":
+    """Measure held-out answers with feedback. Nothing of them is kept in the shared cache of evaluations."""
+    measurements = [
+        _measure(
+            subset.model, serving, _feedback_samples(subset.examples, seed), is_persistent=False, report=on_progress
+        )
+        for subset in held_out
+        if subset.examples
+    ]
+    return Measurement(_merge([m.model for m in measurements]), _merge([m.base for m in measurements]))
+
+
+def measure_forgetting(
+    model: Path, serving: Path, retention: Sequence[Conversation], *, on_progress: OnProgress = lambda *_: None
+) -> "Measurement":
+    """Measure the golden set, and the likelihood of dialogues that must not fall."""
+    metrics: dict[Metric, Sequence[Conversation]] = dict.fromkeys(load_metrics(FORGETTING_METRICS), ())
+    metrics[RetentionMetric()] = retention
+    return _measure(model, serving, _samples(metrics), is_persistent=True, report=on_progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Results by metric of the new version and of the one that serves."""
+
+    model: Mapping[str, MetricResult]
+    base: Mapping[str, MetricResult]
+
+    def evaluation(self, *others: "Measurement", metadata: Mapping[str, Any]) -> Evaluation:
+        """The evaluation of this and further measurements together, for a scorecard and a report."""
+        model = {name: result for m in (self, *others) for name, result in m.model.items()}
+        base = {name: result for m in (self, *others) for name, result in m.base.items()}
+        ordered = dict(sorted(model.items(), key=lambda entry: entry[1].metric.SORT_ORDER))
+        return Evaluation(build_scorecard(ordered, base, metadata), ordered, base, (), {})
+
+
+SamplesByMetric = Mapping[Metric, Sequence[Sample]]
+
+
+def _feedback_samples(examples: Sequence[TrainingExample], seed: int) -> SamplesByMetric:
+    dialogues = [example.dialogue for example in examples]
+    references = [dialogue for dialogue in dialogues if dialogue.rating is not False]  # a bad answer is no reference
+    metrics: dict[Metric, Sequence[Conversation]] = dict.fromkeys(load_metrics(REFERENCE_METRICS), references)
+    metrics |= dict.fromkeys(load_metrics(FEEDBACK_METRICS), dialogues)
+    return _samples(metrics, seed)
+
+
+def _samples(dialogues_by_metric: Mapping[Metric, Sequence[Conversation]], seed: int = 0) -> SamplesByMetric:
+    samples = {metric: metric.samples(dialogues, seed) for metric, dialogues in dialogues_by_metric.items()}
+    return {metric: of_metric for metric, of_metric in samples.items() if of_metric}
+
+
+def _measure(
+    model: Path, serving: Path, samples: SamplesByMetric, *, is_persistent: bool, report: OnProgress
+) -> Measurement:
+    metrics = list(samples)
+    by_name = {metric.NAME: of_metric for metric, of_metric in samples.items()}
+    results = []
+    with open_response_cache(is_persistent=is_persistent) as cache:
+        for name, folder in (("new version", model), ("serving version", serving)):
+            with open_model_under_test(str(folder), cache, sampling={"max_tokens": MAX_TOKENS}) as system:
+                progress = partial(_report, report, name)
+                results.append(run_metrics(system, metrics, by_name, seeds=SEEDS, on_progress=progress))
+    return Measurement(*results)
+
+
+def _report(report: OnProgress, system: str, kind: str, done: int, total: int) -> None:
+    report(f"{kind} of the {system}", done, total)
+
+
+def _merge(subsets: Sequence[Mapping[str, MetricResult]]) -> dict[str, MetricResult]:
+    """Results of different samples as one result for each metric."""
+    merged: dict[str, MetricResult] = {}
+    for results in subsets:
+        for name, result in results.items():
+            merged[name] = result if name not in merged else _joined(merged[name], result)
+    return merged
+
+
+def _joined(first: MetricResult, second: MetricResult) -> MetricResult:
+    """Equal questions are in the same part, so no dialogue is in both."""
+    return replace(
+        first,
+        samples=(*first.samples, *second.samples),
+        results_by_seed=[(*a, *b) for a, b in zip(first.results_by_seed, second.results_by_seed, strict=True)],
+        groups=(*first.groups, *second.groups),
+        sums_SGK=np.concatenate([first.sums_SGK, second.sums_SGK], axis=1),
+    )

@@ -1,0 +1,107 @@
+"""Settings of `turnwise improve`: a YAML file, whose defaults suit one person's machine."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.core.strict_model import StrictModel, parse_strict_model
+from turnwise.core.strict_yaml import read_yaml
+
+
+class TuningSettings(StrictModel):
+    """How a version is trained.
+
+    Attributes:
+        method: "lora" trains an adapter, "full" all weights.
+        rank: rank of a new adapter; an adapter whose training continues keeps at least its own.
+        learning_rate: peak learning rate of the stage on corrections.
+        preference_learning_rate: peak learning rate of the stage on preferences or ratings.
+        batch_size: sequences per step; a sequence holds several short dialogues.
+        passes: passes over the corrections.
+        preference_passes: passes over the preferences or ratings.
+        replay_ratio: share of tokens of the stage on corrections that are replies of the first version.
+        num_replay_replies: replies of the first version that are generated for this, once per version.
+        min_corrections: fewest corrections for the stage on corrections.
+        min_preferences: fewest preference pairs for DPO, or ratings of each kind for KTO.
+        seed: seed of the training.
+    """
+
+    method: str = "lora"
+    rank: int = Field(16, ge=1)
+    learning_rate: float = Field(2e-4, gt=0, lt=1)
+    preference_learning_rate: float = Field(5e-5, gt=0, lt=1)
+    batch_size: int = Field(1, ge=1)
+    passes: float = Field(10.0, gt=0)
+    preference_passes: float = Field(2.0, gt=0)
+    replay_ratio: float = Field(0.5, ge=0, le=0.9)
+    num_replay_replies: int = Field(240, ge=20)
+    min_corrections: int = Field(5, ge=1)
+    min_preferences: int = Field(20, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+class ProofSettings(StrictModel):
+    """How a version is compared with the one that serves.
+
+    Attributes:
+        max_cross_fitted: up to so many answers with feedback, the proof is by two-fold cross-fitting: two models, each
+            trained on one half, answer for the other half, and the version is trained on all. With more answers, a
+            share is held out for good.
+        held_out_share: this share.
+        max_dialogues: most held-out answers that are evaluated, the newest first.
+        alphas: shares of the way from the serving version's weights to the trained ones that are tried, the first one
+            that keeps the rules on forgetting is compared (WiSE-FT, Wortsman et al. 2022).
+        retention: files of dialogues whose likelihood must not fall; default: replies of the first version.
+    """
+
+    max_cross_fitted: int = Field(200, ge=0)
+    held_out_share: float = Field(0.2, gt=0, lt=1)
+    max_dialogues: int = Field(500, ge=5)
+    alphas: tuple[float, ...] = (1.0, 0.6, 0.3)
+    retention: tuple[str, ...] = ()
+
+
+class LimitSettings(StrictModel):
+    """What a cycle may use.
+
+    Attributes:
+        minutes: longest time of a cycle; it continues in the next one.
+        threads: processor threads; None: half of the processors, at least one.
+        niceness: priority of the process, from 0 (that of a server) to 19 (only idle time).
+    """
+
+    minutes: float | None = Field(None, gt=0)
+    threads: int | None = Field(None, ge=1)
+    niceness: int = Field(10, ge=0, le=19)
+
+
+class ImproveSettings(StrictModel):
+    """All settings.
+
+    Attributes:
+        min_answers: fewest new answers with feedback that start a cycle.
+        canary_share: a version that passes the gate first answers this share of conversations; 0: all of them at once.
+        masks_personal_data: replace personal data before anything is written.
+        tuning, proof, limits: see there.
+    """
+
+    min_answers: int = Field(5, ge=1)
+    canary_share: float = Field(0.0, ge=0, lt=1)
+    masks_personal_data: bool = True
+    tuning: TuningSettings = TuningSettings()
+    proof: ProofSettings = ProofSettings()
+    limits: LimitSettings = LimitSettings()
+
+
+def load_settings(path: Path | None) -> ImproveSettings:
+    """Read a file of settings; the defaults without one.
+
+    Raises:
+        InvalidParameter: the file is missing, or a key or value is invalid.
+    """
+    if path is None:
+        return ImproveSettings()
+    if not path.is_file():
+        raise InvalidParameter("settings", f"There is no file {path}.")
+    return parse_strict_model(ImproveSettings, read_yaml(path, "settings"), origin=str(path))

@@ -1,0 +1,85 @@
+"""A version can be trained again from its folder alone, with the same bytes; and what prevents it is named."""
+
+import json
+
+import pytest
+
+from turnwise.app.model_versions.add_version import add_run
+from turnwise.app.model_versions.rebuild import rebuild_version
+from turnwise.core.errors import ModelNotFound, UserError
+
+
+@pytest.fixture
+def trained_version(library, tmp_path, model_folder, one_thread):
+    """A version that was really trained, by some steps on the tiny model; train(method) adds one."""
+    from turnwise.training.launch.run_recipe import run_recipe
+    from turnwise.training.recipe import parse_recipe
+
+    def train(method):
+        lines = [
+            {"messages": [{"role": "user", "content": f"Where is number {i}?"},
+                          {"role": "assistant", "content": f"Number {i} is on its way."}]}
+            for i in range(20)
+        ]  # fmt: skip
+        (tmp_path / "talks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        values = {
+            "method": method,
+            "model": {"from": str(model_folder)},
+            "data": {"train": "talks.jsonl"},
+            "training": {"max_steps": 4, "max_seq_len": 64, "batch_size": 2, "neftune_noise_alpha": 1.0},
+            "out": "runs/trained",
+        }
+        run_recipe(parse_recipe(values, origin="test"), overwrite=True)
+        version = add_run(library, "helper", tmp_path / "runs" / "trained", reason="A training.", move=True).version
+        (tmp_path / "talks.jsonl").unlink()
+        return version
+
+    return train
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["full", {"name": "lora", "rank": 4}], ids=["full", "lora"])
+def test_a_version_that_is_trained_again_has_the_same_bytes(library, trained_version, method):
+    version = trained_version(method)
+    result = rebuild_version(library, version)
+    assert result.is_identical
+    assert result.weights_sha256 == version.content.weights_sha256
+    assert result.different_files == result.environment_changes == ()
+    assert not list(library.root.glob(".rebuild*"))
+
+
+@pytest.mark.slow
+def test_the_files_and_programs_that_differ_are_named(library, trained_version):
+    version = trained_version("full")
+    folder = library.folder(version)
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    (folder / "environment.json").write_text(json.dumps({"torch": "1.0"}))
+    result = rebuild_version(library, version)
+    assert result.is_identical, "the record is right, the folder is damaged"
+    assert result.different_files == ("model.safetensors",)
+    assert [line.split(" → ")[0] for line in result.environment_changes] == ["torch: 1.0"]
+
+
+def test_changed_training_data_are_named_before_the_training(library, make_run):
+    version = add_run(library, "helper", make_run(), reason="r").version
+    folder = library.folder(version)
+    (folder / "data" / "1-talks.jsonl").write_text("changed\n")
+    with pytest.raises(UserError, match=r"data of helper@1 have changed .*: data/1-talks\.jsonl\.$"):
+        rebuild_version(library, version)
+
+
+def test_data_that_were_missing_at_the_start_are_named(library, make_run, tmp_path):
+    run = make_run()
+    (tmp_path / "talks.jsonl").unlink()
+    version = add_run(library, "helper", run, reason="r").version
+    with pytest.raises(UserError, match=r"talks\.jsonl was missing when the version was added"):
+        rebuild_version(library, version)
+
+
+def test_a_version_without_recipe_or_folder_cannot_be_trained_again(library, make_run):
+    version = add_run(library, "helper", make_run(data=None), reason="r").version
+    with pytest.raises(UserError, match="has no recipe"):
+        rebuild_version(library, version)
+    with pytest.raises(ModelNotFound, match="has no folder with training data"):
+        rebuild_version(library, library.ensure_first("tiny"))

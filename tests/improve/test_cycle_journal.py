@@ -1,0 +1,41 @@
+"""A step that is complete is never run again, also after a crash."""
+
+import pytest
+
+from turnwise.core.errors import InvalidData
+from turnwise.improve.cycle_folder import CycleFolders
+from turnwise.improve.journal import JOURNAL_FILE, Journal
+
+
+def test_a_complete_step_returns_its_stored_result(tmp_path):
+    calls = []
+    journal = Journal.create(tmp_path, number=1)
+    for _ in range(2):
+        assert journal.run("count", lambda: calls.append(1) or {"answers": 3}) == {"answers": 3}
+    assert Journal.open(tmp_path).run("count", lambda: calls.append(1)) == {"answers": 3}
+    assert calls == [1]
+
+
+def test_a_step_that_fails_is_run_again(tmp_path):
+    journal = Journal.create(tmp_path, number=1)
+    with pytest.raises(ZeroDivisionError):
+        journal.run("divide", lambda: 1 // 0)
+    assert Journal.open(tmp_path).run("divide", lambda: 7) == 7
+
+
+def test_a_damaged_journal_is_an_error_that_names_the_file(tmp_path):
+    (tmp_path / JOURNAL_FILE).write_text("{", encoding="utf-8")
+    with pytest.raises(InvalidData, match=JOURNAL_FILE):
+        Journal.open(tmp_path)
+
+
+def test_cycles_are_numbered_and_listed_in_order(tmp_path):
+    folders = CycleFolders("shop", tmp_path)
+    assert folders.last() is None
+    for _ in range(3):
+        folders.create(model="shop")
+    assert [journal["number"] for journal in folders.journals()] == [1, 2, 3]
+
+
+def test_a_model_name_with_slashes_stays_below_the_folder(tmp_path):
+    assert CycleFolders("../../etc/x", tmp_path).root.parent == tmp_path
