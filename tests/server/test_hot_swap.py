@@ -5,17 +5,19 @@ import itertools
 import json
 import random
 import threading
+from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
 
 from turnwise.app.chat_services import open_chat_service
+from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.app.shared_base_engines import SharedBaseEngines
-from turnwise.app.version_serving.version_loader import check_answers, greedy_check, version_folder
+from turnwise.app.version_serving.version_loader import check_answers, greedy_check, open_version
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
-from turnwise.core.errors import InvalidData
+from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.model_versions import NewVersion
-from turnwise.core.served_versions import AnsweringVersion
 from turnwise.engine.native.library import library
 from turnwise.models.bundled_models import bundled_model_folder
 from turnwise.models.model_folders import weights_digest
@@ -53,17 +55,18 @@ class Swapper:
 
     def __init__(self, folders, digests, store=None):
         self.registry = registry_with("shop", *folders, digests=digests)
+        self.library = VersionLibrary(self.registry, Path("none"))
         self.engines = SharedBaseEngines()
         self.store = store
 
-    def open_version(self, version):
+    def open_model(self, folder, name, version):
         return open_chat_service(
-            str(version_folder(version)), name="shop", base_engines=self.engines, store=self.store,
-            version=AnsweringVersion.of(version), max_num_seqs=CLIENTS,
-        )  # fmt: skip
+            str(folder), name=name, base_engines=self.engines, store=self.store, version=version, max_num_seqs=CLIENTS
+        )
 
     def supervisor(self):
-        return VersionSupervisor(self.registry, "shop", self.open_version, poll_seconds=0.02)
+        open_one = partial(open_version, self.library, self.open_model)
+        return VersionSupervisor(self.registry, "shop", open_one, poll_seconds=0.02)
 
     def change_at_random(self, rng):
         """One change of the routing, of any kind."""
@@ -201,9 +204,9 @@ class TestLoading:
         return NewVersion("shop", str(folder), digest, scorecard=scorecard)
 
     def test_a_changed_folder_is_never_loaded(self, folders, digests):
-        registry = registry_with("shop", folders[1], digests=["0" * 64])
-        with pytest.raises(InvalidData, match="changed or damaged"):
-            version_folder(registry.get("shop", 1))
+        swapper = Swapper(folders, ["0" * 64, *digests[1:]])
+        with pytest.raises(UserError, match="damaged or were changed"):
+            swapper.supervisor()
 
     def test_a_version_must_give_the_answer_that_its_training_recorded(self, folders, digests):
         with (

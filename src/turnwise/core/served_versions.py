@@ -3,11 +3,11 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_service import ChatService
-from turnwise.core.model_versions import ModelVersion
+from turnwise.core.model_versions import ModelRegistry, ModelVersion, VersionState
 
 # Which version answers: the routed one; the serving one; the canary if there is one, else the serving one; or a number.
 VersionSelector = Literal["routed", "stable", "latest"] | int
@@ -100,3 +100,19 @@ class VersionedService(ChatService):
             value: 1: good, -1: bad.
             previous: last rating of the same answer; None: it had none.
         """
+
+
+class VersionControl(Protocol):
+    """Changes the states of versions for a person. Methods raise as those of `ModelRegistry` do."""
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The records of the versions."""
+
+    def change_state(
+        self, model: str, number: int, state: VersionState, *, reason: str, share: float = 0.0
+    ) -> ModelVersion:
+        """Change the state of a version. Raises `UserError` if its weights are not those of the record."""
+
+    def roll_back(self, model: str, *, reason: str) -> ModelVersion:
+        """Let the version serve again that served before the present one."""

@@ -13,8 +13,8 @@ from turnwise.core.chat_service import ChatService
 from turnwise.core.classification_service import ClassificationService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.knowledge_service import KnowledgeService
-from turnwise.core.model_versions import ModelRegistry
 from turnwise.core.monitor_store import MonitorReader
+from turnwise.core.served_versions import VersionControl
 from turnwise.server.document_upload import DEFAULT_MAX_DOCUMENT_BYTES
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
 from turnwise.server.instrumented_service import (
@@ -75,7 +75,7 @@ def create_app(
     classifiers: Mapping[str, ClassificationService] = MappingProxyType({}),
     knowledge: Mapping[str, KnowledgeService] = MappingProxyType({}),
     monitor: MonitorReader | None = None,
-    registry: ModelRegistry | None = None,
+    version_control: VersionControl | None = None,
     has_handoffs: bool = False,
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
@@ -97,7 +97,7 @@ def create_app(
         classifiers: classifiers and taggers by served name. `latest` stands for the first that a route can use.
         knowledge: knowledge bases by name, for `/v1/knowledge`. The chat services have them too.
         monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
-        registry: versions of the served models, for `/v1/versions`. Services that have versions route to them.
+        version_control: promotes versions of the served models, for `/v1/versions`.
         has_handoffs: pages link to `/handoffs`, where people answer customers.
         web: serve the chat page at `/` and the other pages.
         body_limit: maximum size of a JSON body, in bytes.
@@ -148,7 +148,7 @@ def create_app(
         handoffs.router(served_models, body_limit, drain),
         customer_handoffs.router(served_models, body_limit, drain),
         monitor_routes.router(monitor),
-        versions.router(registry, served_models, body_limit),
+        versions.router(version_control, served_models, body_limit),
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]

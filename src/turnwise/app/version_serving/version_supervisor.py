@@ -95,6 +95,10 @@ class VersionSupervisor(AbstractContextManager["VersionSupervisor"]):
         """Look at the registry at once instead of at the next poll."""
         self._wake.set()
 
+    def describe(self) -> str:
+        """What answers now, such as "shop@2 answers, shop@3 is the canary (10%)"."""
+        return _describe(self.router.state.routing)
+
     def _run(self) -> None:
         while not self._is_closing:
             try:

@@ -77,7 +77,8 @@ class ScenarioChatService:
             version: version of the model, which is stored with answers; None: it has no versions.
         """
         self._model, self._library, self._default_scenario = model, library, default_scenario
-        self._models, self._knowledge = models or {}, knowledge or {}
+        # The mapping may still be empty: it is filled while the versions of models are loaded.
+        self._models, self._knowledge = {} if models is None else models, knowledge or {}
         self._resources, self._rewrites_templates = resources or ResourceCache(), rewrites_templates
         self._version_meta: Mapping[str, Any] = {} if version is None else version.meta
         self.name, self.created, self.fingerprint = model.name, model.created, model.fingerprint
