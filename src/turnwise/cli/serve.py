@@ -252,7 +252,8 @@ def serve(
     from turnwise.app.scenario_services import ServicePath, open_resources, open_scenario_library
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.app.stores import open_conversation_store, open_served_monitor
-    from turnwise.app.version_serving.model_opener import ModelOpener, open_existing_library
+    from turnwise.app.version_serving.model_opener import ModelOpener
+    from turnwise.app.version_serving.version_adopter import VersionAdopter
     from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
     from turnwise.cli.serve_knowledge import open_knowledge
     from turnwise.cli.serve_scenarios import start_fitting
@@ -289,8 +290,6 @@ def serve(
         knowledge_bases = open_knowledge(knowledge_folders, stack, threads)
         conversations = stack.enter_context(open_conversation_store(store))
 
-        version_library = stack.enter_context(open_existing_library()) if versions else None
-
         @contextmanager
         def open_model(folder: Path, name: str, version: "AnsweringVersion | None") -> "Iterator[EngineChatService]":
             with open_chat_service(
@@ -314,7 +313,7 @@ def serve(
                 warn_missing_chat_template(service)
                 yield service
 
-        opener = ModelOpener(stack, open_model, version_library)
+        opener = ModelOpener(stack, open_model, uses_versions=versions)
         embedding_services = {}
         if embedding_model is not None:
             embeddings = open_embedding_service(embedding_model, quantize=embedding_quantize, threads=threads)
@@ -330,6 +329,8 @@ def serve(
         default = opener.open(model, served_model_name, path)
         for name, folder in adapters.items():
             opener.open(folder, name, path)
+        if versions:
+            stack.enter_context(VersionAdopter(opener, path))
         services = opener.services
         for embeddings in embedding_services.values():
             if embeddings.name in services:

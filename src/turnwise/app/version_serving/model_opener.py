@@ -1,7 +1,7 @@
 """Opens the chat models of a server, with their versions where the registry has some."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,8 @@ from turnwise.app.version_serving.version_control import VerifiedVersionControl
 from turnwise.app.version_serving.version_loader import open_version
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
 from turnwise.chat.service import EngineChatService
-from turnwise.chat.versions.canary_watch import RateTest
 from turnwise.core.chat_service import ChatService
-from turnwise.core.errors import InvalidParameter
+from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.files import path_exists
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.served_versions import AnsweringVersion
@@ -35,23 +34,31 @@ class ModelOpener:
         supervisors: those of the models with versions, by served name.
     """
 
-    def __init__(self, stack: ExitStack, open_model: OpenChatModel, library: VersionLibrary | None) -> None:
+    def __init__(self, stack: ExitStack, open_model: OpenChatModel, *, uses_versions: bool = True) -> None:
         """Prepare to open models.
 
         Args:
             stack: closes them.
             open_model: opens a chat service for a folder.
-            library: the versions of models; None: there are none, or they are not used.
+            uses_versions: follow the registry; else only a reference such as NAME@3 opens a version.
         """
-        self._stack, self._open_model, self._library = stack, open_model, library
+        self._stack, self._open_model, self._uses_versions = stack, open_model, uses_versions
+        self._library = open_existing_library(stack)
+        self._adopted_revision = 0
+        self._pinned: set[str] = set()  # served names of models that stay as they are
         self.services: dict[str, ChatService] = {}
         self.models: dict[str, ChatService] = {}
         self.supervisors: dict[str, VersionSupervisor] = {}
 
     @property
     def control(self) -> VerifiedVersionControl | None:
-        """Promotes versions, and lets the supervisors follow at once; None without versions."""
-        return None if self._library is None else VerifiedVersionControl(self._library, self._look_now)
+        """Promotes versions, and lets the supervisors follow at once; None if versions are not used."""
+        return VerifiedVersionControl(self._opened_library, self._look_now) if self._uses_versions else None
+
+    def _opened_library(self) -> VersionLibrary:
+        if self._library is None:
+            raise NotFound("The models of this server have no versions.")
+        return self._library
 
     def open(self, model: str | None, name: str | None, path: ServicePath) -> str:
         """Open a model, or the versions of the model that is served by its name. Returns the served name.
@@ -72,43 +79,57 @@ class ModelOpener:
             raise InvalidParameter(
                 "adapter", f"Two models have the name '{served_name}'. Give the adapter another name."
             )
-        if version is None and self._library is not None and self._library.registry.routing(served_name) is not None:
-            self._open_versions(self._library, served_name, path)
+        if version is not None or not self._uses_versions:
+            self._pinned.add(served_name)
+        elif self._open_versions(self._stack, served_name, path):
             return served_name
         answering = None if version is None else AnsweringVersion.of(version)
         service = self._stack.enter_context(self._open_model(folder, served_name, answering))
         self.models[served_name], self.services[served_name] = service, path.add(service, answering)
         return served_name
 
+    def adopt_versions(self, stack: ExitStack, path: ServicePath) -> None:
+        """Open the versions of models that had none when they were opened. Called by a thread, again and again.
+
+        What answered before stays open, because it may still answer requests; the first version usually is the same
+        model, which is in memory once.
+
+        Raises:
+            UserError: a serving version cannot be loaded. It is tried again after the next change of the registry.
+        """
+        if self._library is None:
+            self._library = open_existing_library(stack)
+        if self._library is None or self._library.registry.revision() == self._adopted_revision:
+            return
+        self._adopted_revision = self._library.registry.revision()
+        for name in self.services.keys() - self._pinned - self.supervisors.keys():
+            self._open_versions(stack, name, path)
+
     def _referenced_version(self, model: str | None) -> ModelVersion | None:
         reference = None if model is None or path_exists(Path(model)) else parse_reference(model)
         return None if reference is None or self._library is None else self._library.get(reference)
 
-    def _open_versions(self, library: VersionLibrary, name: str, path: ServicePath) -> None:
+    def _open_versions(self, stack: ExitStack, name: str, path: ServicePath) -> bool:
+        """Open the versions of a model. Returns False if it has none."""
+        library = self._library
+        if library is None or library.registry.routing(name) is None:
+            return False
+        from turnwise.app.version_serving.canary_test import OddsRatioRateTest  # imports scipy
+
         supervisor = VersionSupervisor(
             library.registry, name, partial(open_version, library, self._open_model), add_path=path.add,
-            new_test=_new_test,
+            new_test=OddsRatioRateTest,
         )  # fmt: skip
-        self.supervisors[name] = self._stack.enter_context(supervisor)
+        self.supervisors[name] = stack.enter_context(supervisor)
         self.models[name], self.services[name] = supervisor.model, supervisor.service
+        return True
 
     def _look_now(self) -> None:
         for supervisor in self.supervisors.values():
             supervisor.look_now()
 
 
-@contextmanager
-def open_existing_library() -> Iterator[VersionLibrary | None]:
-    """Open the versions of this TURNWISE_HOME until the block ends; None if there is no registry yet."""
+def open_existing_library(stack: ExitStack) -> VersionLibrary | None:
+    """Open the versions of this TURNWISE_HOME until `stack` is closed; None if there is no registry yet."""
     path = Path(Settings.from_environment().registry_url.removeprefix("sqlite:///"))
-    if not path_exists(path):
-        yield None
-        return
-    with open_version_library() as library:
-        yield library
-
-
-def _new_test() -> RateTest:
-    from turnwise.app.version_serving.canary_test import OddsRatioRateTest  # imports scipy
-
-    return OddsRatioRateTest()
+    return stack.enter_context(open_version_library()) if path_exists(path) else None

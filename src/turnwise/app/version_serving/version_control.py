@@ -9,26 +9,31 @@ from turnwise.core.model_versions import ModelRegistry, ModelVersion, VersionSta
 class VerifiedVersionControl:
     """Promotes and rolls back as a person (implements `core.served_versions.VersionControl`)."""
 
-    def __init__(self, library: VersionLibrary, on_change: Callable[[], None] = lambda: None) -> None:
-        """Change versions of `library`; `on_change` is called after each change."""
-        self._library, self._on_change = library, on_change
+    def __init__(self, get_library: Callable[[], VersionLibrary], on_change: Callable[[], None]) -> None:
+        """Create the control.
+
+        Args:
+            get_library: returns the versions; raises `NotFound` while there are none.
+            on_change: called after each change.
+        """
+        self._get_library, self._on_change = get_library, on_change
 
     @property
     def registry(self) -> ModelRegistry:
         """The records of the versions."""
-        return self._library.registry
+        return self._get_library().registry
 
     def change_state(
         self, model: str, number: int, state: VersionState, *, reason: str, share: float = 0.0
     ) -> ModelVersion:
         """Change the state of a version. Raises as `VersionLibrary.change_state` does."""
         version = self.registry.get(model, number)
-        changed = self._library.change_state(version, state, actor="person", reason=reason, share=share)
+        changed = self._get_library().change_state(version, state, actor="person", reason=reason, share=share)
         self._on_change()
         return changed
 
     def roll_back(self, model: str, *, reason: str) -> ModelVersion:
         """Let the version serve again that served before. Raises as `VersionLibrary.roll_back` does."""
-        serving = self._library.roll_back(model, actor="person", reason=reason)
+        serving = self._get_library().roll_back(model, actor="person", reason=reason)
         self._on_change()
         return serving

@@ -23,7 +23,7 @@ PATH = "/v1/versions"
 
 
 def router(control: VersionControl | None, served_models: ServedModels, max_body_bytes: int) -> APIRouter:
-    """Return the routes. Without `control` the list is empty, and each model is unknown."""
+    """Return the routes. Without versions the list is empty, and each model is unknown."""
     routes = APIRouter(tags=["versions"])
 
     def control_of(model: str) -> VersionControl:
@@ -37,7 +37,7 @@ def router(control: VersionControl | None, served_models: ServedModels, max_body
         return {entry.version.number: entry for entry in versions}
 
     def read_list() -> VersionList:
-        if control is None:
+        if control is None or not served_models.versioned_services():
             return VersionList(data=[], revision=0)
         registry = control.registry
         revision = registry.revision()  # before the list, so that no change is missed
