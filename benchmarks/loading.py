@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 HIDDEN, INTERMEDIATE, HEADS, VOCAB_SIZE = 1024, 2816, 16, 32_000
