@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 HIDDEN, INTERMEDIATE, HEADS, VOCAB_SIZE = 1024, 2816, 16, 32_000
@@ -81,7 +82,7 @@ def open_and_measure(folder: str, kind: str) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     start = _memory("VmRSS")
     if kind == "unmerged":
-        engine = SharedBaseEngines().engine(Path(folder), create_engine, "cpu")
+        engine = SharedBaseEngines().open(ExitStack(), Path(folder), create_engine, "cpu")
     else:
         engine = create_engine(Path(folder))
     gc.collect()

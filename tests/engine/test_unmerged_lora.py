@@ -1,6 +1,7 @@
 """Unmerged adapters give the logits of merged ones, alone and beside other adapters."""
 
 import random
+import threading
 
 import pytest
 import torch
@@ -141,8 +142,6 @@ def test_outputs_are_bit_identical_alone_and_beside_other_adapters(adapter_names
 
 
 def answer(engine, prompt, **new_ids):
-    import threading
-
     done, recorder = threading.Event(), EventRecorder()
 
     def on_event(event):
@@ -194,3 +193,68 @@ def test_ranks_larger_than_a_panel_are_supported():
     factors = random_factors(model, ranks=(33, 32, 64, 1))
     actual = AdaptedSequences(model, {"wide": factors}, ["wide"]).forward([0], [[1, 2, 3]])
     torch.testing.assert_close(actual[0], next_logits(merged_decoder(model, factors), [1, 2, 3]), rtol=1e-4, atol=1e-4)
+
+
+class TestUnloading:
+    @pytest.fixture
+    def engine(self):
+        engine = Engine(make_decoder(), max_num_seqs=4)
+        yield engine
+        engine.close()
+
+    def settle(self, engine):
+        """Wait until the engine's thread has taken a step since this call."""
+        answer(engine, [1, 2, 3])
+
+    def test_an_adapter_is_freed_with_its_cached_prefixes(self, engine):
+        adapted = create_adapted_engine(engine, "mine", random_factors(MODEL))
+        prompt = list(range(40))
+        answer(engine, prompt)
+        answer(adapted, prompt)
+        tree = engine._scheduler.queues.kv_cache.tree
+        num_cached = len(tree)
+        adapted.close()
+        self.settle(engine)
+        assert engine._runner._adapters == {}
+        assert len(tree) < num_cached
+        assert tree.is_consistent
+        assert answer(engine, prompt).events[0].stats.cached_tokens == 39  # the base's are still there
+
+    def test_other_weights_under_the_name_meet_no_old_prefix(self, engine):
+        prompt = list(range(40))
+        answers = []
+        for seed in (0, 1, 0):
+            factors = random_factors(MODEL, seed=seed)
+            adapted = create_adapted_engine(engine, "mine", factors)
+            answers.append(answer(adapted, prompt))
+            adapted.close()
+            self.settle(engine)
+        assert [recorder.events[0].stats.cached_tokens for recorder in answers] == [0, 0, 0]
+        assert answers[0].tokens == answers[2].tokens != answers[1].tokens
+
+    def test_a_request_that_runs_is_answered_to_its_end(self, engine):
+        adapted = create_adapted_engine(engine, "mine", random_factors(MODEL))
+        expected = answer(adapted, [5, 6, 7]).tokens
+        recorder, started, done = EventRecorder(), threading.Event(), threading.Event()
+
+        def on_event(event):
+            recorder(event)
+            started.set()
+            if event.finish_reason is not None:
+                done.set()
+
+        adapted.submit(request([5, 6, 7], max_tokens=12), on_event)
+        assert started.wait(20)
+        adapted.close()
+        assert done.wait(20)
+        assert recorder.tokens == expected
+        self.settle(engine)
+        assert engine._runner._adapters == {}
+
+    def test_an_adapter_that_is_loaded_again_stays(self, engine):
+        factors = random_factors(MODEL)
+        for _ in range(20):
+            adapted = create_adapted_engine(engine, "mine", factors)
+            adapted.close()
+        adapted = create_adapted_engine(engine, "mine", factors)
+        assert len(answer(adapted, [5, 6, 7]).tokens) == 12

@@ -54,8 +54,8 @@ def test_a_completion_is_logged_as_one_object_with_its_token_counts(url, lines, 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("time"))
     assert line == {
         "level": "info", "method": "POST", "path": "/v1/chat/completions", "status": 200, "key": None, "user": "u-7\n",
-        "model": "scripted", "prompt_tokens": 3, "completion_tokens": 4, "finish": "stop", "error": None,
-        "request_id": "r-1",
+        "model": "scripted", "version": None, "prompt_tokens": 3, "completion_tokens": 4, "finish": "stop",
+        "error": None, "request_id": "r-1",
     }  # fmt: skip
     assert "secret" not in json.dumps(line)
 

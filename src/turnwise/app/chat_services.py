@@ -18,6 +18,7 @@ from turnwise.chat.formats import apply_format, load_format
 from turnwise.chat.service import EngineChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
+from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.models.bundled_models import bundled_model_at
 from turnwise.models.model_kind import check_servable, full_model_folder
@@ -53,6 +54,7 @@ def open_chat_service(
     max_model_len: int | None = None,
     base_engines: SharedBaseEngines | None = None,
     prepare: bool = False,
+    version: AnsweringVersion | None = None,
 ) -> Iterator[EngineChatService]:
     """Open a chat service for a model; its engine is closed when the block ends.
 
@@ -75,6 +77,7 @@ def open_chat_service(
         max_model_len: use only so many tokens of the model's context.
         base_engines: engines of base models that adapters share; default: one of its own.
         prepare: build in a thread, while the weights load, what the first constrained requests need.
+        version: version of the model, which is stored with answers.
 
     Raises:
         InvalidParameter: an unknown device, dtype, quantization or context policy, or one that does not fit the model.
@@ -118,7 +121,7 @@ def open_chat_service(
         if preparation is not None:
             wait([preparation])  # its error is not raised: the request that needs the result raises it
         yield EngineChatService(
-            name=name or _served_name(folder),
+            name=name or default_served_name(folder),
             created=_creation_time(folder),
             fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),
             renderer=renderer,
@@ -128,6 +131,7 @@ def open_chat_service(
             store=store,
             context_policy=context_policy,
             format=interaction_format,
+            version=version,
         )
 
 
@@ -141,7 +145,8 @@ def _with_system_prompt(tokenizer: Tokenizer, system_prompt: str) -> Tokenizer:
     return tokenizer.with_chat_template(prepend_prompt(template, system_prompt))
 
 
-def _served_name(folder: Path) -> str:
+def default_served_name(folder: Path) -> str:
+    """The name that a model is served by unless another one is set."""
     if bundled_model_at(folder) is not None:
         return f"turnwise-{folder.name}"
     return stored_model_name(folder) or folder.resolve().name
@@ -182,13 +187,11 @@ def _open_engine(
         # The engine reads the weights tensor by tensor into its own layout.
         # An explicit dtype asks for floats, also of a GGUF file.
         weights = checkpoint.Checkpoint(source, dtype=torch_dtype, device=device, dequantize=dtype != "auto")
-        new_engine = Engine(
+        return Engine(
             weights, max_num_seqs=max_num_seqs, quantize=quantize, kv_cache_memory_bytes=kv_cache_memory_bytes
         )
-        stack.callback(new_engine.close)
-        return new_engine
 
-    return base_engines.engine(folder, create_engine, device)
+    return base_engines.open(stack, folder, create_engine, device)
 
 
 def _check_choice(parameter: str, noun: str, value: str, choices: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from turnwise.chat.service_path.scenario_chat_service import ScenarioChatService
@@ -13,6 +14,7 @@ from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.plurals import pluralize
+from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.settings import Settings
 from turnwise.scenarios.definition import ScenarioDefinition
 from turnwise.scenarios.scenario_library import ScenarioLibrary, builtin_folder
@@ -75,6 +77,35 @@ def _load_prepared(library: ScenarioLibrary, default_scenario: str | None) -> li
     return definitions
 
 
+@dataclass(frozen=True, slots=True)
+class ServicePath:
+    """Puts the service path before chat services.
+
+    Attributes:
+        library: the scenarios.
+        resources: classifiers of the intents.
+        models: served models by name, for scenarios with an adapter; read at every request.
+        default_scenario: scenario of requests that name none.
+        knowledge: knowledge bases by name.
+        rewrites_templates: let the model rewrite template answers.
+    """
+
+    library: ScenarioLibrary
+    resources: ResourceCache
+    models: Mapping[str, ChatService]
+    default_scenario: str | None = None
+    knowledge: Mapping[str, KnowledgeService] | None = None
+    rewrites_templates: bool = False
+
+    def add(self, service: ChatService, version: AnsweringVersion | None = None) -> ScenarioChatService:
+        """The same service, which answers by scenarios. `version` is stored with its answers."""
+        return ScenarioChatService(
+            service, self.library, default_scenario=self.default_scenario, models=self.models,
+            knowledge=self.knowledge, resources=self.resources, rewrites_templates=self.rewrites_templates,
+            version=version,
+        )  # fmt: skip
+
+
 def add_service_path(
     services: Mapping[str, ChatService],
     library: ScenarioLibrary,
@@ -96,11 +127,7 @@ def add_service_path(
         rewrites_templates: let the model rewrite template answers.
         resources: classifiers of the intents; default: `open_resources(embeddings)`.
     """
-    resources = resources or open_resources(embeddings)
-    return {
-        name: ScenarioChatService(
-            service, library, default_scenario=default_scenario, models=services, knowledge=knowledge,
-            resources=resources, rewrites_templates=rewrites_templates,
-        )
-        for name, service in services.items()
-    }  # fmt: skip
+    path = ServicePath(
+        library, resources or open_resources(embeddings), services, default_scenario, knowledge, rewrites_templates
+    )
+    return {name: path.add(service) for name, service in services.items()}

@@ -38,6 +38,7 @@ from turnwise.core.errors import ContextLengthExceeded, TurnwiseError, Unavailab
 from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine
 from turnwise.core.inference_client import EventStream
 from turnwise.core.retrieval import Retriever
+from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.text.rendering.renderer import Renderer
 
@@ -59,6 +60,7 @@ class EngineChatService:
             context.
         retriever: finds passages that are added to the prompt; None: add nothing.
         format: interaction format, whose template the renderer has. None: the one that made the template.
+        version: version of the model, which is stored with answers; None: the model has no versions.
     """
 
     name: str
@@ -72,6 +74,7 @@ class EngineChatService:
     context_policy: str = DEFAULT_CONTEXT_POLICY
     retriever: Retriever | None = None
     format: InteractionFormat | None = None
+    version: AnsweringVersion | None = None
 
     def __post_init__(self) -> None:
         CONTEXT_POLICIES.load(self.context_policy)  # report an unknown name now, not at the first long conversation
@@ -163,6 +166,8 @@ class EngineChatService:
         """
         check_no_scenario(request)
         recorder = await ConversationRecorder.start(self.store, request, self.name)
+        if recorder is not None and self.version is not None:
+            recorder.annotate(self.version.meta)
         try:
             prepared = await self.prepare(request)
             request = replace(request, messages=prepared.messages)

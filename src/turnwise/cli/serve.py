@@ -1,7 +1,7 @@
 """`turnwise serve`: the API and the chat page."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,6 +25,7 @@ from turnwise.cli.shared_flags import (
 
 if TYPE_CHECKING:
     from turnwise.chat.service import EngineChatService
+    from turnwise.core.served_versions import AnsweringVersion
 
 LIMITS_PANEL = "Access and limits"
 
@@ -120,6 +121,13 @@ def serve(
         ),
     ] = False,
     store: Store = None,
+    versions: Annotated[
+        bool,
+        typer.Option(
+            help="Follow the versions of the served models (`turnwise models versions`): the one that serves, canary "
+            "and shadow; changes take effect without a restart."
+        ),
+    ] = True,
     interaction_format: ServedFormat = None,
     context_policy: ContextPolicy = "refuse",
     prompt_template: PromptTemplate = None,
@@ -246,6 +254,7 @@ def serve(
     turnwise serve --classifier financial-sentiment --classifier names=runs/conll
     turnwise serve --monitor monitor.db
     turnwise serve --scenario customer_service --embedding-model e5-small
+    turnwise serve --no-versions
     turnwise serve --knowledge handbook --knowledge shop=./shop_documents
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
@@ -258,9 +267,11 @@ def serve(
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.personal_data import daily_retention
     from turnwise.app.prompts.library import render_prompt
-    from turnwise.app.scenario_services import add_service_path, open_resources, open_scenario_library
+    from turnwise.app.scenario_services import ServicePath, open_resources, open_scenario_library
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.app.stores import open_conversation_store, open_served_monitor
+    from turnwise.app.version_serving.model_opener import ModelOpener
+    from turnwise.app.version_serving.version_adopter import VersionAdopter
     from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
     from turnwise.cli.serve_knowledge import open_knowledge
     from turnwise.cli.serve_scenarios import start_fitting
@@ -300,42 +311,51 @@ def serve(
         conversations = stack.enter_context(open_conversation_store(store))
         stack.enter_context(daily_retention(conversations, retention_days))
 
-        def open_service(folder: str | None, name: str | None) -> "EngineChatService":
-            return stack.enter_context(
-                open_chat_service(
-                    folder,
-                    dtype=dtype,
-                    device=device,
-                    quantize=quantize,
-                    kv_cache_memory_bytes=None if kv_cache_gb is None else int(kv_cache_gb * 1e9),
-                    max_num_seqs=max_num_seqs,
-                    threads=threads,
-                    store=conversations,
-                    defaults=sampling,
-                    name=name,
-                    format=interaction_format,
-                    system_prompt=system_prompt,
-                    context_policy=context_policy,
-                    base_engines=base_engines,
-                    prepare=True,
-                )
-            )
+        @contextmanager
+        def open_model(folder: Path, name: str, version: "AnsweringVersion | None") -> "Iterator[EngineChatService]":
+            with open_chat_service(
+                str(folder),
+                dtype=dtype,
+                device=device,
+                quantize=quantize,
+                kv_cache_memory_bytes=None if kv_cache_gb is None else int(kv_cache_gb * 1e9),
+                max_num_seqs=max_num_seqs,
+                threads=threads,
+                store=conversations,
+                defaults=sampling,
+                name=name,
+                format=interaction_format,
+                system_prompt=system_prompt,
+                context_policy=context_policy,
+                base_engines=base_engines,
+                prepare=True,
+                version=version,
+            ) as service:
+                warn_missing_chat_template(service)
+                yield service
 
-        default = open_service(model, served_model_name)
-        services = {
-            default.name: default,
-            **{name: open_service(folder, name) for name, folder in adapters.items()},
-        }
-        if len(services) <= len(adapters):
-            raise InvalidParameter(
-                "adapter", f"Two models have the name '{default.name}'. Give the adapter another name."
-            )
+        opener = ModelOpener(stack, open_model, uses_versions=versions)
         embedding_services = {}
         if embedding_model is not None:
             embeddings = open_embedding_service(embedding_model, quantize=embedding_quantize, threads=threads)
+            embedding_services[embeddings.name] = embeddings
+        path = ServicePath(
+            library,
+            open_resources(next(iter(embedding_services.values()), None)),
+            opener.models,
+            scenario,
+            knowledge_bases,
+            rewrite_templates,
+        )
+        default = opener.open(model, served_model_name, path)
+        for name, folder in adapters.items():
+            opener.open(folder, name, path)
+        if versions:
+            stack.enter_context(VersionAdopter(opener, path))
+        services = opener.services
+        for embeddings in embedding_services.values():
             if embeddings.name in services:
                 raise InvalidParameter("embedding_model", f"Two models have the name '{embeddings.name}'.")
-            embedding_services[embeddings.name] = embeddings
             typer.echo(f"{embeddings.name}: embeddings of up to {embeddings.max_input_tokens:,} tokens.")
         classifiers = open_classifiers(
             classifier_models,
@@ -344,10 +364,11 @@ def serve(
             threads=threads,
         )
         for service in services.values():
-            warn_missing_chat_template(service)
             typer.echo(
                 f"{service.name}: context of {service.context_length:,} tokens, up to {max_num_seqs} sequences at once."
             )
+        for supervisor in opener.supervisors.values():
+            typer.echo(f"{supervisor.describe()}.")
         if conversations is not None:
             typer.echo(f"Conversations of the chat page are stored in {_store_location(store)}.")
             if retention_days is not None:
@@ -357,21 +378,14 @@ def serve(
         _report_keys(has_keys=has_keys, require_api_key=require_api_key)
         if scenario is not None:
             typer.echo(f"The scenario '{scenario}' answers requests that name none.")
-        resources = open_resources(next(iter(embedding_services.values()), None))
         app = create_app(
-            add_service_path(
-                services,
-                library,
-                default_scenario=scenario,
-                knowledge=knowledge_bases,
-                rewrites_templates=rewrite_templates,
-                resources=resources,
-            ),
-            default=default.name,
+            services,
+            default=default,
             embedding_services=embedding_services,
             classifiers=classifiers,
             knowledge=knowledge_bases,
             monitor=served_monitor,
+            version_control=opener.control,
             has_handoffs=conversations is not None,
             collect=collect,
             web=web,
@@ -392,7 +406,7 @@ def serve(
         run(
             app, host, port, allow_remote=allow_remote, drain=timeout_graceful_shutdown, log_format=log_format,
             keep_alive=timeout_keep_alive, send_timeout=send_timeout,
-            on_listening=partial(start_fitting, resources, library, scenario),
+            on_listening=partial(start_fitting, path.resources, library, scenario),
         )  # fmt: skip
 
 

@@ -79,4 +79,5 @@ class TimeoutExecutor:
 STORE_READ_EXECUTOR = TimeoutExecutor("conversation store", 4)
 STORE_WRITE_EXECUTOR = TimeoutExecutor("conversation store", 1)  # one thread keeps writes in order
 MONITOR_READ_EXECUTOR = TimeoutExecutor("monitor store", 2)
+VERSION_EXECUTOR = TimeoutExecutor("registry of versions", 2)
 KEY_STORE_EXECUTOR = TimeoutExecutor("key file", 2)

@@ -126,6 +126,11 @@ class VersionRouting:
     canary: ModelVersion | None = None
     shadow: ModelVersion | None = None
 
+    @property
+    def versions(self) -> tuple[ModelVersion, ...]:
+        """The serving version, and the canary and the shadow if there are any."""
+        return tuple(version for version in (self.serving, self.canary, self.shadow) if version is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class VersionOutcomes:

@@ -16,8 +16,9 @@ class StoredMessage:
         created: Unix time of storage, in seconds.
         message: the message.
         meta: plain JSON. Response: its `model` and `finish` reason ("in_progress" during generation and after a
-            crash), and what model answered: `version`, `weights` (digest) and `mean_logprob`. Request that failed: its
-            `error`. Both: `consent` and `user` of the request. An answer that the person changed: `edited`.
+            crash); `mean_logprob`; if the model has versions, the `version` that answered, such as
+            "turnwise-assistant@3", and the digest of its `weights`. Request that failed: its `error`. Both: `consent`
+            and `user` of the request. An answer that the person changed: `edited`.
         parent_id: id of the previous message; None for a first message.
         sibling_ids: ids of all messages with the same parent, including this one, oldest first. Set by
             `ConversationStore.get`.

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from turnwise.core.inference import EventListener, GenerationRequest
 from turnwise.engine.engine import Engine
+from turnwise.engine.kv_cache.prefix_tree import adapter_scope
 from turnwise.engine.sequence import SequenceGroup
 from turnwise.models.lora_factors import LoraFactors
 
@@ -37,7 +38,7 @@ class AdaptedEngine:
 
     def submit(self, request: GenerationRequest, on_event: EventListener) -> SequenceGroup:
         """Queue a request; raises as `Engine.submit` does."""
-        adapted = replace(request, adapter=self._name, scope=f"{self._name}\n{request.scope}")
+        adapted = replace(request, adapter=self._name, scope=adapter_scope(self._name, request.scope))
         return self._engine.submit(adapted, on_event)
 
     @property
@@ -46,7 +47,8 @@ class AdaptedEngine:
         return self._engine.is_healthy
 
     def close(self) -> None:
-        """Nothing to do: the engine belongs to the base model."""
+        """Unload the adapter once its last request has ended. The engine belongs to the base model and stays open."""
+        self._engine.unload_lora(self._name)
 
 
 def create_adapted_engine(engine: Engine, name: str, factors: Mapping[str, LoraFactors]) -> AdaptedEngine | None:

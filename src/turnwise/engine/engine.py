@@ -102,7 +102,8 @@ class Engine:
             max_retained_blocks=max_retained_blocks,
         )
         self._inbox: deque[SequenceGroup] = deque()  # submitted, not yet in the scheduler
-        self._wake = threading.Condition()  # guards the inbox and the two flags below
+        self._wake = threading.Condition()  # guards the inbox, the set and the two flags below
+        self._unloading: set[str] = set()  # adapters that are freed once no request uses them
         self._closing = self._failed = False
         self._thread = threading.Thread(target=self._run, name="turnwise-engine", daemon=True)
         self._thread.start()
@@ -114,8 +115,22 @@ class Engine:
         return self._runner.kind
 
     def load_lora(self, name: str, factors: Mapping[str, LoraFactors]) -> bool:
-        """Register a LoRA adapter by name; False if the runner does not support it."""
+        """Register a LoRA adapter by name; False if the runner does not support it.
+
+        An adapter that is loaded again while it is unloaded stays loaded.
+        """
+        with self._wake:
+            self._unloading.discard(name)
         return self._runner.load_lora(name, factors)
+
+    def unload_lora(self, name: str) -> None:
+        """Free a LoRA adapter and its cached prefixes, as soon as no request uses it. Submit no more requests for it.
+
+        Returns at once. A request that was cancelled uses the adapter until the next step.
+        """
+        with self._wake:
+            self._unloading.add(name)
+            self._wake.notify()
 
     @property
     def context_length(self) -> int:
@@ -207,16 +222,24 @@ class Engine:
         scheduler = self._scheduler
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._inbox or not scheduler.is_idle or self._closing)
+                self._wake.wait_for(lambda: self._inbox or not scheduler.is_idle or self._unloading or self._closing)
                 while self._inbox:
                     scheduler.add(self._inbox.popleft())
                 if self._closing:
                     return
+                self._unload_unused_adapters()
             try:
                 scheduler.step()
             except BaseException:  # the scheduler handles exceptions that concern single requests; this is another one
                 log.exception("a step of the scheduler failed")
                 scheduler.fail_all()
+
+    def _unload_unused_adapters(self) -> None:
+        """Free the adapters of `_unloading` that no request uses. The caller holds the lock."""
+        for name in self._unloading - self._scheduler.adapters_in_use():
+            self._unloading.remove(name)
+            self._runner.unload_lora(name)
+            self._scheduler.drop_prefixes(name)
 
     def _fail_everything(self) -> None:
         with self._wake:

@@ -15,6 +15,7 @@ from turnwise.core.collected_answers import Consent
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.monitor_store import MonitorReader
+from turnwise.core.served_versions import VersionControl
 from turnwise.server.consent_policy import ConsentPolicy
 from turnwise.server.document_upload import DEFAULT_MAX_DOCUMENT_BYTES
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
@@ -54,6 +55,7 @@ from turnwise.server.routes import (
     scenarios,
     stored_completions,
     tokenize,
+    versions,
 )
 from turnwise.server.routes import (
     knowledge as knowledge_routes,
@@ -76,6 +78,7 @@ def create_app(
     classifiers: Mapping[str, ClassificationService] = MappingProxyType({}),
     knowledge: Mapping[str, KnowledgeService] = MappingProxyType({}),
     monitor: MonitorReader | None = None,
+    version_control: VersionControl | None = None,
     has_handoffs: bool = False,
     collect: Consent = "full",
     web: bool = True,
@@ -98,6 +101,7 @@ def create_app(
         classifiers: classifiers and taggers by served name. `latest` stands for the first that a route can use.
         knowledge: knowledge bases by name, for `/v1/knowledge`. The chat services have them too.
         monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
+        version_control: promotes versions of the served models, for `/v1/versions`.
         has_handoffs: pages link to `/handoffs`, where people answer customers, and to `/review`.
         collect: the most that is collected of requests, to improve the model.
         web: serve the chat page at `/` and the other pages.
@@ -117,7 +121,11 @@ def create_app(
         InvalidParameter: an allowed origin is not an origin.
     """
     limiter, drain, api_key_auth = ConcurrencyLimiter(limits), DrainState(), ApiKeyAuth(keys, require=require_key)
-    server_metrics = ServerMetrics(num_running=lambda: limiter.num_running, num_waiting=lambda: limiter.num_waiting)
+    server_metrics = ServerMetrics(
+        num_running=lambda: limiter.num_running,
+        num_waiting=lambda: limiter.num_waiting,
+        loaded_versions=lambda: served_models.loaded_versions(),
+    )
     consent_policy = ConsentPolicy(collect)
     served_models = ServedModels(
         services,
@@ -148,6 +156,7 @@ def create_app(
         handoffs.router(served_models, body_limit, drain),
         customer_handoffs.router(served_models, body_limit, drain),
         monitor_routes.router(monitor),
+        versions.router(version_control, served_models, body_limit),
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]

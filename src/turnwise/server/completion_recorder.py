@@ -1,4 +1,4 @@
-"""Stores completions of requests with `"store": true`."""
+"""Stores completions of requests with `"store": true`, with the version of the model that answered."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -9,6 +9,7 @@ from turnwise.core.chat_response import ChatDelta, ChatResponse
 from turnwise.core.collected_answers import Consent
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, StoredCompletion
+from turnwise.server.request_context import current_request
 from turnwise.server.schema.chat_completion_response import ChatCompletion, ChatCompletionHeader
 
 # Request fields that are stored elsewhere, or that do not affect the answer.
@@ -40,6 +41,8 @@ class CompletionRecorder:
         """
         self._store, self._header, self._request_body, self._legacy = store, header, request_body, legacy
         self._user, self._consent = user, consent
+        version = current_request().version
+        self._version_meta: Mapping[str, Any] = {} if version is None else version.meta
 
     async def record(self, response: ChatResponse) -> None:
         """Store a response. Returns when it is safe on disk."""
@@ -62,7 +65,7 @@ class CompletionRecorder:
             model=self._header.model,
             messages=tuple(self._request_body["messages"]),
             request={name: value for name, value in fields if name not in _OMITTED_FIELDS and value is not None},
-            response=ChatCompletion.of(self._header, response, legacy=self._legacy).dump(),
+            response={**ChatCompletion.of(self._header, response, legacy=self._legacy).dump(), **self._version_meta},
             metadata=self._request_body.get("metadata") or {},
             user=self._user,
             consent=self._consent,

@@ -196,4 +196,5 @@ def _measure_completion(model: str, n: int, metrics: ServerMetrics) -> Iterator[
             metrics.record_completion(
                 model, finish_reason, seconds, time_to_first_token=timer.time_to_first_token,
                 time_per_output_token=timer.time_per_output_token(seconds), usage=timer.usage,
+                version=None if context.version is None else context.version.reference,
             )  # fmt: skip

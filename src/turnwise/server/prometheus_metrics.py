@@ -1,10 +1,13 @@
 """Prometheus metrics. Label values are bounded: path templates, served names and our own error codes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from turnwise.core.chat_response import Usage
+from turnwise.core.served_versions import LoadedVersion
 from turnwise.core.service_report import ServiceReport
 
 HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -22,8 +25,13 @@ _COMPLETION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 12
 class ServerMetrics:
     """Metrics of one application, in a registry of its own."""
 
-    def __init__(self, num_running: Callable[[], int], num_waiting: Callable[[], int]) -> None:
-        """Create the metrics. `num_running` and `num_waiting` are called at every scrape."""
+    def __init__(
+        self,
+        num_running: Callable[[], int],
+        num_waiting: Callable[[], int],
+        loaded_versions: Callable[[], Iterable[LoadedVersion]] = tuple,
+    ) -> None:
+        """Create the metrics. The functions are called at every scrape."""
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "turnwise_requests", "HTTP requests answered, by route and status.", ["method", "route", "status"],
@@ -82,6 +90,16 @@ class ServerMetrics:
             buckets=_STEP_BUCKETS, registry=registry,
         )  # fmt: skip
 
+        self._version_answers = Counter(
+            "turnwise_version_answers", "Answers of models with versions, by version and finish reason.",
+            ["model", "version", "finish"], registry=registry,
+        )  # fmt: skip
+        self._version_first_token_seconds = Histogram(
+            "turnwise_version_first_token_seconds", "Time to first token, by version.", ["model", "version"],
+            buckets=_FIRST_TOKEN_BUCKETS, registry=registry,
+        )  # fmt: skip
+        registry.register(_VersionStates(loaded_versions))
+
     def record_service(self, report: ServiceReport) -> None:
         """Count the decisions of the service path, without names of customers and contents of messages."""
         self._service_answers.labels(report.scenario, report.answer_kind).inc()
@@ -104,8 +122,16 @@ class ServerMetrics:
         time_to_first_token: float | None,
         time_per_output_token: float | None,
         usage: Usage | None,
+        version: str | None = None,
     ) -> None:
-        """Count a completion that took `seconds`. Values that were not measured are None."""
+        """Count a completion that took `seconds`. Values that were not measured are None.
+
+        `version` is the reference of the version that answered, for models with versions.
+        """
+        if version is not None:
+            self._version_answers.labels(model, version, finish_reason).inc()
+            if time_to_first_token is not None:
+                self._version_first_token_seconds.labels(model, version).observe(time_to_first_token)
         self._completions.labels(model, finish_reason).inc()
         self._completion_seconds.labels(model).observe(seconds)
         if time_to_first_token is not None:
@@ -120,3 +146,30 @@ class ServerMetrics:
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _VersionStates(Collector):
+    """State, running requests and load failures of the versions that are loaded at the time of the scrape."""
+
+    def __init__(self, loaded_versions: Callable[[], Iterable[LoadedVersion]]) -> None:
+        self._loaded_versions = loaded_versions
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics; none for a server without versions."""
+        states = GaugeMetricFamily(
+            "turnwise_version_state", "1 for the state of each loaded version.", labels=["model", "version", "state"]
+        )
+        requests = GaugeMetricFamily(
+            "turnwise_version_requests", "Requests that each version answers now.", labels=["model", "version"]
+        )
+        failures = GaugeMetricFamily(
+            "turnwise_version_load_failed", "1 for each version that could not be loaded.", labels=["model", "version"]
+        )
+        for loaded in self._loaded_versions():
+            labels = [loaded.version.content.model, loaded.version.reference]
+            if loaded.error:
+                failures.add_metric(labels, 1)
+            else:
+                states.add_metric([*labels, loaded.version.state], 1)
+                requests.add_metric(labels, loaded.num_requests)
+        return [metric for metric in (states, requests, failures) if metric.samples]

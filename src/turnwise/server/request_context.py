@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from turnwise.core.access import NOBODY, Principal
 from turnwise.core.api_keys import ApiKey
 from turnwise.core.errors import TurnwiseError
+from turnwise.core.served_versions import AnsweringVersion
 
 
 @dataclass(slots=True)
@@ -27,6 +29,8 @@ class RequestContext:
         limit: time limit of the request.
         ignored: paths of unknown fields in the body, if the server ignores them.
         not_enforced: paths of keywords in the schemas of tools that are not enforced.
+        version: version of the model that answers; None if the model has no versions.
+        leases: what the request uses; released when the response has ended.
         encode_failure: encodes an error as the last bytes of the stream that is being sent; None without a stream.
     """
 
@@ -42,6 +46,8 @@ class RequestContext:
     limit: asyncio.Timeout | None = None
     ignored: tuple[str, ...] = ()
     not_enforced: tuple[str, ...] = ()
+    version: AnsweringVersion | None = None
+    leases: ExitStack = field(default_factory=ExitStack)
     encode_failure: Callable[[TurnwiseError], bytes] | None = None
 
 

@@ -1,20 +1,23 @@
 """The models of a server, by served name."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_service import ChatService
 from turnwise.core.classification import ClassifierTask
 from turnwise.core.classification_service import ClassificationService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.errors import ModelNotFound, NotFound
+from turnwise.core.served_versions import LoadedVersion, VersionedService
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.server.chat_model_embeddings import ChatModelEmbeddings
 from turnwise.server.consent_policy import ConsentPolicy
 from turnwise.server.error_responses import truncate
+from turnwise.server.request_context import current_request
 
-LATEST = "latest"
-ALIASES = (LATEST, "stable")  # both are the default model, because a server has one version of each model
+LATEST, STABLE = "latest", "stable"
+ALIASES = (LATEST, STABLE)  # of the default model; with versions, its canary and its serving version
 _MAX_LISTED_CHARS = 300
 _PURPOSES: dict[ClassifierTask, str] = {
     "sequence_classification": "classifies texts only (POST /v1/classify)",
@@ -29,7 +32,7 @@ class ServedModels:
 
     Attributes:
         services: read at every request, so the owner of the mapping can replace a service at any time.
-        default: served name that the aliases stand for.
+        default: served name of the model that the aliases stand for.
         instrument: wraps a service before it answers a request.
         embedding_services: embedding models by served name; the aliases stand for the first one on `/v1/embeddings`.
         instrument_embeddings: wraps an embedding service before it answers a request.
@@ -49,11 +52,58 @@ class ServedModels:
     consent_policy: ConsentPolicy = field(default_factory=ConsentPolicy)
 
     def find(self, name: str) -> ChatService:
-        """Return the instrumented service for a served name or alias. Raises `ModelNotFound`."""
+        """Return the instrumented service for a served name or alias. Raises `ModelNotFound`.
+
+        Names are those of `select`.
+        """
+        return self.instrument(self._select(name))
+
+    async def select(self, name: str, request: ChatRequest) -> ChatService:
+        """Return the instrumented service that answers a request from start to end. Raises `ModelNotFound`.
+
+        A model with versions answers with one of them, which stays loaded until the response has ended.
+
+        Args:
+            name: a served name, or an alias of the default model. With versions, "MODEL@3" is the version 3 of MODEL,
+                "stable" the serving version, and "latest" the canary or, without one, the serving version.
+            request: the request, which decides on the version.
+        """
+        service = self._select(name)
+        if not isinstance(service, VersionedService):
+            return self.instrument(service)
+        context = current_request()
+        lease = await service.acquire(replace(request, principal=context.principal), user=context.user)
+        context.leases.callback(lease.release)
+        context.version = lease.version
+        return self.instrument(lease.service)
+
+    def _select(self, name: str) -> ChatService:
         service = self.services.get(self.default if name in ALIASES else name)
+        if isinstance(service, VersionedService) and name in ALIASES:
+            return service.select("stable" if name == STABLE else "latest")
         if service is None:
+            model, separator, number = name.rpartition("@")
+            service = self.services.get(model)
+            if separator and number.isdecimal() and isinstance(service, VersionedService):
+                return service.select(int(number))
             raise self._purpose_error(name) or self._not_found(name, (*self.services, *ALIASES))
-        return self.instrument(service)
+        return service
+
+    def record_rating(self, reference: str | None, value: int, previous: int | None) -> None:
+        """Count the rating of an answer for the version that gave it.
+
+        Args:
+            reference: the version that is stored with the answer; None: none is.
+            value: 1: good, -1: bad.
+            previous: last rating of the same answer; None: it had none.
+        """
+        model = (reference or "").rpartition("@")[0]
+        if reference is not None and isinstance(service := self.services.get(model), VersionedService):
+            service.record_rating(reference, value, previous)
+
+    def versioned_services(self) -> dict[str, VersionedService]:
+        """Services that have versions, by served name."""
+        return {name: service for name, service in self.services.items() if isinstance(service, VersionedService)}
 
     def find_embedding_service(self, name: str) -> EmbeddingService:
         """Return the instrumented embedding model for a served name or alias; or the embeddings of a chat model.
@@ -87,6 +137,10 @@ class ServedModels:
         remedy = f"Served here: {listed}." if names else option
         problem = f"'{name}' is a chat model, not a {noun}" if name in self.services else f"No {noun} is served here"
         raise ModelNotFound(f"{problem}. {remedy}")
+
+    def loaded_versions(self) -> list[LoadedVersion]:
+        """All versions that this server has loaded or failed to load."""
+        return [loaded for service in self.versioned_services().values() for loaded in service.loaded_versions()]
 
     def _purpose_error(self, name: str) -> ModelNotFound | None:
         """The error for an embedding model or a classifier on a route that it is not for; None for other names."""

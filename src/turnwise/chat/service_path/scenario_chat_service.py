@@ -40,6 +40,7 @@ from turnwise.core.errors import InvalidParameter, TurnwiseError, did_you_mean
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.handoff_notices import handoff_notices
 from turnwise.core.knowledge_service import KnowledgeService
+from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.service_report import ServiceDecision, ServiceReport
 from turnwise.core.stored_conversations import HEAD, ConversationStore
 from turnwise.scenarios.definition import ScenarioDefinition
@@ -61,6 +62,7 @@ class ScenarioChatService:
         knowledge: Mapping[str, KnowledgeService] | None = None,
         resources: ResourceCache | None = None,
         rewrites_templates: bool = False,
+        version: AnsweringVersion | None = None,
     ) -> None:
         """Put the service path before a model.
 
@@ -72,10 +74,13 @@ class ScenarioChatService:
             knowledge: knowledge bases by name.
             resources: classifiers of the scenarios; several services can share them.
             rewrites_templates: let the model rewrite template answers in the scenario's tone.
+            version: version of the model, which is stored with answers; None: it has no versions.
         """
         self._model, self._library, self._default_scenario = model, library, default_scenario
-        self._models, self._knowledge = models or {}, knowledge or {}
+        # The mapping may still be empty: it is filled while the versions of models are loaded.
+        self._models, self._knowledge = {} if models is None else models, knowledge or {}
         self._resources, self._rewrites_templates = resources or ResourceCache(), rewrites_templates
+        self._version_meta: Mapping[str, Any] = {} if version is None else version.meta
         self.name, self.created, self.fingerprint = model.name, model.created, model.fingerprint
         self.defaults: Mapping[str, Any] = model.defaults
         self.context_length, self.context_policy = model.context_length, model.context_policy
@@ -209,12 +214,14 @@ class ScenarioChatService:
         if context.store is None or request.conversation_id is None:
             return None
         parent_id = HEAD if recorder is None else recorder.last_request_id
-        return StoredTurn(context.store, request.conversation_id, self.name, parent_id, meta)
+        stored_meta = {**self._version_meta, **meta}
+        return StoredTurn(context.store, request.conversation_id, self.name, parent_id, stored_meta)
 
     async def _start_recorder(self, request: ChatRequest, context: ConversationContext) -> ConversationRecorder | None:
         stored = replace(request, messages=context.branch.stored)
         recorder = await ConversationRecorder.start(self.store, stored, self.name)
         if recorder is not None:
+            recorder.annotate(self._version_meta)
             recorder.follow_handoffs()
         return recorder
 

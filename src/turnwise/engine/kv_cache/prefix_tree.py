@@ -14,6 +14,11 @@ from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, BlockPool
 Key = tuple[int, ...]
 
 
+def adapter_scope(adapter: str, scope: str = "") -> str:
+    """The scope of an adapter's requests; without `scope`, the prefix that all of them have."""
+    return f"{adapter}\n{scope}"
+
+
 class Node:
     """A cached block; its parent is the block before it. A root has no parent and no block.
 
@@ -50,7 +55,7 @@ class PrefixTree:
         root = self._roots.setdefault(scope, Node())
         self._roots.move_to_end(scope)
         if len(self._roots) > self._max_scopes:
-            self._drop_scopes()
+            self._drop_scopes(list(self._roots)[: self._max_scopes // 8])  # the least recently used ones
         return root
 
     def match(self, scope: str, ids: Sequence[int]) -> list[Node]:
@@ -142,9 +147,14 @@ class PrefixTree:
         self._roots.clear()
         self._by_use.clear()
 
-    def _drop_scopes(self) -> None:
-        """Empty the eighth of the scopes that was used least recently, and forget roots without children."""
-        for scope, root in list(self._roots.items())[: self._max_scopes // 8]:
+    def drop_scopes(self, prefix: str) -> None:
+        """Empty all scopes whose names start with `prefix`."""
+        self._drop_scopes([scope for scope in self._roots if scope.startswith(prefix)])
+
+    def _drop_scopes(self, scopes: Sequence[str]) -> None:
+        """Remove the unreferenced nodes of scopes, and forget roots without children."""
+        for scope in scopes:
+            root = self._roots[scope]
             for node in _descendants(root):
                 if not node.children and not self._pool.ref_count(node.block):
                     self.remove(node)

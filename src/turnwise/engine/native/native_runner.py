@@ -117,6 +117,10 @@ class NativeRunner:
         )
         return True
 
+    def unload_lora(self, name: str) -> None:
+        """Free the matrices of an adapter."""
+        self._adapters.pop(name, None)
+
     @property
     def active_threads(self) -> int:
         """Threads that compute at present; fewer than the pool has while other processes need the cores."""

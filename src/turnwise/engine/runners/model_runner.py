@@ -51,6 +51,9 @@ class ModelRunner(Protocol):
     def load_lora(self, name: str, factors: Mapping[str, LoraFactors]) -> bool:
         """Register an adapter for entries with this name; False if unmerged adapters are not supported."""
 
+    def unload_lora(self, name: str) -> None:
+        """Free an adapter that no entry names any more."""
+
     def copy(self, source: int, target: int) -> None:
         """Copy the content of a block over another."""
 

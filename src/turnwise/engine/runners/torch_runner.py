@@ -36,6 +36,9 @@ class TorchRunner:
         del name, factors
         return False
 
+    def unload_lora(self, name: str) -> None:
+        """Nothing to do: no adapter was loaded."""
+
     def enter(self) -> None:
         """Nothing to do."""
 

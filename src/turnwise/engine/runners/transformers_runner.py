@@ -43,6 +43,9 @@ class TransformersRunner:
         del name, factors
         return False
 
+    def unload_lora(self, name: str) -> None:
+        """Nothing to do: no adapter was loaded."""
+
     def enter(self) -> None:
         """Nothing to do."""
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from turnwise.core.inference import ErrorEvent, FinishEvent, GenerationEvent, PromptEvent
 from turnwise.engine.generation_errors import GenerationFailed, NonFiniteLogits
 from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
+from turnwise.engine.kv_cache.prefix_tree import adapter_scope
 from turnwise.engine.runners.model_runner import ModelRunner
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs, pool_last_token
 from turnwise.engine.scheduling.batch_builder import ScheduledChunk, build_batch
@@ -69,6 +70,18 @@ class Scheduler:
     def add(self, group: SequenceGroup) -> None:
         """Queue a request."""
         self.queues.add(group)
+
+    def adapters_in_use(self) -> set[str]:
+        """Names of the LoRA adapters of all requests that wait or run."""
+        return {group.request.adapter for group in (*self.queues.running, *self.queues.waiting)}
+
+    def drop_prefixes(self, adapter: str) -> None:
+        """Remove what is cached of an adapter's requests. Call it when none waits or runs."""
+        try:
+            self.queues.kv_cache.tree.drop_scopes(adapter_scope(adapter))
+        except BaseException:  # only memory is lost, which the cache reuses when it is short
+            log.exception("removing the cached prefixes of an adapter failed")
+            self.queues.repair()
 
     def step(self) -> None:
         """End cancelled requests, admit waiting ones and compute the next tokens of all that run."""

@@ -17,6 +17,7 @@ from turnwise.server.request_context import RequestContext, bind_request
 
 REQUEST_ID_HEADER = "x-request-id"
 IGNORED_FIELDS_HEADER = "x-ignored-fields"
+VERSION_HEADER = "x-turnwise-version"
 NOT_ENFORCED_HEADER = "x-not-enforced"
 MAX_HEADER_CHARS = 500
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnected before the response started
@@ -55,6 +56,8 @@ class AccessLogMiddleware:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = context.id
+                if context.version is not None:
+                    headers[VERSION_HEADER] = _header_text(context.version.reference)
                 if context.ignored:
                     headers[IGNORED_FIELDS_HEADER] = _header_value(context.ignored)
                 if context.not_enforced:
@@ -64,9 +67,15 @@ class AccessLogMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_message)
+            with context.leases:
+                await self._app(scope, receive, send_message)
         finally:
             record()
+
+
+def _header_text(value: str) -> str:
+    """A value without characters that headers cannot have."""
+    return value.encode("unicode_escape").decode("ascii")
 
 
 def _header_value(paths: Sequence[str]) -> str:
@@ -89,6 +98,7 @@ def _log(scope: Scope, context: RequestContext, status: int, ms: float) -> None:
         "key": None if context.key is None else context.key.name,
         "user": context.user,
         "model": context.model,
+        "version": None if context.version is None else context.version.reference,
         "prompt_tokens": context.prompt_tokens,
         "completion_tokens": context.completion_tokens,
         "finish": context.finish_reason,

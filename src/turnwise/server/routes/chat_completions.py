@@ -48,9 +48,9 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
     async def create_chat_completion(request: Request) -> Response:
         """Generate the next message; with `stream`, as server-sent events that end with `[DONE]`."""
         body, content = await read_body_with_json(request, ChatCompletionRequest, max_body_bytes)
-        service = served_models.find(body.model)
         current_request().user = body.user
         chat_request = body.to_chat_request()
+        service = await served_models.select(body.model, chat_request)
         _check_store(service, body, chat_request)
         header, legacy = _header(service, body.metadata), body.tool_config.legacy
         recorder = None

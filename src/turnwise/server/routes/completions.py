@@ -44,9 +44,9 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
     async def create_completion(request: Request) -> Response:
         """Continue one or several texts; with `stream`, as server-sent events that end with `[DONE]`."""
         body = await read_body(request, CompletionRequest, max_body_bytes)
-        service = served_models.find(body.model)
         current_request().user = body.user
         chat_requests = body.to_chat_requests()
+        service = await served_models.select(body.model, chat_requests[0])
         encoders = [
             await run_in_threadpool(_PromptEncoder.of, service, chat_request, bool(body.echo))
             for chat_request in chat_requests

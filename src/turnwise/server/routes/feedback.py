@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
-from turnwise.core.feedback import FeedbackStore
+from turnwise.core.feedback import FeedbackStore, last_ratings
 from turnwise.server.openapi import json_request_body
 from turnwise.server.route_roles import requires
 from turnwise.server.schema.feedback_bodies import DeletedFeedback, FeedbackBody, FeedbackCreate
@@ -46,8 +46,12 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         A later rating of the same person replaces the earlier one where ratings are counted.
         """
         body = await read_body(request, FeedbackCreate, max_body_bytes)
+        earlier = await STORE_READ_EXECUTOR.run(store().of_answer, body.answer)
         consent = served_models.consent_policy.of_request(body.collect)
         feedback = await STORE_WRITE_EXECUTOR.run(store().add, body.answer, body.content, consent=consent)
+        if feedback.content.rating is not None:
+            previous = last_ratings(earlier).get(feedback.contributor)
+            served_models.record_rating(feedback.version or None, feedback.content.rating, previous)
         return FeedbackBody.of(feedback)
 
     @routes.delete("/v1/feedback/{id}")

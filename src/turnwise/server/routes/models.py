@@ -71,8 +71,11 @@ def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
     @routes.get("/v1/models/", include_in_schema=False)
     @requires("user")
     async def list_models() -> ModelList:
-        """List the served models."""
+        """List the served models, and the versions of each that requests can name."""
         data = [ModelBody.of(name, service) for name, service in sorted(served_models.services.items())]
+        for service in served_models.versioned_services().values():
+            live = service.live_versions()
+            data += [ModelBody.of(version.reference, service.select(version.number)) for version in live]
         data += [ModelBody.of_embedding_service(entry) for entry in served_models.embedding_services.values()]
         data += [ModelBody.of_classifier(entry) for entry in served_models.classifiers.values()]
         return ModelList(data=data, default=served_models.default, has_monitor=has_monitor)
@@ -88,7 +91,7 @@ def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
         if (classifier := served_models.classifiers.get(name)) is not None:
             return ModelBody.of_classifier(classifier)
         service = served_models.find(name)
-        return ModelBody.of(service.name, service)
+        return ModelBody.of(name if "@" in name and name not in served_models.services else service.name, service)
 
     @routes.get("/v1/parameters")
     @requires("user")

@@ -69,7 +69,8 @@ def _add_generation_routes(routes: APIRouter, served_models: ServedModels, max_b
         current_request().user = body.user
         consent = served_models.consent_policy.of_request(body.collect)
         run = await STORE_READ_EXECUTOR.run(_ResponseRun, service, body, content, consent)
-        deltas = service.stream(run.chat_request)
+        answering = await served_models.select(body.model, run.chat_request)
+        deltas = answering.stream(run.chat_request)
         try:
             if body.stream:
                 keep_alive = request.app.state.sse_keep_alive

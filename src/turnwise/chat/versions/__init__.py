@@ -1,0 +1,1 @@
+"""Serving several versions of a model: routing, reference counts, outcomes, shadow traffic."""

@@ -1,0 +1,148 @@
+"""The models of a server are opened with their versions, also with those that are added while it runs."""
+
+import asyncio
+import threading
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from turnwise.app.model_versions.add_version import add_run
+from turnwise.app.model_versions.version_library import open_version_library
+from turnwise.app.scenario_services import ServicePath, open_resources
+from turnwise.app.version_serving.model_opener import ModelOpener
+from turnwise.app.version_serving.version_adopter import VersionAdopter
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.errors import InvalidParameter, NotFound, UserError
+from turnwise.core.messages import Message
+from turnwise.models.bundled_models import bundled_model_folder
+from turnwise.scenarios.scenario_library import ScenarioLibrary
+from turnwise.testing import ScriptedChatService
+from version_stand_ins import random_adapter
+
+pytestmark = pytest.mark.costly
+HELLO = ChatRequest(messages=(Message("user", "Hello"),))
+MODEL = "turnwise-box"
+
+
+@pytest.fixture(autouse=True)
+def new_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TURNWISE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def library():
+    with open_version_library() as library:
+        yield library
+
+
+@pytest.fixture
+def run(tmp_path):
+    return random_adapter(tmp_path / "run", bundled_model_folder(), seed=1)
+
+
+@contextmanager
+def open_scripted(folder, name, version):
+    """A service that says which version it is."""
+    yield ScriptedChatService([folder.name if version is None else version.reference], name=name)
+
+
+@pytest.fixture
+def open_models():
+    """`open_models(*models)`: the opener and the path."""
+    with ExitStack() as stack:
+
+        def open_all(*models, uses_versions=True):
+            opener = ModelOpener(stack, open_scripted, uses_versions=uses_versions)
+            path = ServicePath(ScenarioLibrary([]), open_resources(None), opener.models)
+            for model, name in models:
+                opener.open(model, name, path)
+            return opener, path, stack
+
+        yield open_all
+
+
+def text(service):
+    return asyncio.run(service.reply(HELLO)).text
+
+
+def test_without_a_registry_a_model_answers_as_it_is_and_no_registry_is_created(open_models, tmp_path):
+    opener, *_ = open_models((str(bundled_model_folder()), None))
+    assert text(opener.services[MODEL]) == "box"
+    assert opener.supervisors == {}
+    assert not (tmp_path / "home" / "versions.db").exists()
+    with pytest.raises(NotFound):
+        opener.control.roll_back(MODEL, reason="A test.")
+
+
+def test_the_version_that_serves_answers_for_the_model(open_models, library, run):
+    add_run(library, MODEL, run, reason="A test.", has_passed_gate=True)
+    opener, *_ = open_models((str(bundled_model_folder()), None))
+    assert text(opener.services[MODEL]) == f"{MODEL}@1"
+    assert text(opener.models[MODEL]) == f"{MODEL}@1"
+    changed = opener.control.change_state(MODEL, 2, "serving", reason="A test.")
+    assert changed.state == "serving"
+    for _ in range(1000):
+        if text(opener.services[MODEL]) == f"{MODEL}@2":
+            break
+        threading.Event().wait(0.01)
+    assert text(opener.services[MODEL]) == f"{MODEL}@2"
+
+
+def test_a_reference_is_that_version_for_good(open_models, library, run):
+    add_run(library, MODEL, run, reason="A test.")
+    opener, *_ = open_models((f"{MODEL}@2", None))
+    assert text(opener.services[MODEL]) == f"{MODEL}@2"
+    assert opener.supervisors == {}
+
+
+def test_versions_can_be_left_out(open_models, library, run):
+    add_run(library, MODEL, run, reason="A test.")
+    opener, path, stack = open_models((str(bundled_model_folder()), None), uses_versions=False)
+    assert text(opener.services[MODEL]) == "box"
+    assert opener.control is None
+    opener.adopt_versions(stack, path)
+    assert text(opener.services[MODEL]) == "box"
+
+
+def test_a_model_whose_weights_were_changed_is_neither_served_nor_promoted(open_models, library, run):
+    version = add_run(library, MODEL, run, reason="A test.", has_passed_gate=True).version
+    opener, *_ = open_models((str(bundled_model_folder()), None))
+    weights = library.folder(version) / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"1234")
+    with pytest.raises(UserError, match="damaged or were changed"):
+        opener.control.change_state(MODEL, 2, "serving", reason="A test.")
+    assert library.registry.get(MODEL, 2).state == "candidate"
+
+
+def test_two_models_cannot_have_one_name(open_models):
+    with pytest.raises(InvalidParameter, match="Two models have the name 'mine'"):
+        open_models((str(bundled_model_folder()), "mine"), (str(bundled_model_folder()), "mine"))
+
+
+def test_versions_that_are_added_later_are_used_without_a_restart(open_models, run):
+    opener, path, _ = open_models((str(bundled_model_folder()), None))
+    with VersionAdopter(opener, path, poll_seconds=0.01):
+        before = opener.services[MODEL]
+        with open_version_library() as library:
+            add_run(library, MODEL, run, reason="A test.", has_passed_gate=True)
+            for _ in range(1000):
+                if MODEL in opener.supervisors:
+                    break
+                threading.Event().wait(0.01)
+        assert text(opener.services[MODEL]) == f"{MODEL}@1"
+        assert text(before) == "box"  # requests that have begun go on
+
+
+def test_a_registry_that_cannot_be_read_is_reported_once_and_changes_nothing(open_models, tmp_path, caplog):
+    opener, path, _ = open_models((str(bundled_model_folder()), None))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "versions.db").write_bytes(b"no database")
+    adopter = VersionAdopter(opener, path, poll_seconds=0.001)
+    with adopter:
+        for _ in range(1000):
+            if caplog.records:
+                break
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.05)
+    assert len([record for record in caplog.records if "the models stay as they are" in record.getMessage()]) == 1
+    assert text(opener.services[MODEL]) == "box"

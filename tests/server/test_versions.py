@@ -1,0 +1,251 @@
+"""`/v1/versions`, and which version answers over HTTP."""
+
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from turnwise.app.version_serving.version_supervisor import VersionSupervisor
+from turnwise.core.errors import InvalidData
+from turnwise.core.model_versions import VersionOutcomes
+from turnwise.server.app import create_app
+from turnwise.store import open_store
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
+from version_stand_ins import registry_with
+
+HEADER = "x-turnwise-version"
+
+
+class UncheckedControl:
+    """Changes states without a look at weights, which scripted services do not have."""
+
+    def __init__(self, registry):
+        self.registry = registry
+
+    def change_state(self, model, number, state, *, reason, share=0.0):
+        return self.registry.change_state(model, number, state, actor="person", reason=reason, share=share)
+
+    def roll_back(self, model, *, reason):
+        return self.registry.roll_back(model, actor="person", reason=reason)
+
+
+class Site:
+    """A server with the model `shop`, which has three versions, and the model `plain` without versions."""
+
+    def __init__(self, url, registry, supervisor, store):
+        self.url, self.registry, self.supervisor, self.store = url, registry, supervisor, store
+
+    def request(self, method, path, body=None, key=None):
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        return httpx.request(method, f"{self.url}{path}", json=body, headers=headers, timeout=20)
+
+    def chat(self, model="shop", text="Hello", **fields):
+        body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
+        return self.request("POST", "/v1/chat/completions", body)
+
+    def promote(self, number, state="serving", share=0.0):
+        self.registry.change_state("shop", number, state, actor="person", reason="A test.", share=share)
+        self.settle()
+
+    def settle(self):
+        """Let the supervisor load what it needs; its own thread does not run."""
+        self.supervisor.step()
+        for future in list(self.supervisor._pool._loading.values()):
+            future.exception(10)
+        self.supervisor.step()
+
+
+@contextmanager
+def open_scripted(version):
+    if version.content.source == "damaged":
+        raise InvalidData("The weights are damaged.")
+    service = ScriptedChatService([f"I am {version.number}"], name="shop", store=Site.opened_store)
+    service.fingerprint = f"fp_{version.number}"
+    yield service
+
+
+@contextmanager
+def open_site(keys=None):
+    Site.opened_store = store = open_store("sqlite:///:memory:")
+    registry = registry_with("shop", "one", "two", "damaged")
+    supervisor = VersionSupervisor(registry, "shop", open_scripted, flush_seconds=0)
+    services = {"shop": supervisor.service, "plain": ScriptedChatService(name="plain", store=store)}
+    with serve_in_thread(
+        create_app(services, default="shop", version_control=UncheckedControl(registry), keys=keys)
+    ) as url:
+        yield Site(url, registry, supervisor, store)
+    supervisor._pool.close()
+    store.close()
+
+
+@pytest.fixture
+def site():
+    with open_site() as site:
+        yield site
+
+
+class TestRouting:
+    def test_the_header_and_the_fingerprint_are_those_of_the_version_that_answers(self, site):
+        for stream in (False, True):
+            answer = site.chat(stream=stream)
+            assert answer.headers[HEADER] == "shop@1"
+            assert "I am 1" in answer.text
+            assert "fp_1" in answer.text
+        site.promote(2)
+        answer = site.chat()
+        assert (answer.headers[HEADER], answer.json()["system_fingerprint"]) == ("shop@2", "fp_2")
+        assert answer.json()["model"] == "shop"
+
+    def test_names_and_aliases(self, site):
+        site.promote(2, "canary", 0.001)
+        names = ("shop", "shop@1", "shop@2", "stable", "latest")
+        answers = [site.chat(model).json()["choices"][0]["message"]["content"] for model in names]
+        assert answers == ["I am 1", "I am 1", "I am 2", "I am 1", "I am 2"]
+
+    @pytest.mark.parametrize("model", ["shop@3", "shop@x", "plain@1", "shop@", "@1"])
+    def test_a_version_that_does_not_answer_is_not_found(self, site, model):
+        answer = site.chat(model)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "model_not_found"
+        assert HEADER not in answer.headers
+
+    def test_a_model_without_versions_has_no_header(self, site):
+        assert HEADER not in site.chat("plain").headers
+
+    def test_each_user_keeps_the_version_through_a_canary(self, site):
+        site.promote(2, "canary", 0.5)
+        users = [f"user{number}" for number in range(24)]
+        first = {user: site.chat(user=user).headers[HEADER] for user in users}
+        assert set(first.values()) == {"shop@1", "shop@2"}
+        site.promote(2, "canary", 0.9)
+        later = {user: site.chat(user=user).headers[HEADER] for user in users}
+        assert all(later[user] == "shop@2" for user in users if first[user] == "shop@2")
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/v1/completions", {"model": "shop", "prompt": "Once"}),
+            ("/v1/responses", {"model": "shop", "input": "Hello"}),
+        ],
+    )
+    def test_other_routes_route_too(self, site, path, body):
+        site.promote(2)
+        answer = site.request("POST", path, body)
+        assert answer.headers[HEADER] == "shop@2"
+        assert "I am 2" in answer.text
+
+    def test_versions_are_listed_as_models(self, site):
+        site.promote(2, "canary", 0.5)
+        ids = [entry["id"] for entry in site.request("GET", "/v1/models").json()["data"]]
+        assert ids == ["plain", "shop", "shop@1", "shop@2"]
+        assert site.request("GET", "/v1/models/shop@2").json()["id"] == "shop@2"
+        assert site.request("GET", "/v1/models/latest").json()["id"] == "shop"
+
+    def test_requests_release_their_version(self, site):
+        site.promote(2)
+        for stream in (False, True):
+            site.chat(stream=stream)
+        site.chat(temperature=-1)
+        assert site.supervisor.router.state.serving.num_requests == 0
+
+
+class TestStorage:
+    def test_a_stored_completion_has_the_version_and_its_response_does_not(self, site):
+        sent = site.chat(store=True).json()
+        stored = site.store.completions.get(sent["id"])
+        assert (stored.response["version"], stored.response["weights"]) == ("shop@1", "digest-1")
+        shown = site.request("GET", f"/v1/chat/completions/{sent['id']}").json()
+        assert not {"version", "weights"} & {*sent, *shown}
+
+    def test_ratings_count_for_the_version(self, site):
+        id = site.chat(store=True).json()["id"]
+        site.promote(2, "canary", 0.001)
+        for rating in ("down", "up", "down"):
+            site.request("POST", "/v1/feedback", {"completion_id": id, "rating": rating})
+        site.request("POST", "/v1/feedback", {"completion_id": id, "comment": "Hm."})
+        site.supervisor.step()
+        assert site.registry.outcomes("shop") == {1: VersionOutcomes(rated=1, disliked=1)}
+
+
+class TestAdministration:
+    def test_the_list_has_states_and_figures(self, site):
+        site.promote(2, "canary", 0.25)
+        site.promote(3, "shadow")
+        site.registry.record_outcomes("shop", {2: VersionOutcomes(answers=4, errors=1)})
+        listed = site.request("GET", "/v1/versions").json()
+        assert listed["revision"] == site.registry.revision()
+        first, second, third = listed["data"]
+        assert (first["id"], first["state"], first["loaded"], first["error"]) == ("shop@1", "serving", True, None)
+        assert (second["state"], second["share"], second["outcomes"]["errors"]) == ("canary", 0.25, 1)
+        assert (third["state"], third["loaded"], third["error"]) == ("shadow", False, "The weights are damaged.")
+
+    def test_promotion_and_roll_back(self, site):
+        body = {"reason": "It is better.", "force": True}
+        promoted = site.request("POST", "/v1/versions/shop/2/promote", body)
+        assert (promoted.status_code, promoted.json()["state"]) == (200, "serving")
+        site.settle()
+        assert site.chat().headers[HEADER] == "shop@2"
+        assert site.request("POST", "/v1/versions/shop/rollback", {"reason": "It is worse."}).json()["id"] == "shop@1"
+        site.settle()
+        assert site.chat().headers[HEADER] == "shop@1"
+        history = site.request("GET", "/v1/versions/shop/history").json()["data"]
+        assert [(event["version"], event["state"]) for event in history[-4:]] == [
+            ("shop@1", "retired"), ("shop@2", "serving"), ("shop@2", "retired"), ("shop@1", "serving")
+        ]  # fmt: skip
+        assert history[-1]["reason"] == "It is worse."
+        assert history[-3]["reason"] == "It is better. (It has not passed the gate.)"
+        later = site.request("GET", f"/v1/versions/shop/history?after={history[-2]['number']}").json()["data"]
+        assert later == history[-1:]
+
+    def test_a_version_that_has_not_passed_the_gate_needs_force(self, site):
+        answer = site.request("POST", "/v1/versions/shop/2/promote", {"reason": "Why not."})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "version_conflict")
+        assert site.registry.get("shop", 2).state == "candidate"
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"state": "canary", "reason": "A test.", "force": True},
+            {"share": 0.5, "reason": "A test.", "force": True},
+            {"state": "canary", "share": 1.0, "reason": "A test.", "force": True},
+            {"state": "boss", "reason": "A test."},
+            {"reason": ""},
+            {},
+        ],
+    )
+    def test_bad_promotions_are_rejected(self, site, body):
+        assert site.request("POST", "/v1/versions/shop/2/promote", body).status_code == 400
+        assert site.registry.get("shop", 2).state == "candidate"
+
+    @pytest.mark.parametrize("path", ["bank/1/promote", "plain/1/promote", "shop/9/promote", "bank/rollback"])
+    def test_unknown_models_and_versions(self, site, path):
+        body = {"reason": "A test.", "force": True} if "promote" in path else {"reason": "A test."}
+        assert site.request("POST", f"/v1/versions/{path}", body).status_code == 404
+
+    def test_metrics_are_labelled_with_versions(self, site):
+        site.promote(2, "canary", 0.001)
+        site.promote(3, "shadow")
+        site.chat()
+        site.chat("latest")
+        lines = site.request("GET", "/metrics").text.splitlines()
+        assert 'turnwise_version_answers_total{finish="stop",model="shop",version="shop@1"} 1.0' in lines
+        assert 'turnwise_version_answers_total{finish="stop",model="shop",version="shop@2"} 1.0' in lines
+        assert 'turnwise_version_state{model="shop",state="canary",version="shop@2"} 1.0' in lines
+        assert 'turnwise_version_load_failed{model="shop",version="shop@3"} 1.0' in lines
+
+    def test_only_admins_see_and_change_versions(self, tmp_path):
+        keys = SqliteKeyStore(tmp_path / "keys.db")
+        secrets = {role: keys.create(role, role=role) for role in ("user", "agent", "admin")}
+        with open_site(keys) as site:
+            for role, status in (("user", 403), ("agent", 403), ("admin", 200)):
+                assert site.request("GET", "/v1/versions", key=secrets[role]).status_code == status
+                body = {"reason": "A test.", "force": True}
+                answer = site.request("POST", "/v1/versions/shop/2/promote", body, key=secrets[role])
+                assert answer.status_code == status
+
+
+def test_a_server_without_versions_has_an_empty_list():
+    with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as url:
+        assert httpx.get(f"{url}/v1/versions").json() == {"object": "list", "data": [], "revision": 0}
+        assert httpx.get(f"{url}/v1/versions/scripted/history").status_code == 404
