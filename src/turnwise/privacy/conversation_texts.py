@@ -17,10 +17,12 @@ class FieldText:
     Attributes:
         context: what the text is, such as "phone: " for the argument "phone"; it helps to detect what the text has.
         text: the text.
+        is_key: True for the key of a JSON object: values are masked in it, but none is looked for.
     """
 
     context: str
     text: str
+    is_key: bool = False
 
 
 TextFunction = Callable[[FieldText], str]
@@ -62,7 +64,7 @@ class _Walk:
             restored = self._original["meta"]
             assert isinstance(restored, Mapping)
             return restored
-        changed = {key: self._value(value, key, 0) for key, value in meta.items()}
+        changed = self._object(meta, 0)
         if changed == meta:
             return meta
         self.rewritten["meta"] = meta
@@ -85,12 +87,18 @@ class _Walk:
         parsed = call.parsed_arguments
         if call.kind == "custom" or not isinstance(parsed, dict):
             return replace(call, arguments=self._text("", call.arguments))
-        changed = {key: self._value(value, key, 0) for key, value in parsed.items()}
+        changed = self._object(parsed, 0)
         if changed == parsed:
             return call
         self.rewritten[path] = call.arguments
         separators = (", ", ": ") if '": ' in call.arguments else (",", ":")
         return replace(call, arguments=json.dumps(changed, ensure_ascii=False, separators=separators))
+
+    def _object(self, value: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        return {
+            self._change(FieldText("", key, is_key=True)) if isinstance(key, str) and key else key: self._value(entry, key, depth)
+            for key, entry in value.items()
+        }
 
     def _value(self, value: Any, key: str, depth: int) -> Any:
         """A JSON value with changed texts; a number that is personal data becomes its placeholder."""
@@ -101,7 +109,7 @@ class _Walk:
             changed = self._text(f"{str(key).replace('_', ' ')}: ", text)
             return value if changed == text else changed
         if depth < MAX_DEPTH and isinstance(value, Mapping):
-            return {name: self._value(entry, name, depth + 1) for name, entry in value.items()}
+            return self._object(value, depth + 1)
         if depth < MAX_DEPTH and isinstance(value, list | tuple):
             return [self._value(entry, key, depth + 1) for entry in value]
         return value

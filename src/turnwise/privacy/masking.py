@@ -12,8 +12,9 @@ conversation changes nothing.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from turnwise.core.messages import Conversation
+from turnwise.core.messages import Conversation, Message
 from turnwise.core.personal_data import PersonalDataDetector
 from turnwise.privacy.conversation_texts import FieldText, map_texts
 from turnwise.privacy.detection import CombinedDetector
@@ -62,35 +63,34 @@ class ConversationMasker:
         table = PlaceholderTable(texts.values())
         self._mask_texts(texts, table)
         masked, original = map_texts(conversation, texts.__getitem__)
-        used = {placeholder: value for placeholder, value in table.values.items() if _is_used(placeholder, texts)}
-        return MaskedConversation(masked, used, original)
+        return MaskedConversation(masked, table.values, original)
 
-    def mask_text(self, text: str) -> tuple[str, Mapping[str, str]]:
-        """Mask a single text; returns it with the values by placeholder."""
-        texts = {FieldText("", text): text}
-        table = PlaceholderTable([text])
-        self._mask_texts(texts, table)
-        values = {placeholder: value for placeholder, value in table.values.items() if _is_used(placeholder, texts)}
-        return next(iter(texts.values())), values
+    def mask_text(self, text: str, meta: Mapping[str, Any] | None = None) -> MaskedConversation:
+        """Mask a text with its metadata, as a conversation of one message."""
+        return self.mask(Conversation((Message("user", text),), meta or {}))
 
     def _mask_texts(self, texts: dict[FieldText, str], table: PlaceholderTable) -> None:
         """Mask until nothing more is detected. Every round replaces text by placeholders, so it ends."""
-        changed = set(texts)
+        changed = list(texts)
         while changed:
             before = dict(texts)
             for key in changed:
                 texts[key] = self._mask_detected(key, texts[key], table)
             for key, text in texts.items():
                 texts[key] = table.replace(text)
-            changed = {key for key, text in texts.items() if text != before[key]}
+            changed = [key for key, text in texts.items() if text != before[key]]
 
     def _mask_detected(self, key: FieldText, text: str, table: PlaceholderTable) -> str:
+        if key.is_key:
+            return text
         offset = len(key.context)
-        spans = [span for span in self._detector.detect(key.context + text) if span.end > offset]
-        for span in sorted(spans, reverse=True):
+        pieces, position = [], 0
+        for span in sorted(self._detector.detect(key.context + text)):
             start, end = max(0, span.start - offset), span.end - offset
-            text = text[:start] + table.add(text[start:end], span.kind) + text[end:]
-        return text
+            if end > 0:
+                pieces += [text[position:start], table.add(text[start:end], span.kind)]
+                position = end
+        return "".join(pieces) + text[position:]
 
 
 def unmask(masked: MaskedConversation) -> Conversation:
@@ -99,7 +99,3 @@ def unmask(masked: MaskedConversation) -> Conversation:
         masked.conversation, lambda field_text: restore(field_text.text, masked.values), masked.original
     )
     return conversation
-
-
-def _is_used(placeholder: str, texts: Mapping[FieldText, str]) -> bool:
-    return any(placeholder in text for text in texts.values())

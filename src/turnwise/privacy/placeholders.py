@@ -22,6 +22,7 @@ class PlaceholderTable:
     def __init__(self, texts: Iterable[str]) -> None:
         self._reserved = {match.group() for text in texts for match in PLACEHOLDER.finditer(text)}
         self._by_value: dict[str, str] = {}
+        self._name_parts: set[str] = set()  # get a placeholder when they occur alone
         self._kinds: dict[str, PersonalDataKind] = {}
         self._pattern: re.Pattern[str] | None = None
 
@@ -36,30 +37,34 @@ class PlaceholderTable:
         return self._kinds
 
     def add(self, value: str, kind: PersonalDataKind) -> str:
-        """The placeholder of a value, new or not. Parts of a name get placeholders too, as they occur alone later."""
-        placeholder = self._assign(value, kind)
-        if kind == "name":
-            for part in _name_parts(value):
-                self._assign(part, kind)
-        return placeholder
+        """The placeholder of a value, new or not. Parts of a name are masked where they occur alone."""
+        if value not in self._by_value:
+            self._pattern = None
+            self._assign(value, kind)
+            if kind == "name":
+                self._name_parts.update(_name_parts(value))
+        return self._by_value[value]
 
     def replace(self, text: str) -> str:
         """Replace every occurrence of a value as a word; placeholders stay as they are."""
         if self._pattern is None:
             # A single character would be masked in every word of a Chinese text.
-            values = sorted((value for value in self._by_value if len(value) > 1), key=len, reverse=True)
-            alternatives = "|".join([PLACEHOLDER.pattern, *map(_as_word, values)])
-            self._pattern = re.compile(alternatives)
-        return self._pattern.sub(lambda match: self._by_value.get(match.group(), match.group()), text)
+            values = {value for value in self._by_value if len(value) > 1} | self._name_parts
+            ordered = sorted(values, key=lambda value: (-len(value), value))
+            self._pattern = re.compile("|".join([PLACEHOLDER.pattern, *map(_as_word, ordered)]))
+        return self._pattern.sub(self._replacement, text)
 
-    def _assign(self, value: str, kind: PersonalDataKind) -> str:
-        if value not in self._by_value:
-            number = sum(assigned == kind for assigned in self._kinds.values()) + 1
-            while (placeholder := f"[{kind.upper()}_{number}]") in self._reserved or placeholder in self._kinds:
-                number += 1
-            self._by_value[value], self._kinds[placeholder] = placeholder, kind
-            self._pattern = None
-        return self._by_value[value]
+    def _replacement(self, match: re.Match[str]) -> str:
+        value = match.group()
+        if value in self._name_parts and value not in self._by_value:
+            self._assign(value, "name")
+        return self._by_value.get(value, value)
+
+    def _assign(self, value: str, kind: PersonalDataKind) -> None:
+        number = sum(assigned == kind for assigned in self._kinds.values()) + 1
+        while (placeholder := f"[{kind.upper()}_{number}]") in self._reserved or placeholder in self._kinds:
+            number += 1
+        self._by_value[value], self._kinds[placeholder] = placeholder, kind
 
 
 def restore(text: str, values: Mapping[str, str]) -> str:

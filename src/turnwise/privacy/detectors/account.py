@@ -23,7 +23,6 @@ _CHINESE = re.compile(
     rf"{LINK_ZH}[##]?(?P<value>[A-Za-z0-9][A-Za-z0-9_\-]{{3,31}}){AFTER}"
 )
 _MESSENGER = re.compile(rf"(?:QQ|qq|微信|vx|VX|WeChat|wechat|支付宝|抖音|微博)\s*{LINK_ZH}(?P<value>[A-Za-z0-9][A-Za-z0-9_\-]{{4,29}}){AFTER}")
-_MIN_DIGITS = 3
 
 
 def detect(text: str) -> Iterator[PersonalSpan]:
@@ -32,7 +31,9 @@ def detect(text: str) -> Iterator[PersonalSpan]:
         value = match["value"]
         digits = sum(character.isdigit() for character in value)
         # "order 66" is a quantity; a short number needs "number" or a sign before it.
-        if digits >= (_MIN_DIGITS if match["link"].strip() or "#" in value else 5) and not _is_date(value):
+        is_announced = bool(match["link"].strip()) or "#" in value
+        is_long = len(value) >= 4 and digits >= 2 if is_announced else digits >= 5
+        if is_long and not _is_date(value):
             yield PersonalSpan(*match.span("value"), "account")
     yield from find_spans(_LETTERS, text, "account")
     yield from find_spans(_CHINESE, text, "account", has_digit)
