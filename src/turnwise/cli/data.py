@@ -1,4 +1,4 @@
-"""`turnwise data`: check, split, expand and convert data; `simulate`, `score` and `filter` are in modules beside it."""
+"""`turnwise data`: check, split, expand and convert data; `simulate`, `score`, `filter` and `privacy` are in modules beside it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli import data_score, data_simulate
+from turnwise.cli import data_privacy, data_score, data_simulate
 from turnwise.cli.console_output import Overwrite, check_output_path, make_progress, report_skipped_rows, with_progress
 from turnwise.cli.data_flags import SkipBadRows, data_source_flags
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROGRESS_INTERVAL = 256  # rows between updates of the progress bar
 
 app = typer.Typer(
-    help="Check, split, convert, generate, score and filter dialogues. The format is detected: OpenAI messages, "
+    help="Check, split, convert, generate, score, filter and mask dialogues. The format is detected: OpenAI messages, "
     "ShareGPT, Alpaca, question and answer pairs, preferences, tool calls, chat exports, plain text; as JSONL, JSON, "
     "CSV, TSV or Parquet, also compressed (.gz, .bz2, .xz, .zst, .zip).",
     no_args_is_help=True,
@@ -227,3 +227,4 @@ def _file_progress(label: str, *, enabled: bool = True) -> "Iterator[Callable[[D
 
 data_simulate.register(app)
 data_score.register(app)
+data_privacy.register(app)

@@ -1,0 +1,86 @@
+"""Detection of personal data with all detectors: overlaps are resolved, and placeholders are left alone."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from turnwise.core.personal_data import PersonalDataDetector, PersonalDataKind, PersonalSpan
+from turnwise.privacy.detectors import load_detectors
+from turnwise.privacy.name_tagger import load_bundled_tagger
+from turnwise.privacy.tagger_features import PLACEHOLDER
+
+# Kinds with a check digit or a telling form win over all others; then longer spans win.
+_CERTAIN: frozenset[PersonalDataKind] = frozenset({"secret", "url", "email", "iban", "card", "id_number", "company_id"})
+MAX_CHARS = 100_000  # of a text that is searched at once
+_CHUNK_OVERLAP = 2_000
+
+
+class CombinedDetector:
+    """Detects personal data with several detectors.
+
+    Args:
+        detectors: the detectors. Default: those by rules and the tagger of names and addresses. Their spans are
+            preferred in the order of certainty and length.
+    """
+
+    def __init__(self, detectors: Sequence[PersonalDataDetector] | None = None) -> None:
+        """Use the detectors. Raises `UserError` if a library of the extra `privacy` is missing."""
+        self._detectors = (*load_detectors(), load_bundled_tagger()) if detectors is None else tuple(detectors)
+
+    def detect(self, text: str) -> list[PersonalSpan]:
+        """Spans of personal data in order, without overlaps and without placeholders such as `[NAME_1]`."""
+        return resolve_overlaps(text, self._candidates(text))
+
+    def _candidates(self, text: str) -> Iterator[PersonalSpan]:
+        for start in range(0, max(1, len(text) - _CHUNK_OVERLAP), MAX_CHARS - _CHUNK_OVERLAP):
+            chunk = text[start : start + MAX_CHARS]
+            for detector in self._detectors:
+                for span in detector.detect(chunk):
+                    yield PersonalSpan(span.start + start, span.end + start, span.kind)
+
+
+def resolve_overlaps(text: str, candidates: Iterable[PersonalSpan]) -> list[PersonalSpan]:
+    """Spans in order, without overlaps.
+
+    Of two spans that overlap, the more certain or the longer one wins. What the other one has beyond it stays a span
+    of its own, so that nothing that was detected is left out. Placeholders are cut out in the same way.
+    """
+    taken = [match.span() for match in PLACEHOLDER.finditer(text)]
+    ranked = sorted(set(candidates), key=lambda span: (span.kind not in _CERTAIN, span.start - span.end, span))
+    resolved = []
+    for candidate in ranked:
+        for start, end in _subtract(candidate.start, candidate.end, taken):
+            start, end = _trim(text, start, end)
+            is_complete = end - start == candidate.end - candidate.start
+            if start < end and (is_complete or _is_substantial(text[start:end], candidate.kind)):
+                resolved.append(PersonalSpan(start, end, candidate.kind))
+        taken.append((candidate.start, candidate.end))
+    return sorted(resolved)
+
+
+def _subtract(start: int, end: int, taken: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts of start:end that no range of `taken` covers."""
+    parts = [(start, end)]
+    for low, high in taken:
+        if low < end and start < high:
+            parts = [
+                part
+                for first, last in parts
+                for part in ((first, min(last, low)), (max(first, high), last))
+                if part[0] < part[1]
+            ]
+    return parts
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """The range without white space at its ends."""
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _is_substantial(value: str, kind: PersonalDataKind) -> bool:
+    """True for a rest that may tell something: two letters or digits, of an address a digit."""
+    if kind == "address":
+        return any(character.isdigit() for character in value)
+    return sum(character.isalnum() for character in value) >= 2

@@ -1,0 +1,16 @@
+"""Detectors by rules. A plug-in is a module with `detect(text)`, which yields `PersonalSpan`s (`PersonalDataDetector`)."""
+
+from functools import cache
+
+from turnwise.core.personal_data import PersonalDataDetector
+from turnwise.core.plugins import PluginGroup
+
+DETECTORS: PluginGroup[PersonalDataDetector] = PluginGroup(
+    "personal data detector", "personal_data_detectors", (__name__, __path__), requires=("detect",)
+)
+
+
+@cache
+def load_detectors() -> tuple[PersonalDataDetector, ...]:
+    """All detectors by rules. Raises `UserError` if a library of the extra `privacy` is missing."""
+    return tuple(DETECTORS.all().values())
