@@ -2,7 +2,7 @@
 
 import pytest
 from feedback_samples import shop_corrections
-from registry_stand_ins import AnswerList, keep_all
+from registry_stand_ins import AnswerList
 
 from turnwise.app.model_versions.version_library import VersionLibrary, served_model_name
 from turnwise.core.errors import UserError
@@ -53,7 +53,7 @@ def make_cycle(tmp_path):
         registries.append(registry)
         return ImproveCycle(
             MODEL, VersionLibrary(registry, tmp_path / name), AnswerList(answers), rules, SETTINGS,
-            CycleFolders(MODEL, tmp_path / f"{name}-improve"), keep_all, **more,
+            CycleFolders(MODEL, tmp_path / f"{name}-improve"), **more,
         )  # fmt: skip
 
     yield make

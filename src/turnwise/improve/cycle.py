@@ -33,7 +33,7 @@ from turnwise.improve.journal import Journal
 from turnwise.improve.progress import CycleProgress, SilentProgress
 from turnwise.improve.registration import add_version
 from turnwise.improve.replay_file import ReplayFiles, read_dialogues, replay_files
-from turnwise.improve.selection import Mask, Screen, select_answers
+from turnwise.improve.selection import Mask, select_answers
 from turnwise.improve.settings import ImproveSettings
 from turnwise.improve.splits import Proof, split_examples
 from turnwise.improve.training_data import choose_stages, read_plan, write_alpha, write_training_data
@@ -54,7 +54,6 @@ class ImproveCycle:
         rules: rules of the gate.
         settings: settings.
         folders: folders of the cycles.
-        screen: drops answers that would teach something wrong.
         mask: replaces personal data in a dialogue; None: nothing is masked.
         progress: receives the progress.
         stop: polled while a model is trained; True ends the cycle, which the next run continues.
@@ -66,7 +65,6 @@ class ImproveCycle:
     rules: GateRules
     settings: ImproveSettings
     folders: CycleFolders
-    screen: Screen
     mask: Mask | None = None
     progress: CycleProgress = field(default_factory=SilentProgress)
     stop: Callable[[], bool] = lambda: False
@@ -93,7 +91,7 @@ class ImproveCycle:
         """What a cycle would learn from now. Nothing is written."""
         last = self.folders.last()
         since = 0.0 if last is None else last["started"]
-        selection = select_answers(self.reader, self.model, since=since, screen=self.screen, mask=self.mask)
+        selection = select_answers(self.reader, self.model, since=since, mask=self.mask)
         stages = choose_stages(selection.examples, self.settings.tuning)
         return {**selection.as_dict(), "stages": {name: len(rows) for name, rows in stages.items()}}
 
@@ -128,7 +126,7 @@ class ImproveCycle:
         return journal.run(name, lambda: function(journal))
 
     def _select(self, journal: Journal) -> dict[str, Any]:
-        selection = select_answers(self.reader, self.model, since=journal["since"], screen=self.screen, mask=self.mask)
+        selection = select_answers(self.reader, self.model, since=journal["since"], mask=self.mask)
         write_examples(journal.folder / EXAMPLES_FILE, selection.examples)
         return selection.as_dict()
 

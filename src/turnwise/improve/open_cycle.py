@@ -2,17 +2,20 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core.collected_answers import CollectedAnswerReader
+from turnwise.core.messages import Conversation
 from turnwise.evaluation.gate.rules_file import GateRules
 from turnwise.improve.cycle import ImproveCycle
 from turnwise.improve.cycle_folder import CycleFolders
 from turnwise.improve.progress import CycleProgress
-from turnwise.improve.selection import Mask, Screen
+from turnwise.improve.selection import Mask
 from turnwise.improve.settings import ImproveSettings, LimitSettings
+from turnwise.privacy.masking import ConversationMasker
 from turnwise.training.stop_signals import capture_stop_signals
 
 
@@ -24,9 +27,6 @@ def open_cycle(
     rules: GateRules,
     settings: ImproveSettings,
     progress: CycleProgress,
-    *,
-    screen: Screen,
-    mask: Mask | None,
 ) -> Iterator[ImproveCycle]:
     """Yield a cycle that stops at a stop signal or at its time limit, and keeps to its share of the machine.
 
@@ -37,15 +37,28 @@ def open_cycle(
         rules: rules of the gate.
         settings: settings.
         progress: receives the progress.
-        screen: drops answers that would teach something wrong.
-        mask: replaces personal data in a dialogue; None: nothing is masked.
+
+    Raises:
+        UserError: personal data are to be masked, and a library for it is missing.
     """
+    mask = open_mask() if settings.masks_personal_data else None
     apply_limits(settings.limits)
     with capture_stop_signals() as stop_signal:
         yield ImproveCycle(
-            model, library, reader, rules, settings, CycleFolders(model), screen, mask, progress,
+            model, library, reader, rules, settings, CycleFolders(model), mask, progress,
             _stop_condition(settings.limits, stop_signal),
         )  # fmt: skip
+
+
+def open_mask() -> Mask:
+    """The function that masks personal data with all detectors. Raises `UserError` if a library is missing."""
+    masker = ConversationMasker()
+
+    def mask(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
+        masked = masker.mask(conversation)
+        return masked.conversation, masked.counts
+
+    return mask
 
 
 def apply_limits(limits: LimitSettings) -> None:

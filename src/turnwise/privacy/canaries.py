@@ -95,7 +95,9 @@ def make_alternatives(canary: Canary, count: int, seed: int = 0) -> list[str]:
     return sorted(alternatives)
 
 
-def plant(conversations: Sequence[Conversation], canaries: Sequence[Canary], repeats: int, seed: int = 0) -> Iterator[Conversation]:
+def plant(
+    conversations: Sequence[Conversation], canaries: Sequence[Canary], repeats: int, seed: int = 0
+) -> Iterator[Conversation]:
     """The conversations with every canary `repeats` times among them, in random order."""
     mixed = [*conversations, *(canary.conversation for canary in canaries for _ in range(repeats))]
     random.Random(seed).shuffle(mixed)

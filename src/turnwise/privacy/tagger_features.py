@@ -108,7 +108,11 @@ def feature_names(tokens: Sequence[str], lists: WordLists) -> list[list[str]]:
             f"ls+{after} {membership} {shape}", f"a{address[index]}", f"as{address[index]} {shape}",
         ]  # fmt: skip
         if shape == "C":
-            row += [f"3{before} {word} {after}", f"-l2{before_2} {before} {membership}", f"l2{membership} {after} {after_2}"]
+            row += [
+                f"3{before} {word} {after}",
+                f"-l2{before_2} {before} {membership}",
+                f"l2{membership} {after} {after_2}",
+            ]
         elif token[0].isalpha():
             row += [
                 f"p{word[:3]}", f"e{word[-2:]}", f"e{word[-3:]}", f"e{word[-4:]}", f"=-s{before_2} {before} {shape}",

@@ -16,13 +16,16 @@ _ENGLISH = re.compile(
     re.IGNORECASE,
 )
 _LETTERS = re.compile(
-    rf"\b(?:booking reference|confirmation code|reservation code|record locator)\s*(?:is|:)?\s*(?P<value>(?-i:[A-Z0-9]{{5,8}})){AFTER}", re.IGNORECASE
+    rf"\b(?:booking reference|confirmation code|reservation code|record locator)\s*(?:is|:)?\s*(?P<value>(?-i:[A-Z0-9]{{5,8}})){AFTER}",
+    re.IGNORECASE,
 )
 _CHINESE = re.compile(
     rf"(?:订单|快递单|运单|物流单|单号|会员卡?|客户|用户|账号|账户|帐号|合同|保单|工单|案件|学号|工号|病历|就诊卡|预约|流水|交易|社保|公积金|编号|卡号)"
     rf"{LINK_ZH}[##]?(?P<value>[A-Za-z0-9][A-Za-z0-9_\-]{{3,31}}){AFTER}"
 )
-_MESSENGER = re.compile(rf"(?:QQ|qq|微信|vx|VX|WeChat|wechat|支付宝|抖音|微博)\s*{LINK_ZH}(?P<value>[A-Za-z0-9][A-Za-z0-9_\-]{{4,29}}){AFTER}")
+_MESSENGER = re.compile(
+    rf"(?:QQ|qq|微信|vx|VX|WeChat|wechat|支付宝|抖音|微博)\s*{LINK_ZH}(?P<value>[A-Za-z0-9][A-Za-z0-9_\-]{{4,29}}){AFTER}"
+)
 
 
 def detect(text: str) -> Iterator[PersonalSpan]:

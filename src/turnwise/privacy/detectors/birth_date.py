@@ -17,7 +17,9 @@ _ENGLISH = re.compile(
     rf"(?:\bborn|\bdate of birth|\bbirth\s?date|\bbirthday|\bd\.?o\.?b\b\.?)(?:\s+(?:is|was|on|the|in|at)\b|\s*[:,\-=])*\s*(?P<value>{_DATE_EN})",
     re.IGNORECASE,
 )
-_CHINESE = re.compile(rf"(?:出生日期|出生年月日?|出生于|出生在|生于|生日|生辰)\s*(?:是|为|在|:|:)?\s*(?P<value>{_DATE_ZH})")
+_CHINESE = re.compile(
+    rf"(?:出生日期|出生年月日?|出生于|出生在|生于|生日|生辰)\s*(?:是|为|在|:|:)?\s*(?P<value>{_DATE_ZH})"
+)
 _CHINESE_AFTER = re.compile(rf"(?P<value>{_DATE_ZH})\s*(?:出生|生人|生的|生日|生[,,。]|生$)")
 
 

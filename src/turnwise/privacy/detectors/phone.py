@@ -12,7 +12,9 @@ from typing import Any
 from turnwise.core.personal_data import PersonalSpan
 from turnwise.privacy.patterns import load_library
 
-_CANDIDATE = re.compile(r"(?<![A-Za-z0-9_./+#@\-])(?:[++]\s?|00)?[((]?\d(?:[\s().()/\-]{0,2}\d){5,15}(?![\d@]|[.,]\d|[A-Za-z_])")
+_CANDIDATE = re.compile(
+    r"(?<![A-Za-z0-9_./+#@\-])(?:[++]\s?|00)?[((]?\d(?:[\s().()/\-]{0,2}\d){5,15}(?![\d@]|[.,]\d|[A-Za-z_])"
+)
 _CHINA_MOBILE = re.compile(r"(?:\+?86[\s\-]?)?1[3-9]\d[\s\-]?\d{4}[\s\-]?\d{4}")
 _CHINA_LANDLINE = re.compile(r"[((]?0(?:10|2\d|[3-9]\d{2})[))]?[\s\-]?[2-9]\d{2,3}[\s\-]?\d{4}")
 _ANNOUNCED = re.compile(

@@ -25,7 +25,10 @@ _PASSWORD = re.compile(
 _PASSWORD_ZH = re.compile(
     r"(?:密码|口令|验证码|动态码|校验码|暗号)\s*(?:就?是|为|设为|改成|改为|换成|:|:|=|(?=\d{4}))\s*[\"'“]?(?P<value>[A-Za-z0-9!-/:-@\[-`{-~]{4,64})"
 )
-_PIN = re.compile(rf"(?<![A-Za-z])(?:pin|otp|one[ \-]time (?:code|password)|verification code|security code|cvv|cvc)\b(?:\s+(?:code|number))?\s*(?:is|was|:|=)\s*(?P<value>\d{{3,8}}){AFTER}", re.IGNORECASE)
+_PIN = re.compile(
+    rf"(?<![A-Za-z])(?:pin|otp|one[ \-]time (?:code|password)|verification code|security code|cvv|cvc)\b(?:\s+(?:code|number))?\s*(?:is|was|:|=)\s*(?P<value>\d{{3,8}}){AFTER}",
+    re.IGNORECASE,
+)
 # Words after "the password is" that are no password.
 _ORDINARY = frozenset(
     "wrong incorrect correct invalid required too not missing expired the that this very again still also case long short weak strong never always "
@@ -49,4 +52,8 @@ def detect(text: str) -> Iterator[PersonalSpan]:
 
 def _is_password(value: str) -> bool:
     word = value.rstrip(_TRAILING)
-    return len(word) >= 4 and word.lower() not in _ORDINARY and (not word.isalpha() or not word.islower() or len(word) >= 6)
+    return (
+        len(word) >= 4
+        and word.lower() not in _ORDINARY
+        and (not word.isalpha() or not word.islower() or len(word) >= 6)
+    )
