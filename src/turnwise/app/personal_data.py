@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from turnwise.app.erasers import ERASERS
@@ -43,20 +44,29 @@ def find_subject(store: ConversationStore, user: str | None, key: str | None, *,
     return DataSubject(owners[0], user)
 
 
-def export_data(subject: DataSubject, store: ConversationStore) -> dict[str, Any]:
-    """Everything that is stored of a subject, by the name of the eraser that knows it."""
-    exported = {name: eraser.export(subject, store) for name, eraser in ERASERS.all().items()}
+def export_data(
+    subject: DataSubject, store: ConversationStore, more: Mapping[str, Eraser] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Everything that is stored of a subject, by the name of the eraser that knows it; `more` as in `erase_data`."""
+    exported = {name: eraser.export(subject, store) for name, eraser in {**ERASERS.all(), **more}.items()}
     return {"subject": subject.id, "exported": time.time()} | {name: data for name, data in exported.items() if data}
 
 
-def erase_data(subject: DataSubject, store: ConversationStore) -> dict[str, int]:
+def erase_data(
+    subject: DataSubject, store: ConversationStore, more: Mapping[str, Eraser] = MappingProxyType({})
+) -> dict[str, int]:
     """Erase everything that is stored of a subject. If it is interrupted, run it again.
+
+    Args:
+        subject: the person.
+        store: conversation store.
+        more: further erasers by name, of packages above this one.
 
     Returns:
         Numbers of what was deleted, by plural noun.
     """
     counts: dict[str, int] = {}
-    for _, eraser in sorted(ERASERS.all().items(), key=_order):
+    for _, eraser in sorted({**ERASERS.all(), **more}.items(), key=_order):
         for noun, count in eraser.erase(subject, store).items():
             counts[noun] = counts.get(noun, 0) + count
     return counts

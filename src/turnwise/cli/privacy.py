@@ -1,12 +1,16 @@
 """`turnwise privacy`: export and erase what is stored of a person, and delete old data."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from turnwise.cli.console_output import Overwrite
 from turnwise.cli.shared_flags import Store
+
+if TYPE_CHECKING:
+    from turnwise.core.data_subjects import Eraser
 
 # Nothing else is imported at module level, so that `--help` is fast.
 
@@ -49,7 +53,7 @@ def export(
     check_output_path(out, overwrite=overwrite)
     with open_required_store(store) as conversations:
         subject = find_subject(conversations, user, key, is_local=local)
-        write_export(export_data(subject, conversations), out)
+        write_export(export_data(subject, conversations, _further_erasers()), out)
     typer.echo(f"Everything that is stored of {subject.id} is in {out}.")
 
 
@@ -64,8 +68,9 @@ def erase(
     """Erase everything that is stored of a person, and what was made from it.
 
     Conversations, completions, responses, feedback and hand-offs; for a key, also its uploaded documents and their
-    entries in the indexes. The files are rewritten, so that no text is left in them. The cache of evaluations is
-    emptied. Stop servers before. If the command is interrupted, run it again.
+    entries in the indexes. Versions of models that `turnwise improve` trained on their data are deleted, and the version
+    before serves again; the next cycle trains without them. The files are rewritten, so that no text is left in them.
+    The cache of evaluations is emptied. Stop servers before. If the command is interrupted, run it again.
 
     **Examples**
 
@@ -86,7 +91,7 @@ def erase(
             raise
         if not yes:
             typer.confirm(f"Erase everything that is stored of {subject.id}? It cannot be restored.", abort=True)
-        counts = erase_data(subject, conversations)
+        counts = erase_data(subject, conversations, _further_erasers())
     typer.echo(f"Erased of {subject.id}: {describe_counts(counts)}.")
 
 
@@ -111,3 +116,10 @@ def retention(
     with open_required_store(store) as conversations:
         counts = delete_old_data(conversations, days)
     typer.echo(f"Deleted: {describe_counts(counts)}.")
+
+
+def _further_erasers() -> "Mapping[str, Eraser]":
+    """Erasers of packages above `app`."""
+    from turnwise.improve import erasure
+
+    return {"versions": erasure}

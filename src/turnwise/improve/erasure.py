@@ -2,62 +2,62 @@
 
 Weights cannot forget one person, so every version that was trained on their data is deleted; the version before it
 serves again. The next cycle trains from all feedback that is left, and so without that person.
+
+The module implements `core.data_subjects.Eraser`.
 """
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
-from turnwise.app.model_versions.version_library import VersionLibrary
+from turnwise.app.model_versions.version_library import VersionLibrary, open_version_library
+from turnwise.core.data_subjects import DataSubject
 from turnwise.core.model_versions import ModelVersion
+from turnwise.core.stored_conversations import ConversationStore
 from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
 from turnwise.improve.journal import JOURNAL_FILE, Journal
 
-ERASED = "Trained on data of a person that were erased."
+ORDER = 50
+REASON = "It was trained on data of a person that were erased."
 
 
-@dataclass(frozen=True, slots=True)
-class ErasedVersions:
-    """What was erased.
-
-    Attributes:
-        versions: versions that were deleted.
-        serving: versions that serve now instead, by model.
-        cycles: number of cycles whose files were deleted.
-    """
-
-    versions: tuple[ModelVersion, ...]
-    serving: tuple[ModelVersion, ...]
-    cycles: int
+def export(subject: DataSubject, store: ConversationStore) -> Any:  # noqa: ARG001
+    """References of the versions that were trained on data of a subject. The data are exported with their answers."""
+    with open_version_library() as library:
+        return [version.reference for version in affected_versions(library, subject)]
 
 
-def erase_contributor(library: VersionLibrary, contributor: str) -> ErasedVersions:
-    """Delete the versions and the files of cycles that a person's data are part of. May be repeated after a crash.
-
-    Args:
-        library: versions of models.
-        contributor: id of the person (`core.collected_answers.contributor_id`).
+def erase(subject: DataSubject, store: ConversationStore) -> Mapping[str, int]:  # noqa: ARG001
+    """Delete the versions and the files of cycles that a person's data are part of.
 
     Raises:
         SaveFailed: a file could not be deleted.
-        VersionConflict: the only version of a model was trained on the data.
+        VersionConflict: a model has no version left that was trained without the data.
     """
-    erased, serving, cycles = [], [], 0
-    for model in library.registry.models():
-        # From the newest on, so that a version that is rolled back to is not erased in the next turn.
-        affected = [v for v in reversed(library.registry.list(model)) if contributor in v.content.contributors]
-        for version in affected:
-            was_serving = version.state == "serving" and not version.is_erased
-            if not version.is_erased or library.has_deletable_folder(version):
-                erased.append(library.erase(version, reason=ERASED))
-            routing = library.registry.routing(model)
-            if was_serving and routing is not None:
-                serving.append(routing.serving)
+    with open_version_library() as library:
+        versions = affected_versions(library, subject)
+        for version in reversed(versions):  # from the newest on: a roll-back then ends at a version that stays
+            library.erase(version, reason=REASON)
+        models = library.registry.models()
+    cycles = 0
+    for model in models:
         for journal in CycleFolders(model).journals():
-            if contributor in _contributors(journal):
+            if any(subject.includes(person) for person in _contributors(journal)):
                 _delete_files(journal)
                 cycles += 1
-    return ErasedVersions(tuple(erased), tuple(serving), cycles)
+    return {"versions": len(versions), "cycles of training": cycles}
+
+
+def affected_versions(library: VersionLibrary, subject: DataSubject) -> list[ModelVersion]:
+    """Versions that were trained on data of a subject and whose files are not deleted yet, oldest first."""
+    return [
+        version
+        for model in library.registry.models()
+        for version in library.registry.list(model)
+        if any(subject.includes(person) for person in version.content.contributors)
+        and (not version.is_erased or library.has_deletable_folder(version))
+    ]
 
 
 def _contributors(journal: Journal) -> set[str]:
@@ -70,7 +70,7 @@ def _contributors(journal: Journal) -> set[str]:
 
 
 def _delete_files(journal: Journal) -> None:
-    """Delete all files of a cycle but the journal, the examples last: they say whose data the cycle holds."""
+    """Delete all files of a cycle but the journal; the examples last, because they say whose data the cycle has."""
     entries = sorted(journal.folder.iterdir(), key=lambda path: path.name == EXAMPLES_FILE)
     for path in entries:
         if path.is_dir():

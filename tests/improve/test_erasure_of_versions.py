@@ -1,0 +1,95 @@
+"""What was trained on a person's data is deleted with the person, and nothing else."""
+
+import json
+
+import pytest
+from feedback_samples import shop_corrections
+
+from turnwise.app.model_versions.version_library import open_version_library
+from turnwise.core.data_subjects import DataSubject
+from turnwise.core.model_versions import NewVersion
+from turnwise.core.settings import Settings
+from turnwise.improve import erasure
+from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
+from turnwise.improve.example_file import write_examples
+from turnwise.improve.training_examples import training_examples
+from turnwise.models.model_folders import weights_digest
+
+MODEL, ADA = "shop", "key:ada"
+SECRET = "My cat is called Xerxes-4711."
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch, model_folder):
+    """A model with a first version, one trained on Ada's data, one trained on those of others, and one on both."""
+    import shutil
+
+    monkeypatch.setenv("TURNWISE_HOME", str(tmp_path))
+    with open_version_library() as library:
+        library.ensure_first(MODEL, str(model_folder))
+        for number, people in ((2, (ADA,)), (3, ("key:bob",)), (4, (ADA, "key:bob"))):
+            folder = Settings.from_environment().versions / MODEL / str(number)
+            shutil.copytree(model_folder, folder)
+            (folder / "training").mkdir()
+            (folder / "training" / "corrections.jsonl").write_text(SECRET, encoding="utf-8")
+            content = NewVersion(
+                MODEL, f"{MODEL}/{number}", weights_digest(folder), parent=1, contributors=people, has_passed_gate=True
+            )
+            library.change_state(
+                library.registry.add(content, reason="Trained."), "serving", actor="gate", reason="Better."
+            )
+        yield library
+
+
+def states(library):
+    return {version.number: (version.state, version.is_erased) for version in library.registry.list(MODEL)}
+
+
+def test_versions_of_the_person_are_deleted_and_the_last_one_without_serves(library):
+    assert erasure.erase(DataSubject("ada"), None)["versions"] == 2
+    assert states(library) == {
+        1: ("retired", False), 2: ("retired", True), 3: ("serving", False), 4: ("retired", True)
+    }  # fmt: skip
+    assert sorted(path.name for path in (Settings.from_environment().versions / MODEL).iterdir()) == ["3"]
+
+
+def test_a_user_of_a_key_is_not_the_whole_key(library):
+    assert erasure.erase(DataSubject("ada", "eve"), None)["versions"] == 0
+    assert states(library)[4] == ("serving", False)
+
+
+def test_an_export_names_the_versions(library):
+    assert erasure.export(DataSubject("ada"), None) == ["shop@2", "shop@4"]
+
+
+def test_files_of_cycles_are_deleted_but_not_their_journal(library):
+    folders = CycleFolders(MODEL)
+    journals = [folders.create(model=MODEL, started=0.0) for _ in range(2)]
+    for journal, person in zip(journals, (ADA, "key:bob"), strict=True):
+        write_examples(journal.folder / EXAMPLES_FILE, training_examples(shop_corrections(3, person=person)))
+        (journal.folder / "model-data").mkdir()
+        (journal.folder / "model-data" / "corrections.jsonl").write_text(SECRET, encoding="utf-8")
+    assert erasure.erase(DataSubject("ada"), None)["cycles of training"] == 1
+    assert [path.name for path in journals[0].folder.iterdir()] == ["cycle.json"]
+    assert json.loads((journals[0].folder / "cycle.json").read_text())["outcome"] == "erased"
+    assert (journals[1].folder / "model-data").is_dir()
+
+
+def test_an_interrupted_erasure_is_completed_by_the_next_one(library, monkeypatch):
+    import shutil
+
+    original, calls = shutil.rmtree, []
+
+    def interrupted(path, *args, **kwargs):
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        original(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            erasure.erase(DataSubject("ada"), None)
+    assert erasure.erase(DataSubject("ada"), None)["versions"] == 1
+    files = list(Settings.from_environment().versions.rglob("*.jsonl"))
+    assert [path.parts[-3] for path in files] == ["3"]
