@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from turnwise.app.context_limit import ContextLimitedEngine
 from turnwise.app.generation_defaults import load_generation_defaults, load_suppressed_tokens
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.model_versions.version_reference import model_of_version_folder
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
@@ -149,7 +150,7 @@ def default_served_name(folder: Path) -> str:
     """The name that a model is served by unless another one is set."""
     if bundled_model_at(folder) is not None:
         return f"turnwise-{folder.name}"
-    return stored_model_name(folder) or folder.resolve().name
+    return model_of_version_folder(folder) or stored_model_name(folder) or folder.resolve().name
 
 
 def _open_engine(

@@ -206,7 +206,7 @@ def prune(
 ) -> None:
     """Delete the folders of old retired versions. Their records stay; they cannot serve or be rebuilt afterwards.
 
-    Versions that a roll-back would pass are retained first.
+    Versions that a roll-back would pass are retained first. Folders that killed processes have left are deleted, too.
 
     **Examples**
 
@@ -215,19 +215,27 @@ def prune(
     turnwise models prune turnwise-assistant --keep 10 --yes
     ```
     """
-    from turnwise.app.model_versions.prune import prunable_versions, prune_versions
+    from turnwise.app.model_versions.prune import (
+        delete_unrecorded,
+        prunable_versions,
+        prune_versions,
+        unrecorded_folders,
+    )
     from turnwise.app.model_versions.version_library import open_version_library
 
     with open_version_library() as library:
         name = library.versioned_model(model)
-        references = ", ".join(version.reference for version in prunable_versions(library, name, keep))
-        if not references:
+        names = [version.reference for version in prunable_versions(library, name, keep)]
+        names += map(str, unrecorded_folders(library, name))
+        if not names:
             typer.echo(f"{name} has no retired versions to delete beside the {keep} that are retained.", err=True)
             return
         if not yes:
-            typer.confirm(f"Delete the weights and data of {references}?", abort=True)
+            typer.confirm(f"Delete the weights and data of {', '.join(names)}?", abort=True)
         for version in prune_versions(library, name, keep):
             typer.echo(f"{version.reference} is deleted.", err=True)
+        for folder in delete_unrecorded(library, name):
+            typer.echo(f"{folder} is deleted.", err=True)
 
 
 def _needs_force(library: "VersionLibrary", version: "ModelVersion") -> bool:

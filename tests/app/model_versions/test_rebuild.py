@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from turnwise.app.model_versions.add_version import add_run
 from turnwise.app.model_versions.rebuild import rebuild_version
@@ -48,13 +49,32 @@ def test_a_version_that_is_trained_again_has_the_same_bytes(library, trained_ver
     assert not list(library.root.glob(".rebuild*"))
 
 
+def test_the_training_uses_the_recorded_number_of_threads(library, make_run, monkeypatch, one_thread):
+    run = make_run()
+    (run / "result.json").write_text('{"environment": {"threads": 3}}')
+    version = add_run(library, "helper", run, reason="r").version
+    threads = []
+
+    def train(recipe, *, hooks):
+        threads.append(torch.get_num_threads())
+        raise UserError("the training fails")
+
+    monkeypatch.setattr("turnwise.training.launch.run_recipe.run_recipe", train)
+    with pytest.raises(UserError, match="the training fails"):
+        rebuild_version(library, version)
+    assert (threads, torch.get_num_threads()) == ([3], 1)
+    assert not list(library.root.glob(".rebuild*"))
+
+
 @pytest.mark.slow
 def test_the_files_and_programs_that_differ_are_named(library, trained_version):
     version = trained_version("full")
     folder = library.folder(version)
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
-    (folder / "environment.json").write_text(json.dumps({"torch": "1.0"}))
+    values = json.loads((folder / "result.json").read_text())
+    values["environment"]["torch"] = "1.0"
+    (folder / "result.json").write_text(json.dumps(values))
     result = rebuild_version(library, version)
     assert result.is_identical, "the record is right, the folder is damaged"
     assert result.different_files == ("model.safetensors",)

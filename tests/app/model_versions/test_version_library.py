@@ -1,14 +1,18 @@
 """Versions with their folders: adding, verification, references, roll-back, erasure and pruning."""
 
-import json
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 import yaml
 
+from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_names import is_model_name, resolve_model_folder
 from turnwise.app.model_versions.add_version import add_run
-from turnwise.app.model_versions.prune import prunable_versions, prune_versions
+from turnwise.app.model_versions.prune import delete_unrecorded, prunable_versions, prune_versions, unrecorded_folders
+from turnwise.app.model_versions.training_snapshot import data_digests
 from turnwise.app.model_versions.version_library import served_model_name
 from turnwise.app.model_versions.version_reference import parse_reference, required_reference
 from turnwise.core.errors import (
@@ -53,7 +57,6 @@ def test_a_run_becomes_a_version_with_copies_of_its_data(library, make_run, tmp_
     recipe = yaml.safe_load(version.content.recipe)
     assert recipe["data"]["train"][0]["path"] == "data/1-talks.jsonl"
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe
-    assert json.loads((folder / "environment.json").read_text()).keys() == {"turnwise", "torch"}
     assert folder.stat().st_mode & 0o077 == 0, "training data may be personal"
     assert yaml.safe_load((run / "recipe.yaml").read_text())["data"]["train"][0]["path"] == "talks.jsonl"
     assert sorted(path.name for path in folder.parent.iterdir()) == ["1"]
@@ -66,7 +69,7 @@ def test_a_moved_run_is_gone_and_complete(library, make_run):
     version = add(library, run, move=True)
     folder = library.verified_folder(version)
     assert not run.exists()
-    assert {path.name for path in folder.iterdir()} == names | {"data", "environment.json"}
+    assert {path.name for path in folder.iterdir()} == names | {"data"}
     assert version.content.weights_sha256 == digest
     assert all(path.stat().st_nlink == 1 for path in folder.iterdir() if path.is_file())
 
@@ -222,6 +225,13 @@ def test_other_names_are_no_references(text):
         required_reference(text)
 
 
+@pytest.mark.costly
+def test_a_version_is_served_by_the_name_of_its_model(library, make_run):
+    add(library, make_run())
+    with open_chat_service(f"{MODEL}@1") as service:
+        assert service.name == MODEL
+
+
 def test_a_rollback_serves_verified_weights(library, make_run):
     first, second = (add(library, make_run(str(seed), seed=seed)) for seed in (1, 2))
     promote(library, second)
@@ -290,3 +300,42 @@ def test_pruning_retains_what_rollbacks_need_and_what_is_in_use(library, make_ru
     with pytest.raises(VersionConflict):
         library.roll_back(MODEL, actor="person", reason="r")
     assert "Pruned" in library.registry.events(MODEL)[-5].reason
+
+
+def test_what_killed_processes_have_left_can_be_deleted(library, make_run):
+    version = add(library, make_run())
+    left = [library.root / MODEL / name for name in (".2.abc.part", "2")]
+    for folder in left:
+        (folder / "data").mkdir(parents=True)
+    assert unrecorded_folders(library, MODEL) == left
+    assert delete_unrecorded(library, MODEL) == left
+    assert library.verified_folder(version).is_dir()
+    assert unrecorded_folders(library, MODEL) == unrecorded_folders(library, "nobody") == []
+
+
+ADDER = """
+import sys
+from pathlib import Path
+from turnwise.app.model_versions.add_version import add_run
+from turnwise.app.model_versions.version_library import open_version_library
+
+with open_version_library() as library:
+    while True:
+        print(add_run(library, "helper", Path(sys.argv[1]), reason="r").version.number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_complete_versions_only(library, make_run):
+    run, acknowledged = make_run(), 0
+    for seed in range(5):
+        with subprocess.Popen([sys.executable, "-c", ADDER, run], stdout=subprocess.PIPE, text=True) as process:
+            lines = [process.stdout.readline() for _ in range(1 + seed % 3)]
+            process.send_signal(signal.SIGKILL)
+            lines += process.stdout.read().split()
+        acknowledged = max(acknowledged, *map(int, lines))
+        versions = library.registry.list(MODEL)
+        assert len(versions) >= acknowledged >= seed + 1
+        for version in versions:
+            assert library.verified_folder(version).is_dir()
+            assert data_digests(library.folder(version)) == version.content.data_sha256

@@ -1,6 +1,5 @@
 """Adds a trained model as a version: a complete folder first, then its record."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from turnwise.app.model_versions.training_snapshot import ENVIRONMENT_FILE, environment, take_snapshot
+from turnwise.app.model_versions.training_snapshot import take_snapshot
 from turnwise.app.model_versions.version_library import VersionLibrary, default_source, served_model_name
 from turnwise.core.directory_lock import LOCK_NAME
 from turnwise.core.errors import ModelNotFound, UserError
-from turnwise.core.files import atomic_directory, atomic_write, remove_remains
+from turnwise.core.files import atomic_directory, remove_remains
 from turnwise.core.model_versions import Actor, ModelVersion, NewVersion
 from turnwise.models.model_folders import PICKLE_PATTERNS, weights_digest
 
@@ -77,7 +76,6 @@ def add_run(
         with atomic_directory(target) as folder:
             _copy_files(run, folder, _link_or_copy if move else shutil.copyfile)
             snapshot = take_snapshot(run, folder)
-            atomic_write(folder / ENVIRONMENT_FILE, json.dumps(environment(), indent=2) + "\n")
             folder.chmod(0o700)  # training data may be personal
         try:
             content = NewVersion(

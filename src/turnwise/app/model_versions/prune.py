@@ -1,5 +1,9 @@
 """Deletes folders of old retired versions. Nothing does this by itself."""
 
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.version_rules import serving_stack
@@ -40,3 +44,19 @@ def prune_versions(library: VersionLibrary, model: str, keep: int) -> list[Model
         SaveFailed: a folder could not be deleted.
     """
     return [library.erase(version, reason=REASON) for version in prunable_versions(library, model, keep)]
+
+
+def unrecorded_folders(library: VersionLibrary, model: str) -> list[Path]:
+    """Folders of a model that no version names: killed processes have left them. They may hold training data."""
+    recorded = {library.own_folder(version) for version in library.registry.list(model)}
+    return [path for path in sorted((library.root / model).glob("*")) if path.is_dir() and path not in recorded]
+
+
+def delete_unrecorded(library: VersionLibrary, model: str) -> list[Path]:
+    """Delete the folders that no version names, while no other process adds one. Returns those that are gone."""
+    with library.lock(model):
+        folders = unrecorded_folders(library, model)
+        for folder in folders:
+            with suppress(OSError):
+                shutil.rmtree(folder)
+        return [folder for folder in folders if not folder.exists()]

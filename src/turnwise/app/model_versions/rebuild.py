@@ -1,18 +1,18 @@
 """Trains a version again from its recipe and its copies of the data, and compares the weights.
 
-On the same machine and with the same versions of turnwise and torch, the bytes are the same.
+On the same machine and with the same version of torch, the bytes are the same. The rounding of matrix products depends
+on the number of threads, so the training runs with the number that `result.json` records.
 """
 
-import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from turnwise.app.model_versions.training_snapshot import ENVIRONMENT_FILE, data_digests, environment, recipe_sources
+from turnwise.app.model_versions.training_snapshot import data_digests, recipe_sources, training_environment
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.model_versions import ModelVersion
@@ -32,7 +32,7 @@ class RebuildResult:
         version: the version.
         weights_sha256: digest of the new weights.
         different_files: names of the weight files that differ from those in its folder, are missing or are new.
-        environment_changes: versions of programs that differ from those of the training, such as "torch: 2.6 → 2.7".
+        environment_changes: what differs from the first training, such as "torch: 2.6 → 2.7".
     """
 
     version: ModelVersion
@@ -69,12 +69,13 @@ def rebuild_version(
     with tempfile.TemporaryDirectory(prefix=".rebuild.", dir=library.root) as temporary:
         out = Path(temporary) / "model"
         values["out"] = str(out)
-        _train(values, version, hooks)
+        before = training_environment(folder)
+        _train(values, version, before.get("threads"), hooks)
         return RebuildResult(
             version=version,
             weights_sha256=weights_digest(out),
             different_files=_different_files(folder, out),
-            environment_changes=_environment_changes(folder),
+            environment_changes=_environment_changes(before, training_environment(out)),
         )
 
 
@@ -102,11 +103,21 @@ def _recipe_values(version: ModelVersion, folder: Path) -> dict[str, Any]:
     return values
 
 
-def _train(values: dict[str, Any], version: ModelVersion, hooks: "Sequence[TrainerHook]") -> None:
-    from turnwise.training.launch.run_recipe import run_recipe  # imports torch
+def _train(values: dict[str, Any], version: ModelVersion, threads: Any, hooks: "Sequence[TrainerHook]") -> None:
+    """Train with a number of threads; None: with the number of this process, which does not change."""
+    import torch
+
+    from turnwise.training.launch.run_recipe import run_recipe
     from turnwise.training.recipe import parse_recipe
 
-    run_recipe(parse_recipe(values, origin=f"The recipe of {version.reference}"), hooks=hooks)
+    recipe = parse_recipe(values, origin=f"The recipe of {version.reference}")
+    num_threads = torch.get_num_threads()
+    if isinstance(threads, int) and threads > 0:
+        torch.set_num_threads(threads)
+    try:
+        run_recipe(recipe, hooks=hooks)
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _different_files(folder: Path, out: Path) -> tuple[str, ...]:
@@ -115,9 +126,5 @@ def _different_files(folder: Path, out: Path) -> tuple[str, ...]:
     return tuple(sorted({name for name, _ in differences}))
 
 
-def _environment_changes(folder: Path) -> tuple[str, ...]:
-    path = folder / ENVIRONMENT_FILE
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    return tuple(
-        f"{name}: {before[name]} → {now}" for name, now in environment().items() if before.get(name, now) != now
-    )
+def _environment_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{name}: {before[name]} → {now.get(name)}" for name in before if before[name] != now.get(name))

@@ -8,18 +8,17 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from turnwise import __version__
 from turnwise.core.errors import UserError
 from turnwise.core.files import atomic_write
+from turnwise.core.json_file import read_json_object
 
 RECIPE_FILE = "recipe.yaml"
-ENVIRONMENT_FILE = "environment.json"  # versions of the programs that trained the weights
+RESULT_FILE = "result.json"
 DATA_FOLDER = "data"
 SOURCE_LISTS = ("train", "valid", "test", "retention", "replay_prompts")  # keys of `data` in a recipe
 
@@ -90,9 +89,11 @@ def data_digests(folder: Path) -> dict[str, str]:
     return digests
 
 
-def environment() -> dict[str, str]:
-    """Versions that decide about the bytes of trained weights. Torch is not imported."""
-    return {"turnwise": __version__, "torch": package_version("torch")}
+def training_environment(folder: Path) -> dict[str, Any]:
+    """Versions of turnwise and torch, and the number of threads, that trained a model; empty if it is not recorded."""
+    path = folder / RESULT_FILE
+    environment = read_json_object(path).get("environment") if path.is_file() else None
+    return environment if isinstance(environment, dict) else {}
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.model_versions import ModelRegistry, ModelVersion
+from turnwise.core.settings import Settings
 from turnwise.core.version_rules import MODEL_NAME, find_version
 
 _REFERENCE = re.compile(rf"(?P<model>{MODEL_NAME.pattern})@(?P<label>[1-9]\d{{0,8}}|stable|latest)")
@@ -60,6 +62,12 @@ def resolve_reference(registry: ModelRegistry, reference: VersionReference) -> M
             raise NotFound(f"The weights of all versions of {reference.model} are deleted.")
         return usable[-1]
     return find_version(reference.model, versions, int(reference.label))
+
+
+def model_of_version_folder(folder: Path) -> str | None:
+    """The served model name for a folder of a version in `TURNWISE_HOME/versions`; None for another folder."""
+    parent = folder.resolve().parent
+    return parent.name if parent.parent == Settings.from_environment().versions.resolve() else None
 
 
 def _model_hint(models: Sequence[str]) -> str:

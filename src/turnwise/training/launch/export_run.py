@@ -6,8 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from turnwise import __version__
 from turnwise.core.files import atomic_write
 from turnwise.training import loggers
 from turnwise.training.checkpoint_files import gather_trainable, load_trainable
@@ -114,6 +116,7 @@ def summarize_result(recipe: Recipe, result: TrainingResult, data: DatasetSplits
         "useful_tokens": result.useful_tokens,
         "rollbacks": result.rollbacks,
         "saved_as": result.saved_as,
+        "environment": {"turnwise": __version__, "torch": torch.__version__, "threads": torch.get_num_threads()},
         **({"rounding_error": round(result.rounding_error, 5)} if result.rounding_error is not None else {}),
         **_interpolation_summary(result),
         **(_data_summary(data) if data else {}),
