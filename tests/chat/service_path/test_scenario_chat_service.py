@@ -15,6 +15,7 @@ from turnwise.core.errors import InvalidParameter, NotFound, Unavailable
 from turnwise.core.handoff_notices import handoff_notices
 from turnwise.core.handoffs import HandoffRequest
 from turnwise.core.messages import Message
+from turnwise.core.served_versions import AnsweringVersion
 
 OPEN = "A colleague takes over now."
 
@@ -332,3 +333,14 @@ def test_a_server_without_scenarios_refuses_them(stored_shop, reply):
     _, model = stored_shop()
     with pytest.raises(InvalidParameter, match="this server has no scenarios"):
         reply(model, ask("hi"))
+
+
+@pytest.mark.parametrize(
+    "text", ["how long is the guarantee, the warranty?", "I want a human", "Tell me about the moon"]
+)
+def test_the_version_that_answers_is_stored_with_every_kind_of_answer(stored_shop, store, conversation, text):
+    service, _ = stored_shop("Yes.", version=AnsweringVersion("shop@3", "digest"))
+    asyncio.run(collect(service.stream(ask(text, conversation=conversation))))
+    answers = [entry for entry in stored(store, conversation) if entry.message.role == "assistant"]
+    assert answers
+    assert {(entry.meta["version"], entry.meta["weights"]) for entry in answers} == {("shop@3", "digest")}
