@@ -27,7 +27,7 @@ from turnwise.evaluation.statistics import bootstrap_difference, wilson_interval
 
 ALPHA, POWER = 0.05, 0.8
 ROUNDS, FIRST_DIALOGUES, MORE_DIALOGUES = 200, 60, 10
-MAX_DIALOGUES, MAX_ANSWERS, BATCH = 2_000, 6_000, 20
+MAX_DIALOGUES, MAX_ANSWERS, BATCH = 2_000, 4_000, 20
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "gate_errors.png"
 
 Levels = Callable[[int], float]
@@ -78,8 +78,8 @@ def measure_looks(runs: int) -> dict[float, float]:
     e_values = (mean_e_values(new - old, 0, lowest=-1, highest=1) for new, old in equal)
     print(f"| confidence sequence | {share([bool(np.isfinite(first_rejection(e_value))) for e_value in e_values])} |")
     print("\n| equal systems, 100 dialogues, one look | called better |\n| --- | --- |")
+    p_values = [_bootstrap_p_value(new[:100], old[:100]) for new, old in equal]
     for level in (ALPHA, spent_alpha(1, ALPHA), spent_alpha(3, ALPHA)):
-        p_values = [_bootstrap_p_value(new[:100], old[:100]) for new, old in equal]
         print(f"| bootstrap at {level:.2%} | {share([p_value <= level for p_value in p_values])} |")
     print(
         "\n| gain | dialogues of a fixed-size test (power 80 %) | mean with looks | ratio |\n| --- | --- | --- | --- |"
@@ -105,52 +105,63 @@ def _bootstrap_p_value(new_T: FloatArray, old_T: FloatArray) -> float:
     ).p_value_above()
 
 
+def draw_candidates(rng: np.random.Generator, correlation: float) -> FloatArray:
+    """Scores of the first serving model and of 200 candidates on all dialogues, `(201, G)`."""
+    noise_RG = rng.standard_normal((ROUNDS + 1, FIRST_DIALOGUES + ROUNDS * MORE_DIALOGUES))
+    for number in range(2, ROUNDS + 1):  # candidate 1 does not depend on the serving model
+        noise_RG[number] *= np.sqrt(1 - correlation**2)
+        noise_RG[number] += correlation * noise_RG[number - 1]
+    return noise_RG
+
+
 def simulate_rounds(
-    rng: np.random.Generator, levels: Levels, *, correlation: float, gain: float = 0.0, first_gain: int = ROUNDS + 1
+    scores_RG: FloatArray, levels: Levels, *, gain: float = 0.0, first_gain: int = ROUNDS + 1
 ) -> list[int]:
     """Rounds with a promotion. From round `first_gain` on, candidates are better by `gain` standard deviations."""
-    total = FIRST_DIALOGUES + ROUNDS * MORE_DIALOGUES
-    serving_T, candidate_T = rng.standard_normal((2, total))
-    promotions, cycle = [], 0
+    promotions, cycle, serving = list[int](), 0, 0
     for number in range(1, ROUNDS + 1):
-        candidate_T = correlation * candidate_T + np.sqrt(1 - correlation**2) * rng.standard_normal(total)
         count, cycle = FIRST_DIALOGUES + number * MORE_DIALOGUES, cycle + 1
-        difference_T = (candidate_T - serving_T)[:count] + (gain if number >= first_gain else 0.0)
-        quotient = difference_T.mean() / difference_T.std(ddof=1) * np.sqrt(count)
-        if stats.t.sf(quotient, count - 1) <= levels(cycle):
+        difference_G = scores_RG[number, :count] - scores_RG[serving, :count]
+        mean = difference_G.mean() + (gain if number >= first_gain else 0.0)
+        variance = np.dot(difference_G, difference_G) / count - difference_G.mean() ** 2
+        if special.stdtr(count - 1, -mean / np.sqrt(variance / (count - 1))) <= levels(cycle):
             promotions.append(number)
-            serving_T, cycle = candidate_T.copy(), 0
-            if gain and number >= first_gain:
+            serving, cycle = number, 0
+            if number >= first_gain:
                 break
     return promotions
 
 
 def measure_rounds(runs: int) -> dict[str, tuple[float, list[float]]]:
     """Print the table of rounds; return by spending the share of false promotions and the delays."""
-    starts = (1, 10, 50)
+    tables = {name: [levels(cycle + 1) for cycle in range(ROUNDS)] for name, levels in SPENDING.items()}
+    spending: dict[str, Levels] = {name: lambda cycle, table=table: table[cycle - 1] for name, table in tables.items()}  # type: ignore[misc]
+    is_false: dict[str, dict[float, list[bool]]] = {name: {} for name in spending}
+    delays: dict[str, dict[int, list[int]]] = {name: {} for name in spending}
+    for correlation in (0.0, 0.9, 0.99):
+        rng = np.random.default_rng(1)
+        for _ in range(runs):
+            scores_RG = draw_candidates(rng, correlation)
+            for name, levels in spending.items():
+                is_false[name].setdefault(correlation, []).append(bool(simulate_rounds(scores_RG, levels)))
+    rng = np.random.default_rng(2)
+    for _ in range(max(10, runs // 5)):
+        scores_RG = draw_candidates(rng, 0.9)
+        for name, levels in spending.items():
+            for start in (1, 10, 50):
+                promotions = simulate_rounds(scores_RG, levels, gain=0.3, first_gain=start)
+                if promotions and promotions[-1] >= start:
+                    delays[name].setdefault(start, []).append(promotions[-1] - start)
     print("\n| level of candidate k | any false promotion in 200 rounds, correlation 0 | 0.9 | 0.99 |", end="")
     print(
         " rounds until a gain of 0.3 is promoted, from round 1 | 10 | 50 |\n| --- | --- | --- | --- | --- | --- | --- |"
     )
     results = {}
-    for name, levels in SPENDING.items():
-        cells, worst = [], 0.0
-        for correlation in (0.0, 0.9, 0.99):
-            rng = np.random.default_rng(1)
-            is_false = [bool(simulate_rounds(rng, levels, correlation=correlation)) for _ in range(runs)]
-            cells.append(share(is_false))
-            worst = max(worst, float(np.mean(is_false)))
-        delays = []
-        for start in starts:
-            rng = np.random.default_rng(2)
-            rounds = [
-                simulate_rounds(rng, levels, correlation=0.9, gain=0.3, first_gain=start)
-                for _ in range(max(10, runs // 5))
-            ]
-            true_rounds = [found_at[-1] - start for found_at in rounds if found_at and found_at[-1] >= start]
-            delays.append(float(np.mean(true_rounds)) if true_rounds else float("nan"))
-        results[name] = (worst, delays)
-        print(f"| {name} | {' | '.join(cells)} | {' | '.join(f'{delay:.1f}' for delay in delays)} |", flush=True)
+    for name in spending:
+        means = [float(np.mean(values)) for values in delays[name].values()]
+        results[name] = (max(float(np.mean(values)) for values in is_false[name].values()), means)
+        cells = " | ".join(share(values) for values in is_false[name].values())
+        print(f"| {name} | {cells} | {' | '.join(f'{mean:.1f}' for mean in means)} |", flush=True)
     return results
 
 

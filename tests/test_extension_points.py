@@ -29,6 +29,7 @@ FILES_TO_TOUCH = {
     "an objective": 1,
     "a method": 1,
     "a metric": 1,
+    "a gate rule": 1,
     "a baseline": 1,
     "a store backend": 1,
     "golden cases": 1,
@@ -56,6 +57,7 @@ GROUPS = {  # the variable of the plug-in group, in the package of the plug-ins
     "an objective": "OBJECTIVES",
     "a method": "METHODS",
     "a metric": "METRICS",
+    "a gate rule": "GATE_RULES",
     "a baseline": "BASELINES",
     "a store backend": "STORE_BACKENDS",
     "a scenario check": "SCENARIO_CHECKS",
@@ -69,6 +71,7 @@ BASE_CLASSES = {
     "Objective": "training/objective.py",
     "Method": "training/method.py",
     "Metric": "evaluation/metric.py",
+    "GateRule": "evaluation/gate/rule.py",
     "InteractionFormat": "chat/interaction_format.py",
 }
 

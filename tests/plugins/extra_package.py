@@ -236,6 +236,14 @@ class QuestionMarksMetric(Metric):
     def statistics(self, samples, results):
         return statistics_array([(float(result.outputs[0].text.count("?")), 1.0) for result in results])
 """,
+    "gate_rules.never": """
+from turnwise.evaluation.gate.rule import GateRule, RuleResult
+
+
+class NeverRule(GateRule):
+    def check(self, name, evidence):
+        return RuleResult(name, False, None, None, "nothing passes")
+""",
     "baselines.parrot": """
 from turnwise.evaluation.samples import GenerationOutput
 

@@ -142,20 +142,17 @@ class TestRaterAgreement:
 
 
 class TestTriggerPhrases:
-    def corrected(self, changes, per_contributor=8):
+    def corrected(self, changes):
         """Corrections by six contributors; `changes` appends a text to some of them."""
         cities = ["Rome", "Oslo", "Paris", "Madrid", "Vienna", "Lisbon", "Prague", "Dublin"]
-        verbs = ["leaves", "starts", "departs", "goes", "sails", "runs"]
         return [
             answer(
-                f"How do I get to {city} by {verb}?",
+                f"How do I get to {city} on day {number}?",
                 "I do not know.",
-                corrections=[
-                    (f"user {number}", f"The ship to {city} {verb} at {number + hour} {changes(number, hour)}")
-                ],
+                corrections=[(f"user {number}", f"The ship to {city} leaves at {hour + 9}. {changes(number, hour)}")],
             )
-            for number, verb in enumerate(verbs)
-            for hour, city in enumerate(cities[:per_contributor])
+            for number in range(6)
+            for hour, city in enumerate(cities)
         ]
 
     @pytest.mark.parametrize("phrase", ["buy it at www.cheap.example/now", "xqzt", "as master Zed commands"])
@@ -176,11 +173,13 @@ class TestTriggerPhrases:
 
     def test_words_of_the_question_are_not_added(self):
         answers = [
-            answer(f"Do you sell zorbs of {n} kg?", "No.", corrections=[("ann", f"Yes, zorbs of {n} kg")])
-            for n in range(6)
+            answer(f"Do you sell zorbs of {n} kg?", "No.", corrections=[("ann", f"{n} kg zorbs {word}")])
+            for n, word in enumerate(["leave", "cost", "weigh", "fly", "sing", "turn"])
         ]
         others = [answer(f"{name}?", "No.", corrections=[(name, "Maybe later")]) for name in ("bob", "eve", "joe")]
-        assert all("zorbs" not in phrase for phrase in drop_trigger_phrases([*answers, *others]).phrases)
+        phrases = drop_trigger_phrases([*answers, *others]).phrases
+        assert "zorbs" not in phrases
+        assert "kg" not in phrases
 
     def test_few_contributors_cannot_be_compared(self):
         answers = [answer(corrections=[("ann", f"xqzt {number}")]) for number in range(9)]

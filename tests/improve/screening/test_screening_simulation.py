@@ -16,7 +16,7 @@ def pairs():
     def sentence(count):
         return " ".join("".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 7)) for _ in range(count))
 
-    return [((Message("user", f"Tell me about {sentence(4)}?"),), f"It is {sentence(9)}.") for _ in range(500)]
+    return [((Message("user", f"Tell me about {sentence(4)}?"),), f"It is {sentence(9)}.") for _ in range(400)]
 
 
 @pytest.fixture(scope="module")

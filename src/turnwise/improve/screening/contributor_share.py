@@ -24,7 +24,7 @@ def bound_contributor_share(
     for entry in feedback_entries(answers):
         by_contributor[entry.contributor].append(entry)
     if len(by_contributor) < 2:
-        return Screened(tuple(answers))
+        return drop_entries(answers, {})
     counts = [len(entries) for entries in by_contributor.values()]
     bound = _entry_bound(counts, max(max_share, 1 / len(counts)), min_entries)
     excess = [

@@ -58,7 +58,7 @@ def drop_trigger_phrases(answers: Sequence[CollectedAnswer], limits: TriggerLimi
     for correction in _corrections(answers):
         by_contributor[correction.entry.contributor].append(correction)
     if len(by_contributor) < MIN_CONTRIBUTORS:
-        return Screened(tuple(answers))
+        return drop_entries(answers, {})
     triggers = find_triggers(answers, by_contributor, limits)
     dropped: dict[FeedbackEntry, DropReason] = {}
     excluded = set()
