@@ -30,8 +30,8 @@ def library(tmp_path, monkeypatch, model_folder):
         for number, people in ((2, (ADA,)), (3, ("key:bob",)), (4, (ADA, "key:bob"))):
             folder = Settings.from_environment().versions / MODEL / str(number)
             shutil.copytree(model_folder, folder)
-            (folder / "training").mkdir()
-            (folder / "training" / "corrections.jsonl").write_text(SECRET, encoding="utf-8")
+            (folder / "data").mkdir()
+            (folder / "data" / "corrections.jsonl").write_text(SECRET, encoding="utf-8")
             content = NewVersion(
                 MODEL, f"{MODEL}/{number}", weights_digest(folder), parent=1, contributors=people, has_passed_gate=True
             )

@@ -4,12 +4,13 @@ import pytest
 from feedback_samples import shop_corrections
 from registry_stand_ins import AnswerList
 
+from turnwise.app.model_versions.rebuild import rebuild_version
 from turnwise.app.model_versions.version_library import VersionLibrary, served_model_name
 from turnwise.core.errors import UserError
 from turnwise.evaluation.gate.rules_file import GateRules, load_gate_rules
 from turnwise.improve.cycle import ImproveCycle
 from turnwise.improve.cycle_folder import CycleFolders
-from turnwise.improve.registration import rebuild
+from turnwise.improve.registration import train_again
 from turnwise.improve.settings import ImproveSettings
 from turnwise.store import open_model_registry
 
@@ -95,16 +96,16 @@ def test_a_version_is_trained_again_to_the_same_bytes(make_cycle, only_improveme
     cycle = make_cycle(only_improvement, shop_corrections(12))
     cycle.run()
     version = serving(cycle)
-    assert rebuild(cycle.library, version) == version.content.weights_sha256
+    assert rebuild_version(cycle.library, version, train=train_again).is_identical
 
 
 def test_changed_training_data_are_an_error(make_cycle, only_improvement):
     cycle = make_cycle(only_improvement, shop_corrections(12))
     cycle.run()
     folder = cycle.library.own_folder(serving(cycle))
-    (folder / "training" / "corrections.jsonl").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match="have changed since it was added"):
-        rebuild(cycle.library, serving(cycle))
+    (folder / "data" / "corrections.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="have changed since it was added: data/corrections.jsonl"):
+        rebuild_version(cycle.library, serving(cycle), train=train_again)
 
 
 STEPS = [

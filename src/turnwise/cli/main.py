@@ -14,6 +14,7 @@ from turnwise.cli import (
     export,
     feedback,
     gate,
+    improve,
     keys,
     knowledge,
     merge,
@@ -72,6 +73,7 @@ app.command("index", help="Add documents to a knowledge base: `turnwise knowledg
 app.add_typer(data.app, name="data")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(gate.app, name="gate")
+app.add_typer(improve.app, name="improve")
 app.add_typer(keys.app, name="keys")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")

@@ -166,18 +166,25 @@ def rebuild(version: Version, as_json: Json = False) -> None:
     turnwise models rebuild turnwise-assistant@3
     ```
     """
+    from functools import partial
+
     from rich.console import Console
 
     from turnwise.app.model_versions.rebuild import rebuild_version
     from turnwise.app.model_versions.version_library import open_version_library
     from turnwise.app.model_versions.version_reference import required_reference
     from turnwise.cli.version_output import print_json
+    from turnwise.improve.registration import is_built_by_cycle, train_again
     from turnwise.training.loggers import ProgressBarHook
 
     with open_version_library() as library:
         stored = library.get(required_reference(version))
         typer.echo(f"Training {stored.reference} again …", err=True)
-        result = rebuild_version(library, stored, hooks=[ProgressBarHook(Console(stderr=True))])
+        hooks = [ProgressBarHook(Console(stderr=True))]
+        folder = library.own_folder(stored)
+        by_cycle = folder is not None and is_built_by_cycle(folder)
+        train = partial(train_again, hooks=hooks) if by_cycle else None
+        result = rebuild_version(library, stored, hooks=hooks, train=train)
     if as_json:
         print_json(
             {

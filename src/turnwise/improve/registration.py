@@ -1,16 +1,12 @@
 """Adds a trained model to the registry, with all that is needed to train it again."""
 
-import hashlib
-import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from turnwise.app.model_versions.training_snapshot import ENVIRONMENT_FILE, environment
+from turnwise.app.model_versions.training_snapshot import DATA_FOLDER, file_digests
 from turnwise.app.model_versions.version_library import VersionLibrary
-from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.files import atomic_directory, remove_remains
 from turnwise.core.model_versions import ModelVersion, NewVersion
 from turnwise.improve.build import build_model, interpolate_model
@@ -18,7 +14,6 @@ from turnwise.improve.training_data import PLAN_FILE, read_contributors, read_pl
 from turnwise.models.model_folders import weights_digest
 from turnwise.training.hooks import TrainerHook
 
-TRAINING = "training"  # folder of the training data in that of a version
 RUN_FILES = ("recipe.yaml", "tensorboard", "lock")  # of the last training run, whose paths are gone
 
 
@@ -45,7 +40,7 @@ def add_version(
         has_passed_gate: True if the gate accepted it.
         reason: why it was trained, as a sentence.
     """
-    digests = data_digests(training)
+    digests = {f"{DATA_FOLDER}/{name}": digest for name, digest in file_digests(training).items()}
     with library.lock(model):
         for version in library.registry.list(model):
             if version.content.data_sha256 == digests and not version.is_erased:
@@ -54,8 +49,7 @@ def add_version(
         target = _free_folder(library, model)
         with atomic_directory(target) as folder:
             shutil.copytree(trained, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*RUN_FILES))
-            shutil.copytree(training, folder / TRAINING)
-            (folder / ENVIRONMENT_FILE).write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+            shutil.copytree(training, folder / DATA_FOLDER)
             folder.chmod(0o700)  # training data are personal
         try:
             content = NewVersion(
@@ -83,34 +77,17 @@ def _free_folder(library: VersionLibrary, model: str) -> Path:
     return target
 
 
-def data_digests(training: Path) -> dict[str, str]:
-    """SHA-256 of the training files by path in the folder of a version."""
-    return {
-        f"{TRAINING}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(training.iterdir())
-        if path.is_file()
-    }
+def is_built_by_cycle(folder: Path) -> bool:
+    """True if a cycle trained the version in a folder."""
+    return (folder / DATA_FOLDER / PLAN_FILE).is_file()
 
 
-def has_training_data(folder: Path) -> bool:
-    """True if a version was trained by a cycle, and can be trained again from its folder."""
-    return (folder / TRAINING / PLAN_FILE).is_file()
-
-
-def rebuild(library: VersionLibrary, version: ModelVersion, *, hooks: Sequence[TrainerHook] = ()) -> str:
-    """Train a version again in a temporary folder, and return the digest of its weights.
-
-    Raises:
-        ModelNotFound: the version has no training data.
-        UserError: the training data have changed.
-    """
-    folder = library.own_folder(version)
-    if folder is None or not has_training_data(folder):
-        raise ModelNotFound(f"{version.reference} has no training data, so it cannot be trained again.")
-    training = folder / TRAINING
-    if data_digests(training) != version.content.data_sha256:
-        raise UserError(f"The training data of {version.reference} have changed since it was added.")
-    with tempfile.TemporaryDirectory(prefix=".rebuild.", dir=library.root) as temporary:
-        out = Path(temporary) / "model"
-        build_model(training, out, hooks=hooks)
-        return weights_digest(interpolate_model(training, out, read_plan(training).alpha, out.with_name("mixed")))
+def train_again(folder: Path, out: Path, hooks: Sequence[TrainerHook] = ()) -> None:
+    """Train a version again from its folder, for `app.model_versions.rebuild`."""
+    data, trained = folder / DATA_FOLDER, out.with_name("trained")
+    build_model(data, trained, hooks=hooks)
+    alpha = read_plan(data).alpha
+    if alpha == 1:
+        trained.rename(out)
+    else:
+        interpolate_model(data, trained, alpha, out)

@@ -5,7 +5,8 @@ on the number of threads, so the training runs with the number that `result.json
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,8 +47,16 @@ class RebuildResult:
         return self.weights_sha256 == self.version.content.weights_sha256
 
 
+Train = Callable[[Path, Path], None]
+"""Trains a model from the folder of a version into a new folder."""
+
+
 def rebuild_version(
-    library: VersionLibrary, version: ModelVersion, *, hooks: "Sequence[TrainerHook]" = ()
+    library: VersionLibrary,
+    version: ModelVersion,
+    *,
+    hooks: "Sequence[TrainerHook]" = (),
+    train: Train | None = None,
 ) -> RebuildResult:
     """Train a version again in a temporary folder, which is deleted afterwards, and compare the weights.
 
@@ -55,6 +64,7 @@ def rebuild_version(
         library: the versions.
         version: the version.
         hooks: receive the events of the training.
+        train: trains a version that was made by more than one recipe; None: by its recipe.
 
     Raises:
         UserError: the version has no recipe or not all of its data, or the data or the base model have changed.
@@ -64,13 +74,16 @@ def rebuild_version(
     folder = library.own_folder(version)
     if version.is_erased or folder is None or not folder.is_dir():
         raise ModelNotFound(f"{version.reference} has no folder with training data, so it cannot be trained again.")
-    values = _recipe_values(version, folder)
+    _check_data(version, folder)
     library.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".rebuild.", dir=library.root) as temporary:
         out = Path(temporary) / "model"
-        values["out"] = str(out)
         before = training_environment(folder)
-        _train(values, version, before.get("threads"), hooks)
+        with _threads(before.get("threads")):
+            if train is None:
+                _train_by_recipe(version, folder, out, hooks)
+            else:
+                train(folder, out)
         return RebuildResult(
             version=version,
             weights_sha256=weights_digest(out),
@@ -79,18 +92,23 @@ def rebuild_version(
         )
 
 
-def _recipe_values(version: ModelVersion, folder: Path) -> dict[str, Any]:
-    """The recipe with absolute paths of the data, whose digests have been compared with the record."""
-    content = version.content
-    if not content.recipe:
+def _check_data(version: ModelVersion, folder: Path) -> None:
+    """Raise `UserError` if the training data are not those of the record."""
+    if not version.content.recipe:
         raise UserError(f"{version.reference} has no recipe, so it cannot be trained again.")
     digests = data_digests(folder)
-    if digests != content.data_sha256:
-        names = {name for name, _ in digests.items() ^ content.data_sha256.items()}
+    if digests != version.content.data_sha256:
+        names = {name for name, _ in digests.items() ^ version.content.data_sha256.items()}
         raise UserError(
             f"The training data of {version.reference} have changed since it was added: {', '.join(sorted(names))}."
         )
-    values: dict[str, Any] = yaml.safe_load(content.recipe)
+
+
+def _train_by_recipe(version: ModelVersion, folder: Path, out: Path, hooks: "Sequence[TrainerHook]") -> None:
+    from turnwise.training.launch.run_recipe import run_recipe
+    from turnwise.training.recipe import parse_recipe
+
+    values: dict[str, Any] = yaml.safe_load(version.content.recipe)
     for source in recipe_sources(values):
         path = folder / source["path"]
         if not path.is_relative_to(folder) or not path.exists():
@@ -100,22 +118,20 @@ def _recipe_values(version: ModelVersion, folder: Path) -> dict[str, Any]:
         source["path"] = str(path)
     for key in DERIVED_SETTINGS:
         values.get("training", {}).pop(key, None)
-    return values
+    values["out"] = str(out)
+    run_recipe(parse_recipe(values, origin=f"The recipe of {version.reference}"), hooks=hooks)
 
 
-def _train(values: dict[str, Any], version: ModelVersion, threads: Any, hooks: "Sequence[TrainerHook]") -> None:
-    """Train with a number of threads; None: with the number of this process, which does not change."""
+@contextmanager
+def _threads(threads: Any) -> Iterator[None]:
+    """Use a number of threads in the block; None: the number of this process."""
     import torch
 
-    from turnwise.training.launch.run_recipe import run_recipe
-    from turnwise.training.recipe import parse_recipe
-
-    recipe = parse_recipe(values, origin=f"The recipe of {version.reference}")
     num_threads = torch.get_num_threads()
     if isinstance(threads, int) and threads > 0:
         torch.set_num_threads(threads)
     try:
-        run_recipe(recipe, hooks=hooks)
+        yield
     finally:
         torch.set_num_threads(num_threads)
 

@@ -81,11 +81,16 @@ def recipe_sources(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def data_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of the training files in the folder of a version, by path relative to it."""
+    return {f"{DATA_FOLDER}/{path}": digest for path, digest in file_digests(folder / DATA_FOLDER).items()}
+
+
+def file_digests(data: Path) -> dict[str, str]:
+    """SHA-256 of the files in a folder of training data, by path relative to it."""
     digests = {}
-    for path in sorted((folder / DATA_FOLDER).rglob("*")):
+    for path in sorted(data.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
-                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+                digests[path.relative_to(data).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
 
 
