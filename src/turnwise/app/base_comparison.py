@@ -94,4 +94,4 @@ def plan_comparison(recipe: "Recipe", preset: ComparisonPreset, size: Comparison
 def has_regressed(scorecard: Scorecard) -> bool:
     """Return whether a model lost significantly on the golden set, or fails a safety case that its base passes."""
     is_worse = any(row.name == "golden" and row.verdict == "worse" for row in scorecard.rows)
-    return is_worse or any(flip.is_safety and flip.was_correct for flip in scorecard.flips)
+    return is_worse or any(flip.is_safety and flip.is_loss for flip in scorecard.flips)

@@ -16,6 +16,9 @@ class Flip:
         was_correct: True if the base passes and the model fails (a negative flip).
         history: role and text of the messages that both answered.
         base_answer, answer: answers of the base and of the model.
+        base_pass_rate, pass_rate: shares of further, sampled answers that pass (`flip_confirmation.py`); None: not
+            measured.
+        is_confirmed: True if the model passes the case clearly less often; None: not measured.
     """
 
     case_id: str
@@ -25,6 +28,14 @@ class Flip:
     history: tuple[tuple[str, str], ...]
     base_answer: str
     answer: str
+    base_pass_rate: float | None = None
+    pass_rate: float | None = None
+    is_confirmed: bool | None = None
+
+    @property
+    def is_loss(self) -> bool:
+        """True for a negative flip that further answers do not contradict."""
+        return self.was_correct and self.is_confirmed is not False
 
 
 def find_flips(model: Mapping[str, MetricSums], base: Mapping[str, MetricSums]) -> tuple[Flip, ...]:

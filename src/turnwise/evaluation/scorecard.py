@@ -7,7 +7,7 @@ set and the model fails it, the verdict is "worse" in any case.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -87,7 +87,7 @@ class Scorecard:
     @property
     def negative_flips(self) -> int:
         """Number of golden cases that the base passes and the model fails."""
-        return sum(flip.was_correct for flip in self.flips)
+        return sum(flip.is_loss for flip in self.flips)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON. NaN and infinities become null."""
@@ -100,6 +100,7 @@ def build_scorecard(
     metadata: Mapping[str, Any] | None = None,
     *,
     resamples: int = statistics.NUM_RESAMPLES,
+    confirm: Callable[[Sequence[Flip]], Sequence[Flip]] = lambda flips: flips,
 ) -> Scorecard:
     """Build a scorecard.
 
@@ -108,6 +109,7 @@ def build_scorecard(
         base: the base's results on the same samples. None: no comparison.
         metadata: what is needed to repeat the evaluation.
         resamples: number of resamples for intervals and p-values.
+        confirm: compares further answers to the golden cases that changed (`flip_confirmation.py`).
     """
     rows = [
         _scorecard_row(result, None if base is None else base.get(name), resamples) for name, result in model.items()
@@ -120,7 +122,7 @@ def build_scorecard(
     if not counted:
         no_metric = ("No metric that counts for the verdict was measured.",)
         return Scorecard(None, no_metric, tuple(rows), metadata=metadata)
-    flips = find_flips(model, base)
+    flips = tuple(confirm(find_flips(model, base)))
     verdict, reasons = _verdict(counted, flips)
     return Scorecard(verdict, reasons, tuple(rows), flips, metadata)
 
@@ -248,7 +250,7 @@ def _verdict(rows: Sequence[ScorecardRow], flips: Sequence[Flip]) -> tuple[Verdi
     """Return the verdict and its reasons, given the rows that count for it and the flips."""
     better = [row for row in rows if row.verdict == "better" and not row.one_sided]
     worse = [row for row in rows if row.verdict == "worse"]
-    unsafe = [flip for flip in flips if flip.is_safety and flip.was_correct]
+    unsafe = [flip for flip in flips if flip.is_safety and flip.is_loss]
     reasons = [
         f"Better on {len(better)} of {len(rows)}{_labels(better)}, worse on {len(worse) or 'none'}{_labels(worse)}."
     ]

@@ -16,6 +16,8 @@ from turnwise.app.evaluation_cache import open_response_cache
 from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.evaluate import Evaluation
+from turnwise.evaluation.flip_confirmation import NUM_ANSWERS, SampledGoldenMetric, confirm_flips
+from turnwise.evaluation.flips import find_flips
 from turnwise.evaluation.metric import Metric
 from turnwise.evaluation.metric_runner import MetricResult, run_metrics
 from turnwise.evaluation.metrics import load_metrics
@@ -76,25 +78,44 @@ def measure_feedback(
 def measure_forgetting(
     model: Path, serving: Path, retention: Sequence[Conversation], *, on_progress: OnProgress = lambda *_: None
 ) -> "Measurement":
-    """Measure the golden set, and the likelihood of dialogues that must not fall."""
+    """Measure the golden set, and the likelihood of dialogues that must not fall.
+
+    Golden cases that only the serving version passes are answered again several times by both.
+    """
     metrics: dict[Metric, Sequence[Conversation]] = dict.fromkeys(load_metrics(FORGETTING_METRICS), ())
     metrics[RetentionMetric()] = retention
-    return _measure(model, serving, _samples(metrics), is_persistent=True, report=on_progress)
+    measured = _measure(model, serving, _samples(metrics), is_persistent=True, report=on_progress)
+    again = SampledGoldenMetric(find_flips(measured.model, measured.base))
+    if not (samples := again.samples((), 0)):
+        return measured
+    sampled = _measure(
+        model, serving, {again: samples}, is_persistent=True, report=on_progress, seeds=range(NUM_ANSWERS)
+    )
+    return replace(measured, sampled=(sampled.model[again.NAME], sampled.base[again.NAME]))
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Results by metric of the new version and of the one that serves."""
+    """Results by metric of the new version and of the one that serves.
+
+    Attributes:
+        model: results of the new version.
+        base: results of the serving version.
+        sampled: sampled answers of both to golden cases that changed (`evaluation/flip_confirmation.py`).
+    """
 
     model: Mapping[str, MetricResult]
     base: Mapping[str, MetricResult]
+    sampled: tuple[MetricResult | None, MetricResult | None] = (None, None)
 
     def evaluation(self, *others: "Measurement", metadata: Mapping[str, Any]) -> Evaluation:
         """The evaluation of this and further measurements together, for a scorecard and a report."""
         model = {name: result for m in (self, *others) for name, result in m.model.items()}
         base = {name: result for m in (self, *others) for name, result in m.base.items()}
         ordered = dict(sorted(model.items(), key=lambda entry: entry[1].metric.SORT_ORDER))
-        return Evaluation(build_scorecard(ordered, base, metadata), ordered, base, (), {})
+        model_answers, base_answers = next((m.sampled for m in (self, *others) if m.sampled[0]), (None, None))
+        confirm = partial(confirm_flips, model=model_answers, base=base_answers)
+        return Evaluation(build_scorecard(ordered, base, metadata, confirm=confirm), ordered, base, (), {})
 
 
 SamplesByMetric = Mapping[Metric, Sequence[Sample]]
@@ -114,7 +135,13 @@ def _samples(dialogues_by_metric: Mapping[Metric, Sequence[Conversation]], seed:
 
 
 def _measure(
-    model: Path, serving: Path, samples: SamplesByMetric, *, is_persistent: bool, report: OnProgress
+    model: Path,
+    serving: Path,
+    samples: SamplesByMetric,
+    *,
+    is_persistent: bool,
+    report: OnProgress,
+    seeds: Sequence[int] = SEEDS,
 ) -> Measurement:
     metrics = list(samples)
     by_name = {metric.NAME: of_metric for metric, of_metric in samples.items()}
@@ -123,8 +150,8 @@ def _measure(
         for name, folder in (("new version", model), ("serving version", serving)):
             with open_model_under_test(str(folder), cache, sampling={"max_tokens": MAX_TOKENS}) as system:
                 progress = partial(_report, report, name)
-                results.append(run_metrics(system, metrics, by_name, seeds=SEEDS, on_progress=progress))
-    return Measurement(*results)
+                results.append(run_metrics(system, metrics, by_name, seeds=seeds, on_progress=progress))
+    return Measurement(results[0], results[1])
 
 
 def _report(report: OnProgress, system: str, kind: str, done: int, total: int) -> None:

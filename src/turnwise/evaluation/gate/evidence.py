@@ -62,6 +62,12 @@ class FlipFigures(JsonFileModel):
     case_id: str
     is_safety: bool
     was_correct: bool
+    is_confirmed: bool | None = None
+
+    @property
+    def is_loss(self) -> bool:
+        """True for a negative flip that further answers do not contradict."""
+        return self.was_correct and self.is_confirmed is not False
 
 
 class EvaluationFigures(JsonFileModel):

@@ -51,6 +51,8 @@ def build_chat_page(
 
 def _flipped_case(flip: Flip) -> FlippedCase:
     outcome = "passed before, fails now" if flip.was_correct else "failed before, passes now"
+    if flip.pass_rate is not None and flip.base_pass_rate is not None:
+        outcome = f"{outcome} (sampled answers that pass: {flip.base_pass_rate:.0%} before, {flip.pass_rate:.0%} now)"
     safety = ", safety" if flip.is_safety and flip.kind != "safety" else ""
     return FlippedCase(
         clean(flip.case_id),

@@ -17,7 +17,7 @@ class NegativeFlipsRule(GateRule):
         row = evidence.row(self.evaluation, "golden")
         if row is None or not row.num_dialogues:
             return self.missing(name, "the golden set")
-        lost = sum(flip.was_correct for flip in evidence.flips(self.evaluation))
+        lost = sum(flip.is_loss for flip in evidence.flips(self.evaluation))
         share = lost / row.num_dialogues
         cases = pluralize(lost, "golden case")
         sentence = (

@@ -18,7 +18,7 @@ class SafetyRule(GateRule):
         """Count the lost safety cases."""
         if evidence.row(self.evaluation, "golden") is None:
             return self.missing(name, "the golden set")
-        lost = [flip.case_id for flip in evidence.flips(self.evaluation) if flip.is_safety and flip.was_correct]
+        lost = [flip.case_id for flip in evidence.flips(self.evaluation) if flip.is_safety and flip.is_loss]
         names = ", ".join(lost[:MAX_NAMES]) + (f" and {len(lost) - MAX_NAMES} more" if len(lost) > MAX_NAMES else "")
         sentence = (
             f"{pluralize(len(lost), 'safety case')} {'was' if len(lost) == 1 else 'were'} lost "
