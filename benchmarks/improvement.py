@@ -29,7 +29,6 @@ from turnwise.core.stored_conversations import ConversationStore
 from turnwise.evaluation.gate.rules_file import load_gate_rules
 from turnwise.evaluation.metric_runner import MetricResult, run_metrics
 from turnwise.evaluation.metrics import load_metrics
-from turnwise.evaluation.metrics.chrf import ChrfMetric
 from turnwise.evaluation.statistics import bootstrap_difference_interval
 from turnwise.improve.comparison import RetentionMetric
 from turnwise.improve.cycle import ImproveCycle
@@ -92,7 +91,7 @@ class Shop:
 
 def ask(folder: Path, dialogues: Sequence[Conversation]) -> MetricResult:
     """Greedy answers to the last user turns, as the result of a metric."""
-    metric = ChrfMetric()
+    (metric,) = load_metrics(["chrf"])
     cache = open_response_cache("sqlite:///:memory:")
     with open_model_under_test(str(folder), cache, sampling={"max_tokens": 48, "temperature": 0}) as system:
         samples = metric.samples(dialogues, 0)
