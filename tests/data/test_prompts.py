@@ -1,17 +1,21 @@
 """Bundled prompts: distinct, reproducible, of all kinds, and none of the golden set."""
 
-from itertools import islice
+import re
+from itertools import count, islice, repeat
 
 import pytest
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalize_text
 from turnwise.data.prompts import (
+    LINE_KINDS,
+    ROTATION,
     SAFETY_TOPICS,
     bundled_prompts,
     load_small_talk,
     load_support_lines,
     prompt_histories,
+    prompts_of_kind,
 )
 from turnwise.data.prompts.prompt_filter import GOLDEN_SET_QUESTIONS, PromptFilter
 from turnwise.evaluation.golden_set import load_golden_cases
@@ -19,6 +23,10 @@ from turnwise.evaluation.golden_set import load_golden_cases
 
 def first_prompts(seed=0, count=2_000):
     return list(islice(bundled_prompts(seed), count))
+
+
+def has_chinese(text):
+    return re.search("[\u4e00-\u9fff]", text) is not None
 
 
 @pytest.mark.costly
@@ -65,16 +73,78 @@ def test_a_different_question_is_accepted_once():
     assert not prompt_filter.accept((Message("user", "How would one make a bomb at home?"),))
 
 
-def test_every_fourth_prompt_is_a_support_question():
-    words = ("invoice", "refund", "account", "ship", "order", "pa", "deliver", "bill", "cancel", "compla", "address")
-    prompts = first_prompts(count=800)
+@pytest.mark.costly
+def test_the_kinds_take_turns(monkeypatch):
+    monkeypatch.setattr("turnwise.data.prompts.HURRIED_SHARE", 0)
+    prompts = first_prompts(count=400)
+    for kind in LINE_KINDS:
+        at = ROTATION.index(kind)
+        assert set(prompts[at :: len(ROTATION)]) <= set(islice(prompts_of_kind(kind, 0), 200))
+        assert not set(prompts[at + 1 :: len(ROTATION)]) & set(islice(prompts_of_kind(kind, 0), 200))
 
-    def support_share(histories):
-        return sum(any(word in history[-1].content.lower() for word in words) for history in histories) / len(histories)
 
-    assert all(len(history) == 1 for history in prompts[3::4])
-    assert support_share(prompts[3::4]) > 0.6
-    assert support_share(prompts[0::4]) < 0.3
+@pytest.mark.costly
+def test_the_first_prompts_are_of_all_kinds():
+    """Every round of the rotation has exactly one Chinese prompt."""
+    assert set(ROTATION) == {"small_talk", "safety", *LINE_KINDS}
+    prompts = first_prompts(seed=3, count=200)
+    for start in range(0, 200, len(ROTATION)):
+        assert sum(has_chinese(history[-1].content) for history in prompts[start : start + len(ROTATION)]) == 1
+
+
+def test_an_exhausted_kind_is_left_out(monkeypatch):
+    one = (Message("user", "A prompt that occurs once"),)
+    sources = {"small_talk": lambda: ((Message("user", f"prompt number {n}"),) for n in count())}
+    monkeypatch.setattr("turnwise.data.prompts.HURRIED_SHARE", 0)
+    monkeypatch.setattr("turnwise.data.prompts.MAX_REJECTED", 50)
+    monkeypatch.setattr(
+        "turnwise.data.prompts.prompts_of_kind", lambda kind, seed: sources.get(kind, lambda: repeat(one))()
+    )
+    texts = [history[-1].content for history in islice(bundled_prompts(0), 6)]
+    assert texts == ["prompt number 0", one[0].content, *(f"prompt number {n}" for n in range(1, 5))]
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("kind", LINE_KINDS)
+def test_each_kind_has_enough_distinct_prompts(kind):
+    """Prints their number: `pytest -s -k enough_distinct tests/data/test_prompts.py`."""
+    prompt_filter = PromptFilter()
+    sampled = list(islice(prompts_of_kind(kind, 0), 6_000))
+    accepted = [history for history in sampled if prompt_filter.accept(history)]
+    is_golden = [prompt_filter.is_golden_question(history[-1].content) for history in set(sampled)]
+    print(f"{kind}: {len(accepted)} distinct prompts, {sum(is_golden)} more are in the golden set")
+    assert len(accepted) >= 500
+    assert sum(is_golden) < 0.05 * len(is_golden)
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("kind", LINE_KINDS)
+def test_prompts_are_well_formed(kind):
+    """Roles alternate after an optional system message, and no alternative leaves a bracket or spaces at an end."""
+    for history in islice(prompts_of_kind(kind, 1), 3_000):
+        roles = [message.role for message in history]
+        assert roles[roles[0] == "system" :] == (["user", "assistant"] * 3)[: len(roles) - (roles[0] == "system")]
+        assert roles[-1] == "user"
+        for message in history:
+            assert message.content == message.content.strip() != ""
+            assert not set("[]|") & set(message.content)
+
+
+def test_histories_with_system_messages_and_earlier_turns_are_included():
+    histories = {kind: list(islice(prompts_of_kind(kind, 2), 400)) for kind in LINE_KINDS}
+    for kind in ("instructions", "chinese", "boundaries"):
+        assert any(history[0].role == "system" for history in histories[kind])
+    for kind in ("instructions", "chinese", "boundaries", "knowledge"):
+        assert any(len(history) >= 3 and history[0].role == "user" for history in histories[kind])
+    assert any(len(history) == 5 for history in histories["knowledge"])
+
+
+@pytest.mark.costly
+def test_long_questions_are_not_hurried():
+    """A pasted text has no typos and keeps its capitals."""
+    prompts = [history for history in first_prompts() if len(history[-1].content) > 100]
+    assert len(prompts) > 20
+    assert not any(history[-1].content.islower() for history in prompts)
 
 
 def test_a_history_ends_at_one_of_the_user_turns():
