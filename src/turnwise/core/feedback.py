@@ -99,7 +99,7 @@ class Feedback:
         owner: name of the API key that gave it; None: no key was needed.
         content: what the person said.
         consent: the stricter of the consents of the answer and of the request that gave the feedback.
-        version: number of the version of the model that answered; empty if it was not recorded.
+        version: version of the model that answered, such as "turnwise-assistant@3"; empty if it was not recorded.
         weights_sha256: digest of the weights that answered; empty if it was not recorded.
     """
 

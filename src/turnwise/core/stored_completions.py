@@ -19,12 +19,11 @@ class StoredCompletion:
         model: served model name.
         messages: messages of the request, unchanged.
         request: other fields of the request.
-        response: response body in OpenAI's format; if the model has versions, also the "version" that answered, such as
-            "turnwise-assistant@3", and the digest of its "weights" (`core.served_versions.AnsweringVersion.meta`).
+        response: response body in OpenAI's format.
         metadata: up to 16 key-value pairs of the client.
         user: the person within the API key, as the client named them.
         consent: what may be collected; None: it was stored before consent was asked for.
-        version: number of the version of the model that answered; empty if it was not recorded.
+        version: version of the model that answered, such as "turnwise-assistant@3"; empty if it was not recorded.
         weights_sha256: digest of the weights that answered; empty if it was not recorded.
     """
 

@@ -41,8 +41,7 @@ class CompletionRecorder:
         """
         self._store, self._header, self._request_body, self._legacy = store, header, request_body, legacy
         self._user, self._consent = user, consent
-        version = current_request().version
-        self._version_meta: Mapping[str, Any] = {} if version is None else version.meta
+        self._version = current_request().version
 
     async def record(self, response: ChatResponse) -> None:
         """Store a response. Returns when it is safe on disk."""
@@ -65,8 +64,10 @@ class CompletionRecorder:
             model=self._header.model,
             messages=tuple(self._request_body["messages"]),
             request={name: value for name, value in fields if name not in _OMITTED_FIELDS and value is not None},
-            response={**ChatCompletion.of(self._header, response, legacy=self._legacy).dump(), **self._version_meta},
+            response=ChatCompletion.of(self._header, response, legacy=self._legacy).dump(),
             metadata=self._request_body.get("metadata") or {},
             user=self._user,
             consent=self._consent,
+            version="" if self._version is None else self._version.reference,
+            weights_sha256="" if self._version is None else self._version.weights_sha256,
         )

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, WithJsonSchema
 
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
-from turnwise.core.served_versions import VERSION_KEY, WEIGHTS_KEY
 from turnwise.core.stored_completions import CompletionStore, SortOrder, StoredCompletion
 from turnwise.server.openapi import json_request_body
 from turnwise.server.route_roles import requires
@@ -92,5 +91,4 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
 
 def _completion_body(completion: StoredCompletion) -> dict[str, Any]:
     """A stored completion: the response as it was sent, with the fields of the request."""
-    response = {name: value for name, value in completion.response.items() if name not in (VERSION_KEY, WEIGHTS_KEY)}
-    return {**completion.request, **response, "metadata": dict(completion.metadata)}
+    return {**completion.request, **completion.response, "metadata": dict(completion.metadata)}
