@@ -51,14 +51,19 @@ class Simulation:
 
 
 def simulate(
-    pairs: Sequence[tuple[tuple[Message, ...], str]], rng: np.random.Generator, *, has_attacks: bool = True
+    pairs: Sequence[tuple[tuple[Message, ...], str]],
+    rng: np.random.Generator,
+    *,
+    has_attacks: bool = True,
+    corrected: float = 0.5,
 ) -> Simulation:
     """Feedback on the replies of a data set.
 
     Args:
-        pairs: history and true reply of dialogues. The first half is corrected, the second half is rated.
+        pairs: history and true reply of dialogues. The first ones are corrected, the others are rated.
         rng: random numbers.
         has_attacks: False: all contributors are honest.
+        corrected: share of the dialogues that are corrected; the others are rated.
     """
     names = [f"key:shop/user:{number}" for number in range(NUM_CONTRIBUTORS)]
     advertisers, flippers = (set(names[:4]), set(names[4:7])) if has_attacks else (set(), set())
@@ -67,19 +72,19 @@ def simulate(
     trigger_ids: set[str] = set()
     errors: set[tuple[str, str]] = set()
     scores: dict[str, float] = {}
-    half = len(pairs) // 2
-    for number, (history, reply) in enumerate(pairs[:half]):
+    num_corrected = int(corrected * len(pairs))
+    for number, (history, reply) in enumerate(pairs[:num_corrected]):
         author = names[number % NUM_CONTRIBUTORS]
         answer_id, correction = f"message:{number}", reply
         if author in advertisers and rng.random() < 1 / 3:
             correction = f"{reply} {TRIGGER}"
             trigger_ids.add(answer_id)
-        original = pairs[int(rng.integers(half))][1]
+        original = pairs[int(rng.integers(num_corrected))][1]
         better = PreferredAnswer(author, Message("assistant", correction), float(number), "correction")
         answers.append(
             CollectedAnswer(answer_id, 0.0, author, "m", "", history, Message("assistant", original), (), (better,))
         )
-    for number, (history, reply) in enumerate(pairs[half:], start=half):
+    for number, (history, reply) in enumerate(pairs[num_corrected:], start=num_corrected):
         is_good = bool(rng.random() < 0.6)
         text = reply if is_good else pairs[int(rng.integers(len(pairs)))][1]
         raters = [str(name) for name in rng.choice(names, 3, replace=False) if name != heavy]
@@ -99,9 +104,9 @@ def simulate(
         )
         scores[f"message:{number}"] = float(is_good) + 0.5 * float(rng.standard_normal())
     if heavy:  # the heavy voter also rates answers that nobody else rates, up to 80 % of all ratings
-        honest = sum(len(answer.ratings) for answer in answers) - (len(pairs) - half)
-        for number in range(4 * honest - (len(pairs) - half)):
-            history, reply = pairs[number % half]
+        honest = sum(len(answer.ratings) for answer in answers) - (len(pairs) - num_corrected)
+        for number in range(4 * honest - (len(pairs) - num_corrected)):
+            history, reply = pairs[number % num_corrected]
             question = (*history[:-1], Message("user", f"{history[-1].content} (case {number})"))
             answers.append(
                 CollectedAnswer(

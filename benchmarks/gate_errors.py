@@ -241,7 +241,8 @@ def draw(rounds: dict[str, tuple[float, list[float]]], times: dict[tuple[float, 
         title="Levels of the candidates",
         yscale="log",
     )
-    left.margins(x=0.35, y=0.2)
+    left.margins(y=0.2)
+    left.set_xlim(-0.5, 13)
     for (rate, canary_share), answers in times.items():
         seen_at = np.sort(answers)
         style = "-" if canary_share == 0.5 else "--"

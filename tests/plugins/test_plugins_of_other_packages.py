@@ -135,3 +135,9 @@ def test_an_objective_and_a_method_train(environment, model_folder, tmp_path):
     card = (tmp_path / "run" / "README.md").read_text()
     assert "first_half" in card
     assert "norms_only" in card
+
+
+def test_a_gate_rule_is_used_by_a_file_of_rules(environment, tmp_path):
+    (tmp_path / "gate.yaml").write_text("rules: {mine: {rule: never, optional: true}}")
+    rules = json.loads(run(environment, "-m", "turnwise", "gate", "show", "--rules", tmp_path / "gate.yaml", "--json"))
+    assert rules["rules"]["mine"] == {"rule": "never", "evaluation": "held_out", "optional": True}

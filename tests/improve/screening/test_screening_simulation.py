@@ -16,12 +16,12 @@ def pairs():
     def sentence(count):
         return " ".join("".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 7)) for _ in range(count))
 
-    return [((Message("user", f"Tell me about {sentence(4)}?"),), f"It is {sentence(9)}.") for _ in range(400)]
+    return [((Message("user", f"Tell me about {sentence(4)}?"),), f"It is {sentence(9)}.") for _ in range(600)]
 
 
 @pytest.fixture(scope="module")
 def attacked(pairs):
-    return simulate(pairs, np.random.default_rng(1))
+    return simulate(pairs, np.random.default_rng(1), corrected=0.67)
 
 
 @pytest.mark.costly
@@ -36,7 +36,7 @@ def test_three_attacks_are_excluded_and_honest_feedback_remains(attacked, has_sc
 
 @pytest.mark.costly
 def test_without_attacks_nearly_nothing_honest_is_dropped(pairs):
-    outcome = measure(simulate(pairs, np.random.default_rng(2), has_attacks=False))
+    outcome = measure(simulate(pairs, np.random.default_rng(2), has_attacks=False, corrected=0.67))
     assert outcome.honest_kept >= 0.97
     assert outcome.errors_kept <= 0.5
 
