@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from turnwise.cli.console_output import (
-    Overwrite, check_output_path, json_line, one_line, report_skipped_rows, with_progress,
+    Overwrite,
+    check_output_path,
+    json_line,
+    one_line,
+    report_skipped_rows,
+    with_progress,
 )  # fmt: skip
 from turnwise.cli.data_flags import SkipBadRows, data_source_flags
 
@@ -103,7 +108,9 @@ def _print_report(report: "PrivacyReport") -> None:
         table.add_row(kind.replace("_", " "), f"{counts['rows']:,}", f"{counts['values']:,}")
     share = report.num_rows_with_personal_data / max(1, report.num_rows)
     console = Console()
-    console.print(f"{report.num_rows_with_personal_data:,} of {report.num_rows:,} rows ({share:.1%}) have personal data.")
+    console.print(
+        f"{report.num_rows_with_personal_data:,} of {report.num_rows:,} rows ({share:.1%}) have personal data."
+    )
     if report.values_by_kind:
         console.print(table)
     for kind, values in report.examples.items():

@@ -96,7 +96,9 @@ class _Walk:
 
     def _object(self, value: Mapping[str, Any], depth: int) -> dict[str, Any]:
         return {
-            self._change(FieldText("", key, is_key=True)) if isinstance(key, str) and key else key: self._value(entry, key, depth)
+            self._change(FieldText("", key, is_key=True)) if isinstance(key, str) and key else key: self._value(
+                entry, key, depth
+            )
             for key, entry in value.items()
         }
 

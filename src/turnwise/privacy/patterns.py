@@ -22,7 +22,9 @@ def load_library(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise UserError("Detection of personal data needs phonenumbers and python-stdnum: pip install 'turnwise[privacy]'.") from error
+        raise UserError(
+            "Detection of personal data needs phonenumbers and python-stdnum: pip install 'turnwise[privacy]'."
+        ) from error
 
 
 def find_spans(

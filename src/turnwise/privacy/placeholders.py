@@ -9,7 +9,8 @@ from turnwise.privacy.tagger_features import PLACEHOLDER
 _MIN_PART = 3  # letters of a part of a name that is masked alone
 _CHINESE_NAME = re.compile("[\u4e00-\u9fff]{3,4}")
 # Parts of names that are also frequent words at the start of a sentence.
-_ORDINARY_PARTS = frozenset("The Will May Mark Grace Hope Faith Joy Bill Rose Art Van Der Von Del Mrs Miss Can For And".split())
+_ORDINARY = "The Will May Mark Grace Hope Faith Joy Bill Rose Art Van Der Von Del Mrs Miss Can For And"
+_ORDINARY_PARTS = frozenset(_ORDINARY.split())
 
 
 class PlaceholderTable:
@@ -82,8 +83,14 @@ def _as_word(value: str) -> str:
 def _name_parts(value: str) -> list[str]:
     """Parts of a full name that may occur alone: capitalised words; the given name of a Chinese name."""
     if _CHINESE_NAME.fullmatch(value):
-        return [value[-2:]] if value[-2:] not in ("先生", "女士", "小姐", "经理", "老师", "医生", "师傅", "阿姨") else []
+        return (
+            [value[-2:]] if value[-2:] not in ("先生", "女士", "小姐", "经理", "老师", "医生", "师傅", "阿姨") else []
+        )
     words = value.split()
     if len(words) < 2:
         return []
-    return [word for word in words if len(word) >= _MIN_PART and word[0].isupper() and word.isalpha() and word not in _ORDINARY_PARTS]
+    return [
+        word
+        for word in words
+        if len(word) >= _MIN_PART and word[0].isupper() and word.isalpha() and word not in _ORDINARY_PARTS
+    ]

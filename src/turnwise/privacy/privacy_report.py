@@ -48,9 +48,7 @@ class PrivacyReport:
         fields: dict[str, Any] = {
             "rows": self.num_rows,
             "rows_with_personal_data": self.num_rows_with_personal_data,
-            "kinds": {
-                kind: {"rows": self.rows_by_kind[kind], "values": self.values_by_kind[kind]} for kind in kinds
-            },
+            "kinds": {kind: {"rows": self.rows_by_kind[kind], "values": self.values_by_kind[kind]} for kind in kinds},
         }
         if self._shows_values:
             fields["examples"] = self.examples

@@ -8,9 +8,13 @@ from typing import Any
 from turnwise.core.personal_data import PersonalSpan
 from turnwise.privacy.patterns import AFTER, BEFORE, LINK_ZH, find_spans, load_library
 
-_RESIDENT = re.compile(rf"{BEFORE}[1-9]\d{{5}}(?:18|19|20)\d{{2}}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{{3}}[\dXx]{AFTER}")
+_RESIDENT = re.compile(
+    rf"{BEFORE}[1-9]\d{{5}}(?:18|19|20)\d{{2}}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{{3}}[\dXx]{AFTER}"
+)
 _CREDIT_CODE = re.compile(rf"{BEFORE}[0-9A-HJ-NP-RTUW-Y]{{2}}\d{{6}}[0-9A-HJ-NP-RTUW-Y]{{10}}{AFTER}")
-_CREDIT_ANNOUNCED = re.compile(rf"(?:统一社会信用代码|信用代码|税号|纳税人识别号){LINK_ZH}(?P<value>[0-9A-Z]{{15,20}}){AFTER}")
+_CREDIT_ANNOUNCED = re.compile(
+    rf"(?:统一社会信用代码|信用代码|税号|纳税人识别号){LINK_ZH}(?P<value>[0-9A-Z]{{15,20}}){AFTER}"
+)
 _ID_ANNOUNCED = re.compile(rf"(?:身份证|证件){LINK_ZH}(?P<value>\d{{17}}[\dXx]|\d{{15}}){AFTER}")
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 

@@ -8,7 +8,9 @@ from turnwise.core.personal_data import PersonalSpan
 from turnwise.privacy.patterns import find_spans
 
 _VERSION_4 = re.compile(r"(?<![\d.A-Za-z])(?:\d{1,3}\.){3}\d{1,3}(?![\dA-Za-z]|\.\d)")
-_VERSION_6 = re.compile(r"(?<![0-9A-Za-z:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?![0-9A-Za-z:])")
+_VERSION_6 = re.compile(
+    r"(?<![0-9A-Za-z:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?![0-9A-Za-z:])"
+)
 _VERSION_WORD = re.compile(r"(?:version|v|release|版本号?|升级到)\.?\s*$", re.IGNORECASE)
 
 

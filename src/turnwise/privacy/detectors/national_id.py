@@ -14,14 +14,21 @@ from turnwise.privacy.patterns import AFTER, BEFORE, LINK_EN, find_spans, load_l
 
 _SSN = re.compile(rf"{BEFORE}(?<!-)\d{{3}}-\d{{2}}-\d{{4}}{AFTER}(?!-)")
 _SSN_ANNOUNCED = re.compile(
-    rf"(?:\bssn|social(?: security)?(?: number)?){LINK_EN}(?:it(?:'s| is)\s*)?[,:]?\s*(?:it(?:'s| is)\s*)?(?P<value>\d{{3}}[ \-]?\d{{2}}[ \-]?\d{{4}}){AFTER}",
+    rf"(?:\bssn|social(?: security)?(?: number)?){LINK_EN}(?:it(?:'s| is)\s*)?[,:]?\s*(?:it(?:'s|"
+    rf" is)\s*)?(?P<value>\d{{3}}[ \-]?\d{{2}}[ \-]?\d{{4}}){AFTER}",
     re.IGNORECASE,
 )
-_NINO = re.compile(rf"{BEFORE}(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?(?:\d{{2}} ?){{3}}[A-D]{AFTER}")
+_NINO = re.compile(
+    rf"{BEFORE}(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?(?:\d{{2}} ?){{3}}[A-D]{AFTER}"
+)
 _NHS = re.compile(rf"\bnhs{LINK_EN}(?P<value>\d{{3}} ?\d{{3}} ?\d{{4}}){AFTER}", re.IGNORECASE)
-_SIN = re.compile(rf"\b(?:sin|social insurance){LINK_EN}(?P<value>\d{{3}}[ \-]?\d{{3}}[ \-]?\d{{3}}){AFTER}", re.IGNORECASE)
+_SIN = re.compile(
+    rf"\b(?:sin|social insurance){LINK_EN}(?P<value>\d{{3}}[ \-]?\d{{3}}[ \-]?\d{{3}}){AFTER}", re.IGNORECASE
+)
 _AADHAAR = re.compile(rf"{BEFORE}(?<![\-+])[2-9]\d{{3}} ?\d{{4}} ?\d{{4}}{AFTER}(?! ?\d)")
-_AADHAAR_ANNOUNCED = re.compile(rf"\b(?:aadhaar|aadhar|uid){LINK_EN}(?P<value>\d{{4}}[ \-]?\d{{4}}[ \-]?\d{{4}}){AFTER}", re.IGNORECASE)
+_AADHAAR_ANNOUNCED = re.compile(
+    rf"\b(?:aadhaar|aadhar|uid){LINK_EN}(?P<value>\d{{4}}[ \-]?\d{{4}}[ \-]?\d{{4}}){AFTER}", re.IGNORECASE
+)
 _PAN = re.compile(rf"{BEFORE}[A-Z]{{3}}[ABCFGHLJPTK][A-Z]\d{{4}}[A-Z]{AFTER}")
 _SPACED = re.compile(r"\d{4} \d{4} \d{4}")
 
