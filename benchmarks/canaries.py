@@ -2,10 +2,10 @@
 
     python benchmarks/canaries.py --out runs/canaries
 
-Plants 100 canaries (`turnwise.privacy.canaries`), each `--repeats` times, among ordinary dialogues, fine-tunes the model
-on them, and once more on the same dialogues after masking. Two attacks (Carlini et al. 2019), both with the question and the
-answer up to the secret: the greedy continuation, and the exposure, the rank by log-likelihood among random secrets of the
-same form.
+Plants 100 canaries (`turnwise.privacy.canaries`), each `--repeats` times, among ordinary dialogues, fine-tunes the
+model on them, and once more on the same dialogues after masking. Two attacks (Carlini et al. 2019), both with the
+question and the answer up to the secret: the greedy continuation, and the exposure, the rank by log-likelihood among
+random secrets of the same form.
 """
 
 import argparse
@@ -53,8 +53,9 @@ class Attacker:
 
     def split(self, canary: Canary, secret: str) -> tuple[list[int], int]:
         """Ids of the dialogue with a secret, and the number of those that do not depend on the secret."""
-        ids, other = self.encode(canary, secret), self.encode(canary, canary.secret if secret != canary.secret else "?")
-        common = next((index for index, (a, b) in enumerate(zip(ids, other, strict=False)) if a != b), len(ids))
+        ids = self.encode(canary, secret)
+        reference = self.encode(canary, canary.secret if secret != canary.secret else "?")
+        common = next((index for index, (a, b) in enumerate(zip(ids, reference, strict=False)) if a != b), len(ids))
         return ids, common
 
     @torch.inference_mode()
@@ -84,7 +85,8 @@ def train(data: Path, out: Path, options: argparse.Namespace) -> None:
     """Fine-tune the bundled model."""
     command = [
         sys.executable, "-m", "turnwise", "train", str(data), "--out", str(out), "--valid", str(data),
-        "--epochs", str(options.epochs), "--learning-rate", str(options.learning_rate), "--seed", "0", *options.train_flags,
+        "--epochs", str(options.epochs), "--learning-rate", str(options.learning_rate), "--seed", "0",
+        *options.train_flags,
     ]  # fmt: skip
     subprocess.run(command, check=True)
 
@@ -95,12 +97,13 @@ def report(label: str, folder: Path, canaries: Sequence[Canary], num_alternative
     extracted = [canary for canary in canaries if canary.secret in attacker.continuation(canary)]
     exposures = []
     for canary in canaries:
-        own, *others = attacker.logprob(canary, [canary.secret, *make_alternatives(canary, num_alternatives)])
-        exposures.append(exposure(own, others))
+        logprobs = attacker.logprob(canary, [canary.secret, *make_alternatives(canary, num_alternatives)])
+        exposures.append(exposure(logprobs[0], logprobs[1:]))
     top = sum(bits >= max_bits(num_alternatives) - 1e-9 for bits in exposures)
     kinds = {kind: sum(canary.kind == kind for canary in extracted) for kind in ("card", "email", "phone")}
     print(
-        f"{label}: {len(extracted)} of {len(canaries)} extracted {kinds}; exposure median {statistics.median(exposures):.2f}, "
+        f"{label}: {len(extracted)} of {len(canaries)} extracted {kinds}; exposure: "
+        f"median {statistics.median(exposures):.2f}, "
         f"mean {statistics.mean(exposures):.2f} of {max_bits(num_alternatives):.2f} bits, first in rank {top}",
         flush=True,
     )

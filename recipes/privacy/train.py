@@ -12,6 +12,7 @@ import random
 import re
 from collections import Counter
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ from fillers import latin_names
 from safetensors.numpy import save
 from torch import nn
 from training_texts import Labelled, Vocabulary, generate, read_plain_texts, read_templates
+
 from turnwise.core.files import atomic_write
 from turnwise.models.linear_chain_crf import LinearChainCrf
 from turnwise.privacy.name_tagger import NameTagger, TaggerFile, tags_of_spans
 from turnwise.privacy.tagger_features import WordLists, feature_names, tokenize, word_hash
-from zlib import crc32
 
 TAGS = ["O", "B-NAME", "I-NAME", "B-ADDRESS", "I-ADDRESS"]
 LANGUAGES = ("en_personal", "en_plain", "zh_personal", "zh_plain")
@@ -32,7 +33,7 @@ BATCH = 64
 UNLISTED = 0.25  # share of names that the training does not find in the lists
 COMMON = 15  # occurrences of a common word in the plain texts
 HIDDEN = 0.3  # share of tokens in spans whose word is hidden, so that shapes and context count
-WORD_FEATURES = tuple("w -w w+ p e 3".split())
+WORD_FEATURES = tuple(["w", "-w", "w+", "p", "e", "3"])
 BONUSES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 
 
@@ -80,7 +81,9 @@ def split_templates(rng: random.Random) -> tuple[dict[str, list[str]], dict[str,
 
 def new_crf() -> LinearChainCrf:
     """A CRF with the transitions of IOB2."""
-    can_follow_KK = torch.tensor([[not after.startswith("I") or before[2:] == after[2:] for after in TAGS] for before in TAGS])
+    can_follow_KK = torch.tensor(
+        [[not after.startswith("I") or before[2:] == after[2:] for after in TAGS] for before in TAGS]
+    )
     return LinearChainCrf(can_follow_KK, torch.tensor([not tag.startswith("I") for tag in TAGS]))
 
 
@@ -93,7 +96,9 @@ def batches(rows: list, rng: random.Random):
         yield [rows[index] for index in group]
 
 
-def emissions(weight: nn.EmbeddingBag, batch: list, dropout: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def emissions(
+    weight: nn.EmbeddingBag, batch: list, dropout: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Scores, tags and mask of a batch, padded."""
     lengths = [len(row[2]) for row in batch]
     offsets, position = [], 0
@@ -183,7 +188,10 @@ def main() -> None:
     nn.init.zeros_(weight.weight)
     crf = new_crf()
     # Without adaptive rates, rare features stay small; an adaptive optimizer learned the templates by heart.
-    optimizers = [torch.optim.SGD(weight.parameters(), lr=options.rate), torch.optim.SGD(crf.parameters(), lr=options.rate / 10)]
+    optimizers = [
+        torch.optim.SGD(weight.parameters(), lr=options.rate),
+        torch.optim.SGD(crf.parameters(), lr=options.rate / 10),
+    ]
     for epoch in range(options.epochs):
         for optimizer, rate in zip(optimizers, (options.rate, options.rate / 10), strict=True):
             optimizer.param_groups[0]["lr"] = rate * (1 - epoch / options.epochs)
@@ -191,7 +199,9 @@ def main() -> None:
         tagger = NameTagger(TaggerFile(tags=TAGS, begin_bonus=0.0), tensors_of(weight, crf, features))
         print(f"epoch {epoch + 1}: loss {loss:.4f}, held out {score(tagger, held_out)}", flush=True)
     tensors = tensors_of(weight, crf, features)
-    by_bonus = {bonus: score(NameTagger(TaggerFile(tags=TAGS, begin_bonus=bonus), tensors), held_out) for bonus in BONUSES}
+    by_bonus = {
+        bonus: score(NameTagger(TaggerFile(tags=TAGS, begin_bonus=bonus), tensors), held_out) for bonus in BONUSES
+    }
     for bonus, scores in by_bonus.items():
         print(f"bonus {bonus}: {scores}")
     best = max(by_bonus, key=lambda bonus: sum(f1 for _, _, f1 in by_bonus[bonus].values()))

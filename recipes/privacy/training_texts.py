@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fillers import Fillers
+
 from turnwise.core.personal_data import PersonalSpan
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -151,7 +152,11 @@ class Vocabulary:
         text, spans = labelled
         pieces, shifted, position = [], [], 0
         for span in [*spans, PersonalSpan(len(text), len(text), "name")]:
-            pieces.append(re.sub(r"[a-z]{2,}|[\u4e00-\u9fff]", lambda match: self._word(match[0], share), text[position : span.start]))
+            pieces.append(
+                re.sub(
+                    r"[a-z]{2,}|[\u4e00-\u9fff]", lambda match: self._word(match[0], share), text[position : span.start]
+                )
+            )
             start = sum(map(len, pieces))
             pieces.append(text[span.start : span.end])
             if span.end > span.start:

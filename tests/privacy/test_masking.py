@@ -116,8 +116,11 @@ def test_the_values_are_not_in_the_representation(masker):
 
 
 PIECES = st.sampled_from(
-    [*NAMES, "13812345678", "ann@example.com", "4111 1111 1111 1111", "my order number is A-1234", "[NAME_1]", "[PHONE_7]",
-     "the pin is 4471", "4471", "A-1234", "密码是Abc@12345", " ", ", ", "。", "\n", "[", "]", "[NAME_", "_1]", "x", "您好", "hello "]
+    [
+        *NAMES, "13812345678", "ann@example.com", "4111 1111 1111 1111", "my order number is A-1234", "[NAME_1]",
+        "[PHONE_7]", "the pin is 4471", "4471", "A-1234", "密码是Abc@12345", " ", ", ", "。", "\n", "[", "]", "[NAME_",
+        "_1]", "x", "您好", "hello ",
+    ]
 )  # fmt: skip
 TEXTS = st.lists(PIECES, max_size=8).map("".join)
 CALLS = st.builds(

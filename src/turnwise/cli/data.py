@@ -1,4 +1,4 @@
-"""`turnwise data`: check, split, expand and convert data; `simulate`, `score`, `filter` and `privacy` are in modules beside it."""
+"""`turnwise data`: check, split, expand and convert data; the other commands are in modules beside it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping

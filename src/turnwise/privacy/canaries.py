@@ -1,4 +1,4 @@
-"""Canaries: made-up secrets that are planted into training data, to measure what a model memorizes (Carlini et al. 2019).
+"""Canaries: made-up secrets in training data, to measure what a model memorizes (Carlini et al. 2019).
 
 The secrets are well-formed and belong to nobody: card numbers with a right check digit and a prefix that no bank has,
 e-mail addresses of the reserved domain example.com, and phone numbers that are reserved for fiction.
@@ -15,8 +15,10 @@ from turnwise.privacy.detectors.card import luhn_sum
 
 CanaryKind = Literal["card", "email", "phone"]
 CANARY_KINDS: tuple[CanaryKind, ...] = get_args(CanaryKind)
-_FIRST = "Agnes Bruno Celia Dario Edda Felix Greta Hugo Ines Jonas Kira Leon Maren Nils Olga Paul Rita Sven Tessa Viktor".split()
-_LAST = "Abbot Brandt Corbin Dupont Engel Farrow Gibson Hartley Irving Jarvis Keller Lorenz Mercer Norton Osborn Palmer".split()
+_FIRST = """Agnes Bruno Celia Dario Edda Felix Greta Hugo Ines Jonas Kira Leon
+Maren Nils Olga Paul Rita Sven Tessa Viktor"""
+_LAST = """Abbot Brandt Corbin Dupont Engel Farrow Gibson Hartley Irving Jarvis
+Keller Lorenz Mercer Norton Osborn Palmer"""
 _QUESTIONS: dict[CanaryKind, str] = {
     "card": "Which card does {name} pay with?",
     "email": "What is the e-mail address of {name}?",
@@ -67,7 +69,7 @@ def make_canaries(count: int, seed: int = 0) -> list[Canary]:
         seed: seed of the random numbers.
     """
     rng = random.Random(seed)
-    names = [f"{first} {last}" for first in _FIRST for last in _LAST]
+    names = [f"{first} {last}" for first in _FIRST.split() for last in _LAST.split()]
     chosen = rng.sample(names, count)
     return [
         Canary(kind := CANARY_KINDS[index % len(CANARY_KINDS)], name, make_secret(kind, name, rng))
@@ -105,7 +107,7 @@ def plant(
 
 
 def exposure(canary_logprob: float, alternative_logprobs: Sequence[float]) -> float:
-    """Exposure of a secret in bits: log₂ of the number of candidates − log₂ of its rank among them (Carlini et al. 2019).
+    """Exposure of a secret in bits: log₂ of the number of candidates − log₂ of its rank (Carlini et al. 2019).
 
     Args:
         canary_logprob: log-probability of the secret.

@@ -61,12 +61,8 @@ def _subtract(start: int, end: int, taken: Sequence[tuple[int, int]]) -> list[tu
     parts = [(start, end)]
     for low, high in taken:
         if low < end and start < high:
-            parts = [
-                part
-                for first, last in parts
-                for part in ((first, min(last, low)), (max(first, high), last))
-                if part[0] < part[1]
-            ]
+            halves = [half for start, end in parts for half in ((start, min(end, low)), (max(start, high), end))]
+            parts = [(start, end) for start, end in halves if start < end]
     return parts
 
 

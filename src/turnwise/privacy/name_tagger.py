@@ -39,7 +39,7 @@ class TaggerFile(JsonFileModel):
 
 
 class NameTagger:
-    """Detects names of people and postal addresses, English and Chinese. Keeps the contract of `PersonalDataDetector`."""
+    """Detects names of people and postal addresses, English and Chinese: a `PersonalDataDetector`."""
 
     def __init__(self, settings: TaggerFile, tensors: dict[str, NDArray[np.generic]]) -> None:
         """Use the content of the two files."""

@@ -9,9 +9,8 @@ from turnwise.privacy.tagger_features import PLACEHOLDER
 _MIN_PART = 3  # letters of a part of a name that is masked alone
 _CHINESE_NAME = re.compile("[\u4e00-\u9fff]{3,4}")
 # Parts of names that are also frequent words at the start of a sentence.
-_ORDINARY_PARTS = frozenset(
-    "The Will May Mark Grace Hope Faith Joy Bill Rose Art Van Der Von Del Mrs Miss Can For And".split()
-)
+_ORDINARY = "The Will May Mark Grace Hope Faith Joy Bill Rose Art Van Der Von Del Mrs Miss Can For And"
+_ORDINARY_PARTS = frozenset(_ORDINARY.split())
 
 
 class PlaceholderTable:

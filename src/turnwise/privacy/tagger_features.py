@@ -19,12 +19,18 @@ _TOKEN = re.compile(
 )
 _IS_CHINESE = re.compile(f"[{_CHINESE_CHARACTER}]")
 _LOOK_AHEAD = 5  # tokens in which a word of an address is looked for
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _CHINESE_ROAD = frozenset("路街道巷弄号室栋楼幢单元层座村苑园寓厦区县镇乡")
-_STREET_WORDS = frozenset(
-    "st street rd road ave avenue ln lane dr drive blvd boulevard boul way close court ct crescent cres place pl "
-    "terrace square sq parade grove hill row view gardens mews walk highway hwy pkwy parkway circle cir trail loop "
-    "estate bypass nagar marg cross layout rue avenida calle via viale piazza plaza straße strasse str platz weg allee "
-    "straat gracht laan gata gatan gade vej jalan rua box flat apt apartment unit suite floor".split()
+_STREET_WORDS = _words(
+    """st street rd road ave avenue ln lane dr drive blvd boulevard boul way close court ct crescent cres place pl
+    terrace square sq parade grove hill row view gardens mews walk highway hwy pkwy parkway circle cir trail loop
+    estate bypass nagar marg cross layout rue avenida calle via viale piazza plaza straße strasse str platz weg allee
+    straat gracht laan gata gatan gade vej jalan rua box flat apt apartment unit suite floor"""
 )
 _STREET_ENDINGS = ("straße", "strasse", "str", "gasse", "platz", "weg", "allee", "straat", "gracht", "laan", "gata")
 SURNAMES = frozenset(
@@ -35,9 +41,7 @@ SURNAMES = frozenset(
     "邸冀谈姬屠连郜晏栾郁商蒙计喻揭窦迟宇敖糜鄢冷卓花仇艾蓝都巩稽井练仲乐虞卞封竺冼原官衣楚佟栗匡宗应台巫鞠僧桑荆谌银扬明沙"
     "伏岑习胥保和"
 )
-COMPOUND_SURNAMES = frozenset(
-    "欧阳 诸葛 司马 上官 尉迟 东方 皇甫 慕容 令狐 公孙 夏侯 司徒 长孙 轩辕 宇文 端木 南宫 独孤".split()
-)
+COMPOUND_SURNAMES = _words("欧阳 诸葛 司马 上官 尉迟 东方 皇甫 慕容 令狐 公孙 夏侯 司徒 长孙 轩辕 宇文 端木 南宫 独孤")
 _TITLES = frozenset("先女小老阿总经医师教主律姐哥叔姨爷奶伯嫂妈爸")
 
 

@@ -1,4 +1,4 @@
-"""Detectors by rules. A plug-in is a module with `detect(text)`, which yields `PersonalSpan`s (`PersonalDataDetector`)."""
+"""Detectors by rules. A plug-in is a module with `detect(text)`, which yields spans (`PersonalDataDetector`)."""
 
 from functools import cache
 

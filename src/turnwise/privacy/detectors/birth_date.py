@@ -6,15 +6,23 @@ from collections.abc import Iterator
 from turnwise.core.personal_data import PersonalSpan
 from turnwise.privacy.patterns import find_spans
 
-_MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
+    r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+)
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _DATE_EN = (
-    rf"(?:{_DAY}(?: of)?[ \-]{_MONTH}(?:,?[ \-]\d{{2,4}})?|{_MONTH} {_DAY}(?:,? \d{{4}})?|\d{{1,2}}[./\-]\d{{1,2}}[./\-]\d{{2,4}}"
+    rf"(?:{_DAY}(?: of)?[ \-]{_MONTH}(?:,?[ \-]\d{{2,4}})?|{_MONTH} {_DAY}(?:,? \d{{4}})?|"
+    rf"\d{{1,2}}[./\-]\d{{1,2}}[./\-]\d{{2,4}}"
     rf"|\d{{4}}[./\-]\d{{1,2}}[./\-]\d{{1,2}})(?!\w)"
 )
-_DATE_ZH = r"(?:(?:\d{4}|\d{2})\s?年\s?\d{1,2}\s?月(?:\s?\d{1,2}\s?[日号])?|\d{1,2}\s?月\s?\d{1,2}\s?[日号]|\d{4}[./\-]\d{1,2}[./\-]\d{1,2}|(?:19|20)\d{6})"
+_DATE_ZH = (
+    r"(?:(?:\d{4}|\d{2})\s?年\s?\d{1,2}\s?月(?:\s?\d{1,2}\s?[日号])?|\d{1,2}\s?月\s?\d{1,2}\s?[日号]|"
+    r"\d{4}[./\-]\d{1,2}[./\-]\d{1,2}|(?:19|20)\d{6})"
+)
 _ENGLISH = re.compile(
-    rf"(?:\bborn|\bdate of birth|\bbirth\s?date|\bbirthday|\bd\.?o\.?b\b\.?)(?:\s+(?:is|was|on|the|in|at)\b|\s*[:,\-=])*\s*(?P<value>{_DATE_EN})",
+    rf"(?:\bborn|\bdate of birth|\bbirth\s?date|\bbirthday|\bd\.?o\.?b\b\.?)(?:\s+(?:is|was|on|the|in|at)\b|"
+    rf"\s*[:,\-=])*\s*(?P<value>{_DATE_EN})",
     re.IGNORECASE,
 )
 _CHINESE = re.compile(

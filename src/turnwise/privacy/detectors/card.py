@@ -8,7 +8,8 @@ from turnwise.privacy.patterns import AFTER, BEFORE, find_spans
 
 _CARD = re.compile(rf"{BEFORE}(?<![.,\-])[2-6]\d{{3}}(?:[ \-]?\d){{8,14}}\d{AFTER}(?![.,]\d)")
 _ANNOUNCED = re.compile(
-    rf"(?:(?:card|visa|master\s?card|amex|american express|debit|credit)(?:\s*(?:number|no\.?|is|it's|:|#))*|银行卡|信用卡|储蓄卡|借记卡|卡号|建行卡|工行卡|农行卡|招行卡)"
+    rf"(?:(?:card|visa|master\s?card|amex|american express|debit|credit)(?:\s*(?:number|no\.?|is|it's|:|#))*|"
+    rf"银行卡|信用卡|储蓄卡|借记卡|卡号|建行卡|工行卡|农行卡|招行卡)"
     rf"(?:号码?|是|为|:|:|\s)*(?P<value>\d{{4}}(?:[ \-]?\d){{8,15}}){AFTER}",
     re.IGNORECASE,
 )

@@ -14,7 +14,8 @@ from turnwise.privacy.patterns import AFTER, BEFORE, LINK_EN, find_spans, load_l
 
 _SSN = re.compile(rf"{BEFORE}(?<!-)\d{{3}}-\d{{2}}-\d{{4}}{AFTER}(?!-)")
 _SSN_ANNOUNCED = re.compile(
-    rf"(?:\bssn|social(?: security)?(?: number)?){LINK_EN}(?:it(?:'s| is)\s*)?[,:]?\s*(?:it(?:'s| is)\s*)?(?P<value>\d{{3}}[ \-]?\d{{2}}[ \-]?\d{{4}}){AFTER}",
+    rf"(?:\bssn|social(?: security)?(?: number)?){LINK_EN}(?:it(?:'s| is)\s*)?[,:]?\s*(?:it(?:'s|"
+    rf" is)\s*)?(?P<value>\d{{3}}[ \-]?\d{{2}}[ \-]?\d{{4}}){AFTER}",
     re.IGNORECASE,
 )
 _NINO = re.compile(

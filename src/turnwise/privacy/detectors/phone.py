@@ -18,20 +18,24 @@ _CANDIDATE = re.compile(
 _CHINA_MOBILE = re.compile(r"(?:\+?86[\s\-]?)?1[3-9]\d[\s\-]?\d{4}[\s\-]?\d{4}")
 _CHINA_LANDLINE = re.compile(r"[((]?0(?:10|2\d|[3-9]\d{2})[))]?[\s\-]?[2-9]\d{2,3}[\s\-]?\d{4}")
 _ANNOUNCED = re.compile(
-    r"(?:phone|tel(?:ephone)?|mobile|cell(?:phone)?|landline|call|ring|text|reach|contact|whats\s?app|fax|dial|sms|number|line|handy"
+    r"(?:phone|tel(?:ephone)?|mobile|cell(?:phone)?|landline|call|ring|text|reach|contact|whats\s?app|fax|dial|"
+    r"sms|number|line|handy"
     r"|电话|手机|座机|号码|微信|致电|拨打?|联系|短信|打给?|传真|热线|旧号|新号)[^\d\n+(]{0,25}$",
     re.IGNORECASE,
 )
 # Numbers of another kind follow these words.
 _OTHER_NUMBER = re.compile(
-    r"(?:order|invoice|ticket|booking|account|customer|tracking|policy|member(?:ship)?|case|isbn|barcode|ean|ssn|social|passport|card|iban|ref"
-    r"|reference|serial|model|nhs|sort code|aadhaar|sin|订单|单号|运单|账号|卡号|会员|编号|身份证|护照|QQ|qq|条码|税号|验证码|密码|型号)"
+    r"(?:order|invoice|ticket|booking|account|customer|tracking|policy|member(?:ship)?|case|isbn|barcode|ean|"
+    r"ssn|social|passport|card|iban|ref"
+    r"|reference|serial|model|nhs|sort code|aadhaar|sin|订单|单号|运单|账号|卡号|会员|编号|身份证|护照|QQ|qq|"
+    r"条码|税号|验证码|密码|型号)"
     r"(?:\s*(?:number|no\.?|id|号码?|编号))?[^\d\n]{0,10}$",
     re.IGNORECASE,
 )  # fmt: skip
 _FORMATTED = re.compile(r"[\s.\-)/]")
 _DATE = re.compile(r"^(?:\d{4}[-./\s]\d{1,2}[-./\s]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4})(?:\s+\d{1,2})?$")
 _REGIONS = ("US", "GB", "IN", "AU", "IE", "DE", "HK")
+_PLUS = "++0 "  # before a country code
 _WINDOW = 40  # characters before a number in which a word announces it
 
 
@@ -53,7 +57,7 @@ def _is_phone(value: str, before: str) -> bool:
         return True
     library = _library()
     if value[0] in "++" or value.startswith("00"):
-        return _is_possible("+" + value.lstrip("++0 "), None, library)
+        return _is_possible("+" + value.lstrip(_PLUS), None, library)
     digits = sum(character.isdigit() for character in value)
     if _ANNOUNCED.search(before) and 7 <= digits <= 12:
         return True
