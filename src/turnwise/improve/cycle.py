@@ -182,9 +182,11 @@ class ImproveCycle:
             model = self._interpolated(journal, MODEL, alpha)
             self.progress.on_step("compare", f"Measure what is forgotten at {alpha:.0%} of the way")
             forgetting = measure_forgetting(model, serving, retention, on_progress=self.progress.on_count)
-            kept = decide(gate_evidence(forgetting.evaluation(metadata={}).scorecard), forgetting_rules(self.rules))
-            tried.append({"alpha": alpha, "reason": kept.reason, "has_passed": kept.has_passed})
-            if kept.has_passed:
+            forgotten = decide(
+                gate_evidence(forgetting.evaluation(metadata={}).scorecard), forgetting_rules(self.rules)
+            )
+            tried.append({"alpha": alpha, "reason": forgotten.reason, "has_passed": forgotten.has_passed})
+            if forgotten.has_passed:
                 break
         self.progress.on_step("compare", "Compare on answers with feedback")
         held_out = [HeldOut(self._interpolated(journal, proof.name, alpha), proof.test) for proof in proofs]
@@ -246,12 +248,12 @@ class ImproveCycle:
 
 def forgetting_rules(rules: GateRules) -> GateRules:
     """The rules that need the measurement of forgetting only."""
-    kept = {
+    chosen = {
         name: rule
         for name, rule in rules.rules.items()
         if rule.evaluation == RETENTION or isinstance(rule, NegativeFlipsRule | SafetyRule)
     }
-    return GateRules(rules.alpha, kept)
+    return GateRules(rules.alpha, chosen)
 
 
 def gate_evidence(card: Scorecard) -> dict[str, EvaluationFigures]:

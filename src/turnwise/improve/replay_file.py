@@ -10,6 +10,7 @@ from pathlib import Path
 
 from turnwise.core.messages import Conversation
 from turnwise.data.jsonl_writer import write_jsonl
+from turnwise.data.prompts import prompts_digest
 from turnwise.data.sources import DataSource
 from turnwise.models.model_folders import weights_digest
 from turnwise.training.hooks import TrainerHook
@@ -54,7 +55,7 @@ def replay_files(
         folder: where the files are kept.
         on_progress: receives the number of replies and their total.
     """
-    stem = f"{weights_digest(model)[:16]}-{count}-{seed}"
+    stem = f"{weights_digest(model)[:16]}-{prompts_digest()[:8]}-{count}-{seed}"
     files = ReplayFiles(folder / f"{stem}-train.jsonl", folder / f"{stem}-retention.jsonl")
     if files.train.is_file() and files.retention.is_file():
         return files

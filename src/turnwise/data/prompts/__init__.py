@@ -5,6 +5,7 @@ questions to a shop by intent, instructions, Chinese, requests that a careful as
 only sound dangerous), and general knowledge.
 """
 
+import hashlib
 import itertools
 import random
 from collections.abc import Iterator
@@ -100,3 +101,11 @@ def _hurry(history: tuple[Message, ...], rng: random.Random) -> tuple[Message, .
         return history
     question = add_typos(question.lower().rstrip(FINAL_MARKS), rng, TYPO_SHARE)
     return (*history[:-1], replace(history[-1], content=question)) if question else history
+
+
+def prompts_digest() -> str:
+    """SHA-256 of the files of prompts: other files give other prompts."""
+    digest = hashlib.sha256()
+    for path in sorted(FOLDER.glob("*.yaml")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
