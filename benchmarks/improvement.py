@@ -74,11 +74,11 @@ class Shop:
 
     def chat(self) -> None:
         """One round: everybody asks, and reacts to the answers."""
-        asked = [
+        chats = [
             (person, fact) for person in self.people for fact in ask_facts(self.facts, QUESTIONS_PER_PERSON, self.rng)
         ]
-        questions = [fact.question(self.rng) for _, fact in asked]
-        for (person, fact), question, text in zip(asked, questions, self.answer(questions), strict=True):
+        questions = [fact.question(self.rng) for _, fact in chats]
+        for (person, fact), question, text in zip(chats, questions, self.answer(questions), strict=True):
             reaction = person.react(text, fact, self.rng)
             meta = {"model": MODEL, "finish": "stop", "consent": "full", "user": person.name}
             conversation = self.store.create(title=question[:40], model=MODEL)
@@ -109,7 +109,7 @@ def measure(shop: Shop, retention: Sequence[Conversation]) -> tuple[dict[str, fl
     """Figures of the serving version on the test questions, and its chrF sums by question."""
     tests = [Conversation((Message("user", f.test_question), Message("assistant", f.answer))) for f in shop.facts]
     result = ask(serving_folder(shop), tests)
-    answers = [each.outputs[0].text for each in result.results_by_seed[0]]
+    answers = [sample.outputs[0].text for sample in result.results_by_seed[0]]
     figures = {
         "chrf": float(result.metric.value(result.sums_GK.sum(axis=0))),
         "right": float(np.mean([is_correct(a, f) for a, f in zip(answers, shop.facts, strict=True)])),

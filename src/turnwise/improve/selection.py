@@ -56,8 +56,8 @@ def select_answers(reader: CollectedAnswerReader, model: str, *, since: float, m
         mask: replaces personal data; None: nothing is masked.
     """
     answers = list(reader.answers(model))
-    kept, screening = screen_answers(answers)
-    examples = training_examples(kept)
+    accepted, screening = screen_answers(answers)
+    examples = training_examples(accepted)
     masked: Counter[str] = Counter()
     if mask is not None:
         examples = [_masked(example, mask, masked) for example in examples]

@@ -29,13 +29,13 @@ class TuningSettings(StrictModel):
 
     method: str = "lora"
     rank: int = Field(16, ge=1)
-    learning_rate: float = Field(2e-4, gt=0, lt=1)
+    learning_rate: float = Field(3e-4, gt=0, lt=1)
     preference_learning_rate: float = Field(5e-5, gt=0, lt=1)
     batch_size: int = Field(1, ge=1)
     passes: float = Field(10.0, gt=0)
     preference_passes: float = Field(2.0, gt=0)
-    replay_ratio: float = Field(0.5, ge=0, le=0.9)
-    num_replay_replies: int = Field(240, ge=20)
+    replay_ratio: float = Field(0.75, ge=0, le=0.9)
+    num_replay_replies: int = Field(400, ge=20)
     min_corrections: int = Field(5, ge=1)
     min_preferences: int = Field(20, ge=1)
     seed: int = Field(0, ge=0)
