@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import time
 from contextlib import closing
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from knowledge_stand_ins import WordEncoder, add
 from turnwise.app.erasers import ERASERS
@@ -26,7 +29,7 @@ from turnwise.app.personal_data import (
 )
 from turnwise.core.access import Principal
 from turnwise.core.data_subjects import DataSubject
-from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.errors import InvalidParameter, NotFound, Unavailable
 from turnwise.core.feedback import AnswerReference, NewFeedback
 from turnwise.core.handoffs import HandoffRequest
 from turnwise.core.messages import Message
@@ -226,6 +229,43 @@ def test_a_server_deletes_old_records_at_its_start(store):
         while store.list() and time.monotonic() < deadline:
             time.sleep(0.01)
     assert store.list() == []
+
+
+def test_a_reader_that_keeps_deleted_texts_in_the_log_is_reported(home, store, monkeypatch):
+    monkeypatch.setattr("turnwise.store.sqlite.database.LOCK_SECONDS", 0.2)
+    plant(store, "ada", None, "AdaText")
+    with closing(sqlite3.connect(home / "conversations.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM messages").fetchone()
+        with pytest.raises(Unavailable, match="Deleted texts are still in its log"):
+            erase_data(DataSubject("ada"), store)
+        assert files_with(home, "AdaText")
+    erase_data(DataSubject("ada"), store)
+    assert files_with(home, "AdaText") == []
+
+
+SUBJECTS = [(owner, user) for owner in (None, "a", "b") for user in (None, "x", "y")]
+
+
+@pytest.mark.costly
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from(SUBJECTS), min_size=1, max_size=8), st.sampled_from(SUBJECTS))
+def test_an_erasure_empties_the_export_of_the_subject_and_changes_no_other_one(planted, erased):
+    with closing(open_store("sqlite:///:memory:")) as memory:
+        for number, (owner, user) in enumerate(planted):
+            plant(memory, owner, user, f"{number}")
+        subject, data = DataSubject(*erased), memory.personal_data
+        untouched = [DataSubject(*other) for other in SUBJECTS if other[0] != subject.owner]
+        if subject.user is not None:
+            untouched += [DataSubject(subject.owner, user) for user in "xy" if user != subject.user]
+        before = [data.export(other) for other in untouched]
+        counts = data.erase(subject)
+        assert data.export(subject) == {}
+        assert [data.export(other) for other in untouched] == before
+        matching = [entry for entry in planted if entry == erased or (erased[1] is None and entry[0] == erased[0])]
+        assert counts["conversations"] == counts["completions"] == counts["responses"] == len(matching)
+        assert not any(subject.includes(id) for id in memory.collected_answers.contributors())
+        assert not any(data.erase(subject).values()), "it can be repeated"
 
 
 def test_every_eraser_can_run_without_any_file(home, store):

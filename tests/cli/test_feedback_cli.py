@@ -68,6 +68,11 @@ def test_errors_say_what_to_do(turnwise, url, arguments, code, message):
     assert message in result[2]
 
 
+def test_a_server_without_a_store_has_nothing_to_delete(turnwise):
+    code, _, err = turnwise("serve", "--store", "none", "--retention-days", "30")
+    assert (code, "--retention-days needs a store" in err) == (2, True)
+
+
 def test_an_export_has_the_conversation_and_the_better_answers(turnwise, store, url, tmp_path):
     answer = add_answer(store, weights="ab")
     store.feedback.add(answer, NewFeedback(-1, "Better.", tags=("wrong",), user="ann"))
