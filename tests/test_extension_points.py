@@ -33,6 +33,7 @@ FILES_TO_TOUCH = {
     "a store backend": 1,
     "golden cases": 1,
     "a scenario check": 1,
+    "a detector of personal data": 1,
     "an HTTP field": 2,
     "a page control": 1,
     "a page": 5,
@@ -58,6 +59,7 @@ GROUPS = {  # the variable of the plug-in group, in the package of the plug-ins
     "a baseline": "BASELINES",
     "a store backend": "STORE_BACKENDS",
     "a scenario check": "SCENARIO_CHECKS",
+    "a detector of personal data": "DETECTORS",
 }
 ONE_SET_OF = {  # a plug-in defines one of the sets
     "a data format": [{"matches", "parse"}, {"matches", "combine"}, {"sniff", "read"}],

@@ -127,6 +127,16 @@ from turnwise.scenarios.finding import warning
 def check(scenario):
     yield warning("scenario.yaml", "title", "There is no owl.")
 """,
+    "personal_data_detectors.owl_rings": """
+import re
+
+from turnwise.core.personal_data import PersonalSpan
+
+
+def detect(text):
+    for match in re.finditer(r"ring OWL-[0-9]+", text):
+        yield PersonalSpan(match.start() + 5, match.end(), "account")
+""",
     "interaction_formats.shouting": """
 from turnwise.chat.interaction_format import InteractionFormat
 

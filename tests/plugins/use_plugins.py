@@ -116,12 +116,20 @@ def use_scenarios():
     return [finding.message for finding in run_checks(load_scenario(builtin_folder() / "assistant"))]
 
 
+def use_detectors():
+    """A detector of personal data."""
+    from turnwise.privacy.masking import ConversationMasker
+
+    return ConversationMasker().mask_text("an owl with the ring OWL-17").conversation.messages[0].content
+
+
 def main(model_folder, work):
     """Print the outcome of every plug-in."""
     outcome = {
         "data": use_data(work),
         "document": use_documents(work),
         "scenario": use_scenarios(),
+        "privacy": use_detectors(),
         "sampling": use_sampling(model_folder),
         "family": use_family(model_folder, work),
     }
