@@ -35,6 +35,7 @@ FILES_TO_TOUCH = {
     "golden cases": 1,
     "a scenario check": 1,
     "an eraser": 1,
+    "a detector of personal data": 1,
     "an HTTP field": 2,
     "a page control": 1,
     "a page": 5,
@@ -62,6 +63,7 @@ GROUPS = {  # the variable of the plug-in group, in the package of the plug-ins
     "a store backend": "STORE_BACKENDS",
     "a scenario check": "SCENARIO_CHECKS",
     "an eraser": "ERASERS",
+    "a detector of personal data": "DETECTORS",
 }
 ONE_SET_OF = {  # a plug-in defines one of the sets
     "a data format": [{"matches", "parse"}, {"matches", "combine"}, {"sniff", "read"}],

@@ -138,6 +138,16 @@ def export(subject, store):
 def erase(subject, store):
     return {"pages": 7}
 """,
+    "personal_data_detectors.owl_rings": """
+import re
+
+from turnwise.core.personal_data import PersonalSpan
+
+
+def detect(text):
+    for match in re.finditer(r"ring OWL-[0-9]+", text):
+        yield PersonalSpan(match.start() + 5, match.end(), "account")
+""",
     "interaction_formats.shouting": """
 from turnwise.chat.interaction_format import InteractionFormat
 

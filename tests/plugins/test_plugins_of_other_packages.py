@@ -96,6 +96,10 @@ def test_a_parser_reads_a_document(outcome):
     assert outcome["document"] == "Owls eat mice."
 
 
+def test_a_detector_masks_what_it_detects(outcome):
+    assert outcome["privacy"] == "an owl with the ring [ACCOUNT_1]"
+
+
 def test_a_check_finds_something_in_a_scenario(outcome):
     assert outcome["scenario"] == ["There is no owl."]
 

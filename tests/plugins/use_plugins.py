@@ -127,6 +127,13 @@ def use_erasers(work):
         return [export_data(subject, store)["diary"], erase_data(subject, store)["pages"]]
 
 
+def use_detectors():
+    """A detector of personal data."""
+    from turnwise.privacy.masking import ConversationMasker
+
+    return ConversationMasker().mask_text("an owl with the ring OWL-17").conversation.messages[0].content
+
+
 def main(model_folder, work):
     """Print the outcome of every plug-in."""
     outcome = {
@@ -134,6 +141,7 @@ def main(model_folder, work):
         "document": use_documents(work),
         "scenario": use_scenarios(),
         "eraser": use_erasers(work),
+        "privacy": use_detectors(),
         "sampling": use_sampling(model_folder),
         "family": use_family(model_folder, work),
     }

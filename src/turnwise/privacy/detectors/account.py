@@ -11,7 +11,7 @@ _SUBJECT = (
     r"membership|member|case|claim|"
     r"contract|reference|ref|sort code|routing|student|employee|patient|loyalty|shipment|parcel|licen[cs]e|user)"
 )
-_CODE = r"(?=[A-Za-z0-9#\-]*\d)#?[A-Za-z0-9]{1,12}(?:[\-/.][A-Za-z0-9]{1,12}){0,5}"
+_CODE = r"(?=[A-Za-z0-9#\-]*\d)#?[A-Za-z0-9]{1,30}(?:[\-/.][A-Za-z0-9]{1,12}){0,5}"
 _ENGLISH = re.compile(
     rf"\b{_SUBJECT}(?:\s+(?:reference|confirmation))?(?P<link>{LINK_EN})(?:and\s+)?(?P<value>(?:{_CODE}|"
     rf"\d[\d\-]{{4,24}})){AFTER}(?!:\d)",
