@@ -449,7 +449,8 @@ class Fillers:
         number, room, unit = self.rng.randint(1, 30), self.rng.randint(101, 2808), self.rng.randint(1, 5)
         block = self.rng.choice("ABCD")
         base = self.rng.choice((
-            f"{number}号楼{room}室", f"{number}栋{room}", f"{number}幢{unit}单元{room}室", f"{number}号楼{unit}单元{room}",
+            f"{number}号楼{room}室", f"{number}栋{room}", f"{number}幢{unit}单元{room}室",
+            f"{number}号楼{unit}单元{room}",
             f"{block}座{room}", f"{block}栋", f"{room}室", f"{number}楼", f"{number}层",
             f"{number}栋{unit}单元{number}楼{room}号", "",
         ))  # fmt: skip
