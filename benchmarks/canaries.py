@@ -44,7 +44,7 @@ class Attacker:
     def __init__(self, folder: Path) -> None:
         model = checkpoint.load(folder, dtype=torch.float32)
         self.decoder: Decoder = model.decoder
-        self.renderer = Renderer.load(folder, Tokenizer.load(folder, full_model_folder(folder)))
+        self.renderer = Renderer.from_tokenizer(Tokenizer.load(folder, full_model_folder(folder)))
 
     def encode(self, canary: Canary, secret: str) -> list[int]:
         """Ids of the dialogue with a secret, without what follows it."""
