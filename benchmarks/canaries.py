@@ -29,6 +29,7 @@ from turnwise.privacy.masking import ConversationMasker
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
+NUM_VALIDATION = 100  # dialogues
 EXTRA_TOKENS = 4  # of the greedy continuation, beyond those of the secret
 ORDINARY = Path(__file__).parents[1] / "examples/bike_shop.jsonl"
 
@@ -43,7 +44,7 @@ class Attacker:
     def __init__(self, folder: Path) -> None:
         model = checkpoint.load(folder, dtype=torch.float32)
         self.decoder: Decoder = model.decoder
-        self.renderer = Renderer.load(folder, Tokenizer.load(folder, full_model_folder(folder)))
+        self.renderer = Renderer.from_tokenizer(Tokenizer.load(folder, full_model_folder(folder)))
 
     def encode(self, canary: Canary, secret: str) -> list[int]:
         """Ids of the dialogue with a secret, without what follows it."""
@@ -82,9 +83,10 @@ class Attacker:
 
 
 def train(data: Path, out: Path, options: argparse.Namespace) -> None:
-    """Fine-tune the bundled model."""
+    """Fine-tune the bundled model. It is validated on some of the training data, because memorization is the aim."""
+    valid = data.with_suffix(".valid.jsonl")
     command = [
-        sys.executable, "-m", "turnwise", "train", str(data), "--out", str(out), "--valid", str(data),
+        sys.executable, "-m", "turnwise", "train", str(data), "--out", str(out), "--valid", str(valid),
         "--epochs", str(options.epochs), "--learning-rate", str(options.learning_rate), "--seed", "0",
         *options.train_flags,
     ]  # fmt: skip
@@ -141,6 +143,7 @@ def main() -> None:
     for label, conversations in files.items():
         path = options.out / f"{label}.jsonl"
         write_jsonl(path, conversations)
+        write_jsonl(path.with_suffix(".valid.jsonl"), conversations[:NUM_VALIDATION])
         text = path.read_text(encoding="utf-8")
         print(f"{label}: {sum(secret in text for secret in secrets)} of {len(secrets)} secrets in the data", flush=True)
     for label in files:

@@ -18,6 +18,18 @@ ENGLISH_LOCALES = (
 _WORDS: dict[str, Any] = read_yaml(Path(__file__).with_name("words.yaml"), "words")
 MORE_FIRST, MORE_LAST = _WORDS["first_names"].split(), _WORDS["last_names"].split()
 TITLES = _WORDS["chinese_titles"].split()
+ASIAN_AREAS = (
+    "Nagar",
+    "Layout",
+    "Colony",
+    "Vihar",
+    "Enclave",
+    "Sector 12",
+    "Phase 2",
+    "4th Block",
+    "Gardens",
+    "Estate",
+)
 ENGLISH_SLOTS, CHINESE_SLOTS = (
     {slot: [value.strip() for value in values.split("|")] for slot, values in _WORDS[name].items()}
     for name in ("english_slots", "chinese_slots")
@@ -91,7 +103,7 @@ class Fillers:
             return self._made_up() + self.rng.choice(("", "son", "ski", "ova", "ini", "berg", "well", "wick", "worth"))
         if roll < 0.20:
             particle = self.rng.choice(("de", "van", "van der", "de la", "von", "al-", "El-", "bin", "da", "Mc", "O'"))
-            return f"{particle}{'' if particle[-1] in '-c' or particle == chr(79) + chr(39) else ' '}{self.rng.choice(self._last)}"
+            return particle + ("" if particle[-1] in "-c'" else " ") + self.rng.choice(self._last)
         return self.rng.choice(MORE_LAST if roll < 0.4 else self._last)
 
     def name(self) -> str:
@@ -245,37 +257,40 @@ class Fillers:
             parts = [*([inner] if self.rng.random() < 0.3 else []), street, f"{city} {postcode}"]
             return self.rng.choice((", ", ", ", "\n")).join(parts)
         if roll < 0.66:
-            return f"{self.rng.choice(('PO Box', 'P.O. Box', 'p.o. box'))} {self.rng.randint(10, 9999)}, {city}{self.rng.choice(('', f' {self.rng.randint(1000, 99999)}'))}"
+            box = self.rng.choice(("PO Box", "P.O. Box", "p.o. box"))
+            code = self.rng.choice(("", f" {self.rng.randint(1000, 99999)}"))
+            return f"{box} {self.rng.randint(10, 9999)}, {city}{code}"
         if roll < 0.73:  # India, South-East Asia
-            place = self.rng.choice(
-                [
-                    "Nagar",
-                    "Layout",
-                    "Colony",
-                    "Vihar",
-                    "Enclave",
-                    "Sector 12",
-                    "Phase 2",
-                    "4th Block",
-                    "Gardens",
-                    "Estate",
-                ]
-            )
-            return f"{self.rng.choice(('No. ', 'House ', 'Plot ', 'Block ', '', 'Flat '))}{self._house_number()}, {self.rng.choice((self._ordinal() + ' Cross', 'MG Road', 'Road ' + str(self.rng.randint(1, 30)), 'Jalan ' + self.rng.choice(self._last)))}, {self.rng.choice(self._last)} {place}, {city} {self.rng.randint(100000, 999999)}"
+            return self._asian(city)
         if roll < 0.90:
             return self._european(city)
         locale = self.rng.choice(ENGLISH_LOCALES)
         address: str = _fakers()[locale].address()
         return address if self.rng.random() < 0.5 else address.replace("\n", ", ")
 
+    def _asian(self, city: str) -> str:
+        before = self.rng.choice(("No. ", "House ", "Plot ", "Block ", "", "Flat "))
+        road = self.rng.choice(
+            (
+                f"{self._ordinal()} Cross",
+                "MG Road",
+                f"Road {self.rng.randint(1, 30)}",
+                f"Jalan {self.rng.choice(self._last)}",
+            )
+        )
+        area = f"{self.rng.choice(self._last)} {self.rng.choice(ASIAN_AREAS)}"
+        return f"{before}{self._house_number()}, {road}, {area}, {city} {self.rng.randint(100000, 999999)}"
+
     def _european(self, city: str) -> str:
         last, number, code = self.rng.choice(self._last), self._house_number(), self.rng.randint(1000, 99999)
         word = self._pick("streets").replace("'", "")
         street = self.rng.choice((
-            f"{last}straße {number}", f"{last}str. {number}", f"{word}weg {number}", f"Am {word}platz {number}", f"{last}gasse {number}",
-            f"{number} rue de {last}", f"{number} Rue des {last}s", f"{number}, avenue {last}", f"Calle {last} {number}",
-            f"Calle de {last} {number}, 2ºA", f"Via {last} {number}", f"Viale {last}, {number}", f"Piazza {last} {number}",
-            f"{last}straat {number}", f"{last}gracht {number}", f"{last}gatan {number}", f"{last}gata {number}", f"{last} vej {number}",
+            f"{last}straße {number}", f"{last}str. {number}", f"{word}weg {number}", f"Am {word}platz {number}",
+            f"{last}gasse {number}", f"{last} vej {number}",
+            f"{number} rue de {last}", f"{number} Rue des {last}s", f"{number}, avenue {last}",
+            f"Calle {last} {number}", f"Calle de {last} {number}, 2ºA", f"Via {last} {number}",
+            f"Viale {last}, {number}", f"Piazza {last} {number}",
+            f"{last}straat {number}", f"{last}gracht {number}", f"{last}gatan {number}", f"{last}gata {number}",
             f"Rua {last}, {number}", f"Avenida {last} {number}", f"ul. {last} {number}", f"{last} Caddesi No: {number}",
         ))  # fmt: skip
         tail = self.rng.choice(
@@ -338,7 +353,7 @@ class Fillers:
                 "YO",
             ]
         )
-        return f"{area}{self.rng.randint(1, 29)} {self.rng.randint(1, 9)}{self.rng.choice(letters)}{self.rng.choice(letters)}"
+        return f"{area}{self.rng.randint(1, 29)} {self.rng.randint(1, 9)}{''.join(self.rng.choices(letters, k=2))}"
 
     def _house_number(self) -> str:
         number = self.rng.choice((self.rng.randint(1, 99), self.rng.randint(1, 400), self.rng.randint(100, 9999)))
@@ -400,7 +415,8 @@ class Fillers:
         if roll < 0.1:
             return f"{road}{self.rng.randint(1, 99)}弄{self.rng.randint(1, 60)}号"
         if roll < 0.5:
-            return f"{road}{self.rng.choice(('', '', '', '甲', '第'))}{number}号{self._inner_zh() if self.rng.random() < 0.6 else ''}"
+            inner = self._inner_zh() if self.rng.random() < 0.6 else ""
+            return f"{road}{self.rng.choice(('', '', '', '甲', '第'))}{number}号{inner}"
         if roll < 0.6:
             return f"{road}与{self._pick('chinese_roads')}路{self.rng.choice(('交叉口', '路口'))}"
         return self._compound_zh() + self._inner_zh()
@@ -430,10 +446,13 @@ class Fillers:
         return self._pick("compounds") + self._pick("compound_ends")
 
     def _inner_zh(self) -> str:
-        number, room = self.rng.randint(1, 30), self.rng.randint(101, 2808)
+        number, room, unit = self.rng.randint(1, 30), self.rng.randint(101, 2808), self.rng.randint(1, 5)
+        block = self.rng.choice("ABCD")
         base = self.rng.choice((
-            f"{number}号楼{room}室", f"{number}栋{room}", f"{number}幢{self.rng.randint(1, 5)}单元{room}室", f"{number}号楼{self.rng.randint(1, 5)}单元{room}",
-            f"{self.rng.choice('ABCD')}座{room}", f"{self.rng.choice('ABCD')}栋", f"{room}室", f"{number}楼", f"{number}层", f"{number}栋{self.rng.randint(1, 4)}单元{number}楼{room}号", "",
+            f"{number}号楼{room}室", f"{number}栋{room}", f"{number}幢{unit}单元{room}室",
+            f"{number}号楼{unit}单元{room}",
+            f"{block}座{room}", f"{block}栋", f"{room}室", f"{number}楼", f"{number}层",
+            f"{number}栋{unit}单元{number}楼{room}号", "",
         ))  # fmt: skip
         return (self._compound_zh() if self.rng.random() < 0.25 else "") + base
 
@@ -462,7 +481,8 @@ class Fillers:
 
     def date_zh(self) -> str:
         """A date in Chinese."""
-        return f"{self.rng.choice(('', '2024年', '2025年'))}{self.rng.randint(1, 12)}月{self.rng.randint(1, 28)}{self.rng.choice('日号')}"
+        year, day = self.rng.choice(("", "2024年", "2025年")), self.rng.randint(1, 28)
+        return f"{year}{self.rng.randint(1, 12)}月{day}{self.rng.choice('日号')}"
 
     def time(self) -> str:
         """A time of day."""
@@ -471,7 +491,8 @@ class Fillers:
 
     def time_zh(self) -> str:
         """A time of day in Chinese."""
-        return f"{self.rng.choice(('上午', '下午', '晚上', ''))}{self.rng.randint(1, 12)}{self.rng.choice(('点', '点半', ':30'))}"
+        part, hour = self.rng.choice(("上午", "下午", "晚上", "")), self.rng.randint(1, 12)
+        return f"{part}{hour}{self.rng.choice(('点', '点半', ':30'))}"
 
     def version(self) -> str:
         """A version number."""
@@ -539,12 +560,14 @@ class Fillers:
 
     def plate(self) -> str:
         """A licence plate."""
-        return f"{self.rng.choice('ABCDEFGH')}{self.rng.choice('ABCDEFGH')}{self._digits(2)} {self.rng.choice('ABCDEFGH')}{self.rng.choice('KLMNP')}T"
+        letters = self.rng.choices("ABCDEFGH", k=4)
+        return f"{letters[0]}{letters[1]}{self._digits(2)} {letters[2]}{letters[3]}T"
 
     def plate_zh(self) -> str:
         """A Chinese licence plate."""
         letters = self.rng.choice(("", "D", "F"))
-        return f"{self.rng.choice('京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂桂甘晋陕吉闽贵粤川琼')}{self.rng.choice('ABCDEFGH')}{self.rng.choice(('', '', '·'))}{letters}{self._digits(5)}"
+        province = self.rng.choice("京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂桂甘晋陕吉闽贵粤川琼")
+        return f"{province}{self.rng.choice('ABCDEFGH')}{self.rng.choice(('', '', '·'))}{letters}{self._digits(5)}"
 
     def secret(self) -> str:
         """A password or a key."""

@@ -35,7 +35,7 @@ def read_templates(name: str) -> list[str]:
 
 def fill_template(template: str, fillers: Fillers) -> Labelled:
     """Fill the slots of a template."""
-    is_chinese = _CHINESE.search(template) is not None or fillers.rng.random() < 0.0
+    is_chinese = _CHINESE.search(template) is not None
     return _fill(template, fillers, is_chinese=is_chinese)
 
 
@@ -177,7 +177,7 @@ def _mistype(character: str, rng: random.Random) -> str:
 
 
 def read_plain_texts(path: Path, limit: int, rng: random.Random) -> list[Labelled]:
-    """Up to `limit` texts without names of a file with chats (JSON lines) or texts (CSV); `{{Person Name}}` is filled."""
+    """Up to `limit` texts without names of a file with chats (JSON lines) or texts (CSV)."""
     texts: list[str] = []
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         if path.name.endswith(".csv.gz"):

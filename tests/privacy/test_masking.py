@@ -137,17 +137,20 @@ CONVERSATIONS = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.costly
 @given(CONVERSATIONS)
 def test_unmask_undoes_mask(masker, conversation):
     assert unmask(masker.mask(conversation)) == conversation
 
 
+@pytest.mark.costly
 @given(CONVERSATIONS)
 def test_masking_a_masked_conversation_changes_nothing(masker, conversation):
     masked = masker.mask(conversation).conversation
     assert masker.mask(masked).conversation == masked
 
 
+@pytest.mark.costly
 @given(CONVERSATIONS)
 def test_no_detected_value_survives(masker, conversation):
     masked = masker.mask(conversation)
@@ -158,6 +161,7 @@ def test_no_detected_value_survives(masker, conversation):
                 assert not re.search(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])", bare)
 
 
+@pytest.mark.costly
 @given(CONVERSATIONS)
 def test_all_but_the_texts_stays(masker, conversation):
     masked = masker.mask(conversation).conversation

@@ -34,7 +34,7 @@ def tagger_folder(tmp_path):
         bucket = row[feature_names(["ann"], lists)[0].index("lF")]
         weight[bucket] = [-100, 50, 45]
         weight[row[0]] = [10, 0, 0]  # the bias: a word that tells nothing is outside
-        transition = np.array([[0, 0, -1e4], [0, 0, 1], [0, 0, 1]], dtype=np.float32)
+        transition = np.array([[0, 0, -1e4], [0, 0, 0.6], [0, 0, 0.6]], dtype=np.float32)
         tensors = {
             "weight": weight, "scale": np.array(0.1, np.float32), "transition": transition,
             "start": np.array([0, 0, -1e4], np.float32), "end": np.zeros(3, np.float32),

@@ -8,7 +8,9 @@ from turnwise.privacy.name_tagger import load_bundled_tagger
 from turnwise.privacy.tagger_features import PLACEHOLDER
 
 # Kinds with a check digit or a telling form win over all others; then longer spans win.
-_CERTAIN: frozenset[PersonalDataKind] = frozenset({"secret", "url", "email", "iban", "card", "id_number", "company_id", "phone", "plate"})
+_CERTAIN: frozenset[PersonalDataKind] = frozenset(
+    {"secret", "url", "email", "iban", "card", "id_number", "company_id", "phone", "plate"}
+)
 MAX_CHARS = 100_000  # of a text that is searched at once
 _CHUNK_OVERLAP = 2_000
 
