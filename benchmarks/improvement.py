@@ -43,8 +43,8 @@ KINDS = {"helpful": 20, "lazy": 7, "noisy": 3, "contradictory": 2, "poisoning": 
 QUESTIONS_PER_PERSON = 2
 SETTINGS = {
     "min_answers": 5,
-    "tuning": {"rank": 16, "learning_rate": 1e-3, "passes": 6, "batch_size": 2, "num_replay_replies": 400,
-               "replay_ratio": 0.6, "min_preferences": 1_000},
+    "tuning": {"method": "full", "learning_rate": 5e-4, "passes": 10, "batch_size": 2, "num_replay_replies": 600,
+               "replay_ratio": 0.75, "min_preferences": 1_000},
     "proof": {"max_cross_fitted": 0, "held_out_share": 0.2, "alphas": [1.0, 0.6]},
 }  # fmt: skip
 
