@@ -1,5 +1,7 @@
 """Detectors by rules: what each one detects, and what looks similar and is none."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +102,14 @@ def test_a_wrong_digit_makes_an_identity_number_invalid(position, difference):
 def test_without_the_libraries_the_error_names_the_extra():
     with pytest.raises(UserError, match=r"pip install 'turnwise\[privacy\]'"):
         patterns.load_library("a_library_that_is_not_installed")
+
+
+@pytest.mark.parametrize("library", ["phonenumbers", "stdnum"])
+def test_a_missing_library_is_reported_before_anything_is_read(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    load_detectors.cache_clear()
+    with pytest.raises(UserError, match=r"turnwise\[privacy\]"):
+        load_detectors()
 
 
 def test_every_detector_is_a_plugin():
