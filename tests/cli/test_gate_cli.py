@@ -10,7 +10,12 @@ from turnwise.core.files import atomic_write
 from turnwise.evaluation.metric import MetricDefinition
 from turnwise.evaluation.scorecard import build_scorecard
 
-HELD_OUT_RULES = {"rules": dict.fromkeys(["retention", "golden", "safety", "length", "repetition"])}
+HELD_OUT_RULES = {
+    "rules": {
+        **dict.fromkeys(["quality", "retention", "golden", "safety", "length", "repetition"]),
+        "improvement": {"metric": "chrf"},
+    }
+}
 
 
 class ChrfStandIn(MetricDefinition):

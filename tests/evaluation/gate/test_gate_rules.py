@@ -23,26 +23,30 @@ def reason(candidate, **settings):
 
 def test_a_better_candidate_is_accepted():
     assert failed_rules(GOOD_CANDIDATE) == []
-    assert reason(GOOD_CANDIDATE).startswith("Accepted: chrf improved: 40.0 → 44.0, p = 1e-06 ≤ 0.022; 8 rules passed.")
+    assert reason(GOOD_CANDIDATE).startswith(
+        "Accepted: bits_per_byte improved: 1.0000 → 0.9000, p = 1e-06 ≤ 0.022; 9 rules passed."
+    )
 
 
 @pytest.mark.parametrize(("p_value", "cycle", "failed"), [
     (0.02, 1, []), (0.03, 1, ["improvement"]), (0.02, 2, ["improvement"]), (0.001, 5, []), (0.001, 10, ["improvement"]),
 ])  # fmt: skip
 def test_an_improvement_needs_a_smaller_p_value_in_every_cycle(p_value, cycle, failed):
-    candidate = GOOD_CANDIDATE.with_row(metric("chrf", 40.0, 44.0, p_value=p_value))
+    candidate = GOOD_CANDIDATE.with_row(metric("bits_per_byte", 1.0, 0.9, p_value=p_value))
     assert failed_rules(candidate, cycle=cycle) == failed
 
 
 def test_too_few_dialogues_are_no_improvement():
-    candidate = GOOD_CANDIDATE.with_row(metric("chrf", 40.0, 44.0, p_value=1e-6, count=7))
+    candidate = GOOD_CANDIDATE.with_row(metric("bits_per_byte", 1.0, 0.9, p_value=1e-6, count=7))
     assert failed_rules(candidate) == ["improvement"]
     assert "7 dialogues (needed: 8)" in reason(candidate)
 
 
 @pytest.mark.parametrize(("permutation_p", "failed"), [(0.002, []), (0.2, ["improvement"])])
 def test_on_few_dialogues_the_permutation_test_has_to_agree(permutation_p, failed):
-    row = metric("chrf", 40.0, 44.0, 3.0, 5.0, p_value=1e-6, count=10).model_copy(update={"p_value": permutation_p})
+    row = metric("bits_per_byte", 1.0, 0.9, -0.12, -0.08, p_value=1e-6, count=10).model_copy(
+        update={"p_value": permutation_p}
+    )
     assert failed_rules(GOOD_CANDIDATE.with_row(row)) == failed
 
 
@@ -88,7 +92,7 @@ def test_a_clearly_worse_candidate_is_refused(name):
 
 
 @pytest.mark.parametrize(("name", "evaluation", "failed"), [
-    ("chrf", "held_out", ["improvement"]), ("golden", "held_out", ["golden", "safety"]),
+    ("bits_per_byte", "held_out", ["improvement"]), ("chrf", "held_out", ["quality"]), ("golden", "held_out", ["golden", "safety"]),
     ("length_ratio", "held_out", ["length"]), ("repetition", "held_out", ["repetition"]),
     ("bits_per_byte", "retention", ["retention"]),
     ("selection", "held_out", []), ("typos", "held_out", []),  # these are optional
