@@ -101,7 +101,18 @@ class TestRouting:
         site.promote(2, "canary", 0.001)
         names = ("shop", "shop@1", "shop@2", "stable", "latest")
         answers = [site.chat(model).json()["choices"][0]["message"]["content"] for model in names]
-        assert answers == ["I am 1", "I am 1", "I am 2", "I am 1", "I am 2"]
+        assert answers == ["I am 1", "I am 1", "I am 2", "I am 1", "I am 1"]
+
+    def test_the_alias_latest_is_routed_as_the_name_is_and_stable_is_not(self, site):
+        site.promote(2, "canary", 0.5)
+        users = [f"user{number}" for number in range(24)]
+        versions = {name: [site.chat(name, user=user).headers[HEADER] for user in users] for name in
+                    ("shop", "latest", "stable")}  # fmt: skip
+        assert versions["latest"] == versions["shop"]
+        assert set(versions["shop"]) == {"shop@1", "shop@2"}
+        assert set(versions["stable"]) == {"shop@1"}
+        site.supervisor.step()
+        assert sum(counts.answers for counts in site.registry.outcomes("shop").values()) == 2 * len(users)
 
     @pytest.mark.parametrize("model", ["shop@3", "shop@x", "plain@1", "shop@", "@1"])
     def test_a_version_that_does_not_answer_is_not_found(self, site, model):
@@ -227,7 +238,7 @@ class TestAdministration:
         site.promote(2, "canary", 0.001)
         site.promote(3, "shadow")
         site.chat()
-        site.chat("latest")
+        site.chat("shop@2")
         lines = site.request("GET", "/metrics").text.splitlines()
         assert 'turnwise_version_answers_total{finish="stop",model="shop",version="shop@1"} 1.0' in lines
         assert 'turnwise_version_answers_total{finish="stop",model="shop",version="shop@2"} 1.0' in lines

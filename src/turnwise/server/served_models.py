@@ -17,7 +17,7 @@ from turnwise.server.error_responses import truncate
 from turnwise.server.request_context import current_request
 
 LATEST, STABLE = "latest", "stable"
-ALIASES = (LATEST, STABLE)  # of the default model; with versions, its canary and its serving version
+ALIASES = (LATEST, STABLE)  # of the default model; with versions, "stable" is its serving version, also beside a canary
 _MAX_LISTED_CHARS = 300
 _PURPOSES: dict[ClassifierTask, str] = {
     "sequence_classification": "classifies texts only (POST /v1/classify)",
@@ -65,7 +65,7 @@ class ServedModels:
 
         Args:
             name: a served name, or an alias of the default model. With versions, "MODEL@3" is the version 3 of MODEL,
-                "stable" the serving version, and "latest" the canary or, without one, the serving version.
+                and "stable" the serving version of the default model. "latest" is routed as its name is.
             request: the request, which decides on the version.
         """
         service = self._select(name)
@@ -79,8 +79,8 @@ class ServedModels:
 
     def _select(self, name: str) -> ChatService:
         service = self.services.get(self.default if name in ALIASES else name)
-        if isinstance(service, VersionedService) and name in ALIASES:
-            return service.select("stable" if name == STABLE else "latest")
+        if isinstance(service, VersionedService) and name == STABLE:
+            return service.select("stable")
         if service is None:
             model, separator, number = name.rpartition("@")
             service = self.services.get(model)
