@@ -114,7 +114,7 @@ class TestRouting:
         site.supervisor.step()
         assert sum(counts.answers for counts in site.registry.outcomes("shop").values()) == 2 * len(users)
 
-    @pytest.mark.parametrize("model", ["shop@3", "shop@x", "plain@1", "shop@", "@1"])
+    @pytest.mark.parametrize("model", ["shop@3", "shop@x", "plain@1", "shop@", "@1", "shop@" + 5_000 * "1"])
     def test_a_version_that_does_not_answer_is_not_found(self, site, model):
         answer = site.chat(model)
         assert answer.status_code == 404
@@ -205,9 +205,13 @@ class TestAdministration:
             ("shop@1", "retired"), ("shop@2", "serving"), ("shop@2", "retired"), ("shop@1", "serving")
         ]  # fmt: skip
         assert history[-1]["reason"] == "It is worse."
-        assert history[-3]["reason"] == "It is better. (It has not passed the gate.)"
+        assert history[-3]["reason"] == "It is better. (forced: it has not passed the gate)"
         later = site.request("GET", f"/v1/versions/shop/history?after={history[-2]['number']}").json()["data"]
         assert later == history[-1:]
+
+    @pytest.mark.parametrize("after", [-1, 2**63, 10**30])
+    def test_impossible_numbers_of_events_are_rejected(self, site, after):
+        assert site.request("GET", f"/v1/versions/shop/history?after={after}").status_code == 400
 
     def test_a_version_that_has_not_passed_the_gate_needs_force(self, site):
         answer = site.request("POST", "/v1/versions/shop/2/promote", {"reason": "Why not."})

@@ -1,5 +1,6 @@
 """The models of a server, by served name."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,7 @@ from turnwise.server.request_context import current_request
 
 LATEST, STABLE = "latest", "stable"
 ALIASES = (LATEST, STABLE)  # of the default model; with versions, "stable" is its serving version, also beside a canary
+_VERSION_NUMBER = re.compile("[1-9][0-9]{0,8}")
 _MAX_LISTED_CHARS = 300
 _PURPOSES: dict[ClassifierTask, str] = {
     "sequence_classification": "classifies texts only (POST /v1/classify)",
@@ -84,7 +86,7 @@ class ServedModels:
         if service is None:
             model, separator, number = name.rpartition("@")
             service = self.services.get(model)
-            if separator and number.isdecimal() and isinstance(service, VersionedService):
+            if separator and _VERSION_NUMBER.fullmatch(number) and isinstance(service, VersionedService):
                 return service.select(int(number))
             raise self._purpose_error(name) or self._not_found(name, (*self.services, *ALIASES))
         return service
