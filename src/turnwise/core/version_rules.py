@@ -59,13 +59,19 @@ def check_new_version(version: NewVersion, versions: Sequence[ModelVersion]) -> 
         InvalidParameter: the name of the model cannot be used in references such as NAME@3.
         NotFound: the parent is no version of the model.
     """
-    if not MODEL_NAME.fullmatch(version.model):
-        raise InvalidParameter(
-            "model",
-            f"'{version.model[:60]}' cannot have versions: its name may have letters, digits, '.', '-' and '_' only.",
-        )
+    check_model_name(version.model)
     if version.parent is not None:
         find_version(version.model, versions, version.parent)
+
+
+def check_model_name(model: str) -> None:
+    """Raise `InvalidParameter` if a model of this name cannot have versions."""
+    if not MODEL_NAME.fullmatch(model):
+        raise InvalidParameter(
+            "model",
+            f"'{model[:60]}' cannot have versions: its name may have letters, digits, '.', '-' and '_' only, "
+            "up to 100, and begins with a letter or a digit.",
+        )
 
 
 def check_reason(reason: str) -> None:
