@@ -133,6 +133,17 @@ def test_versions_that_are_added_later_are_used_without_a_restart(open_models, r
         assert text(before) == "box"  # requests that have begun go on
 
 
+def test_versions_that_cannot_be_loaded_do_not_stop_those_of_other_models(open_models, library, run):
+    opener, path, stack = open_models((str(bundled_model_folder()), "a"), (str(bundled_model_folder()), "b"))
+    for name in ("a", "b"):
+        add_run(library, name, run, reason="A test.")
+    weights = library.root / "a" / "1" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"1234")
+    with pytest.raises(UserError, match="not those of a@1"):
+        opener.adopt_versions(stack, path)
+    assert (text(opener.services["a"]), text(opener.services["b"])) == ("box", "b@1")
+
+
 def test_a_registry_that_cannot_be_read_is_reported_once_and_changes_nothing(open_models, tmp_path, caplog):
     opener, path, _ = open_models((str(bundled_model_folder()), None))
     (tmp_path / "home").mkdir()

@@ -15,7 +15,7 @@ from turnwise.app.version_serving.version_loader import open_version
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
 from turnwise.chat.service import EngineChatService
 from turnwise.core.chat_service import ChatService
-from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.errors import InvalidParameter, NotFound, TurnwiseError
 from turnwise.core.files import path_exists
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.served_versions import AnsweringVersion
@@ -95,15 +95,21 @@ class ModelOpener:
         model, which is in memory once.
 
         Raises:
-            UserError: a serving version cannot be loaded. It is tried again after the next change of the registry.
+            TurnwiseError: a serving version cannot be loaded. It is tried again after the next change of the registry.
         """
         if self._library is None:
             self._library = open_existing_library(stack)
         if self._library is None or self._library.registry.revision() == self._adopted_revision:
             return
         self._adopted_revision = self._library.registry.revision()
-        for name in self.services.keys() - self._pinned - self.supervisors.keys():
-            self._open_versions(stack, name, path)
+        errors = []
+        for name in sorted(self.services.keys() - self._pinned - self.supervisors.keys()):
+            try:
+                self._open_versions(stack, name, path)
+            except TurnwiseError as error:  # the versions of the others are used all the same
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _referenced_version(self, model: str | None) -> ModelVersion | None:
         reference = None if model is None or path_exists(Path(model)) else parse_reference(model)
@@ -125,7 +131,7 @@ class ModelOpener:
         return True
 
     def _look_now(self) -> None:
-        for supervisor in self.supervisors.values():
+        for supervisor in list(self.supervisors.values()):  # another thread may add some
             supervisor.look_now()
 
 
