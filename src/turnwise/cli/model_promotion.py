@@ -27,6 +27,8 @@ def add(
 ) -> None:
     """Add a trained model as a version, with copies of its training data. It gets no requests until it is promoted.
 
+    Only the first version of a name that is neither bundled nor pulled serves at once.
+
     **Examples**
 
     ```
