@@ -104,6 +104,14 @@ def test_versions_can_be_left_out(open_models, library, run):
     assert text(opener.services[MODEL]) == "box"
 
 
+def test_without_versions_a_damaged_registry_does_not_matter(open_models, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "versions.db").write_bytes(b"no database")
+    opener, path, stack = open_models((str(bundled_model_folder()), None), uses_versions=False)
+    opener.adopt_versions(stack, path)
+    assert text(opener.services[MODEL]) == "box"
+
+
 def test_a_model_whose_weights_were_changed_is_neither_served_nor_promoted(open_models, library, run):
     version = add_run(library, MODEL, run, reason="A test.", has_passed_gate=True).version
     opener, *_ = open_models((str(bundled_model_folder()), None))

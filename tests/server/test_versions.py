@@ -178,6 +178,15 @@ class TestStorage:
         site.supervisor.step()
         assert site.registry.outcomes("shop") == {1: VersionOutcomes(rated=1, disliked=1)}
 
+    def test_an_answer_is_rated_once_whatever_users_a_client_names(self, site):
+        id = site.chat(store=True).json()["id"]
+        site.promote(2, "canary", 0.001)
+        for number in range(20):
+            body = {"completion_id": id, "rating": "down", "user": f"user{number}"}
+            assert site.request("POST", "/v1/feedback", body).status_code == 200
+        site.supervisor.step()
+        assert site.registry.outcomes("shop") == {1: VersionOutcomes(rated=1, disliked=1)}
+
 
 class TestAdministration:
     def test_the_list_has_states_and_figures(self, site):

@@ -43,7 +43,7 @@ class ModelOpener:
             uses_versions: follow the registry; else only a reference such as NAME@3 opens a version.
         """
         self._stack, self._open_model, self._uses_versions = stack, open_model, uses_versions
-        self._library = open_existing_library(stack)
+        self._library = open_existing_library(stack) if uses_versions else None
         self._adopted_revision = 0
         self._pinned: set[str] = set()  # served names of models that stay as they are
         self.services: dict[str, ChatService] = {}
@@ -97,6 +97,8 @@ class ModelOpener:
         Raises:
             TurnwiseError: a serving version cannot be loaded. It is tried again after the next change of the registry.
         """
+        if not self._uses_versions:
+            return
         if self._library is None:
             self._library = open_existing_library(stack)
         if self._library is None or self._library.registry.revision() == self._adopted_revision:
@@ -113,7 +115,11 @@ class ModelOpener:
 
     def _referenced_version(self, model: str | None) -> ModelVersion | None:
         reference = None if model is None or path_exists(Path(model)) else parse_reference(model)
-        return None if reference is None or self._library is None else self._library.get(reference)
+        if reference is None:
+            return None
+        if self._library is None:
+            self._library = open_existing_library(self._stack)
+        return None if self._library is None else self._library.get(reference)
 
     def _open_versions(self, stack: ExitStack, name: str, path: ServicePath) -> bool:
         """Open the versions of a model. Returns False if it has none."""
