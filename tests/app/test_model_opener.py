@@ -122,6 +122,15 @@ def test_a_model_whose_weights_were_changed_is_neither_served_nor_promoted(open_
     assert library.registry.get(MODEL, 2).state == "candidate"
 
 
+def test_a_folder_that_is_no_version_of_its_name_is_reported(open_models, library, run):
+    add_run(library, "mine", run, reason="A test.")
+    opener, *_ = open_models((str(bundled_model_folder()), "mine"))
+    assert text(opener.services["mine"]) == "mine@1"
+    assert opener.ignored == {"mine": bundled_model_folder()}
+    opener, *_ = open_models((str(run), "mine"))
+    assert opener.ignored == {}
+
+
 def test_two_models_cannot_have_one_name(open_models):
     with pytest.raises(InvalidParameter, match="Two models have the name 'mine'"):
         open_models((str(bundled_model_folder()), "mine"), (str(bundled_model_folder()), "mine"))

@@ -153,6 +153,13 @@ class TestRouting:
         assert site.request("GET", "/v1/models/shop@2").json()["id"] == "shop@2"
         assert site.request("GET", "/v1/models/latest").json()["id"] == "shop"
 
+    def test_a_version_that_is_replaced_meanwhile_is_left_out_of_the_list(self, site, monkeypatch):
+        before = site.supervisor.service.live_versions()
+        site.promote(2)
+        monkeypatch.setattr(site.supervisor.service, "live_versions", lambda: before)
+        ids = [entry["id"] for entry in site.request("GET", "/v1/models").json()["data"]]
+        assert ids == ["plain", "shop"]
+
     def test_requests_release_their_version(self, site):
         site.promote(2)
         for stream in (False, True):

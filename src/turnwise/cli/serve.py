@@ -369,6 +369,8 @@ def serve(
             )
         for supervisor in opener.supervisors.values():
             typer.echo(f"{supervisor.describe()}.")
+        for name, ignored in opener.ignored.items():
+            typer.echo(f"{ignored} is no version of {name} and is not served. To serve it: --no-versions.")
         if conversations is not None:
             typer.echo(f"Conversations of the chat page are stored in {_store_location(store)}.")
             if retention_days is not None:

@@ -20,6 +20,7 @@ from turnwise.core.files import path_exists
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.settings import Settings
+from turnwise.models.model_folders import weights_digest
 
 # (folder, served model name, version) → the chat service, open until the block ends
 OpenChatModel = Callable[[Path, str, AnsweringVersion | None], AbstractContextManager[EngineChatService]]
@@ -32,6 +33,7 @@ class ModelOpener:
         services: what answers requests, by served name.
         models: the same without scenarios. A `ServicePath` can have this mapping before it is filled.
         supervisors: those of the models with versions, by served name.
+        ignored: folders that are not served, because the registry has other versions of the name; by served name.
     """
 
     def __init__(self, stack: ExitStack, open_model: OpenChatModel, *, uses_versions: bool = True) -> None:
@@ -49,6 +51,7 @@ class ModelOpener:
         self.services: dict[str, ChatService] = {}
         self.models: dict[str, ChatService] = {}
         self.supervisors: dict[str, VersionSupervisor] = {}
+        self.ignored: dict[str, Path] = {}
 
     @property
     def control(self) -> VerifiedVersionControl | None:
@@ -82,6 +85,8 @@ class ModelOpener:
         if version is not None or not self._uses_versions:
             self._pinned.add(served_name)
         elif self._open_versions(self._stack, served_name, path):
+            if not self._is_version(served_name, folder):
+                self.ignored[served_name] = folder
             return served_name
         answering = None if version is None else AnsweringVersion.of(version)
         service = self._stack.enter_context(self._open_model(folder, served_name, answering))
@@ -112,6 +117,11 @@ class ModelOpener:
                 errors.append(error)
         if errors:
             raise errors[0]
+
+    def _is_version(self, name: str, folder: Path) -> bool:
+        """True if a folder has the weights of a version."""
+        versions = () if self._library is None else self._library.registry.list(name)
+        return weights_digest(folder) in {version.content.weights_sha256 for version in versions}
 
     def _referenced_version(self, model: str | None) -> ModelVersion | None:
         reference = None if model is None or path_exists(Path(model)) else parse_reference(model)
