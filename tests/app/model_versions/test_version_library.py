@@ -102,6 +102,14 @@ def test_the_parent_is_the_version_that_the_recipe_starts_from(library, make_run
     assert add(library, make_run("three", seed=3), parent=2).content.parent == 2
 
 
+def test_the_people_behind_the_parent_are_those_of_its_children_too(library, make_run):
+    add(library, make_run("one"))
+    second = add(library, make_run("two", seed=2), contributors=("bob", "ann"))
+    run = make_run("three", seed=3, **{"from": str(library.folder(second))})
+    assert add(library, run, contributors=("eve", "ann")).content.contributors == ("ann", "bob", "eve")
+    assert add(library, make_run("four", seed=4), parent=1).content.contributors == ()
+
+
 def test_what_is_no_model_is_refused(library, tmp_path, make_run):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelNotFound, match="holds no model"):
