@@ -36,8 +36,8 @@ def serve(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Name of `turnwise models list`, or model folder. Default: `assistant`, or `tiny` until the base "
-            "model of `assistant` is pulled.",
+            help="Name of `turnwise models list`, model folder, or a version such as NAME@3. Default: `assistant`, or "
+            "`tiny` until the base model of `assistant` is pulled.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
