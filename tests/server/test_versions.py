@@ -148,9 +148,10 @@ class TestRouting:
 
     def test_versions_are_listed_as_models(self, site):
         site.promote(2, "canary", 0.5)
-        ids = [entry["id"] for entry in site.request("GET", "/v1/models").json()["data"]]
-        assert ids == ["plain", "shop", "shop@1", "shop@2"]
-        assert site.request("GET", "/v1/models/shop@2").json()["id"] == "shop@2"
+        models = {entry["id"]: entry["version_of"] for entry in site.request("GET", "/v1/models").json()["data"]}
+        assert models == {"plain": None, "shop": None, "shop@1": "shop", "shop@2": "shop"}
+        card = site.request("GET", "/v1/models/shop@2").json()
+        assert (card["id"], card["version_of"]) == ("shop@2", "shop")
         assert site.request("GET", "/v1/models/latest").json()["id"] == "shop"
 
     def test_a_version_that_is_replaced_meanwhile_is_left_out_of_the_list(self, site, monkeypatch):
