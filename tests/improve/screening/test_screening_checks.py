@@ -3,9 +3,9 @@
 from collections import Counter
 
 import pytest
-from feedback_samples import answer, correction_texts, rating_pairs, reasons
 from hypothesis import given
 from hypothesis import strategies as st
+from screening_samples import answer, correction_texts, rating_pairs, reasons
 
 from turnwise.improve.screening.contradictory_ratings import resolve_contradictions
 from turnwise.improve.screening.contributor_share import bound_contributor_share
