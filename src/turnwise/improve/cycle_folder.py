@@ -34,13 +34,18 @@ class CycleFolders:
 
     def journals(self) -> Iterator[Journal]:
         """Journals of all cycles, oldest first."""
-        for path in sorted(self.root.glob(f"cycles/*/{JOURNAL_FILE}")):
+        paths = self.root.glob(f"cycles/*/{JOURNAL_FILE}")
+        for path in sorted(paths, key=lambda path: (len(path.parent.name), path)):  # 10000 follows 9999
             yield Journal.open(path.parent)
 
     def last(self) -> Journal | None:
         """Journal of the last cycle."""
         journals = list(self.journals())
         return journals[-1] if journals else None
+
+    def create_root(self) -> None:
+        """Create the folder, readable for this user only: training data are personal. Raises `OSError`."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def create(self, **header: object) -> Journal:
         """Start the next cycle."""
