@@ -104,7 +104,7 @@ def test_changed_training_data_are_an_error(make_cycle, only_improvement):
     cycle.run()
     folder = cycle.library.own_folder(serving(cycle))
     (folder / "data" / "corrections.jsonl").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match="have changed since it was added: data/corrections.jsonl"):
+    with pytest.raises(UserError, match=r"have changed since it was added: data/corrections\.jsonl"):
         rebuild_version(cycle.library, serving(cycle), train=train_again)
 
 

@@ -1,0 +1,86 @@
+"""Which cycle is started or continued, and which feedback is new; nothing is trained to the end."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from feedback_samples import shop_corrections
+from registry_stand_ins import AnswerList
+
+from turnwise.app.model_versions.version_library import VersionLibrary, served_model_name
+from turnwise.evaluation.gate.rules_file import load_gate_rules
+from turnwise.improve.cycle import ImproveCycle
+from turnwise.improve.cycle_folder import CycleFolders
+from turnwise.improve.settings import ImproveSettings
+from turnwise.store import open_model_registry
+from turnwise.training.stop_signals import TrainingInterrupted
+
+MODEL = served_model_name("tiny")
+SETTINGS = ImproveSettings.model_validate({"tuning": {"rank": 4, "passes": 4, "num_replay_replies": 20}})
+
+
+def collected_now(answers):
+    """The answers, with feedback that was given just now."""
+    return [replace(a, preferred=tuple(replace(p, created=time.time()) for p in a.preferred)) for a in answers]
+
+
+@pytest.fixture
+def cycle(tmp_path):
+    registry = open_model_registry(f"sqlite:///{tmp_path / 'versions'}.db")
+    yield ImproveCycle(
+        MODEL, VersionLibrary(registry, tmp_path / "versions"), AnswerList(), load_gate_rules(), SETTINGS,
+        CycleFolders(MODEL, tmp_path / "improve"),
+    )  # fmt: skip
+    registry.close()
+
+
+class Killed(BaseException):
+    """Ends a cycle like a signal."""
+
+
+def kill(*_args, **_keys):
+    raise Killed
+
+
+def outcomes(cycle):
+    return [journal.get("outcome") for journal in cycle.folders.journals()]
+
+
+def test_feedback_adds_up_over_cycles_that_had_too_little(cycle):
+    answers = shop_corrections(6)
+    for count, reason in ((3, "There is feedback on 3 new answers"), (6, "Too few examples passed the checks")):
+        cycle.reader.list = collected_now(answers[:count])
+        assert cycle.run()["reason"].startswith(reason)
+
+
+def test_too_few_corrections_for_the_halves_of_the_proof_end_the_cycle_with_a_reason(cycle):
+    cycle.reader.list = collected_now(shop_corrections(8))
+    assert cycle.dry_run()["obstacle"].startswith("Too few examples passed the checks (8 of the kind correction)")
+    assert cycle.run()["outcome"] == "nothing to learn"
+
+
+@pytest.mark.costly
+@pytest.mark.usefixtures("no_loss_plot", "one_thread")
+class TestInterruptedCycles:
+    def test_one_with_other_settings_is_given_up(self, cycle, monkeypatch):
+        """Else a wrong setting would stop all further cycles, and a changed split would compare on training data."""
+        cycle.reader.list = collected_now(shop_corrections(12))
+        monkeypatch.setattr("turnwise.improve.cycle.build_model", kill)
+        with pytest.raises(Killed):
+            cycle.run()
+        with pytest.raises(Killed):
+            cycle.run()
+        assert outcomes(cycle) == [None], "it was continued"
+        held_out = SETTINGS.proof.model_copy(update={"max_cross_fitted": 0})
+        with pytest.raises(Killed):
+            replace(cycle, settings=SETTINGS.model_copy(update={"proof": held_out})).run()
+        assert outcomes(cycle) == ["abandoned", None]
+
+    def test_the_time_limit_starts_with_every_run(self, cycle):
+        cycle.reader.list = collected_now(shop_corrections(12))
+        limits = SETTINGS.limits.model_copy(update={"minutes": 1e-9})
+        limited = replace(cycle, settings=SETTINGS.model_copy(update={"limits": limits}))
+        with pytest.raises(TrainingInterrupted):
+            limited.run()
+        assert not limited.stop(), "only the cycle ends, not the schedule"
+        assert outcomes(cycle) == [None]
