@@ -10,8 +10,10 @@ from registry_stand_ins import AnswerList
 from turnwise.app.model_versions.version_library import VersionLibrary, served_model_name
 from turnwise.evaluation.gate.rules_file import load_gate_rules
 from turnwise.improve.cycle import ImproveCycle
-from turnwise.improve.cycle_folder import CycleFolders
+from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
+from turnwise.improve.example_file import write_examples
 from turnwise.improve.settings import ImproveSettings
+from turnwise.improve.training_examples import training_examples
 from turnwise.store import open_model_registry
 from turnwise.training.stop_signals import TrainingInterrupted
 
@@ -57,6 +59,28 @@ def test_too_few_corrections_for_the_halves_of_the_proof_end_the_cycle_with_a_re
     cycle.reader.list = collected_now(shop_corrections(8))
     assert cycle.dry_run()["obstacle"].startswith("Too few examples passed the checks (8 of the kind correction)")
     assert cycle.run()["outcome"] == "nothing to learn"
+
+
+def test_a_version_is_not_proved_on_what_the_serving_version_was_trained_on(cycle):
+    serving = cycle.library.ensure_first(MODEL)
+    answers = shop_corrections(12)
+    before = cycle.folders.create(started=time.time() - 9)
+    write_examples(before.folder / EXAMPLES_FILE, training_examples(answers))
+    before.complete("promoted", "Better.", version=serving.number)
+    cycle.reader.list = collected_now(answers)
+    assert cycle.dry_run()["obstacle"].startswith("There is no example to compare the versions on")
+    assert cycle.run()["reason"].startswith("There is no example to compare the versions on")
+
+
+def test_feedback_of_cycles_whose_examples_were_erased_is_new_again(cycle):
+    """The next cycle replaces the version that was erased with them."""
+    cycle.reader.list = collected_now(shop_corrections(6))
+    journal = cycle.folders.create(started=time.time() + 9)
+    write_examples(journal.folder / EXAMPLES_FILE, training_examples(cycle.reader.list))
+    journal.complete("promoted", "Better.", version=1)
+    assert cycle.dry_run()["num_new"] == 0
+    (journal.folder / EXAMPLES_FILE).unlink()
+    assert cycle.dry_run()["num_new"] == 6
 
 
 @pytest.mark.costly
