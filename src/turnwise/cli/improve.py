@@ -149,18 +149,18 @@ def _open_cycle(
     from turnwise.improve.open_cycle import open_cycle
     from turnwise.improve.settings import load_settings
 
-    home = Settings.from_environment().home
-    chosen = load_settings(settings or _existing(home / "improve.yaml"))
+    environment = Settings.from_environment()
+    improve_settings = load_settings(settings or _existing(environment.home / "improve.yaml"))
     if canary is not None:
-        chosen = chosen.model_copy(update={"canary_share": _parse_share(canary)})
+        improve_settings = improve_settings.model_copy(update={"canary_share": _parse_share(canary)})
     name = _served_name(model)
     with open_version_library() as library, open_conversation_store(store) as conversations:
         if conversations is None:
             raise InvalidParameter("store", "Feedback is read from the store of conversations: name one with --store.")
-        gate_rules = load_gate_rules(rules or _existing(home / "gate.yaml"), name)
+        gate_rules = load_gate_rules(rules or _existing(environment.gate_rules), name)
         with (
             ConsoleCycleProgress(console) as progress,
-            open_cycle(name, library, conversations.collected_answers, gate_rules, chosen, progress) as cycle,
+            open_cycle(name, library, conversations.collected_answers, gate_rules, improve_settings, progress) as cycle,
         ):
             yield cycle
 
