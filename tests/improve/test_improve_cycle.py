@@ -75,6 +75,7 @@ class TestOutcomes:
         assert "bits per byte improved" in journal["reason"]
         assert serving(cycle).content.contributors == ("local",)
         assert (journal.folder / "report" / "report.html").is_file()
+        assert [path.name for path in journal.folder.iterdir() if path.is_dir()] == ["report"]
 
     def test_a_version_that_breaks_a_rule_is_kept_as_a_candidate(self, make_cycle):
         rules = load_gate_rules()

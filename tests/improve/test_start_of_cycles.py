@@ -83,6 +83,16 @@ def test_feedback_of_cycles_whose_examples_were_erased_is_new_again(cycle):
     assert cycle.dry_run()["num_new"] == 6
 
 
+def test_models_of_a_complete_cycle_are_deleted_but_not_its_report(cycle):
+    """Also if the run that completed it was killed before it deleted them."""
+    journal = cycle.folders.create(started=0.0)
+    for name in ("model", "model-0.6", "proof-a", "proof-a-data", "report"):
+        (journal.folder / name).mkdir()
+    journal.complete("refused", "Refused.", version=2)
+    cycle.run()
+    assert sorted(path.name for path in journal.folder.iterdir()) == ["cycle.json", "report"]
+
+
 @pytest.mark.costly
 @pytest.mark.usefixtures("no_loss_plot", "one_thread")
 class TestInterruptedCycles:

@@ -27,7 +27,7 @@ from turnwise.evaluation.report import write_report
 from turnwise.evaluation.scorecard import Scorecard
 from turnwise.improve.build import build_model, interpolate_model
 from turnwise.improve.comparison import HeldOut, RetentionMetric, measure_feedback, measure_forgetting
-from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
+from turnwise.improve.cycle_folder import EXAMPLES_FILE, REPORT, CycleFolders, delete_models
 from turnwise.improve.example_file import read_examples, write_examples
 from turnwise.improve.journal import Journal
 from turnwise.improve.preparation import Preparation, prepare, seen_questions
@@ -42,7 +42,7 @@ from turnwise.improve.training_examples import TrainingExample
 from turnwise.models.model_folders import weights_digest
 
 PROMOTED, REFUSED, NOTHING, ABANDONED = "promoted", "refused", "nothing to learn", "abandoned"
-DATA, REPORT = "data", "report"
+DATA = "data"
 TRAINING_SETTINGS = {"min_answers", "masks_personal_data", "tuning", "proof"}  # that a cycle keeps
 
 
@@ -92,7 +92,10 @@ class ImproveCycle:
                 if last is not None and not last.is_complete and not self._can_continue(last):
                     last.complete(ABANDONED, "The settings were changed before it was complete.")
                 journal = last if last is not None and not last.is_complete else self._start()
+                if last is not None and last.is_complete:
+                    delete_models(last)  # also if a run was killed before it did
                 limited._continue(journal)
+                delete_models(journal)
                 return journal
         except DirectoryLocked as error:
             holder = "" if error.pid is None else f" (process {error.pid})"
@@ -197,19 +200,21 @@ class ImproveCycle:
         """Choose the share of the way to the trained weights, compare, and store report and decision."""
         serving = self.library.verified_folder(self._serving(journal))
         retention = self._retention(journal)
-        tried = []
+        attempts = []
         for alpha in self.settings.proof.alphas:
-            model = self._interpolated(journal, VERSION, alpha)
+            model = self._interpolate(journal, VERSION, alpha)
             self.progress.on_step("compare", f"Measure what is forgotten at {alpha:.0%} of the way")
             forgetting = measure_forgetting(model, serving, retention, on_progress=self.progress.on_count)
-            forgotten = decide(
+            forgetting_decision = decide(
                 gate_evidence(forgetting.evaluation(metadata={}).scorecard), forgetting_rules(self.rules)
             )
-            tried.append({"alpha": alpha, "reason": forgotten.reason, "has_passed": forgotten.has_passed})
-            if forgotten.has_passed:
+            attempts.append(
+                {"alpha": alpha, "reason": forgetting_decision.reason, "has_passed": forgetting_decision.has_passed}
+            )
+            if forgetting_decision.has_passed:
                 break
         self.progress.on_step("compare", "Compare on answers with feedback")
-        held_out = [HeldOut(self._interpolated(journal, proof.name, alpha), proof.test) for proof in proofs]
+        held_out = [HeldOut(self._interpolate(journal, proof.name, alpha), proof.test) for proof in proofs]
         feedback = measure_feedback(held_out, serving, on_progress=self.progress.on_count)
         evaluation = feedback.evaluation(
             forgetting, metadata={"model": self.model, "alpha": alpha, "serving": self._serving(journal).reference}
@@ -219,9 +224,9 @@ class ImproveCycle:
         decision = decide(
             gate_evidence(card), self.rules, cycle=1 + self._num_refused_since_promotion(journal)
         )  # fmt: skip
-        return {"alpha": alpha, "tried": tried, "decision": decision.as_dict(), "figures": _figures(card)}
+        return {"alpha": alpha, "attempts": attempts, "decision": decision.as_dict(), "figures": _figures(card)}
 
-    def _interpolated(self, journal: Journal, name: str, alpha: float) -> Path:
+    def _interpolate(self, journal: Journal, name: str, alpha: float) -> Path:
         trained = journal.folder / name
         return interpolate_model(
             journal.folder / f"{name}-{DATA}", trained, alpha, trained.with_name(f"{name}-{alpha:g}")
@@ -245,7 +250,7 @@ class ImproveCycle:
         data = journal.folder / f"{VERSION}-{DATA}"
         write_alpha(data, alpha)
         version = add_version(
-            self.library, self.model, self._interpolated(journal, VERSION, alpha), data,
+            self.library, self.model, self._interpolate(journal, VERSION, alpha), data,
             parent=journal["first"], scorecard={"figures": compared["figures"], "gate": decision},
             has_passed_gate=decision["has_passed"], reason=f"Cycle {journal['number']} trained it.",
         )  # fmt: skip

@@ -1,18 +1,26 @@
 """Folders of the cycles of one model: `TURNWISE_HOME/improve/MODEL/cycles/0001` and so on."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from turnwise.core.settings import Settings
 from turnwise.improve.journal import JOURNAL_FILE, Journal
 
-EXAMPLES_FILE = "examples.jsonl"
+EXAMPLES_FILE, REPORT = "examples.jsonl", "report"
 
 
 def improve_folder() -> Path:
     """Folder of everything that `turnwise improve` writes."""
     return Settings.from_environment().home / "improve"
+
+
+def delete_models(journal: Journal) -> None:
+    """Delete the models and training data of a complete cycle; the version has copies of its own."""
+    for path in journal.folder.iterdir():
+        if path.is_dir() and path.name != REPORT:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class CycleFolders:

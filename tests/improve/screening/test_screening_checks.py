@@ -61,8 +61,8 @@ class TestAllChecks:
     def test_the_report_counts_all_entries(self, answers):
         remaining, report = screen_answers(answers)
         assert report.entries == entry_counts(answers).total()
-        assert report.kept_entries == entry_counts(remaining).total()
-        assert report.entries - report.kept_entries == sum(report.by_reason.values())
+        assert report.remaining_entries == entry_counts(remaining).total()
+        assert report.entries - report.remaining_entries == sum(report.by_reason.values())
         assert sum(sum(counts.values()) for counts in report.by_contributor.values()) == sum(report.by_reason.values())
 
 
