@@ -88,8 +88,8 @@ class DataSection(StrictModel):
         replay_prompts: prompts for replay; default: the bundled prompts (`data/prompts`).
         replay_replies: dialogues that end with replies of the base model, generated before; default: the run generates
             them.
-        replay_targets: what is learned from the replies: the base model's "distribution" at every token
-            (distillation), or their "tokens".
+        replay_targets: what is learned from the replies: their "tokens", or the base model's "distribution" at every
+            token (distillation).
         typo_ratio: share of training dialogues with typos in a tenth of the words of their user turns.
         skip_bad_rows: skip bad rows instead of stopping at the first one.
     """
@@ -102,7 +102,7 @@ class DataSection(StrictModel):
     replay_ratio: float = Field(0.0, ge=0, le=0.9)
     replay_prompts: list[SourceConfig] = Field(default_factory=list)
     replay_replies: list[SourceConfig] = Field(default_factory=list)
-    replay_targets: Literal["distribution", "tokens"] = "distribution"
+    replay_targets: Literal["distribution", "tokens"] = "tokens"
     typo_ratio: float = Field(0.0, ge=0, le=1)
     skip_bad_rows: bool = False
 
