@@ -133,6 +133,8 @@ class DataSection(StrictModel):
                 raise ValueError(
                     f"reads every dialogue of '{name}' once: remove 'weight' and 'repeat' from its sources"
                 )
+        if self.replay_targets != "tokens" and not self.replay_ratio:
+            raise ValueError("has 'replay_targets', but 'replay_ratio' is 0: set the share of replay tokens")
         if self.replay_prompts and self.replay_replies:
             raise ValueError("has 'replay_prompts' and 'replay_replies': replies need no prompts, remove one of them")
         return self
