@@ -67,6 +67,20 @@ def test_a_verdict_can_be_undone(visit, store, add_answer):
     assert verdicts(store) == []
 
 
+def test_a_verdict_is_sent_once_if_the_next_answer_cannot_be_loaded(visit, store, add_answer):
+    for text in ("one", "two"):
+        add_answer(text)
+    page = visit("/review")
+    shows(page, "two")
+    page.route("**/v1/review?*", lambda route: route.abort("connectionrefused"))
+    page.keyboard.press("g")
+    expect(page.locator("#banner")).to_contain_text("does not answer")
+    page.unroute("**/v1/review?*")
+    page.locator("#banner-retry").click()
+    shows(page, "one")
+    assert len(verdicts(store)) == 1
+
+
 def test_letters_in_the_correction_are_no_verdicts(visit, store, add_answer):
     add_answer("one")
     page = visit("/review")

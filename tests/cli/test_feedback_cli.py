@@ -110,6 +110,10 @@ def test_an_import_can_be_repeated(turnwise, store, url, tmp_path):
         ('{"answer": "message:a", "comment": 5}', "'comment' must be a string"),
         ('{"answer": "message:a", "tags": "wrong"}', "'tags' must be a list"),
         ('{"answer": "message:a", "rating": "up", "created": "now"}', "'created' must be a Unix time"),
+        ('{"answer": "message:a", "rating": "up", "created": 1700000000000}', "not in the future"),
+        ('{"answer": "message:a", "rating": "up", "created": -1}', "'created' must be a Unix time"),
+        (f'{{"answer": "message:a", "rating": "up", "created": 1{"0" * 400}}}', "not in the future"),
+        ('{"answer": "message:a", "correction": " "}', "'correction' has no text"),
         ('{"answer": "a", "rating": "up"}', "is not an answer"),
         ('{"answer": "message:a"}', "needs a 'rating'"),
     ],
@@ -121,6 +125,24 @@ def test_a_bad_line_of_an_import_is_named_and_nothing_is_added(turnwise, store, 
     code, _, err = turnwise("feedback", "import", str(file), "--store", url)
     assert (code, "line 3" in err, message in err) == (2, True, True)
     assert store.feedback.list() == ([], False)
+
+
+def test_empty_cells_of_an_import_are_left_out(turnwise, store, url, tmp_path):
+    file = tmp_path / "ratings.jsonl"
+    row = {"answer": str(add_answer(store)), "rating": "up", "correction": "", "comment": ""}
+    file.write_text(json.dumps(row), encoding="utf-8")
+    assert turnwise("feedback", "import", str(file), "--store", url)[0] == 0
+    ((entry,), _) = store.feedback.list()
+    assert (entry.content.correction, entry.content.comment) == (None, None)
+
+
+def test_an_account_without_a_name_needs_the_flag(turnwise, store, url, monkeypatch):
+    def no_name():
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", no_name)
+    code, _, err = turnwise("review", "--store", url)
+    assert (code, "--reviewer" in err) == (2, True)
 
 
 def review(store, reviewer, keys, lines=()):

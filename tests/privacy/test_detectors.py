@@ -10,6 +10,7 @@ from stdnum import luhn
 from turnwise.core.errors import UserError
 from turnwise.core.personal_data import PERSONAL_DATA_KINDS
 from turnwise.privacy import patterns
+from turnwise.privacy.detection import CombinedDetector
 from turnwise.privacy.detectors import DETECTORS, load_detectors
 from turnwise.privacy.detectors.card import is_card_number
 from turnwise.privacy.detectors.china_id import is_resident_number
@@ -26,6 +27,7 @@ DETECTED = [
     ("phone", "手机13812345678谢谢", "13812345678"),
     ("phone", "座机010-62345678", "010-62345678"),
     ("card", "card 4111 1111 1111 1111 expires", "4111 1111 1111 1111"),
+    ("card", "my card number is: 1234567890123", "1234567890123"),
     ("iban", "iban gb29 nwbk 6016 1331 9268 19 thanks", "gb29 nwbk 6016 1331 9268 19"),
     ("id_number", "身份证110101199003077619", "110101199003077619"),
     ("company_id", "税号91110108MA01A2B3CF", "91110108MA01A2B3CF"),
@@ -43,6 +45,18 @@ DETECTED = [
     ("secret", "密码是Abc@12345,谢谢", "Abc@12345"),
     ("secret", "key sk-9aB3xYz71LmNoPqRsTuVw2", "sk-9aB3xYz71LmNoPqRsTuVw2"),
     ("secret", "the pin is 4471", "4471"),
+    ("secret", "my password is Ally", "Ally"),  # a part of "usually"
+    ("url", "https://example.com/a,b(c)?token=x1", "https://example.com/a,b(c)?token=x1"),
+]
+# Punctuation, letters and digits of full width, as in most Chinese texts: colon, parentheses, comma, at sign.
+FULL_WIDTH = [
+    ("secret", "密码\uff1aabc12345\uff0c谢谢", "abc12345"),
+    ("id_number", "身份证\uff1a123456789012345", "123456789012345"),
+    ("birth_date", "生日\uff1a1990-01-02", "1990-01-02"),
+    ("card", "卡号\uff1a1234567890123", "1234567890123"),
+    ("phone", "\uff08010\uff0962345678", "\uff08010\uff0962345678"),
+    ("email", "邮箱ann\uff20example.org", "ann\uff20example.org"),
+    ("id_number", "身份证\uff11\uff11" + "0101199003077619", "\uff11\uff11" + "0101199003077619"),
 ]
 HARMLESS = [
     "version 10.0.0.1 is out",
@@ -75,6 +89,16 @@ def test_a_value_is_detected_without_the_text_around_it(kind, text, value):
 @pytest.mark.parametrize("text", HARMLESS)
 def test_similar_texts_are_not_detected(text):
     assert not detect(text)
+
+
+@pytest.mark.parametrize(("kind", "text", "value"), FULL_WIDTH)
+def test_characters_of_full_width_count_as_the_narrow_ones(kind, text, value):
+    spans = CombinedDetector(load_detectors()).detect(text)
+    assert [(span.kind, text[span.start : span.end]) for span in spans] == [(kind, value)]
+
+
+def test_a_run_of_colons_after_a_word_is_searched_in_polynomial_time():
+    assert not detect("card" + ":" * 200)
 
 
 @given(st.text(max_size=80))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.personal_data import PersonalSpan
+from turnwise.privacy.conversation_texts import MAX_DEPTH
 from turnwise.privacy.detection import CombinedDetector, resolve_overlaps
 from turnwise.privacy.detectors import load_detectors
 from turnwise.privacy.masking import ConversationMasker, unmask
@@ -77,6 +78,28 @@ def test_values_in_tool_calls_are_masked_as_json(masker):
     }  # fmt: skip
     assert (changed.id, changed.name) == ("call_1", "send")
     assert unmask(masked) == conversation
+
+
+def test_values_in_deeply_nested_arguments_and_metadata_are_masked_as_text(masker):
+    deep = "13812345678"
+    for _ in range(MAX_DEPTH + 3):
+        deep = {"a": deep}
+    call = ToolCall("call_1", "send", json.dumps(deep))
+    conversation = Conversation((Message("assistant", "", tool_calls=(call,)),), meta={"order": deep})
+    masked = masker.mask(conversation)
+    assert "13812345678" not in masked.conversation.messages[0].tool_calls[0].arguments
+    assert "13812345678" not in str(masked.conversation.meta)
+    assert unmask(masked) == conversation
+
+
+def test_spans_of_a_detector_may_overlap():
+    class OverlappingDetector:
+        def detect(self, text):
+            yield PersonalSpan(0, 7, "name")
+            yield PersonalSpan(4, 7, "account")
+
+    masked = ConversationMasker(OverlappingDetector()).mask(dialogue("Ann Lee is here"))
+    assert contents(masked) == ["[NAME_1] is here"]
 
 
 def test_the_rejected_ending_and_the_metadata_are_masked_too(masker):

@@ -71,6 +71,17 @@ def test_ratings_and_corrections_come_with_the_branch_above(store):
     ]
 
 
+def test_everybody_who_wrote_before_is_a_contributor(store):
+    chat = Chat(store, user="bob")
+    chat.say("I am Bob.", "Hello!")
+    chat.user = "eve"
+    answer = chat.say("I am Bob.", "Hello!", "And I am Eve.", "Hello, Eve!")
+    chat.rate(answer, 1)
+    (entry,) = collected(store)
+    assert entry.contributor == "local/user:eve"
+    assert entry.contributors == {"local/user:ann", "local/user:bob", "local/user:eve"}
+
+
 def test_a_choice_of_a_completion_has_the_messages_of_its_request(store):
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = (

@@ -148,6 +148,13 @@ def test_a_reference_is_read_as_it_is_written(text):
     assert str(AnswerReference.parse(text)) == text
 
 
+@pytest.mark.parametrize("field", ["correction", "comment"])
+def test_a_text_of_spaces_is_rejected(store, field):
+    with pytest.raises(InvalidParameter, match="has no text"):
+        store.feedback.add(add_answer(store), NewFeedback(1, **{field: " \n"}))
+    assert store.feedback.list() == ([], False)
+
+
 @pytest.mark.parametrize("text", ["", "message:", "completion:a", "completion::1", "completion:a:-1", "answer:1"])
 def test_an_invalid_reference_is_rejected(text):
     with pytest.raises(InvalidParameter, match="is not an answer"):

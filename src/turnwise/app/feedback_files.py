@@ -1,6 +1,7 @@
 """Feedback as JSON lines: export with the conversations, and import of feedback that was given elsewhere."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from turnwise.core.json_file import parse_json
 from turnwise.core.stored_conversations import ConversationStore
 
 RATINGS: Mapping[str, int] = {"up": 1, "down": -1}
+MAX_CLOCK_SKEW = 86_400.0  # seconds that the clock of another program may be ahead
 FIELDS = frozenset({"answer", "rating", "correction", "comment", "tags", "user", "created"})
 
 
@@ -104,10 +106,13 @@ def _parse(line: bytes, origin: str) -> tuple[AnswerReference, NewFeedback]:
         raise InvalidData(f"{origin}: 'tags' must be a list of strings.")
     if created is not None and (isinstance(created, bool) or not isinstance(created, int | float)):
         raise InvalidData(f"{origin}: 'created' must be a Unix time in seconds.")
+    if created is not None and not 0 <= created <= time.time() + MAX_CLOCK_SKEW:
+        raise InvalidData(f"{origin}: 'created' must be a Unix time in seconds, and not in the future.")
     try:
         answer = AnswerReference.parse(fields["answer"])
         content = NewFeedback(
-            None if rating is None else RATINGS[rating], fields.get("correction"), fields.get("comment"),
+            None if rating is None else RATINGS[rating],
+            fields.get("correction") or None, fields.get("comment") or None,  # exports of tables have empty texts
             normalize_tags(tags), fields.get("user"), created=None if created is None else float(created),
         )  # fmt: skip
         content.check()

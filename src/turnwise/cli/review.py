@@ -32,12 +32,23 @@ def review(
     turnwise review --agreement
     ```
     """
-    import getpass
-
     from turnwise.app.stores import open_required_store
     from turnwise.cli.review_session import ReviewSession, print_agreement
 
     with open_required_store(store) as conversations:
         if not agreement:
-            ReviewSession(conversations, reviewer or getpass.getuser()).run(limit)
+            ReviewSession(conversations, reviewer or _account_name()).run(limit)
         print_agreement(conversations.review_queue.agreement())
+
+
+def _account_name() -> str:
+    import getpass
+
+    from turnwise.core.errors import InvalidParameter
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:  # such as in a container with a user id of its own
+        raise InvalidParameter(
+            "reviewer", "Your account on this machine has no name. Name yourself with --reviewer."
+        ) from error

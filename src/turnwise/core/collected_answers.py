@@ -87,6 +87,7 @@ class CollectedAnswer:
         answer: the answer.
         ratings: ratings, oldest first; the last one of each person counts.
         preferred: better answers, oldest first.
+        authors: ids of the people who wrote the messages before, if the client named them.
     """
 
     id: str
@@ -98,12 +99,13 @@ class CollectedAnswer:
     answer: Message
     ratings: tuple[Rating, ...] = ()
     preferred: tuple[PreferredAnswer, ...] = ()
+    authors: frozenset[str] = frozenset()
 
     @property
     def contributors(self) -> frozenset[str]:
-        """Ids of everybody who asked, rated or corrected."""
+        """Ids of everybody whose words or opinions it holds: who asked, wrote before, rated or corrected."""
         raters = {rating.contributor for rating in self.ratings}
-        return frozenset({self.contributor} | raters | {entry.contributor for entry in self.preferred})
+        return self.authors | {self.contributor} | raters | {entry.contributor for entry in self.preferred}
 
 
 class CollectedAnswerReader(Protocol):

@@ -84,6 +84,8 @@ class NewFeedback:
         if self.rating not in (None, 1, -1):
             raise InvalidParameter("rating", f"A rating is 1 or -1, got {self.rating}.")
         for name, text in (("correction", self.correction), ("comment", self.comment)):
+            if text is not None and not text.strip():
+                raise InvalidParameter(name, f"'{name}' has no text.")
             if text is not None and len(text) > MAX_FEEDBACK_CHARS:
                 raise InvalidParameter(name, f"'{name}' may have at most {MAX_FEEDBACK_CHARS:,} characters.")
 

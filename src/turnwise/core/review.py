@@ -54,7 +54,9 @@ class ReviewQueue(Protocol):
     """
 
     def next(self, reviewer: str | None, *, limit: int = 20) -> Sequence[ReviewItem]:
-        """Answers that the reviewer has not rated, in the order of `REVIEW_REASONS`, the newest of each first.
+        """Answers that the reviewer has not rated, in the order of `REVIEW_REASONS`.
+
+        Of each reason, the newest come first; of uncertain answers, those with the lowest log-probability.
 
         Args:
             reviewer: name of the reviewer within the API key.

@@ -7,7 +7,7 @@ from typing import Any
 
 from turnwise.core.messages import Conversation, Message, ToolCall
 
-MAX_DEPTH = 64  # of nested metadata and arguments; what is deeper is replaced as text
+MAX_DEPTH = 64  # of nested metadata and arguments; what is deeper becomes a JSON text if it has personal data
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,10 @@ class _Walk:
             return self._object(value, depth + 1)
         if depth < MAX_DEPTH and isinstance(value, list | tuple):
             return [self._value(entry, key, depth + 1) for entry in value]
+        if isinstance(value, Mapping | list | tuple):
+            text = json.dumps(value, ensure_ascii=False, default=str)
+            changed = self._text("", text)
+            return value if changed == text else changed
         return value
 
     def _text(self, context: str, text: str) -> str:

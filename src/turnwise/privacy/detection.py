@@ -13,6 +13,8 @@ _CERTAIN: frozenset[PersonalDataKind] = frozenset(
 )
 MAX_CHARS = 100_000  # of a text that is searched at once
 _CHUNK_OVERLAP = 2_000
+# Chinese texts have punctuation, letters and digits of full width. Detectors get the narrow ones, one for one.
+_NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " "}
 
 
 class CombinedDetector:
@@ -28,10 +30,14 @@ class CombinedDetector:
         self._detectors = (*load_detectors(), load_bundled_tagger()) if detectors is None else tuple(detectors)
 
     def detect(self, text: str) -> list[PersonalSpan]:
-        """Spans of personal data in order, without overlaps and without placeholders such as `[NAME_1]`."""
+        """Spans of personal data in order, without overlaps and without placeholders such as `[NAME_1]`.
+
+        Characters of full width (U+FF01 to U+FF5E) count as the ASCII characters that they look like.
+        """
         return resolve_overlaps(text, self._candidates(text))
 
     def _candidates(self, text: str) -> Iterator[PersonalSpan]:
+        text = text.translate(_NARROW)
         for start in range(0, max(1, len(text) - _CHUNK_OVERLAP), MAX_CHARS - _CHUNK_OVERLAP):
             chunk = text[start : start + MAX_CHARS]
             for detector in self._detectors:

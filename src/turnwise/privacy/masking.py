@@ -45,12 +45,13 @@ class ConversationMasker:
     """Masks conversations.
 
     Args:
-        detector: detects personal data in a text. Default: all detectors by rules and the tagger of names.
+        detector: detects personal data in a text; its spans may overlap. Default: all detectors by rules and the
+            tagger of names.
     """
 
     def __init__(self, detector: PersonalDataDetector | None = None) -> None:
         """Use the detector. Raises `UserError` if a library of the extra `privacy` is missing."""
-        self._detector = CombinedDetector() if detector is None else detector
+        self._detector = CombinedDetector(None if detector is None else [detector])
 
     def mask(self, conversation: Conversation) -> MaskedConversation:
         """Mask a conversation. Roles, weights, ids, ratings and tools stay."""

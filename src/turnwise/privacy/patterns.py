@@ -13,8 +13,7 @@ BEFORE = r"(?<![A-Za-z0-9])"
 AFTER = r"(?![A-Za-z0-9])"
 # Between the name of a field and its value: "is", a colon or both, and words such as "number".
 LINK_EN = r"(?:\s*(?:number|no\.?|num|nr\.?|id|code|#))?\s*(?:(?:is|was|:|=|#|-|->)\s*){0,3}"
-LINK_ZH = r"(?:号码|编号|号|码)?\s*(?:是|为|:|:|=|改成|换成|设为)?\s*(?:了)?"
-WIDE_DIGITS = str.maketrans("0123456789", "0123456789")
+LINK_ZH = r"(?:号码|编号|号|码)?\s*(?:是|为|:|=|改成|换成|设为)?\s*(?:了)?"
 
 
 def load_library(name: str) -> Any:

@@ -11,7 +11,7 @@ _SUBJECT = (
     r"membership|member|case|claim|"
     r"contract|reference|ref|sort code|routing|student|employee|patient|loyalty|shipment|parcel|licen[cs]e|user)"
 )
-_CODE = r"(?=[A-Za-z0-9#\-]*\d)#?[A-Za-z0-9]{1,30}(?:[\-/.][A-Za-z0-9]{1,12}){0,5}"
+_CODE = r"(?=[A-Za-z0-9#\-]{0,100}\d)#?[A-Za-z0-9]{1,30}(?:[\-/.][A-Za-z0-9]{1,12}){0,5}"
 _ENGLISH = re.compile(
     rf"\b{_SUBJECT}(?:\s+(?:reference|confirmation))?(?P<link>{LINK_EN})(?:and\s+)?(?P<value>(?:{_CODE}|"
     rf"\d[\d\-]{{4,24}})){AFTER}(?!:\d)",
@@ -25,7 +25,7 @@ _LETTERS = re.compile(
 _CHINESE = re.compile(
     rf"(?:订单|快递单|运单|物流单|单号|会员卡?|客户|用户|账号|账户|帐号|合同|保单|工单|案件|学号|工号|病历|"
     rf"就诊卡|预约|流水|交易|社保|公积金|编号|卡号)"
-    rf"{LINK_ZH}[##]?(?P<value>[A-Za-z0-9][A-Za-z0-9_\-]{{3,31}}){AFTER}"
+    rf"{LINK_ZH}#?(?P<value>[A-Za-z0-9][A-Za-z0-9_\-]{{3,31}}){AFTER}"
 )
 _MESSENGER = re.compile(
     rf"(?:QQ|qq|微信|vx|VX|WeChat|wechat|支付宝|抖音|"

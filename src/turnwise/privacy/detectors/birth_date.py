@@ -26,9 +26,9 @@ _ENGLISH = re.compile(
     re.IGNORECASE,
 )
 _CHINESE = re.compile(
-    rf"(?:出生日期|出生年月日?|出生于|出生在|生于|生日|生辰)\s*(?:是|为|在|:|:)?\s*(?P<value>{_DATE_ZH})"
+    rf"(?:出生日期|出生年月日?|出生于|出生在|生于|生日|生辰)\s*(?:是|为|在|:)?\s*(?P<value>{_DATE_ZH})"
 )
-_CHINESE_AFTER = re.compile(rf"(?P<value>{_DATE_ZH})\s*(?:出生|生人|生的|生日|生[,,。]|生$)")
+_CHINESE_AFTER = re.compile(rf"(?P<value>{_DATE_ZH})\s*(?:出生|生人|生的|生日|生[,。]|生$)")
 
 
 def detect(text: str) -> Iterator[PersonalSpan]:

@@ -8,9 +8,9 @@ from turnwise.privacy.patterns import AFTER, BEFORE, find_spans
 
 _CARD = re.compile(rf"{BEFORE}(?<![.,\-])[2-6]\d{{3}}(?:[ \-]?\d){{8,14}}\d{AFTER}(?![.,]\d)")
 _ANNOUNCED = re.compile(
-    rf"(?:(?:card|visa|master\s?card|amex|american express|debit|credit)(?:\s*(?:number|no\.?|is|it's|:|#))*|"
+    rf"(?:(?:card|visa|master\s?card|amex|american express|debit|credit)(?:\s*(?:number|no\.?|is|it's|:|#)){{0,5}}|"
     rf"银行卡|信用卡|储蓄卡|借记卡|卡号|建行卡|工行卡|农行卡|招行卡)"
-    rf"(?:号码?|是|为|:|:|\s)*(?P<value>\d{{4}}(?:[ \-]?\d){{8,15}}){AFTER}",
+    rf"(?:号码?|是|为|:|\s)*(?P<value>\d{{4}}(?:[ \-]?\d){{8,15}}){AFTER}",
     re.IGNORECASE,
 )
 _PREFIX = re.compile(r"4|5[1-5]|2[2-7]|3[47]|3[068]|35|6")

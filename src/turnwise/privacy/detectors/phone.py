@@ -13,10 +13,10 @@ from turnwise.core.personal_data import PersonalSpan
 from turnwise.privacy.patterns import load_library
 
 _CANDIDATE = re.compile(
-    r"(?<![A-Za-z0-9_./+#@\-])(?:[++]\s?|00)?[((]?\d(?:[\s().()/\-]{0,2}\d){5,15}(?![\d@]|[.,]\d|[A-Za-z_])"
+    r"(?<![A-Za-z0-9_./+#@\-])(?:\+\s?|00)?\(?\d(?:[\s()./\-]{0,2}\d){5,15}(?![\d@]|[.,]\d|[A-Za-z_])"
 )
 _CHINA_MOBILE = re.compile(r"(?:\+?86[\s\-]?)?1[3-9]\d[\s\-]?\d{4}[\s\-]?\d{4}")
-_CHINA_LANDLINE = re.compile(r"[((]?0(?:10|2\d|[3-9]\d{2})[))]?[\s\-]?[2-9]\d{2,3}[\s\-]?\d{4}")
+_CHINA_LANDLINE = re.compile(r"\(?0(?:10|2\d|[3-9]\d{2})\)?[\s\-]?[2-9]\d{2,3}[\s\-]?\d{4}")
 _ANNOUNCED = re.compile(
     r"(?:phone|tel(?:ephone)?|mobile|cell(?:phone)?|landline|call|ring|text|reach|contact|whats\s?app|fax|dial|"
     r"sms|number|line|handy"
@@ -35,7 +35,7 @@ _OTHER_NUMBER = re.compile(
 _FORMATTED = re.compile(r"[\s.\-)/]")
 _DATE = re.compile(r"^(?:\d{4}[-./\s]\d{1,2}[-./\s]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4})(?:\s+\d{1,2})?$")
 _REGIONS = ("US", "GB", "IN", "AU", "IE", "DE", "HK")
-_PLUS = "++0 "  # before a country code
+_PLUS = "+0 "  # before a country code
 _WINDOW = 40  # characters before a number in which a word announces it
 
 
@@ -44,7 +44,7 @@ def detect(text: str) -> Iterator[PersonalSpan]:
     for match in _CANDIDATE.finditer(text):
         value = match.group()
         start = match.start()
-        if value[0] in "((" and not set(value) & set("))"):
+        if value[0] == "(" and ")" not in value:
             value, start = value[1:], start + 1
         if _is_phone(value, text[max(0, start - _WINDOW) : start]):
             yield PersonalSpan(start, start + len(value), "phone")
@@ -56,7 +56,7 @@ def _is_phone(value: str, before: str) -> bool:
     if _CHINA_MOBILE.fullmatch(value) or _CHINA_LANDLINE.fullmatch(value):
         return True
     library = _library()
-    if value[0] in "++" or value.startswith("00"):
+    if value[0] == "+" or value.startswith("00"):
         return _is_possible("+" + value.lstrip(_PLUS), None, library)
     digits = sum(character.isdigit() for character in value)
     if _ANNOUNCED.search(before) and 7 <= digits <= 12:
@@ -64,7 +64,7 @@ def _is_phone(value: str, before: str) -> bool:
     if not _FORMATTED.search(value) or digits < 9:
         return False
     return any(_is_valid(value, region, library) for region in _REGIONS[:2]) or (
-        value[0] in "0((" and any(_is_valid(value, region, library) for region in _REGIONS[2:])
+        value[0] in "0(" and any(_is_valid(value, region, library) for region in _REGIONS[2:])
     )
 
 

@@ -16,18 +16,18 @@ _KEYS = re.compile(
 )
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _ASSIGNED = re.compile(
-    r"(?:api[ _\-]?key|secret(?:[ _\-]?key)?|access[ _\-]?key|[A-Z_]*token|bearer|client[ _\-]?secret|密钥|令牌|秘钥)"
-    r"\s*(?:是|为|is|:|:|=|\s)\s*[\"'`]?(?P<value>(?=[^\s]*\d)[A-Za-z0-9_\-+/=.~]{12,})",
+    r"(?:api[ _\-]?key|secret(?:[ _\-]?key)?|access[ _\-]?key|token|bearer|client[ _\-]?secret|密钥|令牌|秘钥)"
+    r"\s*(?:是|为|is|:|=|\s)\s*[\"'`]?(?P<value>(?=[^\s]{0,200}\d)[A-Za-z0-9_\-+/=.~]{12,})",
     re.IGNORECASE,
 )
 _PASSWORD = re.compile(
     r"(?<![A-Za-z])(?:password|passwd|passcode|passphrase|pwd|pw|pass)\b(?:\s+(?:for|of|"
     r"to)(?:\s+\S+){1,4}?)?\s*(?:is now|is|was|:|=|->|to)\s*[\"'`]?"
-    r"(?P<value>[^\s\"'`,,。;]{4,64})",
+    r"(?P<value>[^\s\"'`,。;]{4,64})",
     re.IGNORECASE,
 )
 _PASSWORD_ZH = re.compile(
-    r"(?:密码|口令|验证码|动态码|校验码|暗号)\s*(?:就?是|为|设为|改成|改为|换成|:|:|=|"
+    r"(?:密码|口令|验证码|动态码|校验码|暗号)\s*(?:就?是|为|设为|改成|改为|换成|:|=|"
     r"(?=\d{4}))\s*[\"'“]?(?P<value>[A-Za-z0-9!-/:-@\[-`{-~]{4,64})"
 )
 _PIN = re.compile(
@@ -41,7 +41,7 @@ case long short weak strong never always usually empty secret your my changed re
 encrypted visible hidden needed there here what when because sensitive
 only accepted rejected being going used really just now out about older same different"""
 _ORDINARY_WORDS = frozenset(_ORDINARY.split())
-_TRAILING = ".,!?;:)。!?"
+_TRAILING = ".,!?;:)。"
 
 
 def detect(text: str) -> Iterator[PersonalSpan]:
@@ -60,6 +60,6 @@ def _is_password(value: str) -> bool:
     word = value.rstrip(_TRAILING)
     return (
         len(word) >= 4
-        and word.lower() not in _ORDINARY
+        and word.lower() not in _ORDINARY_WORDS
         and (not word.isalpha() or not word.islower() or len(word) >= 6)
     )

@@ -9,7 +9,7 @@ from turnwise.privacy.patterns import find_spans
 
 _URL = re.compile(
     r"(?<![A-Za-z0-9])(?:https?|ftps?|sftp|wss?|postgres(?:ql)?|mysql|redis|mongodb(?:\+srv)?|"
-    r"amqp)://[^\s<>\"'「」,。;、()\u4e00-\u9fff]{3,2000}"
+    r"amqp)://[^\s<>\"'「」。、\u4e00-\u9fff]{3,2000}"
 )
 _PERSONAL_KEY = re.compile(
     r"^(?:e?-?mail|user(?:name|_?id)?|uid|name|(?:first|last|full)_?name|phone|mobile|tel|address|token|key|api_?key|"

@@ -70,7 +70,7 @@ function message({ role, content }) {
   return make("li", { class: `review-message ${role}` }, make("b", {}, `${SPEAKERS[role] ?? role}: `), content);
 }
 
-/** Send a verdict and show the next answer. */
+/** Send a verdict and show the next answer. If that cannot be loaded, the verdict is not sent again. */
 async function decide(rating, correction) {
   const { current } = state;
   if (!current || state.isBusy) return;
@@ -82,14 +82,14 @@ async function decide(rating, correction) {
     state.numDone += 1;
     byId("review-undo").disabled = false;
     showProgress();
-    await next();
-    showError("");
-    loadAgreement();
   } catch (error) {
     showError(error.message, () => decide(rating, correction));
+    return;
   } finally {
     state.isBusy = false;
   }
+  await skip();
+  loadAgreement().catch(() => {}); // the table shows the agreement before this verdict
 }
 
 /** Delete the last verdict and show its answer again. */

@@ -92,6 +92,7 @@ def load_message_answer(connection: sqlite3.Connection, number: int) -> Collecte
         model=str(answer.meta.get("model") or ""), weights_sha256=str(answer.meta.get("weights") or ""),
         history=history_of(branch), answer=answer.message,
         preferred=tuple(load_preferred(connection, number, branch, owner)),
+        authors=frozenset(contributor_id(owner, entry.meta[USER_META]) for entry in branch if USER_META in entry.meta),
     )  # fmt: skip
     return _with_feedback(collected, load_feedback(connection, "f.message = ? ORDER BY f.number", (number,)))
 
