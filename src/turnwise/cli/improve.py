@@ -137,6 +137,7 @@ def _open_cycle(
 ) -> "Iterator[ImproveCycle]":
     from turnwise.app.model_versions.version_library import open_version_library
     from turnwise.app.stores import open_conversation_store
+    from turnwise.cli.improve_progress import ConsoleProgress
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.settings import Settings
     from turnwise.evaluation.gate.rules_file import load_gate_rules
@@ -152,7 +153,10 @@ def _open_cycle(
         if conversations is None:
             raise InvalidParameter("store", "Feedback is read from the store of conversations: name one with --store.")
         gate_rules = load_gate_rules(rules or _existing(home / "gate.yaml"), name)
-        with open_cycle(name, library, conversations.collected_answers, gate_rules, chosen, console) as cycle:
+        with (
+            ConsoleProgress(console) as progress,
+            open_cycle(name, library, conversations.collected_answers, gate_rules, chosen, progress) as cycle,
+        ):
             yield cycle
 
 
