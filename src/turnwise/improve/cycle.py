@@ -16,6 +16,7 @@ from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
 from turnwise.core.errors import Unavailable
+from turnwise.core.files import remove_remains_below
 from turnwise.core.model_versions import ModelVersion, VersionState
 from turnwise.core.plurals import pluralize
 from turnwise.evaluation.gate.decision import decide
@@ -27,7 +28,7 @@ from turnwise.evaluation.report import write_report
 from turnwise.evaluation.scorecard import Scorecard
 from turnwise.improve.build import build_model, interpolate_model
 from turnwise.improve.comparison import HeldOut, RetentionMetric, measure_feedback, measure_forgetting
-from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
+from turnwise.improve.cycle_folder import EXAMPLES_FILE, REPORT_FOLDER, CycleFolders
 from turnwise.improve.example_file import read_examples, write_examples
 from turnwise.improve.journal import Journal
 from turnwise.improve.progress import CycleProgress, SilentProgress
@@ -40,7 +41,7 @@ from turnwise.improve.training_data import choose_stages, read_plan, write_alpha
 from turnwise.models.model_folders import weights_digest
 
 PROMOTED, REFUSED, NOTHING = "promoted", "refused", "nothing to learn"
-DATA, MODEL, REPORT = "data", "model", "report"
+DATA, MODEL = "data", "model"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class ImproveCycle:
         """
         try:
             with lock_directory(self.folders.root):
+                remove_remains_below(self.folders.root)
                 last = self.folders.last()
                 journal = last if last is not None and not last.is_complete else self._start(last)
                 if not journal.is_complete:
@@ -169,7 +171,7 @@ class ImproveCycle:
                 )  # fmt: skip
             if not out.is_dir():
                 self.progress.on_step("train", f"Train {'the version' if name == MODEL else f'the model for {name}'}")
-                build_model(data, out, hooks=self.progress.trainer_hooks(name), stop=self.stop)
+            build_model(data, out, hooks=self.progress.trainer_hooks(name), stop=self.stop)
             stages[name] = list(read_plan(data).stages)
         return {"stages": stages}
 
@@ -194,7 +196,7 @@ class ImproveCycle:
         evaluation = feedback.evaluation(
             forgetting, metadata={"model": self.model, "alpha": alpha, "serving": self._serving(journal).reference}
         )
-        write_report(journal.folder / REPORT, evaluation)
+        write_report(journal.folder / REPORT_FOLDER, evaluation)
         card = evaluation.scorecard
         decision = decide(
             gate_evidence(card), self.rules, cycle=1 + self._num_refused_since_promotion(journal)
