@@ -12,6 +12,9 @@ if sys.platform == "win32":
 
     def _try_lock(_descriptor: int) -> bool:
         return True
+
+    def _runs(_pid: int) -> bool:
+        return False
 else:
     from fcntl import LOCK_EX, LOCK_NB, flock
 
@@ -20,6 +23,15 @@ else:
             flock(descriptor, LOCK_EX | LOCK_NB)
         except BlockingIOError:
             return False
+        return True
+
+    def _runs(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:  # of another user
+            return True
         return True
 
 
@@ -54,6 +66,21 @@ def lock_directory(folder: Path) -> Iterator[None]:
         os.close(descriptor)
         with suppress(OSError):  # not empty, or already deleted
             folder.rmdir()
+
+
+def is_locked(folder: Path) -> bool:
+    """True if a process holds the lock of a directory. Does not disturb a process that takes it."""
+    path = folder / LOCK_NAME
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        pid = os.read(descriptor, 20).decode(errors="replace").strip()
+        # The lock is only tried while the process runs that wrote its id, so that one that starts finds it free.
+        return pid.isdigit() and _runs(int(pid)) and not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _lock(folder: Path) -> int | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from turnwise.core.settings import Settings
 from turnwise.improve.journal import JOURNAL_FILE, Journal
 
-EXAMPLES_FILE = "examples.jsonl"
+EXAMPLES_FILE, REPORT_FOLDER = "examples.jsonl", "report"
 
 
 def improve_folder() -> Path:
