@@ -1,9 +1,10 @@
-"""Stand-ins for tests of model versions: a registry in memory, and adapters with random weights."""
+"""Stand-ins for tests of model versions: a registry in memory, scripted versions, and adapters with random weights."""
 
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
-from turnwise.core.errors import NotFound, Unavailable, VersionConflict
+from turnwise.core.errors import InvalidData, NotFound, Unavailable, VersionConflict
 from turnwise.core.model_versions import (
     ALLOWED_STATES,
     TRANSITIONS,
@@ -13,6 +14,7 @@ from turnwise.core.model_versions import (
     VersionOutcomes,
     VersionRouting,
 )
+from turnwise.testing import ScriptedChatService
 
 SINGLE_STATES = ("shadow", "canary", "serving")
 
@@ -94,6 +96,33 @@ class InMemoryRegistry:
         self.log.append(
             VersionEvent(len(self.log) + 1, time.time(), model, version.number, previous, state, share, actor, reason)
         )
+
+
+class UncheckedControl:
+    """Changes states without a look at weights, which scripted services do not have."""
+
+    def __init__(self, registry):
+        self.registry = registry
+
+    def change_state(self, model, number, state, *, reason, share=0.0):
+        return self.registry.change_state(model, number, state, actor="person", reason=reason, share=share)
+
+    def roll_back(self, model, *, reason):
+        return self.registry.roll_back(model, actor="person", reason=reason)
+
+
+def open_scripted_version(store):
+    """A function that opens a version as a chat service that says its number; one with the source "damaged" fails."""
+
+    @contextmanager
+    def open_version(version):
+        if version.content.source == "damaged":
+            raise InvalidData("The weights are damaged.")
+        service = ScriptedChatService([f"I am {version.number}"], name=version.content.model, store=store)
+        service.fingerprint = f"fp_{version.number}"
+        yield service
+
+    return open_version
 
 
 def registry_with(model, *sources, digests=None):

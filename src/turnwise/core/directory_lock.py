@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from turnwise.core.errors import SaveFailed
+
 LOCK_NAME = "lock"
 
 if sys.platform == "win32":
@@ -53,12 +55,17 @@ def lock_directory(folder: Path) -> Iterator[None]:
 
     Raises:
         DirectoryLocked: another process holds the lock.
+        SaveFailed: the directory or the file cannot be created.
     """
     descriptor = None
-    while descriptor is None:
-        descriptor = _lock(folder)
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    try:
+        while descriptor is None:
+            descriptor = _lock(folder)
+    except OSError as error:
+        raise SaveFailed(f"Could not write in {folder}: {error.strerror or error}.") from error
+    with suppress(OSError):  # on a full disk the lock holds without the id
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from typing import Any
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
-from turnwise.core.errors import Unavailable
+from turnwise.core.errors import SaveFailed, Unavailable
 from turnwise.core.files import remove_remains_below
 from turnwise.core.model_versions import ModelVersion, VersionState
 from turnwise.core.plurals import pluralize
@@ -75,6 +75,7 @@ class ImproveCycle:
 
         Raises:
             Unavailable: another process runs a cycle of this model.
+            SaveFailed: the disk is full or not writable; the next run continues with the step that failed.
             TurnwiseError: a step failed; the next run continues with it.
         """
         try:
@@ -88,6 +89,10 @@ class ImproveCycle:
         except DirectoryLocked as error:
             holder = "" if error.pid is None else f" (process {error.pid})"
             raise Unavailable(f"{self.model} is being improved by another process{holder}.") from error
+        except OSError as error:
+            raise SaveFailed(
+                f"The cycle of {self.model} stopped: {error.strerror or error}. The next run continues it."
+            ) from error
 
     def dry_run(self) -> dict[str, Any]:
         """What a cycle would learn from now. Nothing is written."""

@@ -3,6 +3,8 @@
 
 import { iconButton, make } from "./dom.js";
 
+const STYLE = /<style>([^]*?)<\/style>/; // taken out before parsing: the policy of this page forbids inline style
+
 /**
  * Show a report until the user closes it.
  *
@@ -10,10 +12,10 @@ import { iconButton, make } from "./dom.js";
  * @param html the report. It has no scripts, and none would run: they are parsed without being executed.
  */
 export async function showReport(title, html) {
-  const parsed = new DOMParser().parseFromString(html, "text/html");
+  const parsed = new DOMParser().parseFromString(html.replace(STYLE, ""), "text/html");
   const host = make("div", { class: "report-content", tabIndex: 0 });
   const shadow = host.attachShadow({ mode: "open" });
-  shadow.adoptedStyleSheets = [scopedSheet(parsed.querySelector("style")?.textContent ?? "")];
+  shadow.adoptedStyleSheets = [scopedSheet(STYLE.exec(html)?.[1] ?? "")];
   shadow.append(make("div", { class: "report" }, ...parsed.body.childNodes));
   const dialog = make("dialog", { class: "report-dialog", "aria-label": title },
     make("header", { class: "report-header" }, make("b", {}, title), iconButton("close", "Close the report", () => dialog.close())),
