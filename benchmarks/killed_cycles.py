@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from improvement_parts.disturbed_cycles import fill_disks, kill_cycles, prepare
+from improvement_parts.disturbed_cycles import Figures, fill_disks, kill_cycles, prepare
 
 DISK_BYTES = 64 * 2**20  # of the tmpfs; a cycle needs about a quarter of it
 
@@ -59,21 +59,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         template, reference = prepare(folder)
         print(f"A cycle takes {reference.seconds:.1f} s and ends with: {reference.last.outcome}.", flush=True)
-        killed = kill_cycles(template, folder, reference, options.kills, rng)
-        print(f"{killed.num_moments} kills in {killed.cycles} cycles: {show(killed.moments)}.")
-        print(f"At most {killed.max_remains} temporary files and folders after a kill.")
-        errors = killed.errors
+        figures = []
+        if options.kills:
+            figures.append(killed := kill_cycles(template, folder, reference, options.kills, rng))
+            report("kills", killed)
+            print(f"At most {killed.max_remains} temporary files and folders after a kill.", flush=True)
         if options.full_disks:
             with small_disk(folder / "disk") as disk:
-                full = fill_disks(template, disk, reference, options.full_disks, rng)
-            print(f"{full.num_moments} full disks in {full.cycles} cycles: {show(full.moments)}.")
-            for sentence, count in full.sentences.most_common():
-                print(f"{count} times: {sentence}")
-            errors += full.errors
-    for error, count in Counter(errors).most_common():
+                figures.append(full := fill_disks(template, disk, reference, options.full_disks, rng))
+            report("full disks", full)
+    sys.exit(any(part.errors for part in figures))
+
+
+def report(noun: str, figures: Figures) -> None:
+    """Print what happened."""
+    print(f"{figures.num_moments} {noun} in {figures.cycles} cycles: {show(figures.moments)}.")
+    for sentence, count in figures.sentences.most_common():
+        print(f"{count} times: {sentence}")
+    for error, count in Counter(figures.errors).most_common():
         print(f"WRONG, {count} times: {error}")
-    print("All cycles have the result of an undisturbed one." if not errors else "There were errors.")
-    sys.exit(bool(errors))
+    if not figures.errors:
+        print("All cycles have the result of an undisturbed one.", flush=True)
 
 
 if __name__ == "__main__":

@@ -186,12 +186,12 @@ def fill_disks(template: Path, disk: Path, reference: Reference, count: int, rng
             if code is None:
                 fill_disk(disk)
                 code = process.wait()
+            (disk / BALLAST).unlink(missing_ok=True)
             if code:
-                state = inspect_home(home, NUM_CORRECTIONS)
+                state = inspect_home(home, NUM_CORRECTIONS)  # with space: SQLite needs some even to read
                 figures.moments[state.step] += 1
                 figures.sentences[error_sentence(process.output, disk)] += 1
                 figures.errors += check(state, reference) + check_sentence(process.output)
-            (disk / BALLAST).unlink(missing_ok=True)
             if code and is_last:
                 figures.errors.append("a cycle cannot be completed")
                 break

@@ -13,17 +13,13 @@ from turnwise.training.hooks import StepReport, TrainerHook
 class ConsoleProgress:
     """Shows the progress of a cycle (implements `improve.progress.CycleProgress`).
 
-    A context manager, so that an error also removes the bar.
+    A context manager, so that an error also removes the bar. A terminal that closed does not end the cycle.
     """
 
     def __init__(self, console: Any) -> None:
         self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=console, transient=True,
-        )  # fmt: skip
         self._log = ProgressLog(console)
-        self._task: Any = None
+        self._bar: Progress | None = None
         self._label = ""
 
     def __enter__(self) -> "ConsoleProgress":
@@ -32,26 +28,27 @@ class ConsoleProgress:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._end_bar()
 
     def on_step(self, step: str, description: str) -> None:  # noqa: ARG002
         """Print the description."""
         self._end_bar()
-        with suppress(OSError):  # a terminal that closed must not end the cycle
+        with suppress(OSError):
             self._console.print(f"{description} …", markup=False, highlight=False)
 
     def on_count(self, what: str, done: int, total: int) -> None:
         """Advance the bar of `what`."""
-        if not total:
-            return
-        if self._task is None or what != self._label:
+        if what != self._label:
             self._end_bar()
             self._label = what
-            self._task = self._bar.add_task(what, total=total)
             self._log.start(done)
-            self._bar.start()
         self._log.update(done, total, f"{what} {done:,}/{total:,}")
-        self._bar.update(self._task, completed=done, total=total)
+        if not self._console.is_terminal or not total:
+            return
+        with suppress(OSError):
+            if self._bar is None:
+                self._bar = _start_bar(self._console, what)
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total)
         if done >= total:
             self._end_bar()
 
@@ -60,10 +57,21 @@ class ConsoleProgress:
         return [_StepHook(self)]
 
     def _end_bar(self) -> None:
-        self._bar.stop()
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        self._task = None
+        self._label = ""
+        if self._bar is not None:
+            with suppress(OSError):
+                self._bar.stop()
+            self._bar = None
+
+
+def _start_bar(console: Any, label: str) -> Progress:
+    bar = Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True,
+    )  # fmt: skip
+    bar.add_task(label)
+    bar.start()
+    return bar
 
 
 class _StepHook(TrainerHook):
