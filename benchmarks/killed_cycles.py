@@ -59,16 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         template, reference = prepare(folder)
         print(f"A cycle takes {reference.seconds:.1f} s and ends with: {reference.last.outcome}.", flush=True)
-        figures = []
+        outcomes = []
         if options.kills:
-            figures.append(killed := kill_cycles(template, folder, reference, options.kills, rng))
+            outcomes.append(killed := kill_cycles(template, folder, reference, options.kills, rng))
             report("kills", killed)
             print(f"At most {killed.max_remains} temporary files and folders after a kill.", flush=True)
         if options.full_disks:
             with small_disk(folder / "disk") as disk:
-                figures.append(full := fill_disks(template, disk, reference, options.full_disks, rng))
+                outcomes.append(full := fill_disks(template, disk, reference, options.full_disks, rng))
             report("full disks", full)
-    sys.exit(any(part.errors for part in figures))
+    sys.exit(any(outcome.errors for outcome in outcomes))
 
 
 def report(noun: str, figures: Figures) -> None:
