@@ -1,8 +1,11 @@
 """Parts for tests of model versions: a registry that can fail, and adapters with random weights."""
 
-from turnwise.core.errors import Unavailable
+from contextlib import contextmanager
+
+from turnwise.core.errors import InvalidData, Unavailable
 from turnwise.core.model_versions import NewVersion
 from turnwise.store.sqlite.version_store import SqliteModelRegistry
+from turnwise.testing import ScriptedChatService
 
 
 class BreakableRegistry(SqliteModelRegistry):
@@ -17,6 +20,33 @@ class BreakableRegistry(SqliteModelRegistry):
         if callable(attribute) and not name.startswith("_") and self.is_broken:
             raise Unavailable("The registry is busy.")
         return attribute
+
+
+class UncheckedControl:
+    """Changes states without a look at weights, which scripted services do not have."""
+
+    def __init__(self, registry):
+        self.registry = registry
+
+    def change_state(self, model, number, state, *, reason, share=0.0):
+        return self.registry.change_state(model, number, state, actor="person", reason=reason, share=share)
+
+    def roll_back(self, model, *, reason):
+        return self.registry.roll_back(model, actor="person", reason=reason)
+
+
+def open_scripted_version(store):
+    """A function that opens a version as a chat service that says its number; one with the source "damaged" fails."""
+
+    @contextmanager
+    def open_version(version):
+        if version.content.source == "damaged":
+            raise InvalidData("The weights are damaged.")
+        service = ScriptedChatService([f"I am {version.number}"], name=version.content.model, store=store)
+        service.fingerprint = f"fp_{version.number}"
+        yield service
+
+    return open_version
 
 
 def registry_with(model, *sources, digests=None):

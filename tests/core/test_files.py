@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from turnwise.core.errors import SaveFailed
-from turnwise.core.files import atomic_directory, atomic_write
+from turnwise.core.files import atomic_directory, atomic_write, remove_remains_below
 
 
 def full_disk(*_, **__):
@@ -61,3 +61,14 @@ def test_an_existing_folder_is_replaced_completely(tmp_path):
             (folder / content).write_text(content)
     assert [path.name for path in target.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_killed_processes_have_left_below_a_folder_is_deleted(tmp_path):
+    deep = tmp_path / "cycles" / "0001"
+    (deep / ".model.x1y2.part" / "weights").mkdir(parents=True)
+    (deep / ".cycle.json.4711.part").write_text("half", encoding="utf-8")
+    (deep / ".data.z3.old" / "data").mkdir(parents=True)  # renamed by a replacement that never ended
+    (deep / "cycle.json").write_text("whole", encoding="utf-8")
+    (deep / ".hidden").write_text("of somebody else", encoding="utf-8")
+    remove_remains_below(tmp_path)
+    assert sorted(path.name for path in deep.iterdir()) == [".hidden", "cycle.json", "data"]

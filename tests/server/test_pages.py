@@ -30,12 +30,12 @@ def serve(classifiers):
     return start
 
 
-@pytest.mark.parametrize("path", ["/", "/classify", "/monitor", "/handoffs", "/review", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/docs"])
 def test_every_page_links_to_all_pages_that_the_server_has(serve, classifiers, path):
-    with serve(monitor=object(), has_handoffs=True) as url:
-        assert linked_paths(url, path)[0] == ["/", "/monitor", "/handoffs", "/review", "/docs"]
+    with serve(monitor=object(), has_handoffs=True, improvement=object()) as url:
+        assert linked_paths(url, path)[0] == ["/", "/monitor", "/handoffs", "/review", "/improve", "/docs"]
         classifiers["names"] = object()
-        paths = ["/", "/classify", "/monitor", "/handoffs", "/review", "/docs"]
+        paths = ["/", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/docs"]
         assert linked_paths(url, path) == (paths, [path])
 
 

@@ -6,28 +6,14 @@ import httpx
 import pytest
 
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
-from turnwise.core.errors import InvalidData
 from turnwise.core.model_versions import VersionOutcomes
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
-from version_stand_ins import registry_with
+from version_stand_ins import UncheckedControl, open_scripted_version, registry_with
 
 HEADER = "x-turnwise-version"
-
-
-class UncheckedControl:
-    """Changes states without a look at weights, which scripted services do not have."""
-
-    def __init__(self, registry):
-        self.registry = registry
-
-    def change_state(self, model, number, state, *, reason, share=0.0):
-        return self.registry.change_state(model, number, state, actor="person", reason=reason, share=share)
-
-    def roll_back(self, model, *, reason):
-        return self.registry.roll_back(model, actor="person", reason=reason)
 
 
 class Site:
@@ -57,19 +43,10 @@ class Site:
 
 
 @contextmanager
-def open_scripted(version):
-    if version.content.source == "damaged":
-        raise InvalidData("The weights are damaged.")
-    service = ScriptedChatService([f"I am {version.number}"], name="shop", store=Site.opened_store)
-    service.fingerprint = f"fp_{version.number}"
-    yield service
-
-
-@contextmanager
 def open_site(keys=None):
-    Site.opened_store = store = open_store("sqlite:///:memory:")
+    store = open_store("sqlite:///:memory:")
     registry = registry_with("shop", "one", "two", "damaged")
-    supervisor = VersionSupervisor(registry, "shop", open_scripted, flush_seconds=0)
+    supervisor = VersionSupervisor(registry, "shop", open_scripted_version(store), flush_seconds=0)
     services = {"shop": supervisor.service, "plain": ScriptedChatService(name="plain", store=store)}
     with serve_in_thread(
         create_app(services, default="shop", version_control=UncheckedControl(registry), keys=keys)

@@ -142,7 +142,7 @@ def _open_cycle(
 ) -> "Iterator[ImproveCycle]":
     from turnwise.app.model_versions.version_library import open_version_library
     from turnwise.app.stores import open_conversation_store
-    from turnwise.cli.improve_output import ConsoleCycleProgress
+    from turnwise.cli.improve_progress import ConsoleProgress
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.settings import Settings
     from turnwise.evaluation.gate.rules_file import load_gate_rules
@@ -159,7 +159,7 @@ def _open_cycle(
             raise InvalidParameter("store", "Feedback is read from the store of conversations: name one with --store.")
         gate_rules = load_gate_rules(rules or _existing(environment.gate_rules), name)
         with (
-            ConsoleCycleProgress(console) as progress,
+            ConsoleProgress(console) as progress,
             open_cycle(name, library, conversations.collected_answers, gate_rules, improve_settings, progress) as cycle,
         ):
             yield cycle

@@ -273,6 +273,7 @@ def serve(
     from turnwise.app.version_serving.model_opener import ModelOpener
     from turnwise.app.version_serving.version_adopter import VersionAdopter
     from turnwise.cli.serve_classifiers import open_classifiers, parse_classifiers
+    from turnwise.cli.serve_improvement import open_improvement
     from turnwise.cli.serve_knowledge import open_knowledge
     from turnwise.cli.serve_scenarios import start_fitting
     from turnwise.core.errors import InvalidParameter
@@ -388,6 +389,7 @@ def serve(
             knowledge=knowledge_bases,
             monitor=served_monitor,
             version_control=opener.control,
+            improvement=open_improvement(conversations),
             has_handoffs=conversations is not None,
             collect=collect,
             web=web,

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from turnwise.core.errors import SaveFailed
+
 LOCK_NAME = "lock"
 
 if sys.platform == "win32":
 
     def _try_lock(_descriptor: int) -> bool:
         return True
+
+    def _runs(_pid: int) -> bool:
+        return False
 else:
     from fcntl import LOCK_EX, LOCK_NB, flock
 
@@ -20,6 +25,15 @@ else:
             flock(descriptor, LOCK_EX | LOCK_NB)
         except BlockingIOError:
             return False
+        return True
+
+    def _runs(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:  # of another user
+            return True
         return True
 
 
@@ -41,12 +55,17 @@ def lock_directory(folder: Path) -> Iterator[None]:
 
     Raises:
         DirectoryLocked: another process holds the lock.
+        SaveFailed: the directory or the file cannot be created.
     """
     descriptor = None
-    while descriptor is None:
-        descriptor = _lock(folder)
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    try:
+        while descriptor is None:
+            descriptor = _lock(folder)
+    except OSError as error:
+        raise SaveFailed(f"Could not write in {folder}: {error.strerror or error}.") from error
+    with suppress(OSError):  # on a full disk the lock holds without the id
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
     try:
         yield
     finally:
@@ -54,6 +73,21 @@ def lock_directory(folder: Path) -> Iterator[None]:
         os.close(descriptor)
         with suppress(OSError):  # not empty, or already deleted
             folder.rmdir()
+
+
+def is_locked(folder: Path) -> bool:
+    """True if a process holds the lock of a directory. Does not disturb a process that takes it."""
+    path = folder / LOCK_NAME
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        pid = os.read(descriptor, 20).decode(errors="replace").strip()
+        # The lock is only tried while the process runs that wrote its id, so that one that starts finds it free.
+        return pid.isdigit() and _runs(int(pid)) and not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _lock(folder: Path) -> int | None:

@@ -80,4 +80,5 @@ STORE_READ_EXECUTOR = TimeoutExecutor("conversation store", 4)
 STORE_WRITE_EXECUTOR = TimeoutExecutor("conversation store", 1)  # one thread keeps writes in order
 MONITOR_READ_EXECUTOR = TimeoutExecutor("monitor store", 2)
 VERSION_EXECUTOR = TimeoutExecutor("registry of versions", 2)
+IMPROVEMENT_EXECUTOR = TimeoutExecutor("folder of improvements", 2)
 KEY_STORE_EXECUTOR = TimeoutExecutor("key file", 2)

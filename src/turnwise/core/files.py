@@ -109,14 +109,33 @@ def atomic_directory(target: Path) -> Iterator[Path]:
 
 
 def remove_remains(target: Path) -> None:
-    """Delete the temporary directories that killed processes have left beside `target`, and restore it if necessary.
+    """Delete what killed processes have left beside a file or directory, and restore a directory if necessary.
 
     Call it while no other process writes `target`.
     """
     recover_directory(target)
     for suffix in ("part", "old"):
         for path in target.parent.glob(f".{target.name}.*.{suffix}"):
-            shutil.rmtree(path, ignore_errors=True)
+            _delete(path)
+
+
+def remove_remains_below(folder: Path) -> None:
+    """Delete what killed processes have left anywhere below `folder`, and restore directories if necessary.
+
+    Call it while no other process writes there.
+    """
+    for path in sorted(folder.rglob(".*")):
+        if path.suffix in (".part", ".old"):
+            remove_remains(path.with_name(path.name[1:].rsplit(".", 2)[0]))
+
+
+def _delete(path: Path) -> None:
+    """Delete a file or a directory, as far as possible."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def replace_directory(new: Path, target: Path) -> None:

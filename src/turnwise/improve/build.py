@@ -11,6 +11,7 @@ from turnwise.improve.training_data import REPLAY_FILE, StageName, TrainingPlan,
 from turnwise.models.model_folders import weights_digest
 from turnwise.models.weight_interpolation import interpolate_folders
 from turnwise.training.hooks import TrainerHook
+from turnwise.training.launch.run_dir import work_dir
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.recipe import Recipe, parse_recipe
 
@@ -39,11 +40,13 @@ def build_model(
     folders = stage_folders(plan, out)
     source = str(base)
     for stage, folder in zip(plan.stages, folders, strict=True):
-        if not folder.is_dir():
+        if not folder.is_dir() and not out.is_dir():
             run_recipe(stage_recipe(plan, stage, source, data, folder), hooks=hooks, stop=stop)
         source = str(folder)
-    for folder in folders[:-1]:
-        shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders:  # also what a process has left that was killed after the last stage
+        shutil.rmtree(work_dir(folder), ignore_errors=True)
+        if folder != out:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def interpolate_model(data: Path, trained: Path, alpha: float, out: Path) -> Path:

@@ -16,7 +16,8 @@ from typing import Any
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
-from turnwise.core.errors import Unavailable
+from turnwise.core.errors import SaveFailed, Unavailable
+from turnwise.core.files import remove_remains_below
 from turnwise.core.model_versions import ModelVersion, VersionState
 from turnwise.evaluation.gate.decision import decide
 from turnwise.evaluation.gate.evidence import HELD_OUT, RETENTION, EvaluationFigures, figures_of
@@ -81,6 +82,7 @@ class ImproveCycle:
 
         Raises:
             Unavailable: another process runs a cycle of this model.
+            SaveFailed: the disk is full or not writable; the next run continues with the step that failed.
             TrainingInterrupted: `stop` or the time limit ended a training at a checkpoint.
             TurnwiseError: a step failed; the next run continues with it.
         """
@@ -88,6 +90,7 @@ class ImproveCycle:
         try:
             self.folders.create_root()
             with lock_directory(self.folders.root):
+                remove_remains_below(self.folders.root)
                 last = self.folders.last()
                 if last is not None and not last.is_complete and not self._can_continue(last):
                     last.complete(ABANDONED, "The settings were changed before it was complete.")
@@ -100,6 +103,10 @@ class ImproveCycle:
         except DirectoryLocked as error:
             holder = "" if error.pid is None else f" (process {error.pid})"
             raise Unavailable(f"{self.model} is being improved by another process{holder}.") from error
+        except OSError as error:
+            raise SaveFailed(
+                f"The cycle of {self.model} stopped: {error.strerror or error}. The next run continues it."
+            ) from error
 
     def dry_run(self) -> dict[str, Any]:
         """What a new cycle would learn from now. Nothing is written."""
@@ -192,7 +199,7 @@ class ImproveCycle:
                 )  # fmt: skip
             if not out.is_dir():
                 self.progress.on_step("train", f"Train {'the version' if name == VERSION else f'the model for {name}'}")
-                build_model(data, out, hooks=self.progress.trainer_hooks(name), stop=self.stop)
+            build_model(data, out, hooks=self.progress.trainer_hooks(name), stop=self.stop)
             stages[name] = list(read_plan(data).stages)
         return {"stages": stages}
 

@@ -13,6 +13,7 @@ from turnwise.core.chat_service import ChatService
 from turnwise.core.classification_service import ClassificationService
 from turnwise.core.collected_answers import Consent
 from turnwise.core.embedding_service import EmbeddingService
+from turnwise.core.improvement_reports import ImprovementReader
 from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.monitor_store import MonitorReader
 from turnwise.core.served_versions import VersionControl
@@ -47,6 +48,7 @@ from turnwise.server.routes import (
     feedback,
     handoffs,
     health,
+    improvements,
     metrics,
     models,
     pages,
@@ -79,6 +81,7 @@ def create_app(
     knowledge: Mapping[str, KnowledgeService] = MappingProxyType({}),
     monitor: MonitorReader | None = None,
     version_control: VersionControl | None = None,
+    improvement: ImprovementReader | None = None,
     has_handoffs: bool = False,
     collect: Consent = "full",
     web: bool = True,
@@ -102,6 +105,7 @@ def create_app(
         knowledge: knowledge bases by name, for `/v1/knowledge`. The chat services have them too.
         monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
         version_control: promotes versions of the served models, for `/v1/versions`.
+        improvement: cycles of `turnwise improve`, which `/v1/improvements` and the page `/improve` show.
         has_handoffs: pages link to `/handoffs`, where people answer customers, and to `/review`.
         collect: the most that is collected of requests, to improve the model.
         web: serve the chat page at `/` and the other pages.
@@ -157,12 +161,14 @@ def create_app(
         customer_handoffs.router(served_models, body_limit, drain),
         monitor_routes.router(monitor),
         versions.router(version_control, served_models, body_limit),
+        improvements.router(improvement, served_models),
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]
     page_routes = pages.routes(
-        chat=web, has_classifiers=lambda: bool(classifiers), has_monitor=monitor is not None, has_handoffs=has_handoffs
-    )
+        chat=web, has_classifiers=lambda: bool(classifiers), has_monitor=monitor is not None,
+        has_handoffs=has_handoffs, has_improvement=improvement is not None,
+    )  # fmt: skip
     all_routes = [*(route for router in routers for route in router.routes), *page_routes]
     app = FastAPI(
         title="Turnwise",

@@ -1,4 +1,4 @@
-"""The pages: chat at `/`, `/classify`, `/monitor`, `/handoffs`, `/review`, and the API at `/docs`, with their assets.
+"""The pages with their assets: chat at `/`, the API at `/docs`, and those for special tasks.
 
 They load nothing from other servers. Every page links to the others.
 """
@@ -33,6 +33,7 @@ _CLASSIFY = Page("/classify", "classify", "Classify")
 _MONITOR = Page("/monitor", "monitor", "Monitor")
 _HANDOFFS = Page("/handoffs", "handoffs", "Hand-offs")
 _REVIEW = Page("/review", "review", "Review")
+_IMPROVE = Page("/improve", "improve", "Improve")
 _DOCS = Page("/docs", "docs", "API")
 
 
@@ -44,7 +45,7 @@ class _Assets(StaticFiles):
 
 
 def routes(
-    *, chat: bool, has_classifiers: Callable[[], bool], has_monitor: bool, has_handoffs: bool
+    *, chat: bool, has_classifiers: Callable[[], bool], has_monitor: bool, has_handoffs: bool, has_improvement: bool
 ) -> list[BaseRoute]:
     """Return the routes of the pages and the assets.
 
@@ -53,6 +54,7 @@ def routes(
         has_classifiers: whether pages link to `/classify`; called at every request.
         has_monitor: whether pages link to `/monitor`.
         has_handoffs: whether pages link to `/handoffs` and `/review`, which need a store.
+        has_improvement: whether pages link to `/improve`.
     """
 
     def linked_pages() -> list[Page]:
@@ -60,10 +62,11 @@ def routes(
             return [_DOCS]
         conditions = (
             (_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs), (_REVIEW, has_handoffs),
+            (_IMPROVE, has_improvement),
         )  # fmt: skip
         return [_CHAT, *(page for page, is_linked in conditions if is_linked), _DOCS]
 
-    pages = [_DOCS, *([_CHAT, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW] if chat else [])]
+    pages = [_DOCS, *([_CHAT, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE] if chat else [])]
     return [*(_route(page, linked_pages) for page in pages), Mount("/assets", _Assets(directory=WEB), name="assets")]
 
 

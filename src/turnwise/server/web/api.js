@@ -75,6 +75,14 @@ export const monitorTrends = ({ hours, minutes }, signal) =>
 export const monitorAlerts = (limit, signal) => json("GET", `/v1/monitor/alerts?limit=${limit}`, undefined, signal);
 export const monitorAlert = (id, signal) => json("GET", `/v1/monitor/alerts/${encodeURIComponent(id)}`, undefined, signal);
 
+export const improvements = (signal) => json("GET", "/v1/improvements", undefined, signal);
+export const reportPath = (model, number) => `/v1/improvements/${encodeURIComponent(model)}/${number}/report`;
+export const improvementReport = async (model, number) => (await call("GET", reportPath(model, number))).text();
+export const versions = (signal) => json("GET", "/v1/versions", undefined, signal);
+const versionsPath = (model, action) => `/v1/versions/${encodeURIComponent(model)}/${action}`;
+export const promoteVersion = (model, number, promotion) => json("POST", versionsPath(model, `${number}/promote`), promotion);
+export const rollBackVersion = (model, reason) => json("POST", versionsPath(model, "rollback"), { reason });
+
 const handoffPath = (id, action = "") => `/v1/handoffs/${encodeURIComponent(id)}${action}`;
 const pollQuery = ({ all = false, after, wait }) => {
   const search = new URLSearchParams({ wait });

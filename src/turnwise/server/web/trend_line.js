@@ -1,12 +1,14 @@
 // Draws the trend of a topic: volume as a filled line, what was expected of it, the count that opens an alert, and the
 // negative share as a dashed line. `trend_table.js` has the same numbers.
 
-import { make, makeSvg } from "./dom.js";
+import { makeSvg } from "./dom.js";
+import { lines, points } from "./line_paths.js";
 import { formatNumber, formatShare, formatTime } from "./monitor_format.js";
 
 const WIDTH = 240;
 const HEIGHT = 48;
 const MARGIN = 2; // so that the stroke of the highest value is inside
+const BOX = { width: WIDTH, height: HEIGHT, margin: MARGIN };
 
 /** The sums of a trend. `share` is null without texts. */
 export function totals({ texts, counts, negatives }) {
@@ -19,7 +21,7 @@ export function totals({ texts, counts, negatives }) {
 export function trendLine(trend, starts) {
   const shares = trend.counts.map((count, index) => (count ? trend.negatives[index] / count : null));
   const peak = Math.max(1, ...trend.counts, ...trend.expected, ...trend.thresholds); // null counts as 0
-  const scaled = (values) => points(values.map((value) => (value === null ? null : value / peak)));
+  const scaled = (values) => points(values.map((value) => (value === null ? null : value / peak)), BOX);
   const volume = scaled(trend.counts);
   const floor = `V${HEIGHT - MARGIN}`;
   const area = `${lines(volume)}${floor}H${volume[0][0]}Z`;
@@ -31,27 +33,8 @@ export function trendLine(trend, starts) {
     makeSvg("path", { class: "trend-volume", d: lines(volume) }),
     makeSvg("path", { class: "trend-expected", d: lines(scaled(trend.expected)) }),
     makeSvg("path", { class: "trend-threshold", d: lines(scaled(trend.thresholds)) }),
-    makeSvg("path", { class: "trend-negative", d: lines(points(shares)) }),
+    makeSvg("path", { class: "trend-negative", d: lines(points(shares, BOX)) }),
   );
-}
-
-/** Coordinates of values between 0 and 1; null for a missing value. */
-function points(values) {
-  const step = (WIDTH - 2 * MARGIN) / Math.max(1, values.length - 1);
-  const round = (number) => Math.round(10 * number) / 10;
-  return values.map((value, index) =>
-    value === null ? null : [round(MARGIN + step * index), round(HEIGHT - MARGIN - value * (HEIGHT - 2 * MARGIN))],
-  );
-}
-
-/** Path data. A missing value interrupts the line; a single value between two missing ones is a dot. */
-function lines(coordinates) {
-  return coordinates.map((point, index) => {
-    if (point === null) return "";
-    const isFirst = index === 0 || coordinates[index - 1] === null;
-    const isLast = index === coordinates.length - 1 || coordinates[index + 1] === null;
-    return `${isFirst ? "M" : "L"}${point[0]} ${point[1]}${isFirst && isLast ? "h0.1" : ""}`;
-  }).join("");
 }
 
 function describe(trend, shares, starts) {
