@@ -205,6 +205,12 @@ class ModelRegistry(Protocol):
     def mark_erased(self, model: str, number: int, *, reason: str) -> ModelVersion:
         """Retire a version whose weights are deleted. The version before it serves if it served."""
 
+    def forget_contributors(self, model: str, number: int) -> None:
+        """Remove the ids of people from the record of a version whose weights are deleted, also from the files.
+
+        Raises `VersionConflict` if the version is not erased.
+        """
+
     def routing(self, model: str) -> VersionRouting | None:
         """Which versions answer now; None for a model without versions."""
 

@@ -55,8 +55,8 @@ class RetentionMetric(BitsPerByteMetric):
     NAME = "retention"
     LABEL = "first version's replies"
     DESCRIPTION = (
-        "Cross-entropy in bits per byte of replies of the first version, which no version is trained on. It grows as a "
-        "version departs from the first one."
+        "Cross-entropy in bits per byte of replies of the first version, which no version is trained on, compared with "
+        "the first version itself. It grows as a version departs from it."
     )
     SORT_ORDER = 41
 
@@ -76,15 +76,24 @@ def measure_feedback(
 
 
 def measure_forgetting(
-    model: Path, serving: Path, retention: Sequence[Conversation], *, on_progress: OnProgress = lambda *_: None
+    model: Path,
+    serving: Path,
+    first: Path,
+    retention: Sequence[Conversation],
+    *,
+    on_progress: OnProgress = lambda *_: None,
 ) -> "Measurement":
     """Measure the golden set, and the likelihood of dialogues that must not fall.
 
-    Golden cases that only the serving version passes are answered again several times by both.
+    The golden set is compared with the serving version: cases that only it passes are answered again several times by
+    both. The likelihood is compared with the first version, so that small losses do not add up over many promotions.
     """
-    metrics: dict[Metric, Sequence[Conversation]] = dict.fromkeys(load_metrics(FORGETTING_METRICS), ())
-    metrics[RetentionMetric()] = retention
-    measured = _measure(model, serving, _samples(metrics), is_persistent=True, report=on_progress)
+    golden = dict.fromkeys(load_metrics(FORGETTING_METRICS), ())
+    measured = _measure(model, serving, _samples(golden), is_persistent=True, report=on_progress)
+    likelihood = _measure(
+        model, first, _samples({RetentionMetric(): retention}), is_persistent=True, report=on_progress
+    )
+    measured = Measurement({**measured.model, **likelihood.model}, {**measured.base, **likelihood.base})
     sampled_golden = SampledGoldenMetric(find_flips(measured.model, measured.base))
     if not (samples := sampled_golden.samples((), 0)):
         return measured

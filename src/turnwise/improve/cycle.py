@@ -211,7 +211,9 @@ class ImproveCycle:
         for alpha in self.settings.proof.alphas:
             model = self._interpolate(journal, VERSION, alpha)
             self.progress.on_step("compare", f"Measure what is forgotten at {alpha:.0%} of the way")
-            forgetting = measure_forgetting(model, serving, retention, on_progress=self.progress.on_count)
+            forgetting = measure_forgetting(
+                model, serving, self._first_folder(journal), retention, on_progress=self.progress.on_count
+            )
             forgetting_decision = decide(
                 gate_evidence(forgetting.evaluation(metadata={}).scorecard), forgetting_rules(self.rules)
             )

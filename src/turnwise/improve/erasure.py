@@ -43,6 +43,7 @@ def erase(subject: DataSubject, store: ConversationStore) -> Mapping[str, int]: 
         versions = affected_versions(library, subject)
         for version in reversed(versions):  # from the newest on: a roll-back then ends at a version that stays
             library.erase(version, reason=REASON)
+            library.registry.forget_contributors(version.content.model, version.number)  # last: they lead to the files
         cycles = 0
         for model in library.registry.models():
             for journal in CycleFolders(model).journals():

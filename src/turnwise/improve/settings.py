@@ -59,7 +59,7 @@ class ProofSettings(StrictModel):
     max_cross_fitted: int = Field(200, ge=0)
     held_out_share: float = Field(0.2, gt=0, lt=1)
     max_dialogues: int = Field(500, ge=5)
-    alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0, 0.6, 0.3), min_length=1)
+    alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0, 0.6, 0.3, 0.15), min_length=1)
     retention: tuple[str, ...] = ()
 
 
@@ -87,7 +87,7 @@ class ImproveSettings(StrictModel):
         tuning, proof, limits: see there.
     """
 
-    min_answers: int = Field(5, ge=1)
+    min_answers: int = Field(8, ge=1)
     canary_share: float = Field(0.0, ge=0, lt=1)
     masks_personal_data: bool = True
     tuning: TuningSettings = TuningSettings()

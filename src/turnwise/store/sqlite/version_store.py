@@ -7,7 +7,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from turnwise.core.errors import NotFound
+from turnwise.core.errors import NotFound, VersionConflict
 from turnwise.core.model_versions import (
     Actor,
     ModelRegistry,
@@ -129,6 +129,17 @@ class SqliteModelRegistry:
                 "UPDATE model_versions SET is_erased = 1 WHERE model = ? AND number = ?", (model, number)
             )
             return find_version(model, load_versions(connection, model), number)
+
+    def forget_contributors(self, model: str, number: int) -> None:
+        """Remove the ids of people from the record of a version whose weights are deleted, also from the file."""
+        with self._database.write_transaction() as connection:
+            version = find_version(model, load_versions(connection, model), number)
+            if not version.is_erased:
+                raise VersionConflict(f"{version.reference} has weights that were trained on these people's data.")
+            connection.execute(
+                "UPDATE model_versions SET contributors = '[]' WHERE model = ? AND number = ?", (model, number)
+            )
+        self._database.truncate_log()
 
     def routing(self, model: str) -> VersionRouting | None:
         """Which versions answer now; None for a model without versions."""
