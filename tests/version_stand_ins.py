@@ -1,104 +1,27 @@
-"""Stand-ins for tests of model versions: a registry in memory, and adapters with random weights."""
+"""Parts for tests of model versions: a registry that can fail, and adapters with random weights."""
 
-import time
-from dataclasses import replace
-
-from turnwise.core.errors import NotFound, Unavailable, VersionConflict
-from turnwise.core.model_versions import (
-    ALLOWED_STATES,
-    TRANSITIONS,
-    ModelVersion,
-    NewVersion,
-    VersionEvent,
-    VersionOutcomes,
-    VersionRouting,
-)
-
-SINGLE_STATES = ("shadow", "canary", "serving")
+from turnwise.core.errors import Unavailable
+from turnwise.core.model_versions import NewVersion
+from turnwise.store.sqlite.version_store import SqliteModelRegistry
 
 
-class InMemoryRegistry:
-    """Implements `core.model_versions.ModelRegistry`. With `is_broken`, every method raises."""
+class BreakableRegistry(SqliteModelRegistry):
+    """A registry in memory. With `is_broken`, every method raises."""
 
     def __init__(self):
-        self.versions, self.log, self.counts = {}, [], {}
         self.is_broken = False
+        super().__init__(None)
 
     def __getattribute__(self, name):
-        attribute = object.__getattribute__(self, name)
+        attribute = super().__getattribute__(name)
         if callable(attribute) and not name.startswith("_") and self.is_broken:
             raise Unavailable("The registry is busy.")
         return attribute
 
-    def add(self, version, *, reason, actor="person"):
-        number = len(self.list(version.model)) + 1
-        added = ModelVersion(number, time.time(), "candidate", version)
-        self.versions[version.model, number] = added
-        self._record(added, None, "candidate" if number > 1 else "serving", 0.0, actor, reason)
-        return self.get(version.model, number)
-
-    def get(self, model, number):
-        if (model, number) not in self.versions:
-            raise NotFound(f"There is no version {number} of {model}.")
-        return self.versions[model, number]
-
-    def list(self, model):
-        return [version for (name, _), version in self.versions.items() if name == model]
-
-    def models(self):
-        return sorted({model for model, _ in self.versions})
-
-    def change_state(self, model, number, state, *, actor, reason, share=0.0):
-        version = self.get(model, number)
-        if state not in ALLOWED_STATES[actor] or (state not in TRANSITIONS[version.state] and state != "canary"):
-            raise VersionConflict(f"{version.reference} is {version.state} and cannot become {state}.")
-        for holder in self.list(model):
-            if state in SINGLE_STATES and holder.state == state and holder.number != number:
-                self._record(holder, state, "retired", 0.0, actor, reason)
-        self._record(version, version.state, state, share, actor, reason)
-        self.counts.pop(model, None)
-        return self.get(model, number)
-
-    def roll_back(self, model, *, actor, reason):
-        served = [event.version for event in self.log if event.model == model and event.state == "serving"]
-        if len(served) < 2:
-            raise VersionConflict("No version served before.")
-        return self.change_state(model, served[-2], "serving", actor=actor, reason=reason)
-
-    def routing(self, model):
-        by_state = {version.state: version for version in self.list(model)}
-        if "serving" not in by_state:
-            return None
-        return VersionRouting(self.revision(), by_state["serving"], by_state.get("canary"), by_state.get("shadow"))
-
-    def events(self, model=None, *, after=0):
-        return [event for event in self.log if event.number > after and model in (None, event.model)]
-
-    def revision(self):
-        return len(self.log)
-
-    def record_outcomes(self, model, outcomes):
-        counts = self.counts.setdefault(model, {})
-        for number, more in outcomes.items():
-            counts[number] = counts.get(number, VersionOutcomes()) + more
-
-    def outcomes(self, model):
-        return dict(self.counts.get(model, {}))
-
-    def close(self):
-        pass
-
-    def _record(self, version, previous, state, share, actor, reason):
-        model = version.content.model
-        self.versions[model, version.number] = replace(version, state=state, share=share)
-        self.log.append(
-            VersionEvent(len(self.log) + 1, time.time(), model, version.number, previous, state, share, actor, reason)
-        )
-
 
 def registry_with(model, *sources, digests=None):
     """A registry with a version of `model` for each source; the first one serves."""
-    registry = InMemoryRegistry()
+    registry = BreakableRegistry()
     for number, source in enumerate(sources):
         digest = f"digest-{number + 1}" if digests is None else digests[number]
         registry.add(NewVersion(model, str(source), digest), reason="It was added.")

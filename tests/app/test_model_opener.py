@@ -104,6 +104,14 @@ def test_versions_can_be_left_out(open_models, library, run):
     assert text(opener.services[MODEL]) == "box"
 
 
+def test_without_versions_a_damaged_registry_does_not_matter(open_models, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "versions.db").write_bytes(b"no database")
+    opener, path, stack = open_models((str(bundled_model_folder()), None), uses_versions=False)
+    opener.adopt_versions(stack, path)
+    assert text(opener.services[MODEL]) == "box"
+
+
 def test_a_model_whose_weights_were_changed_is_neither_served_nor_promoted(open_models, library, run):
     version = add_run(library, MODEL, run, reason="A test.", has_passed_gate=True).version
     opener, *_ = open_models((str(bundled_model_folder()), None))
@@ -112,6 +120,15 @@ def test_a_model_whose_weights_were_changed_is_neither_served_nor_promoted(open_
     with pytest.raises(UserError, match="damaged or were changed"):
         opener.control.change_state(MODEL, 2, "serving", reason="A test.")
     assert library.registry.get(MODEL, 2).state == "candidate"
+
+
+def test_a_folder_that_is_no_version_of_its_name_is_reported(open_models, library, run):
+    add_run(library, "mine", run, reason="A test.")
+    opener, *_ = open_models((str(bundled_model_folder()), "mine"))
+    assert text(opener.services["mine"]) == "mine@1"
+    assert opener.ignored == {"mine": bundled_model_folder()}
+    opener, *_ = open_models((str(run), "mine"))
+    assert opener.ignored == {}
 
 
 def test_two_models_cannot_have_one_name(open_models):
@@ -131,6 +148,17 @@ def test_versions_that_are_added_later_are_used_without_a_restart(open_models, r
                 threading.Event().wait(0.01)
         assert text(opener.services[MODEL]) == f"{MODEL}@1"
         assert text(before) == "box"  # requests that have begun go on
+
+
+def test_versions_that_cannot_be_loaded_do_not_stop_those_of_other_models(open_models, library, run):
+    opener, path, stack = open_models((str(bundled_model_folder()), "a"), (str(bundled_model_folder()), "b"))
+    for name in ("a", "b"):
+        add_run(library, name, run, reason="A test.")
+    weights = library.root / "a" / "1" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"1234")
+    with pytest.raises(UserError, match="not those of a@1"):
+        opener.adopt_versions(stack, path)
+    assert (text(opener.services["a"]), text(opener.services["b"])) == ("box", "b@1")
 
 
 def test_a_registry_that_cannot_be_read_is_reported_once_and_changes_nothing(open_models, tmp_path, caplog):

@@ -7,8 +7,12 @@ import pytest
 from page_actions import answers, endless, send
 from playwright.sync_api import expect
 
+from turnwise.chat.versions.live_version import LiveVersion
+from turnwise.chat.versions.version_router import VersionRouter
+from turnwise.chat.versions.versioned_chat_service import VersionedChatService
 from turnwise.core.chat_response import ContextReport, ConversationSummary, Usage
 from turnwise.core.messages import Message
+from turnwise.core.model_versions import ModelVersion, NewVersion, VersionRouting
 from turnwise.core.sampling_presets import CHAT_MAX_TOKENS, CHAT_SAMPLING
 
 
@@ -293,3 +297,16 @@ def test_the_api_reference_loads_nothing_from_other_hosts(visit):
     expect(page.locator("details[open]")).to_contain_text("the logits are divided by it")
     expect(page.locator("summary code").get_by_text("stream", exact=True).first).to_be_visible()  # words in backticks
     expect(page.locator("details[open]")).to_contain_text("Not supported: this server has no moderation.")
+
+
+def test_versions_of_the_model_are_no_choice_of_the_page(visit, services):
+    version = ModelVersion(1, 0.0, "serving", NewVersion("scripted", "folder", "digest"))
+    plain = services["scripted"]
+    live = LiveVersion(version, plain, lambda: None)
+    services["scripted"] = VersionedChatService(VersionRouter("scripted", VersionRouting(1, version), {1: live}))
+    try:
+        page = visit()
+        expect(page.locator("#model")).to_have_text("scripted")
+        expect(page.locator("#model select")).to_have_count(0)
+    finally:
+        services["scripted"] = plain

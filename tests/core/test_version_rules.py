@@ -17,6 +17,7 @@ from turnwise.core.version_rules import (
     changes_routing,
     check_new_version,
     check_reason,
+    needs_force,
     plan_change,
     plan_erasure,
     plan_rollback,
@@ -175,6 +176,14 @@ def test_candidates_that_come_and_go_leave_the_routing_as_it_is():
     assert not changes_routing(StateChange(1, "retired", "candidate"))
     assert changes_routing(StateChange(1, "candidate", "shadow"))
     assert changes_routing(StateChange(1, "canary", "retired"))
+
+
+def test_a_version_that_neither_passed_nor_served_needs_force_before_people_get_its_answers():
+    failed, history = version(3, passed=False), served(1, 2)
+    needing = [state for state in TRANSITIONS if needs_force(failed, state, history)]
+    assert needing == ["canary", "serving"]
+    assert not needs_force(version(3), "serving", history)
+    assert not needs_force(version(2, "retired", passed=False), "serving", history)
 
 
 def test_a_new_version_needs_a_name_for_references_and_a_parent_that_exists():

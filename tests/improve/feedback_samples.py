@@ -12,7 +12,7 @@ def asked(question):
 
 def corrected(id, question, answer, correction, *, person="local", origin="correction"):
     """An answer that a person replaced."""
-    preferred = (PreferredAnswer(person, Message("assistant", correction), float(id), origin),)
+    preferred = (PreferredAnswer(person, Message("assistant", correction), float(id) + 1, origin),)
     return CollectedAnswer(
         f"message:{id}", float(id), person, MODEL, "", asked(question), Message("assistant", answer), (), preferred
     )
@@ -21,7 +21,7 @@ def corrected(id, question, answer, correction, *, person="local", origin="corre
 def rated(id, question, answer, *values, people=None):
     """An answer with ratings of 1 or -1, each of another person."""
     names = people or [f"person-{number}" for number in range(len(values))]
-    ratings = tuple(Rating(name, value, float(id)) for name, value in zip(names, values, strict=True))
+    ratings = tuple(Rating(name, value, float(id) + 1) for name, value in zip(names, values, strict=True))
     return CollectedAnswer(
         f"message:{id}", float(id), "local", MODEL, "", asked(question), Message("assistant", answer), ratings
     )

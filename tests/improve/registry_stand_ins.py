@@ -11,7 +11,8 @@ class AnswerList:
         return iter(self.list)
 
     def count(self, model=None, *, since=0.0):
-        return len(self.list)
+        given = ([entry.created for entry in (*answer.ratings, *answer.preferred)] for answer in self.list)
+        return sum(max(times) > since for times in given)
 
     def contributors(self):
         return sorted({person for answer in self.list for person in answer.contributors})

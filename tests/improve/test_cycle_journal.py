@@ -39,3 +39,16 @@ def test_cycles_are_numbered_and_listed_in_order(tmp_path):
 
 def test_a_model_name_with_slashes_stays_below_the_folder(tmp_path):
     assert CycleFolders("../../etc/x", tmp_path).root.parent == tmp_path
+
+
+def test_the_ten_thousandth_cycle_is_the_last(tmp_path):
+    folders = CycleFolders("shop", tmp_path)
+    for number in (9_999, 10_000):
+        Journal.create(folders.root / "cycles" / f"{number:04}", number=number)
+    assert folders.create(model="shop")["number"] == 10_001
+
+
+def test_only_the_user_can_read_the_files_of_cycles(tmp_path):
+    folders = CycleFolders("shop", tmp_path / "home" / "improve")
+    folders.create_root()
+    assert folders.root.stat().st_mode & 0o077 == 0

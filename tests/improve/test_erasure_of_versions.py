@@ -7,6 +7,8 @@ from feedback_samples import shop_corrections
 
 from turnwise.app.model_versions.version_library import open_version_library
 from turnwise.core.data_subjects import DataSubject
+from turnwise.core.directory_lock import lock_directory
+from turnwise.core.errors import Unavailable
 from turnwise.core.model_versions import NewVersion
 from turnwise.core.settings import Settings
 from turnwise.improve import erasure
@@ -93,3 +95,14 @@ def test_an_interrupted_erasure_is_completed_by_the_next_one(library, monkeypatc
     assert erasure.erase(DataSubject("ada"), None)["versions"] == 1
     files = list(Settings.from_environment().versions.rglob("*.jsonl"))
     assert [path.parts[-3] for path in files] == ["3"]
+
+
+def test_nothing_is_erased_under_a_running_cycle(library):
+    """It holds the examples in memory, and would write them again."""
+    with (
+        lock_directory(CycleFolders(MODEL).root),
+        pytest.raises(Unavailable, match="shop is being improved: stop `turnwise improve`"),
+    ):
+        erasure.erase(DataSubject("ada"), None)
+    assert not any(is_erased for _, is_erased in states(library).values())
+    assert erasure.erase(DataSubject("ada"), None)["versions"] == 2

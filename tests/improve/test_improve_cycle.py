@@ -75,6 +75,7 @@ class TestOutcomes:
         assert "bits per byte improved" in journal["reason"]
         assert serving(cycle).content.contributors == ("local",)
         assert (journal.folder / "report" / "report.html").is_file()
+        assert [path.name for path in journal.folder.iterdir() if path.is_dir()] == ["report"]
 
     def test_a_version_that_breaks_a_rule_is_kept_as_a_candidate(self, make_cycle):
         rules = load_gate_rules()
@@ -104,7 +105,7 @@ def test_changed_training_data_are_an_error(make_cycle, only_improvement):
     cycle.run()
     folder = cycle.library.own_folder(serving(cycle))
     (folder / "data" / "corrections.jsonl").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match="have changed since it was added: data/corrections.jsonl"):
+    with pytest.raises(UserError, match=r"have changed since it was added: data/corrections\.jsonl"):
         rebuild_version(cycle.library, serving(cycle), train=train_again)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.improve.settings import ProofSettings
-from turnwise.improve.splits import split_examples
+from turnwise.improve.splits import VERSION, question_position, split_examples
 from turnwise.improve.training_examples import training_examples
 
 CROSS_FITTED = ProofSettings(max_cross_fitted=1_000)
@@ -54,5 +54,25 @@ def test_a_held_out_example_stays_held_out_when_more_are_collected(rows, more):
 
 
 def test_held_out_examples_are_about_the_given_share():
-    _, (proof,) = split_examples(training_examples(shop_corrections(2_000)), HELD_OUT)
+    settings = HELD_OUT.model_copy(update={"max_dialogues": 2_000})
+    _, (proof,) = split_examples(training_examples(shop_corrections(2_000)), settings)
     assert 0.25 < len(proof.test) / 2_000 < 0.35
+
+
+def test_the_version_is_the_model_of_the_held_out_proof():
+    train, (proof,) = split_examples(training_examples(shop_corrections(50)), HELD_OUT)
+    assert (proof.name, proof.train) == (VERSION, train)
+
+
+@given(examples(), st.sampled_from([CROSS_FITTED, HELD_OUT]))
+def test_questions_that_the_serving_version_has_seen_prove_nothing(rows, settings):
+    seen = frozenset(question_position(row) for row in rows[::2])
+    train, proofs = split_examples(rows, settings, seen)
+    assert train == split_examples(rows, settings)[0], "they are trained on all the same"
+    assert not any(question_position(row) in seen for proof in proofs for row in proof.test)
+
+
+@given(examples(), st.integers(5, 40))
+def test_the_newest_examples_are_compared(rows, limit):
+    _, proofs = split_examples(rows, CROSS_FITTED.model_copy(update={"max_dialogues": limit}))
+    assert {row.id for proof in proofs for row in proof.test} == {row.id for row in rows[-limit:]}

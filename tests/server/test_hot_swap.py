@@ -18,6 +18,7 @@ from turnwise.app.version_serving.version_loader import check_answers, greedy_ch
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.model_versions import NewVersion
+from turnwise.core.version_rules import rollback_target
 from turnwise.engine.native.library import library
 from turnwise.models.bundled_models import bundled_model_folder
 from turnwise.models.model_folders import weights_digest
@@ -73,8 +74,7 @@ class Swapper:
         number = rng.choice([version.number for version in self.registry.list("shop") if version.state != "serving"])
         kind = rng.choice(["serving", "canary", "shadow", "roll back"])
         if kind == "roll back":
-            served = [event for event in self.registry.events("shop") if event.state == "serving"]
-            if len(served) < 2 or served[-2].version == served[-1].version:
+            if rollback_target(self.registry.list("shop"), self.registry.events("shop")) is None:
                 return
             self.registry.roll_back("shop", actor="person", reason="A test.")
         elif self.registry.get("shop", number).state == "retired" and kind != "serving":

@@ -101,9 +101,20 @@ class TestRouting:
         site.promote(2, "canary", 0.001)
         names = ("shop", "shop@1", "shop@2", "stable", "latest")
         answers = [site.chat(model).json()["choices"][0]["message"]["content"] for model in names]
-        assert answers == ["I am 1", "I am 1", "I am 2", "I am 1", "I am 2"]
+        assert answers == ["I am 1", "I am 1", "I am 2", "I am 1", "I am 1"]
 
-    @pytest.mark.parametrize("model", ["shop@3", "shop@x", "plain@1", "shop@", "@1"])
+    def test_the_alias_latest_is_routed_as_the_name_is_and_stable_is_not(self, site):
+        site.promote(2, "canary", 0.5)
+        users = [f"user{number}" for number in range(24)]
+        versions = {name: [site.chat(name, user=user).headers[HEADER] for user in users] for name in
+                    ("shop", "latest", "stable")}  # fmt: skip
+        assert versions["latest"] == versions["shop"]
+        assert set(versions["shop"]) == {"shop@1", "shop@2"}
+        assert set(versions["stable"]) == {"shop@1"}
+        site.supervisor.step()
+        assert sum(counts.answers for counts in site.registry.outcomes("shop").values()) == 2 * len(users)
+
+    @pytest.mark.parametrize("model", ["shop@3", "shop@x", "plain@1", "shop@", "@1", "shop@" + 5_000 * "1"])
     def test_a_version_that_does_not_answer_is_not_found(self, site, model):
         answer = site.chat(model)
         assert answer.status_code == 404
@@ -137,10 +148,18 @@ class TestRouting:
 
     def test_versions_are_listed_as_models(self, site):
         site.promote(2, "canary", 0.5)
-        ids = [entry["id"] for entry in site.request("GET", "/v1/models").json()["data"]]
-        assert ids == ["plain", "shop", "shop@1", "shop@2"]
-        assert site.request("GET", "/v1/models/shop@2").json()["id"] == "shop@2"
+        models = {entry["id"]: entry["version_of"] for entry in site.request("GET", "/v1/models").json()["data"]}
+        assert models == {"plain": None, "shop": None, "shop@1": "shop", "shop@2": "shop"}
+        card = site.request("GET", "/v1/models/shop@2").json()
+        assert (card["id"], card["version_of"]) == ("shop@2", "shop")
         assert site.request("GET", "/v1/models/latest").json()["id"] == "shop"
+
+    def test_a_version_that_is_replaced_meanwhile_is_left_out_of_the_list(self, site, monkeypatch):
+        before = site.supervisor.service.live_versions()
+        site.promote(2)
+        monkeypatch.setattr(site.supervisor.service, "live_versions", lambda: before)
+        ids = [entry["id"] for entry in site.request("GET", "/v1/models").json()["data"]]
+        assert ids == ["plain", "shop"]
 
     def test_requests_release_their_version(self, site):
         site.promote(2)
@@ -164,6 +183,15 @@ class TestStorage:
         for rating in ("down", "up", "down"):
             site.request("POST", "/v1/feedback", {"completion_id": id, "rating": rating})
         site.request("POST", "/v1/feedback", {"completion_id": id, "comment": "Hm."})
+        site.supervisor.step()
+        assert site.registry.outcomes("shop") == {1: VersionOutcomes(rated=1, disliked=1)}
+
+    def test_an_answer_is_rated_once_whatever_users_a_client_names(self, site):
+        id = site.chat(store=True).json()["id"]
+        site.promote(2, "canary", 0.001)
+        for number in range(20):
+            body = {"completion_id": id, "rating": "down", "user": f"user{number}"}
+            assert site.request("POST", "/v1/feedback", body).status_code == 200
         site.supervisor.step()
         assert site.registry.outcomes("shop") == {1: VersionOutcomes(rated=1, disliked=1)}
 
@@ -194,9 +222,13 @@ class TestAdministration:
             ("shop@1", "retired"), ("shop@2", "serving"), ("shop@2", "retired"), ("shop@1", "serving")
         ]  # fmt: skip
         assert history[-1]["reason"] == "It is worse."
-        assert history[-3]["reason"] == "It is better. (It has not passed the gate.)"
+        assert history[-3]["reason"] == "It is better. (forced: it has not passed the gate)"
         later = site.request("GET", f"/v1/versions/shop/history?after={history[-2]['number']}").json()["data"]
         assert later == history[-1:]
+
+    @pytest.mark.parametrize("after", [-1, 2**63, 10**30])
+    def test_impossible_numbers_of_events_are_rejected(self, site, after):
+        assert site.request("GET", f"/v1/versions/shop/history?after={after}").status_code == 400
 
     def test_a_version_that_has_not_passed_the_gate_needs_force(self, site):
         answer = site.request("POST", "/v1/versions/shop/2/promote", {"reason": "Why not."})
@@ -227,7 +259,7 @@ class TestAdministration:
         site.promote(2, "canary", 0.001)
         site.promote(3, "shadow")
         site.chat()
-        site.chat("latest")
+        site.chat("shop@2")
         lines = site.request("GET", "/metrics").text.splitlines()
         assert 'turnwise_version_answers_total{finish="stop",model="shop",version="shop@1"} 1.0' in lines
         assert 'turnwise_version_answers_total{finish="stop",model="shop",version="shop@2"} 1.0' in lines

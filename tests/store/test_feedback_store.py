@@ -6,7 +6,7 @@ import pytest
 
 from turnwise.core.access import Principal
 from turnwise.core.errors import Forbidden, InvalidParameter, NotFound
-from turnwise.core.feedback import AnswerReference, NewFeedback, RatingCounts, last_ratings, normalize_tags
+from turnwise.core.feedback import AnswerReference, NewFeedback, RatingCounts, normalize_tags
 from turnwise.core.messages import Message
 from turnwise.core.stored_completions import StoredCompletion
 from turnwise.store import open_store
@@ -59,7 +59,6 @@ def test_a_later_rating_of_the_same_person_counts_instead_of_the_earlier_one(sto
         store.feedback.add(answer, NewFeedback(rating, user=user))
     history = store.feedback.of_answer(answer)
     assert [entry.content.rating for entry in history] == [1, -1, 1]
-    assert last_ratings(history) == {"local/user:ann": -1, "local/user:bob": 1}
     assert store.feedback.count_ratings("m") == {"2": RatingCounts(good=1, bad=1)}
     assert store.feedback.count_ratings("m", since=history[1].created) == {"2": RatingCounts(good=1)}
     assert store.feedback.count_ratings("other") == {}

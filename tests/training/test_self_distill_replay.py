@@ -282,7 +282,9 @@ class TestReplayRuns:
     [
         ({"replay_ratio": 0.95}, {}, "less than or equal to 0.9"),
         ({"replay_prompts": "mine.jsonl"}, {}, "'replay_ratio' is 0"),
-        ({"replay_ratio": 0.5, "replay_prompts": [{"path": "p", "repeat": 2}]}, {}, "uses every replay prompt once"),
+        ({"replay_targets": "distribution"}, {}, "has 'replay_targets', but 'replay_ratio' is 0"),
+        ({"replay_ratio": 0.5, "replay_prompts": [{"path": "p", "repeat": 2}]}, {}, "of 'replay_prompts' once"),
+        ({"replay_ratio": 0.5, "replay_replies": [{"path": "p", "weight": 2}]}, {}, "of 'replay_replies' once"),
         (
             {"replay_ratio": 0.5},
             {"objective": "clm"},

@@ -7,6 +7,7 @@ from hooks import KillingHook
 from method_runs import CPU, parameters
 from training_dialogues import small_talk, write_chats
 
+from turnwise.core.errors import InvalidData
 from turnwise.training import chunked_cross_entropy as chunked
 from turnwise.training.examples.batches import collate
 from turnwise.training.examples.example import Example
@@ -84,6 +85,28 @@ def test_stored_replies_are_trained_on_with_the_chosen_targets(targets, base_fol
     assert splits.num_replayed == 3
     has_teacher = [TEACHER_PROBS in splits.train.example(index).token_labels for index in range(9)]
     assert has_teacher == [False] * 6 + [targets == "distribution"] * 3
+
+
+def load_replay(base_folder, tmp_path, replies):
+    chats = write_chats(tmp_path / "chats.jsonl", small_talk(6))
+    data = {"train": str(chats), "valid_fraction": 0.0, "replay_ratio": 0.5, "replay_replies": replies}
+    values = {"model": {"from": str(base_folder)}, "data": data, "training": {"max_seq_len": 128}, "out": "none"}
+    recipe = parse_recipe(values, origin="test")
+    base = load_base_model(recipe)
+    return load_datasets(recipe, base.renderer, base.model, teacher=ReplayTeacher(recipe, base))
+
+
+def test_only_so_many_stored_replies_are_used_as_the_recipe_says(base_folder, tmp_path):
+    replies = write_chats(tmp_path / "replies.jsonl", small_talk(9)[6:])
+    assert load_replay(base_folder, tmp_path, [{"path": str(replies), "max_items": 2}]).num_replayed == 2
+
+
+def test_stored_replies_without_a_dialogue_are_an_error(base_folder, tmp_path):
+    """Generating replies instead would train on others than the recipe names."""
+    texts = tmp_path / "texts.txt"
+    texts.write_text("Only a text.", encoding="utf-8")
+    with pytest.raises(InvalidData, match="holds no dialogue"):
+        load_replay(base_folder, tmp_path, str(texts))
 
 
 @pytest.mark.costly

@@ -25,8 +25,8 @@ def chat(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Name of `turnwise models list`, or model folder. Default: `assistant`, or `tiny` until the base "
-            "model of `assistant` is pulled.",
+            help="Name of `turnwise models list`, model folder, or a version such as NAME@3. Default: `assistant`, or "
+            "`tiny` until the base model of `assistant` is pulled.",
         ),
     ] = None,
     message: Annotated[

@@ -69,15 +69,20 @@ def improve(
     turnwise improve status
     ```
     """
-    if context.invoked_subcommand is not None:
+    from turnwise.core.errors import InvalidParameter
+
+    if (command := context.invoked_subcommand) is not None:
+        for name in (name for name, value in context.params.items() if value not in (None, False)):
+            flag = {"as_json": "--json"}.get(name, f"--{name.replace('_', '-')}")
+            raise InvalidParameter(name, f"{flag} before '{command}' has no effect: write it after '{command}'.")
         return
     from rich.console import Console
 
-    from turnwise.core.errors import InvalidParameter
     from turnwise.improve.schedule import Schedule, parse_duration
 
-    if once and (every or after):
-        raise InvalidParameter("once", "--once runs one cycle: leave out --every and --after.")
+    if (once or dry_run) and (every or after):
+        flag = "--once runs" if once else "--dry-run shows"
+        raise InvalidParameter("every", f"{flag} one cycle: leave out --every and --after.")
     schedule = Schedule(None if every is None else parse_duration(every), after)
     console = Console(stderr=True)
     with _open_cycle(model, settings, rules, canary, store, console) as cycle:
@@ -144,18 +149,18 @@ def _open_cycle(
     from turnwise.improve.open_cycle import open_cycle
     from turnwise.improve.settings import load_settings
 
-    home = Settings.from_environment().home
-    chosen = load_settings(settings or _existing(home / "improve.yaml"))
+    environment = Settings.from_environment()
+    improve_settings = load_settings(settings or _existing(environment.home / "improve.yaml"))
     if canary is not None:
-        chosen = chosen.model_copy(update={"canary_share": _parse_share(canary)})
+        improve_settings = improve_settings.model_copy(update={"canary_share": _parse_share(canary)})
     name = _served_name(model)
     with open_version_library() as library, open_conversation_store(store) as conversations:
         if conversations is None:
             raise InvalidParameter("store", "Feedback is read from the store of conversations: name one with --store.")
-        gate_rules = load_gate_rules(rules or _existing(home / "gate.yaml"), name)
+        gate_rules = load_gate_rules(rules or _existing(environment.gate_rules), name)
         with (
             ConsoleCycleProgress(console) as progress,
-            open_cycle(name, library, conversations.collected_answers, gate_rules, chosen, progress) as cycle,
+            open_cycle(name, library, conversations.collected_answers, gate_rules, improve_settings, progress) as cycle,
         ):
             yield cycle
 
@@ -186,9 +191,10 @@ def _parse_share(text: str) -> float:
 
 
 def _run_scheduled(cycle: "ImproveCycle", schedule: Any, *, as_json: bool) -> None:
-    """Run cycles until Ctrl-C. A cycle that fails is reported, and the next one continues it."""
+    """Run cycles until Ctrl-C. A cycle that fails or reaches its time limit is reported; the next one continues it."""
     from turnwise.core.errors import TurnwiseError
     from turnwise.improve.schedule import run_scheduled
+    from turnwise.training.stop_signals import TrainingInterrupted
 
     last = cycle.folders.last()
     typer.echo(f"Waiting for feedback on {cycle.model}. Ctrl-C stops.", err=True)
@@ -196,6 +202,10 @@ def _run_scheduled(cycle: "ImproveCycle", schedule: Any, *, as_json: bool) -> No
     def run() -> None:
         try:
             _print_outcome(cycle, cycle.run(), as_json=as_json)
+        except TrainingInterrupted:
+            if cycle.stop():  # a signal, not the time limit
+                raise
+            typer.echo("The time limit of the cycle is reached. The next one continues it.", err=True)
         except TurnwiseError as error:
             typer.secho(f"The cycle stopped: {error} The next one continues it.", err=True, fg=typer.colors.RED)
 
@@ -218,10 +228,11 @@ def _print_dry_run(cycle: "ImproveCycle", *, as_json: bool) -> None:
     for title, counts in (("Dropped", plan["dropped"]), ("Masked values", plan["masked"])):
         if counts:
             typer.echo(f"{title}: {', '.join(f'{count} {name}' for name, count in counts.items())}.")
-    for stage, count in plan["stages"].items():
-        typer.echo(f"Would train on {count} {stage}.")
-    if not plan["stages"]:
-        typer.echo("Would train nothing: there are too few examples.")
+    if plan["obstacle"] is None:
+        for stage, count in plan["stages"].items():
+            typer.echo(f"Would train on {count} {stage}.")
+    if plan["obstacle"] is not None:
+        typer.echo(f"Would train nothing: {plan['obstacle']}")
     typer.echo("Nothing was changed.")
 
 

@@ -10,7 +10,6 @@ from turnwise.cli.export import GgufTypeName
 from turnwise.cli.model_versions import Json, Model, Version
 
 if TYPE_CHECKING:
-    from turnwise.app.model_versions.version_library import VersionLibrary
     from turnwise.core.model_versions import ModelVersion, VersionState
 
 # Nothing else is imported at module level, so that `--help` is fast.
@@ -27,6 +26,8 @@ def add(
     move: Annotated[bool, typer.Option("--move", help="Delete RUN afterwards.")] = False,
 ) -> None:
     """Add a trained model as a version, with copies of its training data. It gets no requests until it is promoted.
+
+    Only the first version of a name that is neither bundled nor pulled serves at once.
 
     **Examples**
 
@@ -73,18 +74,19 @@ def promote(
     from turnwise.app.model_versions.version_library import open_version_library
     from turnwise.app.model_versions.version_reference import required_reference
     from turnwise.core.errors import InvalidParameter
+    from turnwise.core.version_rules import FORCED, needs_force
 
     if shadow and canary is not None:
         raise InvalidParameter("canary", "--canary and --shadow cannot be used together.")
     share = 0.0 if canary is None else _parse_share(canary)
     with open_version_library() as library:
         stored = library.get(required_reference(version))
-        if not shadow and _needs_force(library, stored):
+        state: VersionState = "shadow" if shadow else "serving" if canary is None else "canary"
+        if needs_force(stored, state, library.registry.events(stored.content.model)):
             if not force:
                 problem = "failed the gate" if stored.content.scorecard else "was not evaluated by the gate"
                 raise InvalidParameter("force", f"{stored.reference} {problem}. Pass --force to promote it anyway.")
-            reason = f"{reason} (forced: it has not passed the gate)"
-        state: VersionState = "shadow" if shadow else "serving" if canary is None else "canary"
+            reason += FORCED
         changed = library.change_state(stored, state, actor="person", reason=reason, share=share)
     _print_state(changed, as_json=as_json)
 
@@ -243,13 +245,6 @@ def prune(
             typer.echo(f"{version.reference} is deleted.", err=True)
         for folder in delete_unrecorded(library, name):
             typer.echo(f"{folder} is deleted.", err=True)
-
-
-def _needs_force(library: "VersionLibrary", version: "ModelVersion") -> bool:
-    """True if a version has neither passed the gate nor served before."""
-    events = library.registry.events(version.content.model)
-    has_served = any(event.version == version.number and event.state == "serving" for event in events)
-    return not (version.content.has_passed_gate or has_served)
 
 
 def _parse_share(text: str) -> float:

@@ -36,8 +36,8 @@ def serve(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Name of `turnwise models list`, or model folder. Default: `assistant`, or `tiny` until the base "
-            "model of `assistant` is pulled.",
+            help="Name of `turnwise models list`, model folder, or a version such as NAME@3. Default: `assistant`, or "
+            "`tiny` until the base model of `assistant` is pulled.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -369,6 +369,8 @@ def serve(
             )
         for supervisor in opener.supervisors.values():
             typer.echo(f"{supervisor.describe()}.")
+        for name, ignored in opener.ignored.items():
+            typer.echo(f"{ignored} is no version of {name} and is not served. To serve it: --no-versions.")
         if conversations is not None:
             typer.echo(f"Conversations of the chat page are stored in {_store_location(store)}.")
             if retention_days is not None:

@@ -185,8 +185,3 @@ def normalize_tags(tags: Iterable[str]) -> tuple[str, ...]:
                 f"Common ones: {', '.join(FEEDBACK_TAGS)}.",
             )
     return normalized
-
-
-def last_ratings(feedback: Iterable[Feedback]) -> dict[str, int]:
-    """The last rating of each person, by contributor id. The feedback is oldest first."""
-    return {entry.contributor: entry.content.rating for entry in feedback if entry.content.rating is not None}

@@ -9,8 +9,8 @@ from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_service import ChatService
 from turnwise.core.model_versions import ModelRegistry, ModelVersion, VersionState
 
-# Which version answers: the routed one; the serving one; the canary if there is one, else the serving one; or a number.
-VersionSelector = Literal["routed", "stable", "latest"] | int
+# Which version answers: the one that the conversation is routed to, the serving one, or that with a number.
+VersionSelector = Literal["routed", "stable"] | int
 VERSION_KEY, WEIGHTS_KEY = "version", "weights"  # in the metadata of stored messages and in stored completions
 
 

@@ -31,6 +31,7 @@ from turnwise.core.model_versions import (
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also the name of a folder
 SINGLE_STATES: tuple[VersionState, ...] = ("shadow", "canary", "serving")  # of at most one version of a model
+FORCED = " (forced: it has not passed the gate)"  # added to the reason
 _ACTOR_NAMES: Mapping[Actor, str] = {"person": "A person", "gate": "The gate", "canary_watch": "The watch of a canary"}
 
 
@@ -58,13 +59,19 @@ def check_new_version(version: NewVersion, versions: Sequence[ModelVersion]) -> 
         InvalidParameter: the name of the model cannot be used in references such as NAME@3.
         NotFound: the parent is no version of the model.
     """
-    if not MODEL_NAME.fullmatch(version.model):
-        raise InvalidParameter(
-            "model",
-            f"'{version.model[:60]}' cannot have versions: its name may have letters, digits, '.', '-' and '_' only.",
-        )
+    check_model_name(version.model)
     if version.parent is not None:
         find_version(version.model, versions, version.parent)
+
+
+def check_model_name(model: str) -> None:
+    """Raise `InvalidParameter` if a model of this name cannot have versions."""
+    if not MODEL_NAME.fullmatch(model):
+        raise InvalidParameter(
+            "model",
+            f"'{model[:60]}' cannot have versions: its name may have letters, digits, '.', '-' and '_' only, "
+            "up to 100, and begins with a letter or a digit.",
+        )
 
 
 def check_reason(reason: str) -> None:
@@ -166,6 +173,19 @@ def serving_stack(events: Iterable[VersionEvent]) -> tuple[int, ...]:
                 del stack[stack.index(event.version) :]
             stack.append(event.version)
     return tuple(stack)
+
+
+def needs_force(version: ModelVersion, state: VersionState, events: Iterable[VersionEvent]) -> bool:
+    """True if a person has to confirm a change: people would get answers of a version that never served or passed.
+
+    Args:
+        version: the version.
+        state: the state that it would get.
+        events: all events of its model.
+    """
+    if state not in ("canary", "serving") or version.content.has_passed_gate:
+        return False
+    return not any(event.version == version.number and event.state == "serving" for event in events)
 
 
 def changes_routing(change: StateChange) -> bool:

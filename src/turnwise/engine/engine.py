@@ -236,6 +236,8 @@ class Engine:
 
     def _unload_unused_adapters(self) -> None:
         """Free the adapters of `_unloading` that no request uses. The caller holds the lock."""
+        if not self._unloading:  # at nearly every step
+            return
         for name in self._unloading - self._scheduler.adapters_in_use():
             self._unloading.remove(name)
             self._runner.unload_lora(name)

@@ -65,7 +65,11 @@ def stage_recipe(plan: TrainingPlan, stage: StageName, source: str, data: Path, 
     tuning, is_sft = plan.tuning, stage == "corrections"
     sources: dict[str, Any] = {"train": str(data / stage_file(stage)), "valid_fraction": 0.0}
     if is_sft and (data / REPLAY_FILE).is_file():
-        sources |= {"replay_ratio": tuning.replay_ratio, "replay_replies": str(data / REPLAY_FILE)}
+        sources |= {
+            "replay_ratio": tuning.replay_ratio,
+            "replay_replies": str(data / REPLAY_FILE),
+            "replay_targets": "distribution",
+        }
     method: dict[str, Any] = {"name": tuning.method}
     if tuning.method == "lora":
         method["rank"] = tuning.rank

@@ -85,13 +85,13 @@ def measure_forgetting(
     metrics: dict[Metric, Sequence[Conversation]] = dict.fromkeys(load_metrics(FORGETTING_METRICS), ())
     metrics[RetentionMetric()] = retention
     measured = _measure(model, serving, _samples(metrics), is_persistent=True, report=on_progress)
-    again = SampledGoldenMetric(find_flips(measured.model, measured.base))
-    if not (samples := again.samples((), 0)):
+    sampled_golden = SampledGoldenMetric(find_flips(measured.model, measured.base))
+    if not (samples := sampled_golden.samples((), 0)):
         return measured
     sampled = _measure(
-        model, serving, {again: samples}, is_persistent=True, report=on_progress, seeds=range(NUM_ANSWERS)
+        model, serving, {sampled_golden: samples}, is_persistent=True, report=on_progress, seeds=range(NUM_ANSWERS)
     )
-    return replace(measured, sampled=(sampled.model[again.NAME], sampled.base[again.NAME]))
+    return replace(measured, sampled=(sampled.model[sampled_golden.NAME], sampled.base[sampled_golden.NAME]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +108,12 @@ class Measurement:
     base: Mapping[str, MetricResult]
     sampled: tuple[MetricResult | None, MetricResult | None] = (None, None)
 
-    def evaluation(self, *others: "Measurement", metadata: Mapping[str, Any]) -> Evaluation:
+    def evaluation(self, *further: "Measurement", metadata: Mapping[str, Any]) -> Evaluation:
         """The evaluation of this and further measurements together, for a scorecard and a report."""
-        model = {name: result for m in (self, *others) for name, result in m.model.items()}
-        base = {name: result for m in (self, *others) for name, result in m.base.items()}
+        model = {name: result for m in (self, *further) for name, result in m.model.items()}
+        base = {name: result for m in (self, *further) for name, result in m.base.items()}
         ordered = dict(sorted(model.items(), key=lambda entry: entry[1].metric.SORT_ORDER))
-        model_answers, base_answers = next((m.sampled for m in (self, *others) if m.sampled[0]), (None, None))
+        model_answers, base_answers = next((m.sampled for m in (self, *further) if m.sampled[0]), (None, None))
         confirm = partial(confirm_flips, model=model_answers, base=base_answers)
         return Evaluation(build_scorecard(ordered, base, metadata, confirm=confirm), ordered, base, (), {})
 
@@ -163,11 +163,11 @@ def _merge(subsets: Sequence[Mapping[str, MetricResult]]) -> dict[str, MetricRes
     merged: dict[str, MetricResult] = {}
     for results in subsets:
         for name, result in results.items():
-            merged[name] = result if name not in merged else _joined(merged[name], result)
+            merged[name] = result if name not in merged else _join(merged[name], result)
     return merged
 
 
-def _joined(first: MetricResult, second: MetricResult) -> MetricResult:
+def _join(first: MetricResult, second: MetricResult) -> MetricResult:
     """Equal questions are in the same part, so no dialogue is in both."""
     return replace(
         first,

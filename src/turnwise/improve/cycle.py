@@ -6,9 +6,10 @@ Each step is in the journal of the cycle, so that a killed cycle continues with 
 same result. The serving model is not touched before the last step, which is one transaction of the registry.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
 from turnwise.core.errors import Unavailable
 from turnwise.core.model_versions import ModelVersion, VersionState
-from turnwise.core.plurals import pluralize
 from turnwise.evaluation.gate.decision import decide
 from turnwise.evaluation.gate.evidence import HELD_OUT, RETENTION, EvaluationFigures, figures_of
 from turnwise.evaluation.gate.rules.negative_flips import NegativeFlipsRule
@@ -27,20 +27,23 @@ from turnwise.evaluation.report import write_report
 from turnwise.evaluation.scorecard import Scorecard
 from turnwise.improve.build import build_model, interpolate_model
 from turnwise.improve.comparison import HeldOut, RetentionMetric, measure_feedback, measure_forgetting
-from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
+from turnwise.improve.cycle_folder import EXAMPLES_FILE, REPORT, CycleFolders, delete_models
 from turnwise.improve.example_file import read_examples, write_examples
 from turnwise.improve.journal import Journal
+from turnwise.improve.preparation import Preparation, prepare, seen_questions
 from turnwise.improve.progress import CycleProgress, SilentProgress
 from turnwise.improve.registration import add_version
 from turnwise.improve.replay_file import ReplayFiles, read_dialogues, replay_files
 from turnwise.improve.selection import Mask, select_answers
 from turnwise.improve.settings import ImproveSettings
-from turnwise.improve.splits import Proof, split_examples
-from turnwise.improve.training_data import choose_stages, read_plan, write_alpha, write_training_data
+from turnwise.improve.splits import VERSION, Proof
+from turnwise.improve.training_data import StageName, read_plan, write_alpha, write_training_data
+from turnwise.improve.training_examples import TrainingExample
 from turnwise.models.model_folders import weights_digest
 
-PROMOTED, REFUSED, NOTHING = "promoted", "refused", "nothing to learn"
-DATA, MODEL, REPORT = "data", "model", "report"
+PROMOTED, REFUSED, NOTHING, ABANDONED = "promoted", "refused", "nothing to learn", "abandoned"
+DATA = "data"
+TRAINING_SETTINGS = {"min_answers", "masks_personal_data", "tuning", "proof"}  # that a cycle keeps
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class ImproveCycle:
         folders: folders of the cycles.
         mask: replaces personal data in a dialogue; None: nothing is masked.
         progress: receives the progress.
-        stop: polled while a model is trained; True ends the cycle, which the next run continues.
+        stop: polled while a model is trained; True ends the cycle, which the next run continues. So does the time limit
+            of the settings.
     """
 
     model: str
@@ -72,52 +76,78 @@ class ImproveCycle:
     def run(self) -> Journal:
         """Continue an interrupted cycle, or run a new one, and return its journal.
 
+        A cycle that was interrupted before the comparison is given up if the settings of the training have changed: a
+        part of its models would have been trained otherwise, or on the examples that they are compared on.
+
         Raises:
             Unavailable: another process runs a cycle of this model.
+            TrainingInterrupted: `stop` or the time limit ended a training at a checkpoint.
             TurnwiseError: a step failed; the next run continues with it.
         """
+        limited = replace(self, stop=_stop_after(self.settings.limits.minutes, self.stop))
         try:
+            self.folders.create_root()
             with lock_directory(self.folders.root):
                 last = self.folders.last()
-                journal = last if last is not None and not last.is_complete else self._start(last)
-                if not journal.is_complete:
-                    self._continue(journal)
+                if last is not None and not last.is_complete and not self._can_continue(last):
+                    last.complete(ABANDONED, "The settings were changed before it was complete.")
+                journal = last if last is not None and not last.is_complete else self._start()
+                if last is not None and last.is_complete:
+                    delete_models(last)  # also if a run was killed before it did
+                limited._continue(journal)
+                delete_models(journal)
                 return journal
         except DirectoryLocked as error:
             holder = "" if error.pid is None else f" (process {error.pid})"
             raise Unavailable(f"{self.model} is being improved by another process{holder}.") from error
 
     def dry_run(self) -> dict[str, Any]:
-        """What a cycle would learn from now. Nothing is written."""
-        last = self.folders.last()
-        since = 0.0 if last is None else last["started"]
-        selection = select_answers(self.reader, self.model, since=since, mask=self.mask)
-        stages = choose_stages(selection.examples, self.settings.tuning)
-        return {**selection.as_dict(), "stages": {name: len(rows) for name, rows in stages.items()}}
+        """What a new cycle would learn from now. Nothing is written."""
+        selection = select_answers(self.reader, self.model, since=self._last_training(), mask=self.mask)
+        routing = self.library.registry.routing(self.model)
+        seen = frozenset() if routing is None else self._seen_questions(routing.serving.number)
+        plan = prepare(selection.examples, selection.num_new, self.settings, seen)
+        return {**selection.as_dict(), "stages": plan.stages, "obstacle": plan.obstacle}
 
-    def _start(self, last: Journal | None) -> Journal:
+    def _can_continue(self, journal: Journal) -> bool:
+        return journal.result("compare") is not None or journal.get("settings") == self._training_settings()
+
+    def _training_settings(self) -> dict[str, Any]:
+        return self.settings.model_dump(mode="json", include=TRAINING_SETTINGS)
+
+    def _last_training(self) -> float:
+        """Start of the last cycle that trained a version; feedback since then is new.
+
+        Cycles with too little feedback do not count, so that it adds up, nor do cycles whose examples were erased.
+        """
+        trained = (j for j in self.folders.journals() if j.get("outcome") in (PROMOTED, REFUSED))
+        return max((j["started"] for j in trained if (j.folder / EXAMPLES_FILE).is_file()), default=0.0)
+
+    def _seen_questions(self, serving: int) -> frozenset[float]:
+        """Positions of the questions that the serving version was trained on."""
+        return seen_questions(next((j for j in self.folders.journals() if j.get("version") == serving), None))
+
+    def _start(self) -> Journal:
         first = self.library.ensure_first(self.model)
         routing = self.library.registry.routing(self.model)
         serving = first if routing is None else routing.serving
-        since = 0.0 if last is None else last["started"]
         return self.folders.create(
-            model=self.model, started=time.time(), since=since, serving=serving.number, first=first.number
-        )
+            model=self.model, started=time.time(), since=self._last_training(), serving=serving.number,
+            first=first.number, settings=self._training_settings(),
+        )  # fmt: skip
 
     def _continue(self, journal: Journal) -> None:
-        selection = self._step(journal, "select", "Read and check the feedback", self._select)
-        if selection["num_new"] < self.settings.min_answers:
-            new = pluralize(selection["num_new"], "new answer")
-            journal.complete(NOTHING, f"There is feedback on {new}; a cycle needs {self.settings.min_answers}.")
-            return
-        examples = read_examples(journal.folder / EXAMPLES_FILE)
-        train, proofs = split_examples(examples, self.settings.proof)
-        if not choose_stages(train, self.settings.tuning) or not all(p.test and p.train for p in proofs):
-            journal.complete(NOTHING, self._too_few(selection))
-            return
-        self._step(journal, "replay", "Collect replies of the first version", self._replay)
-        self._step(journal, "train", "Train", lambda journal: self._train(journal, train, proofs))
-        self._step(journal, "compare", "Compare with the serving version", lambda j: self._compare(j, proofs))
+        if journal.result("compare") is None:
+            selection = self._step(journal, "select", "Read and check the feedback", self._select)
+            examples = read_examples(journal.folder / EXAMPLES_FILE)
+            seen = self._seen_questions(journal["serving"])
+            plan = prepare(examples, selection["num_new"], self.settings, seen)
+            if plan.obstacle is not None:
+                journal.complete(NOTHING, plan.obstacle)
+                return
+            self._step(journal, "replay", "Collect replies of the first version", self._replay)
+            self._step(journal, "train", "Train", lambda journal: self._train(journal, plan))
+            self._step(journal, "compare", "Compare with the serving version", lambda j: self._compare(j, plan.proofs))
         self._step(journal, "decide", "Decide", self._decide)
 
     def _step(self, journal: Journal, name: str, description: str, function: Callable[[Journal], Any]) -> Any:
@@ -129,14 +159,6 @@ class ImproveCycle:
         selection = select_answers(self.reader, self.model, since=journal["since"], mask=self.mask)
         write_examples(journal.folder / EXAMPLES_FILE, selection.examples)
         return selection.as_dict()
-
-    def _too_few(self, selection: dict[str, Any]) -> str:
-        tuning = self.settings.tuning
-        kinds = ", ".join(f"{count} of the kind {kind}" for kind, count in selection["examples_by_kind"].items())
-        return (
-            f"Too few examples passed the checks ({kinds or 'none'}): a training needs {tuning.min_corrections} "
-            f"corrections, or {tuning.min_preferences} preferences or ratings of each kind."
-        )
 
     def _first_folder(self, journal: Journal) -> Path:
         return self.library.verified_folder(self.library.registry.get(self.model, journal["first"]))
@@ -155,20 +177,21 @@ class ImproveCycle:
         files = self._replay_files(journal)
         return {"train": str(files.train), "retention": str(files.retention)}
 
-    def _train(self, journal: Journal, train: Sequence[Any], proofs: Sequence[Proof]) -> dict[str, Any]:
+    def _train(self, journal: Journal, plan: Preparation) -> dict[str, Any]:
         first, replay = self._first_folder(journal), self._replay_files(journal)
         source = self.library.registry.get(self.model, journal["first"]).content.source
-        runs = {MODEL: train} | {proof.name: proof.train for proof in proofs if proof.name != MODEL}
-        stages = {}
+        runs: dict[str, Sequence[TrainingExample]] = {VERSION: plan.train}
+        runs |= {proof.name: proof.train for proof in plan.proofs}
+        stages: dict[str, list[StageName]] = {}
         for name, examples in runs.items():
             data, out = journal.folder / f"{name}-{DATA}", journal.folder / name
             if not data.is_dir():
                 write_training_data(
                     data, examples, base=source, base_sha256=weights_digest(first), replay=replay.train,
-                    tuning=self.settings.tuning,
+                    tuning=self.settings.tuning, only=plan.stages,
                 )  # fmt: skip
             if not out.is_dir():
-                self.progress.on_step("train", f"Train {'the version' if name == MODEL else f'the model for {name}'}")
+                self.progress.on_step("train", f"Train {'the version' if name == VERSION else f'the model for {name}'}")
                 build_model(data, out, hooks=self.progress.trainer_hooks(name), stop=self.stop)
             stages[name] = list(read_plan(data).stages)
         return {"stages": stages}
@@ -177,19 +200,21 @@ class ImproveCycle:
         """Choose the share of the way to the trained weights, compare, and store report and decision."""
         serving = self.library.verified_folder(self._serving(journal))
         retention = self._retention(journal)
-        tried = []
+        attempts = []
         for alpha in self.settings.proof.alphas:
-            model = self._interpolated(journal, MODEL, alpha)
+            model = self._interpolate(journal, VERSION, alpha)
             self.progress.on_step("compare", f"Measure what is forgotten at {alpha:.0%} of the way")
             forgetting = measure_forgetting(model, serving, retention, on_progress=self.progress.on_count)
-            forgotten = decide(
+            forgetting_decision = decide(
                 gate_evidence(forgetting.evaluation(metadata={}).scorecard), forgetting_rules(self.rules)
             )
-            tried.append({"alpha": alpha, "reason": forgotten.reason, "has_passed": forgotten.has_passed})
-            if forgotten.has_passed:
+            attempts.append(
+                {"alpha": alpha, "reason": forgetting_decision.reason, "has_passed": forgetting_decision.has_passed}
+            )
+            if forgetting_decision.has_passed:
                 break
         self.progress.on_step("compare", "Compare on answers with feedback")
-        held_out = [HeldOut(self._interpolated(journal, proof.name, alpha), proof.test) for proof in proofs]
+        held_out = [HeldOut(self._interpolate(journal, proof.name, alpha), proof.test) for proof in proofs]
         feedback = measure_feedback(held_out, serving, on_progress=self.progress.on_count)
         evaluation = feedback.evaluation(
             forgetting, metadata={"model": self.model, "alpha": alpha, "serving": self._serving(journal).reference}
@@ -199,9 +224,9 @@ class ImproveCycle:
         decision = decide(
             gate_evidence(card), self.rules, cycle=1 + self._num_refused_since_promotion(journal)
         )  # fmt: skip
-        return {"alpha": alpha, "tried": tried, "decision": decision.as_dict(), "figures": _figures(card)}
+        return {"alpha": alpha, "attempts": attempts, "decision": decision.as_dict(), "figures": _figures(card)}
 
-    def _interpolated(self, journal: Journal, name: str, alpha: float) -> Path:
+    def _interpolate(self, journal: Journal, name: str, alpha: float) -> Path:
         trained = journal.folder / name
         return interpolate_model(
             journal.folder / f"{name}-{DATA}", trained, alpha, trained.with_name(f"{name}-{alpha:g}")
@@ -222,10 +247,10 @@ class ImproveCycle:
     def _decide(self, journal: Journal) -> dict[str, Any]:
         compared = journal.result("compare")
         decision, alpha = compared["decision"], compared["alpha"]
-        data = journal.folder / f"{MODEL}-{DATA}"
+        data = journal.folder / f"{VERSION}-{DATA}"
         write_alpha(data, alpha)
         version = add_version(
-            self.library, self.model, self._interpolated(journal, MODEL, alpha), data,
+            self.library, self.model, self._interpolate(journal, VERSION, alpha), data,
             parent=journal["first"], scorecard={"figures": compared["figures"], "gate": decision},
             has_passed_gate=decision["has_passed"], reason=f"Cycle {journal['number']} trained it.",
         )  # fmt: skip
@@ -244,6 +269,12 @@ class ImproveCycle:
         if self.library.registry.get(self.model, version.number).state != state:
             self.library.change_state(version, state, actor="gate", reason=decision["reason"], share=share)
         return PROMOTED, decision["reason"]
+
+
+def _stop_after(minutes: float | None, stop: Callable[[], bool]) -> Callable[[], bool]:
+    """The stop condition, or the end of the time limit that starts now."""
+    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    return lambda: stop() or time.monotonic() > deadline
 
 
 def forgetting_rules(rules: GateRules) -> GateRules:

@@ -1,18 +1,26 @@
 """Folders of the cycles of one model: `TURNWISE_HOME/improve/MODEL/cycles/0001` and so on."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from turnwise.core.settings import Settings
 from turnwise.improve.journal import JOURNAL_FILE, Journal
 
-EXAMPLES_FILE = "examples.jsonl"
+EXAMPLES_FILE, REPORT = "examples.jsonl", "report"
 
 
 def improve_folder() -> Path:
     """Folder of everything that `turnwise improve` writes."""
     return Settings.from_environment().home / "improve"
+
+
+def delete_models(journal: Journal) -> None:
+    """Delete the models and training data of a complete cycle; the version has copies of its own."""
+    for path in journal.folder.iterdir():
+        if path.is_dir() and path.name != REPORT:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class CycleFolders:
@@ -34,13 +42,18 @@ class CycleFolders:
 
     def journals(self) -> Iterator[Journal]:
         """Journals of all cycles, oldest first."""
-        for path in sorted(self.root.glob(f"cycles/*/{JOURNAL_FILE}")):
+        paths = self.root.glob(f"cycles/*/{JOURNAL_FILE}")
+        for path in sorted(paths, key=lambda path: (len(path.parent.name), path)):  # 10000 follows 9999
             yield Journal.open(path.parent)
 
     def last(self) -> Journal | None:
         """Journal of the last cycle."""
         journals = list(self.journals())
         return journals[-1] if journals else None
+
+    def create_root(self) -> None:
+        """Create the folder, readable for this user only: training data are personal. Raises `OSError`."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def create(self, **header: object) -> Journal:
         """Start the next cycle."""

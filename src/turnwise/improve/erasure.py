@@ -8,11 +8,14 @@ The module implements `core.data_subjects.Eraser`.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from turnwise.app.model_versions.version_library import VersionLibrary, open_version_library
 from turnwise.core.data_subjects import DataSubject
+from turnwise.core.directory_lock import DirectoryLocked, lock_directory
+from turnwise.core.errors import Unavailable
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
@@ -32,20 +35,20 @@ def erase(subject: DataSubject, store: ConversationStore) -> Mapping[str, int]: 
     """Delete the versions and the files of cycles that a person's data are part of.
 
     Raises:
+        Unavailable: a cycle is running; it would write the data again. Nothing was deleted.
         SaveFailed: a file could not be deleted.
         VersionConflict: a model has no version left that was trained without the data.
     """
-    with open_version_library() as library:
+    with open_version_library() as library, _locked_cycles(library.registry.models()):
         versions = affected_versions(library, subject)
         for version in reversed(versions):  # from the newest on: a roll-back then ends at a version that stays
             library.erase(version, reason=REASON)
-        models = library.registry.models()
-    cycles = 0
-    for model in models:
-        for journal in CycleFolders(model).journals():
-            if any(subject.includes(person) for person in _contributors(journal)):
-                _delete_files(journal)
-                cycles += 1
+        cycles = 0
+        for model in library.registry.models():
+            for journal in CycleFolders(model).journals():
+                if any(subject.includes(person) for person in _contributors(journal)):
+                    _delete_files(journal)
+                    cycles += 1
     return {"versions": len(versions), "cycles of training": cycles}
 
 
@@ -58,6 +61,20 @@ def affected_versions(library: VersionLibrary, subject: DataSubject) -> list[Mod
         if any(subject.includes(person) for person in version.content.contributors)
         and (not version.is_erased or library.has_deletable_folder(version))
     ]
+
+
+@contextmanager
+def _locked_cycles(models: Sequence[str]) -> Iterator[None]:
+    """Let no cycle run in the block. Raises `Unavailable` if one does."""
+    with ExitStack() as stack:
+        for model in models:
+            folders = CycleFolders(model)
+            folders.create_root()
+            try:
+                stack.enter_context(lock_directory(folders.root))
+            except DirectoryLocked as error:
+                raise Unavailable(f"{model} is being improved: stop `turnwise improve`, then erase again.") from error
+        yield
 
 
 def _contributors(journal: Journal) -> set[str]:

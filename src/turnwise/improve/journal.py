@@ -1,7 +1,7 @@
 """The journal of a cycle: which steps are complete and what they returned, so that a killed cycle continues.
 
 A step is complete once its result is in the journal, which is written atomically. A step must tolerate that an earlier
-attempt was killed at any point: it writes its files beside their place and renames them.
+attempt was killed at any point: it writes its files under temporary names and renames them.
 """
 
 import json
@@ -13,7 +13,7 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.files import atomic_write
 
 JOURNAL_FILE = "cycle.json"
-Outcome = str  # "promoted", "refused", "nothing to learn"
+Outcome = str  # "promoted", "refused", "nothing to learn", "abandoned" or "erased"
 
 
 class Journal:

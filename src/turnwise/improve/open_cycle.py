@@ -1,9 +1,8 @@
 """Builds a cycle from settings: the checks of feedback, the masking of personal data, and what it may use."""
 
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from turnwise.app.model_versions.version_library import VersionLibrary
@@ -28,7 +27,7 @@ def open_cycle(
     settings: ImproveSettings,
     progress: CycleProgress,
 ) -> Iterator[ImproveCycle]:
-    """Yield a cycle that stops at a stop signal or at its time limit, and keeps to its share of the machine.
+    """Yield a cycle that stops at a stop signal, and keeps to its share of the machine.
 
     Args:
         model: served model name.
@@ -46,7 +45,7 @@ def open_cycle(
     with capture_stop_signals() as stop_signal:
         yield ImproveCycle(
             model, library, reader, rules, settings, CycleFolders(model), mask, progress,
-            _stop_condition(settings.limits, stop_signal),
+            lambda: bool(stop_signal()),
         )  # fmt: skip
 
 
@@ -68,12 +67,3 @@ def apply_limits(limits: LimitSettings) -> None:
     with suppress(OSError):  # a container may not allow it
         os.nice(max(0, limits.niceness - os.nice(0)))
     torch.set_num_threads(limits.threads or max(1, (os.cpu_count() or 2) // 2))
-
-
-def _stop_condition(limits: LimitSettings, stop_signal: Callable[[], int]) -> Callable[[], bool]:
-    deadline = None if limits.minutes is None else time.monotonic() + 60 * limits.minutes
-
-    def stop() -> bool:
-        return bool(stop_signal()) or (deadline is not None and time.monotonic() > deadline)
-
-    return stop

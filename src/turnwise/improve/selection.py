@@ -60,11 +60,11 @@ def select_answers(reader: CollectedAnswerReader, model: str, *, since: float, m
     examples = training_examples(accepted)
     masked: Counter[str] = Counter()
     if mask is not None:
-        examples = [_masked(example, mask, masked) for example in examples]
+        examples = [_mask_example(example, mask, masked) for example in examples]
     return Selection(examples, len(answers), reader.count(model, since=since), screening, dict(masked))
 
 
-def _masked(example: TrainingExample, mask: Mask, counts: Counter[str]) -> TrainingExample:
+def _mask_example(example: TrainingExample, mask: Mask, counts: Counter[str]) -> TrainingExample:
     dialogue, kinds = mask(example.dialogue)
     counts.update(kinds)
     return replace(example, dialogue=dialogue)

@@ -1,6 +1,7 @@
 """Settings of `turnwise improve`: a YAML file, whose defaults suit one person's machine."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,7 +28,7 @@ class TuningSettings(StrictModel):
         seed: seed of the training.
     """
 
-    method: str = "lora"
+    method: Literal["lora", "full"] = "lora"
     rank: int = Field(16, ge=1)
     learning_rate: float = Field(3e-4, gt=0, lt=1)
     preference_learning_rate: float = Field(5e-5, gt=0, lt=1)
@@ -49,7 +50,7 @@ class ProofSettings(StrictModel):
             trained on one half, answer for the other half, and the version is trained on all. With more answers, a
             share is held out for good.
         held_out_share: this share.
-        max_dialogues: most held-out answers that are evaluated, the newest first.
+        max_dialogues: largest number of held-out answers that are evaluated; the newest ones are.
         alphas: shares of the way from the serving version's weights to the trained ones that are tried, the first one
             that keeps the rules on forgetting is compared (WiSE-FT, Wortsman et al. 2022).
         retention: files of dialogues whose likelihood must not fall; default: replies of the first version.
@@ -58,7 +59,7 @@ class ProofSettings(StrictModel):
     max_cross_fitted: int = Field(200, ge=0)
     held_out_share: float = Field(0.2, gt=0, lt=1)
     max_dialogues: int = Field(500, ge=5)
-    alphas: tuple[float, ...] = (1.0, 0.6, 0.3)
+    alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0, 0.6, 0.3), min_length=1)
     retention: tuple[str, ...] = ()
 
 
@@ -66,7 +67,7 @@ class LimitSettings(StrictModel):
     """What a cycle may use.
 
     Attributes:
-        minutes: longest time of a cycle; it continues in the next one.
+        minutes: time of a cycle after which its training stops at a checkpoint; the next cycle continues it.
         threads: processor threads; None: half of the processors, at least one.
         niceness: priority of the process, from 0 (that of a server) to 19 (only idle time).
     """
@@ -98,10 +99,14 @@ def load_settings(path: Path | None) -> ImproveSettings:
     """Read a file of settings; the defaults without one.
 
     Raises:
-        InvalidParameter: the file is missing, or a key or value is invalid.
+        InvalidParameter: the file or one of `proof.retention` is missing, or a key or value is invalid.
     """
     if path is None:
         return ImproveSettings()
     if not path.is_file():
         raise InvalidParameter("settings", f"There is no file {path}.")
-    return parse_strict_model(ImproveSettings, read_yaml(path, "settings"), origin=str(path))
+    settings = parse_strict_model(ImproveSettings, read_yaml(path, "settings"), origin=str(path))
+    for retention in settings.proof.retention:  # it is read after the training, which may take hours
+        if not Path(retention).exists():
+            raise InvalidParameter("proof.retention", f"{path}: there is no file {retention}.")
+    return settings

@@ -4,19 +4,21 @@ Answers to the same question are on the same side: a model that has seen one cou
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from turnwise.improve.settings import ProofSettings
 from turnwise.improve.training_examples import TrainingExample
 
+VERSION = "model"  # name of the version itself
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A model of its own for the comparison, and the examples that it is compared on.
+    """A model for the comparison, and the examples that it is compared on.
 
     Attributes:
-        name: name of its folder.
+        name: name of its folder; `VERSION` if the model is the version.
         train: examples that it is trained on.
         test: examples that it has not seen.
     """
@@ -34,21 +36,44 @@ def question_position(example: TrainingExample) -> float:
 
 
 def split_examples(
-    examples: Sequence[TrainingExample], settings: ProofSettings
+    examples: Sequence[TrainingExample], settings: ProofSettings, seen: Collection[float] = ()
 ) -> tuple[tuple[TrainingExample, ...], tuple[Proof, ...]]:
     """Return the examples of the version, and the proofs.
 
     With cross-fitting the version is trained on all examples, and there are two proofs with models of their own. With
     held-out data there is one proof, and its model is the version.
+
+    Args:
+        examples: all examples, oldest first.
+        settings: how the version is compared.
+        seen: positions of questions that the serving version was trained on. It could repeat their answers, so they say
+            nothing about which version is better.
     """
     ordered = sorted(examples, key=question_position)
     if len(ordered) > settings.max_cross_fitted:
-        held_out = [e for e in ordered if question_position(e) < settings.held_out_share]
+        held_out = tuple(e for e in ordered if question_position(e) < settings.held_out_share)
         train = tuple(e for e in ordered if question_position(e) >= settings.held_out_share)
-        return train, (Proof("version", train, tuple(held_out)),)
+        return train, _proofs({VERSION: (train, held_out)}, examples, settings, seen)
     # Halves of equal size; equal questions are neighbours in the order, and stay together.
     middle = len(ordered) // 2
     while 0 < middle < len(ordered) and question_position(ordered[middle - 1]) == question_position(ordered[middle]):
         middle += 1
     first, second = tuple(ordered[:middle]), tuple(ordered[middle:])
-    return tuple(ordered), (Proof("proof-a", first, second), Proof("proof-b", second, first))
+    halves = {"proof-a": (first, second), "proof-b": (second, first)}
+    return tuple(ordered), _proofs(halves, examples, settings, seen)
+
+
+def _proofs(
+    models: Mapping[str, tuple[tuple[TrainingExample, ...], tuple[TrainingExample, ...]]],
+    examples: Sequence[TrainingExample],
+    settings: ProofSettings,
+    seen: Collection[float],
+) -> tuple[Proof, ...]:
+    """The proofs, given the training and held-out examples of their models; only the newest unseen ones are tested."""
+    held_out = {example.id for _, rows in models.values() for example in rows}
+    unseen = [e.id for e in examples if e.id in held_out and question_position(e) not in seen]
+    tested = set(unseen[-settings.max_dialogues :])
+    return tuple(
+        Proof(name, train, tuple(example for example in rows if example.id in tested))
+        for name, (train, rows) in models.items()
+    )

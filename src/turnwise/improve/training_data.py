@@ -12,7 +12,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -78,6 +78,7 @@ def write_training_data(
     base_sha256: str,
     replay: Path | None,
     tuning: TuningSettings,
+    only: Collection[str] | None = None,
 ) -> TrainingPlan:
     """Write the folder atomically.
 
@@ -88,8 +89,9 @@ def write_training_data(
         base_sha256: digest of its weights.
         replay: file of its replies; None: train without replay.
         tuning: how to train.
+        only: names of the stages to use; None: all stages that have enough examples.
     """
-    stages = choose_stages(examples, tuning)
+    stages = {name: rows for name, rows in choose_stages(examples, tuning).items() if only is None or name in only}
     plan = TrainingPlan(base=base, base_sha256=base_sha256, stages=tuple(stages), tuning=tuning)
     with atomic_directory(folder) as temporary:
         contributors: dict[str, list[tuple[str, ...]]] = {}

@@ -1,5 +1,6 @@
 """The models of a server, by served name."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +18,8 @@ from turnwise.server.error_responses import truncate
 from turnwise.server.request_context import current_request
 
 LATEST, STABLE = "latest", "stable"
-ALIASES = (LATEST, STABLE)  # of the default model; with versions, its canary and its serving version
+ALIASES = (LATEST, STABLE)  # of the default model; with versions, "stable" is its serving version, also beside a canary
+_VERSION_NUMBER = re.compile("[1-9][0-9]{0,8}")
 _MAX_LISTED_CHARS = 300
 _PURPOSES: dict[ClassifierTask, str] = {
     "sequence_classification": "classifies texts only (POST /v1/classify)",
@@ -65,7 +67,7 @@ class ServedModels:
 
         Args:
             name: a served name, or an alias of the default model. With versions, "MODEL@3" is the version 3 of MODEL,
-                "stable" the serving version, and "latest" the canary or, without one, the serving version.
+                and "stable" the serving version of the default model. "latest" is routed as its name is.
             request: the request, which decides on the version.
         """
         service = self._select(name)
@@ -79,12 +81,12 @@ class ServedModels:
 
     def _select(self, name: str) -> ChatService:
         service = self.services.get(self.default if name in ALIASES else name)
-        if isinstance(service, VersionedService) and name in ALIASES:
-            return service.select("stable" if name == STABLE else "latest")
+        if isinstance(service, VersionedService) and name == STABLE:
+            return service.select("stable")
         if service is None:
             model, separator, number = name.rpartition("@")
             service = self.services.get(model)
-            if separator and number.isdecimal() and isinstance(service, VersionedService):
+            if separator and _VERSION_NUMBER.fullmatch(number) and isinstance(service, VersionedService):
                 return service.select(int(number))
             raise self._purpose_error(name) or self._not_found(name, (*self.services, *ALIASES))
         return service

@@ -9,14 +9,8 @@ from turnwise.training.optim.lr_schedule import LrSchedule
 from turnwise.training.optim.optimizers import OptimizerName
 
 Preset = Literal["quick", "normal", "thorough"]
-SOURCE_LISTS = (
-    "train",
-    "valid",
-    "test",
-    "retention",
-    "replay_prompts",
-    "replay_replies",
-)  # keys of `data` that hold sources
+# Keys of `data` that hold sources.
+SOURCE_LISTS = ("train", "valid", "test", "retention", "replay_prompts", "replay_replies")
 
 
 class NewModel(StrictModel):
@@ -94,8 +88,8 @@ class DataSection(StrictModel):
         replay_prompts: prompts for replay; default: the bundled prompts (`data/prompts`).
         replay_replies: dialogues that end with replies of the base model, generated before; default: the run generates
             them.
-        replay_targets: what is learned from the replies: the base model's "distribution" at every token
-            (distillation), or their "tokens".
+        replay_targets: what is learned from the replies: their "tokens", or the base model's "distribution" at every
+            token (distillation).
         typo_ratio: share of training dialogues with typos in a tenth of the words of their user turns.
         skip_bad_rows: skip bad rows instead of stopping at the first one.
     """
@@ -108,7 +102,7 @@ class DataSection(StrictModel):
     replay_ratio: float = Field(0.0, ge=0, le=0.9)
     replay_prompts: list[SourceConfig] = Field(default_factory=list)
     replay_replies: list[SourceConfig] = Field(default_factory=list)
-    replay_targets: Literal["distribution", "tokens"] = "distribution"
+    replay_targets: Literal["distribution", "tokens"] = "tokens"
     typo_ratio: float = Field(0.0, ge=0, le=1)
     skip_bad_rows: bool = False
 
@@ -135,10 +129,14 @@ class DataSection(StrictModel):
         for name in ("replay_prompts", "replay_replies"):
             if getattr(self, name) and not self.replay_ratio:
                 raise ValueError(f"has '{name}', but 'replay_ratio' is 0: set the share of replay tokens")
+            if any(source.weight is not None or source.repeat != 1 for source in getattr(self, name)):
+                raise ValueError(
+                    f"reads every dialogue of '{name}' once: remove 'weight' and 'repeat' from its sources"
+                )
+        if self.replay_targets != "tokens" and not self.replay_ratio:
+            raise ValueError("has 'replay_targets', but 'replay_ratio' is 0: set the share of replay tokens")
         if self.replay_prompts and self.replay_replies:
             raise ValueError("has 'replay_prompts' and 'replay_replies': replies need no prompts, remove one of them")
-        if any(source.weight is not None or source.repeat != 1 for source in self.replay_prompts):
-            raise ValueError("uses every replay prompt once: remove 'weight' and 'repeat' from 'replay_prompts'")
         return self
 
 

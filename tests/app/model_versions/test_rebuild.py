@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from turnwise.app.model_versions.add_version import add_run
+from turnwise.app.model_versions.prune import unrecorded_folders
 from turnwise.app.model_versions.rebuild import rebuild_version
 from turnwise.core.errors import ModelNotFound, UserError
 
@@ -46,7 +47,7 @@ def test_a_version_that_is_trained_again_has_the_same_bytes(library, trained_ver
     assert result.is_identical
     assert result.weights_sha256 == version.content.weights_sha256
     assert result.different_files == result.environment_changes == ()
-    assert not list(library.root.glob(".rebuild*"))
+    assert not list(library.root.rglob(".rebuild*"))
 
 
 def test_the_training_uses_the_recorded_number_of_threads(library, make_run, monkeypatch, one_thread):
@@ -63,10 +64,23 @@ def test_the_training_uses_the_recorded_number_of_threads(library, make_run, mon
     with pytest.raises(UserError, match="the training fails"):
         rebuild_version(library, version)
     assert (threads, torch.get_num_threads()) == ([3], 1)
-    assert not list(library.root.glob(".rebuild*"))
+    assert not list(library.root.rglob(".rebuild*"))
 
 
 @pytest.mark.slow
+def test_what_a_killed_rebuild_leaves_can_be_pruned(library, make_run):
+    version = add_run(library, "helper", make_run(), reason="r").version
+    left = []
+
+    def train(folder, out):
+        left.extend(unrecorded_folders(library, "helper"))
+        raise UserError("the training fails")
+
+    with pytest.raises(UserError, match="the training fails"):
+        rebuild_version(library, version, train=train)
+    assert [folder.name.startswith(".rebuild.") for folder in left] == [True]
+
+
 def test_the_files_and_programs_that_differ_are_named(library, trained_version):
     version = trained_version("full")
     folder = library.folder(version)

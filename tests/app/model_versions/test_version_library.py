@@ -26,6 +26,7 @@ from turnwise.core.errors import (
 from turnwise.core.model_versions import NewVersion
 from turnwise.models.bundled_models import bundled_model_folder
 from turnwise.models.model_folders import weights_digest
+from version_stand_ins import random_adapter
 
 MODEL = "helper"
 
@@ -99,6 +100,14 @@ def test_the_parent_is_the_version_that_the_recipe_starts_from(library, make_run
     second = add(library, make_run("two", seed=2, **{"from": str(library.folder(first))}))
     assert (first.content.parent, second.content.parent) == (None, 1)
     assert add(library, make_run("three", seed=3), parent=2).content.parent == 2
+
+
+def test_the_people_behind_the_parent_are_those_of_its_children_too(library, make_run):
+    add(library, make_run("one"))
+    second = add(library, make_run("two", seed=2), contributors=("bob", "ann"))
+    run = make_run("three", seed=3, **{"from": str(library.folder(second))})
+    assert add(library, run, contributors=("eve", "ann")).content.contributors == ("ann", "bob", "eve")
+    assert add(library, make_run("four", seed=4), parent=1).content.contributors == ()
 
 
 def test_what_is_no_model_is_refused(library, tmp_path, make_run):
@@ -300,6 +309,50 @@ def test_pruning_retains_what_rollbacks_need_and_what_is_in_use(library, make_ru
     with pytest.raises(VersionConflict):
         library.roll_back(MODEL, actor="person", reason="r")
     assert "Pruned" in library.registry.events(MODEL)[-5].reason
+
+
+@pytest.mark.costly
+def test_the_base_model_of_an_adapter_is_not_pruned(library, make_run, tmp_path):
+    for seed in (1, 2, 3):
+        add(library, make_run(str(seed), seed=seed))
+    adapter = random_adapter(tmp_path / "adapter", library.root / MODEL / "2", seed=1)
+    promote(library, add(library, adapter))
+    for number in (2, 3):
+        library.registry.change_state(MODEL, number, "retired", actor="person", reason="r")
+    assert [version.number for version in prune_versions(library, MODEL, keep=0)] == [1, 3]
+    assert library.verified_folder(library.registry.get(MODEL, 4)).is_dir()
+
+
+@pytest.mark.costly
+def test_an_adapter_without_its_base_model_is_not_promoted(library, make_run, tmp_path):
+    for seed in (1, 2):
+        add(library, make_run(str(seed), seed=seed))
+    version = add(library, random_adapter(tmp_path / "adapter", library.root / MODEL / "2", seed=1))
+    damage(library.root / MODEL / "2")
+    with pytest.raises(UserError, match="its base has changed since"):
+        promote(library, version)
+    library.erase(library.registry.get(MODEL, 2), reason="r")
+    with pytest.raises(ModelNotFound, match="which does not exist"):
+        promote(library, version)
+    assert library.registry.get(MODEL, 3).state == "candidate"
+
+
+@pytest.mark.parametrize("name", ["../helper", "a/b", "", ".", "a b", "a" * 101])
+def test_a_name_that_cannot_have_versions_is_rejected_before_anything_is_written(library, make_run, name):
+    run = make_run()
+    with pytest.raises(InvalidParameter, match="cannot have versions"):
+        add(library, run, model=name)
+    assert not library.root.exists()
+
+
+def test_a_bundled_model_that_an_update_has_replaced_can_be_added(library, monkeypatch):
+    content = NewVersion("turnwise-box", "tiny", "the digest of an older release")
+    first = library.registry.add(content, reason="r")
+    folder = bundled_model_folder("tiny")
+    with pytest.raises(UserError, match=f"models add turnwise-box {folder} --reason"):
+        library.verified_folder(first)
+    added = add(library, folder, model="turnwise-box")
+    assert library.verified_folder(added) == library.root / "turnwise-box" / "2"
 
 
 def test_what_killed_processes_have_left_can_be_deleted(library, make_run):

@@ -72,6 +72,24 @@ def test_each_answer_is_tested_once():
     ]
 
 
+def test_many_answers_are_split_among_looks_with_their_rate():
+    watched, (errors, *_) = watch(limit=1_000_000)  # a restarted server reads the counts of weeks
+    canary, serving = VersionOutcomes(answers=25_000, errors=250), VersionOutcomes(answers=2_500, errors=25)
+    for _ in range(3):
+        watched.look(canary, serving)
+        serving += VersionOutcomes(answers=10)
+    assert [look for look, _ in errors.looks] == [FailureCount(100, 10_000), FailureCount(100, 10_000),
+                                                  FailureCount(50, 5_000)]  # fmt: skip
+
+
+def test_counts_that_begin_anew_are_compared_from_their_beginning():
+    watched, (errors, *_) = watch()
+    assert watched.look(VersionOutcomes(answers=400, errors=2), VersionOutcomes(answers=900, errors=4)) is None
+    reason = watched.look(VersionOutcomes(answers=20, errors=20), VersionOutcomes(answers=180))
+    assert reason == "100.0 % (20 of 20) of its answers failed; of the serving version 0.0 % (0 of 180)."
+    assert errors.looks[-1] == (FailureCount(20, 20), FailureCount(0, 180))
+
+
 counts = st.builds(
     VersionOutcomes,
     **{name: st.integers(-3, 40) for name in ("answers", "errors", "slow", "rated", "disliked")},

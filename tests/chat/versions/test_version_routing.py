@@ -93,12 +93,12 @@ class TestShares:
 
 class TestChoices:
     def test_without_a_canary_the_serving_version_answers(self):
-        for selector in ("routed", "stable", "latest", 1):
+        for selector in ("routed", "stable", 1):
             assert choose_version(routing(), selector, "key").number == 1
 
-    def test_aliases_and_numbers_name_versions(self):
-        chosen = {name: choose_version(routing(0.5), name, "key").number for name in ("stable", "latest", 1, 2)}
-        assert chosen == {"stable": 1, "latest": 2, 1: 1, 2: 2}
+    def test_stable_and_numbers_name_versions(self):
+        chosen = {name: choose_version(routing(0.5), name, "key").number for name in ("stable", 1, 2)}
+        assert chosen == {"stable": 1, 1: 1, 2: 2}
 
     def test_a_version_that_does_not_answer_is_an_error_that_names_those_that_do(self):
         with pytest.raises(ModelNotFound, match=r"shop@7 does not answer here now. Live: shop@1 and shop@2."):
@@ -116,10 +116,8 @@ class TestChoices:
         assert choose_version(routing(share), "routed", key, "shop@9") == by_hash  # it is not live any more
 
     def test_only_routed_requests_are_a_fair_sample(self):
-        compared = {
-            name: choose_version(routing(0.5), name, "k").is_compared for name in ("routed", "latest", "stable", 2)
-        }
-        assert compared == {"routed": True, "latest": False, "stable": False, 2: False}
+        compared = {name: choose_version(routing(0.5), name, "k").is_compared for name in ("routed", "stable", 2)}
+        assert compared == {"routed": True, "stable": False, 2: False}
 
 
 def test_the_last_answer_decides_and_answers_without_a_version_are_skipped():

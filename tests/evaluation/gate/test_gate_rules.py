@@ -92,7 +92,8 @@ def test_a_clearly_worse_candidate_is_refused(name):
 
 
 @pytest.mark.parametrize(("name", "evaluation", "failed"), [
-    ("bits_per_byte", "held_out", ["improvement"]), ("chrf", "held_out", ["quality"]), ("golden", "held_out", ["golden", "safety"]),
+    ("bits_per_byte", "held_out", ["improvement"]), ("chrf", "held_out", ["quality"]),
+    ("golden", "held_out", ["golden", "safety"]),
     ("length_ratio", "held_out", ["length"]), ("repetition", "held_out", ["repetition"]),
     ("bits_per_byte", "retention", ["retention"]),
     ("selection", "held_out", []), ("typos", "held_out", []),  # these are optional

@@ -3,9 +3,9 @@
 from collections import Counter
 
 import pytest
-from feedback_samples import answer, correction_texts, rating_pairs, reasons
 from hypothesis import given
 from hypothesis import strategies as st
+from screening_samples import answer, correction_texts, rating_pairs, reasons
 
 from turnwise.improve.screening.contradictory_ratings import resolve_contradictions
 from turnwise.improve.screening.contributor_share import bound_contributor_share
@@ -61,8 +61,8 @@ class TestAllChecks:
     def test_the_report_counts_all_entries(self, answers):
         remaining, report = screen_answers(answers)
         assert report.entries == entry_counts(answers).total()
-        assert report.kept_entries == entry_counts(remaining).total()
-        assert report.entries - report.kept_entries == sum(report.by_reason.values())
+        assert report.remaining_entries == entry_counts(remaining).total()
+        assert report.entries - report.remaining_entries == sum(report.by_reason.values())
         assert sum(sum(counts.values()) for counts in report.by_contributor.values()) == sum(report.by_reason.values())
 
 

@@ -57,7 +57,8 @@ def add_run(
         reason: why it was trained, as a sentence.
         actor: who adds it.
         parent: number of the version that the training started from. Default: the one that its recipe names.
-        contributors: ids of the people whose answers or feedback it was trained on.
+        contributors: ids of the people whose answers or feedback it was trained on. Those of the parent are added,
+            because its weights have learned from them.
         scorecard: figures of its evaluation.
         has_passed_gate: True if the gate accepted it.
         move: delete the folder of the run afterwards. Its files are linked and not copied if the file system can.
@@ -78,14 +79,16 @@ def add_run(
             snapshot = take_snapshot(run, folder)
             folder.chmod(0o700)  # training data may be personal
         try:
+            parent = _find_parent(library, model, snapshot.recipe) if parent is None else parent
+            inherited = () if parent is None else library.registry.get(model, parent).content.contributors
             content = NewVersion(
                 model=model,
                 source=target.relative_to(library.root).as_posix(),
                 weights_sha256=weights_digest(target),
-                parent=_find_parent(library, model, snapshot.recipe) if parent is None else parent,
+                parent=parent,
                 recipe=snapshot.recipe,
                 data_sha256=snapshot.data_sha256,
-                contributors=contributors,
+                contributors=tuple(sorted({*contributors, *inherited})),
                 scorecard=scorecard or {},
                 has_passed_gate=has_passed_gate,
             )

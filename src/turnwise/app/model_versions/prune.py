@@ -5,8 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from turnwise.app.model_versions.version_library import VersionLibrary
+from turnwise.core.errors import UserError
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.version_rules import serving_stack
+from turnwise.models.adapter_config import is_adapter, read_adapter_config
 
 REASON = "Pruned: the folder of an old retired version was deleted to free space."
 
@@ -15,7 +17,8 @@ def prunable_versions(library: VersionLibrary, model: str, keep: int) -> list[Mo
     """Versions whose folders `prune_versions` deletes, oldest first: retired ones, and erased ones with remains.
 
     The versions that roll-backs would pass are retained first, the next one before the ones behind it, then the newest
-    ones. Versions in another state are never deleted, nor is a model that only has its name here.
+    ones. Versions in another state are never deleted, nor is the base model of an adapter that still has its weights,
+    nor a model that only has its name here.
 
     Args:
         library: the versions.
@@ -31,7 +34,28 @@ def prunable_versions(library: VersionLibrary, model: str, keep: int) -> list[Mo
     retired = [version for version in deletable if not version.is_erased]
     positions = {number: i for i, number in enumerate(serving_stack(library.registry.events(model)))}
     by_value = sorted(retired, key=lambda version: (positions.get(version.number, -1), version.number), reverse=True)
-    return sorted([*erased, *by_value[keep:]], key=lambda version: version.number)
+    bases = _base_folders(library)
+    superfluous = [version for version in by_value[keep:] if _resolved_folder(library, version) not in bases]
+    return sorted([*erased, *superfluous], key=lambda version: version.number)
+
+
+def _base_folders(library: VersionLibrary) -> set[Path]:
+    """Folders of the base models of all versions that are adapters and still have their weights."""
+    bases = set()
+    for model in library.registry.models():
+        for version in library.registry.list(model):
+            folder = _resolved_folder(library, version)
+            if version.is_erased or folder is None or not is_adapter(folder):
+                continue
+            with suppress(UserError):  # a damaged adapter needs nothing
+                if isinstance(base := read_adapter_config(folder).get("base_model_name_or_path"), str):
+                    bases.add(Path(base).resolve())
+    return bases
+
+
+def _resolved_folder(library: VersionLibrary, version: ModelVersion) -> Path | None:
+    folder = library.own_folder(version)
+    return None if folder is None else folder.resolve()
 
 
 def prune_versions(library: VersionLibrary, model: str, keep: int) -> list[ModelVersion]:

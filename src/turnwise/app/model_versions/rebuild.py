@@ -75,8 +75,9 @@ def rebuild_version(
     if version.is_erased or folder is None or not folder.is_dir():
         raise ModelNotFound(f"{version.reference} has no folder with training data, so it cannot be trained again.")
     _check_data(version, folder)
-    library.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".rebuild.", dir=library.root) as temporary:
+    parent = library.root / version.content.model  # where `models prune` deletes it if this process is killed
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".rebuild.", dir=parent) as temporary:
         out = Path(temporary) / "model"
         before = training_environment(folder)
         with _threads(before.get("threads")):

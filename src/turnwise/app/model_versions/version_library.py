@@ -15,7 +15,8 @@ from turnwise.core.errors import ModelNotFound, SaveFailed, Unavailable, UserErr
 from turnwise.core.file_lock import FileLock, LockTimeout
 from turnwise.core.model_versions import Actor, ModelRegistry, ModelVersion, NewVersion, VersionState
 from turnwise.core.settings import Settings
-from turnwise.core.version_rules import SINGLE_STATES, rollback_target
+from turnwise.core.version_rules import SINGLE_STATES, check_model_name, rollback_target
+from turnwise.models.adapter_config import adapter_base_folder, is_adapter
 from turnwise.models.bundled_models import BundledModel, find_bundled_model
 from turnwise.models.model_folders import find_model_folder, weights_digest
 from turnwise.models.stored_models import HUB_PREFIX, stored_model_folder
@@ -83,16 +84,25 @@ class VersionLibrary:
         """The folder of a version, after a comparison of its weights with the record.
 
         Raises:
-            ModelNotFound: as `folder` does.
-            UserError: the weights have changed since the version was added.
+            ModelNotFound: as `folder` does; or it is an adapter whose base model is missing.
+            UserError: the weights, or those of its base model, have changed since the version was added.
         """
         folder = self.folder(version)
+        is_copied = self.own_folder(version) is not None
         if weights_digest(folder) != version.content.weights_sha256:
+            remedy = (
+                f"`turnwise models rebuild {version.reference}` can train it again; a changed model can be added as a "
+                "new version."
+                if is_copied
+                else "An update has replaced them. Add them as a new version: turnwise models add "
+                f"{version.content.model} {folder} --reason TEXT; `turnwise serve --no-versions` serves them now."
+            )
             raise UserError(
                 f"The weights in {folder} are not those of {version.reference}: they are damaged or were changed, so "
-                f"the version is not used. `turnwise models rebuild {version.reference}` can train it again; a changed "
-                "model can be added as a new version."
+                f"the version is not used. {remedy}"
             )
+        if is_copied and is_adapter(folder):
+            adapter_base_folder(folder)  # raises if its base model is missing or has changed
         return folder
 
     def ensure_first(self, model: str, source: str | None = None) -> ModelVersion:
@@ -173,7 +183,11 @@ class VersionLibrary:
 
     @contextmanager
     def lock(self, model: str) -> Iterator[None]:
-        """Let one process at a time add versions of a model. Raises `Unavailable` and `SaveFailed`."""
+        """Let one process at a time add versions of a model.
+
+        Raises `InvalidParameter` for a name that cannot have versions, `Unavailable` and `SaveFailed`.
+        """
+        check_model_name(model)  # it is part of paths
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FileLock(self.root / f".{model}.lock")

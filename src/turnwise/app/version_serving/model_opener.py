@@ -15,11 +15,12 @@ from turnwise.app.version_serving.version_loader import open_version
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
 from turnwise.chat.service import EngineChatService
 from turnwise.core.chat_service import ChatService
-from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.errors import InvalidParameter, NotFound, TurnwiseError
 from turnwise.core.files import path_exists
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.settings import Settings
+from turnwise.models.model_folders import weights_digest
 
 # (folder, served model name, version) → the chat service, open until the block ends
 OpenChatModel = Callable[[Path, str, AnsweringVersion | None], AbstractContextManager[EngineChatService]]
@@ -32,6 +33,7 @@ class ModelOpener:
         services: what answers requests, by served name.
         models: the same without scenarios. A `ServicePath` can have this mapping before it is filled.
         supervisors: those of the models with versions, by served name.
+        ignored: folders that are not served, because the registry has other versions of the name; by served name.
     """
 
     def __init__(self, stack: ExitStack, open_model: OpenChatModel, *, uses_versions: bool = True) -> None:
@@ -43,12 +45,13 @@ class ModelOpener:
             uses_versions: follow the registry; else only a reference such as NAME@3 opens a version.
         """
         self._stack, self._open_model, self._uses_versions = stack, open_model, uses_versions
-        self._library = open_existing_library(stack)
+        self._library = open_existing_library(stack) if uses_versions else None
         self._adopted_revision = 0
         self._pinned: set[str] = set()  # served names of models that stay as they are
         self.services: dict[str, ChatService] = {}
         self.models: dict[str, ChatService] = {}
         self.supervisors: dict[str, VersionSupervisor] = {}
+        self.ignored: dict[str, Path] = {}
 
     @property
     def control(self) -> VerifiedVersionControl | None:
@@ -82,6 +85,8 @@ class ModelOpener:
         if version is not None or not self._uses_versions:
             self._pinned.add(served_name)
         elif self._open_versions(self._stack, served_name, path):
+            if not self._is_version(served_name, folder):
+                self.ignored[served_name] = folder
             return served_name
         answering = None if version is None else AnsweringVersion.of(version)
         service = self._stack.enter_context(self._open_model(folder, served_name, answering))
@@ -95,19 +100,36 @@ class ModelOpener:
         model, which is in memory once.
 
         Raises:
-            UserError: a serving version cannot be loaded. It is tried again after the next change of the registry.
+            TurnwiseError: a serving version cannot be loaded. It is tried again after the next change of the registry.
         """
+        if not self._uses_versions:
+            return
         if self._library is None:
             self._library = open_existing_library(stack)
         if self._library is None or self._library.registry.revision() == self._adopted_revision:
             return
         self._adopted_revision = self._library.registry.revision()
-        for name in self.services.keys() - self._pinned - self.supervisors.keys():
-            self._open_versions(stack, name, path)
+        errors = []
+        for name in sorted(self.services.keys() - self._pinned - self.supervisors.keys()):
+            try:
+                self._open_versions(stack, name, path)
+            except TurnwiseError as error:  # the versions of the others are used all the same
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _is_version(self, name: str, folder: Path) -> bool:
+        """True if a folder has the weights of a version."""
+        versions = () if self._library is None else self._library.registry.list(name)
+        return weights_digest(folder) in {version.content.weights_sha256 for version in versions}
 
     def _referenced_version(self, model: str | None) -> ModelVersion | None:
         reference = None if model is None or path_exists(Path(model)) else parse_reference(model)
-        return None if reference is None or self._library is None else self._library.get(reference)
+        if reference is None:
+            return None
+        if self._library is None:
+            self._library = open_existing_library(self._stack)
+        return None if self._library is None else self._library.get(reference)
 
     def _open_versions(self, stack: ExitStack, name: str, path: ServicePath) -> bool:
         """Open the versions of a model. Returns False if it has none."""
@@ -125,7 +147,7 @@ class ModelOpener:
         return True
 
     def _look_now(self) -> None:
-        for supervisor in self.supervisors.values():
+        for supervisor in list(self.supervisors.values()):  # another thread may add some
             supervisor.look_now()
 
 

@@ -76,6 +76,10 @@ class _Comparison:
 
     def look(self, canary: VersionOutcomes, serving: VersionOutcomes) -> str | None:
         canary_count, serving_count = self._figure.count(canary), self._figure.count(serving)
+        if canary_count.trials < self._canary_seen.trials or serving_count.trials < self._serving_seen.trials:
+            # The registry has counted anew after a change of the routing that this server has not followed, such as a
+            # shadow that cannot be loaded. The test goes on: none of these answers was seen before.
+            self._canary_seen = self._serving_seen = FailureCount(0, 0)
         new_canary, new_serving = _news(canary_count, self._canary_seen), _news(serving_count, self._serving_seen)
         if not new_canary.trials or not new_serving.trials or new_canary.trials + new_serving.trials < MIN_TRIALS:
             return None
@@ -93,9 +97,13 @@ def _news(count: FailureCount, seen: FailureCount) -> FailureCount:
     """Trials and failures since the last look.
 
     A changed rating adds a failure without a trial, or removes one; it then counts at a later look with enough trials.
+    Of more trials than a look may have, as after a restart, the later looks get the rest, all with the same rate.
     """
-    trials = min(max(count.trials - seen.trials, 0), MAX_TRIALS)
-    return FailureCount(min(max(count.failures - seen.failures, 0), trials), trials)
+    trials = max(count.trials - seen.trials, 0)
+    failures = min(max(count.failures - seen.failures, 0), trials)
+    if trials > MAX_TRIALS:
+        return FailureCount(round(failures * MAX_TRIALS / trials), MAX_TRIALS)
+    return FailureCount(failures, trials)
 
 
 def _sum(first: FailureCount, second: FailureCount) -> FailureCount:

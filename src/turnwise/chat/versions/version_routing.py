@@ -86,8 +86,6 @@ def choose_version(
                 return RouteChoice(selector, False)
         live = " and ".join(version.reference for version in (serving, canary) if version is not None)
         raise ModelNotFound(f"{serving.content.model}@{selector} does not answer here now. Live: {live}.")
-    if selector == "latest" and canary is not None:
-        return RouteChoice(canary.number, False)
     if selector != "routed" or canary is None:
         return RouteChoice(serving.number, selector == "routed")
     if previous in (serving.reference, canary.reference):

@@ -72,14 +72,14 @@ class ScreeningReport:
 
     Attributes:
         entries: ratings and better answers before.
-        kept_entries: ratings and better answers after.
+        remaining_entries: ratings and better answers after.
         by_reason: dropped entries by reason.
         by_contributor: dropped entries by contributor and reason.
         phrases: trigger phrases that were detected.
     """
 
     entries: int
-    kept_entries: int
+    remaining_entries: int
     by_reason: Mapping[str, int] = field(default_factory=dict)
     by_contributor: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     phrases: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ class ScreeningReport:
         """Return plain values for JSON."""
         return {
             "entries": self.entries,
-            "kept_entries": self.kept_entries,
+            "remaining_entries": self.remaining_entries,
             "by_reason": dict(self.by_reason),
             "by_contributor": {name: dict(counts) for name, counts in self.by_contributor.items()},
             "phrases": list(self.phrases),
@@ -147,7 +147,7 @@ def build_report(before: Sequence[CollectedAnswer], screened: Screened) -> Scree
         by_contributor.setdefault(entry.contributor, Counter())[entry.reason] += 1
     return ScreeningReport(
         entries=sum(1 for _ in feedback_entries(before)),
-        kept_entries=sum(1 for _ in feedback_entries(screened.answers)),
+        remaining_entries=sum(1 for _ in feedback_entries(screened.answers)),
         by_reason=Counter(entry.reason for entry in screened.dropped),
         by_contributor=by_contributor,
         phrases=screened.phrases,

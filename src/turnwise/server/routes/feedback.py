@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
-from turnwise.core.feedback import FeedbackStore, last_ratings
+from turnwise.core.feedback import FeedbackStore
 from turnwise.server.openapi import json_request_body
 from turnwise.server.route_roles import requires
 from turnwise.server.schema.feedback_bodies import DeletedFeedback, FeedbackBody, FeedbackCreate
@@ -50,7 +50,9 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         consent = served_models.consent_policy.of_request(body.collect)
         feedback = await STORE_WRITE_EXECUTOR.run(store().add, body.answer, body.content, consent=consent)
         if feedback.content.rating is not None:
-            previous = last_ratings(earlier).get(feedback.contributor)
+            # An answer counts once, however many people or names of `user` rate it.
+            ratings = [entry.content.rating for entry in earlier if entry.content.role == "user"]
+            previous = next((rating for rating in reversed(ratings) if rating is not None), None)
             served_models.record_rating(feedback.version or None, feedback.content.rating, previous)
         return FeedbackBody.of(feedback)
 

@@ -1,10 +1,12 @@
 """`GET /v1/models` and `GET /v1/parameters`."""
 
+from contextlib import suppress
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
+from turnwise.core.errors import ModelNotFound
 from turnwise.core.parameter_spec import ParameterSpec
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.route_roles import requires
@@ -73,9 +75,11 @@ def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
     async def list_models() -> ModelList:
         """List the served models, and the versions of each that requests can name."""
         data = [ModelBody.of(name, service) for name, service in sorted(served_models.services.items())]
-        for service in served_models.versioned_services().values():
-            live = service.live_versions()
-            data += [ModelBody.of(version.reference, service.select(version.number)) for version in live]
+        for name, service in served_models.versioned_services().items():
+            for version in service.live_versions():
+                with suppress(ModelNotFound):  # it has just been replaced
+                    selected = service.select(version.number)
+                    data.append(ModelBody.of(version.reference, selected, version_of=name))
         data += [ModelBody.of_embedding_service(entry) for entry in served_models.embedding_services.values()]
         data += [ModelBody.of_classifier(entry) for entry in served_models.classifiers.values()]
         return ModelList(data=data, default=served_models.default, has_monitor=has_monitor)
@@ -91,7 +95,9 @@ def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
         if (classifier := served_models.classifiers.get(name)) is not None:
             return ModelBody.of_classifier(classifier)
         service = served_models.find(name)
-        return ModelBody.of(name if "@" in name and name not in served_models.services else service.name, service)
+        if "@" in name and name not in served_models.services:
+            return ModelBody.of(name, service, version_of=service.name)
+        return ModelBody.of(service.name, service)
 
     @routes.get("/v1/parameters")
     @requires("user")

@@ -1,11 +1,14 @@
 """`/v1/versions`: versions of the served models, their figures, promotion and roll-back."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 
 from turnwise.core.errors import NotFound, VersionConflict
 from turnwise.core.executors import VERSION_EXECUTOR
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.served_versions import LoadedVersion, VersionControl
+from turnwise.core.version_rules import FORCED, needs_force
 from turnwise.server.openapi import json_request_body
 from turnwise.server.route_roles import requires
 from turnwise.server.schema.request_body import read_body
@@ -20,6 +23,7 @@ from turnwise.server.schema.version_bodies import (
 from turnwise.server.served_models import ServedModels
 
 PATH = "/v1/versions"
+MAX_EVENT = 2**63 - 1  # numbers of events are 64-bit integers
 
 
 def router(control: VersionControl | None, served_models: ServedModels, max_body_bytes: int) -> APIRouter:
@@ -53,13 +57,10 @@ def router(control: VersionControl | None, served_models: ServedModels, max_body
     def promote(model: str, number: int, body: VersionPromotion) -> VersionBody:
         opened = control_of(model)
         version, reason = opened.registry.get(model, number), body.reason
-        is_accepted = version.content.has_passed_gate or any(
-            event.version == number and event.state == "serving" for event in opened.registry.events(model)
-        )
-        if not is_accepted and body.state in ("serving", "canary"):
+        if needs_force(version, body.state, opened.registry.events(model)):
             if not body.force:
                 raise VersionConflict(f"{version.reference} has not passed the gate. 'force' promotes it anyway.")
-            reason = f"{reason} (It has not passed the gate.)"
+            reason += FORCED
         changed = opened.change_state(model, number, body.state, reason=reason, share=body.share or 0.0)
         return body_of(changed)
 
@@ -71,7 +72,7 @@ def router(control: VersionControl | None, served_models: ServedModels, max_body
 
     @routes.get(PATH + "/{model:path}/history")
     @requires("admin")
-    async def get_history(model: str, after: int = 0) -> VersionHistory:
+    async def get_history(model: str, after: Annotated[int, Query(ge=0, le=MAX_EVENT)] = 0) -> VersionHistory:
         """List all changes of the states of a model's versions, oldest first; with `after`, only later ones."""
         events = await VERSION_EXECUTOR.run(control_of(model).registry.events, model, after=after)
         return VersionHistory(data=[VersionEventBody.of(event) for event in events])

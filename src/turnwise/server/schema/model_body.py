@@ -11,12 +11,13 @@ from turnwise.core.sampling_presets import apply_sampling_preset
 
 
 class ModelBody(BaseModel):
-    """A served model. The last four fields are extensions.
+    """A served model. The last five fields are extensions.
 
     `max_model_len` is the context length in tokens; of an embedding model or a classifier the maximum length of an
     input. `defaults` are the model's generation parameters, `chat_defaults` the same with `"sampling_preset": "chat"`;
     only chat models have them. `task` is what the model does: "sequence_classification" on `/v1/classify`,
-    "token_classification" on `/v1/tag`.
+    "token_classification" on `/v1/tag`. `version_of` is the served name of which the entry is a version, such as "shop"
+    for "shop@3"; null for other entries.
     """
 
     id: str
@@ -27,16 +28,18 @@ class ModelBody(BaseModel):
     defaults: dict[str, Any]
     chat_defaults: dict[str, Any]
     task: Literal["chat", "embeddings", "sequence_classification", "token_classification"] = "chat"
+    version_of: str | None = None
 
     @classmethod
-    def of(cls, name: str, service: ChatService) -> "ModelBody":
-        """Describe a chat service under its served name."""
+    def of(cls, name: str, service: ChatService, *, version_of: str | None = None) -> "ModelBody":
+        """Describe a chat service under its served name, or under the name of a version of the model `version_of`."""
         return cls(
             id=name,
             created=service.created,
             max_model_len=service.context_length,
             defaults=dict(service.defaults),
             chat_defaults=apply_sampling_preset("chat", service.defaults),
+            version_of=version_of,
         )
 
     @classmethod

@@ -420,7 +420,7 @@ function listen() {
 async function start() {
   try {
     const [models, specs] = await Promise.all([api.models(), api.parameters()]);
-    state.models = models.data.filter((model) => model.task === "chat");
+    state.models = models.data.filter((model) => model.task === "chat" && !model.version_of);
     useModel(models.default);
     controls = new Controls(specs, models.data.find((model) => model.id === models.default).chat_defaults);
     await history_.load();

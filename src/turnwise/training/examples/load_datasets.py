@@ -175,8 +175,13 @@ def _replay_examples(
 
 
 def _stored_replies(recipe: Recipe) -> list[Conversation]:
-    items = (item for source in recipe.data.replay_replies for item in open_source(source))
-    return [item for item in items if isinstance(item, Conversation)]
+    """The dialogues of `replay_replies`, if the recipe has any. Raises `InvalidData` if the files hold none."""
+    sources, skip = recipe.data.replay_replies, recipe.data.skip_bad_rows
+    items = (item for source in sources for item in islice(open_source(source, skip_bad_rows=skip), source.max_items))
+    dialogues = [item for item in items if isinstance(item, Conversation)]
+    if sources and not dialogues:
+        raise InvalidData("'data.replay_replies' holds no dialogue: leave it out, and the run generates the replies.")
+    return dialogues
 
 
 def _examples_of_replies(

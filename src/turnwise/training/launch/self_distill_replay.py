@@ -3,7 +3,8 @@
 Fine-tuning a small model on one task degrades others, and its original training data is not available. So the base
 model replies to prompts before training, and the replies are added as training data (self-synthesized rehearsal, Huang
 et al. 2024; cf. learning without forgetting, Li and Hoiem 2016). Half of the replies are greedy, half are sampled at
-temperature 1. What is learned at each of their tokens is the base model's distribution (`examples/teacher_labels.py`).
+temperature 1, which preserves its distribution. `data.replay_targets: distribution` learns the distribution at each of
+their tokens (`examples/teacher_labels.py`) instead of the tokens.
 """
 
 import random

@@ -1,0 +1,120 @@
+"""Which cycle is started or continued, and which feedback is new; nothing is trained to the end."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from feedback_samples import shop_corrections
+from registry_stand_ins import AnswerList
+
+from turnwise.app.model_versions.version_library import VersionLibrary, served_model_name
+from turnwise.evaluation.gate.rules_file import load_gate_rules
+from turnwise.improve.cycle import ImproveCycle
+from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
+from turnwise.improve.example_file import write_examples
+from turnwise.improve.settings import ImproveSettings
+from turnwise.improve.training_examples import training_examples
+from turnwise.store import open_model_registry
+from turnwise.training.stop_signals import TrainingInterrupted
+
+MODEL = served_model_name("tiny")
+SETTINGS = ImproveSettings.model_validate({"tuning": {"rank": 4, "passes": 4, "num_replay_replies": 20}})
+
+
+def collected_now(answers):
+    """The answers, with feedback that was given just now."""
+    return [replace(a, preferred=tuple(replace(p, created=time.time()) for p in a.preferred)) for a in answers]
+
+
+@pytest.fixture
+def cycle(tmp_path):
+    registry = open_model_registry(f"sqlite:///{tmp_path / 'versions'}.db")
+    yield ImproveCycle(
+        MODEL, VersionLibrary(registry, tmp_path / "versions"), AnswerList(), load_gate_rules(), SETTINGS,
+        CycleFolders(MODEL, tmp_path / "improve"),
+    )  # fmt: skip
+    registry.close()
+
+
+class Killed(BaseException):
+    """Ends a cycle like a signal."""
+
+
+def kill(*_args, **_keys):
+    raise Killed
+
+
+def outcomes(cycle):
+    return [journal.get("outcome") for journal in cycle.folders.journals()]
+
+
+def test_feedback_adds_up_over_cycles_that_had_too_little(cycle):
+    answers = shop_corrections(6)
+    for count, reason in ((3, "There is feedback on 3 new answers"), (6, "Too few examples passed the checks")):
+        cycle.reader.list = collected_now(answers[:count])
+        assert cycle.run()["reason"].startswith(reason)
+
+
+def test_too_few_corrections_for_the_halves_of_the_proof_end_the_cycle_with_a_reason(cycle):
+    cycle.reader.list = collected_now(shop_corrections(8))
+    assert cycle.dry_run()["obstacle"].startswith("Too few examples passed the checks (8 of the kind correction)")
+    assert cycle.run()["outcome"] == "nothing to learn"
+
+
+def test_a_version_is_not_proved_on_what_the_serving_version_was_trained_on(cycle):
+    serving = cycle.library.ensure_first(MODEL)
+    answers = shop_corrections(12)
+    before = cycle.folders.create(started=time.time() - 9)
+    write_examples(before.folder / EXAMPLES_FILE, training_examples(answers))
+    before.complete("promoted", "Better.", version=serving.number)
+    cycle.reader.list = collected_now(answers)
+    assert cycle.dry_run()["obstacle"].startswith("There is no example to compare the versions on")
+    assert cycle.run()["reason"].startswith("There is no example to compare the versions on")
+
+
+def test_feedback_of_cycles_whose_examples_were_erased_is_new_again(cycle):
+    """The next cycle replaces the version that was erased with them."""
+    cycle.reader.list = collected_now(shop_corrections(6))
+    journal = cycle.folders.create(started=time.time() + 9)
+    write_examples(journal.folder / EXAMPLES_FILE, training_examples(cycle.reader.list))
+    journal.complete("promoted", "Better.", version=1)
+    assert cycle.dry_run()["num_new"] == 0
+    (journal.folder / EXAMPLES_FILE).unlink()
+    assert cycle.dry_run()["num_new"] == 6
+
+
+def test_models_of_a_complete_cycle_are_deleted_but_not_its_report(cycle):
+    """Also if the run that completed it was killed before it deleted them."""
+    journal = cycle.folders.create(started=0.0)
+    for name in ("model", "model-0.6", "proof-a", "proof-a-data", "report"):
+        (journal.folder / name).mkdir()
+    journal.complete("refused", "Refused.", version=2)
+    cycle.run()
+    assert sorted(path.name for path in journal.folder.iterdir()) == ["cycle.json", "report"]
+
+
+@pytest.mark.costly
+@pytest.mark.usefixtures("no_loss_plot", "one_thread")
+class TestInterruptedCycles:
+    def test_one_with_other_settings_is_given_up(self, cycle, monkeypatch):
+        """Else a wrong setting would stop all further cycles, and a changed split would compare on training data."""
+        cycle.reader.list = collected_now(shop_corrections(12))
+        monkeypatch.setattr("turnwise.improve.cycle.build_model", kill)
+        with pytest.raises(Killed):
+            cycle.run()
+        with pytest.raises(Killed):
+            cycle.run()
+        assert outcomes(cycle) == [None], "it was continued"
+        held_out = SETTINGS.proof.model_copy(update={"max_cross_fitted": 0})
+        with pytest.raises(Killed):
+            replace(cycle, settings=SETTINGS.model_copy(update={"proof": held_out})).run()
+        assert outcomes(cycle) == ["abandoned", None]
+
+    def test_the_time_limit_starts_with_every_run(self, cycle):
+        cycle.reader.list = collected_now(shop_corrections(12))
+        limits = SETTINGS.limits.model_copy(update={"minutes": 1e-9})
+        limited = replace(cycle, settings=SETTINGS.model_copy(update={"limits": limits}))
+        with pytest.raises(TrainingInterrupted):
+            limited.run()
+        assert not limited.stop(), "only the cycle ends, not the schedule"
+        assert outcomes(cycle) == [None]
