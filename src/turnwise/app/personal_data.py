@@ -47,7 +47,7 @@ def find_subject(store: ConversationStore, user: str | None, key: str | None, *,
 def export_data(
     subject: DataSubject, store: ConversationStore, more: Mapping[str, Eraser] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Everything that is stored of a subject, by the name of the eraser that knows it; `more` as in `erase_data`."""
+    """Everything that is stored of a subject, by the name of the eraser; `more` as in `erase_data`."""
     exported = {name: eraser.export(subject, store) for name, eraser in {**ERASERS.all(), **more}.items()}
     return {"subject": subject.id, "exported": time.time()} | {name: data for name, data in exported.items() if data}
 
@@ -83,7 +83,7 @@ def delete_old_data(store: ConversationStore, days: float, *, shrink: bool = Tru
 
 @contextmanager
 def daily_retention(store: ConversationStore | None, days: float | None) -> Iterator[None]:
-    """Delete old data now and then daily, in a thread, until the block ends."""
+    """Delete old data at once and then once a day, in a thread, until the block ends."""
     if store is None or days is None:
         yield
         return

@@ -75,7 +75,7 @@ class PreferredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CollectedAnswer:
-    """An answer of a model with what people said about it. Its text is present only with the consent "full".
+    """An answer of a model with its feedback. Its text is present only with the consent "full".
 
     Attributes:
         id: id of the stored message or choice, such as "message:ID" or "completion:ID:0".

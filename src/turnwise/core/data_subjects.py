@@ -62,7 +62,7 @@ class PersonalDataStore(Protocol):
 
 
 class Eraser(Protocol):
-    """A place that keeps texts of people or is made from them. A module of `app/erasers/` implements it.
+    """Exports and erases texts of people, or data made from them. Modules of `app/erasers/` implement it.
 
     `erase` leaves no byte of the texts in its files, and can be interrupted at any point. Repeated, it completes what
     is missing, also if there are no records left.

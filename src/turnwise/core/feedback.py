@@ -99,7 +99,7 @@ class Feedback:
         answer: the answer that it is about.
         created: Unix time in seconds.
         owner: name of the API key that gave it; None: no key was needed.
-        content: what the person said.
+        content: rating, correction, comment and tags.
         consent: the stricter of the consents of the answer and of the request that gave the feedback.
         version: version of the model that answered, such as "turnwise-assistant@3"; empty if it was not recorded.
         weights_sha256: digest of the weights that answered; empty if it was not recorded.
@@ -122,7 +122,7 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class RatingCounts:
-    """Numbers of answers by their last rating. A person who rates an answer again replaces the own rating."""
+    """Numbers of answers by their last rating. A later rating of a person replaces the earlier one."""
 
     good: int = 0
     bad: int = 0

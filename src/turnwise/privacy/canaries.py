@@ -1,7 +1,7 @@
 """Canaries: made-up secrets in training data, to measure what a model memorizes (Carlini et al. 2019).
 
-The secrets are well-formed and belong to nobody: card numbers with a right check digit and a prefix that no bank has,
-e-mail addresses of the reserved domain example.com, and phone numbers that are reserved for fiction.
+The secrets are well-formed and made at random: card numbers with a valid check digit, e-mail addresses of the reserved
+domain example.com, and phone numbers that are reserved for fiction. A card number may exist by chance.
 """
 
 import math

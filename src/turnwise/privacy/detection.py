@@ -7,7 +7,7 @@ from turnwise.privacy.detectors import load_detectors
 from turnwise.privacy.name_tagger import load_bundled_tagger
 from turnwise.privacy.tagger_features import PLACEHOLDER
 
-# Kinds with a check digit or a telling form win over all others; then longer spans win.
+# Kinds with a check digit or a distinctive form win over all others; then longer spans win.
 _CERTAIN: frozenset[PersonalDataKind] = frozenset(
     {"secret", "url", "email", "iban", "card", "id_number", "company_id", "phone", "plate"}
 )

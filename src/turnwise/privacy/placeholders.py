@@ -32,11 +32,6 @@ class PlaceholderTable:
         """Values by placeholder."""
         return {placeholder: value for value, placeholder in self._by_value.items()}
 
-    @property
-    def kinds(self) -> Mapping[str, PersonalDataKind]:
-        """Kinds by placeholder."""
-        return self._kinds
-
     def add(self, value: str, kind: PersonalDataKind) -> str:
         """The placeholder of a value, new or not. Parts of a name are masked where they occur alone."""
         if value not in self._by_value:

@@ -47,7 +47,7 @@ _TITLES = frozenset("先女小老阿总经医师教主律姐哥叔姨爷奶伯�
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token and its place in the text: characters `start` to `end`."""
+    """A token and its position in the text: characters `start` to `end`."""
 
     text: str
     start: int

@@ -18,19 +18,19 @@ _LENGTHS = range(13, 20)
 
 
 def detect(text: str) -> Iterator[PersonalSpan]:
-    """Spans of numbers with a right check digit; after a word such as "card" the check digit may be wrong."""
+    """Spans of numbers with a valid check digit; after a word such as "card" the check digit may be wrong."""
     yield from find_spans(_CARD, text, "card", is_card_number)
     yield from find_spans(_ANNOUNCED, text, "card")
 
 
 def is_card_number(value: str) -> bool:
-    """True for a number of a card network with a right check digit."""
+    """True for a number of a card network with a valid check digit."""
     digits = re.sub(r"\D", "", value)
     return len(digits) in _LENGTHS and _PREFIX.match(digits) is not None and luhn_sum(digits) % 10 == 0
 
 
 def luhn_sum(digits: str) -> int:
-    """The sum that a right check digit makes a multiple of 10."""
+    """The sum of Luhn: a multiple of 10 if the check digit is valid."""
     total = 0
     for index, character in enumerate(reversed(digits)):
         doubled = int(character) * (1 + index % 2)

@@ -20,7 +20,7 @@ _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 
 
 def detect(text: str) -> Iterator[PersonalSpan]:
-    """Spans of numbers with a right check character; after a word such as 身份证 any number of this form."""
+    """Spans of numbers with a valid check character; after a word such as 身份证 any number of this form."""
     yield from find_spans(_RESIDENT, text, "id_number", is_resident_number)
     yield from find_spans(_ID_ANNOUNCED, text, "id_number")
     yield from find_spans(_CREDIT_CODE, text, "company_id", _is_credit_code)

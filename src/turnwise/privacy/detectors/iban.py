@@ -12,7 +12,7 @@ _START = re.compile(rf"{BEFORE}[A-Za-z]{{2}}\d{{2}}(?:[ \-]?[A-Za-z0-9]){{11,30}
 
 
 def detect(text: str) -> Iterator[PersonalSpan]:
-    """Spans of numbers with right check digits and the length of their country."""
+    """Spans of numbers with valid check digits and the length of their country."""
     for match in _START.finditer(text):
         value = match.group()
         # Words may follow a number with blanks, so the longest valid beginning counts.

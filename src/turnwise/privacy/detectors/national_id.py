@@ -1,6 +1,6 @@
 """Identity numbers of people in the United States, the United Kingdom, Canada and India.
 
-Numbers with a telling form count alone; others only after a word that announces them, with a right check digit where
+Numbers with a distinctive form count alone; others only after a word that announces them, with a valid check digit if
 the number has one.
 """
 

@@ -1,4 +1,4 @@
-"""Secrets: keys of services with a telling form, tokens, and what follows "password is" and the like."""
+"""Secrets: keys of services with a distinctive form, tokens, and what follows "password is" and the like."""
 
 import re
 from collections.abc import Iterator

@@ -57,7 +57,7 @@ class ReviewRating(BaseModel):
 
 
 class ReviewItemBody(BaseModel):
-    """An answer that waits for a verdict, with the messages before it and what people said."""
+    """An answer that waits for a verdict, with the messages before it and its feedback."""
 
     id: str
     object: Literal["review.item"] = "review.item"

@@ -1,4 +1,4 @@
-// Reasons of a rating, as the server knows them (core/feedback.py), with their labels.
+// Reasons of a rating, as in the server (core/feedback.py), with their labels.
 
 import { make } from "./dom.js";
 
