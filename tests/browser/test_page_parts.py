@@ -4,11 +4,12 @@ import pytest
 from playwright.sync_api import expect
 
 from turnwise.chat.classification_service import StepwiseClassificationService
+from turnwise.improve.cycle_reader import CycleReader
 from turnwise.server.app import create_app
 from turnwise.store import open_monitor_reader, open_monitor_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
-PATHS = {"Chat": "/", "Classify": "/classify", "Monitor": "/monitor", "API": "/docs"}
+PATHS = {"Chat": "/", "Classify": "/classify", "Monitor": "/monitor", "Improve": "/improve", "API": "/docs"}
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def server_url(tmp_path_factory):
     classifiers = {"names": StepwiseClassificationService("names", 0, "token_classification", ("PER",), False, 8, None)}
     app = create_app(
         {"scripted": ScriptedChatService()}, default="scripted", classifiers=classifiers,
-        monitor=open_monitor_reader(url),
+        monitor=open_monitor_reader(url), improvement=CycleReader(None, tmp_path_factory.mktemp("cycles")),
     )  # fmt: skip
     with serve_in_thread(app) as url:
         yield url
@@ -31,7 +32,7 @@ def script_answers():
 
 def test_the_keyboard_reaches_every_page_from_every_other_one(visit, server_url):
     page = visit("/docs")
-    for label in ("Chat", "Monitor", "Classify", "API", "Classify", "Chat"):
+    for label in ("Chat", "Monitor", "Improve", "Classify", "API", "Classify", "Chat"):
         links = page.get_by_role("navigation", name="Pages").get_by_role("link")
         expect(links).to_have_text(list(PATHS))
         links.get_by_text(label, exact=True).press("Enter")
