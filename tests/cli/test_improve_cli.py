@@ -29,7 +29,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_a_dry_run_gives_the_reason_why_nothing_would_be_trained(run, tmp_path):
-    assert "Would train nothing: There is feedback on 0 new answers; a cycle needs 5." in run(
+    assert "Would train nothing: There is feedback on 0 new answers; a cycle needs 8." in run(
         "--dry-run", "--model", "tiny"
     )
     assert json.loads(run("--dry-run", "--model", "tiny", "--json"))["stages"] == {}

@@ -14,7 +14,7 @@ from turnwise.training.hooks import StepReport
 @pytest.mark.costly
 def test_a_cycle_without_feedback_says_what_is_missing(turnwise):
     code, out, err = turnwise("improve", "--once", "--model", "tiny")
-    assert (code, out) == (0, "There is feedback on 0 new answers; a cycle needs 5.\n")
+    assert (code, out) == (0, "There is feedback on 0 new answers; a cycle needs 8.\n")
     assert err == "Read and check the feedback …\n"
     _, out, _ = turnwise("improve", "status", "--model", "tiny", "--json")
     (cycle,) = json.loads(out)
@@ -25,7 +25,7 @@ def test_a_cycle_without_feedback_says_what_is_missing(turnwise):
 def test_a_dry_run_changes_nothing(turnwise, tmp_path):
     code, out, _ = turnwise("improve", "--dry-run", "--model", "tiny")
     assert code == 0
-    assert out.endswith("Would train nothing: there are too few examples.\nNothing was changed.\n")
+    assert out.endswith("There is feedback on 0 new answers; a cycle needs 8.\nNothing was changed.\n")
     assert not (tmp_path / "home" / "improve").exists()
 
 

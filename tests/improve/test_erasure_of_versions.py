@@ -106,3 +106,9 @@ def test_nothing_is_erased_under_a_running_cycle(library):
         erasure.erase(DataSubject("ada"), None)
     assert not any(is_erased for _, is_erased in states(library).values())
     assert erasure.erase(DataSubject("ada"), None)["versions"] == 2
+
+
+def test_no_file_names_the_person_afterwards(library):
+    erasure.erase(DataSubject("ada"), None)
+    files = [path for path in Settings.from_environment().home.rglob("*") if path.is_file()]
+    assert not [path for path in files if ADA.encode() in path.read_bytes()]

@@ -49,8 +49,8 @@ def outcomes(cycle):
 
 
 def test_feedback_adds_up_over_cycles_that_had_too_little(cycle):
-    answers = shop_corrections(6)
-    for count, reason in ((3, "There is feedback on 3 new answers"), (6, "Too few examples passed the checks")):
+    answers = shop_corrections(9)
+    for count, reason in ((3, "There is feedback on 3 new answers"), (9, "Too few examples passed the checks")):
         cycle.reader.list = collected_now(answers[:count])
         assert cycle.run()["reason"].startswith(reason)
 
