@@ -28,7 +28,7 @@ $(VENV)/installed: pyproject.toml constraints.txt $(NATIVE)
 	@echo "[2/3] torch (the largest part; pip shows how much)"
 	@$(PIP) --progress-bar on $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	@echo "[3/3] Turnwise, what it needs, and its engine, which is compiled here (about a minute)"
-	@$(PIP) --progress-bar on --editable .
+	@$(PIP) --progress-bar on --editable '.[privacy]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
