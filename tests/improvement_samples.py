@@ -1,7 +1,7 @@
 """Cycles of improvement as their journals on disk, for tests of their reader, their routes and their page."""
 
 from turnwise.core.files import atomic_write
-from turnwise.improve.cycle_folder import CycleFolders
+from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
 
 REPORT = (
     "<!doctype html><html><head><style>p { color: green }</style></head>"
@@ -20,8 +20,10 @@ def write_cycle(
     """Write the next cycle of a model; outcome None: it was interrupted after the selection. Returns its folder."""
     journal = CycleFolders(model, root).create(model=model, started=started, since=0.0, serving=1, first=1)
     journal.run("select", lambda: SELECTION)
+    atomic_write(journal.folder / EXAMPLES_FILE, "")
     if outcome is not None:
         figures = {"chrf": {"label": "chrF", "value": chrf[0], "base_value": chrf[1], "num_dialogues": 10}}
+        journal.run("train", dict)
         journal.run("compare", lambda: {"figures": figures})
         journal.complete(outcome, reason, version=version)
     if has_report:

@@ -79,7 +79,8 @@ def test_cycles_are_listed_newest_first_with_reasons_as_text(visit, cycles):
         "14 answers (12 new) · 10 examples of 4 people · dropped: 2 duplicate · masked: 1 email"
     )
     expect(section(page, "now")).to_have_text(
-        "0 answers with feedback since the last cycle. The last cycle was interrupted; turnwise improve continues it."
+        "0 answers with feedback since the last training. "
+        "The last cycle was interrupted; turnwise improve continues it."
     )
     expect(section(page, "now", "plain")).to_have_text(
         "0 answers with feedback so far. Start a cycle: turnwise improve --once"

@@ -52,3 +52,12 @@ def test_only_the_user_can_read_the_files_of_cycles(tmp_path):
     folders = CycleFolders("shop", tmp_path / "home" / "improve")
     folders.create_root()
     assert folders.root.stat().st_mode & 0o077 == 0
+
+
+def test_the_last_step_and_the_outcome_are_one_write(tmp_path, monkeypatch):
+    journal = Journal.create(tmp_path, number=1)
+    writes = []
+    monkeypatch.setattr("turnwise.improve.journal.atomic_write", lambda *content: writes.append(content))
+    journal.complete("promoted", "It improved.", last_step={"decide": {"version": 2}}, version=2)
+    assert len(writes) == 1
+    assert (journal.is_complete, journal.steps, journal["version"]) == (True, ["decide"], 2)

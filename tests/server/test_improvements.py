@@ -66,9 +66,11 @@ def test_cycles_are_listed_oldest_first_with_counts_figures_and_reasons(serve, t
     assert (second["number"], second["outcome"], second["reason"], second["has_report"]) == (2, None, None, False)
 
 
-def test_new_feedback_is_counted_from_the_start_of_the_last_cycle_on(serve, store, tmp_path):
+def test_new_feedback_is_counted_from_the_start_of_the_last_training_on(serve, store, tmp_path):
     add_correction(store)
     with serve() as url:
+        assert only_model(url)["new_answers"] == 1
+        write_cycle(tmp_path, "shop", outcome="nothing to learn", started=2e10)
         assert only_model(url)["new_answers"] == 1
         write_cycle(tmp_path, "shop", started=2e10)
         assert only_model(url)["new_answers"] == 0

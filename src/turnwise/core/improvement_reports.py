@@ -73,7 +73,7 @@ class ImprovementReader(Protocol):
         """True if a process runs a cycle of the model now."""
 
     def num_new_answers(self, model: str) -> int | None:
-        """Answers with feedback since the start of the last cycle; None without a store of conversations.
+        """Answers with feedback since the last cycle that trained a version; None without a store of conversations.
 
         Raises `Unavailable`.
         """

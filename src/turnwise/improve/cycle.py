@@ -28,9 +28,9 @@ from turnwise.evaluation.report import write_report
 from turnwise.evaluation.scorecard import Scorecard
 from turnwise.improve.build import build_model, interpolate_model
 from turnwise.improve.comparison import HeldOut, RetentionMetric, measure_feedback, measure_forgetting
-from turnwise.improve.cycle_folder import EXAMPLES_FILE, REPORT, CycleFolders, delete_models
+from turnwise.improve.cycle_folder import EXAMPLES_FILE, REPORT, CycleFolders, delete_models, last_training
 from turnwise.improve.example_file import read_examples, write_examples
-from turnwise.improve.journal import Journal
+from turnwise.improve.journal import ABANDONED, NOTHING, PROMOTED, REFUSED, Journal
 from turnwise.improve.preparation import Preparation, prepare, seen_questions
 from turnwise.improve.progress import CycleProgress, SilentProgress
 from turnwise.improve.registration import add_version
@@ -42,7 +42,6 @@ from turnwise.improve.training_data import StageName, read_plan, write_alpha, wr
 from turnwise.improve.training_examples import TrainingExample
 from turnwise.models.model_folders import weights_digest
 
-PROMOTED, REFUSED, NOTHING, ABANDONED = "promoted", "refused", "nothing to learn", "abandoned"
 DATA = "data"
 TRAINING_SETTINGS = {"min_answers", "masks_personal_data", "tuning", "proof"}  # that a cycle keeps
 
@@ -123,12 +122,7 @@ class ImproveCycle:
         return self.settings.model_dump(mode="json", include=TRAINING_SETTINGS)
 
     def _last_training(self) -> float:
-        """Start of the last cycle that trained a version; feedback since then is new.
-
-        Cycles with too little feedback do not count, so that it adds up, nor do cycles whose examples were erased.
-        """
-        trained = (j for j in self.folders.journals() if j.get("outcome") in (PROMOTED, REFUSED))
-        return max((j["started"] for j in trained if (j.folder / EXAMPLES_FILE).is_file()), default=0.0)
+        return last_training(self.folders.journals())
 
     def _seen_questions(self, serving: int) -> frozenset[float]:
         """Positions of the questions that the serving version was trained on."""
@@ -155,7 +149,8 @@ class ImproveCycle:
             self._step(journal, "replay", "Collect replies of the first version", self._replay)
             self._step(journal, "train", "Train", lambda journal: self._train(journal, plan))
             self._step(journal, "compare", "Compare with the serving version", lambda j: self._compare(j, plan.proofs))
-        self._step(journal, "decide", "Decide", self._decide)
+        self.progress.on_step("decide", "Decide")
+        self._decide(journal)
 
     def _step(self, journal: Journal, name: str, description: str, function: Callable[[Journal], Any]) -> Any:
         if journal.result(name) is None:
@@ -253,7 +248,7 @@ class ImproveCycle:
                 count = 0 if earlier.get("outcome") == PROMOTED else count + 1
         return count
 
-    def _decide(self, journal: Journal) -> dict[str, Any]:
+    def _decide(self, journal: Journal) -> None:
         compared = journal.result("compare")
         decision, alpha = compared["decision"], compared["alpha"]
         data = journal.folder / f"{VERSION}-{DATA}"
@@ -264,8 +259,7 @@ class ImproveCycle:
             has_passed_gate=decision["has_passed"], reason=f"Cycle {journal['number']} trained it.",
         )  # fmt: skip
         outcome, reason = self._promote(journal, version, decision)
-        journal.complete(outcome, reason, version=version.number)
-        return {"version": version.number}
+        journal.complete(outcome, reason, last_step={"decide": {"version": version.number}}, version=version.number)
 
     def _promote(self, journal: Journal, version: ModelVersion, decision: dict[str, Any]) -> tuple[str, str]:
         if not decision["has_passed"]:

@@ -2,11 +2,11 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from turnwise.core.settings import Settings
-from turnwise.improve.journal import JOURNAL_FILE, Journal
+from turnwise.improve.journal import JOURNAL_FILE, PROMOTED, REFUSED, Journal
 
 EXAMPLES_FILE, REPORT = "examples.jsonl", "report"
 
@@ -21,6 +21,15 @@ def delete_models(journal: Journal) -> None:
     for path in journal.folder.iterdir():
         if path.is_dir() and path.name != REPORT:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def last_training(journals: Iterable[Journal]) -> float:
+    """Start of the last cycle that trained a version, as Unix time in seconds; feedback since then is new.
+
+    Cycles with too little feedback do not count, so that it adds up, nor do cycles whose examples were erased.
+    """
+    trained = (journal for journal in journals if journal.get("outcome") in (PROMOTED, REFUSED))
+    return max((j["started"] for j in trained if (j.folder / EXAMPLES_FILE).is_file()), default=0.0)
 
 
 class CycleFolders:

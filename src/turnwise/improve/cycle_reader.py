@@ -8,7 +8,7 @@ from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import is_locked
 from turnwise.core.errors import NotFound
 from turnwise.core.improvement_reports import ComparedFigure, ImprovementCycle
-from turnwise.improve.cycle_folder import REPORT, CycleFolders
+from turnwise.improve.cycle_folder import REPORT, CycleFolders, last_training
 from turnwise.improve.journal import Journal
 
 REPORT_FILE = "report.html"  # `evaluation/report/`
@@ -35,11 +35,10 @@ class CycleReader:
         return is_locked(CycleFolders(model, self._root).root)
 
     def num_new_answers(self, model: str) -> int | None:
-        """Answers with feedback since the start of the last cycle."""
+        """Answers with feedback since the last training."""
         if self._answers is None:
             return None
-        journals = self._journals(model)
-        return self._answers.count(model, since=journals[-1]["started"] if journals else 0.0)
+        return self._answers.count(model, since=last_training(self._journals(model)))
 
     def report(self, model: str, number: int) -> str:
         """The report of a cycle as HTML. Raises `NotFound`."""

@@ -19,7 +19,7 @@ from turnwise.core.errors import Unavailable
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
-from turnwise.improve.journal import JOURNAL_FILE, Journal
+from turnwise.improve.journal import ERASED, JOURNAL_FILE, Journal
 
 ORDER = 50
 REASON = "It was trained on data of a person that were erased."
@@ -96,4 +96,4 @@ def _delete_files(journal: Journal) -> None:
         elif path.name != JOURNAL_FILE:
             path.unlink()
     if not journal.is_complete:
-        journal.complete("erased", "Its examples were erased before it was complete.")
+        journal.complete(ERASED, "Its examples were erased before it was complete.")

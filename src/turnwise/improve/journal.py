@@ -5,15 +5,17 @@ attempt was killed at any point: it writes its files under temporary names and r
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.files import atomic_write
 
 JOURNAL_FILE = "cycle.json"
-Outcome = str  # "promoted", "refused", "nothing to learn", "abandoned" or "erased"
+Outcome = str
+PROMOTED, REFUSED, NOTHING, ABANDONED, ERASED = "promoted", "refused", "nothing to learn", "abandoned", "erased"
 
 
 class Journal:
@@ -71,8 +73,19 @@ class Journal:
             self._save()
         return self._values["steps"][step]
 
-    def complete(self, outcome: Outcome, reason: str, **further: Any) -> None:
-        """Store the outcome and its reason as a sentence."""
+    def complete(
+        self, outcome: Outcome, reason: str, *, last_step: Mapping[str, Any] = MappingProxyType({}), **further: Any
+    ) -> None:
+        """Store the outcome and its reason as a sentence.
+
+        Args:
+            outcome: the outcome.
+            reason: the sentence.
+            last_step: result of the last step by its name. It is stored by the same write, so that a cycle never has
+                an outcome and an incomplete step.
+            further: values of the header.
+        """
+        self._values["steps"] |= last_step
         self._values |= {"outcome": outcome, "reason": reason, **further}
         self._save()
 

@@ -58,8 +58,8 @@ class CycleBody(BaseModel):
 class ModelImprovement(BaseModel):
     """The cycles of a served model, oldest first.
 
-    `new_answers` counts answers with feedback since the last cycle started; null without a store. `error` says why the
-    cycles cannot be read.
+    `new_answers` counts answers with feedback since the last cycle that trained a version; null without a store.
+    `error` says why the cycles cannot be read.
     """
 
     model: str

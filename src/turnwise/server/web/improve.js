@@ -76,7 +76,7 @@ function updateModel(section, { model, running, new_answers: numNew, cycles, ver
 function describeNow(running, numNew, cycles) {
   const collected = numNew === null
     ? "This server does not store conversations, so that no feedback is collected."
-    : `${pluralize(numNew, "answer", "answers")} with feedback ${cycles.length ? "since the last cycle" : "so far"}.`;
+    : `${pluralize(numNew, "answer", "answers")} with feedback ${cycles.some(({ steps }) => steps.includes("train")) ? "since the last training" : "so far"}.`;
   const next = cycles.at(-1)?.outcome === null ? "The last cycle was interrupted; turnwise improve continues it." : "Start a cycle: turnwise improve --once";
   return `${collected} ${running ? "A cycle runs now." : next}`;
 }
