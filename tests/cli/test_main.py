@@ -90,7 +90,7 @@ def test_all_commands_that_read_dialogues_have_the_same_flags_for_reading():
     }
     reading_commands = {
         "train", "evaluate", "tokenizer train", "data check", "data split", "data convert", "data score", "data filter",
-        "prompt test",
+        "data privacy", "prompt test",
     }  # fmt: skip
     expected = {name: flags if name in reading_commands else set() for name in options}
     expected |= {"calibrate": {"--encoding", "--columns"}}  # reads annotated texts

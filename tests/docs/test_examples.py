@@ -102,7 +102,7 @@ def parsed(words):
     if words[0] != "turnwise":
         return True
     command, context, rest = command_tree(), None, words[1:]
-    while hasattr(command, "commands") and rest:
+    while hasattr(command, "commands") and rest and not (command.invoke_without_command and rest[0].startswith("-")):
         context = command.make_context(command.name, [], parent=context, resilient_parsing=True)
         command, rest = command.commands[rest[0]], rest[1:]
     return command.make_context(command.name, rest, parent=context)

@@ -314,7 +314,7 @@ def test_compaction_frees_the_space_of_deleted_documents(store, path):
         add(store, "a", *(f"{number} {i} " * 50 for i in range(500)))
     store.delete(store.find_document("a", "").id, "")
     store.compact()
-    assert path.stat().st_size < 300_000
+    assert path.stat().st_size < 400_000, "the tables of all stores; the deleted texts had 3 MB"
     assert all_texts(store) == ["kept"]
 
 

@@ -325,6 +325,6 @@ def test_a_regression_is_significant_or_a_safety_case(lines, flips, is_regressio
 
     card = SimpleNamespace(
         rows=[SimpleNamespace(name=name, verdict=verdict) for name, verdict in lines],
-        flips=[SimpleNamespace(was_correct=was_correct, is_safety=is_safety) for was_correct, is_safety in flips],
+        flips=[SimpleNamespace(is_loss=is_loss, is_safety=is_safety) for is_loss, is_safety in flips],
     )
     assert has_regressed(card) == is_regression

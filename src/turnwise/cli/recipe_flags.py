@@ -78,11 +78,12 @@ class RecipeFlags:
         values["training"] = recipe.training.model_dump(exclude_unset=True) | _without_none(self.training)
         if self.base_model is not None:
             values["model"] = {"from": self.base_model}
-        if is_model_name(values["model"]["from"]):
-            values["model"]["from"] = str(resolve_model_folder(values["model"]["from"]))
+        source = values["model"]["from"]
+        if source is not None and is_model_name(source):  # a new model has no source
+            values["model"]["from"] = str(resolve_model_folder(source))
         values["model"] |= self._format_value()
         values["data"] |= self._data_values()
-        values["data"]["train"] = [source | self.source_options for source in values["data"]["train"]]
+        values["data"]["train"] = [config | self.source_options for config in values["data"]["train"]]
         values |= {"out": str(self.out)} if self.out else {}
         plugins = {"objective": self.objective, "method": self.method}
         values |= {name: _parse_plugin_option(option) for name, option in plugins.items() if option}
