@@ -96,6 +96,14 @@ def test_models_of_a_complete_cycle_are_deleted_but_not_its_report(cycle):
 @pytest.mark.costly
 @pytest.mark.usefixtures("no_loss_plot", "one_thread")
 class TestInterruptedCycles:
+    def test_a_stop_ends_the_collection_of_replies(self, cycle):
+        """And not only a training: each of the other steps takes minutes, too."""
+        cycle.reader.list = collected_now(shop_corrections(12))
+        with pytest.raises(TrainingInterrupted):
+            replace(cycle, stop=lambda: True).run()
+        (journal,) = cycle.folders.journals()
+        assert journal.steps == ["select"]
+
     def test_one_with_other_settings_is_given_up(self, cycle, monkeypatch):
         """Else a wrong setting would stop all further cycles, and a changed split would compare on training data."""
         cycle.reader.list = collected_now(shop_corrections(12))

@@ -41,6 +41,7 @@ from turnwise.improve.splits import VERSION, Proof
 from turnwise.improve.training_data import StageName, read_plan, write_alpha, write_training_data
 from turnwise.improve.training_examples import TrainingExample
 from turnwise.models.model_folders import weights_digest
+from turnwise.training.stop_signals import TrainingInterrupted
 
 DATA = "data"
 TRAINING_SETTINGS = {"min_answers", "masks_personal_data", "tuning", "proof"}  # that a cycle keeps
@@ -59,8 +60,8 @@ class ImproveCycle:
         folders: folders of the cycles.
         mask: replaces personal data in a dialogue; None: nothing is masked.
         progress: receives the progress.
-        stop: polled while a model is trained; True ends the cycle, which the next run continues. So does the time limit
-            of the settings.
+        stop: polled after every training step, reply and query; True ends the cycle, which the next run continues. So
+            does the time limit of the settings.
     """
 
     model: str
@@ -82,7 +83,7 @@ class ImproveCycle:
         Raises:
             Unavailable: another process runs a cycle of this model.
             SaveFailed: the disk is full or not writable; the next run continues with the step that failed.
-            TrainingInterrupted: `stop` or the time limit ended a training at a checkpoint.
+            TrainingInterrupted: `stop` or the time limit ended a step; the next run continues with it.
             TurnwiseError: a step failed; the next run continues with it.
         """
         limited = replace(self, stop=_stop_after(self.settings.limits.minutes, self.stop))
@@ -114,6 +115,12 @@ class ImproveCycle:
         seen = frozenset() if routing is None else self._seen_questions(routing.serving.number)
         plan = prepare(selection.examples, selection.num_new, self.settings, seen)
         return {**selection.as_dict(), "stages": plan.stages, "obstacle": plan.obstacle}
+
+    def _count(self, what: str, done: int, total: int) -> None:
+        """Report progress, and stop if asked to: replies and comparisons take minutes, as trainings do."""
+        if self.stop():
+            raise TrainingInterrupted
+        self.progress.on_count(what, done, total)
 
     def _can_continue(self, journal: Journal) -> bool:
         return journal.result("compare") is not None or journal.get("settings") == self._training_settings()
@@ -172,7 +179,7 @@ class ImproveCycle:
         tuning = self.settings.tuning
         return replay_files(
             self._first_folder(journal), tuning.num_replay_replies, tuning.seed, self.folders.replay,
-            lambda done, total: self.progress.on_count("replies", done, total),
+            lambda done, total: self._count("replies", done, total),
         )  # fmt: skip
 
     def _replay(self, journal: Journal) -> dict[str, Any]:
@@ -207,7 +214,7 @@ class ImproveCycle:
             model = self._interpolate(journal, VERSION, alpha)
             self.progress.on_step("compare", f"Measure what is forgotten at {alpha:.0%} of the way")
             forgetting = measure_forgetting(
-                model, serving, self._first_folder(journal), retention, on_progress=self.progress.on_count
+                model, serving, self._first_folder(journal), retention, on_progress=self._count
             )
             forgetting_decision = decide(
                 gate_evidence(forgetting.evaluation(metadata={}).scorecard), forgetting_rules(self.rules)
@@ -219,7 +226,7 @@ class ImproveCycle:
                 break
         self.progress.on_step("compare", "Compare on answers with feedback")
         held_out = [HeldOut(self._interpolate(journal, proof.name, alpha), proof.test) for proof in proofs]
-        feedback = measure_feedback(held_out, serving, on_progress=self.progress.on_count)
+        feedback = measure_feedback(held_out, serving, on_progress=self._count)
         evaluation = feedback.evaluation(
             forgetting, metadata={"model": self.model, "alpha": alpha, "serving": self._serving(journal).reference}
         )
