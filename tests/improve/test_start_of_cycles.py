@@ -107,7 +107,7 @@ class TestInterruptedCycles:
     def test_one_with_other_settings_is_given_up(self, cycle, monkeypatch):
         """Else a wrong setting would stop all further cycles, and a changed split would compare on training data."""
         cycle.reader.list = collected_now(shop_corrections(12))
-        monkeypatch.setattr("turnwise.improve.cycle.build_model", kill)
+        monkeypatch.setattr("turnwise.improve.cycle_training.build_model", kill)
         with pytest.raises(Killed):
             cycle.run()
         with pytest.raises(Killed):

@@ -32,6 +32,15 @@ def last_training(journals: Iterable[Journal]) -> float:
     return max((j["started"] for j in trained if (j.folder / EXAMPLES_FILE).is_file()), default=0.0)
 
 
+def num_refused_since_promotion(journals: Iterable[Journal]) -> int:
+    """Cycles that were compared on the held-out answers since the last promotion; the journals are oldest first."""
+    count = 0
+    for journal in journals:
+        if journal.result("compare") is not None:
+            count = 0 if journal.get("outcome") == PROMOTED else count + 1
+    return count
+
+
 class CycleFolders:
     """The cycles of one model.
 
