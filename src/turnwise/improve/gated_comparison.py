@@ -10,14 +10,11 @@ from typing import Any
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.gate.decision import decide
-from turnwise.evaluation.gate.evidence import HELD_OUT, RETENTION, EvaluationFigures, figures_of
-from turnwise.evaluation.gate.rules.negative_flips import NegativeFlipsRule
-from turnwise.evaluation.gate.rules.safety import SafetyRule
 from turnwise.evaluation.gate.rules_file import GateRules
 from turnwise.evaluation.report import write_report
-from turnwise.evaluation.scorecard import Scorecard
-from turnwise.improve.comparison import HeldOut, Measurement, RetentionMetric, measure_feedback, measure_forgetting
+from turnwise.improve.comparison import HeldOut, Measurement, measure_feedback, measure_forgetting
 from turnwise.improve.cycle_folder import REPORT
+from turnwise.improve.cycle_gate import comparison_figures, forgetting_rules, gate_evidence
 from turnwise.improve.cycle_models import CycleModels
 from turnwise.improve.progress import CycleProgress
 from turnwise.improve.splits import VERSION, Proof
@@ -56,7 +53,7 @@ def compare_with_serving(
     write_report(models.journal.folder / REPORT, evaluation)
     card = evaluation.scorecard
     decision = decide(gate_evidence(card), rules, cycle=1 + num_refused)
-    return {"alpha": alpha, "attempts": attempts, "decision": decision.as_dict(), "figures": _figures(card)}
+    return {"alpha": alpha, "attempts": attempts, "decision": decision.as_dict(), "figures": comparison_figures(card)}
 
 
 def _choose_alpha(
@@ -79,29 +76,3 @@ def _choose_alpha(
         if decision.has_passed:
             break
     return alpha, forgetting, attempts
-
-
-def forgetting_rules(rules: GateRules) -> GateRules:
-    """The rules that need the measurement of forgetting only."""
-    chosen = {
-        name: rule
-        for name, rule in rules.rules.items()
-        if rule.evaluation == RETENTION or isinstance(rule, NegativeFlipsRule | SafetyRule)
-    }
-    return GateRules(rules.alpha, chosen)
-
-
-def gate_evidence(card: Scorecard) -> dict[str, EvaluationFigures]:
-    """The evaluations of the gate: all figures, and the likelihood of the first version's replies as its own."""
-    figures = figures_of(card)
-    rows = [
-        row.model_copy(update={"name": "bits_per_byte"}) for row in figures.rows if row.name == RetentionMetric.NAME
-    ]
-    return {HELD_OUT: figures, RETENTION: EvaluationFigures(rows=tuple(rows))}
-
-
-def _figures(card: Scorecard) -> dict[str, Any]:
-    """Values of the serving and of the new version by metric, for tables and curves."""
-    rows = [row for row in card.as_dict()["rows"] if row["base_value"] is not None]
-    keys = ("label", "value", "base_value", "difference", "difference_interval", "num_dialogues")
-    return {row["name"]: {key: row[key] for key in keys} for row in rows}
