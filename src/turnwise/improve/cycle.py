@@ -13,22 +13,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from turnwise.app.model_versions.base_versions import can_load, ensure_base, find_base
 from turnwise.app.model_versions.version_library import VersionLibrary
+from turnwise.app.model_versions.version_reference import not_serving_message
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
-from turnwise.core.errors import SaveFailed, Unavailable
+from turnwise.core.errors import NotFound, SaveFailed, Unavailable
 from turnwise.core.files import remove_remains_below
 from turnwise.core.model_versions import ModelVersion, VersionState
 from turnwise.evaluation.gate.decision import decide
-from turnwise.evaluation.gate.evidence import HELD_OUT, RETENTION, EvaluationFigures, figures_of
-from turnwise.evaluation.gate.rules.negative_flips import NegativeFlipsRule
-from turnwise.evaluation.gate.rules.safety import SafetyRule
 from turnwise.evaluation.gate.rules_file import GateRules
 from turnwise.evaluation.report import write_report
-from turnwise.evaluation.scorecard import Scorecard
 from turnwise.improve.build import build_model, interpolate_model
-from turnwise.improve.comparison import HeldOut, RetentionMetric, measure_feedback, measure_forgetting
+from turnwise.improve.comparison import HeldOut, measure_feedback, measure_forgetting
 from turnwise.improve.cycle_folder import EXAMPLES_FILE, REPORT, CycleFolders, delete_models, last_training
+from turnwise.improve.cycle_gate import comparison_figures, forgetting_rules, gate_evidence
 from turnwise.improve.example_file import read_examples, write_examples
 from turnwise.improve.journal import ABANDONED, NOTHING, PROMOTED, REFUSED, Journal
 from turnwise.improve.preparation import Preparation, prepare, seen_questions
@@ -78,10 +77,12 @@ class ImproveCycle:
         """Continue an interrupted cycle, or run a new one, and return its journal.
 
         A cycle that was interrupted before the comparison is given up if the settings of the training have changed: a
-        part of its models would have been trained otherwise, or on the examples that they are compared on.
+        part of its models would have been trained otherwise, or on the examples that they are compared on. So is a
+        cycle whose base version was updated or whose serving version was lost: it could not be completed.
 
         Raises:
             Unavailable: another process runs a cycle of this model.
+            NotFound: no version of the model serves.
             SaveFailed: the disk is full or not writable; the next run continues with the step that failed.
             TrainingInterrupted: `stop` or the time limit ended a step; the next run continues with it.
             TurnwiseError: a step failed; the next run continues with it.
@@ -92,9 +93,10 @@ class ImproveCycle:
             with lock_directory(self.folders.root):
                 remove_remains_below(self.folders.root)
                 last = self.folders.last()
-                if last is not None and not last.is_complete and not self._can_continue(last):
-                    last.complete(ABANDONED, "The settings were changed before it was complete.")
-                journal = last if last is not None and not last.is_complete else self._start()
+                base = ensure_base(self.library, self.model)
+                if last is not None and not last.is_complete and (problem := self._obstacle(last, base)):
+                    last.complete(ABANDONED, problem)
+                journal = last if last is not None and not last.is_complete else self._start(base)
                 if last is not None and last.is_complete:
                     delete_models(last)  # also if a run was killed before it did
                 limited._continue(journal)
@@ -116,32 +118,48 @@ class ImproveCycle:
         plan = prepare(selection.examples, selection.num_new, self.settings, seen)
         return {**selection.as_dict(), "stages": plan.stages, "obstacle": plan.obstacle}
 
+    def last_start(self) -> float:
+        """Start of the last cycle, as Unix time in seconds; 0 if none trained from the present base version."""
+        last, base = self.folders.last(), find_base(self.library, self.model)
+        return 0.0 if last is None or base is None or last.get("first") != base.number else float(last["started"])
+
     def _count(self, what: str, done: int, total: int) -> None:
         """Report progress, and stop if asked to: replies and comparisons take minutes, as trainings do."""
         if self.stop():
             raise TrainingInterrupted
         self.progress.on_count(what, done, total)
 
-    def _can_continue(self, journal: Journal) -> bool:
-        return journal.result("compare") is not None or journal.get("settings") == self._training_settings()
+    def _obstacle(self, journal: Journal, base: ModelVersion) -> str:
+        """Why an interrupted cycle cannot be continued, as a sentence; empty if it can."""
+        if journal["first"] != base.number:
+            return f"{base.reference} became the version that trainings start from before it was complete."
+        if journal.result("compare") is not None:
+            return ""
+        if not can_load(self.library, self._serving(journal)):
+            return f"{self._serving(journal).reference}, which it compares with, cannot be loaded any more."
+        if journal.get("settings") != self._training_settings():
+            return "The settings were changed before it was complete."
+        return ""
 
     def _training_settings(self) -> dict[str, Any]:
         return self.settings.model_dump(mode="json", include=TRAINING_SETTINGS)
 
     def _last_training(self) -> float:
-        return last_training(self.folders.journals())
+        base = find_base(self.library, self.model)
+        return last_training(self.folders.journals(), None if base is None else base.number)
 
     def _seen_questions(self, serving: int) -> frozenset[float]:
         """Positions of the questions that the serving version was trained on."""
         return seen_questions(next((j for j in self.folders.journals() if j.get("version") == serving), None))
 
-    def _start(self) -> Journal:
-        first = self.library.ensure_first(self.model)
+    def _start(self, base: ModelVersion) -> Journal:
         routing = self.library.registry.routing(self.model)
-        serving = first if routing is None else routing.serving
+        if routing is None:
+            raise NotFound(not_serving_message(self.model))
+        self.library.verified_folder(routing.serving)  # now, and not after hours of training
         return self.folders.create(
-            model=self.model, started=time.time(), since=self._last_training(), serving=serving.number,
-            first=first.number, settings=self._training_settings(),
+            model=self.model, started=time.time(), since=self._last_training(), serving=routing.serving.number,
+            first=base.number, settings=self._training_settings(),
         )  # fmt: skip
 
     def _continue(self, journal: Journal) -> None:
@@ -235,7 +253,7 @@ class ImproveCycle:
         decision = decide(
             gate_evidence(card), self.rules, cycle=1 + self._num_refused_since_promotion(journal)
         )  # fmt: skip
-        return {"alpha": alpha, "attempts": attempts, "decision": decision.as_dict(), "figures": _figures(card)}
+        return {"alpha": alpha, "attempts": attempts, "decision": decision.as_dict(), "figures": comparison_figures(card)}
 
     def _interpolate(self, journal: Journal, name: str, alpha: float) -> Path:
         trained = journal.folder / name
@@ -285,29 +303,3 @@ def _stop_after(minutes: float | None, stop: Callable[[], bool]) -> Callable[[],
     """The stop condition, or the end of the time limit that starts now."""
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
     return lambda: stop() or time.monotonic() > deadline
-
-
-def forgetting_rules(rules: GateRules) -> GateRules:
-    """The rules that need the measurement of forgetting only."""
-    chosen = {
-        name: rule
-        for name, rule in rules.rules.items()
-        if rule.evaluation == RETENTION or isinstance(rule, NegativeFlipsRule | SafetyRule)
-    }
-    return GateRules(rules.alpha, chosen)
-
-
-def gate_evidence(card: Scorecard) -> dict[str, EvaluationFigures]:
-    """The evaluations of the gate: all figures, and the likelihood of the first version's replies as its own."""
-    figures = figures_of(card)
-    rows = [
-        row.model_copy(update={"name": "bits_per_byte"}) for row in figures.rows if row.name == RetentionMetric.NAME
-    ]
-    return {HELD_OUT: figures, RETENTION: EvaluationFigures(rows=tuple(rows))}
-
-
-def _figures(card: Scorecard) -> dict[str, Any]:
-    """Values of the serving and of the new version by metric, for tables and curves."""
-    rows = [row for row in card.as_dict()["rows"] if row["base_value"] is not None]
-    keys = ("label", "value", "base_value", "difference", "difference_interval", "num_dialogues")
-    return {row["name"]: {key: row[key] for key in keys} for row in rows}

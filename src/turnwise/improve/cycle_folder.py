@@ -23,13 +23,19 @@ def delete_models(journal: Journal) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def last_training(journals: Iterable[Journal]) -> float:
+def last_training(journals: Iterable[Journal], base: int | None) -> float:
     """Start of the last cycle that trained a version, as Unix time in seconds; feedback since then is new.
 
-    Cycles with too little feedback do not count, so that it adds up, nor do cycles whose examples were erased.
+    Cycles with too little feedback do not count, so that it adds up, nor do cycles whose examples were erased, nor
+    cycles that trained from other weights than the present ones.
+
+    Args:
+        journals: journals of a model.
+        base: number of the version that the next cycle trains from; None: it is not registered yet.
     """
     trained = (journal for journal in journals if journal.get("outcome") in (PROMOTED, REFUSED))
-    return max((j["started"] for j in trained if (j.folder / EXAMPLES_FILE).is_file()), default=0.0)
+    from_base = (journal for journal in trained if journal.get("first") in (None, base))
+    return max((j["started"] for j in from_base if (j.folder / EXAMPLES_FILE).is_file()), default=0.0)
 
 
 class CycleFolders:

@@ -38,7 +38,9 @@ class CycleReader:
         """Answers with feedback since the last training."""
         if self._answers is None:
             return None
-        return self._answers.count(model, since=last_training(self._journals(model)))
+        journals = self._journals(model)
+        base = journals[-1].get("first") if journals else None
+        return self._answers.count(model, since=last_training(journals, base))
 
     def report(self, model: str, number: int) -> str:
         """The report of a cycle as HTML. Raises `NotFound`."""

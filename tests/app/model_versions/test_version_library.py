@@ -11,6 +11,7 @@ import yaml
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_names import is_model_name, resolve_model_folder
 from turnwise.app.model_versions.add_version import add_run
+from turnwise.app.model_versions.base_versions import ensure_base, find_base
 from turnwise.app.model_versions.prune import delete_unrecorded, prunable_versions, prune_versions, unrecorded_folders
 from turnwise.app.model_versions.training_snapshot import data_digests
 from turnwise.app.model_versions.version_library import served_model_name
@@ -345,14 +346,47 @@ def test_a_name_that_cannot_have_versions_is_rejected_before_anything_is_written
     assert not library.root.exists()
 
 
-def test_a_bundled_model_that_an_update_has_replaced_can_be_added(library, monkeypatch):
+def test_a_bundled_model_that_an_update_has_replaced_becomes_a_version_that_serves(library):
     content = NewVersion("turnwise-box", "tiny", "the digest of an older release")
     first = library.registry.add(content, reason="r")
-    folder = bundled_model_folder("tiny")
-    with pytest.raises(UserError, match=f"models add turnwise-box {folder} --reason"):
+    assert find_base(library, "tiny") is None
+    with pytest.raises(UserError, match="`turnwise serve` and `turnwise improve` register the new ones"):
         library.verified_folder(first)
-    added = add(library, folder, model="turnwise-box")
-    assert library.verified_folder(added) == library.root / "turnwise-box" / "2"
+    base = ensure_base(library, "tiny")
+    assert (base.reference, base.state, base.content.source) == ("turnwise-box@2", "serving", "tiny")
+    assert library.verified_folder(base) == bundled_model_folder("tiny")
+    assert ensure_base(library, "tiny") == find_base(library, "tiny") == base
+
+
+def test_threads_that_see_an_update_register_it_once(library):
+    library.registry.add(NewVersion("turnwise-box", "tiny", "the digest of an older release"), reason="r")
+    threads = [threading.Thread(target=ensure_base, args=(library, "tiny")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [version.state for version in library.registry.list("turnwise-box")] == ["retired", "serving"]
+
+
+def test_the_base_of_a_model_of_ones_own_is_its_first_version_with_weights(library, make_run):
+    for seed in (1, 2):
+        add(library, make_run(str(seed), seed=seed))
+    assert ensure_base(library, MODEL).number == 1
+    library.erase(library.registry.get(MODEL, 1), reason="r", may_end_service=True)
+    assert ensure_base(library, MODEL).number == 2
+    library.erase(library.registry.get(MODEL, 2), reason="r")
+    with pytest.raises(ModelNotFound, match="weights of all versions of helper are deleted"):
+        ensure_base(library, MODEL)
+
+
+def test_an_erased_version_gives_way_to_the_last_one_that_can_be_loaded(library, make_run):
+    for seed in (1, 2, 3):
+        add(library, make_run(str(seed), seed=seed))
+    for number in (2, 3):
+        promote(library, library.registry.get(MODEL, number))
+    damage(library.root / MODEL / "2")
+    library.erase(library.registry.get(MODEL, 3), reason="A person withdrew consent.")
+    assert library.registry.routing(MODEL).serving.number == 1
 
 
 def test_what_killed_processes_have_left_can_be_deleted(library, make_run):

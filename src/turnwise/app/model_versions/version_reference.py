@@ -49,19 +49,30 @@ def resolve_reference(registry: ModelRegistry, reference: VersionReference) -> M
     """The version that a reference stands for.
 
     Raises:
-        NotFound: the model has no versions, or none with this number; or the weights of all are deleted (latest).
+        NotFound: the model has no versions, or none with this number, that serves (stable), or with weights (latest).
     """
     versions = registry.list(reference.model)
     if not versions:
         raise NotFound(f"{reference.model} has no versions.{_model_hint(registry.models())}")
     if reference.label == "stable":
-        return next(version for version in versions if version.state == "serving")
+        serving = next((version for version in versions if version.state == "serving"), None)
+        if serving is None:
+            raise NotFound(not_serving_message(reference.model))
+        return serving
     if reference.label == "latest":
         usable = [version for version in versions if not version.is_erased]
         if not usable:
             raise NotFound(f"The weights of all versions of {reference.model} are deleted.")
         return usable[-1]
     return find_version(reference.model, versions, int(reference.label))
+
+
+def not_serving_message(model: str) -> str:
+    """What to do about a model whose serving version was deleted and had no successor, as after an erasure."""
+    return (
+        f"No version of {model} serves: the last one was deleted (turnwise models history {model}). Add or promote "
+        "another one."
+    )
 
 
 def model_of_version_folder(folder: Path) -> str | None:
