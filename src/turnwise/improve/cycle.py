@@ -253,7 +253,8 @@ class ImproveCycle:
         decision = decide(
             gate_evidence(card), self.rules, cycle=1 + self._num_refused_since_promotion(journal)
         )  # fmt: skip
-        return {"alpha": alpha, "attempts": attempts, "decision": decision.as_dict(), "figures": comparison_figures(card)}
+        figures = comparison_figures(card)
+        return {"alpha": alpha, "attempts": attempts, "decision": decision.as_dict(), "figures": figures}
 
     def _interpolate(self, journal: Journal, name: str, alpha: float) -> Path:
         trained = journal.folder / name

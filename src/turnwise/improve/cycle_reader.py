@@ -50,9 +50,7 @@ class CycleReader:
         raise NotFound(f"There is no report of cycle {number} of {model[:100]}.")
 
     def _journals(self, model: str) -> list[Journal]:
-        """Journals of a model. Two names that differ in signs such as '/' only share a folder."""
-        journals = CycleFolders(model, self._root).journals()
-        return [journal for journal in journals if journal.get("model") == model]
+        return list(CycleFolders(model, self._root).journals())
 
 
 def _report_path(journal: Journal) -> Path:

@@ -52,6 +52,7 @@ def add_version(
             shutil.copytree(training, folder / DATA_FOLDER)
             folder.chmod(0o700)  # training data are personal
         try:
+            inherited = library.registry.get(model, parent).content.contributors
             content = NewVersion(
                 model=model,
                 source=target.relative_to(library.root).as_posix(),
@@ -59,7 +60,7 @@ def add_version(
                 parent=parent,
                 recipe=(training / PLAN_FILE).read_text(encoding="utf-8"),
                 data_sha256=digests,
-                contributors=tuple(sorted(read_contributors(training))),
+                contributors=tuple(sorted({*read_contributors(training), *inherited})),
                 scorecard=scorecard,
                 has_passed_gate=has_passed_gate,
             )
@@ -71,7 +72,7 @@ def add_version(
 
 def _free_folder(library: VersionLibrary, model: str) -> Path:
     """Folder of the next version. A folder without a record, of a killed process, is replaced."""
-    target = library.root / model / str(len(library.registry.list(model)) + 1)
+    target = library.model_folder(model) / str(len(library.registry.list(model)) + 1)
     remove_remains(target)
     shutil.rmtree(target, ignore_errors=True)
     return target

@@ -12,10 +12,17 @@ from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_names import is_model_name, resolve_model_folder
 from turnwise.app.model_versions.add_version import add_run
 from turnwise.app.model_versions.base_versions import ensure_base, find_base
-from turnwise.app.model_versions.prune import delete_unrecorded, prunable_versions, prune_versions, unrecorded_folders
+from turnwise.app.model_versions.prune import (
+    delete_unrecorded,
+    models_with_folders,
+    prunable_model,
+    prunable_versions,
+    prune_versions,
+    unrecorded_folders,
+)
 from turnwise.app.model_versions.training_snapshot import data_digests
 from turnwise.app.model_versions.version_library import served_model_name
-from turnwise.app.model_versions.version_reference import parse_reference, required_reference
+from turnwise.app.model_versions.version_reference import model_of_version_folder, parse_reference, required_reference
 from turnwise.core.errors import (
     InvalidParameter,
     ModelNotFound,
@@ -398,6 +405,26 @@ def test_what_killed_processes_have_left_can_be_deleted(library, make_run):
     assert delete_unrecorded(library, MODEL) == left
     assert library.verified_folder(version).is_dir()
     assert unrecorded_folders(library, MODEL) == unrecorded_folders(library, "nobody") == []
+
+
+def test_what_a_process_has_left_that_was_killed_before_the_first_version_can_be_deleted(library):
+    left = library.root / "new" / "1"
+    left.mkdir(parents=True)
+    assert models_with_folders(library) == ["new"]
+    assert prunable_model(library, "new") == "new"
+    assert delete_unrecorded(library, "new") == [left]
+    with pytest.raises(NotFound, match="new has no versions"):
+        prunable_model(library, "new")
+
+
+def test_models_whose_names_differ_by_case_have_folders_of_their_own(library, make_run):
+    """Some file systems ignore case."""
+    versions = [add(library, make_run(name, data=None), model=name) for name in ("shop", "Shop")]
+    assert [library.folder(version).relative_to(library.root).as_posix() for version in versions] == [
+        "shop/1", "+shop/1"
+    ]  # fmt: skip
+    assert model_of_version_folder(library.folder(versions[1])) == "Shop"
+    assert models_with_folders(library) == ["Shop", "shop"]
 
 
 ADDER = """

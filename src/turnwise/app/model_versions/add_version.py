@@ -110,7 +110,7 @@ def _check_model_folder(run: Path) -> None:
 
 def _free_folder(library: VersionLibrary, model: str) -> Path:
     """The folder of the next version. A folder that has no record, of a killed process, keeps its name."""
-    parent = library.root / model
+    parent = library.model_folder(model)
     number = len(library.registry.list(model)) + 1
     target = parent / str(number)
     remove_remains(target)

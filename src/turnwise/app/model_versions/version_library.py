@@ -1,7 +1,7 @@
 """The registry of versions together with their folders: no damaged version is ever promoted, served or rolled back to.
 
-A trained version is in `TURNWISE_HOME/versions/MODEL/NUMBER`. The first version of a model is usually a bundled or
-stored model, which is not copied: its source is the name of that model.
+A trained version is in `TURNWISE_HOME/versions/MODEL/NUMBER` (`core/folder_names.py`). The first version of a model is
+usually a bundled or stored model, which is not copied: its source is the name of that model.
 """
 
 import shutil
@@ -20,6 +20,7 @@ from turnwise.core.errors import (
     VersionConflict,
 )
 from turnwise.core.file_lock import FileLock, LockTimeout
+from turnwise.core.folder_names import folder_name
 from turnwise.core.model_versions import Actor, ModelRegistry, ModelVersion, NewVersion, VersionState
 from turnwise.core.settings import Settings
 from turnwise.core.version_rules import SINGLE_STATES, check_model_name, earlier_versions, rollback_target
@@ -76,6 +77,10 @@ class VersionLibrary:
         if not folder.is_dir():
             raise ModelNotFound(f"The folder of {version.reference} is missing: {folder}.")
         return folder
+
+    def model_folder(self, model: str) -> Path:
+        """The folder of the trained versions of a model."""
+        return self.root / folder_name(model)
 
     def own_folder(self, version: ModelVersion) -> Path | None:
         """The path of a version's folder; None if its source is the name of a bundled or stored model."""
@@ -158,7 +163,14 @@ class VersionLibrary:
         self._verify_rollback_target(model)
         return self.registry.roll_back(model, actor=actor, reason=reason)
 
-    def erase(self, version: ModelVersion, *, reason: str, may_end_service: bool = False) -> ModelVersion:
+    def erase(
+        self,
+        version: ModelVersion,
+        *,
+        reason: str,
+        may_end_service: bool = False,
+        successor: ModelVersion | None = None,
+    ) -> ModelVersion:
         """Retire a version and delete its folder, with weights and training data. A model by name is not deleted.
 
         If it serves, the latest version that served before and can be loaded serves again. The registry is changed
@@ -168,6 +180,7 @@ class VersionLibrary:
             version: the version.
             reason: why, as a sentence.
             may_end_service: erase it also if it serves and no other version can be loaded.
+            successor: serves if no version that served before can be loaded.
 
         Raises:
             VersionConflict: it serves, no other version served before, and the service may not end.
@@ -176,7 +189,7 @@ class VersionLibrary:
         """
         version = self.registry.get(version.content.model, version.number)
         if version.state == "serving":
-            self._replace(version, reason, may_end_service=may_end_service)
+            self._replace(version, reason, successor, may_end_service=may_end_service)
         erased = self.registry.mark_erased(version.content.model, version.number, reason=reason)
         if self.has_deletable_folder(version):
             folder = self.root / version.content.source
@@ -189,11 +202,14 @@ class VersionLibrary:
                 ) from error
         return erased
 
-    def _replace(self, serving: ModelVersion, reason: str, *, may_end_service: bool) -> None:
-        """Let the latest earlier version serve that can be loaded."""
+    def _replace(
+        self, serving: ModelVersion, reason: str, successor: ModelVersion | None, *, may_end_service: bool
+    ) -> None:
+        """Let the latest earlier version serve that can be loaded, else the successor."""
         model = serving.content.model
         problem: TurnwiseError | None = None
-        for version in earlier_versions(self.registry.list(model), self.registry.events(model)):
+        earlier = earlier_versions(self.registry.list(model), self.registry.events(model))
+        for version in (*earlier, *(() if successor is None else (successor,))):
             try:
                 self.change_state(version, "serving", actor="person", reason=reason)
             except TurnwiseError as error:
@@ -219,7 +235,7 @@ class VersionLibrary:
         check_model_name(model)  # it is part of paths
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = FileLock(self.root / f".{model}.lock")
+            lock = FileLock(self.root / f".{folder_name(model)}.lock")
         except OSError as error:
             raise SaveFailed(f"Could not write in {self.root}: {error.strerror or error}.") from error
         try:

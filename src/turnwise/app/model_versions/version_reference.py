@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.folder_names import decode_folder_name
 from turnwise.core.model_versions import ModelRegistry, ModelVersion
 from turnwise.core.settings import Settings
 from turnwise.core.version_rules import MODEL_NAME, find_version
@@ -78,7 +79,8 @@ def not_serving_message(model: str) -> str:
 def model_of_version_folder(folder: Path) -> str | None:
     """The served model name for a folder of a version in `TURNWISE_HOME/versions`; None for another folder."""
     parent = folder.resolve().parent
-    return parent.name if parent.parent == Settings.from_environment().versions.resolve() else None
+    is_version = parent.parent == Settings.from_environment().versions.resolve()
+    return decode_folder_name(parent.name) if is_version else None
 
 
 def _model_hint(models: Sequence[str]) -> str:
