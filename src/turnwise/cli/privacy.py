@@ -69,9 +69,9 @@ def erase(
 
     Conversations, completions, responses, feedback and hand-offs; for a key, also its uploaded documents and their
     entries in the indexes. Versions of models that `turnwise improve` trained on their data are deleted, and the
-    version before serves again, or the bundled or pulled model; the next cycle trains without them. The files are rewritten, so that no text is left
-    in them. The cache of evaluations is emptied. Stop servers and `turnwise improve` before. If the command is
-    interrupted, run it again.
+    version before serves again, or the bundled or pulled model; the next cycle trains without them. The files are
+    rewritten, so that no text is left in them. The cache of evaluations is emptied. Stop servers and `turnwise
+    improve` before. If the command is interrupted, run it again.
 
     **Examples**
 
