@@ -103,7 +103,7 @@ def retention(
 ) -> None:
     """Delete old conversations, completions and responses once, with their feedback and hand-offs.
 
-    `turnwise serve --retention-days` does it at its start and then daily.
+    What cycles of `turnwise improve` have copied of the deleted answers is deleted, too. `turnwise serve --retention-days` does it at its start and then daily.
 
     **Example**
 
@@ -113,9 +113,10 @@ def retention(
     """
     from turnwise.app.personal_data import delete_old_data, describe_counts
     from turnwise.app.stores import open_required_store
+    from turnwise.improve.retention import delete_old_examples
 
     with open_required_store(store) as conversations:
-        counts = delete_old_data(conversations, days)
+        counts = delete_old_data(conversations, days, more=[delete_old_examples])
     typer.echo(f"Deleted: {describe_counts(counts)}.")
 
 

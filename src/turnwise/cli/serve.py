@@ -266,6 +266,7 @@ def serve(
     from turnwise.app.knowledge.served_base import parse_knowledge
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.personal_data import daily_retention
+    from turnwise.improve.retention import delete_old_examples
     from turnwise.app.prompts.library import render_prompt
     from turnwise.app.scenario_services import ServicePath, open_resources, open_scenario_library
     from turnwise.app.shared_base_engines import SharedBaseEngines
@@ -310,7 +311,7 @@ def serve(
         served_monitor = stack.enter_context(open_served_monitor(monitor))
         knowledge_bases = open_knowledge(knowledge_folders, stack, threads)
         conversations = stack.enter_context(open_conversation_store(store))
-        stack.enter_context(daily_retention(conversations, retention_days))
+        stack.enter_context(daily_retention(conversations, retention_days, [delete_old_examples]))
 
         @contextmanager
         def open_model(folder: Path, name: str, version: "AnsweringVersion | None") -> "Iterator[EngineChatService]":
