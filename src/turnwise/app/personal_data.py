@@ -100,12 +100,13 @@ def delete_old_data(
 def daily_retention(
     store: ConversationStore | None, days: float | None, more: Iterable[DeleteOlder] = ()
 ) -> Iterator[None]:
-    """Delete old data at once and then once a day, in a thread, until the block ends; `more` as in `delete_old_data`."""
+    """Delete old data (see `delete_old_data`) at once and then once a day, in a thread, until the block ends."""
     if store is None or days is None:
         yield
         return
     is_stopped = threading.Event()
-    thread = threading.Thread(target=_repeat_daily, args=(store, days, tuple(more), is_stopped), name="retention", daemon=True)
+    arguments = (store, days, tuple(more), is_stopped)
+    thread = threading.Thread(target=_repeat_daily, args=arguments, name="retention", daemon=True)
     thread.start()
     try:
         yield

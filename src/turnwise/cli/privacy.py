@@ -103,7 +103,8 @@ def retention(
 ) -> None:
     """Delete old conversations, completions and responses once, with their feedback and hand-offs.
 
-    What cycles of `turnwise improve` have copied of the deleted answers is deleted, too. `turnwise serve --retention-days` does it at its start and then daily.
+    What cycles of `turnwise improve` have copied of the deleted answers is deleted, too. `turnwise serve
+    --retention-days` does it at its start and then daily.
 
     **Example**
 

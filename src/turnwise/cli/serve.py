@@ -266,7 +266,6 @@ def serve(
     from turnwise.app.knowledge.served_base import parse_knowledge
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.app.personal_data import daily_retention
-    from turnwise.improve.retention import delete_old_examples
     from turnwise.app.prompts.library import render_prompt
     from turnwise.app.scenario_services import ServicePath, open_resources, open_scenario_library
     from turnwise.app.shared_base_engines import SharedBaseEngines
@@ -280,6 +279,7 @@ def serve(
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
+    from turnwise.improve.retention import delete_old_examples
     from turnwise.server.app import create_app
     from turnwise.server.middleware.concurrency_limit import ServerLimits
     from turnwise.server.middleware.cors import parse_origin

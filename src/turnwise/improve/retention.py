@@ -52,7 +52,8 @@ def _delete_from_cycle(journal: Journal, store: ConversationStore, time: float) 
     if len(remaining) == len(examples):
         return False
     if not journal.is_complete:
-        delete_cycle_files(journal, ABANDONED, "Answers that it learned from were deleted after their time of retention.")
+        reason = "Answers that it learned from were deleted after their time of retention."
+        delete_cycle_files(journal, ABANDONED, reason)
         return True
     if (report := journal.folder / REPORT).is_dir():
         shutil.rmtree(report)
