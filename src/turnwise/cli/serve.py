@@ -63,6 +63,7 @@ def serve(
     from turnwise.cli.serve_knowledge import open_knowledge
     from turnwise.cli.serve_models import chat_model_opener
     from turnwise.cli.serve_scenarios import start_fitting
+    from turnwise.improve.retention import delete_old_examples
     from turnwise.server.app import create_app
     from turnwise.server.middleware.concurrency_limit import ServerLimits
     from turnwise.server.uvicorn_server import serve as run
@@ -76,7 +77,7 @@ def serve(
         monitor = stack.enter_context(open_served_monitor(options.pages.monitor))
         knowledge = open_knowledge(checked.knowledge, stack, engine.threads)
         conversations = stack.enter_context(open_conversation_store(options.conversations.store))
-        stack.enter_context(daily_retention(conversations, records.retention_days))
+        stack.enter_context(daily_retention(conversations, records.retention_days, [delete_old_examples]))
         open_model = chat_model_opener(
             engine, options.conversations, system_prompt=checked.system_prompt, store=conversations, sampling=sampling
         )

@@ -14,11 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from turnwise.app.model_versions.base_versions import can_load, ensure_base, find_base
 from turnwise.app.model_versions.version_library import VersionLibrary
+from turnwise.app.model_versions.version_reference import not_serving_message
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
-from turnwise.core.errors import SaveFailed, Unavailable
+from turnwise.core.errors import NotFound, SaveFailed, Unavailable
 from turnwise.core.files import remove_remains_below
+from turnwise.core.model_versions import ModelVersion
 from turnwise.evaluation.gate.rules_file import GateRules
 from turnwise.improve.cycle_folder import (
     EXAMPLES_FILE,
@@ -73,10 +76,12 @@ class ImproveCycle:
         """Continue an interrupted cycle, or run a new one, and return its journal.
 
         A cycle that was interrupted before the comparison is given up if the settings of the training have changed: a
-        part of its models would have been trained otherwise, or on the examples that they are compared on.
+        part of its models would have been trained otherwise, or on the examples that they are compared on. So is a
+        cycle whose base version was updated or whose serving version was lost: it could not be completed.
 
         Raises:
             Unavailable: another process runs a cycle of this model.
+            NotFound: no version of the model serves.
             SaveFailed: the disk is full or not writable; the next run continues with the step that failed.
             TrainingInterrupted: `stop` or the time limit ended a step; the next run continues with it.
             TurnwiseError: a step failed; the next run continues with it.
@@ -88,9 +93,10 @@ class ImproveCycle:
             with lock_directory(self.folders.root):
                 remove_remains_below(self.folders.root)
                 last = self.folders.last()
-                if last is not None and not last.is_complete and not self._can_continue(last):
-                    last.complete(ABANDONED, "The settings were changed before it was complete.")
-                journal = last if last is not None and not last.is_complete else self._start()
+                base = ensure_base(self.library, self.model)
+                if last is not None and not last.is_complete and (problem := self._obstacle(last, base)):
+                    last.complete(ABANDONED, problem)
+                journal = last if last is not None and not last.is_complete else self._start(base)
                 if last is not None and last.is_complete:
                     delete_models(last)  # also if a run was killed before it did
                 limited._continue(journal)
@@ -112,26 +118,43 @@ class ImproveCycle:
         plan = prepare(selection.examples, selection.num_new, self.settings, seen)
         return {**selection.as_dict(), "stages": plan.stages, "obstacle": plan.obstacle}
 
-    def _can_continue(self, journal: Journal) -> bool:
-        return journal.result("compare") is not None or journal.get("settings") == self._training_settings()
+    def last_start(self) -> float:
+        """Start of the last cycle, as Unix time in seconds; 0 if none trained from the present base version."""
+        last, base = self.folders.last(), find_base(self.library, self.model)
+        return 0.0 if last is None or base is None or last.get("first") != base.number else float(last["started"])
+
+    def _obstacle(self, journal: Journal, base: ModelVersion) -> str:
+        """Why an interrupted cycle cannot be continued, as a sentence; empty if it can."""
+        if journal["first"] != base.number:
+            return f"{base.reference} became the version that trainings start from before it was complete."
+        if journal.result("compare") is not None:
+            return ""
+        serving = CycleModels(self.model, self.library, journal).serving
+        if not can_load(self.library, serving):
+            return f"{serving.reference}, which it compares with, cannot be loaded any more."
+        if journal.get("settings") != self._training_settings():
+            return "The settings were changed before it was complete."
+        return ""
 
     def _training_settings(self) -> dict[str, Any]:
         return self.settings.model_dump(mode="json", include=TRAINING_SETTINGS)
 
     def _last_training(self) -> float:
-        return last_training(self.folders.journals())
+        base = find_base(self.library, self.model)
+        return last_training(self.folders.journals(), None if base is None else base.number)
 
     def _seen_questions(self, serving: int) -> frozenset[float]:
         """Positions of the questions that the serving version was trained on."""
         return seen_questions(next((j for j in self.folders.journals() if j.get("version") == serving), None))
 
-    def _start(self) -> Journal:
-        first = self.library.ensure_first(self.model)
+    def _start(self, base: ModelVersion) -> Journal:
         routing = self.library.registry.routing(self.model)
-        serving = first if routing is None else routing.serving
+        if routing is None:
+            raise NotFound(not_serving_message(self.model))
+        self.library.verified_folder(routing.serving)  # now, and not after hours of training
         return self.folders.create(
-            model=self.model, started=time.time(), since=self._last_training(), serving=serving.number,
-            first=first.number, settings=self._training_settings(),
+            model=self.model, started=time.time(), since=self._last_training(), serving=routing.serving.number,
+            first=base.number, settings=self._training_settings(),
         )  # fmt: skip
 
     def _continue(self, journal: Journal) -> None:

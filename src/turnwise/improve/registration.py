@@ -45,13 +45,14 @@ def add_version(
     def write(folder: Path) -> "partial[NewVersion]":
         shutil.copytree(trained, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*RUN_FILES))
         shutil.copytree(training, folder / DATA_FOLDER)
+        inherited = library.registry.get(model, parent).content.contributors
         return partial(
             NewVersion,
             model=model,
             parent=parent,
             recipe=(training / PLAN_FILE).read_text(encoding="utf-8"),
             data_sha256=digests,
-            contributors=tuple(sorted(read_contributors(training))),
+            contributors=tuple(sorted({*read_contributors(training), *inherited})),
             scorecard=scorecard,
             has_passed_gate=has_passed_gate,
         )

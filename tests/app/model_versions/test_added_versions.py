@@ -9,7 +9,11 @@ import yaml
 from version_changes import MODEL, add
 
 from turnwise.app.model_versions.add_version import add_run
+from turnwise.app.model_versions.prune import (
+    models_with_folders,
+)
 from turnwise.app.model_versions.training_snapshot import data_digests
+from turnwise.app.model_versions.version_reference import model_of_version_folder
 from turnwise.core.errors import (
     InvalidParameter,
     ModelNotFound,
@@ -120,6 +124,16 @@ def test_a_name_that_cannot_have_versions_is_rejected_before_anything_is_written
     with pytest.raises(InvalidParameter, match="cannot have versions"):
         add(library, run, model=name)
     assert not library.root.exists()
+
+
+def test_models_whose_names_differ_by_case_have_folders_of_their_own(library, make_run):
+    """Some file systems ignore case."""
+    versions = [add(library, make_run(name, data=None), model=name) for name in ("shop", "Shop")]
+    assert [library.folder(version).relative_to(library.root).as_posix() for version in versions] == [
+        "shop/1", "+shop/1"
+    ]  # fmt: skip
+    assert model_of_version_folder(library.folder(versions[1])) == "Shop"
+    assert models_with_folders(library) == ["Shop", "shop"]
 
 
 ADDER = """

@@ -1,11 +1,19 @@
 """Erased and pruned versions: which folders are deleted, and which never are."""
 
 import pytest
-from version_changes import MODEL, add, promote
+from version_changes import MODEL, add, damage, promote
 
-from turnwise.app.model_versions.prune import delete_unrecorded, prunable_versions, prune_versions, unrecorded_folders
+from turnwise.app.model_versions.prune import (
+    delete_unrecorded,
+    models_with_folders,
+    prunable_model,
+    prunable_versions,
+    prune_versions,
+    unrecorded_folders,
+)
 from turnwise.core.errors import (
     ModelNotFound,
+    NotFound,
     SaveFailed,
     VersionConflict,
 )
@@ -87,6 +95,16 @@ def test_the_base_model_of_an_adapter_is_not_pruned(library, make_run, tmp_path)
     assert library.verified_folder(library.registry.get(MODEL, 4)).is_dir()
 
 
+def test_an_erased_version_gives_way_to_the_last_one_that_can_be_loaded(library, make_run):
+    for seed in (1, 2, 3):
+        add(library, make_run(str(seed), seed=seed))
+    for number in (2, 3):
+        promote(library, library.registry.get(MODEL, number))
+    damage(library.root / MODEL / "2")
+    library.erase(library.registry.get(MODEL, 3), reason="A person withdrew consent.")
+    assert library.registry.routing(MODEL).serving.number == 1
+
+
 def test_what_killed_processes_have_left_can_be_deleted(library, make_run):
     version = add(library, make_run())
     left = [library.root / MODEL / name for name in (".2.abc.part", "2")]
@@ -96,3 +114,13 @@ def test_what_killed_processes_have_left_can_be_deleted(library, make_run):
     assert delete_unrecorded(library, MODEL) == left
     assert library.verified_folder(version).is_dir()
     assert unrecorded_folders(library, MODEL) == unrecorded_folders(library, "nobody") == []
+
+
+def test_what_a_process_has_left_that_was_killed_before_the_first_version_can_be_deleted(library):
+    left = library.root / "new" / "1"
+    left.mkdir(parents=True)
+    assert models_with_folders(library) == ["new"]
+    assert prunable_model(library, "new") == "new"
+    assert delete_unrecorded(library, "new") == [left]
+    with pytest.raises(NotFound, match="new has no versions"):
+        prunable_model(library, "new")

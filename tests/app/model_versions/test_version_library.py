@@ -6,6 +6,7 @@ import pytest
 from version_changes import MODEL, add, damage, promote
 
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.model_versions.base_versions import ensure_base, find_base
 from turnwise.app.model_versions.version_library import served_model_name
 from turnwise.app.model_versions.version_reference import required_reference
 from turnwise.core.errors import (
@@ -100,11 +101,34 @@ def test_an_adapter_without_its_base_model_is_not_promoted(library, make_run, tm
     assert library.registry.get(MODEL, 3).state == "candidate"
 
 
-def test_a_bundled_model_that_an_update_has_replaced_can_be_added(library, monkeypatch):
+def test_a_bundled_model_that_an_update_has_replaced_becomes_a_version_that_serves(library):
     content = NewVersion("turnwise-box", "tiny", "the digest of an older release")
     first = library.registry.add(content, reason="r")
-    folder = bundled_model_folder("tiny")
-    with pytest.raises(UserError, match=f"models add turnwise-box {folder} --reason"):
+    assert find_base(library, "tiny") is None
+    with pytest.raises(UserError, match="`turnwise serve` and `turnwise improve` register the new ones"):
         library.verified_folder(first)
-    added = add(library, folder, model="turnwise-box")
-    assert library.verified_folder(added) == library.root / "turnwise-box" / "2"
+    base = ensure_base(library, "tiny")
+    assert (base.reference, base.state, base.content.source) == ("turnwise-box@2", "serving", "tiny")
+    assert library.verified_folder(base) == bundled_model_folder("tiny")
+    assert ensure_base(library, "tiny") == find_base(library, "tiny") == base
+
+
+def test_threads_that_see_an_update_register_it_once(library):
+    library.registry.add(NewVersion("turnwise-box", "tiny", "the digest of an older release"), reason="r")
+    threads = [threading.Thread(target=ensure_base, args=(library, "tiny")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [version.state for version in library.registry.list("turnwise-box")] == ["retired", "serving"]
+
+
+def test_the_base_of_a_model_of_ones_own_is_its_first_version_with_weights(library, make_run):
+    for seed in (1, 2):
+        add(library, make_run(str(seed), seed=seed))
+    assert ensure_base(library, MODEL).number == 1
+    library.erase(library.registry.get(MODEL, 1), reason="r", may_end_service=True)
+    assert ensure_base(library, MODEL).number == 2
+    library.erase(library.registry.get(MODEL, 2), reason="r")
+    with pytest.raises(ModelNotFound, match="weights of all versions of helper are deleted"):
+        ensure_base(library, MODEL)

@@ -52,7 +52,7 @@ def add_version_folder(
 
 
 def _target(library: VersionLibrary, model: str, *, replaces_unrecorded: bool) -> Path:
-    parent = library.root / model
+    parent = library.model_folder(model)
     number = len(library.registry.list(model)) + 1
     target = parent / str(number)
     remove_remains(target)
