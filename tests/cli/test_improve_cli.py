@@ -64,6 +64,9 @@ class Interrupted:
     def __init__(self, signal_at):
         self.runs, self.signal_at = 0, signal_at
 
+    def last_start(self):
+        return 0.0
+
     def stop(self):
         return self.runs >= self.signal_at
 

@@ -1,5 +1,6 @@
 """`turnwise improve`: train on rated and corrected answers, prove that the result is better, and promote it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,12 +79,16 @@ def improve(
         return
     from rich.console import Console
 
+    from turnwise.core import own_session
     from turnwise.improve.schedule import Schedule, parse_duration
 
     if (once or dry_run) and (every or after):
         flag = "--once runs" if once else "--dry-run shows"
         raise InvalidParameter("every", f"{flag} one cycle: leave out --every and --after.")
     schedule = Schedule(None if every is None else parse_duration(every), after)
+    if not dry_run and _is_own_process() and own_session.is_useful():
+        raise typer.Exit(own_session.run([sys.executable, "-m", "turnwise", *sys.argv[1:]]))
+    own_session.end_with_parent()
     console = Console(stderr=True)
     with _open_cycle(model, settings, rules, canary, store, console) as cycle:
         if dry_run:
@@ -92,6 +97,12 @@ def improve(
             _print_outcome(cycle, cycle.run(), as_json=as_json)
         else:
             _run_scheduled(cycle, schedule, as_json=as_json)
+
+
+def _is_own_process() -> bool:
+    """True if this process runs the command `turnwise`, and not another program that calls it."""
+    program = Path(sys.argv[0])
+    return program.name == "turnwise" or (program.name == "__main__.py" and program.parent.name == "turnwise")
 
 
 @app.command()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from turnwise.app.model_versions.version_library import VersionLibrary
+from turnwise.core import own_session
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.gate.rules_file import GateRules
@@ -61,9 +62,10 @@ def open_mask() -> Mask:
 
 
 def apply_limits(limits: LimitSettings) -> None:
-    """Set the priority of this process, and the number of its threads."""
+    """Set the priority of this process and of a session that it leads, and the number of its threads."""
     import torch
 
     with suppress(OSError):  # a container may not allow it
         os.nice(max(0, limits.niceness - os.nice(0)))
+    own_session.set_niceness(limits.niceness)
     torch.set_num_threads(limits.threads or max(1, (os.cpu_count() or 2) // 2))
