@@ -267,11 +267,16 @@ class ImproveCycle:
         return [dialogue for path in paths for dialogue in read_dialogues(Path(path))]
 
     def _num_refused_since_promotion(self, journal: Journal) -> int:
-        """Cycles before this one that were compared on the held-out answers without a promotion."""
+        """Cycles before this one that were compared on the held-out answers, since one whose version served.
+
+        A canary that ended before it served was one more look at the same answers.
+        """
+        events = self.library.registry.events(self.model)
+        served = {event.version for event in events if event.state == "serving"}
         count = 0
         for earlier in self.folders.journals():
             if earlier["number"] < journal["number"] and earlier.result("compare") is not None:
-                count = 0 if earlier.get("outcome") == PROMOTED else count + 1
+                count = 0 if earlier.get("outcome") == PROMOTED and earlier.get("version") in served else count + 1
         return count
 
     def _decide(self, journal: Journal) -> None:
