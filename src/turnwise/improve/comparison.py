@@ -67,10 +67,12 @@ def measure_feedback(
 ) -> "Measurement":
     """Measure held-out answers with feedback. Nothing of them is kept in the shared cache of evaluations."""
     groups = conversation_groups([example for subset in held_out for example in subset.examples])
-    measurements = []
-    for subset in held_out:
-        if samples := _feedback_samples(subset.examples, seed, groups):
-            measurements.append(_measure(subset.model, serving, samples, is_persistent=False, report=on_progress))
+    samples = [_feedback_samples(subset.examples, seed, groups) for subset in held_out]
+    measurements = [
+        _measure(subset.model, serving, of_subset, is_persistent=False, report=on_progress)
+        for subset, of_subset in zip(held_out, samples, strict=True)
+        if subset.examples
+    ]
     return Measurement(_merge([m.model for m in measurements]), _merge([m.base for m in measurements]))
 
 

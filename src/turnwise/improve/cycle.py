@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_versions.base_versions import can_load, ensure_base, find_base
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.app.model_versions.version_reference import not_serving_message
+from turnwise.app.version_serving.version_check import CHECK_KEY, record_check
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
 from turnwise.core.errors import NotFound, SaveFailed, Unavailable
@@ -284,9 +286,13 @@ class ImproveCycle:
         decision, alpha = compared["decision"], compared["alpha"]
         data = journal.folder / f"{VERSION}-{DATA}"
         write_alpha(data, alpha)
+        model = self._interpolate(journal, VERSION, alpha)
+        with open_chat_service(str(model), name=self.model) as service:
+            check = record_check(service)
+        scorecard = {"figures": compared["figures"], "gate": decision}
         version = add_version(
-            self.library, self.model, self._interpolate(journal, VERSION, alpha), data,
-            parent=journal["first"], scorecard={"figures": compared["figures"], "gate": decision},
+            self.library, self.model, model, data,
+            parent=journal["first"], scorecard=scorecard if check is None else {**scorecard, CHECK_KEY: check},
             has_passed_gate=decision["has_passed"], reason=f"Cycle {journal['number']} trained it.",
         )  # fmt: skip
         outcome, reason = self._promote(journal, version, decision)
