@@ -28,7 +28,14 @@ from turnwise.evaluation.gate.rules_file import GateRules
 from turnwise.evaluation.report import write_report
 from turnwise.improve.build import build_model, interpolate_model
 from turnwise.improve.comparison import HeldOut, measure_feedback, measure_forgetting
-from turnwise.improve.cycle_folder import EXAMPLES_FILE, REPORT, CycleFolders, delete_models, last_training
+from turnwise.improve.cycle_folder import (
+    EXAMPLES_FILE,
+    REPORT,
+    CycleFolders,
+    count_looks,
+    delete_models,
+    last_training,
+)
 from turnwise.improve.cycle_gate import comparison_figures, forgetting_rules, gate_evidence
 from turnwise.improve.example_file import read_examples, write_examples
 from turnwise.improve.journal import ABANDONED, NOTHING, PROMOTED, REFUSED, Journal
@@ -269,17 +276,10 @@ class ImproveCycle:
         return [dialogue for path in paths for dialogue in read_dialogues(Path(path))]
 
     def _num_refused_since_promotion(self, journal: Journal) -> int:
-        """Cycles before this one that were compared on the held-out answers, since one whose version served.
-
-        A canary that ended before it served was one more look at the same answers.
-        """
         events = self.library.registry.events(self.model)
         served = {event.version for event in events if event.state == "serving"}
-        count = 0
-        for earlier in self.folders.journals():
-            if earlier["number"] < journal["number"] and earlier.result("compare") is not None:
-                count = 0 if earlier.get("outcome") == PROMOTED and earlier.get("version") in served else count + 1
-        return count
+        earlier = (before for before in self.folders.journals() if before["number"] < journal["number"])
+        return count_looks(earlier, served)
 
     def _decide(self, journal: Journal) -> None:
         compared = journal.result("compare")
