@@ -6,18 +6,15 @@ Each step is in the journal of the cycle, so that a killed cycle continues with 
 same result. The serving model is not touched before the last step, which is one transaction of the registry.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_versions.base_versions import can_load, ensure_base, find_base
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.app.model_versions.version_reference import not_serving_message
-from turnwise.app.version_serving.version_check import CHECK_KEY, record_check
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
 from turnwise.core.errors import NotFound, SaveFailed, Unavailable
@@ -36,13 +33,14 @@ from turnwise.improve.cycle_folder import (
     delete_models,
     last_training,
 )
-from turnwise.improve.cycle_gate import comparison_figures, forgetting_rules, gate_evidence
+from turnwise.improve.cycle_gate import comparison_figures, forgetting_rules, gate_evidence, stored_scorecard
 from turnwise.improve.example_file import read_examples, write_examples
 from turnwise.improve.journal import ABANDONED, NOTHING, PROMOTED, REFUSED, Journal
 from turnwise.improve.preparation import Preparation, prepare, seen_questions
 from turnwise.improve.progress import CycleProgress, SilentProgress
 from turnwise.improve.registration import add_version
 from turnwise.improve.replay_file import ReplayFiles, read_dialogues, replay_files
+from turnwise.improve.schedule import stop_after
 from turnwise.improve.selection import Mask, select_answers
 from turnwise.improve.settings import ImproveSettings
 from turnwise.improve.splits import VERSION, Proof
@@ -96,7 +94,7 @@ class ImproveCycle:
             TrainingInterrupted: `stop` or the time limit ended a step; the next run continues with it.
             TurnwiseError: a step failed; the next run continues with it.
         """
-        limited = replace(self, stop=_stop_after(self.settings.limits.minutes, self.stop))
+        limited = replace(self, stop=stop_after(self.settings.limits.minutes, self.stop))
         try:
             self.folders.create_root()
             with lock_directory(self.folders.root):
@@ -287,12 +285,9 @@ class ImproveCycle:
         data = journal.folder / f"{VERSION}-{DATA}"
         write_alpha(data, alpha)
         model = self._interpolate(journal, VERSION, alpha)
-        with open_chat_service(str(model), name=self.model) as service:
-            check = record_check(service)
-        scorecard = {"figures": compared["figures"], "gate": decision}
         version = add_version(
             self.library, self.model, model, data,
-            parent=journal["first"], scorecard=scorecard if check is None else {**scorecard, CHECK_KEY: check},
+            parent=journal["first"], scorecard=stored_scorecard(self.model, model, compared),
             has_passed_gate=decision["has_passed"], reason=f"Cycle {journal['number']} trained it.",
         )  # fmt: skip
         outcome, reason = self._promote(journal, version, decision)
@@ -309,9 +304,3 @@ class ImproveCycle:
         if self.library.registry.get(self.model, version.number).state != state:
             self.library.change_state(version, state, actor="gate", reason=decision["reason"], share=share)
         return PROMOTED, decision["reason"]
-
-
-def _stop_after(minutes: float | None, stop: Callable[[], bool]) -> Callable[[], bool]:
-    """The stop condition, or the end of the time limit that starts now."""
-    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    return lambda: stop() or time.monotonic() > deadline
