@@ -7,7 +7,7 @@
    difficulty of the dialogue, so that they correlate by 0.6 to 0.7.
 2. Rounds: 200 candidates that are no better than the serving model, each compared with it on all held-out dialogues so
    far: 60, and 10 more in every round. Consecutive candidates correlate. A promoted candidate serves from then on.
-3. Canary: failures of two versions, looked at after every 20 answers.
+3. Canary: failures of two versions, counted as a server counts them, and looked at after every 20 answers.
 
 Shares have Wilson intervals of 95 %.
 """
@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from scipy import special, stats
 
+from turnwise.chat.versions.outcome_counter import AnswerOutcome, OutcomeCounter
+from turnwise.core.model_versions import ModelVersion, NewVersion, VersionOutcomes, VersionRouting
 from turnwise.evaluation.alpha_spending import spent_alpha
 from turnwise.evaluation.confidence_sequences import mean_e_values
 from turnwise.evaluation.metric import FloatArray, ratio
@@ -28,6 +30,7 @@ from turnwise.evaluation.statistics import bootstrap_difference, wilson_interval
 ALPHA, POWER = 0.05, 0.8
 ROUNDS, FIRST_DIALOGUES, MORE_DIALOGUES = 200, 60, 10
 MAX_DIALOGUES, MAX_ANSWERS, BATCH = 2_000, 4_000, 20
+SERVING, CANARY = 1, 2  # numbers of the versions
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "gate_errors.png"
 
 Levels = Callable[[int], float]
@@ -174,20 +177,30 @@ def simulate_canary(
         rng: random numbers.
         canary_rate, serving_rate: shares of failures.
         canary_share: share of the conversations that the canary answers.
-        cluster: answers of a conversation, which all fail or all succeed.
+        cluster: answers of a conversation, which all fail or all succeed. A server counts the first one.
     """
-    test = OddsRatioTest()
+    test, counter = OddsRatioTest(), OutcomeCounter()
+    counter.start(VersionRouting(1, _version(SERVING), _version(CANARY)))
     for start in range(0, MAX_ANSWERS, BATCH):
-        conversations = BATCH // cluster
-        canary = int(rng.binomial(conversations, canary_share))
-        failures = int(rng.binomial(canary, canary_rate)), int(rng.binomial(conversations - canary, serving_rate))
-        test = test.update(
-            BinomialCount(failures[0] * cluster, canary * cluster),
-            BinomialCount(failures[1] * cluster, (conversations - canary) * cluster),
-        )
+        is_canary_N = rng.random(BATCH // cluster) < canary_share
+        has_failed_N = rng.random(len(is_canary_N)) < np.where(is_canary_N, canary_rate, serving_rate)
+        for number, (is_canary, has_failed) in enumerate(zip(is_canary_N, has_failed_N, strict=True)):
+            for _ in range(cluster):
+                outcome = AnswerOutcome(bool(has_failed))
+                counter.record(CANARY if is_canary else SERVING, outcome, f"conversation {start + number}")
+        counts = counter.take()
+        test = test.update(*(_failures(counts.get(number, VersionOutcomes())) for number in (CANARY, SERVING)))
         if test.rejects(ALPHA):
             return start + BATCH
     return np.inf
+
+
+def _version(number: int) -> ModelVersion:
+    return ModelVersion(number, 0.0, "serving", NewVersion("shop", "folder", "digest"))
+
+
+def _failures(outcomes: VersionOutcomes) -> BinomialCount:
+    return BinomialCount(outcomes.errors, outcomes.answers)
 
 
 def measure_canary(runs: int) -> dict[tuple[float, float], FloatArray]:

@@ -35,14 +35,17 @@ class UncheckedControl:
         return self.registry.roll_back(model, actor="person", reason=reason)
 
 
-def open_scripted_version(store):
-    """A function that opens a version as a chat service that says its number; one with the source "damaged" fails."""
+def open_scripted_version(store, delay=0.0):
+    """A function that opens a version as a chat service that says its number; one with the source "damaged" fails.
+
+    Requests wait for `delay` seconds before each chunk.
+    """
 
     @contextmanager
     def open_version(version):
         if version.content.source == "damaged":
             raise InvalidData("The weights are damaged.")
-        service = ScriptedChatService([f"I am {version.number}"], name=version.content.model, store=store)
+        service = ScriptedChatService([f"I am {version.number}"], name=version.content.model, store=store, delay=delay)
         service.fingerprint = f"fp_{version.number}"
         yield service
 

@@ -252,6 +252,7 @@ def test_a_model_without_a_serving_version_is_not_served(open_models, library, r
         open_models((str(run), "mine"))
     with pytest.raises(NotFound, match="No version of mine serves"):
         library.get(required_reference("mine@stable"))
+    assert library.versioned_model("mine") == "mine", "its history can be listed"
 
 
 def test_a_registry_that_cannot_be_read_is_reported_once_and_changes_nothing(open_models, tmp_path, caplog):

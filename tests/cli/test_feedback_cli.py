@@ -173,6 +173,27 @@ def test_a_review_in_the_terminal(store, capsys):
     assert review(store, "eve", ["q"]) == 0
 
 
+@pytest.mark.parametrize("keys", ["g" * 70, "s" * 70, "gs" * 35])
+def test_a_review_reads_each_answer_of_the_queue_a_few_times_at_most(store, keys, monkeypatch, capsys):
+    """Whether the answers leave the queue or not."""
+    for number in range(70):
+        store.feedback.add(add_answer(store, f"Answer {number}."), NewFeedback(-1, user="ann"))
+    queue, loaded = type(store.review_queue), []
+    original = queue.next
+
+    def counted(self, reviewer, *, limit):
+        items = original(self, reviewer, limit=limit)
+        loaded.append(len(items))
+        return items
+
+    monkeypatch.setattr(queue, "next", counted)
+    assert review(store, "eve", keys) == keys.count("g")
+    shown = capsys.readouterr().out
+    assert all(shown.count(f"Answer {number}.") == 1 for number in range(70))
+    assert len(loaded) <= 4
+    assert sum(loaded) <= 4 * 70, "and not 70 times on average"
+
+
 def test_the_agreement_is_printed_after_a_review(turnwise, store, url, capsys):
     for text in ("one", "two"):
         store.feedback.add(add_answer(store, text), NewFeedback(-1))

@@ -1,7 +1,6 @@
 """`turnwise improve`: dry runs, schedules and flags."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -59,7 +58,7 @@ def test_flags_without_effect_are_errors(run, arguments, problem):
 class Interrupted:
     """A cycle that is interrupted in every run; a signal comes in the run number `signal_at`."""
 
-    model, folders = "shop", SimpleNamespace(last=lambda: None)
+    model = "shop"
 
     def __init__(self, signal_at):
         self.runs, self.signal_at = 0, signal_at

@@ -4,8 +4,10 @@ import pytest
 from feedback_samples import shop_corrections
 from registry_stand_ins import AnswerList
 
+from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_versions.rebuild import rebuild_version
 from turnwise.app.model_versions.version_library import VersionLibrary, served_model_name
+from turnwise.app.version_serving.version_check import check_answers
 from turnwise.core.errors import UserError
 from turnwise.evaluation.gate.rules_file import GateRules, load_gate_rules
 from turnwise.improve.cycle import ImproveCycle
@@ -74,6 +76,9 @@ class TestOutcomes:
         assert serving(cycle).number == 2
         assert "bits per byte improved" in journal["reason"]
         assert serving(cycle).content.contributors == ("local",)
+        with open_chat_service(str(cycle.library.folder(serving(cycle)))) as service:
+            assert set(serving(cycle).content.scorecard["check"]) == {"prompt", "answer"}
+            check_answers(service, serving(cycle))
         assert (journal.folder / "report" / "report.html").is_file()
         assert [path.name for path in journal.folder.iterdir() if path.is_dir()] == ["report"]
 

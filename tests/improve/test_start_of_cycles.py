@@ -96,6 +96,23 @@ def test_models_of_a_complete_cycle_are_deleted_but_not_its_report(cycle):
     assert sorted(path.name for path in journal.folder.iterdir()) == ["cycle.json", "report"]
 
 
+def test_a_canary_that_never_served_counts_as_a_look_at_the_held_out_answers(cycle):
+    """Its promotion did not change what later versions are compared with."""
+    registry = cycle.library.registry
+    ensure_base(cycle.library, MODEL)
+    for number, outcome in ((2, "refused"), (3, "promoted"), (4, "promoted")):
+        registry.add(NewVersion(MODEL, f"{MODEL}/{number}", "digest"), reason="r")
+        journal = cycle.folders.create(model=MODEL, started=1.0)
+        journal.run("compare", dict)
+        journal.complete(outcome, "r", version=number)
+    for number in (3, 4):
+        registry.change_state(MODEL, number, "canary", actor="person", reason="r", share=0.1)
+    now = cycle.folders.create(model=MODEL, started=2.0)
+    assert cycle._num_refused_since_promotion(now) == 3
+    registry.change_state(MODEL, 4, "serving", actor="person", reason="r")
+    assert cycle._num_refused_since_promotion(now) == 0
+
+
 class TestUpdatesOfTheBaseModel:
     """The registry has the weights of an older release of the bundled model."""
 

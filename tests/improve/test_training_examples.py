@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from turnwise.core.collected_answers import PreferredAnswer
 from turnwise.core.messages import Message
+from turnwise.improve.example_file import read_examples, write_examples
 from turnwise.improve.training_examples import training_examples
 
 
@@ -61,3 +62,12 @@ class TestRatings:
 def test_a_regenerated_answer_is_a_preference():
     example = only(corrected(1, "When?", "At noon.", "At six.", origin="regeneration"))
     assert example.kind == "preference"
+
+
+def test_examples_are_read_from_their_file_as_they_were_written(tmp_path):
+    answer = replace(corrected("7", "Open?", "No.", "Yes."), conversation="1\nSecret opening")
+    examples = training_examples([answer, rated("8", "Late?", "No.", 1)])
+    write_examples(tmp_path / "examples.jsonl", examples)
+    assert read_examples(tmp_path / "examples.jsonl") == examples
+    assert [(example.created, bool(example.conversation)) for example in examples] == [(7.0, True), (8.0, False)]
+    assert "Secret" not in (tmp_path / "examples.jsonl").read_text(encoding="utf-8"), "an opening may be personal"

@@ -1,5 +1,7 @@
 """Interpolated weights lie on the line between the start of a training and its result."""
 
+import json
+
 import pytest
 import torch
 
@@ -29,6 +31,45 @@ def test_the_tensors_of_a_full_model_are_interpolated(tmp_path):
     interpolate_folders(start, tuned, 0.25, tmp_path / "mixed")
     assert torch.equal(read(tmp_path / "mixed" / "model.safetensors")["weight"], torch.full((2, 3), 2.0))
     assert (tmp_path / "mixed" / "config.json").is_file()
+
+
+def write_shards(folder, *names_by_file):
+    """A model of several weight files; each tensor is full of its number in "t1", "t2" and so on."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    weight_map = {}
+    for number, names in enumerate(names_by_file, 1):
+        file = f"model-{number:05}-of-{len(names_by_file):05}.safetensors"
+        save_safetensors({name: torch.full((2,), float(name[1:])) for name in names}, folder / file)
+        weight_map |= dict.fromkeys(names, file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("start_files", [[("t1", "t2"), ("t3",)], [("t3",), ("t1",), ("t2",)], None])
+def test_the_files_of_both_models_may_differ(tmp_path, start_files):
+    """A training writes one file, or shards of a size of its own."""
+    if start_files is None:
+        start = write_model(tmp_path / "start", 0.0)
+        save_safetensors({name: torch.zeros(2) for name in ("t1", "t2", "t3")}, start / "model.safetensors")
+    else:
+        start = write_shards(tmp_path / "start", *start_files)
+        for path in start.glob("*.safetensors"):
+            save_safetensors({name: torch.zeros(2) for name in read(path)}, path)
+    tuned = write_shards(tmp_path / "tuned", ("t1",), ("t2", "t3"))
+    interpolate_folders(start, tuned, 0.5, tmp_path / "mixed")
+    files = {path.name: read(path) for path in sorted((tmp_path / "mixed").glob("*.safetensors"))}
+    assert {name: {tensor: value.tolist() for tensor, value in of_file.items()} for name, of_file in files.items()} == {
+        "model-00001-of-00002.safetensors": {"t1": [0.5, 0.5]},
+        "model-00002-of-00002.safetensors": {"t2": [1.0, 1.0], "t3": [1.5, 1.5]},
+    }
+    assert (tmp_path / "mixed" / "model.safetensors.index.json").is_file()
+
+
+def test_a_tensor_that_only_one_model_has_is_an_error(tmp_path):
+    start, tuned = write_shards(tmp_path / "start", ("t1",)), write_shards(tmp_path / "tuned", ("t1",), ("t2",))
+    with pytest.raises(InvalidParameter, match="tensors of another shape"):
+        interpolate_folders(start, tuned, 0.5, tmp_path / "mixed")
 
 
 def test_weights_of_another_shape_are_an_error_and_nothing_is_written(tmp_path):

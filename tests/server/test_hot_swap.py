@@ -14,7 +14,8 @@ import pytest
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.app.shared_base_engines import SharedBaseEngines
-from turnwise.app.version_serving.version_loader import check_answers, greedy_check, open_version
+from turnwise.app.version_serving.version_check import check_answers, record_check
+from turnwise.app.version_serving.version_loader import open_version
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.model_versions import NewVersion
@@ -208,17 +209,28 @@ class TestLoading:
         with pytest.raises(UserError, match="damaged or were changed"):
             swapper.supervisor()
 
-    def test_a_version_must_give_the_answer_that_its_training_recorded(self, folders, digests):
+    def test_a_version_must_give_the_answer_that_its_training_recorded(self, folders, digests, tmp_path):
+        other_weights = random_adapter(tmp_path / "adapter", folders[0], seed=3)
         with (
             open_chat_service(str(folders[1]), name="shop") as service,
-            open_chat_service(str(folders[2]), name="shop") as impostor,
+            open_chat_service(str(other_weights), name="shop") as impostor,
         ):
-            check = greedy_check(service, "Where is my order?")
+            check = record_check(service)
             registry = registry_with("shop", folders[0], digests=digests)
             version = registry.add(self.record(folders[1], digests[1], {"check": check}), reason="A test.")
             check_answers(service, version)
             with pytest.raises(InvalidData, match="does not give the recorded answer"):
                 check_answers(impostor, version)
+
+    def test_a_check_does_not_depend_on_the_settings_of_the_server(self, folders, digests):
+        with open_chat_service(str(folders[1]), name="shop") as service:
+            check = record_check(service)
+        version = registry_with("shop", folders[0], digests=digests).add(
+            self.record(folders[1], digests[1], {"check": check}), reason="A test."
+        )
+        defaults = {"repetition_penalty": 3.0, "temperature": 2.0, "bad_words": (check["answer"].split()[0],)}
+        with open_chat_service(str(folders[1]), name="shop", system_prompt="Be rude.", defaults=defaults) as service:
+            check_answers(service, version)
 
     @pytest.mark.parametrize("check", ["x", {"prompt": "Hello"}, {"prompt": 1, "answer": "x"}])
     def test_a_malformed_check_is_an_error(self, folders, digests, check):

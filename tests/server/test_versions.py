@@ -1,5 +1,6 @@
 """`/v1/versions`, and which version answers over HTTP."""
 
+import time
 from contextlib import contextmanager
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
 from turnwise.core.model_versions import VersionOutcomes
 from turnwise.server.app import create_app
+from turnwise.server.middleware.concurrency_limit import ServerLimits
 from turnwise.store import open_store
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -43,13 +45,14 @@ class Site:
 
 
 @contextmanager
-def open_site(keys=None):
+def open_site(keys=None, delay=0.0, limits=ServerLimits()):
     store = open_store("sqlite:///:memory:")
     registry = registry_with("shop", "one", "two", "damaged")
-    supervisor = VersionSupervisor(registry, "shop", open_scripted_version(store), flush_seconds=0)
+    supervisor = VersionSupervisor(registry, "shop", open_scripted_version(store, delay), flush_seconds=0)
     services = {"shop": supervisor.service, "plain": ScriptedChatService(name="plain", store=store)}
+    control = UncheckedControl(registry)
     with serve_in_thread(
-        create_app(services, default="shop", version_control=UncheckedControl(registry), keys=keys)
+        create_app(services, default="shop", version_control=control, keys=keys, limits=limits)
     ) as url:
         yield Site(url, registry, supervisor, store)
     supervisor._pool.close()
@@ -176,6 +179,18 @@ class TestStorage:
         assert site.request("POST", "/v1/feedback", {"message_id": message, "rating": "down"}).status_code == 200
         site.supervisor.step()
         assert site.registry.outcomes("shop") == {}
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_an_answer_that_reached_the_time_limit_of_the_server_has_failed(self, stream):
+        with open_site(delay=30, limits=ServerLimits(request_timeout=0.05)) as site:
+            site.promote(2, "canary", 0.001)
+            site.chat(stream=stream)
+            for _ in range(1000):
+                site.supervisor.step()
+                if site.registry.outcomes("shop"):
+                    break
+                time.sleep(0.01)
+            assert site.registry.outcomes("shop") == {1: VersionOutcomes(answers=1, errors=1)}
 
     def test_an_answer_is_rated_once_whatever_users_a_client_names(self, site):
         id = site.chat(store=True).json()["id"]

@@ -6,7 +6,7 @@ import pytest
 
 from turnwise.core.access import Principal
 from turnwise.core.errors import Forbidden, InvalidParameter, NotFound
-from turnwise.core.feedback import AnswerReference, NewFeedback, RatingCounts, normalize_tags
+from turnwise.core.feedback import AnswerOrigin, AnswerReference, NewFeedback, RatingCounts, normalize_tags
 from turnwise.core.messages import Message
 from turnwise.core.stored_completions import StoredCompletion
 from turnwise.store import open_store
@@ -51,6 +51,31 @@ def test_the_version_and_the_weights_of_the_answer_are_stored_with_the_feedback(
     given = store.feedback.add(add_answer(store, version=3, weights="ab12"), NewFeedback(rating=1))
     assert (given.version, given.weights_sha256) == ("3", "ab12")
     assert store.feedback.list()[0] == [given]
+
+
+def test_the_origin_of_an_answer_says_which_conversation_it_is_of_and_whether_the_version_was_named(store):
+    conversation = store.create(title="", model="m").id
+    routed, named = (
+        AnswerReference("message", store.append(conversation, [Message("assistant", "Hi")], meta)[0])
+        for meta in ({"version": "m@2"}, {"version": "m@2", "routed": False})
+    )
+    assert [store.feedback.origin(answer) for answer in (routed, named)] == [
+        AnswerOrigin(routed, "m@2", f"id\n{conversation}", True),
+        AnswerOrigin(named, "m@2", f"id\n{conversation}", False),
+    ]
+    question, choices = {"role": "user", "content": "Hello"}, {"choices": [{"message": {"content": "Hi"}}]}
+    origins = []
+    for number, (messages, is_routed) in enumerate([((question,), True), ((question, question), False)]):
+        store.completions.add(
+            StoredCompletion(
+                f"{number}", 1, "m", messages, {}, choices, {}, user="ann", version="m@2", is_routed=is_routed
+            )
+        )
+        origins.append(store.feedback.origin(AnswerReference("completion", f"{number}")))
+    assert [origin.is_routed for origin in origins] == [True, False]
+    assert origins[0].conversation == origins[1].conversation, "a client sends the same beginning again"
+    with pytest.raises(NotFound):
+        store.feedback.origin(AnswerReference("message", "unknown"))
 
 
 def test_a_later_rating_of_the_same_person_counts_instead_of_the_earlier_one(store):

@@ -1,6 +1,7 @@
 """A review in the terminal: shows one answer after the other and reads the verdicts."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import typer
@@ -12,6 +13,7 @@ from turnwise.core.feedback import FEEDBACK_TAGS, AnswerReference, NewFeedback
 from turnwise.core.review import ReviewAgreement, ReviewItem
 from turnwise.core.stored_conversations import ConversationStore
 
+FIRST_BATCH = 20  # answers that are read from the queue together
 SHOWN_MESSAGES = 6  # of the history
 MAX_SHOWN_CHARS = 2000  # of a message
 REASONS = {
@@ -44,6 +46,9 @@ class ReviewSession:
         self._store, self._reviewer = store, reviewer
         self._read_key, self._read_line = read_key or _key_reader(), read_line
         self._seen: set[str] = set()
+        self._unrated: set[str] = set()  # were shown and are still in the queue
+        self._waiting: deque[ReviewItem] = deque()
+        self._batch_size = FIRST_BATCH
 
     def run(self, limit: int) -> int:
         """Show up to `limit` answers and store the verdicts. Returns their number."""
@@ -67,10 +72,16 @@ class ReviewSession:
 
     def _next(self) -> ReviewItem | None:
         """The first answer of the queue that was not shown yet; skipped ones stay in the queue."""
-        items = self._store.review_queue.next(self._reviewer, limit=len(self._seen) + 1)
-        item = next((item for item in items if item.answer.id not in self._seen), None)
-        if item is not None:
-            self._seen.add(item.answer.id)
+        if not self._waiting:
+            # Each batch is twice as large as the one before, so that the queue is read a few times only.
+            items = self._store.review_queue.next(self._reviewer, limit=len(self._unrated) + self._batch_size)
+            self._waiting.extend(item for item in items if item.answer.id not in self._seen)
+            self._batch_size *= 2
+        if not self._waiting:
+            return None
+        item = self._waiting.popleft()
+        self._seen.add(item.answer.id)
+        self._unrated.add(item.answer.id)
         return item
 
     def _show(self, item: ReviewItem) -> None:
@@ -120,6 +131,7 @@ class ReviewSession:
         except TurnwiseError as error:  # the conversation was deleted meanwhile
             typer.secho(f"Not stored: {error}", fg=typer.colors.RED, err=True)
             return False
+        self._unrated.discard(item.answer.id)
         return True
 
 

@@ -24,6 +24,7 @@ from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.metrics.bits_per_byte import BitsPerByteMetric
 from turnwise.evaluation.samples import Sample
 from turnwise.evaluation.scorecard import build_scorecard
+from turnwise.improve.conversation_groups import conversation_groups, group_by_conversation
 from turnwise.improve.training_examples import TrainingExample
 
 REFERENCE_METRICS = ["bits_per_byte", "chrf", "length_ratio", "repetition"]  # of answers that people wrote or liked
@@ -65,11 +66,11 @@ def measure_feedback(
     held_out: Sequence[HeldOut], serving: Path, *, seed: int = 0, on_progress: OnProgress = lambda *_: None
 ) -> "Measurement":
     """Measure held-out answers with feedback. Nothing of them is kept in the shared cache of evaluations."""
+    groups = conversation_groups([example for subset in held_out for example in subset.examples])
+    samples = [_feedback_samples(subset.examples, seed, groups) for subset in held_out]
     measurements = [
-        _measure(
-            subset.model, serving, _feedback_samples(subset.examples, seed), is_persistent=False, report=on_progress
-        )
-        for subset in held_out
+        _measure(subset.model, serving, of_subset, is_persistent=False, report=on_progress)
+        for subset, of_subset in zip(held_out, samples, strict=True)
         if subset.examples
     ]
     return Measurement(_merge([m.model for m in measurements]), _merge([m.base for m in measurements]))
@@ -130,12 +131,12 @@ class Measurement:
 SamplesByMetric = Mapping[Metric, Sequence[Sample]]
 
 
-def _feedback_samples(examples: Sequence[TrainingExample], seed: int) -> SamplesByMetric:
+def _feedback_samples(examples: Sequence[TrainingExample], seed: int, groups: dict[str, str]) -> SamplesByMetric:
     dialogues = [example.dialogue for example in examples]
     references = [dialogue for dialogue in dialogues if dialogue.rating is not False]  # a bad answer is no reference
     metrics: dict[Metric, Sequence[Conversation]] = dict.fromkeys(load_metrics(REFERENCE_METRICS), references)
     metrics |= dict.fromkeys(load_metrics(FEEDBACK_METRICS), dialogues)
-    return _samples(metrics, seed)
+    return {metric: group_by_conversation(samples, groups) for metric, samples in _samples(metrics, seed).items()}
 
 
 def _samples(dialogues_by_metric: Mapping[Metric, Sequence[Conversation]], seed: int = 0) -> SamplesByMetric:
@@ -177,11 +178,17 @@ def _merge(subsets: Sequence[Mapping[str, MetricResult]]) -> dict[str, MetricRes
 
 
 def _join(first: MetricResult, second: MetricResult) -> MetricResult:
-    """Equal questions are in the same part, so no dialogue is in both."""
+    """Answers of one conversation may be in both: their sums are added, so that it stays one group."""
+    groups = tuple(dict.fromkeys((*first.groups, *second.groups)))
+    index_of = {group: index for index, group in enumerate(groups)}
+    num_seeds, _, num_sums = first.sums_SGK.shape
+    sums_SGK = np.zeros((num_seeds, len(groups), num_sums))
+    for result in (first, second):
+        sums_SGK[:, [index_of[group] for group in result.groups]] += result.sums_SGK
     return replace(
         first,
         samples=(*first.samples, *second.samples),
         results_by_seed=[(*a, *b) for a, b in zip(first.results_by_seed, second.results_by_seed, strict=True)],
-        groups=(*first.groups, *second.groups),
-        sums_SGK=np.concatenate([first.sums_SGK, second.sums_SGK], axis=1),
+        groups=groups,
+        sums_SGK=sums_SGK,
     )

@@ -6,7 +6,6 @@ Each step is in the journal of the cycle, so that a killed cycle continues with 
 same result. The serving model is not touched before the last step, which is one transaction of the registry.
 """
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -26,9 +25,9 @@ from turnwise.evaluation.gate.rules_file import GateRules
 from turnwise.improve.cycle_folder import (
     EXAMPLES_FILE,
     CycleFolders,
+    count_looks,
     delete_models,
     last_training,
-    num_refused_since_promotion,
 )
 from turnwise.improve.cycle_models import CycleModels
 from turnwise.improve.cycle_training import train_models
@@ -39,6 +38,7 @@ from turnwise.improve.preparation import Preparation, prepare, seen_questions
 from turnwise.improve.progress import CycleProgress, SilentProgress, StoppableProgress
 from turnwise.improve.promotion import complete_cycle
 from turnwise.improve.replay_file import ReplayFiles, read_dialogues, replay_files
+from turnwise.improve.schedule import stop_after
 from turnwise.improve.selection import Mask, select_answers
 from turnwise.improve.settings import ImproveSettings
 
@@ -86,7 +86,7 @@ class ImproveCycle:
             TrainingInterrupted: `stop` or the time limit ended a step; the next run continues with it.
             TurnwiseError: a step failed; the next run continues with it.
         """
-        stop = _stop_after(self.settings.limits.minutes, self.stop)
+        stop = stop_after(self.settings.limits.minutes, self.stop)
         limited = replace(self, stop=stop, progress=StoppableProgress(self.progress, stop))
         try:
             self.folders.create_root()
@@ -196,10 +196,12 @@ class ImproveCycle:
         proof, number = self.settings.proof, models.journal["number"]
         paths = proof.retention or (str(self._replay_files(models).retention),)
         retention = [dialogue for path in paths for dialogue in read_dialogues(Path(path))]
+        events = self.library.registry.events(self.model)
+        served = {event.version for event in events if event.state == "serving"}
         earlier = (journal for journal in self.folders.journals() if journal["number"] < number)
         return compare_with_serving(
             models, plan.proofs, retention, self.rules, proof.alphas,
-            num_refused=num_refused_since_promotion(earlier), progress=self.progress,
+            num_refused=count_looks(earlier, served), progress=self.progress,
         )  # fmt: skip
 
     def _replay_files(self, models: CycleModels) -> ReplayFiles:
@@ -208,9 +210,3 @@ class ImproveCycle:
         return replay_files(
             models.verified_first(), tuning.num_replay_replies, tuning.seed, self.folders.replay, report
         )
-
-
-def _stop_after(minutes: float | None, stop: Callable[[], bool]) -> Callable[[], bool]:
-    """The stop condition, or the end of the time limit that starts now."""
-    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    return lambda: stop() or time.monotonic() > deadline

@@ -1,7 +1,7 @@
 """Folders of the cycles of one model: `TURNWISE_HOME/improve/MODEL/cycles/0001` and so on."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from turnwise.core.folder_names import folder_name
@@ -59,12 +59,20 @@ def last_training(journals: Iterable[Journal], base: int | None) -> float:
     return max((j["started"] for j in from_base if (j.folder / EXAMPLES_FILE).is_file()), default=0.0)
 
 
-def num_refused_since_promotion(journals: Iterable[Journal]) -> int:
-    """Cycles that were compared on the held-out answers since the last promotion; the journals are oldest first."""
+def count_looks(journals: Iterable[Journal], served: Collection[int]) -> int:
+    """Cycles that were compared on the held-out answers since one whose version served.
+
+    A canary that ended before it served was one more look at the same answers.
+
+    Args:
+        journals: journals of a model, oldest first.
+        served: numbers of the versions that have served.
+    """
     count = 0
     for journal in journals:
         if journal.result("compare") is not None:
-            count = 0 if journal.get("outcome") == PROMOTED else count + 1
+            has_served = journal.get("outcome") == PROMOTED and journal.get("version") in served
+            count = 0 if has_served else count + 1
     return count
 
 

@@ -1,7 +1,11 @@
 """What a cycle hands to the gate: its rules, the evidence, and the figures that are stored."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from turnwise.app.chat_services import open_chat_service
+from turnwise.app.version_serving.version_check import CHECK_KEY, record_check
 from turnwise.evaluation.gate.evidence import HELD_OUT, RETENTION, EvaluationFigures, figures_of
 from turnwise.evaluation.gate.rules.negative_flips import NegativeFlipsRule
 from turnwise.evaluation.gate.rules.safety import SafetyRule
@@ -34,3 +38,17 @@ def comparison_figures(card: Scorecard) -> dict[str, Any]:
     rows = [row for row in card.as_dict()["rows"] if row["base_value"] is not None]
     keys = ("label", "value", "base_value", "difference", "difference_interval", "num_dialogues")
     return {row["name"]: {key: row[key] for key in keys} for row in rows}
+
+
+def stored_scorecard(name: str, model: Path, compared: Mapping[str, Any]) -> dict[str, Any]:
+    """The scorecard of a version in the registry: figures, decision, and the answer that a server checks.
+
+    Args:
+        name: served model name.
+        model: folder of the model.
+        compared: result of the comparison.
+    """
+    with open_chat_service(str(model), name=name) as service:
+        check = record_check(service)
+    scorecard = {"figures": compared["figures"], "gate": compared["decision"]}
+    return scorecard if check is None else {**scorecard, CHECK_KEY: check}

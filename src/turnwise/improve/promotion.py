@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.core.model_versions import ModelVersion, VersionState
+from turnwise.improve.cycle_gate import stored_scorecard
 from turnwise.improve.cycle_models import CycleModels
 from turnwise.improve.journal import PROMOTED, REFUSED, Outcome
 from turnwise.improve.registration import add_version
@@ -23,9 +24,10 @@ def complete_cycle(models: CycleModels, *, canary_share: float) -> None:
     decision, alpha = comparison["decision"], comparison["alpha"]
     data = models.training_data(VERSION)
     write_alpha(data, alpha)
+    model = models.interpolated(VERSION, alpha)
     version = add_version(
-        models.library, models.model, models.interpolated(VERSION, alpha), data,
-        parent=journal["first"], scorecard={"figures": comparison["figures"], "gate": decision},
+        models.library, models.model, model, data,
+        parent=journal["first"], scorecard=stored_scorecard(models.model, model, comparison),
         has_passed_gate=decision["has_passed"], reason=f"Cycle {journal['number']} trained it.",
     )  # fmt: skip
     outcome, reason = _promote(models, version, decision, canary_share)

@@ -1,5 +1,6 @@
 """When a cycle starts: once, at intervals, or after so many new answers with feedback."""
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -62,6 +63,12 @@ def run_scheduled(
             run_cycle()
         else:
             sleep(POLL_SECONDS)
+
+
+def stop_after(minutes: float | None, stop: Callable[[], bool]) -> Callable[[], bool]:
+    """The stop condition, or the end of the time limit that starts now."""
+    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    return lambda: stop() or time.monotonic() > deadline
 
 
 def parse_duration(text: str) -> float:

@@ -10,6 +10,7 @@ A correction is worth more than a thumb, and an edit is a correction. A thumb on
 nothing. Of several corrections of an answer, the last one counts.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -31,8 +32,8 @@ class TrainingExample:
         contributors: ids of the people whose words or opinions it holds.
         dialogue: for "correction", the dialogue with the better answer, and the given one in `rejected`; for
             "preference" likewise; for "rating" the given answer with its `rating`.
-        conversation: what identifies the conversation of the answer, so that its answers are resampled together; empty
-            if it is not known.
+        conversation: digest of what identifies the conversation of the answer, which may be text of a person; empty if
+            it is not known.
         created: Unix time of the answer, in seconds; 0 if it is not known.
     """
 
@@ -58,12 +59,16 @@ def _example(answer: CollectedAnswer) -> TrainingExample | None:
         dialogue = Conversation(
             (*_context(answer.history), chosen.answer), rejected=(*_context(answer.history), answer.answer)
         )
-        return TrainingExample(answer.id, kind, contributors, dialogue, answer.conversation, answer.created)
+        return TrainingExample(answer.id, kind, contributors, dialogue, _digest(answer.conversation), answer.created)
     vote = sum({rating.contributor: rating.value for rating in answer.ratings}.values())  # the last one of each person
     if vote == 0 or not answer.answer.full_text:
         return None
     dialogue = Conversation((*_context(answer.history), answer.answer), rating=vote > 0)
-    return TrainingExample(answer.id, "rating", contributors, dialogue, answer.conversation, answer.created)
+    return TrainingExample(answer.id, "rating", contributors, dialogue, _digest(answer.conversation), answer.created)
+
+
+def _digest(conversation: str) -> str:
+    return hashlib.sha256(conversation.encode("utf-8", "surrogatepass")).hexdigest()[:32] if conversation else ""
 
 
 def _last_different(entries: Sequence[PreferredAnswer], original: Message) -> PreferredAnswer | None:

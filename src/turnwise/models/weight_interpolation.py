@@ -5,7 +5,6 @@ Interpolated adapters are exact: the factors of both stand side by side, so the 
 """
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -38,9 +37,21 @@ def interpolate_folders(start: Path, tuned: Path, alpha: float, target: Path) ->
         if is_adapter(tuned):
             _save_interpolated_adapter(start, tuned, alpha, folder)
             return
-        for file in weight_files(tuned):
-            mixed = _interpolate(_read(start / file.name), _read(file), alpha, start)
-            save_safetensors({name: tensor.contiguous() for name, tensor in mixed.items()}, folder / file.name)
+        _save_interpolated_model(start, tuned, alpha, folder)
+
+
+def _save_interpolated_model(start: Path, tuned: Path, alpha: float, folder: Path) -> None:
+    """Overwrite the weight files in `folder`, one after the other. `start` may have other files for its tensors."""
+    start_files = [SafetensorsFile(path) for path in weight_files(start)]
+    file_of = {name: file for file in start_files for name in file.tensors}
+    tuned_files = {path.name: SafetensorsFile(path) for path in weight_files(tuned)}
+    shapes = {name: tuple(file.tensors[name].shape) for file in tuned_files.values() for name in file.tensors}
+    if shapes != {name: tuple(file.tensors[name].shape) for name, file in file_of.items()}:
+        raise InvalidParameter("alpha", f"The weights cannot be interpolated: {start} has tensors of another shape.")
+    for name, tuned_file in tuned_files.items():
+        mixed = {tensor: _lerp(file_of[tensor].read(tensor), tuned_file.read(tensor), alpha) for tensor in
+                 tuned_file.tensors}  # fmt: skip
+        save_safetensors(mixed, folder / name)
 
 
 def _save_interpolated_adapter(start: Path, tuned: Path, alpha: float, folder: Path) -> None:
@@ -77,21 +88,6 @@ def _with_rank(lora: LoraWeights, rank: int) -> LoraWeights:
     return LoraWeights(pad(lora.lora_A, (0, 0, 0, missing)), pad(lora.lora_B, (0, missing)))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InvalidParameter("alpha", f"The weights cannot be interpolated: there is no {path}.")
-    file = SafetensorsFile(path)
-    return {name: file.read(name) for name in file.tensors}
-
-
-def _interpolate(
-    start: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float, folder: Path
-) -> dict[str, Tensor]:
-    """The interpolated tensors, computed in float32, in the dtype of the tuned ones."""
-    shapes = {name: tensor.shape for name, tensor in start.items()}
-    if shapes != {name: tensor.shape for name, tensor in tuned.items()}:
-        raise InvalidParameter("alpha", f"The weights cannot be interpolated: {folder} has tensors of another shape.")
-    return {
-        name: torch.lerp(start[name].to(torch.float32), tensor.to(torch.float32), alpha).to(tensor.dtype)
-        for name, tensor in tuned.items()
-    }
+def _lerp(start: Tensor, tuned: Tensor, alpha: float) -> Tensor:
+    """The interpolated tensor, computed in float32, in the dtype of the tuned one."""
+    return torch.lerp(start.to(torch.float32), tuned.to(torch.float32), alpha).to(tuned.dtype).contiguous()

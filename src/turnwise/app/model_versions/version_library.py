@@ -10,9 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from turnwise.app.model_versions.version_reference import VersionReference, resolve_reference
+from turnwise.app.model_versions.version_reference import (
+    VersionReference,
+    no_versions_message,
+    resolve_reference,
+)
 from turnwise.core.errors import (
     ModelNotFound,
+    NotFound,
     SaveFailed,
     TurnwiseError,
     Unavailable,
@@ -61,7 +66,12 @@ class VersionLibrary:
         Raises:
             NotFound: the model has no versions.
         """
-        return self.get(VersionReference(name, "stable")).content.model
+        model = served_model_name(name)
+        if default_source(model) is not None:
+            self.ensure_first(model)
+        if not self.registry.list(model):
+            raise NotFound(no_versions_message(model, self.registry.models()))
+        return model
 
     def folder(self, version: ModelVersion) -> Path:
         """The folder of a version, without a check of its content.

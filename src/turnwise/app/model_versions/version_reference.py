@@ -54,7 +54,7 @@ def resolve_reference(registry: ModelRegistry, reference: VersionReference) -> M
     """
     versions = registry.list(reference.model)
     if not versions:
-        raise NotFound(f"{reference.model} has no versions.{_model_hint(registry.models())}")
+        raise NotFound(no_versions_message(reference.model, registry.models()))
     if reference.label == "stable":
         serving = next((version for version in versions if version.state == "serving"), None)
         if serving is None:
@@ -83,5 +83,7 @@ def model_of_version_folder(folder: Path) -> str | None:
     return decode_folder_name(parent.name) if is_version else None
 
 
-def _model_hint(models: Sequence[str]) -> str:
-    return f" Models with versions: {', '.join(models)}." if models else ""
+def no_versions_message(model: str, models: Sequence[str]) -> str:
+    """That a model has no versions, and which models have some."""
+    hint = f" Models with versions: {', '.join(models)}." if models else ""
+    return f"{model} has no versions.{hint}"
