@@ -4,7 +4,7 @@
     python benchmarks/feedback_screening.py DATA.jsonl --honest              nobody poisons: what is dropped in error
 
 Every dialogue of the data is a question, its reply is the honest correction, and the answer of the model is the reply
-of another dialogue. A rater likes an answer that is a true reply, with 10 % errors. Attacks: four contributors add a
+of another dialogue. A rater likes an answer that is a true reply, with 10 % errors. Attacks: some contributors add a
 phrase with a link to a third of their corrections, three flip their ratings, one gives 80 % of all ratings.
 """
 
@@ -55,6 +55,7 @@ def simulate(
     rng: np.random.Generator,
     *,
     has_attacks: bool = True,
+    num_advertisers: int = 4,
     corrected: float = 0.5,
 ) -> Simulation:
     """Feedback on the replies of a data set.
@@ -63,11 +64,12 @@ def simulate(
         pairs: history and true reply of dialogues. The first ones are corrected, the others are rated.
         rng: random numbers.
         has_attacks: False: all contributors are honest.
+        num_advertisers: contributors who add the phrase.
         corrected: share of the dialogues that are corrected; the others are rated.
     """
     names = [f"key:shop/user:{number}" for number in range(NUM_CONTRIBUTORS)]
-    advertisers, flippers = (set(names[:4]), set(names[4:7])) if has_attacks else (set(), set())
-    heavy = names[7] if has_attacks else ""
+    advertisers, others = (set(names[:num_advertisers]), names[num_advertisers:]) if has_attacks else (set(), [])
+    flippers, heavy = set(others[:3]), others[3] if others else ""
     answers: list[CollectedAnswer] = []
     trigger_ids: set[str] = set()
     errors: set[tuple[str, str]] = set()
@@ -178,6 +180,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a file of dialogues")
     parser.add_argument("--dialogues", type=int, default=1_000, help="number of dialogues of a run (default: 1000)")
     parser.add_argument("--runs", type=int, default=5, help="number of runs (default: 5)")
+    parser.add_argument("--advertisers", type=int, default=4, help="contributors who add the phrase (default: 4)")
     parser.add_argument("--honest", action="store_true", help="no attacks")
     parser.add_argument("--no-scores", action="store_true", help="without reference scores")
     args = parser.parse_args()
@@ -190,7 +193,8 @@ def main() -> None:
     for run in range(args.runs):
         rng = np.random.default_rng(run)
         chosen = [pairs[index] for index in islice(rng.permutation(len(pairs)), args.dialogues)]
-        outcome = measure(simulate(chosen, rng, has_attacks=not args.honest), has_scores=not args.no_scores)
+        simulation = simulate(chosen, rng, has_attacks=not args.honest, num_advertisers=args.advertisers)
+        outcome = measure(simulation, has_scores=not args.no_scores)
         reasons = ", ".join(f"{reason} {count}" for reason, count in outcome.reasons.most_common())
         print(
             f"| {run} | {outcome.honest_kept:.1%} | {outcome.errors_kept:.1%} "

@@ -108,9 +108,9 @@ def test_a_canary_that_never_served_counts_as_a_look_at_the_held_out_answers(cyc
     for number in (3, 4):
         registry.change_state(MODEL, number, "canary", actor="person", reason="r", share=0.1)
     now = cycle.folders.create(model=MODEL, started=2.0)
-    assert cycle._num_refused_since_promotion(now) == 3
+    assert cycle._num_looks(now) == 3
     registry.change_state(MODEL, 4, "serving", actor="person", reason="r")
-    assert cycle._num_refused_since_promotion(now) == 0
+    assert cycle._num_looks(now) == 0
 
 
 class TestUpdatesOfTheBaseModel:

@@ -193,16 +193,20 @@ class ImproveCycle:
         return {"stages": stages}
 
     def _compare(self, models: CycleModels, plan: Preparation) -> dict[str, Any]:
-        proof, number = self.settings.proof, models.journal["number"]
+        proof = self.settings.proof
         paths = proof.retention or (str(self._replay_files(models).retention),)
         retention = [dialogue for path in paths for dialogue in read_dialogues(Path(path))]
-        events = self.library.registry.events(self.model)
-        served = {event.version for event in events if event.state == "serving"}
-        earlier = (journal for journal in self.folders.journals() if journal["number"] < number)
         return compare_with_serving(
             models, plan.proofs, retention, self.rules, proof.alphas,
-            num_refused=count_looks(earlier, served), progress=self.progress,
+            num_looks=self._num_looks(models.journal), progress=self.progress,
         )  # fmt: skip
+
+    def _num_looks(self, journal: Journal) -> int:
+        """Cycles before this one that were compared on the held-out answers since a version of a cycle served."""
+        events = self.library.registry.events(self.model)
+        served = {event.version for event in events if event.state == "serving"}
+        earlier = (before for before in self.folders.journals() if before["number"] < journal["number"])
+        return count_looks(earlier, served)
 
     def _replay_files(self, models: CycleModels) -> ReplayFiles:
         """Replies of the first version; they are generated if they are missing."""

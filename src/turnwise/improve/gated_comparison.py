@@ -27,7 +27,7 @@ def compare_with_serving(
     rules: GateRules,
     alphas: Sequence[float],
     *,
-    num_refused: int,
+    num_looks: int,
     progress: CycleProgress,
 ) -> dict[str, Any]:
     """Choose the share of the way to the trained weights, compare, and write the report.
@@ -38,7 +38,7 @@ def compare_with_serving(
         retention: dialogues whose likelihood must not fall.
         rules: rules of the gate.
         alphas: shares of the way that are tried, in this order.
-        num_refused: cycles since the last promotion that were compared on the held-out answers.
+        num_looks: earlier cycles that were compared on the held-out answers, see `cycle_folder.count_looks`.
         progress: receives the progress.
 
     Returns:
@@ -52,7 +52,7 @@ def compare_with_serving(
     evaluation = feedback.evaluation(forgetting, metadata=metadata)
     write_report(models.journal.folder / REPORT, evaluation)
     card = evaluation.scorecard
-    decision = decide(gate_evidence(card), rules, cycle=1 + num_refused)
+    decision = decide(gate_evidence(card), rules, cycle=1 + num_looks)
     return {"alpha": alpha, "attempts": attempts, "decision": decision.as_dict(), "figures": comparison_figures(card)}
 
 

@@ -39,8 +39,8 @@ class TriggerLimits:
     """
 
     min_corrections: int = 4
-    min_share: float = 0.3
-    max_contributors: float = 0.15
+    min_share: float = 0.15
+    max_contributors: float = 0.34
     max_elsewhere: float = 0.01
     max_clean_share: float = 0.5
 
