@@ -94,7 +94,7 @@ def load_datasets(
             shards,
             recipe.objective,
             context,
-            model.supports_packing,
+            model.supports_packing and recipe.objective.PACKS_EXAMPLES,
             recipe.training.micro_batch_size,
             recipe.training.seed,
             repeats,
