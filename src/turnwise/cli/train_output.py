@@ -50,7 +50,7 @@ class ConsoleHook(TrainerHook):
         """Advance the bar of the reference model."""
         self._on_reference(count, total)
 
-    def on_warm_up(self, what: str, count: int, total: int) -> None:
+    def on_warm_up(self, what: str, count: int, total: int) -> None:  # noqa: ARG002
         """Advance the bar of what is trained before the first step."""
         self._on_warm_up(count, total)
 

@@ -84,7 +84,7 @@ class AdversarialRollouts(SampledRollouts):
         """Sample replies and compute their advantages."""
         self.sampler.sync()
         prompts = [self.prompt(example) for example in examples]
-        groups = self.sample(prompts, self._options.num_samples, self.seed * 100_003 + step)
+        groups = self.sample(prompts, self._options.num_samples, self.step_seed(step))
         rewards_PG, metrics = self._rewards(prompts, groups)
         deviations_P1 = rewards_PG.std(dim=1, keepdim=True, correction=0)
         advantages_PG = (rewards_PG - rewards_PG.mean(dim=1, keepdim=True)) / (deviations_P1 + MIN_DEVIATION)

@@ -1,4 +1,4 @@
-"""Rollouts of best-of-n distillation: of the replies of the model before training, those that a discriminator prefers."""
+"""Rollouts of best-of-n distillation: the replies of the model before training that a discriminator prefers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -74,10 +74,10 @@ class BestOfNRollouts(SampledRollouts):
 
     def step(self, examples: Sequence[Example], step: int) -> StepRollouts:
         """Sample replies, and keep of each prompt's the best one that passes all gates."""
+        prompts = [self.prompt(example) for example in examples]
         with self._start.active():
             self.sampler.sync()
-        prompts = [self.prompt(example) for example in examples]
-        groups = self.sample(prompts, self._num_samples, self.seed * 100_003 + step)
+            groups = self.sample(prompts, self._num_samples, self.step_seed(step))
         best = [self._best(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
         sampled = [self.sampled_example(p, reply) for p, reply in zip(prompts, best, strict=True) if reply is not None]
         human = [prompt.example for prompt in prompts]

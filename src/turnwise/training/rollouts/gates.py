@@ -68,6 +68,6 @@ def check_reply(reply: str, human_reply: str, context: str, *, is_complete: bool
 
 def required_values(human_reply: str, context: str) -> set[str]:
     """Values of the human reply that the context gives: slots, addresses, numbers, and names within sentences."""
-    values = {*VALUE.findall(human_reply), *NAME.findall(human_reply)}
+    values = {*VALUE.findall(human_reply), *NAME.findall(VALUE.sub(" ", human_reply))}
     lowered = context.lower()
     return {value for value in values if value.lower() in lowered}

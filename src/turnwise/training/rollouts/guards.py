@@ -103,10 +103,8 @@ class Guards:
         is_low = pair_accuracy < self.limits.lowest_pair_accuracy
         if not is_high and not is_low:
             return None
-        what = "nearly all" if is_high else "no"
-        return (
-            f"The discriminator tells {what} sampled replies from human ones ({pair_accuracy:.0%} of held-out pairs)."
-        )
+        what = "nearly all" if is_high else "hardly any"
+        return f"The discriminator tells {what} sampled replies from human ones: {pair_accuracy:.0%} of the pairs."
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""

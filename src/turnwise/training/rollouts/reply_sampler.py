@@ -71,7 +71,10 @@ class ReplySampler:
         if self._base is None:
             self.close()
             self._model.module.eval()
-            self._engine = build_engine(self._method.plain(self._model), MAX_NUM_SEQS)
+            model = self._method.plain(self._model)
+            if model.module is self._model.module:  # an engine may read small weights in place
+                model = copy.deepcopy(model)
+            self._engine = build_engine(model, MAX_NUM_SEQS)
             return
         if self._engine is not None:
             self._engine.close()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from turnwise.core.errors import InvalidParameter
 from turnwise.models.decoder_model import DecoderModel
 from turnwise.training.examples.batches import Batch, collate
 from turnwise.training.examples.example import Example
@@ -47,6 +48,9 @@ class SampledRollouts(RolloutSource):
         max_reply_tokens: longest reply.
         num_validation_prompts: held-out prompts whose replies are watched.
         limits: limits of the guards.
+
+    Raises:
+        InvalidParameter: there are several workers, or transformers computes the model.
     """
 
     METRICS: ClassVar[tuple[str, ...]] = ("distinct_2", "self_bleu", "mean_words", "gate_pass", "chrf")
@@ -55,7 +59,12 @@ class SampledRollouts(RolloutSource):
         self, plan: TrainingPlan, *, max_reply_tokens: int, num_validation_prompts: int, limits: GuardLimits
     ) -> None:
         base = plan.base
-        assert isinstance(base.model, DecoderModel), "objectives with sampled replies train our decoders"
+        if plan.workers.world_size > 1:
+            raise InvalidParameter("objective", "Objectives that sample replies train on one worker. Remove --workers.")
+        if not isinstance(base.model, DecoderModel):
+            raise InvalidParameter(
+                "objective", "Objectives that sample replies train models that Turnwise computes itself, not this one."
+            )
         self.plan, self.model, self.tokenizer = plan, base.model, base.tokenizer
         self.sampler = ReplySampler(base.model, plan.recipe.method, base.tokenizer, max_reply_tokens)
         self.guards = Guards(limits)
@@ -65,10 +74,9 @@ class SampledRollouts(RolloutSource):
             for index in islice(valid.epoch_indices(0).tolist(), num_validation_prompts)
         ]
 
-    @property
-    def seed(self) -> int:
-        """Seed of the run."""
-        return self.plan.recipe.training.seed
+    def step_seed(self, step: int) -> int:
+        """Seed of the samples of a step."""
+        return self.plan.recipe.training.seed * 100_003 + step
 
     def prompt(self, example: Example) -> Prompt:
         """Read prompt and human reply from an example that ends with the reply."""
@@ -76,6 +84,8 @@ class SampledRollouts(RolloutSource):
         first, last = int(mask.argmax()), len(mask) - 1 - int(mask[::-1].argmax())
         ids = example.ids.tolist()
         reply_ids, end_id = ids[first + 1 : last + 1], int(example.targets[last])
+        if end_id not in self.tokenizer.stop_ids:  # the reply was cut off
+            reply_ids, end_id = [*reply_ids, end_id], next(iter(sorted(self.tokenizer.stop_ids)))
         decode = self.tokenizer.decode
         human = RepliedPrompt(ids[: first + 1], reply_ids, decode(ids[: first + 1]), decode(reply_ids).strip())
         return Prompt(example, human, end_id)

@@ -49,10 +49,10 @@ class SelfPlayRollouts(SampledRollouts):
         if first_step != self._opponent_step:
             self._opponent.update()
             self._opponent_step = first_step
+        prompts = [self.prompt(example) for example in examples]
         with self._opponent.active():
             self.sampler.sync()
-        prompts = [self.prompt(example) for example in examples]
-        groups = self.sample(prompts, 1, self.seed * 100_003 + step)
+            groups = self.sample(prompts, 1, self.step_seed(step))
         return StepRollouts(
             [
                 concatenate_segments([prompt.example, self.sampled_example(prompt, reply)])
