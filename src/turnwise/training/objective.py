@@ -85,6 +85,8 @@ class Objective(StrictModel):
         ADDS_HEAD: True if the objective adds new weights; the model before the first step is then no result.
         METHODS: names of the methods that train what the objective adds to the model; None: all.
         NEEDS_REFERENCE: True if the loss uses log-probabilities of the model before training.
+        ADDS_PENALTY: True if the loss adds a penalty to the cross-entropy of replies. The loss on retention data is
+            then measured without it, as in SFT.
     """
 
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder"})
@@ -92,6 +94,7 @@ class Objective(StrictModel):
     UNIT: ClassVar[str] = "token"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()
     NEEDS_REFERENCE: ClassVar[bool] = False
+    ADDS_PENALTY: ClassVar[bool] = False
     READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = None
     ADDS_HEAD: ClassVar[bool] = False
     METHODS: ClassVar[tuple[str, ...] | None] = None
