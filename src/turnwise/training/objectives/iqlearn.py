@@ -108,7 +108,10 @@ def implied_rewards(losses_N: Tensor, logits_N: Tensor, transitions_N: Tensor, g
 def _transitions(window: RenderedReplies) -> np.ndarray:
     """Transition after the token that every position predicts, `(T,)` int8; meaningless where there is no target."""
     transitions_T = np.full(len(window.ids), NEXT_TOKEN, dtype=np.int8)
+    # The target of a position is the next id, so the id `i` is predicted at `i - 1`.
     for reply in window.replies:
-        # The target of a position is the next id: the reply's last id is predicted at `end - 2`.
+        if reply.start > 1:  # without a token between two replies, the span of the first one includes the second
+            transitions_T[reply.start - 2] = TURN_END
+    for reply in window.replies:
         transitions_T[reply.end - 2] = CUT if reply.is_cut else TURN_END
     return transitions_T
