@@ -26,6 +26,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -105,7 +106,7 @@ def implied_rewards(losses_N: Tensor, logits_N: Tensor, transitions_N: Tensor, g
     return (logits_N - gamma * next_values_N).where(transitions_N != CUT, 0.0)
 
 
-def _transitions(window: RenderedReplies) -> np.ndarray:
+def _transitions(window: RenderedReplies) -> NDArray[np.int8]:
     """Transition after the token that every position predicts, `(T,)` int8; meaningless where there is no target."""
     transitions_T = np.full(len(window.ids), NEXT_TOKEN, dtype=np.int8)
     # The target of a position is the next id, so the id `i` is predicted at `i - 1`.
