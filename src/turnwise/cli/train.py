@@ -35,9 +35,9 @@ def train(
     objective: Annotated[
         str | None,
         typer.Option(
-            help="Training objective: sft (replies), clm (every token), dpo (preference pairs), kto (ratings), "
-            "seq2seq, span, mlm, token_classification or sequence_classification. Options follow the name: "
-            "dpo:beta=0.2. Default: sft."
+            help="Training objective: sft (replies), iqlearn (replies, with implied rewards), clm (every token), dpo "
+            "(preference pairs), kto (ratings), seq2seq, span, mlm, token_classification or sequence_classification. "
+            "Options follow the name: dpo:beta=0.2. Default: sft."
         ),
     ] = None,
     method: Annotated[
@@ -194,6 +194,7 @@ def train(
     turnwise train examples/bike_shop.jsonl --out runs/bikes --replay-ratio 0.5
     turnwise train talks.jsonl --base-model runs/bikes --out runs/more --epochs 2 --method lora:rank=8
     turnwise train pairs.jsonl --base-model runs/bikes --out runs/better --objective dpo:beta=0.2
+    turnwise train talks.jsonl --out runs/iqlearn --objective iqlearn:regularization=0.1
     turnwise train talks.jsonl --base-model gpt2 --out runs/gpt2 --interaction-format human_assistant
     turnwise train talks.jsonl --out runs/quick --time-budget 10
     turnwise train talks.jsonl --out runs/best --hpo-trials 20

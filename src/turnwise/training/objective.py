@@ -91,6 +91,8 @@ class Objective(StrictModel):
         NEEDS_REFERENCE: True if the loss uses log-probabilities of the model before training.
         PACKS_EXAMPLES: False if a row has to be one example, because steps are counted in examples.
         DETECTS_LOSS_SPIKES: False if the loss may grow or change its sign in a healthy run.
+        ADDS_PENALTY: True if the loss adds a penalty to the cross-entropy of replies. The loss on retention data is
+            then measured without it, as in SFT.
     """
 
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder"})
@@ -98,6 +100,7 @@ class Objective(StrictModel):
     UNIT: ClassVar[str] = "token"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()
     NEEDS_REFERENCE: ClassVar[bool] = False
+    ADDS_PENALTY: ClassVar[bool] = False
     READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = None
     ADDS_HEAD: ClassVar[bool] = False
     METHODS: ClassVar[tuple[str, ...] | None] = None

@@ -109,6 +109,8 @@ class TestNamesAndOptions:
 
     def test_a_model_of_another_kind_is_rejected_with_the_objectives_for_it(self, values):
         values["objective"] = "seq2seq"
-        objectives = "clm, dpo, kto, sequence_classification, sft, token_classification"
+        objectives = (
+            "adversarial, best_of_n, clm, dpo, iqlearn, kto, sequence_classification, sft, spin, token_classification"
+        )
         with pytest.raises(InvalidParameter, match=rf"is a decoder, which the objective 'seq2seq' .*{objectives}\.$"):
             run_recipe(parse_recipe(values, origin="test"))
