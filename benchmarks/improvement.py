@@ -29,7 +29,7 @@ from turnwise.core.stored_conversations import ConversationStore
 from turnwise.evaluation.gate.rules_file import load_gate_rules
 from turnwise.evaluation.metric_runner import MetricResult, run_metrics
 from turnwise.evaluation.metrics import load_metrics
-from turnwise.evaluation.statistics import bootstrap_difference_interval
+from turnwise.evaluation.statistics import bootstrap_difference
 from turnwise.improve.comparison import RetentionMetric
 from turnwise.improve.cycle import ImproveCycle
 from turnwise.improve.cycle_folder import CycleFolders
@@ -160,7 +160,7 @@ def simulate(folder: Path, rounds: int, people: Sequence[Person], seed: int) -> 
 def difference(sums: np.ndarray, first: np.ndarray) -> tuple[float, float]:
     """Interval of the difference in chrF on the same questions."""
     (metric,) = load_metrics(["chrf"])
-    interval = bootstrap_difference_interval(sums, first, metric.value)
+    interval = bootstrap_difference(sums, first, metric.value).interval()
     return interval.low, interval.high
 
 

@@ -65,7 +65,7 @@ def main() -> None:
         if time.monotonic() - last_print > 5:
             last_print = time.monotonic()
             scheduler = engine._scheduler
-            kv_cache, proposer = scheduler.queues.kv_cache, scheduler._speculative_decoder._proposer
+            kv_cache, proposer = scheduler.queues.kv_cache, scheduler._speculation.decoder._proposer
             print(
                 f"{last_print - start:5.0f} s, {num_requests:6} requests: {resident_megabytes():7.0f} MB resident, "
                 f"{len(kv_cache.tree)} of {kv_cache.pool.num_blocks} blocks cached, "

@@ -39,17 +39,21 @@ class DialogueSystem(Protocol):
         """Begin a dialogue."""
 
 
+class StatelessSystem(Conversation, Protocol):
+    """A system that answers from the messages alone, so that one object holds all dialogues."""
+
+    def start(self) -> Conversation:
+        """Begin a dialogue."""
+        return self
+
+
 @dataclass(frozen=True, slots=True)
-class ModelAlone:
+class ModelAlone(StatelessSystem):
     """The model with the instruction and the examples of the scenario as the system message."""
 
     model: ChatService
     definition: ScenarioDefinition
     name: str = "model"
-
-    def start(self) -> Conversation:
-        """Begin a dialogue."""
-        return self
 
     async def answer(self, messages: Sequence[Message]) -> Reply:
         """Generate a reply."""
@@ -61,16 +65,12 @@ class ModelAlone:
 
 
 @dataclass(frozen=True, slots=True)
-class RetrievalAlone:
+class RetrievalAlone(StatelessSystem):
     """The best passage of the documents, word for word."""
 
     definition: ScenarioDefinition
     resources: ResourceCache
     name: str = "retrieval"
-
-    def start(self) -> Conversation:
-        """Begin a dialogue."""
-        return self
 
     async def answer(self, messages: Sequence[Message]) -> Reply:
         """The text of the best passage, or the sentence of the scenario for none."""

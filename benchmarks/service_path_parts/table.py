@@ -10,7 +10,7 @@ from service_path_parts.playing import PlayedDialogue
 from turnwise.evaluation.metric import FloatArray
 from turnwise.evaluation.statistics import (
     MIN_DIALOGUES,
-    bootstrap_difference_interval,
+    bootstrap_difference,
     newcombe_interval,
     wilson_interval,
 )
@@ -66,7 +66,7 @@ def _print_differences(path: Sequence[PlayedDialogue], system: Sequence[PlayedDi
         new_G, old_G = (np.array([SHARES[label](entry) for entry in played], np.float64) for played in (path, system))
         line = f"path − {name}, {label}: {new_G.mean() - old_G.mean():+.1%}"
         if len(new_G) >= MIN_DIALOGUES:
-            interval = bootstrap_difference_interval(_sums(new_G), _sums(old_G), _mean)
+            interval = bootstrap_difference(_sums(new_G), _sums(old_G), _mean).interval()
             newcombe = newcombe_interval(new_G, old_G)  # better if few dialogues differ
             line += (
                 f" [{interval.low:+.1%}, {interval.high:+.1%}], Newcombe [{newcombe.low:+.1%}, {newcombe.high:+.1%}]"

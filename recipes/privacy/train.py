@@ -16,10 +16,10 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from fillers import latin_names
 from safetensors.numpy import save
 from torch import nn
 from training_texts import Labelled, Vocabulary, generate, read_plain_texts, read_templates
+from word_lists import latin_names
 
 from turnwise.core.files import atomic_write
 from turnwise.models.linear_chain_crf import LinearChainCrf

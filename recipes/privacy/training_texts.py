@@ -17,8 +17,7 @@ NAME_SLOTS = frozenset({"NAME", "FIRST", "LAST", "PERSON", "CALL", "NICK", "LATI
 ADDRESS_SLOTS = frozenset({"ADDRESS", "STREET"})
 _SLOT = re.compile(r"\{([A-Z]+)\}")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
-_WIDE = str.maketrans(",:;?!()", ",:;?!()")
-_NARROW = str.maketrans(",:;?!()", ",:;?!()")
+_NARROW = str.maketrans("\uff0c\uff1a\uff1b\uff1f\uff01\uff08\uff09", ",:;?!()")  # as the detectors get them
 # Texts with these words may hold a name that is not marked.
 _DOUBTFUL = re.compile(
     r"\b(name|mr|mrs|ms|dr|called|address|street|dear|hi|hello|hey|uncle|aunt)\b|叫|姓|先生|女士|老师|小姐|医生|小明|阿姨|叔|李|王|张|地址|路",
@@ -107,18 +106,14 @@ def vary_english(labelled: Labelled, rng: random.Random) -> Labelled:
 
 
 def vary_chinese(labelled: Labelled, rng: random.Random) -> Labelled:
-    """Full-width or narrow punctuation, or blanks in its place."""
-    text, spans = labelled
+    """Narrow punctuation in place of full-width one; sometimes blanks or nothing in its place."""
+    text, spans = labelled[0].translate(_NARROW), labelled[1]
     roll = rng.random()
-    if roll < 0.45:
-        text = text.translate(_NARROW)
-    elif roll < 0.8:
-        text = text.translate(_WIDE)
-    elif roll < 0.9:
-        text = re.sub("[,,。::]", " ", text)
-    else:
-        return edit(labelled, lambda text, index: "" if text[index] in ",。:,:" else text[index])
-    return text, spans
+    if roll < 0.8:
+        return text, spans
+    if roll < 0.9:
+        return re.sub("[,。:]", " ", text), spans
+    return edit((text, spans), lambda text, index: "" if text[index] in ",。:" else text[index])
 
 
 def edit(labelled: Labelled, change: "object") -> Labelled:

@@ -1,13 +1,16 @@
 """The models of a server are opened with their versions, also with those that are added while it runs."""
 
 import asyncio
+import shutil
 import threading
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from turnwise.app.model_versions.add_version import add_run
+from turnwise.app.model_versions.base_versions import ensure_base
 from turnwise.app.model_versions.version_library import open_version_library
+from turnwise.app.model_versions.version_reference import required_reference
 from turnwise.app.scenario_services import ServicePath, open_resources
 from turnwise.app.version_serving.model_opener import ModelOpener
 from turnwise.app.version_serving.version_adopter import VersionAdopter
@@ -159,6 +162,96 @@ def test_versions_that_cannot_be_loaded_do_not_stop_those_of_other_models(open_m
     with pytest.raises(UserError, match="not those of a@1"):
         opener.adopt_versions(stack, path)
     assert (text(opener.services["a"]), text(opener.services["b"])) == ("box", "b@1")
+
+
+@pytest.fixture
+def pulled(tmp_path):
+    """`pulled(seed)`: the folder of the pulled model "mini", with other weights for each seed."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "home" / "models" / "mini"
+
+    def pull(seed):
+        if not folder.is_dir():
+            shutil.copytree(bundled_model_folder(), folder)
+            (folder / "source.json").write_text("{}")
+        tensors = load_file(folder / "model.safetensors")
+        tensors["model.norm.weight"] = torch.full_like(tensors["model.norm.weight"], seed)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return pull
+
+
+class TestUpdatesOfTheBaseModel:
+    """The package is updated, or a model is pulled again: the weights of the first version are gone."""
+
+    @pytest.fixture
+    def updated(self, library, pulled, tmp_path):
+        """A model with an adapter that serves, and then other weights of its base model."""
+        folder = pulled(1)
+        library.ensure_first("mini")
+        adapter = add_run(library, "mini", random_adapter(tmp_path / "adapter", folder, seed=1), reason="Trained.")
+        library.change_state(adapter.version, "serving", actor="person", reason="Better.")
+        return pulled(2)
+
+    def test_the_new_weights_are_a_version_that_serves(self, open_models, library, updated):
+        opener, *_ = open_models((str(updated), None))
+        assert text(opener.services["mini"]) == "mini@3"
+        assert [version.state for version in library.registry.list("mini")] == ["retired", "retired", "serving"]
+        added, _, promoted = library.registry.events("mini")[-3:]
+        assert (added.actor, added.reason) == (
+            "update", "The model mini was updated: its weights are others than those of the versions before.",
+        )  # fmt: skip
+        assert (promoted.actor, promoted.reason) == (
+            "update", "mini@2 cannot be loaded since the model mini was updated.",
+        )  # fmt: skip
+        assert ensure_base(library, "mini").number == 3
+        open_models((str(updated), None))
+        assert library.registry.revision() == promoted.number, "an update is registered once"
+
+    def test_a_version_with_weights_of_its_own_goes_on_serving(self, open_models, library, pulled, tmp_path):
+        shutil.copytree(pulled(1), tmp_path / "full")
+        full = add_run(library, "mini", tmp_path / "full", reason="Trained.").version
+        library.change_state(full, "serving", actor="person", reason="Better.")
+        opener, *_ = open_models((str(pulled(2)), None))
+        assert text(opener.services["mini"]) == "mini@2"
+        assert (ensure_base(library, "mini").number, library.registry.get("mini", 3).state) == (3, "candidate")
+
+    def test_the_old_weights_are_the_version_that_they_were(self, open_models, library, updated, pulled):
+        """The update is taken back: the versions that were trained from the old weights can be loaded again."""
+        open_models((str(updated), None))
+        revision = library.registry.revision()
+        opener, *_ = open_models((str(pulled(1)), None))
+        assert text(opener.services["mini"]) == "mini@2"
+        assert library.registry.revision() == revision
+        assert ensure_base(library, "mini").number == 1
+
+
+def test_a_damaged_version_gives_way_to_the_one_before_and_the_registry_stays_as_it_is(
+    open_models, library, run, caplog
+):
+    version = add_run(library, MODEL, run, reason="A test.").version
+    library.change_state(version, "serving", actor="person", reason="Better.")
+    shutil.rmtree(library.folder(version))
+    revision = library.registry.revision()
+    opener, *_ = open_models((str(bundled_model_folder()), None))
+    assert text(opener.services[MODEL]) == f"{MODEL}@1"
+    assert library.registry.revision() == revision
+    assert [record.getMessage().split(".")[0] for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{MODEL}@2 serves but cannot be loaded, so {MODEL}@1 answers until another version is promoted"
+    ]
+
+
+def test_a_model_without_a_serving_version_is_not_served(open_models, library, run):
+    """Its folder may hold what was learned from data that were erased."""
+    version = add_run(library, "mine", run, reason="A test.").version
+    library.erase(version, reason="A test.", may_end_service=True)
+    with pytest.raises(NotFound, match="No version of mine serves: the last one was deleted"):
+        open_models((str(run), "mine"))
+    with pytest.raises(NotFound, match="No version of mine serves"):
+        library.get(required_reference("mine@stable"))
 
 
 def test_a_registry_that_cannot_be_read_is_reported_once_and_changes_nothing(open_models, tmp_path, caplog):

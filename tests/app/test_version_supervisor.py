@@ -9,6 +9,7 @@ import pytest
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
 from turnwise.core.errors import InvalidData
 from turnwise.core.model_versions import NewVersion, VersionOutcomes
+from turnwise.core.version_rules import earlier_versions
 from turnwise.testing import ScriptedChatService
 from version_stand_ins import registry_with
 
@@ -157,6 +158,46 @@ class TestFailures:
         ]
         assert loader.opened == [1, 2]
 
+    def test_a_server_whose_serving_version_cannot_be_loaded_starts_with_a_version_that_served_before(
+        self, registry, loader, caplog
+    ):
+        promote(registry, 2)
+        promote(registry, 3)
+        loader.broken = {3, 2}
+        fallbacks = earlier_versions(registry.list("shop"), registry.events("shop"))
+        opened = VersionSupervisor(registry, "shop", loader, fallbacks=fallbacks)
+        revision = registry.revision()
+        for _ in range(3):
+            settle(opened)
+        assert (answering(opened), loader.opened) == ((1, None, None), [3, 2, 1])
+        assert registry.revision() == revision, "another server may still have the files"
+        assert [record.getMessage() for record in caplog.records] == [
+            "shop@3 serves but cannot be loaded, so shop@1 answers until another version is promoted. "
+            "The weights of shop@3 are damaged."
+        ]
+        assert opened.describe() == "shop@1 answers; shop@3 should serve and is not loaded"
+        assert {entry.version.number: entry.error for entry in opened.service.loaded_versions()} == {
+            1: "", 3: "The weights of shop@3 are damaged.",
+        }  # fmt: skip
+        loader.broken = set()
+        registry.add(NewVersion("bank", "folder", "digest"), reason="A change of the registry.")
+        settle(opened)
+        assert (answering(opened), opened.describe()) == ((3, None, None), "shop@3 answers")
+        opened._pool.close()
+
+    def test_a_server_without_a_version_that_can_be_loaded_says_why_the_serving_one_cannot(self, registry, loader):
+        promote(registry, 2)
+        loader.broken = {1, 2}
+        with pytest.raises(InvalidData, match="shop@2 are damaged"):
+            VersionSupervisor(registry, "shop", loader, fallbacks=registry.list("shop")[:1])
+
+    def test_what_answers_goes_on_if_the_last_version_is_deleted(self, supervisor, registry, caplog):
+        registry.mark_erased("shop", 1, reason="A test.")
+        for _ in range(3):
+            settle(supervisor)
+        assert answering(supervisor) == (1, None, None)
+        assert len([record for record in caplog.records if "no version of shop any more" in record.getMessage()]) == 1
+
     def test_a_canary_that_cannot_be_loaded_gets_no_conversations(self, supervisor, registry, loader):
         loader.broken = {2}
         promote(registry, 2, "canary", 0.5)
@@ -188,7 +229,7 @@ class TestFailures:
         assert registry.events("shop")[-1].actor == "canary_watch"
 
     def test_a_model_without_versions_is_an_error(self, registry, loader):
-        with pytest.raises(InvalidData, match="bank has no versions"):
+        with pytest.raises(InvalidData, match="No version of the model bank serves"):
             VersionSupervisor(registry, "bank", loader)
 
     def test_a_serving_version_that_cannot_be_loaded_is_an_error_at_the_start(self, registry, loader):

@@ -72,7 +72,7 @@ def test_cycles_are_listed_newest_first_with_reasons_as_text(visit, cycles):
     page = visit("/improve")
     entries = section(page, "cycles").locator(".improve-entry")
     expect(entries.locator("b")).to_have_text(["Cycle 3", "Cycle 2", "Cycle 1"])
-    expect(entries.locator(".improve-badge")).to_have_text(["interrupted in replay", "refused", "promoted"])
+    expect(entries.locator(".badge")).to_have_text(["interrupted in replay", "refused", "promoted"])
     expect(entries.nth(1).locator(".improve-reason")).to_have_text(f"Refused: {HOSTILE}")
     expect(entries.nth(2)).to_contain_text("shop@2")
     expect(entries.nth(2)).to_contain_text(
@@ -93,7 +93,7 @@ def test_a_running_cycle_is_shown(visit, cycles, tmp_path):
     with lock_directory(tmp_path / "shop"):
         page = visit("/improve")
         expect(section(page, "now")).to_contain_text("A cycle runs now.")
-        expect(section(page, "cycles").locator(".improve-badge").first).to_have_text("runs: replay")
+        expect(section(page, "cycles").locator(".badge").first).to_have_text("runs: replay")
 
 
 def test_figures_are_lines_with_a_description_and_a_table(visit, cycles):

@@ -55,14 +55,41 @@ def test_a_person_can_do_the_transitions_of_the_table_and_no_other(previous, sta
             plan_change(versions, target, state, actor="person", share=share_of(state))
 
 
-@pytest.mark.parametrize("state", ["shadow", "canary", "serving"])
+@pytest.mark.parametrize("state", ["shadow", "serving"])
 def test_the_version_that_had_the_state_is_retired_first(state):
-    versions = [version(1, "serving"), version(2, "shadow"), version(3, "canary"), version(4)]
+    versions = [version(1, "serving"), version(2, "shadow"), version(3)]
     holder = next(entry for entry in versions if entry.state == state)
-    assert plan_change(versions, versions[3], state, actor="gate", share=share_of(state)) == (
+    assert plan_change(versions, versions[2], state, actor="gate", share=share_of(state)) == (
         StateChange(holder.number, state, "retired"),
-        StateChange(4, "candidate", state, share_of(state)),
+        StateChange(3, "candidate", state, share_of(state)),
     )
+
+
+@pytest.mark.parametrize(("state", "cause"), [("canary", "became the canary"), ("serving", "was promoted")])
+def test_a_canary_that_gives_way_ends_with_a_reason_of_its_own(state, cause):
+    versions = [version(1, "serving"), version(2, "canary"), version(3)]
+    ended, *_, last = plan_change(versions, versions[2], state, actor="gate", share=share_of(state))
+    assert ended == StateChange(
+        2, "canary", "retired", reason=f"Ended as a canary without a decision about it, because m@3 {cause}."
+    )
+    assert last == StateChange(3, "candidate", state, share_of(state))
+
+
+def test_a_canary_that_is_promoted_itself_does_not_end():
+    versions = [version(1, "serving"), version(2, "canary")]
+    assert plan_change(versions, versions[1], "serving", actor="person") == (
+        StateChange(1, "serving", "retired"), StateChange(2, "canary", "serving"),
+    )  # fmt: skip
+
+
+def test_an_update_lets_the_new_weights_serve_and_does_nothing_else():
+    versions = [version(1, "serving"), version(2)]
+    assert plan_change(versions, versions[1], "serving", actor="update")[-1] == StateChange(2, "candidate", "serving")
+    for state in ("shadow", "canary", "retired"):
+        with pytest.raises(VersionConflict, match="An update of a model may not"):
+            plan_change(versions, versions[1], state, actor="update", share=share_of(state))
+    with pytest.raises(VersionConflict, match="may not roll back"):
+        plan_rollback(versions, served(2, 1), actor="update")
 
 
 def test_the_serving_version_cannot_leave_without_a_successor():
@@ -160,8 +187,7 @@ def test_erasing_the_serving_version_rolls_back():
     )  # fmt: skip
     assert plan_erasure(versions, events, versions[2]) == (StateChange(3, "canary", "retired"),)
     assert plan_erasure(versions, events, versions[0]) == (StateChange(1, "retired", "retired"),)
-    with pytest.raises(VersionConflict, match="m@2 serves, and no other version served before"):
-        plan_erasure(versions, served(2), versions[1])
+    assert plan_erasure(versions, served(2), versions[1]) == (StateChange(2, "serving", "retired"),)
 
 
 def test_an_erased_version_stays_retired():

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from turnwise.evaluation.metric import ratio
 from turnwise.evaluation.statistics import (
     bootstrap_difference,
-    bootstrap_difference_interval,
     bootstrap_interval,
     holm_correction,
     mcnemar,
@@ -49,7 +48,7 @@ def coverage(run_experiment):
 def test_95_percent_of_the_intervals_of_a_difference_contain_the_true_difference():
     def run_experiment(seed):
         new, old = simulate(seed, 60, increase=0.03)
-        return bootstrap_difference_interval(new, old, nats_per_token, resamples=999, seed=seed), 0.06
+        return bootstrap_difference(new, old, nats_per_token, resamples=999, seed=seed).interval(), 0.06
 
     assert 0.93 <= coverage(run_experiment) <= 0.97
 
@@ -157,7 +156,7 @@ class TestEdgeCases:
 
     def test_equal_results_have_the_difference_0_and_the_p_value_1(self):
         _, old = simulate(0, 50)
-        interval = bootstrap_difference_interval(old, old, nats_per_token)
+        interval = bootstrap_difference(old, old, nats_per_token).interval()
         assert (interval.low, interval.high) == (0, 0)
         assert permutation_test(old, old, nats_per_token) == 1
 
@@ -179,7 +178,7 @@ class TestEdgeCases:
     def test_the_seed_determines_the_interval(self):
         new, old = simulate(3, 40)
         first, same_seed, other_seed = (
-            bootstrap_difference_interval(new, old, nats_per_token, seed=seed) for seed in (4, 4, 5)
+            bootstrap_difference(new, old, nats_per_token, seed=seed).interval() for seed in (4, 4, 5)
         )
         assert first == same_seed
         assert first != other_seed
@@ -211,7 +210,7 @@ def test_holm_correction_never_decreases_a_p_value_and_preserves_the_order(p_val
 def test_a_difference_and_its_opposite_have_opposite_intervals(seed, count):
     new, old = simulate(seed, count, increase=0.2)
     interval, opposite = (
-        bootstrap_difference_interval(*pair, nats_per_token, resamples=199) for pair in ((new, old), (old, new))
+        bootstrap_difference(*pair, nats_per_token, resamples=199).interval() for pair in ((new, old), (old, new))
     )
     assert (interval.low, interval.high) == pytest.approx((-opposite.high, -opposite.low), rel=1e-3, abs=1e-6)
     p_value, opposite_p_value = (

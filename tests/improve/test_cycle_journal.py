@@ -61,3 +61,12 @@ def test_the_last_step_and_the_outcome_are_one_write(tmp_path, monkeypatch):
     journal.complete("promoted", "It improved.", last_step={"decide": {"version": 2}}, version=2)
     assert len(writes) == 1
     assert (journal.is_complete, journal.steps, journal["version"]) == (True, ["decide"], 2)
+
+
+def test_models_with_similar_names_have_folders_of_their_own(tmp_path):
+    names = ["a/b", "a_b", "A_b", "a%2fb"]
+    for name in names:
+        CycleFolders(name, tmp_path).create(model=name)
+    assert [[journal["model"] for journal in CycleFolders(name, tmp_path).journals()] for name in names] == [
+        [name] for name in names
+    ]

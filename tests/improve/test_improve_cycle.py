@@ -112,11 +112,11 @@ def test_changed_training_data_are_an_error(make_cycle, only_improvement):
 STEPS = [
     "turnwise.improve.cycle.write_examples",
     "turnwise.improve.cycle.replay_files",
-    "turnwise.improve.cycle.build_model",
-    "turnwise.improve.cycle.measure_forgetting",
-    "turnwise.improve.cycle.measure_feedback",
-    "turnwise.improve.cycle.write_report",
-    "turnwise.improve.cycle.add_version",
+    "turnwise.improve.cycle_training.build_model",
+    "turnwise.improve.gated_comparison.measure_forgetting",
+    "turnwise.improve.gated_comparison.measure_feedback",
+    "turnwise.improve.gated_comparison.write_report",
+    "turnwise.improve.promotion.add_version",
     "turnwise.improve.journal.atomic_write",
 ]
 

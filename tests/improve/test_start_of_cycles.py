@@ -7,7 +7,10 @@ import pytest
 from feedback_samples import shop_corrections
 from registry_stand_ins import AnswerList
 
+from turnwise.app.model_versions.base_versions import ensure_base
 from turnwise.app.model_versions.version_library import VersionLibrary, served_model_name
+from turnwise.core.errors import ModelNotFound
+from turnwise.core.model_versions import NewVersion
 from turnwise.evaluation.gate.rules_file import load_gate_rules
 from turnwise.improve.cycle import ImproveCycle
 from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
@@ -93,6 +96,58 @@ def test_models_of_a_complete_cycle_are_deleted_but_not_its_report(cycle):
     assert sorted(path.name for path in journal.folder.iterdir()) == ["cycle.json", "report"]
 
 
+class TestUpdatesOfTheBaseModel:
+    """The registry has the weights of an older release of the bundled model."""
+
+    @pytest.fixture
+    def outdated(self, cycle):
+        cycle.library.registry.add(NewVersion(MODEL, "tiny", "the digest of an older release"), reason="r")
+        return cycle
+
+    def test_all_feedback_is_new_again_for_the_new_weights(self, outdated):
+        outdated.reader.list = collected_now(shop_corrections(6))
+        journal = outdated.folders.create(started=time.time() + 9, first=1)
+        write_examples(journal.folder / EXAMPLES_FILE, training_examples(outdated.reader.list))
+        journal.complete("promoted", "Better.", version=2)
+        assert outdated.last_start() == 0.0
+        outdated.run()
+        last = outdated.folders.last()
+        assert (last["first"], last["serving"], last.result("select")["num_new"]) == (2, 2, 6)
+        assert outdated.last_start() == last["started"]
+
+    def test_an_interrupted_cycle_of_the_old_weights_is_given_up(self, outdated):
+        outdated.folders.create(
+            started=1.0, first=1, serving=1, settings=outdated._training_settings(), since=0.0, model=MODEL
+        )
+        outdated.run()
+        interrupted, _ = outdated.folders.journals()
+        assert interrupted["outcome"] == "abandoned"
+        assert interrupted["reason"] == (
+            f"{MODEL}@2 became the version that trainings start from before it was complete."
+        )
+
+
+def test_a_serving_version_that_cannot_be_loaded_ends_a_cycle_before_the_training(cycle, tmp_path):
+    cycle.reader.list = collected_now(shop_corrections(12))
+    ensure_base(cycle.library, MODEL)
+    cycle.library.registry.add(NewVersion(MODEL, f"{MODEL}/2", "digest"), reason="r")
+    cycle.library.registry.change_state(MODEL, 2, "serving", actor="person", reason="r")
+    with pytest.raises(ModelNotFound, match=f"folder of {MODEL}@2 is missing"):
+        cycle.run()
+    assert outcomes(cycle) == []
+
+
+def test_an_interrupted_cycle_whose_serving_version_is_lost_is_given_up(cycle):
+    """Else it would fail in every run, also after a roll-back."""
+    base = ensure_base(cycle.library, MODEL)
+    cycle.library.registry.add(NewVersion(MODEL, f"{MODEL}/2", "digest"), reason="r")
+    cycle.folders.create(
+        started=1.0, first=base.number, serving=2, settings=cycle._training_settings(), since=0.0, model=MODEL
+    )
+    cycle.run()
+    assert outcomes(cycle) == ["abandoned", "nothing to learn"]
+
+
 @pytest.mark.costly
 @pytest.mark.usefixtures("no_loss_plot", "one_thread")
 class TestInterruptedCycles:
@@ -107,7 +162,7 @@ class TestInterruptedCycles:
     def test_one_with_other_settings_is_given_up(self, cycle, monkeypatch):
         """Else a wrong setting would stop all further cycles, and a changed split would compare on training data."""
         cycle.reader.list = collected_now(shop_corrections(12))
-        monkeypatch.setattr("turnwise.improve.cycle.build_model", kill)
+        monkeypatch.setattr("turnwise.improve.cycle_training.build_model", kill)
         with pytest.raises(Killed):
             cycle.run()
         with pytest.raises(Killed):

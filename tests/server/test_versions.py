@@ -89,7 +89,8 @@ class TestRouting:
         assert set(versions["shop"]) == {"shop@1", "shop@2"}
         assert set(versions["stable"]) == {"shop@1"}
         site.supervisor.step()
-        assert sum(counts.answers for counts in site.registry.outcomes("shop").values()) == 2 * len(users)
+        counts = [counts.answers for counts in site.registry.outcomes("shop").values()]
+        assert sum(counts) == len(users), "one answer of each conversation"
 
     @pytest.mark.parametrize("model", ["shop@3", "shop@x", "plain@1", "shop@", "@1", "shop@" + 5_000 * "1"])
     def test_a_version_that_does_not_answer_is_not_found(self, site, model):
@@ -162,6 +163,19 @@ class TestStorage:
         site.request("POST", "/v1/feedback", {"completion_id": id, "comment": "Hm."})
         site.supervisor.step()
         assert site.registry.outcomes("shop") == {1: VersionOutcomes(rated=1, disliked=1)}
+
+    def test_ratings_of_answers_whose_version_was_named_do_not_count(self, site):
+        """Whoever chooses a version is no random sample, and a tester could end a canary."""
+        site.promote(2, "canary", 0.001)
+        for model in ("shop@2", "shop@1", "stable"):
+            id = site.chat(model, store=True).json()["id"]
+            assert site.request("POST", "/v1/feedback", {"completion_id": id, "rating": "down"}).status_code == 200
+        conversation = site.request("POST", "/v1/conversations", {}).json()["id"]
+        site.chat("shop@2", conversation_id=conversation)
+        message = site.request("GET", f"/v1/conversations/{conversation}").json()["messages"][-1]["id"]
+        assert site.request("POST", "/v1/feedback", {"message_id": message, "rating": "down"}).status_code == 200
+        site.supervisor.step()
+        assert site.registry.outcomes("shop") == {}
 
     def test_an_answer_is_rated_once_whatever_users_a_client_names(self, site):
         id = site.chat(store=True).json()["id"]

@@ -82,6 +82,22 @@ def test_everybody_who_wrote_before_is_a_contributor(store):
     assert entry.contributors == {"local/user:ann", "local/user:bob", "local/user:eve"}
 
 
+@pytest.mark.parametrize(
+    ("meta", "is_collected"),
+    [({}, False), ({"consent": "metadata"}, False), ({"consent": "full"}, True), ({"notice": "open"}, True)],
+)
+def test_every_message_above_needs_consent_but_notices_are_no_part_of_the_history(store, meta, is_collected):
+    """Messages that were stored before there was a consent have none."""
+    chat = Chat(store)
+    question = chat.store.append(chat.id, [Message("user", "Hi")], {"consent": "full"})
+    (above,) = chat.store.append(chat.id, [Message("assistant", "Hello!")], meta, parent_id=question[0])
+    (asked,) = chat.store.append(chat.id, [Message("user", "Open?")], {"consent": "full"}, parent_id=above)
+    meta = {"model": "m", "finish": "stop", "consent": "full"}
+    (answer,) = chat.store.append(chat.id, [Message("assistant", "Yes.")], meta, parent_id=asked)
+    chat.rate(answer, 1)
+    assert [entry.answer.content for entry in collected(store)] == ["Yes."] * is_collected
+
+
 def test_a_choice_of_a_completion_has_the_messages_of_its_request(store):
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = (

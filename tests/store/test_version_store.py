@@ -162,8 +162,28 @@ def test_erasure_retires_and_lets_the_version_before_serve(registry):
     revision = registry.revision()
     assert registry.mark_erased("assistant", 3, reason="Again.") == erased
     assert registry.revision() == revision
-    with pytest.raises(VersionConflict, match="no other version served before"):
-        registry.mark_erased("assistant", 1, reason="r")
+
+
+def test_without_a_version_that_is_left_none_serves_until_one_is_added(registry, clock):
+    clock.now = 2000.0
+    registry.mark_erased("assistant", 1, reason="A person withdrew consent.")
+    assert registry.routing("assistant") is None
+    assert (registry.serving_at("assistant", 1999.0).number, registry.serving_at("assistant", 2000.0)) == (1, None)
+    clock.now = 3000.0
+    add(registry, 2)
+    assert states(registry) == ["retired", "serving", "candidate"]
+    assert (registry.serving_at("assistant", 2999.0), registry.serving_at("assistant", 3000.0).number) == (None, 2)
+
+
+def test_a_canary_that_gives_way_has_its_own_reason_in_the_history(registry):
+    add(registry, 2)
+    promote(registry, 2, "canary", 0.1)
+    revision = registry.revision()
+    promote(registry, 3)
+    ended, *others = registry.events(after=revision)
+    assert (ended.version, ended.state) == (2, "retired")
+    assert ended.reason == "Ended as a canary without a decision about it, because assistant@3 was promoted."
+    assert {event.reason for event in others} == {"It is better."}
 
 
 def test_an_erased_retired_version_is_an_event_so_that_servers_notice(registry):

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,9 @@ from turnwise.core.errors import InvalidParameter, NotFound, TurnwiseError
 from turnwise.core.stored_conversations import ConversationStore
 
 DAY_SECONDS = 86_400.0
+
+DeleteOlder = Callable[[ConversationStore, float], Mapping[str, int]]
+"""Deletes what is older than a Unix time and returns numbers by plural noun."""
 
 
 def find_subject(store: ConversationStore, user: str | None, key: str | None, *, is_local: bool = False) -> DataSubject:
@@ -72,23 +75,38 @@ def erase_data(
     return counts
 
 
-def delete_old_data(store: ConversationStore, days: float, *, shrink: bool = True) -> Mapping[str, int]:
-    """Delete conversations, completions and responses that have not changed for `days`. Returns numbers by kind."""
+def delete_old_data(
+    store: ConversationStore, days: float, *, shrink: bool = True, more: Iterable[DeleteOlder] = ()
+) -> Mapping[str, int]:
+    """Delete conversations, completions and responses that have not changed for `days`. Returns numbers by kind.
+
+    Args:
+        store: conversation store.
+        days: age in days.
+        shrink: return unused space to the file system.
+        more: functions of packages above this one, which delete what was made from the deleted records.
+    """
     if days <= 0:
         raise InvalidParameter("days", f"'days' must be above 0, got {days:g}.")
-    counts = store.personal_data.delete_older(time.time() - days * DAY_SECONDS)
+    limit = time.time() - days * DAY_SECONDS
+    counts = dict(store.personal_data.delete_older(limit))
+    for delete_older in more:
+        counts |= delete_older(store, limit)
     store.personal_data.remove_traces(shrink=shrink)
     return counts
 
 
 @contextmanager
-def daily_retention(store: ConversationStore | None, days: float | None) -> Iterator[None]:
-    """Delete old data at once and then once a day, in a thread, until the block ends."""
+def daily_retention(
+    store: ConversationStore | None, days: float | None, more: Iterable[DeleteOlder] = ()
+) -> Iterator[None]:
+    """Delete old data (see `delete_old_data`) at once and then once a day, in a thread, until the block ends."""
     if store is None or days is None:
         yield
         return
     is_stopped = threading.Event()
-    thread = threading.Thread(target=_repeat_daily, args=(store, days, is_stopped), name="retention", daemon=True)
+    arguments = (store, days, tuple(more), is_stopped)
+    thread = threading.Thread(target=_repeat_daily, args=arguments, name="retention", daemon=True)
     thread.start()
     try:
         yield
@@ -97,13 +115,15 @@ def daily_retention(store: ConversationStore | None, days: float | None) -> Iter
         thread.join()
 
 
-def _repeat_daily(store: ConversationStore, days: float, is_stopped: threading.Event) -> None:
+def _repeat_daily(
+    store: ConversationStore, days: float, more: tuple[DeleteOlder, ...], is_stopped: threading.Event
+) -> None:
     import logging
 
     log = logging.getLogger("turnwise.server")
     while True:
         try:
-            counts = delete_old_data(store, days, shrink=False)
+            counts = delete_old_data(store, days, shrink=False, more=more)
         except TurnwiseError as error:
             log.warning("Old data could not be deleted and is tried again tomorrow: %s", error)
         else:

@@ -19,6 +19,7 @@ from turnwise.core.errors import NotFound, TurnwiseError
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.inference import FinishReason
 from turnwise.core.messages import Message
+from turnwise.core.served_versions import ROUTED_KEY
 from turnwise.core.service_report import ServiceReport
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.core.tools import ToolCallDelta
@@ -43,7 +44,7 @@ class ConversationRecorder:
         self._person_meta: dict[str, Any] = {"consent": request.consent}
         if request.user is not None:
             self._person_meta["user"] = request.user
-        self._extra_meta = dict(self._person_meta)
+        self._extra_meta = self._person_meta | ({} if request.is_routed else {ROUTED_KEY: False})
         self._follows_handoffs = False
         self._request_ids: tuple[str, ...] = ()
         self._response_id: str | None = None  # used in the store's thread only

@@ -1,6 +1,9 @@
 """`turnwise chat`: chat in the terminal."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +20,9 @@ from turnwise.cli.shared_flags import (
     Threads,
     sampling_flags,
 )
+
+if TYPE_CHECKING:
+    from turnwise.core.scenario import Scenario
 
 
 @sampling_flags
@@ -82,84 +88,98 @@ def chat(
     import sys
 
     from turnwise.app.chat_services import open_chat_service
-    from turnwise.app.prompts.library import render_prompt
-    from turnwise.app.scenario_folders import find_scenario
     from turnwise.app.stores import open_conversation_store
     from turnwise.cli.chat_repl import ChatRepl
     from turnwise.cli.conversation_history import LAST_CONVERSATION
     from turnwise.cli.stream_answer import print_answer
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
-    from turnwise.core.scenario import Scenario
 
-    fixed_texts = Scenario(system_prompt=system)
-    if scenario is not None:
-        if system is not None:
-            raise InvalidParameter("system", "--scenario sets the system message: leave --system out.")
-        definition = find_scenario(scenario)
-        fixed_texts = definition.as_scenario(definition.check_language(language))
-        sampling = {**definition.settings.sampling, **sampling}
-        scenario_model = definition.settings.adapter
-    elif language is not None:
-        raise InvalidParameter("language", "--language needs --scenario.")
-    else:
-        scenario_model = None
+    texts = _chat_texts(system, scenario, language, prompt_template, prompt_variable)
+    sampling = {**texts.sampling, **sampling}
     GenerationParams.resolve(sampling)
-    if prompt_template is not None:
-        if system is not None:
-            raise InvalidParameter("system", "--system and --prompt-template cannot be combined.")
-        if scenario is not None:
-            raise InvalidParameter("scenario", "--scenario and --prompt-template cannot be combined.")
-        fixed_texts = Scenario(system_prompt=render_prompt(prompt_template, prompt_variable or ()))
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # piped input may be invalid UTF-8
     if model is not None and message is None and prompt is None and _is_message(model):
         model, message = None, model
     prompt = message if prompt is None else prompt
-    model = scenario_model if model is None else model
+    model = texts.model if model is None else model
     _check_model(model)
     warn_fallback_model(model)
+    open_service = partial(
+        open_chat_service,
+        model,
+        dtype=dtype,
+        device=device,
+        quantize=quantize,
+        max_num_seqs=1,
+        threads=threads,
+        format=interaction_format,
+        context_policy=context_policy,
+    )
     if prompt is not None:
         if resume or conversation is not None:
             raise InvalidParameter(
                 "prompt", "--prompt stores no conversation and cannot be combined with --resume or --conversation."
             )
         text = sys.stdin.read().strip() if prompt == "-" else prompt
-        with open_chat_service(
-            model,
-            dtype=dtype,
-            device=device,
-            quantize=quantize,
-            max_num_seqs=1,
-            threads=threads,
-            format=interaction_format,
-            context_policy=context_policy,
-        ) as service:
+        with open_service() as service:
             warn_missing_chat_template(service)
             messages = service.interaction_format.receive(text)
-            print_answer(service, messages, scenario=fixed_texts, sampling=sampling)
+            print_answer(service, messages, scenario=texts.fixed, sampling=sampling)
         return
-    with (
-        open_conversation_store(store) as conversations,
-        open_chat_service(
-            model,
-            dtype=dtype,
-            device=device,
-            quantize=quantize,
-            max_num_seqs=1,
-            threads=threads,
-            store=conversations,
-            format=interaction_format,
-            context_policy=context_policy,
-        ) as service,
-    ):
+    with open_conversation_store(store) as conversations, open_service(store=conversations) as service:
         warn_missing_chat_template(service)
         ChatRepl(
             service,
-            scenario=fixed_texts,
+            scenario=texts.fixed,
             sampling=sampling,
             resume=conversation or (LAST_CONVERSATION if resume else None),
         ).run()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTexts:
+    """What a chat begins with.
+
+    Attributes:
+        fixed: system message and examples.
+        sampling: defaults of the generation parameters.
+        model: adapter of the scenario; None: the default model.
+    """
+
+    fixed: "Scenario"
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+
+
+def _chat_texts(
+    system: str | None,
+    scenario: str | None,
+    language: str | None,
+    prompt_template: str | None,
+    prompt_variable: list[str] | None,
+) -> ChatTexts:
+    """Read --system, --prompt-template or --scenario. Raises `InvalidParameter` for a combination of them."""
+    from turnwise.app.prompts.library import render_prompt
+    from turnwise.app.scenario_folders import find_scenario
+    from turnwise.core.errors import InvalidParameter
+    from turnwise.core.scenario import Scenario
+
+    if scenario is not None and system is not None:
+        raise InvalidParameter("system", "--scenario sets the system message: leave --system out.")
+    if scenario is None and language is not None:
+        raise InvalidParameter("language", "--language needs --scenario.")
+    if prompt_template is not None and system is not None:
+        raise InvalidParameter("system", "--system and --prompt-template cannot be combined.")
+    if prompt_template is not None and scenario is not None:
+        raise InvalidParameter("scenario", "--scenario and --prompt-template cannot be combined.")
+    if scenario is not None:
+        definition = find_scenario(scenario)
+        fixed = definition.as_scenario(definition.check_language(language))
+        return ChatTexts(fixed, definition.settings.sampling, definition.settings.adapter)
+    text = system if prompt_template is None else render_prompt(prompt_template, prompt_variable or ())
+    return ChatTexts(Scenario(system_prompt=text))
 
 
 def _is_message(argument: str) -> bool:

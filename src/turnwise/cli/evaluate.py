@@ -1,35 +1,25 @@
 """`turnwise evaluate`: measure a model, and compare it with another one."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from turnwise.cli.data_flags import data_source_flags
-from turnwise.cli.shared_flags import (
-    ContextPolicy,
-    InteractionFormatName,
-    PromptTemplate,
-    PromptVariable,
-    Threads,
-    sampling_flags,
-)
-from turnwise.core.inference import Quantization
+from turnwise.cli.evaluate_options import DEFAULT_LIMIT, DEFAULT_REPEATS, EvaluateOptions
+from turnwise.cli.shared_flags import option_groups, sampling_flags
 
 if TYPE_CHECKING:
     from turnwise.app.evaluation_data import EvaluationData
+    from turnwise.app.evaluation_run import EvaluationConfig
     from turnwise.data.read_options import ReadOptions
-    from turnwise.evaluation.evaluate import Evaluation
     from turnwise.evaluation.metric import Metric
     from turnwise.evaluation.samples import Sample
 
 
-DEFAULT_LIMIT, DEFAULT_REPEATS = 500, 3
-
-
 @sampling_flags
 @data_source_flags
+@option_groups
 def evaluate(
     model: Annotated[
         str | None,
@@ -39,81 +29,8 @@ def evaluate(
             "ngram:TRAIN.jsonl.",
         ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Held-out dialogues, or annotated texts for a classifier: a file or folder. The metrics golden, "
-            "contradiction, recall and knowledge bring their own test cases and need no data."
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            "--against",
-            "--baseline",
-            help="Model or baseline to compare with; 'tiny' is the small bundled model. For a classifier: another one.",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.md and scorecard.json.")] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(help="Maximum number of dialogues (default: 500), or of texts (default: all).", min=1),
-    ] = None,
-    repeats: Annotated[int, typer.Option(help="Number of answers to sample per dialogue.", min=1)] = DEFAULT_REPEATS,
-    seed: Annotated[
-        int, typer.Option(help="Random seed for everything but sampling: distractors, typos, test cases.")
-    ] = 0,
-    metrics: Annotated[
-        str | None, typer.Option(help="Metrics to compute, separated by commas: selection,chrf,… Default: all.")
-    ] = None,
-    golden: Annotated[
-        Path | None,
-        typer.Option(help="Golden cases to use instead of the bundled ones: a YAML file or folder."),
-    ] = None,
-    temperature_sweep: Annotated[
-        bool,
-        typer.Option("--temperature-sweep", help="Also measure quality and diversity at temperatures from 0 to 1.3."),
-    ] = False,
-    interaction_format: InteractionFormatName = None,
-    context_policy: ContextPolicy = "refuse",
-    max_model_len: Annotated[
-        int | None, typer.Option(help="Use only so many tokens of the context of the models. Default: all.", min=16)
-    ] = None,
-    prompt_template: PromptTemplate = None,
-    prompt_variable: PromptVariable = None,
-    quantize: Annotated[
-        Quantization | None, typer.Option(help="Quantize the weights of MODEL, as serve does. A classifier: int8 only.")
-    ] = None,
-    threads: Threads = None,
-    fail_if_worse: Annotated[
-        bool, typer.Option("--fail-if-worse", help="Exit with code 1 if the verdict is worse or mixed.")
-    ] = False,
-    cache: Annotated[
-        bool, typer.Option(help="Reuse the answers of earlier evaluations, also of interrupted ones.")
-    ] = True,
-    skip_bad_rows: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad-rows",
-            help="Skip bad rows, dialogues that a chat template rejects, and texts whose label a classifier does not "
-            "know.",
-        ),
-    ] = False,
-    none_label: Annotated[
-        str | None,
-        typer.Option(metavar="LABEL", help="For a classifier: label of texts for which no label is the right answer."),
-    ] = None,
-    json_out: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON.")] = False,
-    judge_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="With --against: OpenAI-compatible address of a judge model that compares the answers. "
-            "Its API key is read from TURNWISE_JUDGE_KEY.",
-        ),
-    ] = None,
-    judge_model: Annotated[str | None, typer.Option(help="Name of the judge model.")] = None,
     *,
+    options: EvaluateOptions,
     sampling: dict[str, Any],
     data_options: "ReadOptions",
 ) -> None:
@@ -136,151 +53,120 @@ def evaluate(
     turnwise evaluate runs/mine --data test.jsonl --against box --judge-url http://localhost:9000/v1 --judge-model big
     ```
     """
-    import shlex
-    import sys
+    from turnwise.app.classifier_evaluation import is_classifier_name
 
+    if is_classifier_name(model):
+        _evaluate_classifier(str(model), options, sampling, data_options)
+    else:
+        _evaluate_chat_model(model, options, sampling, data_options)
+
+
+def _evaluate_classifier(
+    model: str, options: EvaluateOptions, sampling: Mapping[str, Any], data_options: "ReadOptions"
+) -> None:
+    from turnwise.cli.evaluate_classifier import evaluate_classifier_command, reject_chat_options
+
+    comparison, measure, models, run = options.comparison, options.measure, options.models, options.run
+    reject_chat_options(
+        sampling=bool(sampling), metrics=measure.metrics, golden=measure.golden,
+        temperature_sweep=measure.temperature_sweep, repeats=measure.repeats != DEFAULT_REPEATS,
+        interaction_format=models.interaction_format, context_policy=models.context_policy != "refuse",
+        max_model_len=models.max_model_len, judge_url=options.judge.judge_url, judge_model=options.judge.judge_model,
+        cache=not run.cache,
+    )  # fmt: skip
+    evaluate_classifier_command(
+        model, comparison.data, comparison.against, comparison.out, data_options, limit=comparison.limit,
+        none_label=run.none_label, quantize=models.quantize, threads=models.threads, skip_bad_rows=run.skip_bad_rows,
+        json_out=run.json_out, fail_if_worse=run.fail_if_worse,
+    )  # fmt: skip
+
+
+def _evaluate_chat_model(
+    model: str | None, options: EvaluateOptions, sampling: dict[str, Any], data_options: "ReadOptions"
+) -> None:
     from rich.console import Console
 
-    from turnwise.app.classifier_evaluation import is_classifier_name
     from turnwise.app.evaluation_data import EvaluationData, load_evaluation_data
-    from turnwise.app.evaluation_run import EvaluationConfig, check_report_dir, run_evaluation
-    from turnwise.app.prompts.library import render_prompt
-    from turnwise.app.systems_under_test import check_system_exists, parse_baseline
-    from turnwise.cli.evaluate_checks import (
-        check_judge,
-        check_serving_options,
-        require_data,
-        require_verdict,
-        select_metrics,
-    )
-    from turnwise.cli.evaluate_classifier import evaluate_classifier_command, reject_chat_options
+    from turnwise.app.evaluation_run import run_evaluation
+    from turnwise.cli.evaluate_checks import check_options, require_verdict
+    from turnwise.cli.evaluate_output import print_evaluation, report_data, report_missing_samples
     from turnwise.cli.progress_bars import evaluation_progress
     from turnwise.core.errors import UserError
 
-    if is_classifier_name(model):
-        reject_chat_options(
-            sampling=bool(sampling), metrics=metrics, golden=golden, temperature_sweep=temperature_sweep,
-            repeats=repeats != DEFAULT_REPEATS, interaction_format=interaction_format,
-            context_policy=context_policy != "refuse", max_model_len=max_model_len,
-            judge_url=judge_url, judge_model=judge_model, cache=not cache,
-        )  # fmt: skip
-        evaluate_classifier_command(
-            str(model), data, against, out, data_options, limit=limit, none_label=none_label, quantize=quantize,
-            threads=threads, skip_bad_rows=skip_bad_rows, json_out=json_out, fail_if_worse=fail_if_worse,
-        )  # fmt: skip
-        return
-    if none_label is not None:
-        raise UserError("--none-label is for classifiers.")
-    # Everything that can be checked is checked before the first model is loaded.
-    chosen_metrics = select_metrics(metrics, golden)
-    if quantize is not None and parse_baseline(model) is not None:
-        raise UserError("--quantize applies to the weights of MODEL; a baseline has none.")
-    if fail_if_worse:
-        require_verdict(chosen_metrics, against)
-    systems = [model] if against is None else [model, against]
-    check_serving_options(interaction_format, context_policy)
-    for system in systems:
-        check_system_exists(system, data_options)
-    if is_classifier_name(against):
-        raise UserError(f"{against} is a classifier, which cannot be compared with a chat model.")
-    if out is not None:
-        check_report_dir(out)
-    check_judge(judge_url, judge_model, against)
-    require_data(data, chosen_metrics, temperature_sweep=temperature_sweep)
+    comparison, run = options.comparison, options.run
+    metrics = check_options(model, options, data_options)
     console = Console(stderr=True, highlight=False)
     loaded = EvaluationData()
-    if data is not None:
+    if comparison.data is not None:
+        systems = [model] if comparison.against is None else [model, comparison.against]
         loaded = load_evaluation_data(
-            data, limit or DEFAULT_LIMIT, systems, data_options, skip_bad_rows=skip_bad_rows, format=interaction_format
-        )
-        _report_data(data, loaded, console)
+            comparison.data, comparison.limit or DEFAULT_LIMIT, systems, data_options,
+            skip_bad_rows=run.skip_bad_rows, format=options.models.interaction_format,
+        )  # fmt: skip
+        report_data(comparison.data, loaded, console)
 
     def on_plan(samples_by_metric: "Mapping[str, Sequence[Sample]]") -> None:
-        if fail_if_worse:
-            require_verdict([metric for metric in chosen_metrics if metric.NAME in samples_by_metric], against)
-        _report_missing_samples(chosen_metrics, samples_by_metric, console)
+        if run.fail_if_worse:
+            require_verdict([metric for metric in metrics if metric.NAME in samples_by_metric], comparison.against)
+        report_missing_samples(metrics, samples_by_metric, console)
 
-    config = EvaluationConfig(
-        model=model,
-        base=against,
-        dialogues=loaded.dialogues,
-        metrics=chosen_metrics,
-        sampling=sampling,
-        repeats=repeats,
-        seed=seed,
-        sweep_temperatures=temperature_sweep,
-        quantize=quantize,
-        threads=threads,
-        read_options=data_options,
-        serving={
-            "format": interaction_format,
-            "context_policy": context_policy,
-            "max_model_len": max_model_len,
-            "system_prompt": render_prompt(prompt_template, prompt_variable or ()),
-        },
-        use_cache=cache,
-        judge_url=judge_url,
-        judge_model=judge_model or "",
-        metadata={
-            "command": shlex.join(["turnwise", *sys.argv[1:]]),
-            **({"file": str(data)} if data is not None else {}),
-        },
-        report_dir=out,
-    )
+    config = _evaluation_config(model, options, loaded, metrics, sampling, data_options)
     try:
         with evaluation_progress(console) as on_progress:
             evaluation = run_evaluation(config, on_plan=on_plan, on_progress=on_progress)
     except KeyboardInterrupt:
-        hint = "The same command resumes: finished answers are in the cache." if cache else "No answers were saved."
+        hint = "The same command resumes: finished answers are in the cache." if run.cache else "No answers were saved."
         console.print(f"\nStopped. {hint}")
         raise typer.Exit(130) from None
-    _print_evaluation(evaluation, console, out, json_out=json_out)
+    print_evaluation(evaluation, console, comparison.out, json_out=run.json_out)
     verdict = evaluation.scorecard.verdict
-    if fail_if_worse and verdict is None:
+    if run.fail_if_worse and verdict is None:
         raise UserError(
             "--fail-if-worse: there is no verdict, because no metric that counts for it applies to both systems."
         )
-    if fail_if_worse and verdict in ("worse", "mixed"):
+    if run.fail_if_worse and verdict in ("worse", "mixed"):
         raise typer.Exit(1)
 
 
-def _report_data(path: Path, data: "EvaluationData", console: Any) -> None:
-    """Print which split was read, and what was skipped."""
-    if data.split is not None:
-        console.print(f"{path} is a split folder; its {data.split} split is used.", markup=False)
-    if data.num_bad_rows:
-        console.print(f"{data.num_bad_rows:,} bad rows skipped")
-    if data.rejected:
-        console.print(f"Dialogues skipped: {len(data.rejected):,}. The first: {data.rejected[0]}", markup=False)
+def _evaluation_config(
+    model: str | None,
+    options: EvaluateOptions,
+    loaded: "EvaluationData",
+    metrics: "Sequence[Metric]",
+    sampling: dict[str, Any],
+    data_options: "ReadOptions",
+) -> "EvaluationConfig":
+    import shlex
+    import sys
 
+    from turnwise.app.evaluation_run import EvaluationConfig
+    from turnwise.app.prompts.library import render_prompt
 
-def _report_missing_samples(
-    metrics: "Sequence[Metric]", samples_by_metric: "Mapping[str, Sequence[Sample]]", console: Any
-) -> None:
-    """Print which metrics have no samples in the data."""
-    missing = [metric.NAME for metric in metrics if metric.NAME not in samples_by_metric]
-    if not missing:
-        return
-    planned = [metric for metric in metrics if metric.NAME in samples_by_metric]
-    message = f"The data has no samples for {', '.join(missing)}"
-    if all(metric.IS_PROBE for metric in planned):
-        names = ", ".join(metric.NAME for metric in planned)
-        message += f": only {names} {'is' if len(planned) == 1 else 'are'} computed, without the data"
-    console.print(f"{message}.", markup=False)
-
-
-def _print_evaluation(evaluation: "Evaluation", console: Any, out: Path | None, *, json_out: bool) -> None:
-    import json
-
-    from rich.console import Console
-
-    from turnwise.cli.scorecard_table import print_scorecard
-
-    for metric, reason in evaluation.not_applicable.items():
-        console.print(f"Not applicable: {metric} ({reason}).", markup=False)
-    if out is not None:
-        console.print(f"The report is {out / 'report.html'}.", markup=False)
-    if json_out:
-        typer.echo(json.dumps(evaluation.scorecard.as_dict(), indent=2, ensure_ascii=False))
-    else:
-        print_scorecard(evaluation.scorecard, Console())
+    comparison, measure, models = options.comparison, options.measure, options.models
+    return EvaluationConfig(
+        model=model,
+        base=comparison.against,
+        dialogues=loaded.dialogues,
+        metrics=metrics,
+        sampling=sampling,
+        repeats=measure.repeats,
+        seed=measure.seed,
+        sweep_temperatures=measure.temperature_sweep,
+        quantize=models.quantize,
+        threads=models.threads,
+        read_options=data_options,
+        serving={
+            "format": models.interaction_format,
+            "context_policy": models.context_policy,
+            "max_model_len": models.max_model_len,
+            "system_prompt": render_prompt(models.prompt_template, models.prompt_variable or ()),
+        },
+        use_cache=options.run.cache,
+        judge_url=options.judge.judge_url,
+        judge_model=options.judge.judge_model or "",
+        metadata={
+            "command": shlex.join(["turnwise", *sys.argv[1:]]),
+            **({"file": str(comparison.data)} if comparison.data is not None else {}),
+        },
+        report_dir=comparison.out,
+    )

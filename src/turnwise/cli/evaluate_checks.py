@@ -5,7 +5,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from turnwise.cli.evaluate_options import EvaluateOptions
+    from turnwise.data.read_options import ReadOptions
     from turnwise.evaluation.metric import Metric
+
+
+def check_options(model: str | None, options: "EvaluateOptions", data_options: "ReadOptions") -> "list[Metric]":
+    """Check the options for a chat model, and return the metrics. Raises `UserError`."""
+    from turnwise.app.classifier_evaluation import is_classifier_name
+    from turnwise.app.evaluation_run import check_report_dir
+    from turnwise.app.systems_under_test import check_system_exists, parse_baseline
+    from turnwise.core.errors import UserError
+
+    comparison, models, run = options.comparison, options.models, options.run
+    if run.none_label is not None:
+        raise UserError("--none-label is for classifiers.")
+    metrics = select_metrics(options.measure.metrics, options.measure.golden)
+    if models.quantize is not None and parse_baseline(model) is not None:
+        raise UserError("--quantize applies to the weights of MODEL; a baseline has none.")
+    if run.fail_if_worse:
+        require_verdict(metrics, comparison.against)
+    check_serving_options(models.interaction_format, models.context_policy)
+    for system in [model] if comparison.against is None else [model, comparison.against]:
+        check_system_exists(system, data_options)
+    if is_classifier_name(comparison.against):
+        raise UserError(f"{comparison.against} is a classifier, which cannot be compared with a chat model.")
+    if comparison.out is not None:
+        check_report_dir(comparison.out)
+    check_judge(options.judge.judge_url, options.judge.judge_model, comparison.against)
+    require_data(comparison.data, metrics, temperature_sweep=options.measure.temperature_sweep)
+    return metrics
 
 
 def select_metrics(names: str | None, golden: Path | None) -> "list[Metric]":

@@ -196,7 +196,6 @@ def _run_scheduled(cycle: "ImproveCycle", schedule: Any, *, as_json: bool) -> No
     from turnwise.improve.schedule import run_scheduled
     from turnwise.training.stop_signals import TrainingInterrupted
 
-    last = cycle.folders.last()
     typer.echo(f"Waiting for feedback on {cycle.model}. Ctrl-C stops.", err=True)
 
     def run() -> None:
@@ -211,7 +210,7 @@ def _run_scheduled(cycle: "ImproveCycle", schedule: Any, *, as_json: bool) -> No
 
     run_scheduled(
         schedule, run, lambda since: cycle.reader.count(cycle.model, since=since),
-        0.0 if last is None else last["started"], stop=cycle.stop,
+        cycle.last_start(), stop=cycle.stop,
     )  # fmt: skip
 
 

@@ -226,6 +226,7 @@ def prune(
     """
     from turnwise.app.model_versions.prune import (
         delete_unrecorded,
+        prunable_model,
         prunable_versions,
         prune_versions,
         unrecorded_folders,
@@ -233,7 +234,7 @@ def prune(
     from turnwise.app.model_versions.version_library import open_version_library
 
     with open_version_library() as library:
-        name = library.versioned_model(model)
+        name = prunable_model(library, model)
         names = [version.reference for version in prunable_versions(library, name, keep)]
         names += map(str, unrecorded_folders(library, name))
         if not names:

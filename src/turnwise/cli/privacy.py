@@ -69,9 +69,9 @@ def erase(
 
     Conversations, completions, responses, feedback and hand-offs; for a key, also its uploaded documents and their
     entries in the indexes. Versions of models that `turnwise improve` trained on their data are deleted, and the
-    version before serves again; the next cycle trains without them. The files are rewritten, so that no text is left
-    in them. The cache of evaluations is emptied. Stop servers and `turnwise improve` before. If the command is
-    interrupted, run it again.
+    version before serves again, or the bundled or pulled model; the next cycle trains without them. The files are
+    rewritten, so that no text is left in them. The cache of evaluations is emptied. Stop servers and `turnwise
+    improve` before. If the command is interrupted, run it again.
 
     **Examples**
 
@@ -103,7 +103,8 @@ def retention(
 ) -> None:
     """Delete old conversations, completions and responses once, with their feedback and hand-offs.
 
-    `turnwise serve --retention-days` does it at its start and then daily.
+    What cycles of `turnwise improve` have copied of the deleted answers is deleted, too. `turnwise serve
+    --retention-days` does it at its start and then daily.
 
     **Example**
 
@@ -113,9 +114,10 @@ def retention(
     """
     from turnwise.app.personal_data import delete_old_data, describe_counts
     from turnwise.app.stores import open_required_store
+    from turnwise.improve.retention import delete_old_examples
 
     with open_required_store(store) as conversations:
-        counts = delete_old_data(conversations, days)
+        counts = delete_old_data(conversations, days, more=[delete_old_examples])
     typer.echo(f"Deleted: {describe_counts(counts)}.")
 
 

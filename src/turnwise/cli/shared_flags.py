@@ -2,8 +2,9 @@
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from functools import partial, wraps
 from typing import Annotated, Any, Optional
 
 import typer
@@ -84,13 +85,43 @@ def sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
     return with_flags(command, "sampling", flags, dict)
 
 
+def option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: replace each keyword-only parameter whose type is a dataclass by one flag per field.
+
+    A field that is a dataclass itself stands for the flags of its fields. Every other field has a default.
+    """
+    for name, parameter in inspect.signature(command).parameters.items():
+        if is_dataclass(parameter.annotation):
+            group = parameter.annotation
+            command = with_flags(command, name, list(_group_flags(group)), partial(_build_group, group))
+    return command
+
+
+def _group_flags(group: Any) -> Iterator[inspect.Parameter]:
+    for field in fields(group):
+        if is_dataclass(field.type):
+            yield from _group_flags(field.type)
+        else:
+            kind = inspect.Parameter.KEYWORD_ONLY
+            yield inspect.Parameter(field.name, kind, default=field.default, annotation=field.type)
+
+
+def _build_group(group: Any, used: dict[str, Any]) -> Any:
+    values = {
+        field.name: _build_group(field.type, used) if is_dataclass(field.type) else used[field.name]
+        for field in fields(group)
+        if is_dataclass(field.type) or field.name in used
+    }
+    return group(**values)
+
+
 def with_flags(
     command: Callable[..., None],
     keyword: str,
     flags: Sequence[inspect.Parameter],
     collect: Callable[[dict[str, Any]], Any],
 ) -> Callable[..., None]:
-    """Replace a parameter of a command by flags.
+    """Replace a parameter of a command by flags, which are in its place.
 
     Args:
         command: the command's function.
@@ -99,7 +130,11 @@ def with_flags(
         collect: returns the value of `keyword` for a dict of the used flags.
     """
     signature = inspect.signature(command)
-    parameters = [*(parameter for parameter in signature.parameters.values() if parameter.name != keyword), *flags]
+    parameters = [
+        replacement
+        for parameter in signature.parameters.values()
+        for replacement in (flags if parameter.name == keyword else (parameter,))
+    ]
 
     @wraps(command)
     def wrapped(**values: Any) -> None:

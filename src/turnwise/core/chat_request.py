@@ -128,6 +128,7 @@ class ChatRequest:
         principal: who asks, and so which conversations the request can reach.
         user: the person within the API key, as the client names them; stored with the messages.
         consent: what may be collected of the request and its answer; stored with the messages.
+        is_routed: False if the request names the version of the model that answers; stored with the answer.
     """
 
     messages: tuple[Message, ...] = ()
@@ -143,6 +144,7 @@ class ChatRequest:
     principal: Principal = UNRESTRICTED
     user: str | None = None
     consent: Consent = "full"
+    is_routed: bool = True
 
     @property
     def is_continuation(self) -> bool:

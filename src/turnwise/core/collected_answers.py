@@ -88,6 +88,7 @@ class CollectedAnswer:
         ratings: ratings, oldest first; the last one of each person counts.
         preferred: better answers, oldest first.
         authors: ids of the people who wrote the messages before, if the client named them.
+        conversation: what identifies the conversation; answers of one are not independent. Empty if it is not known.
     """
 
     id: str
@@ -100,6 +101,7 @@ class CollectedAnswer:
     ratings: tuple[Rating, ...] = ()
     preferred: tuple[PreferredAnswer, ...] = ()
     authors: frozenset[str] = frozenset()
+    conversation: str = ""
 
     @property
     def contributors(self) -> frozenset[str]:

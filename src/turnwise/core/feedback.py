@@ -51,6 +51,23 @@ class AnswerReference:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerOrigin:
+    """Where an answer comes from, for figures of versions.
+
+    Attributes:
+        answer: the answer.
+        version: version of the model that answered, such as "turnwise-assistant@3"; empty if it was not recorded.
+        conversation: what identifies its conversation (`core.conversation_keys`).
+        is_routed: False if the request named the version.
+    """
+
+    answer: AnswerReference
+    version: str
+    conversation: str
+    is_routed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class NewFeedback:
     """Feedback to add. At least a rating, a correction, a comment or a tag is needed.
 
@@ -148,6 +165,9 @@ class FeedbackStore(Protocol):
             InvalidParameter: the feedback is empty, or the message is not an answer.
             Forbidden: the consent is "off", or it is "metadata" and the feedback has text.
         """
+
+    def origin(self, answer: AnswerReference) -> AnswerOrigin:
+        """Where an answer comes from. Raises as `of_answer` does."""
 
     def of_answer(self, answer: AnswerReference) -> Sequence[Feedback]:
         """All feedback on an answer, oldest first. Raises `NotFound`."""

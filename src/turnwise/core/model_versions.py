@@ -5,7 +5,8 @@ A version is `candidate` after its training. A person, or the gate of `turnwise 
     candidate → shadow → canary → serving → retired
 
 Steps may be left out. A retired version can serve again, which is a roll-back. A model has at most one version of each
-of the states shadow and canary, and exactly one that serves. `core.version_rules` has the rules as functions.
+of the states shadow and canary, and exactly one that serves; none if the weights of all were deleted.
+`core.version_rules` has the rules as functions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 VersionState = Literal["candidate", "shadow", "canary", "serving", "retired"]
-Actor = Literal["person", "gate", "canary_watch"]
+Actor = Literal["person", "gate", "canary_watch", "update"]
 
 TRANSITIONS: Mapping[VersionState, tuple[VersionState, ...]] = {
     "candidate": ("shadow", "canary", "serving", "retired"),
@@ -22,11 +23,13 @@ TRANSITIONS: Mapping[VersionState, tuple[VersionState, ...]] = {
     "serving": ("retired",),
     "retired": ("candidate", "serving"),
 }
-# A person may do every transition. The gate needs a scorecard that passed; the watch of a canary can only end it.
+# A person may do every transition. The gate needs a scorecard that passed; the watch of a canary can only end it; an
+# update of the bundled or pulled model lets its new weights serve.
 ALLOWED_STATES: Mapping[Actor, tuple[VersionState, ...]] = {
     "person": ("candidate", "shadow", "canary", "serving", "retired"),
     "gate": ("shadow", "canary", "serving", "retired"),
     "canary_watch": ("retired",),
+    "update": ("serving",),
 }
 
 
@@ -166,7 +169,7 @@ class ModelRegistry(Protocol):
     """
 
     def add(self, version: NewVersion, *, reason: str, actor: Actor = "person") -> ModelVersion:
-        """Add a version as a candidate. The first version of a model serves at once."""
+        """Add a version as a candidate. It serves at once if no version of the model serves, as the first one does."""
 
     def get(self, model: str, number: int) -> ModelVersion:
         """A version."""
@@ -181,6 +184,8 @@ class ModelRegistry(Protocol):
         self, model: str, number: int, state: VersionState, *, actor: Actor, reason: str, share: float = 0.0
     ) -> ModelVersion:
         """Change the state of a version. In the same transaction, the version that had the state before is retired.
+
+        A canary is also retired if another version begins to serve. The history has the reason.
 
         Args:
             model: served model name.
@@ -203,7 +208,10 @@ class ModelRegistry(Protocol):
         """Replace the figures of the evaluation of a version."""
 
     def mark_erased(self, model: str, number: int, *, reason: str) -> ModelVersion:
-        """Retire a version whose weights are deleted. The version before it serves if it served."""
+        """Retire a version whose weights are deleted. If it served, the version before it serves.
+
+        If no version served before whose weights still exist, no version of the model serves afterwards.
+        """
 
     def forget_contributors(self, model: str, number: int) -> None:
         """Remove the ids of people from the record of a version whose weights are deleted, also from the files.
@@ -212,10 +220,10 @@ class ModelRegistry(Protocol):
         """
 
     def routing(self, model: str) -> VersionRouting | None:
-        """Which versions answer now; None for a model without versions."""
+        """Which versions answer now; None if no version of the model serves."""
 
     def serving_at(self, model: str, time: float) -> ModelVersion | None:
-        """The version that served at a time; None if there was none yet."""
+        """The version that served at a time; None if there was none."""
 
     def events(self, model: str | None = None, *, after: int = 0) -> Sequence[VersionEvent]:
         """Changes of states with a number above `after`, oldest first."""

@@ -7,11 +7,13 @@ from typing import Any, Literal, Protocol
 
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_service import ChatService
+from turnwise.core.feedback import AnswerOrigin
 from turnwise.core.model_versions import ModelRegistry, ModelVersion, VersionState
 
 # Which version answers: the one that the conversation is routed to, the serving one, or that with a number.
 VersionSelector = Literal["routed", "stable"] | int
 VERSION_KEY, WEIGHTS_KEY = "version", "weights"  # in the metadata of stored messages and in stored completions
+ROUTED_KEY = "routed"  # in the metadata of stored messages, false if the request named the version
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,12 @@ class AnsweringVersion:
     Attributes:
         reference: such as "turnwise-assistant@3".
         weights_sha256: digest of its weights.
+        is_routed: False if the request names it.
     """
 
     reference: str
     weights_sha256: str
+    is_routed: bool = True
 
     @classmethod
     def of(cls, version: ModelVersion) -> "AnsweringVersion":
@@ -45,11 +49,14 @@ class VersionLease:
         service: answers with this version only.
         version: the version.
         release: ends the lease; idempotent.
+        record_timeout: counts the answer as failed, because it reached the time limit of the server. Call it before
+            `release`.
     """
 
     service: ChatService
     version: AnsweringVersion
     release: Callable[[], None]
+    record_timeout: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +99,11 @@ class VersionedService(ChatService):
         """All versions that this server has loaded or failed to load."""
 
     @abstractmethod
-    def record_rating(self, reference: str, value: int, previous: int | None) -> None:
-        """Count the rating of an answer.
+    def record_rating(self, answer: AnswerOrigin, value: int, previous: int | None) -> None:
+        """Count the rating of an answer, unless the request named the version or it is not live.
 
         Args:
-            reference: version that answered; ignored if it is not live.
+            answer: where the answer comes from.
             value: 1: good, -1: bad.
             previous: last rating of the same answer; None: it had none.
         """

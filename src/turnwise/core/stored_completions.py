@@ -25,6 +25,7 @@ class StoredCompletion:
         consent: what may be collected; None: it was stored before consent was asked for.
         version: version of the model that answered, such as "turnwise-assistant@3"; empty if it was not recorded.
         weights_sha256: digest of the weights that answered; empty if it was not recorded.
+        is_routed: False if the request named the version.
     """
 
     id: str
@@ -38,6 +39,7 @@ class StoredCompletion:
     consent: Consent | None = None
     version: str = ""
     weights_sha256: str = ""
+    is_routed: bool = True
 
 
 class CompletionStore(Protocol):

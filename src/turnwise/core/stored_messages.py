@@ -17,8 +17,9 @@ class StoredMessage:
         message: the message.
         meta: plain JSON. Response: its `model` and `finish` reason ("in_progress" during generation and after a
             crash); `mean_logprob`; if the model has versions, the `version` that answered, such as
-            "turnwise-assistant@3", and the digest of its `weights`. Request that failed: its `error`. Both: `consent`
-            and `user` of the request. An answer that the person changed: `edited`.
+            "turnwise-assistant@3", the digest of its `weights`, and `routed` if it is false, because the request named
+            the version. Request that failed: its `error`. Both: `consent` and `user` of the request. An answer that
+            the person changed: `edited`.
         parent_id: id of the previous message; None for a first message.
         sibling_ids: ids of all messages with the same parent, including this one, oldest first. Set by
             `ConversationStore.get`.

@@ -31,8 +31,11 @@ from turnwise.core.model_versions import (
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also the name of a folder
 SINGLE_STATES: tuple[VersionState, ...] = ("shadow", "canary", "serving")  # of at most one version of a model
+ROLLS_BACK: tuple[Actor, ...] = ("person", "gate")
 FORCED = " (forced: it has not passed the gate)"  # added to the reason
-_ACTOR_NAMES: Mapping[Actor, str] = {"person": "A person", "gate": "The gate", "canary_watch": "The watch of a canary"}
+_ACTOR_NAMES: Mapping[Actor, str] = {
+    "person": "A person", "gate": "The gate", "canary_watch": "The watch of a canary", "update": "An update of a model",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,14 @@ class StateChange:
         previous: state before.
         state: state after; the same for a canary that gets another share and for a retired version that is erased.
         share: share of a canary, else 0.
+        reason: why, as a sentence; empty: for the reason of the change that it is a part of.
     """
 
     number: int
     previous: VersionState
     state: VersionState
     share: float = 0.0
+    reason: str = ""
 
 
 def check_new_version(version: NewVersion, versions: Sequence[ModelVersion]) -> None:
@@ -91,7 +96,10 @@ def find_version(model: str, versions: Iterable[ModelVersion], number: int) -> M
 def plan_change(
     versions: Sequence[ModelVersion], version: ModelVersion, state: VersionState, *, actor: Actor, share: float = 0.0
 ) -> tuple[StateChange, ...]:
-    """The changes when a version gets a state: that of the version which had the state before, then its own.
+    """The changes when a version gets a state: those of the versions that have to give way, then its own.
+
+    The version that had the state before is retired. So is a canary if another version begins to serve: it was compared
+    with a version that does not serve any more.
 
     Args:
         versions: all versions of the model.
@@ -107,7 +115,11 @@ def plan_change(
     _check_share(state, share)
     _check_transition(version, state, share)
     _check_actor(version, state, actor)
-    return (*_retire_predecessor(versions, version, state), StateChange(version.number, version.state, state, share))
+    return (
+        *_end_canary(versions, version, state),
+        *_retire_predecessor(versions, version, state),
+        StateChange(version.number, version.state, state, share),
+    )
 
 
 def plan_rollback(
@@ -123,7 +135,7 @@ def plan_rollback(
     Raises:
         VersionConflict: no version served before whose weights still exist, or the actor may not roll back.
     """
-    if "serving" not in ALLOWED_STATES[actor]:
+    if actor not in ROLLS_BACK:
         raise VersionConflict(f"{_ACTOR_NAMES[actor]} may not roll back.")
     target = rollback_target(versions, events)
     if target is None:
@@ -139,25 +151,23 @@ def plan_erasure(
 ) -> tuple[StateChange, ...]:
     """The changes when the weights of a version are deleted: it is retired and, if it served, the one before serves.
 
-    Raises:
-        VersionConflict: the version serves, and no version served before whose weights still exist.
+    If no version served before whose weights still exist, no version of the model serves afterwards.
     """
     retirement = StateChange(version.number, version.state, "retired")
-    if version.state != "serving":
-        return (retirement,)
-    target = rollback_target(versions, events)
-    if target is None:
-        raise VersionConflict(
-            f"{version.reference} serves, and no other version served before. Promote another version first."
-        )
-    return (retirement, StateChange(target.number, target.state, "serving"))
+    target = rollback_target(versions, events) if version.state == "serving" else None
+    return (retirement,) if target is None else (retirement, StateChange(target.number, target.state, "serving"))
 
 
 def rollback_target(versions: Sequence[ModelVersion], events: Iterable[VersionEvent]) -> ModelVersion | None:
     """The version that a roll-back would let serve; None if there is none whose weights still exist."""
+    return next(iter(earlier_versions(versions, events)), None)
+
+
+def earlier_versions(versions: Sequence[ModelVersion], events: Iterable[VersionEvent]) -> tuple[ModelVersion, ...]:
+    """The versions that one roll-back after the other would let serve, the next one first; only those with weights."""
     by_number = {version.number: version for version in versions}
-    earlier = reversed(serving_stack(events)[:-1])
-    return next((by_number[number] for number in earlier if not by_number[number].is_erased), None)
+    earlier = [by_number[number] for number in reversed(serving_stack(events)[:-1])]
+    return tuple(version for version in earlier if not version.is_erased)
 
 
 def serving_stack(events: Iterable[VersionEvent]) -> tuple[int, ...]:
@@ -221,6 +231,21 @@ def _check_actor(version: ModelVersion, state: VersionState, actor: Actor) -> No
         raise VersionConflict(f"{version.reference} is no canary, and the watch may end a canary only.")
 
 
+def _end_canary(
+    versions: Sequence[ModelVersion], version: ModelVersion, state: VersionState
+) -> tuple[StateChange, ...]:
+    """The end of a canary that was not decided about, with a reason of its own: the history shows why it ended."""
+    if state not in ("canary", "serving"):
+        return ()
+    cause = "became the canary" if state == "canary" else "was promoted"
+    reason = f"Ended as a canary without a decision about it, because {version.reference} {cause}."
+    return tuple(
+        StateChange(holder.number, "canary", "retired", reason=reason)
+        for holder in versions
+        if holder.state == "canary" and holder.number != version.number
+    )
+
+
 def _retire_predecessor(
     versions: Sequence[ModelVersion], version: ModelVersion, state: VersionState
 ) -> tuple[StateChange, ...]:
@@ -228,5 +253,5 @@ def _retire_predecessor(
     return tuple(
         StateChange(holder.number, state, "retired")
         for holder in versions
-        if state in SINGLE_STATES and holder.state == state and holder.number != version.number
+        if state in ("shadow", "serving") and holder.state == state and holder.number != version.number
     )

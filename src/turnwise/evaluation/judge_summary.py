@@ -165,7 +165,7 @@ def _share(sums_GK: FloatArray, resamples: int) -> Estimate:
 
 def _difference(new_GK: FloatArray, old_GK: FloatArray, resamples: int) -> Estimate:
     value = statistics.metric_value(new_GK, _ratio_of_sums) - statistics.metric_value(old_GK, _ratio_of_sums)
-    interval = statistics.bootstrap_difference_interval(new_GK, old_GK, _ratio_of_sums, resamples=resamples)
+    interval = statistics.bootstrap_difference(new_GK, old_GK, _ratio_of_sums, resamples=resamples).interval()
     if interval.low == interval.high:
         # All dialogues are alike, so the bootstrap has no spread. Wilson's interval of "all of n" bounds the share of
         # unlike dialogues that n observations may have missed; each of them moves the value towards -1 or 1.

@@ -125,19 +125,6 @@ def bootstrap_interval(
     return _studentized_bootstrap(sums_GK, value, gradient, resamples, seed).interval()
 
 
-def bootstrap_difference_interval(
-    new_GK: FloatArray,
-    old_GK: FloatArray,
-    value: MetricFunction,
-    *,
-    gradient: MetricGradient = no_gradient,
-    resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> ConfidenceInterval:
-    """Confidence interval of the difference new − old of two systems on the same dialogues."""
-    return bootstrap_difference(new_GK, old_GK, value, gradient=gradient, resamples=resamples, seed=seed).interval()
-
-
 def bootstrap_difference(
     new_GK: FloatArray,
     old_GK: FloatArray,
@@ -195,7 +182,7 @@ def newcombe_interval(new_G: FloatArray, old_G: FloatArray) -> ConfidenceInterva
     new_share, old_share = float(new.mean()), float(old.mean())
     new_interval, old_interval = wilson_interval(new_G), wilson_interval(old_G)
     both, neither = float((new & old).sum()), float((~new & ~old).sum())
-    gained, lost = float((new & ~old).sum()), float((~new & old).sum())
+    gained, lost = _num_changed(new_G, old_G)
     product = (both + gained) * (neither + lost) * (both + lost) * (neither + gained)
     covariance = both * neither - gained * lost
     phi = (max(covariance - count / 2, 0.0) if covariance > 0 else covariance) / product**0.5 if product else 0.0
@@ -204,13 +191,19 @@ def newcombe_interval(new_G: FloatArray, old_G: FloatArray) -> ConfidenceInterva
     return ConfidenceInterval(new_share - old_share - below, new_share - old_share + above)
 
 
+def _num_changed(new_G: FloatArray, old_G: FloatArray) -> tuple[int, int]:
+    """Numbers of dialogues that only the new system, and only the old system, got right."""
+    new, old = new_G > 0, old_G > 0
+    return int((new & ~old).sum()), int((~new & old).sum())
+
+
 def _combined_margin(first: float, second: float, phi: float) -> float:
     return float(max(0.0, first**2 - 2 * phi * first * second + second**2) ** 0.5)
 
 
 def mcnemar(new_G: FloatArray, old_G: FloatArray) -> McNemarTest:
     """Compare two systems by their right (1) and wrong (0) outcomes per dialogue."""
-    gained, lost = int(((new_G > 0) & (old_G <= 0)).sum()), int(((new_G <= 0) & (old_G > 0)).sum())
+    gained, lost = _num_changed(new_G, old_G)
     p = float(stats.binomtest(lost, gained + lost).pvalue) if gained + lost else 1.0
     return McNemarTest(gained, lost, p)
 

@@ -1,12 +1,12 @@
 """Folders of the cycles of one model: `TURNWISE_HOME/improve/MODEL/cycles/0001` and so on."""
 
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from turnwise.core.folder_names import folder_name
 from turnwise.core.settings import Settings
-from turnwise.improve.journal import JOURNAL_FILE, PROMOTED, REFUSED, Journal
+from turnwise.improve.journal import JOURNAL_FILE, PROMOTED, REFUSED, Journal, Outcome
 
 EXAMPLES_FILE, REPORT = "examples.jsonl", "report"
 
@@ -23,13 +23,49 @@ def delete_models(journal: Journal) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def last_training(journals: Iterable[Journal]) -> float:
+def delete_cycle_files(journal: Journal, outcome: Outcome, reason: str) -> None:
+    """Delete all files of a cycle but the journal; the examples last, because they say whose data the cycle has.
+
+    Args:
+        journal: the journal.
+        outcome: its outcome if it was not complete.
+        reason: the sentence for this outcome.
+
+    Raises:
+        OSError: a file could not be deleted.
+    """
+    entries = sorted(journal.folder.iterdir(), key=lambda path: path.name == EXAMPLES_FILE)
+    for path in entries:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != JOURNAL_FILE:
+            path.unlink()
+    if not journal.is_complete:
+        journal.complete(outcome, reason)
+
+
+def last_training(journals: Iterable[Journal], base: int | None) -> float:
     """Start of the last cycle that trained a version, as Unix time in seconds; feedback since then is new.
 
-    Cycles with too little feedback do not count, so that it adds up, nor do cycles whose examples were erased.
+    Cycles with too little feedback do not count, so that it adds up, nor do cycles whose examples were erased, nor
+    cycles that trained from other weights than the present ones.
+
+    Args:
+        journals: journals of a model.
+        base: number of the version that the next cycle trains from; None: it is not registered yet.
     """
     trained = (journal for journal in journals if journal.get("outcome") in (PROMOTED, REFUSED))
-    return max((j["started"] for j in trained if (j.folder / EXAMPLES_FILE).is_file()), default=0.0)
+    from_base = (journal for journal in trained if journal.get("first") in (None, base))
+    return max((j["started"] for j in from_base if (j.folder / EXAMPLES_FILE).is_file()), default=0.0)
+
+
+def num_refused_since_promotion(journals: Iterable[Journal]) -> int:
+    """Cycles that were compared on the held-out answers since the last promotion; the journals are oldest first."""
+    count = 0
+    for journal in journals:
+        if journal.result("compare") is not None:
+            count = 0 if journal.get("outcome") == PROMOTED else count + 1
+    return count
 
 
 class CycleFolders:
@@ -40,9 +76,19 @@ class CycleFolders:
     """
 
     def __init__(self, model: str, root: Path | None = None) -> None:
-        """Open the folder of a model; `root` replaces `improve_folder()`."""
-        name = re.sub(r"[^\w.-]", "_", model)
-        self.root = (improve_folder() if root is None else root) / name
+        """Open the folder of a model (`core/folder_names.py`); `root` replaces `improve_folder()`."""
+        self.root = (improve_folder() if root is None else root) / folder_name(model)
+
+    @classmethod
+    def all(cls) -> "list[CycleFolders]":
+        """Those of all models, also of models that have no versions any more."""
+        return [cls._at(path.parent) for path in sorted(improve_folder().glob("*/cycles"))]
+
+    @classmethod
+    def _at(cls, root: Path) -> "CycleFolders":
+        folders = cls.__new__(cls)
+        folders.root = root
+        return folders
 
     @property
     def replay(self) -> Path:

@@ -38,7 +38,9 @@ class CycleReader:
         """Answers with feedback since the last training."""
         if self._answers is None:
             return None
-        return self._answers.count(model, since=last_training(self._journals(model)))
+        journals = self._journals(model)
+        base = journals[-1].get("first") if journals else None
+        return self._answers.count(model, since=last_training(journals, base))
 
     def report(self, model: str, number: int) -> str:
         """The report of a cycle as HTML. Raises `NotFound`."""
@@ -48,9 +50,7 @@ class CycleReader:
         raise NotFound(f"There is no report of cycle {number} of {model[:100]}.")
 
     def _journals(self, model: str) -> list[Journal]:
-        """Journals of a model. Two names that differ in signs such as '/' only share a folder."""
-        journals = CycleFolders(model, self._root).journals()
-        return [journal for journal in journals if journal.get("model") == model]
+        return list(CycleFolders(model, self._root).journals())
 
 
 def _report_path(journal: Journal) -> Path:

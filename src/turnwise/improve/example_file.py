@@ -22,11 +22,15 @@ def read_examples(path: Path) -> list[TrainingExample]:
     dialogues = [item for item in DataSource(path) if isinstance(item, Conversation)]
     return [
         TrainingExample(
-            dialogue.meta["id"], dialogue.meta["kind"], tuple(dialogue.meta["contributors"]), replace(dialogue, meta={})
+            dialogue.meta["id"], dialogue.meta["kind"], tuple(dialogue.meta["contributors"]),
+            replace(dialogue, meta={}), dialogue.meta.get("conversation", ""), dialogue.meta.get("created", 0.0),
         )
         for dialogue in dialogues
-    ]
+    ]  # fmt: skip
 
 
 def _meta(example: TrainingExample) -> dict[str, object]:
-    return {"id": example.id, "kind": example.kind, "contributors": list(example.contributors)}
+    return {
+        "id": example.id, "kind": example.kind, "contributors": list(example.contributors),
+        "conversation": example.conversation, "created": example.created,
+    }  # fmt: skip

@@ -2,16 +2,16 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from turnwise.app.model_versions.training_snapshot import DATA_FOLDER, file_digests
+from turnwise.app.model_versions.version_folder import add_version_folder
 from turnwise.app.model_versions.version_library import VersionLibrary
-from turnwise.core.files import atomic_directory, remove_remains
 from turnwise.core.model_versions import ModelVersion, NewVersion
 from turnwise.improve.build import build_model, interpolate_model
 from turnwise.improve.training_data import PLAN_FILE, read_contributors, read_plan
-from turnwise.models.model_folders import weights_digest
 from turnwise.training.hooks import TrainerHook
 
 RUN_FILES = ("recipe.yaml", "tensorboard", "lock")  # of the last training run, whose paths are gone
@@ -41,40 +41,35 @@ def add_version(
         reason: why it was trained, as a sentence.
     """
     digests = {f"{DATA_FOLDER}/{name}": digest for name, digest in file_digests(training).items()}
+
+    def write(folder: Path) -> "partial[NewVersion]":
+        shutil.copytree(trained, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*RUN_FILES))
+        shutil.copytree(training, folder / DATA_FOLDER)
+        inherited = library.registry.get(model, parent).content.contributors
+        return partial(
+            NewVersion,
+            model=model,
+            parent=parent,
+            recipe=(training / PLAN_FILE).read_text(encoding="utf-8"),
+            data_sha256=digests,
+            contributors=tuple(sorted({*read_contributors(training), *inherited})),
+            scorecard=scorecard,
+            has_passed_gate=has_passed_gate,
+        )
+
     with library.lock(model):
         for version in library.registry.list(model):
             if version.content.data_sha256 == digests and not version.is_erased:
                 library.registry.set_scorecard(model, version.number, scorecard, has_passed_gate=has_passed_gate)
                 return library.registry.get(model, version.number)
-        target = _free_folder(library, model)
-        with atomic_directory(target) as folder:
-            shutil.copytree(trained, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*RUN_FILES))
-            shutil.copytree(training, folder / DATA_FOLDER)
-            folder.chmod(0o700)  # training data are personal
-        try:
-            content = NewVersion(
-                model=model,
-                source=target.relative_to(library.root).as_posix(),
-                weights_sha256=weights_digest(target),
-                parent=parent,
-                recipe=(training / PLAN_FILE).read_text(encoding="utf-8"),
-                data_sha256=digests,
-                contributors=tuple(sorted(read_contributors(training))),
-                scorecard=scorecard,
-                has_passed_gate=has_passed_gate,
-            )
-            return library.registry.add(content, reason=reason, actor="gate")
-        except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
-            raise
-
-
-def _free_folder(library: VersionLibrary, model: str) -> Path:
-    """Folder of the next version. A folder without a record, of a killed process, is replaced."""
-    target = library.root / model / str(len(library.registry.list(model)) + 1)
-    remove_remains(target)
-    shutil.rmtree(target, ignore_errors=True)
-    return target
+        return add_version_folder(
+            library,
+            model,
+            write,
+            reason=reason,
+            actor="gate",
+            replaces_unrecorded=True,  # of a killed cycle
+        )
 
 
 def is_built_by_cycle(folder: Path) -> bool:

@@ -31,12 +31,17 @@ class TrainingExample:
         contributors: ids of the people whose words or opinions it holds.
         dialogue: for "correction", the dialogue with the better answer, and the given one in `rejected`; for
             "preference" likewise; for "rating" the given answer with its `rating`.
+        conversation: what identifies the conversation of the answer, so that its answers are resampled together; empty
+            if it is not known.
+        created: Unix time of the answer, in seconds; 0 if it is not known.
     """
 
     id: str
     kind: ExampleKind
     contributors: tuple[str, ...]
     dialogue: Conversation
+    conversation: str = ""
+    created: float = 0.0
 
 
 def training_examples(answers: Iterable[CollectedAnswer]) -> list[TrainingExample]:
@@ -53,12 +58,12 @@ def _example(answer: CollectedAnswer) -> TrainingExample | None:
         dialogue = Conversation(
             (*_context(answer.history), chosen.answer), rejected=(*_context(answer.history), answer.answer)
         )
-        return TrainingExample(answer.id, kind, contributors, dialogue)
+        return TrainingExample(answer.id, kind, contributors, dialogue, answer.conversation, answer.created)
     vote = sum({rating.contributor: rating.value for rating in answer.ratings}.values())  # the last one of each person
     if vote == 0 or not answer.answer.full_text:
         return None
     dialogue = Conversation((*_context(answer.history), answer.answer), rating=vote > 0)
-    return TrainingExample(answer.id, "rating", contributors, dialogue)
+    return TrainingExample(answer.id, "rating", contributors, dialogue, answer.conversation, answer.created)
 
 
 def _last_different(entries: Sequence[PreferredAnswer], original: Message) -> PreferredAnswer | None:

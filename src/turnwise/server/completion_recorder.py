@@ -70,4 +70,5 @@ class CompletionRecorder:
             consent=self._consent,
             version="" if self._version is None else self._version.reference,
             weights_sha256="" if self._version is None else self._version.weights_sha256,
+            is_routed=self._version is None or self._version.is_routed,
         )

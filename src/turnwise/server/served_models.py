@@ -10,12 +10,13 @@ from turnwise.core.classification import ClassifierTask
 from turnwise.core.classification_service import ClassificationService
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.errors import ModelNotFound, NotFound
-from turnwise.core.served_versions import LoadedVersion, VersionedService
+from turnwise.core.feedback import AnswerOrigin
+from turnwise.core.served_versions import LoadedVersion, VersionedService, VersionLease
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.server.chat_model_embeddings import ChatModelEmbeddings
 from turnwise.server.consent_policy import ConsentPolicy
 from turnwise.server.error_responses import truncate
-from turnwise.server.request_context import current_request
+from turnwise.server.request_context import RequestContext, current_request
 
 LATEST, STABLE = "latest", "stable"
 ALIASES = (LATEST, STABLE)  # of the default model; with versions, "stable" is its serving version, also beside a canary
@@ -75,7 +76,7 @@ class ServedModels:
             return self.instrument(service)
         context = current_request()
         lease = await service.acquire(replace(request, principal=context.principal), user=context.user)
-        context.leases.callback(lease.release)
+        context.leases.callback(_end_lease, context, lease)
         context.version = lease.version
         return self.instrument(lease.service)
 
@@ -91,17 +92,17 @@ class ServedModels:
             raise self._purpose_error(name) or self._not_found(name, (*self.services, *ALIASES))
         return service
 
-    def record_rating(self, reference: str | None, value: int, previous: int | None) -> None:
+    def record_rating(self, answer: AnswerOrigin, value: int, previous: int | None) -> None:
         """Count the rating of an answer for the version that gave it.
 
         Args:
-            reference: the version that is stored with the answer; None: none is.
+            answer: where the answer comes from.
             value: 1: good, -1: bad.
             previous: last rating of the same answer; None: it had none.
         """
-        model = (reference or "").rpartition("@")[0]
-        if reference is not None and isinstance(service := self.services.get(model), VersionedService):
-            service.record_rating(reference, value, previous)
+        model = answer.version.rpartition("@")[0]
+        if isinstance(service := self.services.get(model), VersionedService):
+            service.record_rating(answer, value, previous)
 
     def versioned_services(self) -> dict[str, VersionedService]:
         """Services that have versions, by served name."""
@@ -163,3 +164,9 @@ class ServedModels:
         if store is None:
             raise NotFound("This server does not store conversations.")
         return store
+
+
+def _end_lease(context: RequestContext, lease: VersionLease) -> None:
+    if context.limit is not None and context.limit.expired():
+        lease.record_timeout()
+    lease.release()

@@ -80,10 +80,7 @@ def open_monitor_store(url: str) -> MonitorStore:
         InvalidParameter: there is no backend for the scheme, it stores no monitor, or the URL has no path.
         UserError: the file is not a store, or was written by a newer version of Turnwise.
     """
-    backend = _find_backend(url)
-    if not hasattr(backend, "open_monitor"):
-        raise InvalidParameter("store", f"'{url[:100]}' cannot store the text monitor. Use sqlite:///PATH.")
-    return backend.open_monitor(url)
+    return _find_backend(url, "open_monitor", "the text monitor").open_monitor(url)
 
 
 def open_monitor_reader(url: str) -> MonitorReader:
@@ -94,10 +91,7 @@ def open_monitor_reader(url: str) -> MonitorReader:
         NotFound: there is no store.
         UserError: the file is no store of this version of Turnwise, or cannot be read.
     """
-    backend = _find_backend(url)
-    if not hasattr(backend, "open_monitor_reader"):
-        raise InvalidParameter("store", f"'{url[:100]}' cannot store the text monitor. Use sqlite:///PATH.")
-    return backend.open_monitor_reader(url)
+    return _find_backend(url, "open_monitor_reader", "the text monitor").open_monitor_reader(url)
 
 
 def open_knowledge_store(url: str) -> KnowledgeStore:
@@ -107,10 +101,7 @@ def open_knowledge_store(url: str) -> KnowledgeStore:
         InvalidParameter: there is no backend for the scheme, it stores no knowledge, or the URL has no path.
         UserError: the file is not a store, or was written by a newer version of Turnwise.
     """
-    backend = _find_backend(url)
-    if not hasattr(backend, "open_knowledge"):
-        raise InvalidParameter("store", f"'{url[:100]}' cannot store knowledge. Use sqlite:///PATH.")
-    return backend.open_knowledge(url)
+    return _find_backend(url, "open_knowledge", "knowledge").open_knowledge(url)
 
 
 def open_model_registry(url: str) -> ModelRegistry:
@@ -120,17 +111,18 @@ def open_model_registry(url: str) -> ModelRegistry:
         InvalidParameter: there is no backend for the scheme, it stores no versions, or the URL has no path.
         UserError: the file is not a store, or was written by a newer version of Turnwise.
     """
-    backend = _find_backend(url)
-    if not hasattr(backend, "open_model_registry"):
-        raise InvalidParameter("store", f"'{url[:100]}' cannot store model versions. Use sqlite:///PATH.")
-    return backend.open_model_registry(url)
+    return _find_backend(url, "open_model_registry", "model versions").open_model_registry(url)
 
 
-def _find_backend(url: str) -> StoreBackend:
+def _find_backend(url: str, optional: str | None = None, content: str = "") -> StoreBackend:
+    """The backend of a URL, which has the optional method of this name, to store `content`."""
     scheme, separator, _ = url.partition("://")
     names = STORE_BACKENDS.names()
-    if separator and scheme in names:
-        return STORE_BACKENDS.load(scheme)
     if not separator:
         raise InvalidParameter("store", f"'{url[:100]}' is not a store. Use sqlite:///PATH or none.")
-    raise InvalidParameter("store", f"'{url[:100]}' has an unknown scheme; {did_you_mean(scheme, names)}")
+    if scheme not in names:
+        raise InvalidParameter("store", f"'{url[:100]}' has an unknown scheme; {did_you_mean(scheme, names)}")
+    backend = STORE_BACKENDS.load(scheme)
+    if optional is not None and not hasattr(backend, optional):
+        raise InvalidParameter("store", f"'{url[:100]}' cannot store {content}. Use sqlite:///PATH.")
+    return backend

@@ -11,6 +11,7 @@ from turnwise.chat.versions.version_router import VersionRouter
 from turnwise.chat.versions.versioned_chat_service import VersionedChatService
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import InvalidParameter, ModelNotFound, TurnwiseError, Unavailable
+from turnwise.core.feedback import AnswerOrigin, AnswerReference
 from turnwise.core.messages import Message
 from turnwise.core.model_versions import ModelVersion, NewVersion, VersionOutcomes, VersionRouting
 from turnwise.store import open_store
@@ -106,8 +107,7 @@ def test_a_request_that_meets_a_closed_version_takes_the_next_routing():
     versions = Versions()
     router = versions.router()
     versions.live[1].acquire = lambda: versions.swap(router, 2)  # replaced and closed between two instructions
-    live, _ = asyncio.run(router.acquire(HELLO, "routed", None))
-    assert live.number == 2
+    assert asyncio.run(router.acquire(HELLO, "routed", None)).live.number == 2
 
 
 def test_a_request_during_the_shutdown_is_rejected():
@@ -167,6 +167,8 @@ class TestOutcomes:
         versions = Versions()
         router = versions.router(share=0.000001)
         assert self.count(versions, router, VersionedChatService(router)) == {1: VersionOutcomes(answers=1)}
+        assert self.count(versions, router, VersionedChatService(router)) == {}, "it is the same conversation"
+        versions.swap(router, 1, share=0.000001)
         versions.services[1]._fail_after, versions.services[1]._failure = 1, TurnwiseError("The engine failed.")
         counts = self.count(versions, router, VersionedChatService(router), error=TurnwiseError)
         assert counts == {1: VersionOutcomes(answers=1, errors=1)}
@@ -195,9 +197,51 @@ class TestOutcomes:
         versions = Versions()
         router = versions.router(share=0.5)
         service = VersionedChatService(router)
-        service.record_rating("shop@2", -1, None)
-        service.record_rating("shop@7", -1, None)
+        for number, reference in enumerate(["shop@2", "shop@7"]):
+            id = AnswerReference("message", f"msg_{number}")
+            service.record_rating(AnswerOrigin(id, reference, f"{number}"), -1, None)
         assert router.outcomes.take() == {2: VersionOutcomes(rated=1, disliked=1)}
+
+    def test_ratings_of_answers_whose_version_was_named_do_not_count(self):
+        versions = Versions()
+        router = versions.router(share=0.5)
+        origin = AnswerOrigin(AnswerReference("message", "msg_1"), "shop@2", "a", is_routed=False)
+        VersionedChatService(router).record_rating(origin, -1, None)
+        assert router.outcomes.take() == {}
+
+    @pytest.mark.parametrize(("selector", "counts"), [("routed", 1), ("stable", 0), (2, 0)])
+    def test_an_answer_that_reached_the_time_limit_has_failed(self, selector, counts):
+        """Else a version that hangs would never be called worse. It is counted once."""
+        versions = Versions(delay=10)
+        router = versions.router(share=0.000001)
+        service = VersionedChatService(router, selector)
+
+        async def run():
+            lease = await service.acquire(HELLO)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await texts(lease.service)
+            lease.record_timeout()
+            lease.record_timeout()
+            lease.release()
+
+        asyncio.run(run())
+        assert router.outcomes.take() == ({1: VersionOutcomes(answers=1, errors=1)} if counts else {})
+
+    @pytest.mark.parametrize(("selector", "is_routed"), [("routed", True), ("stable", False), (2, False)])
+    def test_answers_say_whether_the_request_named_the_version(self, selector, is_routed):
+        versions = Versions()
+        service = VersionedChatService(versions.router(share=0.000001), selector)
+
+        async def run():
+            lease = await service.acquire(HELLO)
+            await texts(lease.service)
+            lease.release()
+            return lease.version
+
+        version = asyncio.run(run())
+        [request] = versions.services[int(version.reference[-1])].requests
+        assert (version.is_routed, request.is_routed) == (is_routed, is_routed)
 
 
 class TestShadow:

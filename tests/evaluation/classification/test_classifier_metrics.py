@@ -73,9 +73,9 @@ def test_many_labels_are_resampled_as_a_sparse_array(monkeypatch):
     metric = MacroF1Metric()
 
     def results():
-        interval = statistics.bootstrap_difference_interval(
+        interval = statistics.bootstrap_difference(
             new_GK, old_GK, metric.value, gradient=metric.gradient, resamples=199
-        )
+        ).interval()
         return interval.low, interval.high, statistics.permutation_test(new_GK, old_GK, metric.value, resamples=199)
 
     compact = results()

@@ -1,22 +1,23 @@
-"""Adds a trained model as a version: a complete folder first, then its record."""
+"""Adds the folder of a training run as a version, with copies of its training data."""
 
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from turnwise.app.model_versions.training_snapshot import take_snapshot
+from turnwise.app.model_versions.version_folder import add_version_folder
 from turnwise.app.model_versions.version_library import VersionLibrary, default_source, served_model_name
 from turnwise.core.directory_lock import LOCK_NAME
 from turnwise.core.errors import ModelNotFound, UserError
-from turnwise.core.files import atomic_directory, remove_remains
 from turnwise.core.model_versions import Actor, ModelVersion, NewVersion
-from turnwise.models.model_folders import PICKLE_PATTERNS, weights_digest
+from turnwise.models.model_folders import PICKLE_PATTERNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +73,31 @@ def add_run(
     model = served_model_name(model)
     if not library.registry.list(model) and default_source(model) is not None:
         library.ensure_first(model)
+    missing: tuple[str, ...] = ()
+
+    def write(folder: Path) -> "partial[NewVersion]":
+        nonlocal missing
+        _copy_files(run, folder, _link_or_copy if move else shutil.copyfile)
+        snapshot = take_snapshot(run, folder)
+        missing = snapshot.missing
+        base = _find_parent(library, model, snapshot.recipe) if parent is None else parent
+        inherited = () if base is None else library.registry.get(model, base).content.contributors
+        return partial(
+            NewVersion,
+            model=model,
+            parent=base,
+            recipe=snapshot.recipe,
+            data_sha256=snapshot.data_sha256,
+            contributors=tuple(sorted({*contributors, *inherited})),
+            scorecard=scorecard or {},
+            has_passed_gate=has_passed_gate,
+        )
+
     with library.lock(model):
-        target = _free_folder(library, model)
-        with atomic_directory(target) as folder:
-            _copy_files(run, folder, _link_or_copy if move else shutil.copyfile)
-            snapshot = take_snapshot(run, folder)
-            folder.chmod(0o700)  # training data may be personal
-        try:
-            parent = _find_parent(library, model, snapshot.recipe) if parent is None else parent
-            inherited = () if parent is None else library.registry.get(model, parent).content.contributors
-            content = NewVersion(
-                model=model,
-                source=target.relative_to(library.root).as_posix(),
-                weights_sha256=weights_digest(target),
-                parent=parent,
-                recipe=snapshot.recipe,
-                data_sha256=snapshot.data_sha256,
-                contributors=tuple(sorted({*contributors, *inherited})),
-                scorecard=scorecard or {},
-                has_passed_gate=has_passed_gate,
-            )
-            version = library.registry.add(content, reason=reason, actor=actor)
-        except BaseException:
-            shutil.rmtree(target, ignore_errors=True)  # its content is still in the folder of the run
-            raise
+        version = add_version_folder(library, model, write, reason=reason, actor=actor)
     if move:
         shutil.rmtree(run, ignore_errors=True)
-    return AddedVersion(version, snapshot.missing)
+    return AddedVersion(version, missing)
 
 
 def _check_model_folder(run: Path) -> None:
@@ -106,19 +105,6 @@ def _check_model_folder(run: Path) -> None:
         raise ModelNotFound(f"{run} holds no model: it has neither config.json nor adapter_config.json.")
     if not any(run.glob("*.safetensors")):
         raise ModelNotFound(f"{run} holds no weights: there is no .safetensors file.")
-
-
-def _free_folder(library: VersionLibrary, model: str) -> Path:
-    """The folder of the next version. A folder that has no record, of a killed process, keeps its name."""
-    parent = library.root / model
-    number = len(library.registry.list(model)) + 1
-    target = parent / str(number)
-    remove_remains(target)
-    attempt = 1
-    while target.exists():
-        attempt += 1
-        target = parent / f"{number}-{attempt}"
-    return target
 
 
 def _find_parent(library: VersionLibrary, model: str, recipe: str) -> int | None:

@@ -4,8 +4,9 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from turnwise.app.model_versions.version_library import VersionLibrary
+from turnwise.app.model_versions.version_library import VersionLibrary, served_model_name
 from turnwise.core.errors import UserError
+from turnwise.core.folder_names import decode_folder_name
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.version_rules import serving_stack
 from turnwise.models.adapter_config import is_adapter, read_adapter_config
@@ -70,14 +71,33 @@ def prune_versions(library: VersionLibrary, model: str, keep: int) -> list[Model
     return [library.erase(version, reason=REASON) for version in prunable_versions(library, model, keep)]
 
 
+def prunable_model(library: VersionLibrary, name: str) -> str:
+    """The name of a model as in its versions; also of one without versions, if a killed process has left a folder.
+
+    Raises:
+        NotFound: the model has neither.
+    """
+    model = served_model_name(name)
+    return model if unrecorded_folders(library, model) else library.versioned_model(name)
+
+
+def models_with_folders(library: VersionLibrary) -> list[str]:
+    """Names of the models that have versions, or folders that killed processes have left."""
+    folders = [path.name for path in library.root.glob("[!.]*") if path.is_dir()]
+    return sorted({*library.registry.models(), *map(decode_folder_name, folders)})
+
+
 def unrecorded_folders(library: VersionLibrary, model: str) -> list[Path]:
     """Folders of a model that no version names: killed processes have left them. They may hold training data."""
     recorded = {library.own_folder(version) for version in library.registry.list(model)}
-    return [path for path in sorted((library.root / model).glob("*")) if path.is_dir() and path not in recorded]
+    return [path for path in sorted(library.model_folder(model).glob("*")) if path.is_dir() and path not in recorded]
 
 
 def delete_unrecorded(library: VersionLibrary, model: str) -> list[Path]:
-    """Delete the folders that no version names, while no other process adds one. Returns those that are gone."""
+    """Delete the folders that no version names, while no other process adds one. Returns those that are gone.
+
+    Raises as `VersionLibrary.lock` does.
+    """
     with library.lock(model):
         folders = unrecorded_folders(library, model)
         for folder in folders:

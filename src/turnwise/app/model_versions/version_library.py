@@ -1,7 +1,7 @@
 """The registry of versions together with their folders: no damaged version is ever promoted, served or rolled back to.
 
-A trained version is in `TURNWISE_HOME/versions/MODEL/NUMBER`. The first version of a model is usually a bundled or
-stored model, which is not copied: its source is the name of that model.
+A trained version is in `TURNWISE_HOME/versions/MODEL/NUMBER` (`core/folder_names.py`). The first version of a model is
+usually a bundled or stored model, which is not copied: its source is the name of that model.
 """
 
 import shutil
@@ -11,11 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnwise.app.model_versions.version_reference import VersionReference, resolve_reference
-from turnwise.core.errors import ModelNotFound, SaveFailed, Unavailable, UserError
+from turnwise.core.errors import (
+    ModelNotFound,
+    SaveFailed,
+    TurnwiseError,
+    Unavailable,
+    UserError,
+    VersionConflict,
+)
 from turnwise.core.file_lock import FileLock, LockTimeout
+from turnwise.core.folder_names import folder_name
 from turnwise.core.model_versions import Actor, ModelRegistry, ModelVersion, NewVersion, VersionState
 from turnwise.core.settings import Settings
-from turnwise.core.version_rules import SINGLE_STATES, check_model_name, rollback_target
+from turnwise.core.version_rules import SINGLE_STATES, check_model_name, earlier_versions, rollback_target
 from turnwise.models.adapter_config import adapter_base_folder, is_adapter
 from turnwise.models.bundled_models import BundledModel, find_bundled_model
 from turnwise.models.model_folders import find_model_folder, weights_digest
@@ -65,10 +73,14 @@ class VersionLibrary:
             raise ModelNotFound(f"The weights of {version.reference} are deleted.")
         if (folder := self.own_folder(version)) is None:
             source = version.content.source
-            return _bundled_folder(source) or find_model_folder(source, prefer_store=True)
+            return named_model_folder(source)
         if not folder.is_dir():
             raise ModelNotFound(f"The folder of {version.reference} is missing: {folder}.")
         return folder
+
+    def model_folder(self, model: str) -> Path:
+        """The folder of the trained versions of a model."""
+        return self.root / folder_name(model)
 
     def own_folder(self, version: ModelVersion) -> Path | None:
         """The path of a version's folder; None if its source is the name of a bundled or stored model."""
@@ -94,8 +106,8 @@ class VersionLibrary:
                 f"`turnwise models rebuild {version.reference}` can train it again; a changed model can be added as a "
                 "new version."
                 if is_copied
-                else "An update has replaced them. Add them as a new version: turnwise models add "
-                f"{version.content.model} {folder} --reason TEXT; `turnwise serve --no-versions` serves them now."
+                else "An update has replaced them; `turnwise serve` and `turnwise improve` register the new ones as a "
+                "version of their own."
             )
             raise UserError(
                 f"The weights in {folder} are not those of {version.reference}: they are damaged or were changed, so "
@@ -121,7 +133,7 @@ class VersionLibrary:
         source = source or default_source(model)
         if source is None:
             raise ModelNotFound(f"{model[:60]} has no versions, and no bundled or pulled model has this name.")
-        folder = _bundled_folder(source) or find_model_folder(source, prefer_store=True)
+        folder = named_model_folder(source)
         if "/" in source and not source.startswith(HUB_PREFIX):
             source = str(folder.absolute())
         with self.lock(model):
@@ -151,19 +163,33 @@ class VersionLibrary:
         self._verify_rollback_target(model)
         return self.registry.roll_back(model, actor=actor, reason=reason)
 
-    def erase(self, version: ModelVersion, *, reason: str) -> ModelVersion:
+    def erase(
+        self,
+        version: ModelVersion,
+        *,
+        reason: str,
+        may_end_service: bool = False,
+        successor: ModelVersion | None = None,
+    ) -> ModelVersion:
         """Retire a version and delete its folder, with weights and training data. A model by name is not deleted.
 
-        The registry is changed first: nobody can use a version that is half deleted. The same call deletes what an
-        interrupted one has left.
+        If it serves, the latest version that served before and can be loaded serves again. The registry is changed
+        first: nobody can use a version that is half deleted. The same call deletes what an interrupted one has left.
+
+        Args:
+            version: the version.
+            reason: why, as a sentence.
+            may_end_service: erase it also if it serves and no other version can be loaded.
+            successor: serves if no version that served before can be loaded.
 
         Raises:
-            VersionConflict: it serves, and no other version served before.
+            VersionConflict: it serves, no other version served before, and the service may not end.
+            UserError: the same, and the weights of those that served before are damaged.
             SaveFailed: a file could not be deleted; the version is retired all the same.
         """
         version = self.registry.get(version.content.model, version.number)
         if version.state == "serving":
-            self._verify_rollback_target(version.content.model)
+            self._replace(version, reason, successor, may_end_service=may_end_service)
         erased = self.registry.mark_erased(version.content.model, version.number, reason=reason)
         if self.has_deletable_folder(version):
             folder = self.root / version.content.source
@@ -175,6 +201,25 @@ class VersionLibrary:
                     f"{error.strerror or error}. Delete {folder}."
                 ) from error
         return erased
+
+    def _replace(
+        self, serving: ModelVersion, reason: str, successor: ModelVersion | None, *, may_end_service: bool
+    ) -> None:
+        """Let the latest earlier version serve that can be loaded, else the successor."""
+        model = serving.content.model
+        problem: TurnwiseError | None = None
+        earlier = earlier_versions(self.registry.list(model), self.registry.events(model))
+        for version in (*earlier, *(() if successor is None else (successor,))):
+            try:
+                self.change_state(version, "serving", actor="person", reason=reason)
+            except TurnwiseError as error:
+                problem = problem or error
+            else:
+                return
+        if not may_end_service:
+            raise problem or VersionConflict(
+                f"{serving.reference} serves, and no other version served before. Promote another version first."
+            )
 
     def _verify_rollback_target(self, model: str) -> None:
         target = rollback_target(self.registry.list(model), self.registry.events(model))
@@ -190,7 +235,7 @@ class VersionLibrary:
         check_model_name(model)  # it is part of paths
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = FileLock(self.root / f".{model}.lock")
+            lock = FileLock(self.root / f".{folder_name(model)}.lock")
         except OSError as error:
             raise SaveFailed(f"Could not write in {self.root}: {error.strerror or error}.") from error
         try:
@@ -232,6 +277,7 @@ def _bundled_model(name: str) -> BundledModel | None:
     return find_bundled_model(name) or find_bundled_model(name.removeprefix(SERVED_PREFIX))
 
 
-def _bundled_folder(source: str) -> Path | None:
+def named_model_folder(source: str) -> Path:
+    """The folder of a bundled model, or that of a stored model. Raises `ModelNotFound`."""
     bundled = find_bundled_model(source)
-    return None if bundled is None else bundled.path
+    return find_model_folder(source, prefer_store=True) if bundled is None else bundled.path

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.folder_names import decode_folder_name
 from turnwise.core.model_versions import ModelRegistry, ModelVersion
 from turnwise.core.settings import Settings
 from turnwise.core.version_rules import MODEL_NAME, find_version
@@ -49,13 +50,16 @@ def resolve_reference(registry: ModelRegistry, reference: VersionReference) -> M
     """The version that a reference stands for.
 
     Raises:
-        NotFound: the model has no versions, or none with this number; or the weights of all are deleted (latest).
+        NotFound: the model has no versions, or none with this number, that serves (stable), or with weights (latest).
     """
     versions = registry.list(reference.model)
     if not versions:
         raise NotFound(f"{reference.model} has no versions.{_model_hint(registry.models())}")
     if reference.label == "stable":
-        return next(version for version in versions if version.state == "serving")
+        serving = next((version for version in versions if version.state == "serving"), None)
+        if serving is None:
+            raise NotFound(not_serving_message(reference.model))
+        return serving
     if reference.label == "latest":
         usable = [version for version in versions if not version.is_erased]
         if not usable:
@@ -64,10 +68,19 @@ def resolve_reference(registry: ModelRegistry, reference: VersionReference) -> M
     return find_version(reference.model, versions, int(reference.label))
 
 
+def not_serving_message(model: str) -> str:
+    """What to do about a model whose serving version was deleted and had no successor, as after an erasure."""
+    return (
+        f"No version of {model} serves: the last one was deleted (turnwise models history {model}). Add or promote "
+        "another one."
+    )
+
+
 def model_of_version_folder(folder: Path) -> str | None:
     """The served model name for a folder of a version in `TURNWISE_HOME/versions`; None for another folder."""
     parent = folder.resolve().parent
-    return parent.name if parent.parent == Settings.from_environment().versions.resolve() else None
+    is_version = parent.parent == Settings.from_environment().versions.resolve()
+    return decode_folder_name(parent.name) if is_version else None
 
 
 def _model_hint(models: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Opens the chat models of a server, with their versions where the registry has some."""
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -7,8 +8,9 @@ from pathlib import Path
 
 from turnwise.app.chat_services import default_served_name
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.model_versions.base_versions import ensure_base
 from turnwise.app.model_versions.version_library import VersionLibrary, open_version_library
-from turnwise.app.model_versions.version_reference import parse_reference
+from turnwise.app.model_versions.version_reference import not_serving_message, parse_reference
 from turnwise.app.scenario_services import ServicePath
 from turnwise.app.version_serving.version_control import VerifiedVersionControl
 from turnwise.app.version_serving.version_loader import open_version
@@ -20,10 +22,13 @@ from turnwise.core.files import path_exists
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.settings import Settings
+from turnwise.core.version_rules import earlier_versions
 from turnwise.models.model_folders import weights_digest
 
 # (folder, served model name, version) → the chat service, open until the block ends
 OpenChatModel = Callable[[Path, str, AnsweringVersion | None], AbstractContextManager[EngineChatService]]
+
+log = logging.getLogger("turnwise.server")
 
 
 class ModelOpener:
@@ -73,7 +78,7 @@ class ModelOpener:
 
         Raises:
             InvalidParameter: another model has the name.
-            UserError: the model or the serving version cannot be loaded.
+            UserError: the model, or all of its versions that served, cannot be loaded.
         """
         folder = resolve_model_folder(model)
         version = self._referenced_version(model)
@@ -132,19 +137,40 @@ class ModelOpener:
         return None if self._library is None else self._library.get(reference)
 
     def _open_versions(self, stack: ExitStack, name: str, path: ServicePath) -> bool:
-        """Open the versions of a model. Returns False if it has none."""
+        """Open the versions of a model. Returns False if it has none.
+
+        Raises:
+            NotFound: it has versions, and none of them serves.
+            UserError: none that served can be loaded.
+        """
         library = self._library
-        if library is None or library.registry.routing(name) is None:
+        if library is None or not library.registry.list(name):
             return False
+        fallbacks = self._fallbacks(library, name)
+        if library.registry.routing(name) is None:
+            raise NotFound(not_serving_message(name))
         from turnwise.app.version_serving.canary_test import OddsRatioRateTest  # imports scipy
 
         supervisor = VersionSupervisor(
-            library.registry, name, partial(open_version, library, self._open_model), add_path=path.add,
-            new_test=OddsRatioRateTest,
+            library.registry, name, partial(open_version, library, self._open_model), fallbacks=fallbacks,
+            add_path=path.add, new_test=OddsRatioRateTest,
         )  # fmt: skip
         self.supervisors[name] = stack.enter_context(supervisor)
         self.models[name], self.services[name] = supervisor.model, supervisor.service
         return True
+
+    def _fallbacks(self, library: VersionLibrary, name: str) -> list[ModelVersion]:
+        """Versions that answer if the serving one cannot be loaded: those that served before, then the base version.
+
+        New weights of a bundled or pulled model are registered first.
+        """
+        bases = []
+        try:
+            bases.append(ensure_base(library, name))
+        except TurnwiseError as error:  # the other versions can be used all the same
+            log.warning("The base model of %s cannot be used. %s", name, error)
+        earlier = earlier_versions(library.registry.list(name), library.registry.events(name))
+        return [*earlier, *(base for base in bases if base.number not in {version.number for version in earlier})]
 
     def _look_now(self) -> None:
         for supervisor in list(self.supervisors.values()):  # another thread may add some

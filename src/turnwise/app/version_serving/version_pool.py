@@ -1,7 +1,7 @@
 """Loads the versions that answer in a background thread, and closes those that do not answer any more."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
@@ -41,10 +41,26 @@ class VersionPool:
         self._live: dict[VersionKey, LiveVersion] = {}
         self._errors: dict[VersionKey, str] = {}
 
-    def load(self, version: ModelVersion) -> LiveVersion:
-        """Load a version now. Blocks. Raises `UserError` or `TurnwiseError` if this fails."""
-        live = self._live[_key(version)] = self._open(version)
-        return live
+    def load_first(self, versions: Sequence[ModelVersion]) -> tuple[ModelVersion, LiveVersion]:
+        """Load the first version that can be loaded, and return it. Blocks.
+
+        If it is not the serving one, which is the first of `versions`, `reports` says why.
+
+        Raises:
+            TurnwiseError: none can be loaded; the error is that of the serving one.
+        """
+        problem: Exception | None = None
+        for version in versions:
+            try:
+                live = self._open(version)
+            except Exception as error:
+                if problem is None:
+                    problem, self._errors[_key(version)] = error, _describe_error(error)
+            else:
+                self._live[_key(version)] = live
+                return version, live
+        assert problem is not None, "there is at least one version"
+        raise problem
 
     def update(self, routing: VersionRouting, present: VersionRouting) -> tuple[VersionRouting, dict[int, LiveVersion]]:
         """Start to load what `routing` needs, and return what can answer now.
@@ -113,9 +129,7 @@ class VersionPool:
                 self._live[key] = future.result()
                 log.info("%s is loaded", self._live[key].answering.reference)
                 continue
-            if not isinstance(error, TurnwiseError):
-                log.error("a version could not be loaded", exc_info=error)
-            self._errors[key] = str(error) if isinstance(error, TurnwiseError) else "an internal error; see the log"
+            self._errors[key] = _describe_error(error)
             log.error("Version %d could not be loaded; the others go on. %s", key[0], self._errors[key])
 
     def _open(self, version: ModelVersion) -> LiveVersion:
@@ -123,6 +137,14 @@ class VersionPool:
             model = stack.enter_context(self._open_version(version))
             service = None if self._add_path is None else self._add_path(model, AnsweringVersion.of(version))
             return LiveVersion(version, model, stack.pop_all().close, service=service)
+
+
+def _describe_error(error: BaseException) -> str:
+    """Why a version cannot be loaded; an internal error is logged with its trace."""
+    if isinstance(error, TurnwiseError):
+        return str(error)
+    log.error("a version could not be loaded", exc_info=error)
+    return "an internal error; see the log"
 
 
 def _key(version: ModelVersion) -> VersionKey:

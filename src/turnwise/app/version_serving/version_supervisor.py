@@ -3,15 +3,15 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from turnwise.app.version_serving.version_pool import AddPath, OpenVersion, VersionPool
 from turnwise.chat.versions.canary_watch import CanaryWatch, RateTest
 from turnwise.chat.versions.version_router import VersionRouter
 from turnwise.chat.versions.versioned_chat_service import VersionedChatService
-from turnwise.core.errors import InvalidData, TurnwiseError, VersionConflict
-from turnwise.core.model_versions import ModelRegistry, VersionOutcomes, VersionRouting
+from turnwise.core.errors import InvalidData, NotFound, TurnwiseError, VersionConflict
+from turnwise.core.model_versions import ModelRegistry, ModelVersion, VersionOutcomes, VersionRouting
 
 POLL_SECONDS = 1.0  # between two looks at the registry
 FLUSH_SECONDS = 2.0  # between two writes of outcomes
@@ -36,6 +36,7 @@ class VersionSupervisor(AbstractContextManager["VersionSupervisor"]):
         model: str,
         open_version: OpenVersion,
         *,
+        fallbacks: Sequence[ModelVersion] = (),
         add_path: AddPath | None = None,
         new_test: Callable[[], RateTest] | None = None,
         poll_seconds: float = POLL_SECONDS,
@@ -44,10 +45,14 @@ class VersionSupervisor(AbstractContextManager["VersionSupervisor"]):
     ) -> None:
         """Load the version that serves, which blocks. The others are loaded by the thread.
 
+        If it cannot be loaded, the first one of `fallbacks` that can answers, until the registry lets another version
+        serve. The registry is not changed: another server may have the files that are missing here.
+
         Args:
             registry: the versions.
             model: served model name.
             open_version: loads and checks a version; its weights are in memory until the block ends.
+            fallbacks: versions that answer if the serving one cannot be loaded, in the order of preference.
             add_path: puts the service path of scenarios before a version; None: there is none.
             new_test: makes the test of one figure that ends a canary; None: none is ended.
             poll_seconds: time between two looks at the registry.
@@ -55,27 +60,28 @@ class VersionSupervisor(AbstractContextManager["VersionSupervisor"]):
             clock: monotonic time in seconds.
 
         Raises:
-            InvalidData: the model has no versions.
-            UserError: the serving version cannot be loaded.
+            InvalidData: no version of the model serves.
+            UserError: neither the serving version nor a fallback can be loaded.
         """
         self._registry, self._name, self._new_test = registry, model, new_test
         self._watch: CanaryWatch | None = None  # of the present canary
         self._poll_seconds, self._flush_seconds, self._clock = poll_seconds, flush_seconds, clock
         routing = registry.routing(model)
         if routing is None:
-            raise InvalidData(f"The model {model} has no versions.")
+            raise InvalidData(f"No version of the model {model} serves.")
         self._routing = routing
         self._wake = threading.Event()
         self._is_closing = False
         self._is_unreadable = False
         self._last_flush = clock()
         self._pool = VersionPool(open_version, add_path, on_loaded=self._wake.set)
-        live = self._pool.load(routing.serving)
-        serving_only = VersionRouting(routing.revision, routing.serving)
-        self.router = VersionRouter(model, serving_only, {routing.serving.number: live})
+        answering, live = self._pool.load_first([routing.serving, *fallbacks])
+        serving_only = VersionRouting(routing.revision, answering)
+        self.router = VersionRouter(model, serving_only, {answering.number: live})
         self.router.reports = self._pool.reports(routing, serving_only)
         self.service = VersionedChatService(self.router)
         self.model = VersionedChatService(self.router, with_path=False)
+        self._warn_of_fallback()
         self._thread = threading.Thread(target=self._run, name=f"turnwise-versions-{model}", daemon=True)
 
     def __enter__(self) -> "VersionSupervisor":
@@ -97,7 +103,19 @@ class VersionSupervisor(AbstractContextManager["VersionSupervisor"]):
 
     def describe(self) -> str:
         """What answers now, such as "shop@2 answers, shop@3 is the canary (10%)"."""
-        return _describe(self.router.state.routing)
+        description, serving = _describe(self.router.state.routing), self._routing.serving
+        if self.router.state.routing.serving.number == serving.number:
+            return description
+        return f"{description}; {serving.reference} should serve and is not loaded"
+
+    def _warn_of_fallback(self) -> None:
+        answering, serving = self.router.state.routing.serving, self._routing.serving
+        if answering.number != serving.number:
+            errors = [entry.error for entry in self.router.reports if entry.version.number == serving.number]
+            log.warning(
+                "%s serves but cannot be loaded, so %s answers until another version is promoted. %s",
+                serving.reference, answering.reference, *errors,
+            )  # fmt: skip
 
     def _run(self) -> None:
         while not self._is_closing:
@@ -123,15 +141,16 @@ class VersionSupervisor(AbstractContextManager["VersionSupervisor"]):
             if self._registry.revision() == self._routing.revision:
                 return
             routing = self._registry.routing(self._name)
+            if routing is None:
+                raise NotFound(f"The registry has no version of {self._name} any more that serves.")
         except TurnwiseError as error:
             if not self._is_unreadable:
-                log.error("The registry of versions cannot be read; the versions stay as they are. %s", error)
+                log.error("The versions of %s stay as they are. %s", self._name, error)
             self._is_unreadable = True
             return
         self._is_unreadable = False
-        if routing is not None:
-            self._routing = routing
-            self._pool.retry()
+        self._routing = routing
+        self._pool.retry()
 
     def _apply(self) -> None:
         """Let what is loaded answer, and close what is not used any more."""

@@ -11,6 +11,7 @@ from turnwise.chat.versions.version_routing import choose_version, conversation_
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.executors import STORE_READ_EXECUTOR
+from turnwise.core.feedback import AnswerOrigin
 from turnwise.core.model_versions import ModelVersion, VersionRouting
 from turnwise.core.served_versions import VERSION_KEY, LoadedVersion, VersionSelector
 
@@ -38,6 +39,21 @@ class RoutingState:
     def shadow(self) -> LiveVersion | None:
         """The version that gets copies of requests."""
         return None if self.routing.shadow is None else self.live[self.routing.shadow.number]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedRequest:
+    """The version that answers a request.
+
+    Attributes:
+        live: the version; whoever has the request releases it.
+        is_compared: the answer counts for the comparison with a canary; False if the request names the version.
+        conversation: what identifies the conversation of the request.
+    """
+
+    live: LiveVersion
+    is_compared: bool
+    conversation: str
 
 
 class VersionRouter:
@@ -74,10 +90,8 @@ class VersionRouter:
         routing = self._state.routing
         return [version for version in (routing.serving, routing.canary) if version is not None]
 
-    async def acquire(
-        self, request: ChatRequest, selector: VersionSelector, user: str | None
-    ) -> tuple[LiveVersion, bool]:
-        """The version that answers a request, and whether the answer counts. The caller releases the version.
+    async def acquire(self, request: ChatRequest, selector: VersionSelector, user: str | None) -> RoutedRequest:
+        """The version that answers a request. The caller releases it.
 
         Raises:
             ModelNotFound: the request names a version that does not answer now.
@@ -90,7 +104,7 @@ class VersionRouter:
             choice = choose_version(state.routing, selector, key, previous)
             live = state.live[choice.number]
             if live.acquire():
-                return live, choice.is_compared
+                return RoutedRequest(live, choice.is_compared, key)
             if state is self._state:  # else the version was replaced and closed since the state was read
                 raise Unavailable("The model is being taken out of service.")
 
@@ -106,8 +120,8 @@ class VersionRouter:
             return None
         return last_reference(stored.messages, VERSION_KEY)
 
-    def record_rating(self, reference: str, value: int, previous: int | None) -> None:
-        """Count a rating, if the version with this reference answers or is compared now."""
+    def record_rating(self, answer: AnswerOrigin, value: int, previous: int | None) -> None:
+        """Count the rating of an answer that was routed to a version which answers or is compared now."""
         for live in self._state.live.values():
-            if live.answering.reference == reference:
-                self.outcomes.record_rating(live.number, value, previous)
+            if answer.is_routed and live.answering.reference == answer.version:
+                self.outcomes.record_rating(live.number, answer, value, previous)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from turnwise.core.chat_request import ChatRequest
+from turnwise.core.conversation_keys import opening_key, stored_conversation_key
 from turnwise.core.errors import ModelNotFound
 from turnwise.core.model_versions import VersionRouting
 from turnwise.core.served_versions import VersionSelector
@@ -23,12 +24,9 @@ def conversation_key(request: ChatRequest, user: str | None) -> str:
     continued.
     """
     if request.conversation_id is not None:
-        return f"id\n{request.conversation_id}"
-    first = next((message.content for message in request.messages if message.role == "user"), "")
-    opening = first if request.prompt is None else str(request.prompt)
-    # Lengths keep the fields apart: a user named "a\nb" is not the user "a" whose message starts with "b".
-    fields = (request.principal.owner or "", user or "", opening)
-    return "".join(f"{len(field)}\n{field}" for field in fields)
+        return stored_conversation_key(request.conversation_id)
+    prompt = None if request.prompt is None else str(request.prompt)
+    return opening_key(request.principal.owner, user, request.messages, prompt)
 
 
 def hash_fraction(salt: str, key: str) -> float:

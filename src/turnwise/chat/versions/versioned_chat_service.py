@@ -3,16 +3,17 @@
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from turnwise.chat.versions.delegating_chat_service import DelegatingChatService
-from turnwise.chat.versions.live_version import LiveVersion
 from turnwise.chat.versions.outcome_counter import AnswerOutcome
-from turnwise.chat.versions.version_router import VersionRouter
+from turnwise.chat.versions.version_router import RoutedRequest, VersionRouter
 from turnwise.chat.versions.version_routing import choose_version
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta
 from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import TurnwiseError
+from turnwise.core.feedback import AnswerOrigin
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.served_versions import LoadedVersion, VersionedService, VersionLease, VersionSelector
 
@@ -44,7 +45,8 @@ class VersionedChatService(DelegatingChatService, VersionedService):
 
     async def acquire(self, request: ChatRequest, *, user: str | None = None) -> VersionLease:
         """The version that answers a request from start to end. Raises `ModelNotFound` as `select` does."""
-        live, is_compared = await self._router.acquire(request, self._selector, user)
+        routed = await self._router.acquire(request, self._selector, user)
+        live = routed.live
         releases = [live.release]
 
         def release() -> None:
@@ -52,8 +54,9 @@ class VersionedChatService(DelegatingChatService, VersionedService):
                 releases.pop()()
 
         service = live.service if self._with_path else live.model
-        counted = _VersionService(self._router, live, service, is_compared=is_compared and self._with_path)
-        return VersionLease(counted, live.answering, release)
+        counted = _VersionService(self._router, routed, service, has_outcome=routed.is_compared and self._with_path)
+        answering = replace(live.answering, is_routed=routed.is_compared)
+        return VersionLease(counted, answering, release, counted.record_timeout)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Answer a request with one version. Raises as `ChatService.stream` does."""
@@ -73,16 +76,18 @@ class VersionedChatService(DelegatingChatService, VersionedService):
         """All versions that this server has loaded or failed to load."""
         return self._router.reports
 
-    def record_rating(self, reference: str, value: int, previous: int | None) -> None:
+    def record_rating(self, answer: AnswerOrigin, value: int, previous: int | None) -> None:
         """Count the rating of an answer, 1 or -1. `previous` is the last rating of the same answer."""
-        self._router.record_rating(reference, value, previous)
+        self._router.record_rating(answer, value, previous)
 
 
 class _VersionService(DelegatingChatService):
     """Answers with one version, counts the outcomes and copies requests to the shadow version."""
 
-    def __init__(self, router: VersionRouter, live: LiveVersion, service: ChatService, *, is_compared: bool) -> None:
-        self._router, self._live, self._service, self._is_compared = router, live, service, is_compared
+    def __init__(
+        self, router: VersionRouter, routed: RoutedRequest, service: ChatService, *, has_outcome: bool
+    ) -> None:
+        self._router, self._routed, self._service, self._has_outcome = router, routed, service, has_outcome
 
     @property
     def target(self) -> ChatService:
@@ -91,6 +96,7 @@ class _VersionService(DelegatingChatService):
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Answer a request. Raises as `ChatService.stream` does."""
+        request = replace(request, is_routed=self._routed.is_compared)
         start_time, first_token_seconds = time.perf_counter(), None
         is_complete = is_error = False
         try:
@@ -107,9 +113,17 @@ class _VersionService(DelegatingChatService):
         except Exception:
             is_error = True
             raise
-        finally:  # an answer that was cancelled has no outcome
-            if self._is_compared and (is_complete or is_error):
-                self._router.outcomes.record(self._live.number, AnswerOutcome(is_error, first_token_seconds))
+        finally:  # an answer that was cancelled has no outcome, unless it reached the time limit
+            if is_complete or is_error:
+                self._record(AnswerOutcome(is_error, first_token_seconds))
             shadow = self._router.state.shadow
             if shadow is not None and is_complete and request.output.prompt_output != "embedding":
                 self._router.shadow_traffic.offer(request, shadow)
+
+    def record_timeout(self) -> None:
+        """Count an answer that reached the time limit of the server as failed."""
+        self._record(AnswerOutcome(is_error=True))
+
+    def _record(self, outcome: AnswerOutcome) -> None:
+        if self._has_outcome:
+            self._router.outcomes.record(self._routed.live.number, outcome, self._routed.conversation)

@@ -18,10 +18,11 @@ from turnwise.engine.runners.model_runner import ModelRunner
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs, pool_last_token
 from turnwise.engine.scheduling.batch_builder import ScheduledChunk, build_batch
 from turnwise.engine.scheduling.decode_step import decode_step
+from turnwise.engine.scheduling.isolated_forward import forward_isolated
 from turnwise.engine.scheduling.scheduler_queues import SchedulerQueues
-from turnwise.engine.sequence import SequenceGroup, TokenSequence
-from turnwise.engine.speculation.draft_proposer import NO_DRAFT
-from turnwise.engine.speculation.speculative_decoder import SpeculativeDecoder
+from turnwise.engine.scheduling.search_sequences import fork_sequences
+from turnwise.engine.sequence import SequenceGroup
+from turnwise.engine.speculation.fault_tolerant_decoder import FaultTolerantDecoder
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,7 @@ class Scheduler:
         max_retained_blocks: int | None = None,
     ) -> None:
         self._runner = runner
-        self._is_speculating = enable_speculation and runner.batch_invariant
-        self._speculative_decoder = SpeculativeDecoder()
+        self._speculation = FaultTolerantDecoder(is_enabled=enable_speculation and runner.batch_invariant)
         self.queues = SchedulerQueues(KVCacheManager(num_blocks, runner.copy, max_retained_blocks), max_num_seqs)
 
     @property
@@ -87,8 +87,7 @@ class Scheduler:
         """End cancelled requests, admit waiting ones and compute the next tokens of all that run."""
         self._drop_cancelled()
         self._attempt(self.queues.admit)
-        if self._is_speculating:
-            self._propose_drafts()
+        self._speculation.propose(self.queues.running)
         chunks = self._attempt(lambda: build_batch(self.queues))
         # A forward pass returns either logits or hidden states, so there is one pass for each.
         for return_hidden in (False, True):
@@ -139,63 +138,13 @@ class Scheduler:
         for group in [group for group in self.queues.running if group.is_cancelled]:
             self._finish(group, FinishEvent("cancelled"))
 
-    def _propose_drafts(self) -> None:
-        try:
-            self._speculative_decoder.propose(
-                [group for group in self.queues.running if group.can_draft and not group.is_prefilling]
-            )
-        except BaseException:
-            self._disable_speculation()
-            for group in self.queues.running:
-                group.sequence.draft = NO_DRAFT
-
-    def _record_draft_result(self, group: SequenceGroup) -> None:
-        """Record how many draft tokens were correct, then remove the draft."""
-        try:
-            self._speculative_decoder.record_result(group)
-        except BaseException:
-            self._disable_speculation()
-        group.sequence.draft, group.sequence.num_accepted = NO_DRAFT, 0
-
-    def _disable_speculation(self) -> None:
-        log.exception("speculative decoding failed and is off from now on; answers are the same, but slower")
-        self._is_speculating = False
-
-    def _forward(
-        self, chunks: Sequence[ScheduledChunk], *, return_hidden: bool
-    ) -> tuple[Sequence[ScheduledChunk], Tensor]:
-        """One forward pass over all chunks. If it raises, one pass per group; returns the chunks that succeeded."""
-        try:
-            return chunks, self._runner.forward([chunk.entry for chunk in chunks], return_hidden=return_hidden)
-        except BaseException:
-            log.exception("a forward pass over %d sequences failed", len(chunks))
-        succeeded: list[ScheduledChunk] = []
-        outputs = [torch.empty(0)]
-        by_group: dict[SequenceGroup, list[ScheduledChunk]] = {}
-        for chunk in chunks:
-            by_group.setdefault(chunk.group, []).append(chunk)
-        for group, group_chunks in by_group.items():
-            if len(by_group) == 1:  # the pass that failed had this group only; it would fail again
-                self._fail(group)
-                break
-            try:  # repeating is harmless: the same keys and values are written to the same positions
-                outputs.append(
-                    self._runner.forward([chunk.entry for chunk in group_chunks], return_hidden=return_hidden)
-                )
-                succeeded += group_chunks
-            except BaseException:
-                log.exception("the forward pass of one request failed")
-                self._fail(group)
-        # `torch.cat` needs at least one tensor: the empty placeholder stays only if no pass succeeded.
-        return succeeded, torch.cat(outputs[bool(succeeded) :])
-
     def _run_batch(self, chunks: Sequence[ScheduledChunk], *, return_hidden: bool) -> None:
         """Run a forward pass and hand out its logits, `(R, V)`, or hidden states, `(R, C)`."""
         start_time = perf_counter()
-        chunks, out_RX = self._forward(chunks, return_hidden=return_hidden)
+        chunks, out_RX = forward_isolated(self._runner, chunks, return_hidden=return_hidden, fail=self._fail)
         # The cost model estimates passes that only decode: prefill and hidden states have other latencies.
         if chunks and not return_hidden and all(chunk.is_decode for chunk in chunks):
-            self._speculative_decoder.cost.record_latency(
+            self._speculation.decoder.cost.record_latency(
                 sum(len(chunk.entry.ids) for chunk in chunks), perf_counter() - start_time
             )
         first_row = 0
@@ -271,17 +220,17 @@ class Scheduler:
                 group.emit(event)
             else:
                 # Record now, because `_finish` removes the draft with the blocks. The loop below then skips this group.
-                self._record_draft_result(group)
+                self._speculation.record_result(group)
                 self._finish(group, event)
         for group in groups:
-            self._record_draft_result(group)
+            self._speculation.record_result(group)
 
     def _advance_search(self, group: SequenceGroup, out_LX: Tensor) -> None:
         """Extend all hypotheses of a search by one token and rebuild the group's sequences from them."""
         assert group.search is not None, "the caller checks it"
         events = group.search.advance(out_LX, self._runner.logits)
         if not group.search.is_done:
-            self._fork_sequences(group)
+            fork_sequences(group, self.queues.kv_cache)
         for event in events[:-1]:
             group.emit(event)
         if events:
@@ -289,25 +238,6 @@ class Scheduler:
                 # As in `_finish`: when the listener receives the last event, the request's blocks are free.
                 self._remove_finished(group, events[-1])
             group.emit(events[-1])
-
-    def _fork_sequences(self, group: SequenceGroup) -> None:
-        """Make one sequence per hypothesis. The first child of a sequence inherits its table, the others fork it."""
-        assert group.search is not None, "the caller checks it"
-        previous, prompt = group.sequences, list(group.request.prompt_ids)
-        kv_cache, parents = self.queues.kv_cache, {hypothesis.parent for hypothesis in group.search.hypotheses}
-        for number, sequence in enumerate(previous):
-            if number not in parents and sequence.table is not None:
-                kv_cache.free(sequence.table)
-                sequence.table = None
-        group.sequences = []
-        for hypothesis in group.search.hypotheses:
-            table = previous[hypothesis.parent].table
-            assert table is not None, "the forward pass has used the table"
-            if hypothesis.parent in parents:
-                parents.remove(hypothesis.parent)
-            else:
-                table = kv_cache.fork(table)  # None if memory is short: the sequence is then computed again
-            group.sequences.append(TokenSequence([*prompt, *hypothesis.ids], hypothesis.logits_state, table))
 
     def _finish(self, group: SequenceGroup, event: GenerationEvent) -> None:
         """Release a request's blocks and send the last event of all its answers."""
@@ -323,11 +253,8 @@ class Scheduler:
         else:
             self.queues.free_blocks(group)
         self.queues.running.remove(group)
-        if self._is_speculating and group.search is None and not isinstance(event, ErrorEvent):
-            try:
-                self._speculative_decoder.add_output(group)
-            except BaseException:
-                self._disable_speculation()
+        if group.search is None and not isinstance(event, ErrorEvent):
+            self._speculation.add_output(group)
 
     def _clear_blocks(self, blocks: Sequence[int]) -> None:
         try:

@@ -53,7 +53,8 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
             # An answer counts once, however many people or names of `user` rate it.
             ratings = [entry.content.rating for entry in earlier if entry.content.role == "user"]
             previous = next((rating for rating in reversed(ratings) if rating is not None), None)
-            served_models.record_rating(feedback.version or None, feedback.content.rating, previous)
+            origin = await STORE_READ_EXECUTOR.run(store().origin, body.answer)
+            served_models.record_rating(origin, feedback.content.rating, previous)
         return FeedbackBody.of(feedback)
 
     @routes.delete("/v1/feedback/{id}")

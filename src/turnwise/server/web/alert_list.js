@@ -30,7 +30,7 @@ export function showTexts(row, { texts }) {
   const total = texts.reduce((sum, { copies }) => sum + 1 + copies, 0);
   row.querySelector(".alert-texts").replaceChildren(
     make("h3", {}, texts.length ? `${pluralize(total, "stored text", "stored texts")}, ${formatNumber(texts.length)} without copies` : "No texts are stored for this alert."),
-    make("ul", {}, ...texts.map(textItem)),
+    make("ul", { class: "entries" }, ...texts.map(textItem)),
   );
 }
 
@@ -41,11 +41,11 @@ export function showTextsError(row, message) {
 
 function createRow(alert, onOpen) {
   const id = `alert-detail-${++numDetails}`;
-  return make("li", { class: "alert" },
-    make("button", { type: "button", class: "alert-head", "aria-expanded": "false", "aria-controls": id, onclick: () => onOpen(alert.id) }),
+  return make("li", { class: "alert panel" },
+    make("button", { type: "button", class: "alert-head panel-head", "aria-expanded": "false", "aria-controls": id, onclick: () => onOpen(alert.id) }),
     make("div", { id, class: "alert-detail", hidden: true },
       make("div", { class: "alert-numbers" }),
-      make("div", { class: "alert-texts" }, make("p", { class: "monitor-note" }, "Loading the texts …")),
+      make("div", { class: "alert-texts" }, make("p", { class: "fine-print" }, "Loading the texts …")),
     ),
   );
 }
@@ -55,9 +55,9 @@ function updateRow(row, alert) {
   row.classList.toggle("is-open", isOpen);
   row.querySelector("button").replaceChildren(
     make("span", { class: "alert-topic" }, alert.topic),
-    ...(isOpen ? [make("span", { class: "alert-badge" }, "open")] : []),
+    ...(isOpen ? [make("span", { class: "badge" }, "open")] : []),
     make("span", { class: "alert-values" }, describeValues(alert)),
-    make("span", { class: "monitor-note" }, timeElement(alert.opened)),
+    make("span", { class: "fine-print" }, timeElement(alert.opened)),
   );
   const numbers = [
     ["Observed", formatValue(alert, alert.observed)],
@@ -85,6 +85,6 @@ function textItem({ text, time, source, sentiment, is_negative, is_truncated, co
   const notes = [source, sentiment, copies && pluralize(copies, "copy", "copies")];
   return make("li", { class: is_negative ? "alert-text is-negative" : "alert-text" },
     make("p", {}, is_truncated ? `${text}…` : text),
-    make("p", { class: "monitor-note" }, timeElement(time), ...notes.filter(Boolean).map((note) => ` · ${note}`)),
+    make("p", { class: "fine-print" }, timeElement(time), ...notes.filter(Boolean).map((note) => ` · ${note}`)),
   );
 }

@@ -32,7 +32,7 @@ export function figureLine({ label, rows }) {
   const scaled = (numbers) => points(numbers.map((number) => (high > low ? (number - low) / (high - low) : 0.5)), BOX);
   const news = scaled(rows.map(({ value }) => value));
   return makeSvg("svg", {
-    viewBox: `0 0 ${BOX.width} ${BOX.height}`, class: "figure-line", role: "img", "aria-label": describe(label, rows),
+    viewBox: `0 0 ${BOX.width} ${BOX.height}`, class: "figure-line line-image", role: "img", "aria-label": describe(label, rows),
     preserveAspectRatio: "none",
   },
     makeSvg("path", { class: "figure-serving", d: lines(scaled(rows.map(({ base }) => base))) }),
@@ -58,7 +58,7 @@ export function figureTable({ rows }) {
       ...[version === null ? "–" : `@${version}`, formatFigure(value), formatFigure(base), String(count)].map((text) => make("td", {}, text)),
     ),
   );
-  return make("table", { class: "improve-numbers" },
+  return make("table", { class: "number-table" },
     make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title)))),
     make("tbody", {}, ...body),
   );

@@ -48,11 +48,11 @@ function createModel({ model }) {
     make("h2", { class: "improve-name" }, model),
     make("p", { class: "improve-now" }),
     make("p", { class: "error", hidden: true }),
-    part("versions", "Versions", make("ul", { class: "improve-list" })),
+    part("versions", "Versions", make("ul", { class: "entries" })),
     part("figures", "Figures of the new versions",
-      make("p", { class: "improve-legend" }, make("span", { class: "legend-new" }, "new version"), make("span", { class: "legend-serving" }, "version that served")),
-      make("ul", { class: "improve-figure-list" })),
-    part("cycles", "Cycles", make("ol", { class: "improve-list", reversed: true })),
+      make("p", { class: "fine-print legend" }, make("span", { class: "legend-new" }, "new version"), make("span", { class: "legend-serving" }, "version that served")),
+      make("ul", { class: "entries improve-figure-list" })),
+    part("cycles", "Cycles", make("ol", { class: "entries", reversed: true })),
   );
 }
 
@@ -67,10 +67,10 @@ function updateModel(section, { model, running, new_answers: numNew, cycles, ver
   }
   const canRollBack = versions.some(({ state: name, erased }) => name === "retired" && !erased);
   const rows = [...versions].reverse().map((version) => ({ ...version, canRollBack }));
-  updateList(list("versions"), rows, ({ number }) => number, () => make("li", { class: "improve-entry" }), updateVersion);
+  updateList(list("versions"), rows, ({ number }) => number, () => make("li", { class: "improve-entry panel" }), updateVersion);
   updateList(list("figures"), series, ({ name }) => name, createFigure, updateFigure);
   const entries = [...cycles].reverse().map((cycle, index) => ({ ...cycle, model, isRunning: running && index === 0 && cycle.outcome === null }));
-  updateList(list("cycles"), entries, ({ number }) => number, () => make("li", { class: "improve-entry" }), updateCycle);
+  updateList(list("cycles"), entries, ({ number }) => number, () => make("li", { class: "improve-entry panel" }), updateCycle);
 }
 
 function describeNow(running, numNew, cycles) {
@@ -95,12 +95,12 @@ function updateVersion(row, version) {
   const action = actionOf(version, gate);
   row.classList.toggle("is-serving", version.state === "serving");
   row.replaceChildren(
-    make("div", { class: "improve-head" },
+    make("div", { class: "panel-head" },
       make("b", {}, version.id),
-      make("span", { class: "improve-badge" }, version.erased ? "deleted" : version.state),
+      make("span", { class: "badge" }, version.erased ? "deleted" : version.state),
       ...(action ? [make("button", { type: "button", class: "quiet-button", onclick: () => act(action.run) }, action.label)] : []),
     ),
-    make("p", { class: "improve-note" }, ...facts.flatMap((fact) => [" · ", fact]).slice(1)),
+    make("p", { class: "fine-print" }, ...facts.flatMap((fact) => [" · ", fact]).slice(1)),
   );
 }
 
@@ -129,17 +129,17 @@ async function act(run) {
 }
 
 function createFigure() {
-  return make("li", { class: "improve-figure" },
-    make("div", { class: "improve-head" }),
+  return make("li", { class: "improve-figure panel" },
+    make("div", { class: "panel-head" }),
     make("div", { class: "improve-image" }),
-    make("details", {}, make("summary", {}, "Numbers"), make("div", { class: "improve-table" })),
+    make("details", { class: "numbers" }, make("summary", {}, "Numbers"), make("div", { class: "improve-table" })),
   );
 }
 
 function updateFigure(row, figure) {
   const last = figure.rows.at(-1);
-  row.querySelector(".improve-head").replaceChildren(
-    make("b", {}, figure.label), make("span", { class: "improve-note" }, `${formatFigure(last.base)} → ${formatFigure(last.value)}`),
+  row.querySelector(".panel-head").replaceChildren(
+    make("b", {}, figure.label), make("span", { class: "fine-print" }, `${formatFigure(last.base)} → ${formatFigure(last.value)}`),
   );
   row.querySelector(".improve-image").replaceChildren(figureLine(figure));
   row.querySelector(".improve-table").replaceChildren(figureTable(figure));
@@ -150,14 +150,14 @@ function updateCycle(row, cycle) {
   const version = cycle.version === null ? "" : `${cycle.model}@${cycle.version}`;
   row.value = cycle.number;
   row.replaceChildren(
-    make("div", { class: "improve-head" },
+    make("div", { class: "panel-head" },
       make("b", {}, `Cycle ${cycle.number}`),
-      make("span", { class: `improve-badge is-${(cycle.outcome ?? "open").replaceAll(" ", "-")}` }, title),
-      make("span", { class: "improve-note" }, timeElement(cycle.started), version && ` · ${version}`),
+      make("span", { class: `badge is-${(cycle.outcome ?? "open").replaceAll(" ", "-")}` }, title),
+      make("span", { class: "fine-print" }, timeElement(cycle.started), version && ` · ${version}`),
       ...(cycle.has_report ? [reportLink(cycle)] : []),
     ),
     ...(cycle.reason ? [make("p", { class: "improve-reason" }, cycle.reason)] : []),
-    ...(cycle.steps.includes("select") ? [make("p", { class: "improve-note" }, describeSelection(cycle))] : []),
+    ...(cycle.steps.includes("select") ? [make("p", { class: "fine-print" }, describeSelection(cycle))] : []),
   );
 }
 

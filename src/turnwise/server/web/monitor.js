@@ -107,8 +107,8 @@ function renderTopics() {
 }
 
 function createTopic() {
-  const details = make("details", { class: "trend-numbers" }, make("summary", {}, "Numbers"));
-  const row = make("li", { class: "topic" }, make("div", { class: "topic-head" }), makeSvg("svg"), details);
+  const details = make("details", { class: "trend-numbers numbers" }, make("summary", {}, "Numbers"));
+  const row = make("li", { class: "topic panel" }, make("div", { class: "topic-head panel-head" }), makeSvg("svg"), details);
   details.addEventListener("toggle", () => showNumbers(row));
   return row;
 }
@@ -121,8 +121,8 @@ function updateTopic(row, trend) {
   ];
   row.querySelector(".topic-head").replaceChildren(
     make("h3", {}, trend.topic),
-    ...(trend.hasAlert ? [make("span", { class: "alert-badge" }, "alert")] : []),
-    make("span", { class: "monitor-note" }, numbers.filter(Boolean).join(" · ")),
+    ...(trend.hasAlert ? [make("span", { class: "badge" }, "alert")] : []),
+    make("span", { class: "fine-print" }, numbers.filter(Boolean).join(" · ")),
   );
   row.querySelector("svg").replaceWith(trendLine(trend, trend.starts));
   row.trend = trend;

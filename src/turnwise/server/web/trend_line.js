@@ -26,7 +26,7 @@ export function trendLine(trend, starts) {
   const floor = `V${HEIGHT - MARGIN}`;
   const area = `${lines(volume)}${floor}H${volume[0][0]}Z`;
   return makeSvg("svg", {
-    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "trend-line", role: "img", "aria-label": describe(trend, shares, starts),
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "trend-line line-image", role: "img", "aria-label": describe(trend, shares, starts),
     preserveAspectRatio: "none",
   },
     makeSvg("path", { class: "trend-area", d: area }),

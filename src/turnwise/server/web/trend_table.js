@@ -8,7 +8,7 @@ const TITLES = ["Time", "Texts without copies", "Expected texts", "Alert at", "N
 
 /** A table without rows. */
 export function createTrendTable() {
-  return make("table", { class: "trend-table" },
+  return make("table", { class: "number-table" },
     make("thead", {}, make("tr", {}, ...TITLES.map((title) => make("th", { scope: "col" }, title)))),
     make("tbody"),
   );

@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 from turnwise.core.access import Principal
 from turnwise.core.collected_answers import CONSENTS, Consent
+from turnwise.core.conversation_keys import opening_key, stored_conversation_key
 from turnwise.core.errors import InvalidParameter, NotFound
-from turnwise.core.feedback import AnswerReference
+from turnwise.core.feedback import AnswerKind, AnswerReference
 from turnwise.core.messages import Message, Role, ToolCall, ToolKind
 from turnwise.store.sqlite.ownership import own_records
 
@@ -64,6 +65,20 @@ def find_answer(
         )
     known_consent: Consent | None = consent if consent in CONSENTS else None
     return AnswerRow(number, known_consent, str(version or ""), str(weights or ""))
+
+
+def load_conversation_key(connection: sqlite3.Connection, kind: AnswerKind, number: int) -> tuple[bool, str]:
+    """Whether the request of an answer was routed to a version, and the key of its conversation."""
+    if kind == "message":
+        query = (
+            "SELECT COALESCE(json_extract(meta, '$.routed'), 1), conversations.id FROM messages"
+            " JOIN conversations ON conversations.number = conversation WHERE messages.number = ?"
+        )
+        is_routed, id = connection.execute(query, (number,)).fetchone()
+        return bool(is_routed), stored_conversation_key(id)
+    query = "SELECT is_routed, owner, user, messages FROM completions WHERE number = ?"
+    is_routed, owner, user, messages = connection.execute(query, (number,)).fetchone()
+    return bool(is_routed), opening_key(owner, user, tuple(map(request_message, json.loads(messages))))
 
 
 def request_message(fields: Mapping[str, Any]) -> Message:

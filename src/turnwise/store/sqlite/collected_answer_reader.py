@@ -14,6 +14,7 @@ from turnwise.core.collected_answers import (
     Rating,
     contributor_id,
 )
+from turnwise.core.conversation_keys import opening_key, stored_conversation_key
 from turnwise.core.feedback import Feedback
 from turnwise.store.sqlite.answer_rows import USER_META, request_message
 from turnwise.store.sqlite.collected_answer_rows import (
@@ -80,8 +81,8 @@ def load_message_answer(connection: sqlite3.Connection, number: int) -> Collecte
     branch = load_branch(connection, number)
     if not branch or not is_collectable(branch):
         return None
-    (owner,) = connection.execute(
-        "SELECT owner FROM conversations JOIN messages ON conversation = conversations.number"
+    owner, conversation = connection.execute(
+        "SELECT owner, conversations.id FROM conversations JOIN messages ON conversation = conversations.number"
         " WHERE messages.number = ?",
         (number,),
     ).fetchone()
@@ -93,6 +94,7 @@ def load_message_answer(connection: sqlite3.Connection, number: int) -> Collecte
         history=history_of(branch), answer=answer.message,
         preferred=tuple(load_preferred(connection, number, branch, owner)),
         authors=frozenset(contributor_id(owner, entry.meta[USER_META]) for entry in branch if USER_META in entry.meta),
+        conversation=stored_conversation_key(conversation),
     )  # fmt: skip
     return _with_feedback(collected, load_feedback(connection, "f.message = ? ORDER BY f.number", (number,)))
 
@@ -110,10 +112,12 @@ def load_completion_answer(connection: sqlite3.Connection, number: int, choice: 
     choices = json.loads(response)["choices"]
     if choice >= len(choices):
         return None
+    history = tuple(map(request_message, json.loads(messages)))
     collected = CollectedAnswer(
         id=f"completion:{id}:{choice}", created=created, contributor=contributor_id(owner, user), model=model,
-        weights_sha256=weights, history=tuple(map(request_message, json.loads(messages))),
+        weights_sha256=weights, history=history,
         answer=request_message({"role": "assistant", **choices[choice]["message"]}),
+        conversation=opening_key(owner, user, history),
     )  # fmt: skip
     condition = "f.completion = ? AND f.choice = ? ORDER BY f.number"
     return _with_feedback(collected, load_feedback(connection, condition, (number, choice)))

@@ -102,10 +102,12 @@ def load_branch(connection: sqlite3.Connection, number: int) -> list[BranchMessa
 
 
 def is_collectable(branch: Sequence[BranchMessage]) -> bool:
-    """True if the answer at the end has the consent "full", and no message above has a stricter one."""
-    return branch[-1].meta.get(CONSENT_META) == "full" and all(
-        entry.meta.get(CONSENT_META) in (None, "full") for entry in branch
-    )
+    """True if the answer at the end and every message above has the consent "full".
+
+    Messages that are older than consents have none. Notices are no part of the history.
+    """
+    read = [branch[-1], *(entry for entry in branch[:-1] if NOTICE_META not in entry.meta)]
+    return all(entry.meta.get(CONSENT_META) == "full" for entry in read)
 
 
 def history_of(branch: Sequence[BranchMessage]) -> tuple[Message, ...]:

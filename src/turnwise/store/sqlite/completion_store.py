@@ -13,7 +13,7 @@ from turnwise.store.sqlite.ownership import own_records
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
-_COLUMNS = "id, created, model, messages, request, response, metadata, user, consent, version, weights"
+_COLUMNS = "id, created, model, messages, request, response, metadata, user, consent, version, weights, is_routed"
 
 
 class SqliteCompletionStore:
@@ -28,7 +28,7 @@ class SqliteCompletionStore:
         values = (
             completion.id, completion.created, completion.model, _json(completion.messages), _json(completion.request),
             _json(completion.response), _json(completion.metadata), completion.user, completion.consent,
-            completion.version, completion.weights_sha256, self._principal.owner,
+            completion.version, completion.weights_sha256, completion.is_routed, self._principal.owner,
         )  # fmt: skip
         with self._write_transaction() as connection:
             connection.execute(
@@ -93,10 +93,10 @@ def _json(value: Any) -> str:
 
 
 def _completion(row: tuple[Any, ...]) -> StoredCompletion:
-    id, created, model, messages, request, response, metadata, *rest = row
+    id, created, model, messages, request, response, metadata, user, consent, version, weights, is_routed = row
     return StoredCompletion(
         id, created, model, tuple(json.loads(messages)), json.loads(request), json.loads(response),
-        json.loads(metadata), *rest,
+        json.loads(metadata), user, consent, version, weights, bool(is_routed),
     )  # fmt: skip
 
 

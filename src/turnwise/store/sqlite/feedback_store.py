@@ -12,8 +12,8 @@ from typing import Any
 from turnwise.core.access import Principal
 from turnwise.core.collected_answers import Consent, stricter_consent
 from turnwise.core.errors import Forbidden, NotFound
-from turnwise.core.feedback import AnswerReference, Feedback, FeedbackStore, NewFeedback, RatingCounts
-from turnwise.store.sqlite.answer_rows import AnswerRow, find_answer, tags_from_json
+from turnwise.core.feedback import AnswerOrigin, AnswerReference, Feedback, FeedbackStore, NewFeedback, RatingCounts
+from turnwise.store.sqlite.answer_rows import AnswerRow, find_answer, load_conversation_key, tags_from_json
 from turnwise.store.sqlite.conversation_rows import conversation_number
 from turnwise.store.sqlite.ownership import own_records
 
@@ -64,6 +64,13 @@ class SqliteFeedbackStore:
             )
             _insert(connection, feedback, row.number)
         return feedback
+
+    def origin(self, answer: AnswerReference) -> AnswerOrigin:
+        """Where an answer comes from."""
+        with self._read_transaction() as connection:
+            row = find_answer(connection, answer, self._principal)
+            is_routed, conversation = load_conversation_key(connection, answer.kind, row.number)
+            return AnswerOrigin(answer, row.version, conversation, is_routed)
 
     def of_answer(self, answer: AnswerReference) -> Sequence[Feedback]:
         """All feedback on an answer, oldest first."""

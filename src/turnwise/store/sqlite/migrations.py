@@ -297,6 +297,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     VERSION_TABLES,
     # 14: feedback on messages too, consent, and people within an API key
     FEEDBACK_TABLES,
+    # 15: whether a request named the version of the model that answered
+    ("ALTER TABLE completions ADD COLUMN is_routed INTEGER NOT NULL DEFAULT 1",),
 )
 
 

@@ -75,6 +75,23 @@ def last_event_time(connection: sqlite3.Connection) -> float:
     return 0.0 if row is None else float(row[0])
 
 
+def serving_number_at(connection: sqlite3.Connection, model: str, time: float) -> int | None:
+    """Number of the version that served at a time; None if there was none."""
+    row = connection.execute(
+        "SELECT version, number FROM version_events WHERE model = ? AND state = 'serving' AND time <= ?"
+        " ORDER BY time DESC, number DESC LIMIT 1",
+        (model, time),
+    ).fetchone()
+    if row is None:
+        return None
+    end = connection.execute(  # the last version of a model may be retired without a successor
+        "SELECT 1 FROM version_events WHERE model = ? AND number > ? AND time <= ? AND version = ?"
+        " AND previous = 'serving'",
+        (model, row[1], time, row[0]),
+    ).fetchone()
+    return None if end is not None else int(row[0])
+
+
 def to_json(value: Any) -> str:
     """A value as JSON. Raises `InvalidData` for a number that is not finite, or a value that JSON lacks."""
     try:

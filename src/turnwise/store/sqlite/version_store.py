@@ -37,6 +37,7 @@ from turnwise.store.sqlite.version_rows import (
     last_revision,
     load_events,
     load_versions,
+    serving_number_at,
     to_json,
 )
 
@@ -55,12 +56,13 @@ class SqliteModelRegistry:
         self._clock = clock
 
     def add(self, version: NewVersion, *, reason: str, actor: Actor = "person") -> ModelVersion:
-        """Add a version as a candidate. The first version of a model serves at once."""
+        """Add a version as a candidate. It serves at once if no version of the model serves, as the first one does."""
         check_reason(reason)
         with self._database.write_transaction() as connection:
             versions = load_versions(connection, version.model)
             check_new_version(version, versions)
-            state: VersionState = "candidate" if versions else "serving"
+            has_serving = any(version.state == "serving" for version in versions)
+            state: VersionState = "candidate" if has_serving else "serving"
             number = versions[-1].number + 1 if versions else 1
             created = self._event_time(connection)
             added = ModelVersion(number, created, state, version)
@@ -142,7 +144,7 @@ class SqliteModelRegistry:
         self._database.truncate_log()
 
     def routing(self, model: str) -> VersionRouting | None:
-        """Which versions answer now; None for a model without versions."""
+        """Which versions answer now; None if no version of the model serves."""
         with self._database.read_transaction() as connection:
             # First the revision: if another process writes in between, the versions are newer, and polling finds out.
             revision = last_revision(connection)
@@ -152,14 +154,10 @@ class SqliteModelRegistry:
         return VersionRouting(revision, by_state["serving"], by_state.get("canary"), by_state.get("shadow"))
 
     def serving_at(self, model: str, time: float) -> ModelVersion | None:
-        """The version that served at a time; None if there was none yet."""
+        """The version that served at a time; None if there was none."""
         with self._database.read_transaction() as connection:
-            row = connection.execute(
-                "SELECT version FROM version_events WHERE model = ? AND state = 'serving' AND time <= ?"
-                " ORDER BY time DESC, number DESC LIMIT 1",
-                (model, time),
-            ).fetchone()
-            return None if row is None else find_version(model, load_versions(connection, model), row[0])
+            number = serving_number_at(connection, model, time)
+            return None if number is None else find_version(model, load_versions(connection, model), number)
 
     def events(self, model: str | None = None, *, after: int = 0) -> Sequence[VersionEvent]:
         """Changes of states with a number above `after`, oldest first."""
@@ -210,7 +208,7 @@ class SqliteModelRegistry:
         """Store changes with their events, and reset the counts if other versions answer afterwards."""
         time = self._event_time(connection)
         for change in changes:
-            apply_change(connection, model, change, time=time, actor=actor, reason=reason)
+            apply_change(connection, model, change, time=time, actor=actor, reason=change.reason or reason)
         if any(map(changes_routing, changes)):
             connection.execute("DELETE FROM version_outcomes WHERE model = ?", (model,))
 
