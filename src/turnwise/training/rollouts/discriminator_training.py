@@ -37,7 +37,7 @@ def open_discriminator(plan: TrainingPlan, source: str, learning_rate: float | N
         rate = 2 * training.learning_rate if learning_rate is None else learning_rate
         return copy_of_generator(plan.base, plan.recipe.method, learning_rate=rate, seed=training.seed)
     rate = 2e-5 if learning_rate is None else learning_rate
-    return pretrained_encoder(source, learning_rate=rate, seed=training.seed, device=plan.device)
+    return pretrained_encoder(source, plan.base.tokenizer, learning_rate=rate, seed=training.seed, device=plan.device)
 
 
 def nearest_in_length(prompt: Prompt, replies: Sequence[SampledReply]) -> SampledReply:
