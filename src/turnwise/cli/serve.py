@@ -120,6 +120,13 @@ def serve(
             "send templates word for word.",
         ),
     ] = False,
+    best_of: Annotated[
+        Literal["likelihood", "discriminator"],
+        typer.Option(
+            help="What ranks the choices of requests with `best_of`: the mean log-probability of their tokens, or the "
+            "discriminator that adversarial tuning left in the model folder."
+        ),
+    ] = "likelihood",
     store: Store = None,
     versions: Annotated[
         bool,
@@ -254,6 +261,7 @@ def serve(
     turnwise serve --classifier financial-sentiment --classifier names=runs/conll
     turnwise serve --monitor monitor.db
     turnwise serve --scenario customer_service --embedding-model e5-small
+    turnwise serve runs/adversarial --best-of discriminator
     turnwise serve --no-versions
     turnwise serve --knowledge handbook --knowledge shop=./shop_documents
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
@@ -331,6 +339,7 @@ def serve(
                 base_engines=base_engines,
                 prepare=True,
                 version=version,
+                best_of=best_of,
             ) as service:
                 warn_missing_chat_template(service)
                 yield service
@@ -368,6 +377,8 @@ def serve(
             typer.echo(
                 f"{service.name}: context of {service.context_length:,} tokens, up to {max_num_seqs} sequences at once."
             )
+        if best_of == "discriminator":
+            typer.echo("The choices of 'best_of' are ranked by the discriminator of each model.")
         for supervisor in opener.supervisors.values():
             typer.echo(f"{supervisor.describe()}.")
         for name, ignored in opener.ignored.items():
