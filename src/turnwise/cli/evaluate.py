@@ -70,6 +70,14 @@ def evaluate(
         Path | None,
         typer.Option(help="Golden cases to use instead of the bundled ones: a YAML file or folder."),
     ] = None,
+    discriminator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Discriminator of the metric realism, such as MODEL/discriminator. A model that was trained against "
+            "it can exploit it; a claim needs another one.",
+        ),
+    ] = None,
     temperature_sweep: Annotated[
         bool,
         typer.Option("--temperature-sweep", help="Also measure quality and diversity at temperatures from 0 to 1.3."),
@@ -133,6 +141,7 @@ def evaluate(
     turnwise evaluate runs/mine --quantize int8 --against runs/mine --data test.jsonl
     turnwise evaluate runs/intents --data valid.csv --against runs/older --out report
     turnwise evaluate runs/mine --data test.jsonl --metrics selection,golden --json
+    turnwise evaluate runs/mine --data test.jsonl --metrics realism --discriminator runs/fresh/discriminator
     turnwise evaluate runs/mine --data test.jsonl --against box --judge-url http://localhost:9000/v1 --judge-model big
     ```
     """
@@ -159,8 +168,9 @@ def evaluate(
 
     if is_classifier_name(model):
         reject_chat_options(
-            sampling=bool(sampling), metrics=metrics, golden=golden, temperature_sweep=temperature_sweep,
-            repeats=repeats != DEFAULT_REPEATS, interaction_format=interaction_format,
+            sampling=bool(sampling), metrics=metrics, golden=golden, discriminator=discriminator,
+            temperature_sweep=temperature_sweep, repeats=repeats != DEFAULT_REPEATS,
+            interaction_format=interaction_format,
             context_policy=context_policy != "refuse", max_model_len=max_model_len,
             judge_url=judge_url, judge_model=judge_model, cache=not cache,
         )  # fmt: skip
@@ -172,7 +182,7 @@ def evaluate(
     if none_label is not None:
         raise UserError("--none-label is for classifiers.")
     # Everything that can be checked is checked before the first model is loaded.
-    chosen_metrics = select_metrics(metrics, golden)
+    chosen_metrics = select_metrics(metrics, golden, discriminator)
     if quantize is not None and parse_baseline(model) is not None:
         raise UserError("--quantize applies to the weights of MODEL; a baseline has none.")
     if fail_if_worse:
