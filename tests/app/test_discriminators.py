@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from annotated_data import write_encoder
-from discriminator_samples import make_copy, make_encoder
+from discriminator_samples import make_adapter, make_copy, make_encoder
 from turnwise.app.discriminators import DiscriminatorRanker, open_discriminator, open_ranker
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Message
@@ -25,12 +25,16 @@ REPLIES = ["hello world", "The lamp is broken again, and I'd like a new one.", "
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(params=["copy", "encoder", "encoder without end tokens"])
-def trained(request, tiny_model, tokenizer, make_bert_folder, tmp_path):
+@pytest.fixture(params=["copy", "adapter", "encoder", "encoder without end tokens"])
+def trained(request, tiny_model, tokenizer, make_bert_folder, model_folder, tmp_path):
     """A discriminator as the training holds it."""
+    if request.param == "adapter":
+        return make_adapter(model_folder, tokenizer)
     if request.param == "copy":
         return make_copy(tiny_model, tokenizer)
-    folder = make_bert_folder() if request.param == "encoder" else write_encoder(tmp_path / "encoder", tokenizer)
+    if request.param == "encoder":
+        return make_encoder(make_bert_folder(), tokenizer)
+    folder = write_encoder(tmp_path / "encoder", tokenizer, num_heads=3)  # the compiled library computes it
     return make_encoder(folder, tokenizer)
 
 

@@ -42,6 +42,12 @@ def test_special_tokens_of_the_prompt_are_no_text_for_an_encoder(tokenizer, bert
     assert replies.encode_prompt([*ids, tokenizer.eos_token_id]) == replies.encode_prompt(ids)
 
 
+def test_special_tokens_between_turns_separate_their_words(tokenizer, bert_tokenizer):
+    replies = ReplyTokenizer(bert_tokenizer, 40, tokenizer)
+    ids = [*tokenizer.encode("the lamp"), tokenizer.eos_token_id, *tokenizer.encode("is broken")]
+    assert replies.encode_prompt(ids) == bert_tokenizer.encode("the lamp is broken")
+
+
 def test_a_saved_tokenizer_of_prompts_is_used(tokenizer, bert_tokenizer, tmp_path):
     assert ReplyTokenizer.load(tmp_path, tokenizer, 40).generator_tokenizer is tokenizer
     tokenizer.save(tmp_path / PROMPT_TOKENIZER)

@@ -4,6 +4,7 @@ A discriminator scores the text of a reply, encoded anew, and not the ids that a
 encoding of their text, and replies of people always are, so the ids alone would tell the two apart.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ class ReplyTokenizer:
     """Encodes the end of a prompt and a reply for a discriminator.
 
     A copy of the generator reads both in one row, as the generator does. A pre-trained encoder reads the text of the
-    prompt without special tokens, then the reply, each closed by the encoder's end tokens.
+    prompt, with line breaks for special tokens, then the reply, each closed by the encoder's end tokens.
 
     Attributes:
         tokenizer: the tokenizer of the discriminator.
@@ -55,7 +56,7 @@ class ReplyTokenizer:
         """The end of a prompt for `encode`, from its ids in the generator's vocabulary."""
         if self.prompt_tokenizer is None:
             return list(prompt_ids[-self.max_tokens :])
-        return self.tokenizer.encode(self.prompt_tokenizer.decode(prompt_ids))[-self.max_tokens :]
+        return self.tokenizer.encode(_plain_text(self.prompt_tokenizer, prompt_ids))[-self.max_tokens :]
 
     def encode(self, prompt: Sequence[int], reply: str) -> list[int]:
         """Ids of a prompt, as `encode_prompt` returns it, with a reply. A long reply is cut at its end."""
@@ -68,3 +69,9 @@ class ReplyTokenizer:
         context = prompt[max(0, len(prompt) + len(reply_ids) - size) :]
         ids = [*before, *context, *after, *reply_ids, *after]
         return ids or [self.tokenizer.pad_token_id]
+
+
+def _plain_text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """Text of a prompt, with line breaks for its special tokens: in many templates nothing else separates turns."""
+    groups = itertools.groupby(ids, key=lambda id: id in tokenizer.special_ids)
+    return "\n".join(tokenizer.decode(list(group)).strip() for is_special, group in groups if not is_special)
