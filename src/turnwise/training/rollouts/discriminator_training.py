@@ -93,8 +93,8 @@ class DiscriminatorTraining:
             groups = rollouts.sample(chunk, NUM_WARM_UP_SAMPLES, WARM_UP_SEED + start)
             for number in range(size):
                 raise_if(stop)
-                part = slice(number * pairs, (number + 1) * pairs)
-                self.update(chunk[part], groups[part], WARM_UP_SEED + start + number)
+                step_pairs = slice(number * pairs, (number + 1) * pairs)
+                self.update(chunk[step_pairs], groups[step_pairs], WARM_UP_SEED + start + number)
                 on_progress("steps of the discriminator", start + number + 1, steps)
             if (held_out := rollouts.held_out_accuracy()) is not None and held_out >= accuracy:
                 return
