@@ -1,11 +1,13 @@
 """A discriminator: a model with one output that is higher for replies of people than for generated ones.
 
-It is a classifier with the single label "human", so that its folder is served and evaluated like any classifier.
+It is a classifier with the single label "human". `text/tokenization/reply_tokenizer.py` says what it reads, so that
+evaluation and serving (`app/discriminators.py`) compute the scores of training.
 
 Shapes: P texts, N pairs, B rows, T tokens in a row.
 """
 
 import copy
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from turnwise.models.classifier import Classifier, add_classifier
-from turnwise.models.classifier_config import ClassifierConfig
+from turnwise.models.classifier_config import TextPooling
 from turnwise.models.decoder_model import DecoderModel
+from turnwise.models.discriminator_folder import DISCRIMINATOR_FOLDER, discriminator_config
 from turnwise.models.encoder_model import EncoderModel
 from turnwise.models.model_folders import find_model_folder
+from turnwise.text.tokenization.reply_tokenizer import PROMPT_TOKENIZER, ReplyTokenizer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.examples.batches import Batch, collate
 from turnwise.training.examples.example import Example
@@ -28,10 +32,8 @@ from turnwise.training.methods.full import FullMethod
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.optim.optimizers import build_optimizers
 
-LABEL = "human"
-FOLDER = "discriminator"  # in the model folder
+FOLDER = DISCRIMINATOR_FOLDER
 MAX_TOKENS = 192  # of a text: the end of the context, and the reply
-MIN_CONTEXT = 32  # tokens of the context that a long reply leaves
 ROW_TOKENS = 1024  # tokens per row, with several texts
 ROWS = 4  # rows per forward pass
 MAX_GRAD_NORM = 1.0
@@ -60,14 +62,17 @@ class Discriminator:
     Args:
         bundle: classifier with one label, and its tokenizer.
         method: the method that prepared its weights, which saves them.
-        shares_tokenizer: True if it reads the token ids of the generator.
+        prompt_tokenizer: the tokenizer of the generator; None: it is that of the bundle.
         learning_rate: learning rate of AdamW.
     """
 
-    def __init__(self, bundle: ModelBundle, method: Method, *, shares_tokenizer: bool, learning_rate: float) -> None:
+    def __init__(
+        self, bundle: ModelBundle, method: Method, *, prompt_tokenizer: Tokenizer | None, learning_rate: float
+    ) -> None:
         assert isinstance(bundle.model, Classifier), "it has a head"
         self.bundle, self.model, self._method = bundle, bundle.model, method
-        self._shares_tokenizer = shares_tokenizer
+        max_tokens = min(MAX_TOKENS, self.model.context_length)
+        self._tokenizer = ReplyTokenizer(bundle.tokenizer, max_tokens, prompt_tokenizer)
         self.optimizer = build_optimizers(
             self.model.module, name="adamw", learning_rate=learning_rate, weight_decay=0.01
         )[0]
@@ -108,13 +113,7 @@ class Discriminator:
         return torch.cat(scores)[positions.to(scores[0].device)]
 
     def _encode(self, text: RepliedPrompt) -> list[int]:
-        """The end of the context and the reply."""
-        if self._shares_tokenizer:
-            reply = list(text.reply_ids)[: MAX_TOKENS - MIN_CONTEXT]
-            return [*text.prompt_ids[len(reply) - MAX_TOKENS :], *reply]
-        reply = self.bundle.tokenizer.encode("\n" + text.reply)[: MAX_TOKENS - MIN_CONTEXT]
-        prompt = self.bundle.tokenizer.encode(text.prompt)
-        return [*prompt[len(reply) - MAX_TOKENS :], *reply]
+        return self._tokenizer.encode(self._tokenizer.encode_prompt(text.prompt_ids), text.reply)
 
     def _rows(self, ids: Sequence[Sequence[int]]) -> Iterator[list[list[int]]]:
         """Indices of the texts of each row of each forward pass."""
@@ -160,9 +159,14 @@ class Discriminator:
         return ((name, p) for name, p in self.model.module.named_parameters() if p.requires_grad)
 
     def save(self, folder: Path) -> None:
-        """Write it as a classifier folder."""
-        self.model.config = replace(self.model.config, max_tokens=MAX_TOKENS)
-        self._method.save(folder, self.bundle, {})
+        """Write it as a classifier folder, with the tokenizer of the prompts if it is another one."""
+        self.model.config = replace(self.model.config, max_tokens=self._tokenizer.max_tokens)
+        with tempfile.TemporaryDirectory() as name:
+            files: dict[str, str | Path] = {}
+            if self._tokenizer.prompt_tokenizer is not None:
+                files[PROMPT_TOKENIZER] = Path(name)
+                self._tokenizer.prompt_tokenizer.save(Path(name))
+            self._method.save(folder, self.bundle, files)
 
 
 def copy_of_generator(base: ModelBundle, method: Method, *, learning_rate: float, seed: int) -> Discriminator:
@@ -179,14 +183,17 @@ def copy_of_generator(base: ModelBundle, method: Method, *, learning_rate: float
     module = copy.deepcopy(base.model.decoder, memo=dict(frozen))
     model = _with_head(DecoderModel(module, base.model.hf_config), seed, pooling="last")
     bundle = replace(base, model=model)
-    return Discriminator(bundle, method, shares_tokenizer=True, learning_rate=learning_rate)
+    return Discriminator(bundle, method, prompt_tokenizer=None, learning_rate=learning_rate)
 
 
-def pretrained_encoder(source: str, *, learning_rate: float, seed: int, device: torch.device) -> Discriminator:
+def pretrained_encoder(
+    source: str, prompt_tokenizer: Tokenizer, *, learning_rate: float, seed: int, device: torch.device
+) -> Discriminator:
     """A discriminator that is a pre-trained encoder, all of whose weights are trained.
 
     Args:
         source: model folder, or the name of a pulled model.
+        prompt_tokenizer: the tokenizer of the generator.
         learning_rate: learning rate.
         seed: seed of the head.
         device: where to compute.
@@ -199,12 +206,11 @@ def pretrained_encoder(source: str, *, learning_rate: float, seed: int, device: 
     model = _with_head(EncoderModel.load(folder), seed, pooling="mean")
     model.module.to(device)
     bundle = ModelBundle(model, Tokenizer.load(folder), None, folder)
-    return Discriminator(bundle, FullMethod(), shares_tokenizer=False, learning_rate=learning_rate)
+    return Discriminator(bundle, FullMethod(), prompt_tokenizer=prompt_tokenizer, learning_rate=learning_rate)
 
 
-def _with_head(model: DecoderModel | EncoderModel, seed: int, *, pooling: str) -> Classifier:
-    config = ClassifierConfig("sequence_classification", (LABEL,), is_multi_label=True, pooling=pooling)  # type: ignore[arg-type]
-    classifier = add_classifier(model, config, 0.0, seed)
+def _with_head(model: DecoderModel | EncoderModel, seed: int, *, pooling: TextPooling) -> Classifier:
+    classifier = add_classifier(model, discriminator_config(pooling), 0.0, seed)
     classifier.head.to(next(model.module.parameters()).device)
     return classifier
 

@@ -37,7 +37,7 @@ def open_discriminator(plan: TrainingPlan, source: str, learning_rate: float | N
         rate = 2 * training.learning_rate if learning_rate is None else learning_rate
         return copy_of_generator(plan.base, plan.recipe.method, learning_rate=rate, seed=training.seed)
     rate = 2e-5 if learning_rate is None else learning_rate
-    return pretrained_encoder(source, learning_rate=rate, seed=training.seed, device=plan.device)
+    return pretrained_encoder(source, plan.base.tokenizer, learning_rate=rate, seed=training.seed, device=plan.device)
 
 
 def nearest_in_length(prompt: Prompt, replies: Sequence[SampledReply]) -> SampledReply:
@@ -93,8 +93,8 @@ class DiscriminatorTraining:
             groups = rollouts.sample(chunk, NUM_WARM_UP_SAMPLES, WARM_UP_SEED + start)
             for number in range(size):
                 raise_if(stop)
-                part = slice(number * pairs, (number + 1) * pairs)
-                self.update(chunk[part], groups[part], WARM_UP_SEED + start + number)
+                step_pairs = slice(number * pairs, (number + 1) * pairs)
+                self.update(chunk[step_pairs], groups[step_pairs], WARM_UP_SEED + start + number)
                 on_progress("steps of the discriminator", start + number + 1, steps)
             if (held_out := rollouts.held_out_accuracy()) is not None and held_out >= accuracy:
                 return
