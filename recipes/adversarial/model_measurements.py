@@ -21,10 +21,11 @@ from turnwise.evaluation.metric import FloatArray, Metric
 from turnwise.evaluation.metric_runner import MetricResult, OnQueryProgress, run_metrics
 from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.samples import GenerationOutput, Sample, SampleResult
-from turnwise.evaluation.system_under_test import SystemUnderTest
+from turnwise.evaluation.system_under_test import SystemUnderTest, TextGenerator
 
 REPLY_METRICS = ("chrf", "length_ratio", "distinct_2", "self_bleu")  # and the gates
 MAX_TOKENS = 128  # of a reply
+SAMPLING_SEED = 0
 PERPLEXITY_DIALOGUES = 200
 SELECTION_SEEDS = 3  # the metric takes 120 contexts; each seed draws others
 CONTEXT_FILES = ("test", "evaluator_train", "evaluator_valid")
@@ -96,17 +97,17 @@ def measure_model(
         on_progress: receives the progress.
     """
     metrics = reply_metrics()
+    samples = {name: last_reply_samples(dialogues) for name, dialogues in data.contexts.items()}
+    _fill_cache(system, [sample for part in samples.values() for sample in part], temperatures, on_progress)
     sums: dict[float, dict[str, FloatArray]] = {}
     replies: dict[tuple[str, float], list[str]] = {}
     groups: Sequence[str] = ()
     for temperature in temperatures:
-        for name, dialogues in data.contexts.items():
-            # One metric is enough to generate the replies of the evaluator's contexts.
+        for name, file_samples in samples.items():
+            # One metric is enough to get the replies to the evaluator's contexts.
             used = metrics if name == "test" else metrics[:1]
-            samples = [_at_temperature(sample, temperature) for sample in last_reply_samples(dialogues)]
-            results = run_metrics(
-                system, used, {metric.NAME: samples for metric in used}, seeds=[0], on_progress=on_progress
-            )
+            at_temperature = [_at_temperature(sample, temperature) for sample in file_samples]
+            results = run_metrics(system, used, {metric.NAME: at_temperature for metric in used}, seeds=[SAMPLING_SEED])
             first = results[used[0].NAME]
             replies[name, temperature] = [result.outputs[0].text for result in first.results_by_seed[0]]
             if name == "test":
@@ -125,6 +126,27 @@ def measure_human_replies(data: ExperimentData) -> dict[str, FloatArray]:
 def human_replies(dialogues: Sequence[Conversation]) -> list[str]:
     """The last reply of each dialogue."""
     return [reply for dialogue in dialogues if (pair := last_reply(dialogue)) for reply in pair[1:]]
+
+
+def _fill_cache(
+    system: SystemUnderTest, samples: Sequence[Sample], temperatures: Sequence[float], on_progress: OnQueryProgress
+) -> None:
+    """Generate all replies. Those to one context follow each other, so that they share its prefix in the engine."""
+    assert isinstance(system, TextGenerator), "a model behind an engine"
+    queries = [
+        (query, SAMPLING_SEED)
+        for sample in samples
+        for temperature in temperatures
+        for query in _at_temperature(sample, temperature).generation_queries
+    ]
+    num_done = 0
+
+    def on_done(count: int) -> None:
+        nonlocal num_done
+        num_done += count
+        on_progress("replies", num_done, len(queries))
+
+    system.generate(queries, on_done)
 
 
 def _measure_likelihoods(
