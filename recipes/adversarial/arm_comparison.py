@@ -84,8 +84,8 @@ class ArmComparison:
             return f"{self.arm}: not comparable, its distinct-2 has no value in common with that of {reference}."
         evaluator = self.evaluators[MAIN_EVALUATOR]
         figures = {
-            "quality": f"chrF {_with_interval(self.quality, '+.1%')}",
-            "evaluator": f"accuracy of the fresh evaluator {_with_interval(evaluator, '+.1%')}",
+            "quality": f"chrF {relative_text(self.quality)}",
+            "evaluator": f"accuracy of the fresh evaluator {points_text(evaluator)} points",
             "perplexity": f"perplexity {self.perplexity.value:+.1%}",
             "length": f"length {self.length:+.1%}",
         }
@@ -206,6 +206,17 @@ def _selection_sums(models: Sequence[MeasuredModel]) -> FloatArray:
     return sum_models(models, sums_of)
 
 
-def _with_interval(difference: Difference, value_format: str) -> str:
-    interval = difference.interval
-    return f"{difference.value:{value_format}} ({interval.low:{value_format}} to {interval.high:{value_format}})"
+def relative_text(difference: Difference) -> str:
+    """A relative difference with its interval."""
+    if math.isnan(difference.value):
+        return "–"
+    low, high = difference.interval.low, difference.interval.high
+    return f"{difference.value:+.1%} ({low:+.1%} to {high:+.1%})"
+
+
+def points_text(difference: Difference) -> str:
+    """A difference of two shares in percentage points, with its interval."""
+    if math.isnan(difference.value):
+        return "–"
+    low, high = difference.interval.low, difference.interval.high
+    return f"{100 * difference.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"

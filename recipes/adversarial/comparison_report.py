@@ -5,8 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from arm_comparison import ArmComparison, MeasuredModel, accuracy_curve, reply_curve, sum_models, temperatures_of
-from equal_diversity import Difference
+from arm_comparison import (
+    ArmComparison,
+    MeasuredModel,
+    accuracy_curve,
+    points_text,
+    relative_text,
+    reply_curve,
+    sum_models,
+    temperatures_of,
+)
 from evaluator_checks import EvaluatorCheck
 from model_measurements import reply_metrics
 
@@ -96,10 +104,10 @@ def _difference_table(results: ExperimentResults) -> list[str]:
         goals = item.goals()
         lines.append(
             _row([
-                item.arm, _percent(item.quality),
+                item.arm, relative_text(item.quality),
                 ", ".join(f"{value:+.1%}" for value in item.quality_by_seed.values()) or "–",
-                _percent(item.gate_pass), *(_points(item.evaluators[name]) for name in evaluators),
-                "–" if item.selection is None else _points(item.selection), _percent(item.perplexity),
+                relative_text(item.gate_pass), *(points_text(item.evaluators[name]) for name in evaluators),
+                "–" if item.selection is None else points_text(item.selection), relative_text(item.perplexity),
                 f"{item.length:+.1%}", str(item.quality.num_points), f"{sum(goals.values())} of {len(goals)}",
             ])
         )  # fmt: skip
@@ -182,23 +190,6 @@ def _likelihoods(models: Sequence[MeasuredModel]) -> dict[str, float | None]:
         if selections
         else None,
     }
-
-
-def _percent(difference: Difference) -> str:
-    return _with_interval(difference, "+.1%")
-
-
-def _points(difference: Difference) -> str:
-    """A difference of two shares in percentage points."""
-    scaled = (100 * value for value in (difference.value, difference.interval.low, difference.interval.high))
-    return "–" if math.isnan(difference.value) else "{:+.1f} ({:+.1f} to {:+.1f})".format(*scaled)
-
-
-def _with_interval(difference: Difference, value_format: str) -> str:
-    if math.isnan(difference.value):
-        return "–"
-    low, high = difference.interval.low, difference.interval.high
-    return f"{difference.value:{value_format}} ({low:{value_format}} to {high:{value_format}})"
 
 
 def _header(titles: Sequence[str]) -> list[str]:

@@ -61,7 +61,7 @@ def fit_pairwise(inputs: Any, strength: float) -> FloatArray:
     is_sparse = sparse.issparse(inputs)
     both = sparse.vstack([inputs, -inputs]).tocsr() if is_sparse else np.vstack([inputs, -inputs])
     classes = np.repeat([1, 0], inputs.shape[0])
-    head = LogisticRegression(C=strength, fit_intercept=False, max_iter=300)
+    head = LogisticRegression(C=strength, fit_intercept=False, max_iter=1_000)
     weights_F: FloatArray = head.fit(both, classes).coef_[0]
     return weights_F
 

@@ -103,14 +103,16 @@ class EmbeddingFeatures:
         self._scaler = StandardScaler()
 
     def fit_transform(self, items: Sequence[ContextReply]) -> FloatArray:
-        """Scale each feature to variance 1 over these items."""
-        features_NF: FloatArray = self._scaler.fit_transform(self._features(items))
-        return features_NF
+        """Scale the features to equal variances over these items, and rows to a length of about 1."""
+        features_NF = self._features(items)
+        scaled_NF: FloatArray = self._scaler.fit_transform(features_NF) / features_NF.shape[1] ** 0.5
+        return scaled_NF
 
     def transform(self, items: Sequence[ContextReply]) -> FloatArray:
         """The scaled features."""
-        features_NF: FloatArray = self._scaler.transform(self._features(items))
-        return features_NF
+        features_NF = self._features(items)
+        scaled_NF: FloatArray = self._scaler.transform(features_NF) / features_NF.shape[1] ** 0.5
+        return scaled_NF
 
     def _features(self, items: Sequence[ContextReply]) -> FloatArray:
         context_ND = self._embed(["\n".join(item.context) for item in items])
