@@ -98,7 +98,9 @@ def measure_model(
     """
     metrics = reply_metrics()
     samples = {name: last_reply_samples(dialogues) for name, dialogues in data.contexts.items()}
-    _fill_cache(system, [sample for part in samples.values() for sample in part], temperatures, on_progress)
+    _fill_cache(
+        system, [sample for file_samples in samples.values() for sample in file_samples], temperatures, on_progress
+    )
     sums: dict[float, dict[str, FloatArray]] = {}
     replies: dict[tuple[str, float], list[str]] = {}
     groups: Sequence[str] = ()

@@ -104,8 +104,8 @@ class TestParts:
         }
         train = list(read_source(tmp_path / "first" / "generator_train.jsonl"))
         contexts = list(read_source(tmp_path / "first" / "generator_contexts.jsonl"))
-        for whole, cut in zip(train, contexts, strict=True):
-            assert cut.messages == whole.messages[: len(cut.messages)]
+        for complete, cut in zip(train, contexts, strict=True):
+            assert cut.messages == complete.messages[: len(cut.messages)]
 
     def test_too_few_dialogues_are_an_error(self, scripts, dialogues):
         with pytest.raises(InvalidData, match="40 different openings; the parts need more than 600"):
@@ -252,7 +252,7 @@ def human_items(scripts, count, seed):
 class TestEvaluators:
     @pytest.fixture
     def human(self, scripts):
-        counts = {"evaluator_train": 150, "evaluator_valid": 50, "test": 100}
+        counts = {"evaluator_train": 100, "evaluator_valid": 40, "test": 80}
         return {name: human_items(scripts, count, seed) for seed, (name, count) in enumerate(counts.items())}
 
     @pytest.fixture
