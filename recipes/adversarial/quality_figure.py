@@ -22,6 +22,8 @@ RESAMPLES = 999
 def write_quality_figure(results: ExperimentResults, path: Path) -> None:
     """Draw chrF, the gate pass rate and the evaluator's accuracy over distinct-2 as PNG.
 
+    The temperatures stand below the points of the reference only; the curves of several arms may be close.
+
     Args:
         results: the results.
         path: file to write.
@@ -43,12 +45,12 @@ def write_quality_figure(results: ExperimentResults, path: Path) -> None:
                 axes.plot([x, x], [scale * interval.low, scale * interval.high], color=color, linewidth=0.7, alpha=0.6)
             axes.plot(
                 diversity_T, scale * values_T, color=color, marker=MARKERS[number % len(MARKERS)], markersize=5,
-                linewidth=1.8 if arm == results.reference else 1.2, label=arm,
+                linewidth=1.8 if arm == results.reference else 1.2, label=_label(arm, results.reference),
             )  # fmt: skip
-            for index in (0, len(temperatures) - 1):  # the ends are enough to see the direction
+            for index, temperature in enumerate(temperatures if arm == results.reference else ()):
                 axes.annotate(
-                    f"T={temperatures[index]:g}", (diversity_T[index], scale * values_T[index]), xytext=(5, 4),
-                    textcoords="offset points", color=color, fontsize=8,
+                    f"{temperature:g}", (diversity_T[index], scale * values_T[index]), xytext=(0, -14),
+                    textcoords="offset points", ha="center", color=color, fontsize=8,
                 )  # fmt: skip
         axes.axvline(human, color="#646a72", linestyle="--", linewidth=1, label="human replies")
         axes.set(xlabel="distinct-2  →  more diverse", ylabel=label)
@@ -58,3 +60,7 @@ def write_quality_figure(results: ExperimentResults, path: Path) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=min(9, len(labels)), frameon=False)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
+
+
+def _label(arm: str, reference: str) -> str:
+    return f"{arm} (the reference, with its temperatures)" if arm == reference else arm
