@@ -8,7 +8,7 @@ import torch
 from turnwise.models.checkpoint import create
 from turnwise.training import chunked_cross_entropy as chunked
 from turnwise.training.examples.example import IGNORED
-from turnwise.training.log_probs import cross_entropy_sum, token_losses
+from turnwise.training.log_probs import cross_entropy_sum, token_losses, token_losses_and_logits
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,6 +57,22 @@ def test_the_loss_of_every_target_equals_that_of_one_chunk(tiny_config, batch, m
     torch.testing.assert_close(results[0][0], results[1][0])
     for name, gradient in results[0][1].items():
         torch.testing.assert_close(results[1][1][name], gradient, rtol=1e-5, atol=1e-4)
+
+
+def test_losses_and_logits_equal_those_of_one_chunk(tiny_config, batch, monkeypatch):
+    model = create(tiny_config, seed=0)
+    results = []
+    for max_logits in (2**40, 7 * model.vocab_size):
+        monkeypatch.setattr(chunked, "MAX_LOGITS", max_logits)
+        losses, logits = token_losses_and_logits(model, batch)
+        torch.testing.assert_close(losses, token_losses(model, batch))
+        with torch.no_grad():
+            torch.testing.assert_close(token_losses_and_logits(model, batch), (losses, logits))
+        loss = (losses * torch.arange(len(losses)) + logits.square()).sum()
+        results.append((losses.detach(), logits.detach(), gradients(model, loss)))
+    torch.testing.assert_close(results[0][:2], results[1][:2])
+    for name, gradient in results[0][2].items():
+        torch.testing.assert_close(results[1][2][name], gradient, rtol=1e-5, atol=1e-4)
 
 
 def test_no_chunk_has_more_logits_than_the_limit(tiny_config, batch, monkeypatch):

@@ -19,9 +19,11 @@ from turnwise.chat.formats import apply_format, load_format
 from turnwise.chat.service import EngineChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
+from turnwise.core.reply_scoring import BestOfRanking, ChoiceRanker
 from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.models.bundled_models import bundled_model_at
+from turnwise.models.discriminator_folder import find_discriminator
 from turnwise.models.model_kind import check_servable, full_model_folder
 from turnwise.models.stored_models import stored_model_name
 from turnwise.text.chat_templates.prompt_template import prepend_prompt
@@ -56,6 +58,7 @@ def open_chat_service(
     base_engines: SharedBaseEngines | None = None,
     prepare: bool = False,
     version: AnsweringVersion | None = None,
+    best_of: BestOfRanking = "likelihood",
 ) -> Iterator[EngineChatService]:
     """Open a chat service for a model; its engine is closed when the block ends.
 
@@ -79,11 +82,12 @@ def open_chat_service(
         base_engines: engines of base models that adapters share; default: one of its own.
         prepare: build in a thread, while the weights load, what the first constrained requests need.
         version: version of the model, which is stored with answers.
+        best_of: what ranks the choices of requests with `best_of`; "discriminator" is the one in the model folder.
 
     Raises:
         InvalidParameter: an unknown device, dtype, quantization or context policy, or one that does not fit the model.
         ModelNotFound: the model folder does not exist.
-        UserError: the model cannot be loaded.
+        UserError: the model cannot be loaded, or has no discriminator for `best_of`.
     """
     CONTEXT_POLICIES.load(context_policy)
     interaction_format = None if format is None else load_format(format)
@@ -93,6 +97,8 @@ def open_chat_service(
         _check_choice("quantize", "type", quantize, get_args(Quantization))
     # Importing torch takes seconds, so every check that does without it comes first.
     check_servable(folder)
+    if best_of == "discriminator":
+        find_discriminator(folder)
     defaults = {**load_generation_defaults(folder), **(defaults or {})}
     suppressed = load_suppressed_tokens(folder)
     tokenizer = Tokenizer.load(folder, full_model_folder(folder))
@@ -133,6 +139,7 @@ def open_chat_service(
             context_policy=context_policy,
             format=interaction_format,
             version=version,
+            ranker=_open_ranker(folder, tokenizer, threads) if best_of == "discriminator" else None,
         )
 
 
@@ -144,6 +151,12 @@ def _with_system_prompt(tokenizer: Tokenizer, system_prompt: str) -> Tokenizer:
         )
     template = Renderer.from_tokenizer(tokenizer).chat_template
     return tokenizer.with_chat_template(prepend_prompt(template, system_prompt))
+
+
+def _open_ranker(folder: Path, tokenizer: Tokenizer, threads: int | None) -> ChoiceRanker:
+    from turnwise.app.discriminators import open_ranker
+
+    return open_ranker(folder, tokenizer, threads=threads)
 
 
 def default_served_name(folder: Path) -> str:

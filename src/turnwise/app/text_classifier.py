@@ -107,12 +107,24 @@ class TextClassifier:
             ids, is_longer = self.tokenizer.encode_start(text, size)
             is_truncated.append(is_longer)
             sequences.append([*before, *ids, *after] or [self.tokenizer.pad_token_id])
+        logits_NL = yield from self.sequence_logits_in_steps(sequences)
+        return logits_NL, is_truncated, sum(map(len, sequences))
+
+    def sequence_logits_in_steps(self, sequences: Sequence[Sequence[int]]) -> Steps[NDArray[np.float32]]:
+        """Logits of texts by their token ids, `(N, L)`. A step computes a batch. The ids are read as they are.
+
+        Args:
+            sequences: token ids, at least one per text and at most `max_tokens`, with start and end tokens.
+
+        Raises:
+            TurnwiseError: the logits are not finite.
+        """
         logits_NL = np.zeros((len(sequences), self.config.num_logits), dtype=np.float32)
         for number, batch in enumerate(self.engine.batches([len(ids) for ids in sequences])):
             if number:  # not before the first batch: most requests are short, and a step costs a change of threads
                 yield
             logits_NL[batch] = self.engine.text_logits([sequences[number] for number in batch])
-        return logits_NL, is_truncated, sum(map(len, sequences))
+        return logits_NL
 
     def _labels(
         self,

@@ -44,7 +44,7 @@ class DeltaAccumulator:
             for i, text in enumerate(self._texts)
             for finish_reason, mean_logprob, stop_token_logprobs in [self._endings[i]]
         )
-        return ChatResponse(tuple(choices), delta.usage, delta.context, delta.service)
+        return ChatResponse(tuple(choices), delta.usage, delta.context, delta.service, delta.choice_scores)
 
 
 Stream = Callable[[ChatRequest], AsyncGenerator[ChatDelta, None]]

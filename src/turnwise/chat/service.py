@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from turnwise.chat.best_of import with_scores
 from turnwise.chat.choice_requests import split_choices
 from turnwise.chat.choice_stream import ChoiceStream
 from turnwise.chat.context_fitting import RequestContextBudget, fit_to_context
@@ -37,6 +38,7 @@ from turnwise.core.chat_service import ScenarioInfo
 from turnwise.core.errors import ContextLengthExceeded, TurnwiseError, Unavailable, UserError
 from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine
 from turnwise.core.inference_client import EventStream
+from turnwise.core.reply_scoring import ChoiceRanker
 from turnwise.core.retrieval import Retriever
 from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.stored_conversations import ConversationStore
@@ -61,6 +63,7 @@ class EngineChatService:
         retriever: finds passages that are added to the prompt; None: add nothing.
         format: interaction format, whose template the renderer has. None: the one that made the template.
         version: version of the model, which is stored with answers; None: the model has no versions.
+        ranker: scores the choices of `best_of`; None: their likelihood ranks them.
     """
 
     name: str
@@ -75,6 +78,7 @@ class EngineChatService:
     retriever: Retriever | None = None
     format: InteractionFormat | None = None
     version: AnsweringVersion | None = None
+    ranker: ChoiceRanker | None = None
 
     def __post_init__(self) -> None:
         CONTEXT_POLICIES.load(self.context_policy)  # report an unknown name now, not at the first long conversation
@@ -181,7 +185,7 @@ class EngineChatService:
         try:
             context = None if fitted is None else fitted[1]
             preparation = prepared.usage + (Usage(0, 0) if context is None else context.usage)
-            source = _fixed_reply(prepared, request) if fitted is None else self._generate(fitted[0], request)
+            source = _fixed_reply(prepared, request) if fitted is None else self._generate_ranked(fitted[0], request)
             async with aclosing(source) as deltas:
                 async for delta in deltas:
                     if recorder is not None:
@@ -226,6 +230,15 @@ class EngineChatService:
                         raise Unavailable("The model is being taken out of service.")
                     return reply.text, reply.usage
         raise AssertionError("a stream ends with the usage")
+
+    def _generate_ranked(
+        self, generation_request: GenerationRequest, request: ChatRequest
+    ) -> AsyncGenerator[ChatDelta, None]:
+        """The deltas of the choices; the last one has their scores if the request asks for them."""
+        deltas = self._generate(generation_request, request)
+        if self.ranker is None or not request.output.is_ranked:
+            return deltas
+        return with_scores(deltas, self.ranker, request, generation_request.prompt_ids)
 
     async def _generate(
         self, generation_request: GenerationRequest, request: ChatRequest

@@ -50,6 +50,7 @@ def evaluate(
     turnwise evaluate runs/mine --quantize int8 --against runs/mine --data test.jsonl
     turnwise evaluate runs/intents --data valid.csv --against runs/older --out report
     turnwise evaluate runs/mine --data test.jsonl --metrics selection,golden --json
+    turnwise evaluate runs/mine --data test.jsonl --metrics realism --discriminator runs/fresh/discriminator
     turnwise evaluate runs/mine --data test.jsonl --against box --judge-url http://localhost:9000/v1 --judge-model big
     ```
     """
@@ -68,7 +69,7 @@ def _evaluate_classifier(
 
     comparison, measure, models, run = options.comparison, options.measure, options.models, options.run
     reject_chat_options(
-        sampling=bool(sampling), metrics=measure.metrics, golden=measure.golden,
+        sampling=bool(sampling), metrics=measure.metrics, golden=measure.golden, discriminator=measure.discriminator,
         temperature_sweep=measure.temperature_sweep, repeats=measure.repeats != DEFAULT_REPEATS,
         interaction_format=models.interaction_format, context_policy=models.context_policy != "refuse",
         max_model_len=models.max_model_len, judge_url=options.judge.judge_url, judge_model=options.judge.judge_model,

@@ -1,6 +1,7 @@
 """Checks of the options of `turnwise evaluate`, before the first model is loaded."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ def check_options(model: str | None, options: "EvaluateOptions", data_options: "
     comparison, models, run = options.comparison, options.models, options.run
     if run.none_label is not None:
         raise UserError("--none-label is for classifiers.")
-    metrics = select_metrics(options.measure.metrics, options.measure.golden)
+    metrics = select_metrics(options.measure.metrics, options.measure.golden, options.measure.discriminator)
     if models.quantize is not None and parse_baseline(model) is not None:
         raise UserError("--quantize applies to the weights of MODEL; a baseline has none.")
     if run.fail_if_worse:
@@ -37,18 +38,50 @@ def check_options(model: str | None, options: "EvaluateOptions", data_options: "
     return metrics
 
 
-def select_metrics(names: str | None, golden: Path | None) -> "list[Metric]":
-    """The metrics of --metrics, with the cases of --golden."""
+def select_metrics(names: str | None, golden: Path | None, discriminator: str | None = None) -> "list[Metric]":
+    """The metrics of --metrics, with the cases of --golden and the scores of --discriminator.
+
+    Raises:
+        InvalidParameter: there is no such metric.
+        UserError: the cases cannot be read, there is no such discriminator, or it is missing.
+    """
     from turnwise.evaluation.metrics import load_metrics
 
     chosen = load_metrics([name.strip() for name in names.split(",")] if names else None)
-    if golden is None:
-        return chosen
+    if golden is not None:
+        chosen = _with_golden_cases(chosen, golden)
+    if discriminator is not None:
+        return _with_discriminator(chosen, discriminator)
+    if names is None:
+        return [metric for metric in chosen if metric.NAME != "realism"]
+    if any(metric.NAME == "realism" for metric in chosen):
+        from turnwise.core.errors import UserError
+
+        raise UserError("The metric realism needs --discriminator FOLDER, such as MODEL/discriminator.")
+    return chosen
+
+
+def _with_golden_cases(chosen: "Sequence[Metric]", golden: Path) -> "list[Metric]":
     from turnwise.evaluation.golden_set import load_golden_cases
+    from turnwise.evaluation.metrics import load_metrics
     from turnwise.evaluation.metrics.golden import GoldenMetric
 
     load_metrics(["golden"])  # sets the metric's name
     return [GoldenMetric(load_golden_cases(golden)), *(metric for metric in chosen if metric.NAME != "golden")]
+
+
+def _with_discriminator(chosen: "Sequence[Metric]", discriminator: str) -> "list[Metric]":
+    from turnwise.app.discriminators import open_discriminator
+    from turnwise.app.model_names import resolve_model_folder
+    from turnwise.evaluation.metrics import load_metrics
+    from turnwise.evaluation.metrics.realism import RealismMetric
+    from turnwise.models.discriminator_folder import check_discriminator
+
+    folder = resolve_model_folder(discriminator)
+    check_discriminator(folder)
+    load_metrics(["realism"])  # sets the metric's name
+    realism = RealismMetric(partial(open_discriminator, folder))
+    return [*(metric for metric in chosen if metric.NAME != "realism"), realism]
 
 
 def require_verdict(metrics: "Sequence[Metric]", against: str | None) -> None:

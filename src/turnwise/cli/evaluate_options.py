@@ -53,6 +53,14 @@ class MeasureOptions:
         Path | None,
         typer.Option(help="Golden cases to use instead of the bundled ones: a YAML file or folder."),
     ] = None
+    discriminator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Discriminator of the metric realism, such as MODEL/discriminator. A model that was trained against "
+            "it can exploit it; a claim needs another one.",
+        ),
+    ] = None
     temperature_sweep: Annotated[
         bool,
         typer.Option("--temperature-sweep", help="Also measure quality and diversity at temperatures from 0 to 1.3."),

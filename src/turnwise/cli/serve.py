@@ -45,6 +45,7 @@ def serve(
     turnwise serve --classifier financial-sentiment --classifier names=runs/conll
     turnwise serve --monitor monitor.db
     turnwise serve --scenario customer_service --embedding-model e5-small
+    turnwise serve runs/adversarial --best-of discriminator
     turnwise serve --no-versions
     turnwise serve --knowledge handbook --knowledge shop=./shop_documents
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
@@ -79,8 +80,9 @@ def serve(
         conversations = stack.enter_context(open_conversation_store(options.conversations.store))
         stack.enter_context(daily_retention(conversations, records.retention_days, [delete_old_examples]))
         open_model = chat_model_opener(
-            engine, options.conversations, system_prompt=checked.system_prompt, store=conversations, sampling=sampling
-        )
+            engine, options.conversations, system_prompt=checked.system_prompt, store=conversations,
+            sampling=sampling, best_of=options.chat_models.best_of,
+        )  # fmt: skip
         opener = ModelOpener(stack, open_model, uses_versions=uses_versions)
         embeddings = _open_embeddings(options)
         path = ServicePath(
@@ -162,6 +164,8 @@ def _report(options: ServeOptions, opener: "ModelOpener", *, has_keys: bool) -> 
     num_seqs, scenario = options.engine.max_num_seqs, options.service_path.scenario
     for service in opener.services.values():
         typer.echo(f"{service.name}: context of {service.context_length:,} tokens, up to {num_seqs} sequences at once.")
+    if options.chat_models.best_of == "discriminator":
+        typer.echo("The choices of 'best_of' are ranked by the discriminator of each model.")
     for supervisor in opener.supervisors.values():
         typer.echo(f"{supervisor.describe()}.")
     for name, ignored in opener.ignored.items():

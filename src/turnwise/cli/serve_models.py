@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from turnwise.app.version_serving.model_opener import OpenChatModel
     from turnwise.chat.service import EngineChatService
     from turnwise.cli.serve_options import ConversationOptions, EngineOptions
+    from turnwise.core.reply_scoring import BestOfRanking
     from turnwise.core.served_versions import AnsweringVersion
     from turnwise.core.stored_conversations import ConversationStore
 
@@ -22,6 +23,7 @@ def chat_model_opener(
     system_prompt: str | None,
     store: "ConversationStore | None",
     sampling: Mapping[str, Any],
+    best_of: "BestOfRanking" = "likelihood",
 ) -> "OpenChatModel":
     """The function that opens a chat model or a version. Adapters of one base model share its engine.
 
@@ -31,6 +33,7 @@ def chat_model_opener(
         system_prompt: for conversations without a system message; None: none.
         store: stores conversations; None: nothing is stored.
         sampling: defaults of the generation parameters.
+        best_of: what ranks the choices of `best_of`.
     """
     from turnwise.app.chat_services import open_chat_service
     from turnwise.app.shared_base_engines import SharedBaseEngines
@@ -56,6 +59,7 @@ def chat_model_opener(
             base_engines=base_engines,
             prepare=True,
             version=version,
+            best_of=best_of,
         ) as service:
             warn_missing_chat_template(service)
             yield service

@@ -19,6 +19,7 @@ from turnwise.cli.shared_flags import (
     Store,
     Threads,
 )
+from turnwise.core.reply_scoring import BestOfRanking
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,13 @@ class ServedModelOptions:
             "and shadow; changes take effect without a restart."
         ),
     ] = True
+    best_of: Annotated[
+        BestOfRanking,
+        typer.Option(
+            help="What ranks the choices of requests with `best_of`: the mean log-probability of their tokens, or the "
+            "discriminator that adversarial tuning left in the model folder."
+        ),
+    ] = "likelihood"
 
 
 @dataclass(frozen=True, slots=True)

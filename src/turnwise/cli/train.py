@@ -35,6 +35,7 @@ def train(
     turnwise train examples/bike_shop.jsonl --out runs/bikes --replay-ratio 0.5
     turnwise train talks.jsonl --base-model runs/bikes --out runs/more --epochs 2 --method lora:rank=8
     turnwise train pairs.jsonl --base-model runs/bikes --out runs/better --objective dpo:beta=0.2
+    turnwise train talks.jsonl --out runs/iqlearn --objective iqlearn:regularization=0.1
     turnwise train talks.jsonl --base-model gpt2 --out runs/gpt2 --interaction-format human_assistant
     turnwise train talks.jsonl --out runs/quick --time-budget 10
     turnwise train talks.jsonl --out runs/best --hpo-trials 20

@@ -33,9 +33,9 @@ class RecipeOptions:
     objective: Annotated[
         str | None,
         typer.Option(
-            help="Training objective: sft (replies), clm (every token), dpo (preference pairs), kto (ratings), "
-            "seq2seq, span, mlm, token_classification or sequence_classification. Options follow the name: "
-            "dpo:beta=0.2. Default: sft."
+            help="Training objective: sft (replies), iqlearn (replies, with implied rewards), clm (every token), dpo "
+            "(preference pairs), kto (ratings), adversarial, best_of_n or spin (sampled replies), seq2seq, span, mlm, "
+            "token_classification or sequence_classification. Options follow the name: dpo:beta=0.2. Default: sft."
         ),
     ] = None
     method: Annotated[

@@ -32,6 +32,7 @@ class ConsoleHook(TrainerHook):
         self._console.print("Reading the data …")
         self._on_replay = self._stack.enter_context(progress_bar(self._console, "replies for replay"))
         self._on_reference = self._stack.enter_context(progress_bar(self._console, "replies of the reference model"))
+        self._on_warm_up = self._stack.enter_context(progress_bar(self._console, "steps of the discriminator"))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,6 +49,10 @@ class ConsoleHook(TrainerHook):
     def on_reference(self, count: int, total: int) -> None:
         """Advance the bar of the reference model."""
         self._on_reference(count, total)
+
+    def on_warm_up(self, what: str, count: int, total: int) -> None:  # noqa: ARG002
+        """Advance the bar of what is trained before the first step."""
+        self._on_warm_up(count, total)
 
     def on_preflight(self, recipe: "Recipe", report: "PreflightReport") -> None:
         """Print two examples and the expected time and memory."""
@@ -126,6 +131,8 @@ def print_result(console: Any, recipe: "Recipe", result: TrainingResult) -> None
             f"{early}{pluralize(result.steps, 'step')} in {result.seconds:.0f} s "
             f"({result.useful_tokens / result.seconds:,.0f} tokens/s); best weights from step {result.best_step}"
         )
+        if result.stop_reason is not None:
+            console.print(f"A guard ended the run: {result.stop_reason}", markup=False)
         if result.rounding_error is not None:
             console.print(
                 f"Saved as {result.saved_as}, the type of the base model: rounding changes the update by "

@@ -36,7 +36,9 @@ class OutputOptions:
 
     Attributes:
         n: number of choices to return.
-        best_of: number of choices to generate; the `n` with the highest mean log-probability are returned.
+        best_of: number of choices to generate; the best `n` are returned.
+        is_ranked: the choices are the candidates of `best_of`: the last delta of a stream has their scores, if the
+            service has a `ChoiceRanker`.
         format: response format.
         echo: start the continuation of a message with the message itself.
         prediction: expected response text. A correct prediction makes generation faster.
@@ -46,6 +48,7 @@ class OutputOptions:
 
     n: int = 1
     best_of: int = 1
+    is_ranked: bool = False
     format: ResponseFormat | None = None
     echo: bool = False
     prediction: str | None = None

@@ -128,6 +128,8 @@ class ChatDelta:
         stop_token_logprobs: log-probability of the stop token, which is not part of the text.
         service: report of the service path, in the last delta of the response, if a scenario or documents answered.
         usage_so_far: tokens of the choice up to here, for callers that stop early; set by services that generate.
+        choice_scores: scores of all choices by the service's `ChoiceRanker`, in the last delta of the response, if the
+            request asked for them.
     """
 
     text: str = ""
@@ -143,6 +145,7 @@ class ChatDelta:
     stop_token_logprobs: DecodedLogprobs | None = None
     service: ServiceReport | None = None
     usage_so_far: Usage | None = None
+    choice_scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +163,13 @@ class ChatChoice:
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """A complete response with all choices."""
+    """A complete response with all choices. `choice_scores` is as in `ChatDelta`."""
 
     choices: tuple[ChatChoice, ...]
     usage: Usage
     context: ContextReport | None = None
     service: ServiceReport | None = None
+    choice_scores: tuple[float, ...] = ()
 
     @property
     def text(self) -> str:

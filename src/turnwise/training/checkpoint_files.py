@@ -8,6 +8,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -21,6 +22,8 @@ from turnwise.training.distributed.sharding import as_sharded, gather_full, loca
 from turnwise.training.renamed_keys import with_current_state_keys
 
 CHECKPOINT, BEST, START = "checkpoint", "best", "start"
+RolloutState = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors and plain values of a source of sampled replies."""
 ROLLBACK = "rollback"  # checkpoint for rollbacks after loss spikes; written at fixed steps, independent of the clock
 
 
@@ -71,6 +74,7 @@ def save_checkpoint(
     optimizers: list[torch.optim.Optimizer],
     recipe_text: str,
     average: dict[str, Tensor] | None = None,
+    rollouts: RolloutState | None = None,
     *,
     write: bool = True,
     rollback: bool = False,
@@ -84,6 +88,7 @@ def save_checkpoint(
         optimizers: their states are saved.
         recipe_text: the recipe as given by the user.
         average: averaged weights (EMA), if used.
+        rollouts: state of the source of sampled replies, if the objective has one.
         write: True on the worker that writes the files.
         rollback: also use it as the checkpoint for rollbacks.
     """
@@ -108,6 +113,9 @@ def save_checkpoint(
         save_safetensors(tensors, folder / "optimizer.safetensors")
         if average is not None:
             save_safetensors(average, folder / "average.safetensors")
+        if rollouts is not None:
+            save_safetensors(rollouts[0], folder / "rollouts.safetensors")
+            (folder / "rollouts.json").write_text(json.dumps(rollouts[1], indent=2))
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=2))
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
     if rollback:
@@ -155,6 +163,14 @@ def load_ema(work: Path, module: nn.Module, name: str = CHECKPOINT) -> dict[str,
     """Load the averaged weights (EMA) of a checkpoint; None if it has none."""
     path = work / name / "average.safetensors"
     return _load_shards(path, module) if path.is_file() else None
+
+
+def load_rollouts(work: Path, name: str = CHECKPOINT) -> RolloutState | None:
+    """Load the state of the source of sampled replies of a checkpoint; None if it has none."""
+    folder = work / name
+    if not (folder / "rollouts.json").is_file():
+        return None
+    return load_file(folder / "rollouts.safetensors"), json.loads((folder / "rollouts.json").read_text())
 
 
 def read_checkpoint_recipe(work: Path) -> str | None:

@@ -14,6 +14,7 @@ from turnwise.training.optim.loss_spikes import MAX_ROLLBACKS, LossSpike, diverg
 from turnwise.training.optim.optimizers import build_optimizers, set_learning_rate
 from turnwise.training.optim.weight_averaging import ExponentialMovingAverage
 from turnwise.training.recipe_sections import TrainingSection
+from turnwise.training.rollouts.rollout_source import RolloutSource
 
 MIN_INTERVAL_FACTOR = 20  # the interval between checkpoints is at least 20 times the time to write one
 
@@ -29,7 +30,15 @@ class CheckpointManager:
     """
 
     def __init__(
-        self, module: nn.Module, settings: TrainingSection, *, work: Path, data: str, recipe: str, workers: WorkerGroup
+        self,
+        module: nn.Module,
+        settings: TrainingSection,
+        *,
+        work: Path,
+        data: str,
+        recipe: str,
+        workers: WorkerGroup,
+        rollouts: RolloutSource | None = None,
     ) -> None:
         """Create the optimizers and load a checkpoint.
 
@@ -40,12 +49,13 @@ class CheckpointManager:
             data: fingerprint of the examples.
             recipe: recipe text to store in checkpoints.
             workers: the processes that train together; the main worker writes.
+            rollouts: source of sampled replies, whose state is a part of the checkpoints.
 
         Raises:
             InvalidParameter: the checkpoint was made with other data.
         """
         self.module, self._settings = module, settings
-        self._work, self._recipe, self._workers = work, recipe, workers
+        self._work, self._recipe, self._workers, self._rollouts = work, recipe, workers, rollouts
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
         self.optimizers = self._new_optimizers()
         self.state = disk.load_checkpoint(work, module, self.optimizers) or disk.TrainerState(data=data)
@@ -55,9 +65,14 @@ class CheckpointManager:
                 f"{work} holds an unfinished run, but the data has changed since. Put the data back to go on with it, "
                 "choose another --out, or pass --restart to throw it away.",
             )
+        self._load_rollouts(disk.CHECKPOINT)
         self.average: ExponentialMovingAverage | None = None
         if settings.ema_decay is not None:
             self.average = ExponentialMovingAverage(module, settings.ema_decay, disk.load_ema(work, module))
+
+    def _load_rollouts(self, name: str) -> None:
+        if self._rollouts is not None and (state := disk.load_rollouts(self._work, name)) is not None:
+            self._rollouts.load_state(*state)
 
     def _new_optimizers(self) -> list[torch.optim.Optimizer]:
         settings = self._settings
@@ -89,6 +104,7 @@ class CheckpointManager:
         average = None if self.average is None else self.average.weights
         disk.save_checkpoint(
             self._work, self.state, self.module, self.optimizers, self._recipe, average,
+            None if self._rollouts is None else self._rollouts.state(),
             write=self._workers.is_main, rollback=rollback,
         )  # fmt: skip
         self._workers.barrier()
@@ -128,6 +144,7 @@ class CheckpointManager:
             disk.load_trainable(self.module, self.load_snapshot(disk.START))
             self.optimizers = self._new_optimizers()
             restored = disk.TrainerState(data=now.data)
+        self._load_rollouts(disk.ROLLBACK)
         if self.average is not None:
             average = disk.load_ema(self._work, self.module, disk.ROLLBACK)
             self.average = ExponentialMovingAverage(self.module, self.average.decay, average)

@@ -24,13 +24,18 @@ LmHead = Callable[[Tensor], Tensor]
 
 def chunked_cross_entropy(score: LmHead, hidden_NC: Tensor, targets_N: Tensor, vocab_size: int) -> Tensor:
     """Return the cross-entropy in nats of every target, `(N,)`; the backward pass recomputes the logits."""
-    chunks = list(_chunks(len(targets_N), vocab_size))
-    if len(chunks) <= 1:
-        return _losses(score, hidden_NC, targets_N)
-    if not torch.is_grad_enabled():
-        return torch.cat([_losses(score, hidden_NC[chunk], targets_N[chunk]) for chunk in chunks])
-    losses = [checkpoint(_losses, score, hidden_NC[chunk], targets_N[chunk], use_reentrant=False) for chunk in chunks]
-    return torch.cat(losses)
+    return _map_chunks(_losses, score, hidden_NC, targets_N, vocab_size)
+
+
+def chunked_losses_and_logits(
+    score: LmHead, hidden_NC: Tensor, targets_N: Tensor, vocab_size: int
+) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy in nats and the logit of every target, `(N,)` each; the backward pass recomputes logits.
+
+    Their sum is the logsumexp of all logits at the target.
+    """
+    losses_N, logits_N = _map_chunks(_losses_and_logits, score, hidden_NC, targets_N, vocab_size)
+    return losses_N, logits_N
 
 
 def chunked_distillation_loss(
@@ -83,8 +88,31 @@ def _chunks(count: int, vocab_size: int) -> Iterator[slice]:
     yield from (slice(start, start + size) for start in range(0, count, size))
 
 
+def _map_chunks(
+    function: Callable[[LmHead, Tensor, Tensor], Tensor],
+    score: LmHead,
+    hidden_NC: Tensor,
+    targets_N: Tensor,
+    vocab_size: int,
+) -> Tensor:
+    """Apply a function of head, hidden states and targets to every chunk; join the results at their last dimension."""
+    chunks = list(_chunks(len(targets_N), vocab_size))
+    if len(chunks) <= 1:
+        return function(score, hidden_NC, targets_N)
+    if not torch.is_grad_enabled():
+        return torch.cat([function(score, hidden_NC[chunk], targets_N[chunk]) for chunk in chunks], dim=-1)
+    results = [checkpoint(function, score, hidden_NC[chunk], targets_N[chunk], use_reentrant=False) for chunk in chunks]
+    return torch.cat(results, dim=-1)
+
+
 def _losses(score: LmHead, hidden_NC: Tensor, targets_N: Tensor) -> Tensor:
     return F.cross_entropy(score(hidden_NC).float(), targets_N, reduction="none")
+
+
+def _losses_and_logits(score: LmHead, hidden_NC: Tensor, targets_N: Tensor) -> Tensor:
+    logits_NV = score(hidden_NC).float()
+    losses_N = F.cross_entropy(logits_NV, targets_N, reduction="none")
+    return torch.stack([losses_N, logits_NV.gather(1, targets_N[:, None])[:, 0]])
 
 
 def _distillation_losses(score: LmHead, hidden_NC: Tensor, ids_NK: Tensor, probs_NK: Tensor) -> Tensor:

@@ -109,6 +109,7 @@ class TrainingResult:
         alpha: α of the final weights; 1 without interpolation.
         seconds_per_reply: mean time to generate one of the samples.
         saved_as: dtype of the saved weights.
+        stop_reason: why a guard of the objective ended the run, as a sentence; None if none did.
         rounding_error: relative error of the weight change caused by rounding to that dtype; None if there is none.
     """
 
@@ -131,6 +132,7 @@ class TrainingResult:
     seconds_per_reply: float | None = None
     saved_as: str = "float32"
     rounding_error: float | None = None
+    stop_reason: str | None = None
 
 
 class TrainerHook:
@@ -150,6 +152,9 @@ class TrainerHook:
 
     def on_reference(self, count: int, total: int) -> None:
         """Called with the number of examples whose reference log-probabilities are known, after every batch of them."""
+
+    def on_warm_up(self, what: str, count: int, total: int) -> None:
+        """Called with what is trained before the first step, such as a discriminator, and its steps."""
 
     def on_preflight(self, recipe: "Recipe", report: "PreflightReport") -> None:
         """Called before the first step with the resolved recipe and the measurements; not in a resumed run."""

@@ -26,6 +26,12 @@ def token_losses(model: LanguageModel, batch: Batch) -> Tensor:
     return chunked.chunked_cross_entropy(model.logits, hidden_NC, targets_N, model.vocab_size)
 
 
+def token_losses_and_logits(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats and logit of every target, unweighted, row by row: `(N,)` each."""
+    hidden_NC, targets_N = hidden_at_targets(model, batch)
+    return chunked.chunked_losses_and_logits(model.logits, hidden_NC, targets_N, model.vocab_size)
+
+
 def cross_entropy_sum(model: LanguageModel, batch: Batch) -> Tensor:
     """Weighted cross-entropy in nats, summed over the batch's targets.
 

@@ -60,9 +60,8 @@ class ProgressBarHook(TrainerHook):
             )
 
     def _more(self, report: ValidationReport) -> str:
-        if self._unit == "token":
-            return f"perplexity {report.perplexity:.2f}"
-        return "  ".join(f"{name} {value:.3f}" for name, value in report.extra_metrics.items())
+        perplexity = [f"perplexity {report.perplexity:.2f}"] if self._unit == "token" else []
+        return "  ".join([*perplexity, *(f"{name} {value:.3f}" for name, value in report.extra_metrics.items())])
 
     def on_train_end(self) -> None:
         """Stop the bar."""

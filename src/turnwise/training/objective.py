@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.example import Example
 from turnwise.training.log_probs import cross_entropy_sum
 from turnwise.training.model_bundle import ModelBundle
+
+if TYPE_CHECKING:
+    from turnwise.training.plan import TrainingPlan
+    from turnwise.training.rollouts.rollout_source import RolloutSource
 
 Item = Conversation | Document | Annotated
 """What the data of a run consist of."""
@@ -85,6 +89,10 @@ class Objective(StrictModel):
         ADDS_HEAD: True if the objective adds new weights; the model before the first step is then no result.
         METHODS: names of the methods that train what the objective adds to the model; None: all.
         NEEDS_REFERENCE: True if the loss uses log-probabilities of the model before training.
+        PACKS_EXAMPLES: False if a row has to be one example, because steps are counted in examples.
+        DETECTS_LOSS_SPIKES: False if the loss may grow or change its sign in a healthy run.
+        ADDS_PENALTY: True if the loss adds a penalty to the cross-entropy of replies. The loss on retention data is
+            then measured without it, as in SFT.
     """
 
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder"})
@@ -92,9 +100,12 @@ class Objective(StrictModel):
     UNIT: ClassVar[str] = "token"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()
     NEEDS_REFERENCE: ClassVar[bool] = False
+    ADDS_PENALTY: ClassVar[bool] = False
     READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = None
     ADDS_HEAD: ClassVar[bool] = False
     METHODS: ClassVar[tuple[str, ...] | None] = None
+    PACKS_EXAMPLES: ClassVar[bool] = True
+    DETECTS_LOSS_SPIKES: ClassVar[bool] = True
 
     @property
     def num_context_words(self) -> int:
@@ -160,6 +171,10 @@ class Objective(StrictModel):
     def augment(self, example: Example, rng: np.random.Generator, context: ExampleContext) -> Example:  # noqa: ARG002
         """Return the example as one epoch uses it, for example with new random masks."""
         return example
+
+    def open_rollouts(self, plan: "TrainingPlan") -> "RolloutSource | None":  # noqa: ARG002
+        """Return the source of replies that the model samples itself; None if it trains on the data alone."""
+        return None
 
     def special_tokens(self) -> Sequence[str]:
         """Special tokens that the tokenizer of a new model needs for this objective."""

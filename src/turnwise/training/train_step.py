@@ -1,5 +1,6 @@
 """One optimizer step: gradient over micro-batches, check for loss spikes, update of the weights."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from turnwise.training.hooks import StepReport
 from turnwise.training.optim.loss_spikes import check_loss_spike
 from turnwise.training.optim.lr_schedule import lr_factor
 from turnwise.training.plan import TrainingPlan
+from turnwise.training.rollouts.rollout_source import RolloutSource, StepRollouts
 from turnwise.training.validation import StopRequested
 
 
@@ -23,11 +25,19 @@ class TrainStep:
         plan: model, data and settings of the run.
         checkpoints: holds the optimizers and the counters.
         should_stop: polled before every micro-batch.
+        rollouts: source of sampled replies, which a step trains on in place of the data.
     """
 
-    def __init__(self, plan: TrainingPlan, checkpoints: CheckpointManager, should_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        checkpoints: CheckpointManager,
+        should_stop: Callable[[], bool],
+        rollouts: RolloutSource | None = None,
+    ) -> None:
         self._plan, self._checkpoints, self._should_stop = plan, checkpoints, should_stop
-        self._settings = plan.recipe.training
+        self._settings, self._rollouts = plan.recipe.training, rollouts
+        self._sampled: StepRollouts | None = None
         state = checkpoints.state
         if state.micro_batch_size is None:  # a resumed run keeps the micro-batch size that fitted into memory
             state.micro_batch_size = self._settings.micro_batch_size
@@ -41,18 +51,27 @@ class TrainStep:
         """
         start = time.perf_counter()
         plan = self._plan
+        state = self._checkpoints.state
+        metrics: dict[str, float] = {}
+        if self._rollouts is not None:
+            train = plan.data.train
+            examples = [train.example(index, row.epoch) for row in rows for index in row.examples]
+            self._sampled = self._rollouts.step(examples, state.step)
+            metrics |= self._sampled.metrics
         plan.base.model.module.train()
         gradient = self._gradient(rows[plan.workers.rank :: plan.workers.world_size])
-        state = self._checkpoints.state
-        state.mean_loss = check_loss_spike(state, gradient.loss, gradient.norm, self._settings.loss_spike_factor)
+        factor = self._settings.loss_spike_factor if plan.recipe.objective.DETECTS_LOSS_SPIKES else math.inf
+        state.mean_loss = check_loss_spike(state, gradient.loss, gradient.norm, factor)
         learning_rate = self._learning_rate()
         self._checkpoints.apply_optimizer_step(learning_rate)
+        if self._rollouts is not None:
+            metrics |= self._rollouts.finish_step()
         seconds = time.perf_counter() - start
         state.seconds += seconds
         state.useful_tokens += gradient.num_tokens
         return StepReport(
             state.step, gradient.loss, learning_rate, gradient.norm, gradient.num_tokens, seconds,
-            gradient.extra_metrics,
+            {**gradient.extra_metrics, **metrics},
         )  # fmt: skip
 
     def _gradient(self, rows: Sequence[PackedRow]) -> GradientResult:
@@ -71,7 +90,10 @@ class TrainStep:
 
     def _accumulate(self, rows: Sequence[PackedRow]) -> GradientResult:
         plan, settings, size = self._plan, self._settings, self.micro_batch_size
-        batches = [plan.data.train.batch(rows[i : i + size]).to(plan.device) for i in range(0, len(rows), size)]
+        if self._rollouts is not None and self._sampled is not None:
+            batches = [batch.to(plan.device) for batch in self._rollouts.pack(self._sampled.examples, size)]
+        else:
+            batches = [plan.data.train.batch(rows[i : i + size]).to(plan.device) for i in range(0, len(rows), size)]
         return accumulate_gradients(
             plan.base.model, plan.recipe.objective, batches, max_grad_norm=settings.max_grad_norm, dtype=plan.dtype,
             neftune_noise_alpha=settings.neftune_noise_alpha, workers=plan.workers, stop=self._should_stop,

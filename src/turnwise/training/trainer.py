@@ -13,6 +13,7 @@ from turnwise.training.examples.dataset import Dataset, PackedRow
 from turnwise.training.hooks import InterpolationResult, StepReport, TrainerHook, TrainingResult, ValidationReport
 from turnwise.training.optim.loss_spikes import LossSpike, divergence_error
 from turnwise.training.plan import TrainingPlan
+from turnwise.training.rollouts.rollout_source import RolloutSource
 from turnwise.training.stop_signals import TrainingInterrupted, capture_stop_signals
 from turnwise.training.train_step import TrainStep
 from turnwise.training.validation import StopRequested, evaluate_loss
@@ -43,6 +44,7 @@ class Trainer:
         self.module.to(plan.device)
         for split in (self.data.train, self.data.valid, self.data.test, self.data.retention):
             split.compute_ref_logprobs(self.model, plan.device, plan.dtype, self.settings.micro_batch_size, hooks)
+        self.rollouts = plan.recipe.objective.open_rollouts(plan)  # before a checkpoint changes the weights
         self.checkpoints = CheckpointManager(
             self.module,
             self.settings,
@@ -50,8 +52,9 @@ class Trainer:
             data=self.data.fingerprint,
             recipe=plan.given_recipe,
             workers=self.workers,
+            rollouts=self.rollouts,
         )
-        self.train_step = TrainStep(plan, self.checkpoints, lambda: self._stop_between_batches())
+        self.train_step = TrainStep(plan, self.checkpoints, lambda: self._stop_between_batches(), self.rollouts)
         if self.settings.torch_compile:
             self.module.compile()
 
@@ -68,7 +71,12 @@ class Trainer:
     @property
     def is_finished(self) -> bool:
         """True if no step is left."""
-        return self.state.step >= self.plan.total_steps or self.stopped_early
+        return self.state.step >= self.plan.total_steps or self.stopped_early or self.stop_reason is not None
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why a guard of the objective ends the run, as a sentence; None if none does."""
+        return None if self.rollouts is None else self.rollouts.stop_reason
 
     def run(self) -> TrainingResult:
         """Train until the last step or until early stopping, then load the best weights.
@@ -78,7 +86,15 @@ class Trainer:
             TurnwiseError: training diverged. The last checkpoint is from before.
             SaveFailed: the disk is full or not writable. The last checkpoint is intact.
         """
+        with ExitStack() as stack:
+            if self.rollouts is not None:
+                stack.callback(self.rollouts.close)
+            return self._run()
+
+    def _run(self) -> TrainingResult:
         is_new = self.state.step == 0 and not self.state.rollbacks
+        if is_new and self.rollouts is not None:
+            self._warm_up(self.rollouts)
         before = self._evaluate_base() if is_new else None
         with ExitStack() as stack:
             for hook in self.hooks:
@@ -90,6 +106,20 @@ class Trainer:
         load_best_weights(self.checkpoints, validated=len(self.data.valid) > 0)
         interpolations, alpha = self._interpolate() if self.settings.interpolate else ((), 1.0)
         return self._result(interpolations, alpha)
+
+    def _warm_up(self, rollouts: RolloutSource) -> None:
+        """Train what has to be trained before the first step; a run that is stopped meanwhile does it again."""
+        torch.manual_seed(self.settings.seed)
+
+        def report(what: str, count: int, total: int) -> None:
+            for hook in self.hooks:
+                hook.on_warm_up(what, count, total)
+
+        with capture_stop_signals() as signum:
+            try:
+                rollouts.warm_up(report, lambda: signum() != 0 or self._should_stop())
+            except StopRequested:
+                raise TrainingInterrupted(signum() or signal.SIGINT) from None
 
     def _evaluate_base(self) -> ValidationReport | None:
         """Evaluate the weights before the first step and save them as snapshots."""
@@ -204,6 +234,8 @@ class Trainer:
         if not math.isfinite(held_out.loss):
             raise divergence_error(plan.work, state, self.settings.learning_rate, "the loss on held-out data")
         metrics = dataset.objective.validation_metrics(held_out.extra_metrics)
+        if self.rollouts is not None and dataset is self.data.valid:
+            metrics = {**metrics, **self.rollouts.validate(state.step, held_out.loss)}
         score = dataset.objective.validation_score(held_out.loss, metrics)
         is_best = state.best_score is None or score < state.best_score or state.step == 0
         return ValidationReport(state.step, held_out.loss, is_best, metrics, score)
@@ -226,8 +258,11 @@ class Trainer:
 
     def _result(self, interpolations: tuple[InterpolationResult, ...], alpha: float) -> TrainingResult:
         """Evaluate the final weights."""
+        stop_reason = self.stop_reason
         valid, test, retention = self._evaluate_splits()
         state = self.state
+        if self.rollouts is not None and self.workers.is_main:
+            self.rollouts.save(self.plan.work)
         return TrainingResult(
             steps=state.step,
             best_step=state.best_step if state.best_score is not None else state.step,
@@ -244,4 +279,5 @@ class Trainer:
             rollbacks=state.rollbacks,
             interpolations=interpolations,
             alpha=alpha,
+            stop_reason=stop_reason,
         )

@@ -15,8 +15,8 @@ CPU = torch.device("cpu")
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_layers": 2, "num_heads": 4, "context_length": 128}
 FAMILY = {"encoder_decoder": "t5", "encoder": "bert", "decoder": "llama"}
 
-clm, dpo, kto, mlm, seq2seq, sft, span = map(
-    OBJECTIVES.parse_plugin, ("clm", "dpo", "kto", "mlm", "seq2seq", "sft", "span")
+clm, dpo, iqlearn, kto, mlm, seq2seq, sft, span = map(
+    OBJECTIVES.parse_plugin, ("clm", "dpo", "iqlearn", "kto", "mlm", "seq2seq", "sft", "span")
 )
 
 

@@ -13,6 +13,13 @@ from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import parse_recipe
 
+NO_GUARDS = {"distinct_2_fall": 9, "length_drift": 9, "gate_pass_fall": 9, "loss_rise": 9, "max_reply_tokens": 12}
+SHORT_RUN = {
+    "adversarial": {"warm_up_steps": 2, **NO_GUARDS},
+    "best_of_n": {"warm_up_steps": 2, **NO_GUARDS},
+    "spin": NO_GUARDS,
+}  # options of objectives that sample replies: a guard must not end six steps
+
 
 @pytest.mark.parametrize("name", OBJECTIVES.names())
 class TestEveryObjective:
@@ -58,7 +65,9 @@ class TestEveryObjective:
             out = tmp_path / f"out-{stop}"
             recipe = parse_recipe(
                 {
-                    "objective": name, "model": source, "data": {"train": str(data), "valid": str(data)},
+                    "objective": {"name": name, **SHORT_RUN.get(name, {})},
+                    "model": source,
+                    "data": {"train": str(data), "valid": str(data)},
                     "training": {
                         "max_seq_len": 96, "batch_size": 3, "max_steps": 6, "save_steps": 2, "dtype": "float32"
                     },
@@ -100,6 +109,8 @@ class TestNamesAndOptions:
 
     def test_a_model_of_another_kind_is_rejected_with_the_objectives_for_it(self, values):
         values["objective"] = "seq2seq"
-        objectives = "clm, dpo, kto, sequence_classification, sft, token_classification"
+        objectives = (
+            "adversarial, best_of_n, clm, dpo, iqlearn, kto, sequence_classification, sft, spin, token_classification"
+        )
         with pytest.raises(InvalidParameter, match=rf"is a decoder, which the objective 'seq2seq' .*{objectives}\.$"):
             run_recipe(parse_recipe(values, origin="test"))

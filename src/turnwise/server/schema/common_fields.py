@@ -22,7 +22,8 @@ LoggedUser = Annotated[
 N_SPEC = ParameterSpec("n", int, 1, "Number of choices to generate.", minimum=1, maximum=128, neutral=1)
 BEST_OF_SPEC = ParameterSpec(
     "best_of", int, 1,
-    "Number of choices to generate; the 'n' with the highest average log-probability per token are returned.",
+    "Number of choices to generate; the 'n' with the highest average log-probability per token are returned, or those "
+    "that the model's discriminator prefers (`turnwise serve --best-of discriminator`).",
     minimum=1, maximum=128, neutral=1,
 )  # fmt: skip
 PRIORITY_SPEC = ParameterSpec(

@@ -29,11 +29,13 @@ class ReplySpan:
         index: index of the message.
         start: first id after the prompt.
         end: end of the turn, including its end token.
+        is_cut: True if the reply lost its end to the sequence length.
     """
 
     index: int
     start: int
     end: int
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

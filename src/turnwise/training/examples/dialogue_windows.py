@@ -159,7 +159,7 @@ def _cut(rendered: RenderedReplies, last: int, context: "ExampleContext") -> Ren
         if reply.index == last and reply.end > length:
             is_cut = reply.start < length
             if is_cut:
-                replies.append(replace(reply, end=length))
+                replies.append(replace(reply, end=length, is_cut=True))
             context.truncation.cut_replies += is_cut
             context.truncation.left_out_replies += not is_cut
             context.truncation.tokens += reply.end - max(reply.start, length)

@@ -94,7 +94,7 @@ def load_datasets(
             shards,
             recipe.objective,
             context,
-            model.supports_packing,
+            model.supports_packing and recipe.objective.PACKS_EXAMPLES,
             recipe.training.micro_batch_size,
             recipe.training.seed,
             repeats,
@@ -243,8 +243,9 @@ def _balance_labels(objective: Objective, split: Sequence[ExampleShard]) -> None
 
 
 def _retention_objective(recipe: Recipe) -> Objective:
-    """The objective for retention data: the recipe's, or SFT if that needs preferences or ratings."""
-    return OBJECTIVES.parse_plugin("sft") if recipe.objective.NEEDS_REFERENCE else recipe.objective
+    """The objective for retention data: the recipe's; SFT if that needs preferences or ratings, or adds a penalty."""
+    objective = recipe.objective
+    return OBJECTIVES.parse_plugin("sft") if objective.NEEDS_REFERENCE or objective.ADDS_PENALTY else objective
 
 
 def _no_examples_message(recipe: Recipe, *, has_held_out: bool) -> str:

@@ -24,6 +24,7 @@ from turnwise.training.launch.save_precision import rounding_loss_share, save_dt
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.plan import TrainingPlan
 from turnwise.training.recipe import Recipe
+from turnwise.training.rollouts import discriminator
 
 
 def export(plan: TrainingPlan, result: TrainingResult) -> TrainingResult:
@@ -94,7 +95,7 @@ def write_run_results(
         num_trainable=trainable,
         train_tokens=data.train.epoch_tokens if data else 0,
     )
-    names = (loggers.METRICS_FILE, "loss.png", "result.json", loggers.TENSORBOARD_DIR)
+    names = (loggers.METRICS_FILE, "loss.png", "result.json", loggers.TENSORBOARD_DIR, discriminator.FOLDER)
     files: dict[str, str | Path] = {name: work / name for name in names}
     files |= {"recipe.yaml": recipe.dump(), "README.md": card}
     recipe.method.save(output_dir(recipe), base, files, dtype)
@@ -115,6 +116,7 @@ def summarize_result(recipe: Recipe, result: TrainingResult, data: DatasetSplits
         "seconds": round(result.seconds, 2),
         "useful_tokens": result.useful_tokens,
         "rollbacks": result.rollbacks,
+        **({} if result.stop_reason is None else {"stop_reason": result.stop_reason}),
         "saved_as": result.saved_as,
         "environment": {"turnwise": __version__, "torch": torch.__version__, "threads": torch.get_num_threads()},
         **({"rounding_error": round(result.rounding_error, 5)} if result.rounding_error is not None else {}),

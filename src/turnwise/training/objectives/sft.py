@@ -21,6 +21,9 @@ from turnwise.training.examples.dialogue_windows import split_dialogue
 from turnwise.training.examples.example import Example
 from turnwise.training.objective import ExampleContext
 
+Turns = Literal["all", "last"]
+"""Which replies of a dialogue are trained on."""
+
 
 class SftObjective(objective.Objective):
     """Cross-entropy on replies.
@@ -31,28 +34,41 @@ class SftObjective(objective.Objective):
 
     EMPTY_MESSAGE: ClassVar[str] = "no conversation with an assistant turn"
 
-    turns: Literal["all", "last"] = "all"
+    turns: Turns = "all"
 
     def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
         """Yield the dialogue in windows of at most `context.length` tokens; nothing if it has no reply."""
-        if isinstance(item, Document):
-            raise InvalidData(
-                "The objective 'sft' needs dialogues, but this row is plain text. Use 'clm' for plain text."
-            )
-        context = context.for_item(item)
-        indices = [index for index, message in enumerate(item.messages) if message.role == "assistant"]
-        if self.turns == "last":
-            indices = indices[-1:]
-        trained = [index for index in indices if item.messages[index].weight > 0]
-        for window in split_dialogue(item.messages, trained, context):
-            yield _example(window, item.messages)
+        for window, messages in reply_windows(item, self.turns, context, "sft"):
+            yield reply_example(window, messages)
 
     def loss_denominator(self, batch: Batch) -> float:
         """Sum of the replies' weights."""
         return batch.units
 
 
-def _example(window: RenderedReplies, messages: Sequence[Message]) -> Example:
+def reply_windows(
+    item: Conversation | Document, turns: Turns, context: ExampleContext, objective_name: str
+) -> Iterator[tuple[RenderedReplies, Sequence[Message]]]:
+    """Yield the windows of a dialogue with the replies to train on, and the dialogue's messages.
+
+    Raises:
+        InvalidData: the item is plain text.
+    """
+    if isinstance(item, Document):
+        raise InvalidData(
+            f"The objective '{objective_name}' needs dialogues, but this row is plain text. Use 'clm' for plain text."
+        )
+    context = context.for_item(item)
+    indices = [index for index, message in enumerate(item.messages) if message.role == "assistant"]
+    if turns == "last":
+        indices = indices[-1:]
+    trained = [index for index in indices if item.messages[index].weight > 0]
+    for window in split_dialogue(item.messages, trained, context):
+        yield window, item.messages
+
+
+def reply_example(window: RenderedReplies, messages: Sequence[Message]) -> Example:
+    """Build an example whose targets are the replies of a window, with the weights of their messages."""
     mask, weights = [False] * len(window.ids), [1.0] * len(window.ids)
     for reply in window.replies:
         size, weight = reply.end - reply.start, messages[reply.index].weight

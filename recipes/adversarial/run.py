@@ -1,0 +1,161 @@
+"""Trains the arms of the adversarial experiment: run.py DATA OUT [--base MODEL] [--minutes 8] [--seeds 0 1 2]
+
+DATA is the folder that prepare.py wrote. For every seed an SFT model is trained from the base model until its
+validation loss stops falling; every arm of arms.yaml continues from it for the same time. OUT receives a model folder
+`ARM-SEED` for each; complete ones are not trained again, and an interrupted one continues. `measure.py` compares them.
+
+The number of steps of an arm follows from the time of a few steps and of its warm-up, measured before. Validations are
+not counted: all arms have the same number of them.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from turnwise.app.model_names import resolve_model_folder
+from turnwise.training.hooks import StepReport, TrainerHook
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.recipe import Recipe, parse_recipe
+
+ARMS = Path(__file__).with_name("arms.yaml")
+SFT = "sft"
+PROBE_STEPS = 4
+NUM_VALIDATIONS = 6
+TRAINING = {
+    "full": {"learning_rate": 2e-5, "batch_size": 16},
+    "lora": {"learning_rate": 5e-5, "batch_size": 16},
+}  # of the arms with sampled replies
+SFT_RATES = {"full": 5e-4, "lora": 5e-4}
+
+
+class Clock(TrainerHook):
+    """Seconds of the warm-up and of each step."""
+
+    def __init__(self) -> None:
+        self.warm_up, self.steps = 0.0, list[float]()
+        self._last = time.perf_counter()
+
+    def on_preflight(self, recipe: Recipe, report: Any) -> None:  # noqa: ARG002
+        """The warm-up begins after the preparation."""
+        self._last = time.perf_counter()
+
+    def on_warm_up(self, what: str, count: int, total: int) -> None:  # noqa: ARG002
+        """Extend the warm-up to now."""
+        self.warm_up = time.perf_counter() - self._last
+
+    def on_step_end(self, report: StepReport) -> None:
+        """Record a step."""
+        self.steps.append(report.seconds)
+        print(f"  step {report.step}: {report.seconds:.1f} s {_rounded(report.extra_metrics)}", flush=True)
+
+
+def _rounded(metrics: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+
+
+class Experiment:
+    """Recipes and folders of the experiment."""
+
+    def __init__(self, data: Path, out: Path, base: str, method: str, minutes: float, max_seq_len: int) -> None:
+        """Use the files of `prepare.py` and a base model."""
+        self.out, self._data, self._base = out, data, base
+        self._method, self._seconds, self._max_seq_len = method, 60 * minutes, max_seq_len
+
+    def recipe(self, name: str, source: str, objective: Any, seed: int, **training: Any) -> Recipe:
+        """The recipe of a run."""
+        method: Any = {"name": "lora", "rank": 8} if self._method == "lora" else self._method
+        values = {
+            "objective": objective,
+            "method": method,
+            "model": {"from": source},
+            "data": {
+                "train": str(self._data / "generator_train.jsonl"), "valid": str(self._data / "generator_valid.jsonl"),
+            },
+            "training": {
+                "seed": seed, "max_seq_len": self._max_seq_len, "dtype": "float32", "save_dtype": "float32", **training
+            },
+            "out": str(self.out / name),
+        }  # fmt: skip
+        return parse_recipe(values, origin=name)
+
+    def train_sft(self, seed: int, epochs: float) -> Path:
+        """The model that all arms of a seed start from."""
+        folder = self.out / f"{SFT}-{seed}"
+        if not folder.is_dir():
+            run_recipe(
+                self.recipe(folder.name, self._base, SFT, seed, epochs=epochs, batch_size=16,
+                            learning_rate=SFT_RATES[self._method]),
+                hooks=[Clock()],
+            )  # fmt: skip
+        return folder
+
+    def train_arm(self, name: str, arm: Mapping[str, Any], seed: int, source: Path) -> None:
+        """Train an arm for the time of the experiment."""
+        folder = self.out / f"{name}-{seed}"
+        if folder.is_dir():
+            return
+        settings = {**TRAINING[self._method], **arm.get("training", {})}
+        steps_file = self.out / f"{folder.name}.steps.json"
+        if not steps_file.is_file():
+            probe = self._probe(name, arm, seed, source, settings)
+            step_seconds = statistics.median(probe.steps)
+            steps = max(NUM_VALIDATIONS, round((self._seconds - probe.warm_up) / step_seconds))
+            steps_file.write_text(json.dumps({"steps": steps, "warm_up": probe.warm_up, "step": step_seconds}))
+        steps = json.loads(steps_file.read_text())["steps"]
+        eval_steps = max(1, steps // NUM_VALIDATIONS)
+        recipe = self.recipe(
+            folder.name, str(source), arm["objective"], seed, max_steps=steps, eval_steps=eval_steps,
+            early_stopping_patience=0, **settings,
+        )  # fmt: skip
+        print(f"{folder.name}: {steps} steps", flush=True)
+        result = run_recipe(recipe, hooks=[Clock()])
+        print(f"{folder.name}: {result.seconds / 60:.1f} minutes; {result.stop_reason or 'all steps'}", flush=True)
+
+    def _probe(self, name: str, arm: Mapping[str, Any], seed: int, source: Path, settings: Mapping[str, Any]) -> Clock:
+        clock, folder = Clock(), f"probe-{name}-{seed}"
+        recipe = self.recipe(
+            folder, str(source), arm["objective"], seed, max_steps=PROBE_STEPS, eval_steps=PROBE_STEPS, **settings
+        )
+        run_recipe(recipe, hooks=[clock], restart=True, overwrite=True)
+        shutil.rmtree(self.out / folder)
+        return clock
+
+
+def main(options: argparse.Namespace) -> None:
+    """Train everything that is missing."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    experiment = Experiment(
+        options.data.resolve(), options.out.resolve(), str(resolve_model_folder(options.base)), options.method,
+        options.minutes, options.max_seq_len,
+    )  # fmt: skip
+    arms = yaml.safe_load(ARMS.read_text(encoding="utf-8"))
+    for seed in options.seeds:
+        source = experiment.train_sft(seed, options.sft_epochs)
+        for name in options.arms or arms:
+            experiment.train_arm(name, arms[name], seed, source)
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--base", default="tiny")
+    parser.add_argument("--method", choices=sorted(TRAINING), default="full")
+    parser.add_argument("--minutes", type=float, default=8.0, help="training time of an arm")
+    parser.add_argument("--sft-epochs", type=float, default=3.0)
+    parser.add_argument("--max-seq-len", type=int, default=384)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", help="default: all of arms.yaml")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(parse_arguments())

@@ -1,0 +1,1 @@
+"""Training on replies that the model samples itself: sampler, gates, discriminator, guards."""

@@ -1,0 +1,149 @@
+"""Samples replies with the model in training through the inference engine, whose compiled code is several times faster.
+
+The weights are copied into the engine before every use. With LoRA on our own decoder only the adapter is: the engine
+keeps one copy of the base model.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from turnwise.core.inference import GenerationRequest, InferenceEngine
+from turnwise.core.inference_client import InferenceClient
+from turnwise.core.parameters import GenerationParams
+from turnwise.engine.adapted_engine import create_adapted_engine
+from turnwise.engine.engine import Engine
+from turnwise.models.decoder import Decoder
+from turnwise.models.decoder_model import DecoderModel
+from turnwise.models.language_model import LanguageModel
+from turnwise.models.lora_factors import LoraFactors, changes_only_layers
+from turnwise.models.lora_layer import LoraLinear
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.launch.reply_samples import build_engine
+from turnwise.training.method import Method
+
+MAX_NUM_SEQS = 64  # sequences at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class SampledReply:
+    """A reply of the model.
+
+    Attributes:
+        token_ids: its tokens, without the one that ends it.
+        is_complete: False if it was cut off at the token limit.
+        text: its text.
+    """
+
+    token_ids: tuple[int, ...]
+    is_complete: bool
+    text: str
+
+
+class ReplySampler:
+    """Samples replies with the weights of the last `sync`.
+
+    Args:
+        model: the model in training.
+        method: the method that prepared it.
+        tokenizer: its tokenizer.
+        max_tokens: longest reply.
+    """
+
+    def __init__(self, model: LanguageModel, method: Method, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self._model, self._method, self._tokenizer, self._max_tokens = model, method, tokenizer, max_tokens
+        self._base: Engine | None = None  # over the base model, if adapters can be exchanged
+        self._engine: InferenceEngine | None = None
+        self._num_syncs = 0
+        if isinstance(model, DecoderModel) and (factors := lora_factors_in_training(model.decoder)):
+            base = Engine(without_lora(model.decoder), max_num_seqs=MAX_NUM_SEQS)
+            if base.load_lora("0", factors):
+                base.unload_lora("0")
+                self._base = base
+            else:
+                base.close()
+
+    def sync(self) -> None:
+        """Use the present weights from now on."""
+        self._num_syncs += 1
+        if self._base is None:
+            self.close()
+            self._model.module.eval()
+            model = self._method.plain(self._model)
+            if model.module is self._model.module:  # an engine may read small weights in place
+                model = copy.deepcopy(model)
+            self._engine = build_engine(model, MAX_NUM_SEQS)
+            return
+        if self._engine is not None:
+            self._engine.close()
+        assert isinstance(self._model, DecoderModel), "checked when it was made"
+        factors = lora_factors_in_training(self._model.decoder)
+        self._engine = create_adapted_engine(self._base, str(self._num_syncs), factors)
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], num_samples: int, seed: int, temperature: float = 1.0
+    ) -> list[list[SampledReply]]:
+        """Sample replies to prompts.
+
+        Args:
+            prompts: token ids.
+            num_samples: replies per prompt.
+            seed: the same seed gives the same replies.
+            temperature: sampling temperature.
+        """
+        assert self._engine is not None, "`sync` comes first"
+        params = [
+            GenerationParams(temperature=temperature, seed=seed * 1_000_003 + number)
+            for number in range(len(prompts) * num_samples)
+        ]
+        requests = [
+            GenerationRequest(
+                prompt_ids=tuple(prompts[number // num_samples]),
+                params=params[number],
+                max_tokens=min(self._max_tokens, self._engine.max_new_tokens(len(prompts[number // num_samples]))),
+                stop_ids=self._tokenizer.stop_ids,
+            )
+            for number in range(len(params))
+        ]
+        generations = InferenceClient(self._engine).generate_all((request, None) for request in requests)
+        replies = [
+            SampledReply(g.token_ids, g.finish_reason == "stop", self._tokenizer.decode(g.token_ids).strip())
+            for g in generations
+        ]
+        return [replies[start : start + num_samples] for start in range(0, len(replies), num_samples)]
+
+    def close(self) -> None:
+        """Stop the engines."""
+        for engine in (self._engine, self._base):
+            if engine is not None:
+                engine.close()
+        self._engine = self._base = None
+
+
+def without_lora(decoder: Decoder) -> Decoder:
+    """The decoder without its trainable updates; it shares the weights."""
+    shared = {id(parameter): parameter for parameter in decoder.parameters()}
+    plain = copy.deepcopy(decoder, memo=dict(shared))
+    for name, layer in list(plain.named_modules()):
+        if isinstance(layer, LoraLinear):
+            parent, _, attribute = name.rpartition(".")
+            setattr(plain.get_submodule(parent), attribute, layer.base_layer)
+    return plain
+
+
+@torch.no_grad()
+def lora_factors_in_training(decoder: Decoder) -> Mapping[str, LoraFactors]:
+    """The factors of the trainable updates by module name; empty if there are none or the engine does not apply them.
+
+    DoRA changes the rows of W besides, and quantized base weights are rounded otherwise in the engine.
+    """
+    layers = {name: layer for name, layer in decoder.named_modules() if isinstance(layer, LoraLinear)}
+    if any(layer.magnitude is not None or type(layer.base_layer) is not torch.nn.Linear for layer in layers.values()):
+        return {}
+    factors = {
+        name: LoraFactors(layer.lora_A.detach().float().cpu(), layer.scaling * layer.lora_B.detach().float().cpu())
+        for name, layer in layers.items()
+    }
+    return factors if changes_only_layers(factors) else {}

@@ -1,0 +1,66 @@
+"""Sampling with the weights in training."""
+
+import pytest
+import torch
+
+from turnwise.models.checkpoint import create
+from turnwise.training.methods.full import FullMethod
+from turnwise.training.methods.lora import LoraMethod
+from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.rollouts.reply_sampler import ReplySampler, lora_factors_in_training
+
+PROMPTS = [[5, 6, 7], [8, 9, 10, 11]]
+
+
+@pytest.fixture(params=["full", "lora", "dora"])
+def sampler_and_model(request, tiny_config, tokenizer, tmp_path, one_thread):
+    method = FullMethod() if request.param == "full" else LoraMethod(rank=2, dora=request.param == "dora")
+    bundle = method.prepare(ModelBundle(create(tiny_config, seed=0), tokenizer, None, folder=tmp_path), 0)
+    sampler = ReplySampler(bundle.model, method, tokenizer, max_tokens=8)
+    yield sampler, bundle.model
+    sampler.close()
+
+
+def change(model):
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.module.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.5 * torch.randn(parameter.shape, generator=generator))
+
+
+def test_the_replies_are_those_of_the_last_synchronized_weights(sampler_and_model):
+    sampler, model = sampler_and_model
+    sampler.sync()
+    before = sampler.sample(PROMPTS, 2, seed=3)
+    change(model)
+    assert sampler.sample(PROMPTS, 2, seed=3) == before
+    sampler.sync()
+    after = sampler.sample(PROMPTS, 2, seed=3)
+    assert after != before
+    greedy = [group[0].token_ids for group in sampler.sample(PROMPTS, 1, seed=0, temperature=0)]
+    assert [ids[0] for ids in greedy if ids] == [
+        next_token(model, prompt) for prompt, ids in zip(PROMPTS, greedy, strict=True) if ids
+    ]
+
+
+def next_token(model, prompt):
+    model.module.eval()
+    with torch.no_grad():
+        return int(model.decoder.logits(model.decoder(torch.tensor([prompt])))[0, -1].argmax())
+
+
+def test_the_same_seed_gives_the_same_replies_and_another_seed_others(sampler_and_model):
+    sampler, _ = sampler_and_model
+    sampler.sync()
+    first = sampler.sample(PROMPTS, 3, seed=1)
+    assert [len(group) for group in first] == [3, 3]
+    assert sampler.sample(PROMPTS, 3, seed=1) == first
+    assert sampler.sample(PROMPTS, 3, seed=2) != first
+
+
+def test_only_lora_without_magnitudes_is_exchanged_beside_the_base(tiny_config, tokenizer, tmp_path):
+    for dora in (False, True):
+        method = LoraMethod(rank=2, dora=dora)
+        bundle = method.prepare(ModelBundle(create(tiny_config, seed=0), tokenizer, None, folder=tmp_path), 0)
+        assert bool(lora_factors_in_training(bundle.model.decoder)) != dora
