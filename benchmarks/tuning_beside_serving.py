@@ -3,10 +3,11 @@
     python benchmarks/tuning_beside_serving.py --out beside --models ~/.local/share/turnwise/models
     python benchmarks/tuning_beside_serving.py --out beside --streams 4
 
-A server with the default model answers without a break. Ten answers are corrected, and a short cycle of
-`turnwise improve` runs, as from another terminal: both processes are in sessions of their own. Printed: pauses between
-two tokens before the cycle, in each of its steps, and after it, in milliseconds, and their ratio to those before. Goal:
-a 95 % quantile of at most 1.5 times.
+A server with the default model answers without a break, each time another of the bundled prompts: drafts of repeated
+answers would make it faster with time. Ten answers are corrected, and a short cycle of `turnwise improve` runs, as from
+another terminal: both processes are in sessions of their own. Printed: pauses between two tokens before the cycle, in
+each of its steps, and after it, in milliseconds, and their ratio to those without a cycle, before and after. Goal: a
+95 % quantile of at most 1.5 times.
 """
 
 import argparse
@@ -24,9 +25,9 @@ from pathlib import Path
 import httpx
 
 from improvement_parts.fresh_home import FreshHome
+from turnwise.data.prompts import bundled_prompts
 
 STEPS = ("select", "replay", "train", "compare", "decide")
-QUESTIONS = ("How do I bake bread?", "Tell me about the sea.", "What is a good breakfast?", "Why do cats purr?")
 SETTINGS = """\
 tuning: {num_replay_replies: 80, passes: 3}
 proof: {alphas: [1.0]}
@@ -42,11 +43,12 @@ class Chats:
         self.pauses: dict[str, list[float]] = defaultdict(list)
         self._url, self._num_streams, self._phase = url, num_streams, phase
         self._is_stopped = threading.Event()
+        self._prompts, self._lock = bundled_prompts(seed=0), threading.Lock()
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Ask within the block."""
-        threads = [threading.Thread(target=self._run, args=(number,)) for number in range(self._num_streams)]
+        threads = [threading.Thread(target=self._run) for _ in range(self._num_streams)]
         for thread in threads:
             thread.start()
         try:
@@ -56,17 +58,15 @@ class Chats:
             for thread in threads:
                 thread.join()
 
-    def _run(self, number: int) -> None:
+    def _run(self) -> None:
         with httpx.Client(timeout=120) as client:
             while not self._is_stopped.is_set():
-                self._stream(client, QUESTIONS[number % len(QUESTIONS)])
-                number += 1
+                with self._lock:
+                    prompt = next(self._prompts)
+                self._stream(client, [{"role": message.role, "content": message.content} for message in prompt])
 
-    def _stream(self, client: httpx.Client, question: str) -> None:
-        body = {
-            "model": "latest", "messages": [{"role": "user", "content": question}], "max_tokens": 120,
-            "temperature": 1, "stream": True,
-        }  # fmt: skip
+    def _stream(self, client: httpx.Client, messages: list[dict[str, str]]) -> None:
+        body = {"model": "latest", "messages": messages, "max_tokens": 120, "temperature": 1, "stream": True}
         last_time = None
         with client.stream("POST", f"{self._url}/v1/chat/completions", json=body) as response:
             response.raise_for_status()
@@ -122,8 +122,8 @@ def main() -> None:
     home = FreshHome(options.out, options.port, options.models)
     (home.home / "improve.yaml").write_text(SETTINGS, encoding="utf-8")
     pauses = measure(home, options.streams, options.seconds)
-    base = quantiles(pauses["before"])
-    print(f"\n{options.streams} chat(s) at the same time; ratios to the time before")
+    base = quantiles(pauses["before"] + pauses["after"])
+    print(f"\n{options.streams} chat(s) at the same time; ratios to the times without a cycle")
     print("| phase | pauses | median | 95 % | 99 % | median ratio | 95 % ratio |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     together = [pause for phase, values in pauses.items() if phase not in ("before", "after") for pause in values]

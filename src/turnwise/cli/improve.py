@@ -151,17 +151,21 @@ def _status_row(journal: "Journal") -> list[str]:
 def _open_cycle(
     model: str | None, settings: Path | None, rules: Path | None, canary: str | None, store: str | None, console: Any
 ) -> "Iterator[ImproveCycle]":
-    from turnwise.app.model_versions.version_library import open_version_library
-    from turnwise.app.stores import open_conversation_store
-    from turnwise.cli.improve_progress import ConsoleProgress
-    from turnwise.core.errors import InvalidParameter
+    from turnwise.core import own_session
     from turnwise.core.settings import Settings
-    from turnwise.evaluation.gate.rules_file import load_gate_rules
-    from turnwise.improve.open_cycle import open_cycle
     from turnwise.improve.settings import load_settings
 
     environment = Settings.from_environment()
     improve_settings = load_settings(settings or _existing(environment.home / "improve.yaml"))
+    own_session.lower_priority(improve_settings.limits.niceness)  # the imports below take seconds of a processor
+
+    from turnwise.app.model_versions.version_library import open_version_library
+    from turnwise.app.stores import open_conversation_store
+    from turnwise.cli.improve_progress import ConsoleProgress
+    from turnwise.core.errors import InvalidParameter
+    from turnwise.evaluation.gate.rules_file import load_gate_rules
+    from turnwise.improve.open_cycle import open_cycle
+
     if canary is not None:
         improve_settings = improve_settings.model_copy(update={"canary_share": _parse_share(canary)})
     name = _served_name(model)

@@ -64,8 +64,10 @@ def end_with_parent() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def set_niceness(niceness: int) -> None:
-    """Set the niceness of this session's group, if this process leads the session."""
+def lower_priority(niceness: int) -> None:
+    """Raise the niceness of this process to a value, and that of this session's group if the process leads it."""
+    with suppress(OSError):  # a container may not allow it
+        os.nice(max(0, niceness - os.nice(0)))
     if os.getsid(0) == os.getpid():
         with suppress(OSError):  # no such groups, or a container does not allow it
             GROUP.write_text(str(niceness))

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core import own_session
@@ -62,10 +62,8 @@ def open_mask() -> Mask:
 
 
 def apply_limits(limits: LimitSettings) -> None:
-    """Set the priority of this process and of a session that it leads, and the number of its threads."""
+    """Lower the priority of this process, and set the number of its threads."""
     import torch
 
-    with suppress(OSError):  # a container may not allow it
-        os.nice(max(0, limits.niceness - os.nice(0)))
-    own_session.set_niceness(limits.niceness)
+    own_session.lower_priority(limits.niceness)
     torch.set_num_threads(limits.threads or max(1, (os.cpu_count() or 2) // 2))
