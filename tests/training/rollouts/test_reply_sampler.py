@@ -44,6 +44,30 @@ def test_the_replies_are_those_of_the_last_synchronized_weights(sampler_and_mode
     ]
 
 
+def test_the_replies_stay_the_same_when_trained_weights_change_in_place(sampler_and_model):
+    sampler, model = sampler_and_model
+    change(model)  # an update of LoRA that is not 0, so that both of its factors count
+    sampler.sync()
+    before = sampler.sample(PROMPTS, 2, seed=3)
+    change(model)
+    assert sampler.sample(PROMPTS, 2, seed=3) == before
+
+
+def test_suppressed_tokens_are_never_sampled(tiny_config, tokenizer, tmp_path, one_thread):
+    model = create(tiny_config, seed=0)
+    free = ReplySampler(model, FullMethod(), tokenizer, max_tokens=8)
+    free.sync()
+    ids = {id for group in free.sample(PROMPTS, 4, seed=1) for reply in group for id in reply.token_ids}
+    free.close()
+    banned = ReplySampler(model, FullMethod(), tokenizer, max_tokens=8, suppressed=ids)
+    banned.sync()
+    sampled = {id for group in banned.sample(PROMPTS, 4, seed=1) for reply in group for id in reply.token_ids}
+    banned.close()
+    assert ids
+    assert sampled
+    assert not sampled & ids
+
+
 def next_token(model, prompt):
     model.module.eval()
     with torch.no_grad():
