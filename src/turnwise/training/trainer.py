@@ -282,4 +282,5 @@ class Trainer:
             interpolations=interpolations,
             alpha=alpha,
             stop_reason=stop_reason,
+            reply_metrics_before={} if self.rollouts is None else self.rollouts.start_metrics,
         )

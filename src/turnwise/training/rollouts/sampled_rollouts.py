@@ -136,6 +136,11 @@ class SampledRollouts(RolloutSource):
             self.stop_reason = self.guards.check(figures)
         return figures.as_metrics()
 
+    @property
+    def start_metrics(self) -> Mapping[str, float]:
+        """Figures of the held-out replies before the first step."""
+        return {} if self.guards.start is None else self.guards.start.as_metrics()
+
     def _figures(self, replies: Sequence[SampledReply], loss: float) -> ReplyFigures:
         humans = [prompt.human for prompt in self._valid_prompts]
         texts = [reply.text for reply in replies]
