@@ -195,7 +195,7 @@ def plot_loss(metrics: Path, target: Path, *, title: str, unit: str = "token") -
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.25)
     if steps or valid:
-        axes.legend(**LEGEND_BELOW if samples_replies else {})
+        axes.legend(**({**LEGEND_BELOW, "ncols": 1} if samples_replies else {}))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # e.g. a Chinese title is drawn as boxes
         figure.savefig(target, dpi=120)

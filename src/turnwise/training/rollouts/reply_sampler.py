@@ -16,8 +16,11 @@ from turnwise.core.inference_client import InferenceClient
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.adapted_engine import create_adapted_engine
 from turnwise.engine.engine import Engine
+from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
+from turnwise.engine.runners.memory_budget import kv_bytes_per_token
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_model import DecoderModel
+from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
 from turnwise.models.language_model import LanguageModel
 from turnwise.models.lora_factors import LoraFactors, changes_only_layers
 from turnwise.models.lora_layer import LoraLinear
@@ -86,14 +89,17 @@ class ReplySampler:
             model = self._method.plain(self._model)
             if model.module is self._model.module:  # an engine may read small weights in place
                 model = copy.deepcopy(model)
-            self._engine = build_engine(model, MAX_NUM_SEQS)
+            self._engine = build_engine(model, MAX_NUM_SEQS, self._cache_bytes(model))
 
     def _exchange_adapter(self) -> bool:
         """Load the present adapter beside the base model; False if its engine does not support it."""
         assert isinstance(self._model, DecoderModel), "checked when it was made"
         factors = lora_factors_in_training(self._model.decoder)
         if self._base is None:
-            self._base = Engine(without_lora(self._model.decoder), max_num_seqs=MAX_NUM_SEQS)
+            self._base = Engine(
+                without_lora(self._model.decoder), max_num_seqs=MAX_NUM_SEQS,
+                kv_cache_memory_bytes=self._cache_bytes(self._model),
+            )  # fmt: skip
         if self._engine is not None:
             self._engine.close()
         self._engine = create_adapted_engine(self._base, str(self._num_syncs), factors)
@@ -133,6 +139,13 @@ class ReplySampler:
         ]
         return [replies[start : start + num_samples] for start in range(0, len(replies), num_samples)]
 
+    def _cache_bytes(self, model: LanguageModel) -> int | None:
+        """Limit of the KV cache on a GPU, which by default takes most of the memory that training needs."""
+        if self._max_total_tokens is None or not isinstance(model, DecoderModel):
+            return None
+        weights = as_decoder_weights(model.decoder)
+        return None if weights.device.type == "cpu" else sampling_cache_bytes(weights, self._max_total_tokens)
+
     def _max_new_tokens(self, engine: InferenceEngine, num_prompt_tokens: int) -> int:
         limit = min(self._max_tokens, engine.max_new_tokens(num_prompt_tokens))
         if self._max_total_tokens is None:
@@ -145,6 +158,11 @@ class ReplySampler:
             if engine is not None:
                 engine.close()
         self._engine = self._base = None
+
+
+def sampling_cache_bytes(weights: DecoderWeights, max_total_tokens: int) -> int:
+    """Bytes of a KV cache for `MAX_NUM_SEQS` sequences of prompt and reply."""
+    return MAX_NUM_SEQS * (blocks_for(max_total_tokens) + 1) * BLOCK_SIZE * kv_bytes_per_token(weights)
 
 
 def without_lora(decoder: Decoder) -> Decoder:
