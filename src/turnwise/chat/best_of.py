@@ -28,8 +28,8 @@ async def with_scores(
 ) -> AsyncGenerator[ChatDelta, None]:
     """The deltas; the last one has the scores of all choices, which are computed when they are complete.
 
-    An empty choice ranks last, because the ranker has never met an empty reply of a person. Choices of which one calls a
-    tool have no scores: the ranker compares texts. Raises as `ChoiceRanker.score` does.
+    An empty choice ranks last: no ranker has learned from empty replies. Choices of which one calls a tool have no
+    scores: the ranker compares texts. Raises as `ChoiceRanker.score` does.
     """
     texts: list[list[str]] = [[] for _ in range(request.output.n)]
     has_tool_calls = False
