@@ -5,7 +5,7 @@ validation loss stops falling; every arm of arms.yaml continues from it for the 
 `ARM-SEED` for each; complete ones are not trained again, and an interrupted one continues. `measure.py` compares them.
 
 The number of steps of an arm follows from the time of a few steps and of its warm-up, measured before. Validations are
-not counted: all arms have the same number of them.
+not counted: every arm has at most `MAX_VALIDATIONS`, and nearly always this number.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.core.errors import TurnwiseError
 from turnwise.training.hooks import StepReport, TrainerHook
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.recipe import Recipe, parse_recipe
@@ -27,7 +28,7 @@ from turnwise.training.recipe import Recipe, parse_recipe
 ARMS = Path(__file__).with_name("arms.yaml")
 SFT = "sft"
 PROBE_STEPS = 4
-NUM_VALIDATIONS = 6
+MAX_VALIDATIONS = 6
 TRAINING = {
     "full": {"learning_rate": 2e-5, "batch_size": 16},
     "lora": {"learning_rate": 5e-5, "batch_size": 16},
@@ -106,12 +107,11 @@ class Experiment:
         if not steps_file.is_file():
             probe = self._probe(name, arm, seed, source, settings)
             step_seconds = statistics.median(probe.steps)
-            steps = max(NUM_VALIDATIONS, round((self._seconds - probe.warm_up) / step_seconds))
+            steps = max(MAX_VALIDATIONS, round((self._seconds - probe.warm_up) / step_seconds))
             steps_file.write_text(json.dumps({"steps": steps, "warm_up": probe.warm_up, "step": step_seconds}))
         steps = json.loads(steps_file.read_text())["steps"]
-        eval_steps = max(1, steps // NUM_VALIDATIONS)
         recipe = self.recipe(
-            folder.name, str(source), arm["objective"], seed, max_steps=steps, eval_steps=eval_steps,
+            folder.name, str(source), arm["objective"], seed, max_steps=steps, eval_steps=validation_interval(steps),
             early_stopping_patience=0, **settings,
         )  # fmt: skip
         print(f"{folder.name}: {steps} steps", flush=True)
@@ -128,6 +128,17 @@ class Experiment:
         return clock
 
 
+def validation_interval(steps: int) -> int:
+    """Steps between two validations, of which there are at most `MAX_VALIDATIONS`; the last one is after all steps."""
+    return -(-steps // MAX_VALIDATIONS)
+
+
+def read_arms() -> dict[str, Any]:
+    """The arms of `arms.yaml` by name."""
+    arms: dict[str, Any] = yaml.safe_load(ARMS.read_text(encoding="utf-8"))
+    return arms
+
+
 def main(options: argparse.Namespace) -> None:
     """Train everything that is missing."""
     options.out.mkdir(parents=True, exist_ok=True)
@@ -135,7 +146,7 @@ def main(options: argparse.Namespace) -> None:
         options.data.resolve(), options.out.resolve(), str(resolve_model_folder(options.base)), options.method,
         options.minutes, options.max_seq_len,
     )  # fmt: skip
-    arms = yaml.safe_load(ARMS.read_text(encoding="utf-8"))
+    arms = read_arms()
     for seed in options.seeds:
         source = experiment.train_sft(seed, options.sft_epochs)
         for name in options.arms or arms:
@@ -153,9 +164,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--sft-epochs", type=float, default=3.0)
     parser.add_argument("--max-seq-len", type=int, default=384)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", help="default: all of arms.yaml")
+    parser.add_argument("--arms", nargs="+", choices=list(read_arms()), metavar="ARM", help="default: all of arms.yaml")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    main(parse_arguments())
+    try:
+        main(parse_arguments())
+    except TurnwiseError as error:
+        raise SystemExit(f"Error: {error}") from error

@@ -55,6 +55,14 @@ def test_a_ranker_scores_the_whole_texts_of_all_choices_once():
     assert ranker.calls == [((5, 6), ("abc", "b", "cc"), "me")]
 
 
+def test_an_empty_choice_ranks_last_whatever_its_score():
+    class BrevityRanker(LengthRanker):
+        async def score(self, prompt_ids, replies, *, tenant):
+            return [-score for score in await super().score(prompt_ids, replies, tenant=tenant)]
+
+    assert best(["abc", "", "cc"], BrevityRanker()) == ["cc", "abc"]
+
+
 def test_choices_with_a_tool_call_are_ranked_by_likelihood():
     ranker = LengthRanker()
     calls = (ToolCallDelta(0, "id", "look", "{}"),)

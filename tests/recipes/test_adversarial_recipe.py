@@ -16,6 +16,7 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.data.jsonl_writer import write_jsonl
 from turnwise.data.sources import read_source
 from turnwise.evaluation.metric import MetricDefinition
+from turnwise.evaluation.samples import GenerationOutput, SampleResult
 from turnwise.evaluation.statistics import ConfidenceInterval
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "adversarial"
@@ -114,45 +115,23 @@ class TestParts:
 
 class TestGates:
     @pytest.mark.parametrize(
-        ("reply", "gates"),
+        ("output", "is_passed"),
         [
-            ("Your table for 4 is booked at 7:30 pm.", (True, True, True)),
-            ("Your table for 4 is booked at 7:30 PM today", (True, True, True)),
-            ("Your table for 4 is booked at 8:30 pm.", (True, True, False)),
-            ("Your table for 14 is booked at 7:30 pm.", (True, True, False)),
-            ("For 4 at 7:30 pm", (True, True, True)),
-            ("4, 7:30", (True, False, True)),
-            ("7:30 and 4 " * 8, (False, False, True)),
-            ("I have booked it, I have booked it for 4 at 7:30", (False, True, True)),
-            ("", (True, False, False)),
+            (GenerationOutput("Your table for 4 is booked at 7:30 pm."), 1.0),
+            (GenerationOutput("Your table for 4 is booked at 8:30 pm."), 0.0),
+            (GenerationOutput("Your table for 4 is booked at 7:30 pm.", finish_reason="length"), 0.0),
         ],
     )
-    def test_each_gate_alone(self, scripts, reply, gates):
-        context = "A table for 4 please\nAt which time?\nAt 7:30 pm"
-        assert scripts["reply_gates"].check_gates(context, "A table for 4 at 7:30 pm, booked under 99.", reply) == gates
-
-    def test_values_are_slots_numbers_times_and_quoted_names(self, scripts):
-        text = 'Call {{Support Phone}} or 408-971-8523 at 5:00 PM about “Blue Moon” and "Red Sun", order #00123.'
-        assert scripts["reply_gates"].extract_values(text) == {
-            "{{supportphone}}", "408-971-8523", "5", "bluemoon", "redsun", "00123",
-        }  # fmt: skip
-
-    def test_values_that_the_context_does_not_mention_are_not_required(self, scripts):
-        assert scripts["reply_gates"].required_values("for 2 at 5 pm", "It costs 40 for 2") == {"2"}
-
-    def test_a_long_reply_may_repeat_a_phrase_once(self, scripts):
-        words = [f"word{index}" for index in range(60)]
-        once = " ".join([*words, *words[:4]])
-        assert not scripts["reply_gates"].has_loop(once)
-        assert scripts["reply_gates"].has_loop(" ".join([once, *words[:4]]))
-        assert scripts["reply_gates"].has_loop("please call us now, please call us now")
-
-    @given(words=st.lists(st.sampled_from(("ok", "7:30", "{{name}}", '"Blue Moon"', "42", "please")), min_size=1))
-    def test_a_human_reply_has_its_own_length_and_values(self, scripts, words):
-        text = " ".join(words)
-        gates = scripts["reply_gates"].check_gates(text, text, text)
-        assert gates.has_values
-        assert gates.has_length
+    def test_the_metric_has_the_outcome_of_the_gates_of_training(self, scripts, output, is_passed):
+        messages = (
+            Message("user", "A table for 4 at 7:30 pm"),
+            Message("assistant", "I will book a table for 4 at 7:30 pm."),
+        )
+        metric = scripts["reply_gates"].GateMetric()
+        samples = metric.samples([Conversation(messages)], seed=0)
+        ((passed, count, *gates),) = metric.statistics(samples, [SampleResult((output,))]).tolist()
+        assert (passed, count, len(gates)) == (is_passed, 1.0, 4)
+        assert passed == min(gates)
 
 
 class TestInterpolation:

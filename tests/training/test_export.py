@@ -303,3 +303,15 @@ class TestMetrics:
         path.write_text('{"step": 0, "valid_loss": 2.0, "best": true}\n{"step": 1, "loss": 2.0}\n')
         watch.plot_loss(path, tmp_path / "loss.png", title=title)
         assert (tmp_path / "loss.png").is_file()
+
+    @pytest.mark.parametrize(
+        ("more", "num_pictures"), [({}, 1), ({"reward": 3.0}, 1), ({"gate_pass": 0.5, "reward": 0.4, "kl": 0.1}, 2)]
+    )
+    def test_a_run_on_sampled_replies_has_a_second_picture(self, tmp_path, more, num_pictures):
+        lines = [{"step": 0, "valid_loss": 2.0, "best": True}, {"step": 1, "loss": 2.0, **more}]
+        path = tmp_path / "metrics.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        watch.plot_loss(path, tmp_path / "loss.png", title="run")
+        data = (tmp_path / "loss.png").read_bytes()
+        height = int.from_bytes(data[20:24], "big")  # in the header of a PNG
+        assert height == num_pictures * 540

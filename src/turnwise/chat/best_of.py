@@ -28,7 +28,8 @@ async def with_scores(
 ) -> AsyncGenerator[ChatDelta, None]:
     """The deltas; the last one has the scores of all choices, which are computed when they are complete.
 
-    Choices of which one calls a tool have no scores: the ranker compares texts. Raises as `ChoiceRanker.score` does.
+    An empty choice ranks last: no ranker has learned from empty replies. Choices of which one calls a tool have no
+    scores: the ranker compares texts. Raises as `ChoiceRanker.score` does.
     """
     texts: list[list[str]] = [[] for _ in range(request.output.n)]
     has_tool_calls = False
@@ -39,7 +40,8 @@ async def with_scores(
             if delta.usage is not None and not has_tool_calls:
                 replies = ["".join(text) for text in texts]
                 scores = await ranker.score(prompt_ids, replies, tenant=request.scheduling.tenant)
-                delta = replace(delta, choice_scores=tuple(scores))
+                ranked = (score if reply.strip() else -math.inf for score, reply in zip(scores, replies, strict=True))
+                delta = replace(delta, choice_scores=tuple(ranked))
             yield delta
 
 

@@ -98,6 +98,8 @@ def describe_data(data: "DatasetSplits") -> str:
 
 def print_preflight(console: Any, recipe: "Recipe", report: "PreflightReport") -> None:
     """Print the first examples with their targets in green, and the size, speed and memory of the run."""
+    from turnwise.training.sampled_replies_objective import SampledRepliesObjective
+
     for example in report.examples:
         text = Text()
         for span in example:
@@ -105,6 +107,7 @@ def print_preflight(console: Any, recipe: "Recipe", report: "PreflightReport") -
         console.print(text)
     if report.examples:
         console.print(Text.assemble("(", ("green", "green"), ": tokens that are trained on)"))
+    samples_replies = isinstance(recipe.objective, SampledRepliesObjective)
     training = recipe.training
     steps = training.max_steps or max(1, round(report.rows_per_epoch * training.epochs / training.batch_size))
     seconds = report.seconds(steps, training.batch_size)
@@ -113,8 +116,10 @@ def print_preflight(console: Any, recipe: "Recipe", report: "PreflightReport") -
         f"{pluralize(steps, 'step')} of {training.batch_size * report.tokens_per_row:,.0f} tokens, "
         f"sequences of up to {training.max_seq_len:,} tokens, batches {report.packing_efficiency:.0%} full",
         f"learning rate {training.learning_rate:g}",
-        f"{report.tokens_per_second:,.0f} tokens/s, about {_duration(seconds)} without validation",
-        f"about {report.peak_memory / 1e9:.1f} GB of memory",
+        f"{report.tokens_per_second:,.0f} tokens/s, about {_duration(seconds)} without validation"
+        + (" and without sampling replies" if samples_replies else ""),
+        f"about {report.peak_memory / 1e9:.1f} GB of memory"
+        + (" without the engine that samples and a discriminator" if samples_replies else ""),
     )
     console.print("; ".join(facts))
 

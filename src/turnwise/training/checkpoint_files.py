@@ -113,9 +113,7 @@ def save_checkpoint(
         save_safetensors(tensors, folder / "optimizer.safetensors")
         if average is not None:
             save_safetensors(average, folder / "average.safetensors")
-        if rollouts is not None:
-            save_safetensors(rollouts[0], folder / "rollouts.safetensors")
-            (folder / "rollouts.json").write_text(json.dumps(rollouts[1], indent=2))
+        _save_rollouts(rollouts, folder)
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=2))
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
     if rollback:
@@ -165,6 +163,12 @@ def load_ema(work: Path, module: nn.Module, name: str = CHECKPOINT) -> dict[str,
     return _load_shards(path, module) if path.is_file() else None
 
 
+def _save_rollouts(rollouts: RolloutState | None, folder: Path) -> None:
+    if rollouts is not None:
+        save_safetensors(rollouts[0], folder / "rollouts.safetensors")
+        (folder / "rollouts.json").write_text(json.dumps(rollouts[1], indent=2))
+
+
 def load_rollouts(work: Path, name: str = CHECKPOINT) -> RolloutState | None:
     """Load the state of the source of sampled replies of a checkpoint; None if it has none."""
     folder = work / name
@@ -179,12 +183,18 @@ def read_checkpoint_recipe(work: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def save_snapshot(work: Path, module: nn.Module, name: str, *, write: bool = True) -> None:
-    """Save the trainable weights as `BEST` or `START`. A collective operation; one worker has `write` set."""
+def save_snapshot(
+    work: Path, module: nn.Module, name: str, rollouts: RolloutState | None = None, *, write: bool = True
+) -> None:
+    """Save the trainable weights, and the state of a source of sampled replies if given, as `BEST` or `START`.
+
+    A collective operation; one worker has `write` set.
+    """
     weights = gather_trainable(module, keep=write)
     if write:
         with atomic_directory(work / name) as folder:
             save_safetensors(weights, folder / "model.safetensors")
+            _save_rollouts(rollouts, folder)
 
 
 def load_snapshot(work: Path, module: nn.Module, name: str) -> dict[str, Tensor] | None:

@@ -104,7 +104,7 @@ class CheckpointManager:
         average = None if self.average is None else self.average.weights
         disk.save_checkpoint(
             self._work, self.state, self.module, self.optimizers, self._recipe, average,
-            None if self._rollouts is None else self._rollouts.state(),
+            self._rollout_state(),
             write=self._workers.is_main, rollback=rollback,
         )  # fmt: skip
         self._workers.barrier()
@@ -117,8 +117,18 @@ class CheckpointManager:
         interval = max(60 * self._settings.save_interval_minutes, MIN_INTERVAL_FACTOR * self._save_seconds)
         return time.monotonic() - self._saved_at >= interval
 
+    def save_start(self) -> None:
+        """Save what training starts from, for rollbacks before the first checkpoint for them."""
+        disk.save_snapshot(
+            self._work, self.module, disk.START, self._rollout_state(), write=self._workers.is_main
+        )  # fmt: skip
+        self._workers.barrier()
+
+    def _rollout_state(self) -> disk.RolloutState | None:
+        return None if self._rollouts is None else self._rollouts.state()
+
     def save_snapshot(self, name: str) -> None:
-        """Save the weights as `BEST` or `START`."""
+        """Save the weights as `BEST`."""
         disk.save_snapshot(self._work, self.module, name, write=self._workers.is_main)
         self._workers.barrier()
 
@@ -144,7 +154,7 @@ class CheckpointManager:
             disk.load_trainable(self.module, self.load_snapshot(disk.START))
             self.optimizers = self._new_optimizers()
             restored = disk.TrainerState(data=now.data)
-        self._load_rollouts(disk.ROLLBACK)
+        self._load_rollouts(disk.ROLLBACK if (self._work / disk.ROLLBACK).is_dir() else disk.START)
         if self.average is not None:
             average = disk.load_ema(self._work, self.module, disk.ROLLBACK)
             self.average = ExponentialMovingAverage(self.module, self.average.decay, average)

@@ -104,6 +104,8 @@ class TrainingResult:
         valid_after, test_after, retention_after: losses of the final weights.
         samples: replies before and after training.
         extra_metrics: the objective's extra metrics of the final weights on validation data.
+        reply_metrics_before: metrics of sampled replies to held-out prompts before the first step, by their names in
+            `extra_metrics`; empty if the objective samples none.
         rollbacks: number of rollbacks after loss spikes.
         interpolations: results of weight interpolation; () if it was off.
         alpha: α of the final weights; 1 without interpolation.
@@ -133,6 +135,7 @@ class TrainingResult:
     saved_as: str = "float32"
     rounding_error: float | None = None
     stop_reason: str | None = None
+    reply_metrics_before: Mapping[str, float] = field(default_factory=dict)
 
 
 class TrainerHook:

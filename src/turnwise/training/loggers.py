@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from turnwise.core.files import atomic_write
 from turnwise.core.progress_log import ProgressLog
 from turnwise.training.hooks import StepReport, TrainerHook, ValidationReport, perplexity
+from turnwise.training.reply_curves import LEGEND_BELOW, has_reply_curves, plot_reply_curves
 
 METRICS_FILE, TENSORBOARD_DIR = "metrics.jsonl", "tensorboard"
 
@@ -165,30 +166,36 @@ def read_loss_curve(path: Path) -> list[tuple[int, float, float | None]]:
 
 
 def plot_loss(metrics: Path, target: Path, *, title: str, unit: str = "token") -> None:
-    """Plot training and validation loss over the steps as PNG."""
+    """Plot training and validation loss over the steps as PNG; below, the curves of a run on sampled replies."""
     from matplotlib.figure import Figure  # pyplot would need a display
 
     lines = read_metrics(metrics)
     steps = [(line["step"], line["loss"]) for line in lines if "loss" in line]
     valid = [(line["step"], line["valid_loss"]) for line in lines if "valid_loss" in line]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+    samples_replies = has_reply_curves(lines)
+    figure = Figure(figsize=(8, 9 if samples_replies else 4.5), layout="constrained")
+    axes, *more_axes = figure.subplots(2 if samples_replies else 1, squeeze=False)[:, 0]
+    ylabel, trained = "cross-entropy per token (nats)" if unit == "token" else f"loss per {unit}", "training"
+    if samples_replies:  # the loss of the objective is another quantity than that of the validation
+        ylabel, trained = "loss", "loss of the objective"
+        plot_reply_curves(more_axes[0], lines, _smooth)
     if steps:
-        axes.plot(*zip(*steps, strict=True), color="#9db7d5", linewidth=0.8, label="training, each step")
-        axes.plot([s for s, _ in steps], _smooth([v for _, v in steps]), color="#1f5fa8", label="training, smoothed")
+        axes.plot(*zip(*steps, strict=True), color="#9db7d5", linewidth=0.8, label=f"{trained}, each step")
+        axes.plot([s for s, _ in steps], _smooth([v for _, v in steps]), color="#1f5fa8", label=f"{trained}, smoothed")
     if valid:
         best = min(valid, key=lambda point: point[1])
+        if samples_replies:  # the best by the replies, see `Objective.validation_score`
+            best = ([(line["step"], line["valid_loss"]) for line in lines if line.get("best")] or [best])[-1]
         more = f" (perplexity {perplexity(best[1]):.2f})" if unit == "token" else ""
-        label = f"validation, best {best[1]:.3f}{more} after step {best[0]}"
+        name = "validation (human replies)" if samples_replies else "validation"
+        label = f"{name}, best {best[1]:.3f}{more} after step {best[0]}"
         axes.plot(*zip(*valid, strict=True), color="#c8551b", marker="o", markersize=3, label=label)
         axes.plot(*best, color="#c8551b", marker="o", markersize=8, fillstyle="none")
-    axes.set(
-        xlabel="optimiser step", ylabel="cross-entropy per token (nats)" if unit == "token" else f"loss per {unit}"
-    )
+    axes.set(xlabel="optimiser step", ylabel=ylabel)
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.25)
     if steps or valid:
-        axes.legend()
+        axes.legend(**({**LEGEND_BELOW, "ncols": 1} if samples_replies else {}))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # e.g. a Chinese title is drawn as boxes
         figure.savefig(target, dpi=120)

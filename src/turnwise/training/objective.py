@@ -90,6 +90,7 @@ class Objective(StrictModel):
         METHODS: names of the methods that train what the objective adds to the model; None: all.
         NEEDS_REFERENCE: True if the loss uses log-probabilities of the model before training.
         PACKS_EXAMPLES: False if a row has to be one example, because steps are counted in examples.
+        TEXTS_PER_ROW: texts of one example that share a row and its length.
         DETECTS_LOSS_SPIKES: False if the loss may grow or change its sign in a healthy run.
         ADDS_PENALTY: True if the loss adds a penalty to the cross-entropy of replies. The loss on retention data is
             then measured without it, as in SFT.
@@ -105,6 +106,7 @@ class Objective(StrictModel):
     ADDS_HEAD: ClassVar[bool] = False
     METHODS: ClassVar[tuple[str, ...] | None] = None
     PACKS_EXAMPLES: ClassVar[bool] = True
+    TEXTS_PER_ROW: ClassVar[int] = 1
     DETECTS_LOSS_SPIKES: ClassVar[bool] = True
 
     @property

@@ -30,7 +30,6 @@ class SampledRepliesObjective(Objective):
     EMPTY_MESSAGE: ClassVar[str] = "no conversation with an assistant turn after a user turn"
     PACKS_EXAMPLES: ClassVar[bool] = False
     DETECTS_LOSS_SPIKES: ClassVar[bool] = False
-    TEXTS_PER_ROW: ClassVar[int] = 1  # texts of one example that share a row
 
     max_reply_tokens: int = Field(96, ge=4)
     num_validation_prompts: int = Field(200, ge=0)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import torch
 
-from turnwise.training.checkpoint_files import BEST, START, TrainerState
+from turnwise.training.checkpoint_files import BEST, TrainerState
 from turnwise.training.checkpoint_manager import CheckpointManager
 from turnwise.training.examples.dataset import Dataset, PackedRow
 from turnwise.training.hooks import InterpolationResult, StepReport, TrainerHook, TrainingResult, ValidationReport
@@ -103,9 +103,10 @@ class Trainer:
             if before is not None:
                 self._report_validation(before)
             self._train()
+        stop_reason = self.stop_reason  # before the validations below, which are not part of the training
         load_best_weights(self.checkpoints, validated=len(self.data.valid) > 0)
         interpolations, alpha = self._interpolate() if self.settings.interpolate else ((), 1.0)
-        return self._result(interpolations, alpha)
+        return self._result(interpolations, alpha, stop_reason)
 
     def _warm_up(self, rollouts: RolloutSource) -> None:
         """Train what has to be trained before the first step; a run that is stopped meanwhile does it again."""
@@ -130,7 +131,7 @@ class Trainer:
         self.state.best_score = valid.score if valid is not None and is_result else None
         self.state.test_before = None if test is None else test.loss
         self.state.retention_before = None if retention is None else retention.loss
-        self.checkpoints.save_snapshot(START)
+        self.checkpoints.save_start()
         if valid is not None:
             self.checkpoints.save_snapshot(BEST)  # a run that never improves returns the base weights
         return valid
@@ -256,9 +257,10 @@ class Trainer:
         max_retention_loss = None if before is None else before * (1 + self.settings.max_retention_increase)
         return load_best_interpolation(self.checkpoints, evaluate, max_retention_loss)
 
-    def _result(self, interpolations: tuple[InterpolationResult, ...], alpha: float) -> TrainingResult:
+    def _result(
+        self, interpolations: tuple[InterpolationResult, ...], alpha: float, stop_reason: str | None
+    ) -> TrainingResult:
         """Evaluate the final weights."""
-        stop_reason = self.stop_reason
         valid, test, retention = self._evaluate_splits()
         state = self.state
         if self.rollouts is not None and self.workers.is_main:
@@ -280,4 +282,5 @@ class Trainer:
             interpolations=interpolations,
             alpha=alpha,
             stop_reason=stop_reason,
+            reply_metrics_before={} if self.rollouts is None else self.rollouts.start_metrics,
         )

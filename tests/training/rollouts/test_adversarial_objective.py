@@ -114,6 +114,10 @@ class TestRun:
         assert result.steps < 4
         assert result.stop_reason.endswith(".")
         assert json.loads((folder / "result.json").read_text())["stop_reason"] == result.stop_reason
+        assert f"A guard ended the run: {result.stop_reason}" in (folder / "README.md").read_text()
+        before = next(row for row in metrics(folder) if row["step"] == 0)
+        assert result.reply_metrics_before["distinct_2"] == before["valid_distinct_2"]
+        assert result.reply_metrics_before.keys() <= result.extra_metrics.keys()
 
     def test_with_lora_both_sides_are_adapters_over_one_base(self, run):
         _, folder = run(method={"name": "lora", "rank": 2}, learning_rate=0.01)

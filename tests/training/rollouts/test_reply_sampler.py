@@ -3,11 +3,19 @@
 import pytest
 import torch
 
+from turnwise.engine.kv_cache.block_pool import blocks_for
+from turnwise.engine.runners.memory_budget import num_cache_blocks
 from turnwise.models.checkpoint import create
+from turnwise.models.decoder_weights import as_decoder_weights
 from turnwise.training.methods.full import FullMethod
 from turnwise.training.methods.lora import LoraMethod
 from turnwise.training.model_bundle import ModelBundle
-from turnwise.training.rollouts.reply_sampler import ReplySampler, lora_factors_in_training
+from turnwise.training.rollouts.reply_sampler import (
+    MAX_NUM_SEQS,
+    ReplySampler,
+    lora_factors_in_training,
+    sampling_cache_bytes,
+)
 
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11]]
 
@@ -44,6 +52,30 @@ def test_the_replies_are_those_of_the_last_synchronized_weights(sampler_and_mode
     ]
 
 
+def test_the_replies_stay_the_same_when_trained_weights_change_in_place(sampler_and_model):
+    sampler, model = sampler_and_model
+    change(model)  # an update of LoRA that is not 0, so that both of its factors count
+    sampler.sync()
+    before = sampler.sample(PROMPTS, 2, seed=3)
+    change(model)
+    assert sampler.sample(PROMPTS, 2, seed=3) == before
+
+
+def test_suppressed_tokens_are_never_sampled(tiny_config, tokenizer, tmp_path, one_thread):
+    model = create(tiny_config, seed=0)
+    free = ReplySampler(model, FullMethod(), tokenizer, max_tokens=8)
+    free.sync()
+    ids = {id for group in free.sample(PROMPTS, 4, seed=1) for reply in group for id in reply.token_ids}
+    free.close()
+    banned = ReplySampler(model, FullMethod(), tokenizer, max_tokens=8, suppressed=ids)
+    banned.sync()
+    sampled = {id for group in banned.sample(PROMPTS, 4, seed=1) for reply in group for id in reply.token_ids}
+    banned.close()
+    assert ids
+    assert sampled
+    assert not sampled & ids
+
+
 def next_token(model, prompt):
     model.module.eval()
     with torch.no_grad():
@@ -64,3 +96,11 @@ def test_only_lora_without_magnitudes_is_exchanged_beside_the_base(tiny_config, 
         method = LoraMethod(rank=2, dora=dora)
         bundle = method.prepare(ModelBundle(create(tiny_config, seed=0), tokenizer, None, folder=tmp_path), 0)
         assert bool(lora_factors_in_training(bundle.model.decoder)) != dora
+
+
+def test_the_cache_on_a_gpu_has_room_for_all_sequences_and_not_for_all_contexts(tiny_config):
+    weights = as_decoder_weights(create(tiny_config, seed=0).decoder)
+    limit = sampling_cache_bytes(weights, max_total_tokens=40)
+    num_blocks = num_cache_blocks(weights, MAX_NUM_SEQS, limit)
+    assert num_blocks >= MAX_NUM_SEQS * blocks_for(40)
+    assert num_blocks < num_cache_blocks(weights, MAX_NUM_SEQS, None)

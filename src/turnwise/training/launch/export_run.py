@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -124,13 +125,14 @@ def summarize_result(recipe: Recipe, result: TrainingResult, data: DatasetSplits
         **(_data_summary(data) if data else {}),
         "loss": {name: loss for name, loss in losses.items() if loss is not None},
         **_perplexities(recipe, losses),
-        **(
-            {"extra_metrics": {name: round(value, 4) for name, value in result.extra_metrics.items()}}
-            if result.extra_metrics
-            else {}
-        ),
+        **({"extra_metrics": _rounded(result.extra_metrics)} if result.extra_metrics else {}),
+        **({"reply_metrics_before": _rounded(result.reply_metrics_before)} if result.reply_metrics_before else {}),
         "samples": [asdict(sample) for sample in result.samples],
     }
+
+
+def _rounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in metrics.items()}
 
 
 def _interpolation_summary(result: TrainingResult) -> dict[str, Any]:

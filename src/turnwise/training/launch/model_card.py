@@ -7,6 +7,14 @@ from turnwise.training.recipe import Recipe
 
 # Tasks as model hubs name them; of all other objectives: text generation.
 PIPELINE_TAGS = {"token_classification": "token-classification", "sequence_classification": "text-classification"}
+LABELS = {
+    "distinct_2": "distinct word pairs (distinct-2)",
+    "self_bleu": "self-BLEU, 0 to 100",
+    "mean_words": "mean length in words",
+    "gate_pass": "share that passes all gates",
+    "chrf": "chrF against the human replies, 0 to 100",
+    "pair_accuracy": "pairs of a human and a sampled reply that the discriminator orders correctly",
+}  # of the metrics of sampled replies
 
 
 def model_card(
@@ -42,6 +50,7 @@ def model_card(
         + ("The validation loss stopped improving, so training stopped early. " if result.stopped_early else "")
         + f"The weights are from step {result.best_step}."
         + (f" They are interpolated with the base weights (α = {result.alpha:g})." if result.interpolations else "")
+        + (f" A guard ended the run: {result.stop_reason}" if result.stop_reason else "")
         + (f" Loss spikes caused {result.rollbacks} rollbacks to a checkpoint." if result.rollbacks else ""),
         "",
         f"## Held-out {'perplexity' if by_token else 'loss'} per {recipe.objective.UNIT}",
@@ -50,6 +59,7 @@ def model_card(
         "| --- | --- | --- |",
         *_rows(result, by_token),
         "",
+        *_reply_lines(result),
     ]
     for sample in result.samples:
         lines += [
@@ -82,6 +92,23 @@ def _rows(result: TrainingResult, by_token: bool) -> list[str]:
         if before is not None and after is not None
     ]
     return rows or ["| no held-out data | | |"]
+
+
+def _reply_lines(result: TrainingResult) -> list[str]:
+    """A table of what the guards watch, with the other metrics of the replies; empty without sampled replies."""
+    before, after = result.reply_metrics_before, result.extra_metrics
+    if not before:
+        return []
+    return [
+        "## Sampled replies to held-out prompts",
+        "",
+        "Guards end a run in which these figures leave their limits.",
+        "",
+        "| figure | before | after |",
+        "| --- | --- | --- |",
+        *(f"| {LABELS.get(name, name)} | {value:.3f} | {after[name]:.3f} |" for name, value in before.items()),
+        "",
+    ]
 
 
 def _line(text: str) -> str:

@@ -39,10 +39,10 @@ def generate_replies(model: LanguageModel, renderer: Renderer, dialogues: Sequen
         engine.close()
 
 
-def build_engine(model: LanguageModel, max_num_seqs: int) -> Engine:
+def build_engine(model: LanguageModel, max_num_seqs: int, kv_cache_memory_bytes: int | None = None) -> Engine:
     """Build an engine over the model's current weights. The caller closes it."""
     if isinstance(model, DecoderModel):
-        return Engine(model.decoder, max_num_seqs=max_num_seqs)
+        return Engine(model.decoder, max_num_seqs=max_num_seqs, kv_cache_memory_bytes=kv_cache_memory_bytes)
     assert isinstance(model, TransformersModel), "there is no other kind of model"
     model.module.eval()
     return create_transformers_engine(model, max_num_seqs=max_num_seqs)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.models.classifier import Classifier
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.language_model import LanguageModel
@@ -76,6 +77,8 @@ class PromptTuningMethod(method.Method):
 
     def plain(self, model: LanguageModel) -> LanguageModel:
         """Return a copy whose embedding matrix contains the trained vectors as new rows."""
+        if isinstance(model, Classifier):
+            return replace(model, backbone=self.plain(model.backbone))
         soft: Any = model.embedding
         size = max(model.vocab_size, soft.first + len(soft.vectors))
         module = copy.deepcopy(model.module)

@@ -33,7 +33,7 @@ def check_loss_spike(state: TrainerState, loss: float, norm: float, limit: float
         state: counters and losses so far.
         loss: mean loss of the step.
         norm: gradient norm of the step.
-        limit: spike threshold as a multiple of the running mean.
+        limit: spike threshold as a multiple of the running mean; infinity: only losses that are not finite are spikes.
 
     Raises:
         LossSpike: loss or norm is not finite, or the loss exceeds `limit` times its running mean and the first loss.
@@ -45,7 +45,10 @@ def check_loss_spike(state: TrainerState, loss: float, norm: float, limit: float
     if state.mean_loss is None or state.first_loss is None:
         state.first_loss = loss
         return loss
-    if state.step >= WARMUP_STEPS and loss > limit * state.mean_loss and loss > state.first_loss > 0:
+    is_high = (
+        math.isfinite(limit) and loss > limit * state.mean_loss
+    )  # a mean below 0 times infinity would be below all
+    if state.step >= WARMUP_STEPS and is_high and loss > state.first_loss > 0:
         raise LossSpike("the loss")
     return EMA_DECAY * state.mean_loss + (1 - EMA_DECAY) * loss
 

@@ -60,8 +60,9 @@ class AdversarialRollouts(SampledRollouts):
         limits: GuardLimits,
     ) -> None:
         super().__init__(
-            plan, max_reply_tokens=max_reply_tokens, num_validation_prompts=num_validation_prompts, limits=limits
-        )
+            plan, max_reply_tokens=max_reply_tokens, num_validation_prompts=num_validation_prompts, limits=limits,
+            watches_discriminator=not options.has_shuffled_labels,  # a placebo orders half of the pairs, on purpose
+        )  # fmt: skip
         self._options = options
         self._reference = ReferenceWeights(plan.base.model.module)
         discriminator = open_discriminator(plan, options.discriminator, options.discriminator_learning_rate)

@@ -53,8 +53,9 @@ class BestOfNRollouts(SampledRollouts):
         limits: GuardLimits,
     ) -> None:
         super().__init__(
-            plan, max_reply_tokens=max_reply_tokens, num_validation_prompts=num_validation_prompts, limits=limits
-        )
+            plan, max_reply_tokens=max_reply_tokens, num_validation_prompts=num_validation_prompts, limits=limits,
+            watches_discriminator=False,  # it scores replies of the start, and watched are those of the present
+        )  # fmt: skip
         self._num_samples, self._cross_entropy = num_samples, cross_entropy
         self._warm_up_steps, self._warm_up_accuracy = warm_up_steps, warm_up_accuracy
         self._start = ReferenceWeights(plan.base.model.module)
@@ -73,7 +74,7 @@ class BestOfNRollouts(SampledRollouts):
             self._is_warm = True
 
     def step(self, examples: Sequence[Example], step: int) -> StepRollouts:
-        """Sample replies, and keep of each prompt's the best one that passes all gates."""
+        """Sample replies to each prompt, and choose the best one that passes all gates."""
         prompts = [self.prompt(example) for example in examples]
         with self._start.active():
             self.sampler.sync()
@@ -81,8 +82,9 @@ class BestOfNRollouts(SampledRollouts):
         best = [self._best(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
         sampled = [self.sampled_example(p, reply) for p, reply in zip(prompts, best, strict=True) if reply is not None]
         human = [prompt.example for prompt in prompts]
-        sampled_weight = (1 - self._cross_entropy) / max(1, sum(int(e.target_mask.sum()) for e in sampled))
-        human_weight = self._cross_entropy / sum(int(e.target_mask.sum()) for e in human)
+        cross_entropy = self._cross_entropy if sampled else 1.0  # a step without a chosen reply learns the human ones
+        sampled_weight = (1 - cross_entropy) / max(1, sum(int(e.target_mask.sum()) for e in sampled))
+        human_weight = cross_entropy / sum(int(e.target_mask.sum()) for e in human)
         weighted = [with_weight(example, human_weight) for example in human if human_weight > 0]
         weighted += [with_weight(example, sampled_weight) for example in sampled]
         return StepRollouts(weighted, {"chosen": len(sampled) / len(prompts)})

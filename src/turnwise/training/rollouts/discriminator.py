@@ -97,7 +97,7 @@ class Discriminator:
         trainable = [p for p in self.model.module.parameters() if p.requires_grad]
         torch.nn.utils.clip_grad_norm_(trainable, MAX_GRAD_NORM)
         self.optimizer.step()
-        return loss.item(), float((margins_N > 0).float().mean())
+        return loss.item(), share_ordered(human, generated, margins_N.detach())
 
     def _forward(self, texts: Sequence[RepliedPrompt]) -> Tensor:
         ids = [self._encode(text) for text in texts]
@@ -213,6 +213,12 @@ def _with_head(model: DecoderModel | EncoderModel, seed: int, *, pooling: TextPo
     classifier = add_classifier(model, discriminator_config(pooling), 0.0, seed)
     classifier.head.to(next(model.module.parameters()).device)
     return classifier
+
+
+def share_ordered(human: Sequence[RepliedPrompt], generated: Sequence[RepliedPrompt], margins_N: Tensor) -> float:
+    """Share of pairs with D(human) > D(generated); a pair of equal replies, which nothing can order, counts half."""
+    is_equal_N = torch.tensor([h.reply == g.reply for h, g in zip(human, generated, strict=True)])
+    return float(torch.where(is_equal_N, 0.5, (margins_N.cpu() > 0).float()).mean())
 
 
 def shuffled(

@@ -9,6 +9,7 @@ from turnwise.training.rollouts.discriminator import (
     RepliedPrompt,
     copy_of_generator,
     pretrained_encoder,
+    share_ordered,
     shuffled,
 )
 from turnwise.training.rollouts.reply_sampler import SampledReply
@@ -16,7 +17,7 @@ from turnwise.training.rollouts.rollout_source import OnProgress
 from turnwise.training.rollouts.sampled_rollouts import Prompt, SampledRollouts, raise_if, replied
 
 COPY = "copy"
-WARM_UP_SEED = 2**21
+WARM_UP_SEED = 2**21  # number of the first warm-up step, far from those of training
 CHECK_STEPS = 20  # warm-up steps between two measurements of the held-out accuracy
 NUM_WARM_UP_SAMPLES = 2  # per prompt, of which the one with the length nearest to the human reply is used
 
@@ -62,19 +63,19 @@ class DiscriminatorTraining:
         self._has_shuffled_labels = has_shuffled_labels
 
     def update(
-        self, prompts: Sequence[Prompt], groups: Sequence[Sequence[SampledReply]], seed: int
+        self, prompts: Sequence[Prompt], groups: Sequence[Sequence[SampledReply]], step: int
     ) -> tuple[float, float]:
         """Make a step on one pair per prompt; return the loss and the share of pairs ordered correctly."""
         chosen = [nearest_in_length(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
         human, generated = [prompt.human for prompt in prompts], replied(prompts, chosen)
         if self._has_shuffled_labels:
-            human, generated = shuffled(human, generated, seed)
+            human, generated = shuffled(human, generated, self._rollouts.step_seed(step))
         return self.discriminator.update(human, generated)
 
     def pair_accuracy(self, human: Sequence[RepliedPrompt], generated: Sequence[RepliedPrompt]) -> float:
-        """Share of pairs that the discriminator orders correctly."""
-        is_correct_P = self.discriminator.scores(human) > self.discriminator.scores(generated)
-        return float(is_correct_P.float().mean())
+        """Share of pairs that the discriminator orders correctly; half of the pairs of equal replies count."""
+        scores_P = self.discriminator.scores([*human, *generated])
+        return share_ordered(human, generated, scores_P[: len(human)] - scores_P[len(human) :])
 
     def warm_up(
         self, *, steps: int, pairs: int, accuracy: float, on_progress: OnProgress, stop: Callable[[], bool]
@@ -90,7 +91,7 @@ class DiscriminatorTraining:
         for start in range(0, steps, CHECK_STEPS):
             size = min(CHECK_STEPS, steps - start)
             chunk = list(islice(prompts, size * pairs))
-            groups = rollouts.sample(chunk, NUM_WARM_UP_SAMPLES, WARM_UP_SEED + start)
+            groups = rollouts.sample(chunk, NUM_WARM_UP_SAMPLES, rollouts.step_seed(WARM_UP_SEED + start))
             for number in range(size):
                 raise_if(stop)
                 step_pairs = slice(number * pairs, (number + 1) * pairs)

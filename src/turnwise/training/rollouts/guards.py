@@ -64,12 +64,16 @@ class GuardLimits:
 class Guards:
     """Compares figures with those before the first step.
 
+    Args:
+        limits: what trips a guard.
+        watches_discriminator: False if the pair accuracy says nothing about the reward of the steps to come.
+
     Attributes:
         start: figures before the first step; None before they are measured.
     """
 
-    def __init__(self, limits: GuardLimits) -> None:
-        self.limits = limits
+    def __init__(self, limits: GuardLimits, *, watches_discriminator: bool = True) -> None:
+        self.limits, self._watches_discriminator = limits, watches_discriminator
         self.start: ReplyFigures | None = None
         self._num_exceeded = 0  # validations in a row that exceed a limit
 
@@ -97,7 +101,7 @@ class Guards:
         return None
 
     def _extreme(self, pair_accuracy: float | None) -> str | None:
-        if pair_accuracy is None:
+        if pair_accuracy is None or not self._watches_discriminator:
             return None
         is_high = pair_accuracy > self.limits.highest_pair_accuracy
         is_low = pair_accuracy < self.limits.lowest_pair_accuracy

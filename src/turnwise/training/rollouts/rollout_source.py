@@ -68,6 +68,11 @@ class RolloutSource:
         """
         return {}
 
+    @property
+    def start_metrics(self) -> Mapping[str, float]:
+        """What `validate` measured before the first step; empty before that."""
+        return {}
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and plain values to store in a checkpoint."""
         return {}, {}

@@ -13,12 +13,13 @@ from turnwise.models.decoder_model import DecoderModel
 from turnwise.training.examples.batches import Batch, collate
 from turnwise.training.examples.example import Example
 from turnwise.training.examples.packing import pack_sequences
+from turnwise.training.methods.prompt_tuning import SUPPRESS_KEY
 from turnwise.training.plan import TrainingPlan
 from turnwise.training.rollouts import reply_statistics
 from turnwise.training.rollouts.discriminator import RepliedPrompt
 from turnwise.training.rollouts.gates import check_reply
 from turnwise.training.rollouts.guards import GuardLimits, Guards, ReplyFigures
-from turnwise.training.rollouts.reply_sampler import ReplySampler, SampledReply
+from turnwise.training.rollouts.reply_sampler import MAX_SEED, ReplySampler, SampledReply
 from turnwise.training.rollouts.rollout_source import RolloutSource
 from turnwise.training.validation import StopRequested
 
@@ -48,6 +49,7 @@ class SampledRollouts(RolloutSource):
         max_reply_tokens: longest reply.
         num_validation_prompts: held-out prompts whose replies are watched.
         limits: limits of the guards.
+        watches_discriminator: as `Guards` takes it.
 
     Raises:
         InvalidParameter: there are several workers, or transformers computes the model.
@@ -56,7 +58,13 @@ class SampledRollouts(RolloutSource):
     METRICS: ClassVar[tuple[str, ...]] = ("distinct_2", "self_bleu", "mean_words", "gate_pass", "chrf")
 
     def __init__(
-        self, plan: TrainingPlan, *, max_reply_tokens: int, num_validation_prompts: int, limits: GuardLimits
+        self,
+        plan: TrainingPlan,
+        *,
+        max_reply_tokens: int,
+        num_validation_prompts: int,
+        limits: GuardLimits,
+        watches_discriminator: bool = True,
     ) -> None:
         base = plan.base
         if plan.workers.world_size > 1:
@@ -66,8 +74,12 @@ class SampledRollouts(RolloutSource):
                 "objective", "Objectives that sample replies train models that Turnwise computes itself, not this one."
             )
         self.plan, self.model, self.tokenizer = plan, base.model, base.tokenizer
-        self.sampler = ReplySampler(base.model, plan.recipe.method, base.tokenizer, max_reply_tokens)
-        self.guards = Guards(limits)
+        self._max_example_tokens = plan.data.train.context.length // plan.recipe.objective.TEXTS_PER_ROW
+        self.sampler = ReplySampler(
+            base.model, plan.recipe.method, base.tokenizer, max_reply_tokens, self._max_example_tokens,
+            suppressed=(base.generation or {}).get(SUPPRESS_KEY) or (),
+        )  # fmt: skip
+        self.guards = Guards(limits, watches_discriminator=watches_discriminator)
         valid = plan.data.valid
         self._valid_prompts = [
             self.prompt(valid.example(index))
@@ -75,8 +87,8 @@ class SampledRollouts(RolloutSource):
         ]
 
     def step_seed(self, step: int) -> int:
-        """Seed of the samples of a step."""
-        return self.plan.recipe.training.seed * 100_003 + step
+        """Seed of the random numbers of a step; every seed of a run has its own."""
+        return (self.plan.recipe.training.seed * 100_003 + step) % MAX_SEED
 
     def prompt(self, example: Example) -> Prompt:
         """Read prompt and human reply from an example that ends with the reply."""
@@ -96,10 +108,10 @@ class SampledRollouts(RolloutSource):
         return self.sampler.sample(ids, num_samples, seed)
 
     def sampled_example(self, prompt: Prompt, reply: SampledReply) -> Example:
-        """The prompt with a sampled reply, trained on the reply."""
+        """The prompt with a sampled reply, trained on the reply. A reply that fills the row loses its end token."""
         ids = [*prompt.human.prompt_ids, *reply.token_ids, *([prompt.end_id] if reply.is_complete else [])]
-        num_prompt = len(prompt.human.prompt_ids)
-        return Example.causal(ids, np.arange(len(ids)) >= num_prompt)
+        ids = ids[: self._max_example_tokens]
+        return Example.causal(ids, np.arange(len(ids)) >= len(prompt.human.prompt_ids))
 
     def pack(self, examples: Sequence[Example], micro_batch_size: int) -> list[Batch]:
         """Collate examples into micro-batches of rows that hold several."""
@@ -123,6 +135,11 @@ class SampledRollouts(RolloutSource):
         elif self.stop_reason is None:
             self.stop_reason = self.guards.check(figures)
         return figures.as_metrics()
+
+    @property
+    def start_metrics(self) -> Mapping[str, float]:
+        """Figures of the held-out replies before the first step."""
+        return {} if self.guards.start is None else self.guards.start.as_metrics()
 
     def _figures(self, replies: Sequence[SampledReply], loss: float) -> ReplyFigures:
         humans = [prompt.human for prompt in self._valid_prompts]
