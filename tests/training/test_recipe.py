@@ -12,7 +12,7 @@ SMALLEST = {"model": {"from": "base"}, "data": {"train": "chats.jsonl"}, "out": 
 RECIPES = sorted(
     path
     for path in Path(__file__).parents[2].joinpath("recipes").rglob("*.yaml")
-    if "objective" in path.read_text(encoding="utf-8")
+    if "\nobjective:" in "\n" + path.read_text(encoding="utf-8")  # at the top: a list of arms is no recipe
 )
 
 

@@ -98,8 +98,6 @@ def describe_data(data: "DatasetSplits") -> str:
 
 def print_preflight(console: Any, recipe: "Recipe", report: "PreflightReport") -> None:
     """Print the first examples with their targets in green, and the size, speed and memory of the run."""
-    from turnwise.training.sampled_replies_objective import SampledRepliesObjective
-
     for example in report.examples:
         text = Text()
         for span in example:
@@ -107,7 +105,7 @@ def print_preflight(console: Any, recipe: "Recipe", report: "PreflightReport") -
         console.print(text)
     if report.examples:
         console.print(Text.assemble("(", ("green", "green"), ": tokens that are trained on)"))
-    samples_replies = isinstance(recipe.objective, SampledRepliesObjective)
+    samples_replies = recipe.objective.samples_replies
     training = recipe.training
     steps = training.max_steps or max(1, round(report.rows_per_epoch * training.epochs / training.batch_size))
     seconds = report.seconds(steps, training.batch_size)

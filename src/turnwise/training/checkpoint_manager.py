@@ -118,10 +118,9 @@ class CheckpointManager:
         return time.monotonic() - self._saved_at >= interval
 
     def save_start(self) -> None:
-        """Save what training starts from, for rollbacks before the first checkpoint for them."""
-        disk.save_snapshot(
-            self._work, self.module, disk.START, self._rollout_state(), write=self._workers.is_main
-        )  # fmt: skip
+        """Save what training starts from, for rollbacks before the first rollback checkpoint."""
+        state = self._rollout_state()
+        disk.save_snapshot(self._work, self.module, disk.START, state, write=self._workers.is_main)
         self._workers.barrier()
 
     def _rollout_state(self) -> disk.RolloutState | None:

@@ -110,6 +110,11 @@ class Objective(StrictModel):
     DETECTS_LOSS_SPIKES: ClassVar[bool] = True
 
     @property
+    def samples_replies(self) -> bool:
+        """True if a step trains on replies that the model samples itself."""
+        return type(self).open_rollouts is not Objective.open_rollouts
+
+    @property
     def num_context_words(self) -> int:
         """Words before and after a sentence that the objective uses."""
         return 0

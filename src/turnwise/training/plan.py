@@ -115,6 +115,12 @@ def _check_combinations(recipe: Recipe, data: DatasetSplits, workers: WorkerGrou
             "training.batch_size",
             f"'batch_size' is {settings.batch_size}, but {workers.world_size} workers need at least one sequence each.",
         )
+    if settings.time_budget is not None and recipe.objective.samples_replies:
+        raise InvalidParameter(
+            "training.time_budget",
+            "'time_budget' does not count the time to sample replies, which this objective does in every step. Set "
+            "'epochs' or 'max_steps'.",
+        )
     if settings.interpolate and not len(data.valid):
         raise InvalidParameter(
             "training.interpolate", "'interpolate' needs validation data. Set 'data.valid' or 'data.valid_fraction'."

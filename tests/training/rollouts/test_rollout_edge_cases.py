@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from turnwise.core.errors import ModelNotFound
+from turnwise.core.errors import InvalidParameter, ModelNotFound
 from turnwise.training.checkpoint_files import TrainerState
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.optim.loss_spikes import LossSpike, check_loss_spike
@@ -92,6 +92,12 @@ def test_a_rollback_to_the_start_restores_the_discriminator(recipe, trainer):
     assert run.state.rollbacks == 1
     restored = run.rollouts.state()[0]
     assert all(torch.equal(restored[name], expected[name]) for name in expected)
+
+
+@pytest.mark.costly
+def test_a_time_budget_is_rejected_because_it_does_not_count_sampling(recipe):
+    with pytest.raises(InvalidParameter, match="does not count the time to sample replies"):
+        run_recipe(recipe(objective=options("spin"), time_budget=0.1), device=CPU)
 
 
 def test_a_loss_below_zero_is_no_spike_without_a_limit():

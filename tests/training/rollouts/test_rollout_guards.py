@@ -24,7 +24,7 @@ def reason_after(*figures, limits=None):
         ({"gate_pass": 0.54}, "gates"),
         ({"loss": 1.06}, "cross-entropy"),
         ({"pair_accuracy": 0.96}, "nearly all"),
-        ({"pair_accuracy": 0.51}, "hardly any"),
+        ({"pair_accuracy": 0.51}, "too few"),
     ],
 )
 def test_a_guard_trips_at_the_second_validation_in_a_row(change, word):

@@ -59,7 +59,6 @@ def model_card(
         "| --- | --- | --- |",
         *_rows(result, by_token),
         "",
-        *_reply_lines(result),
     ]
     for sample in result.samples:
         lines += [
@@ -70,9 +69,10 @@ def model_card(
             "",
         ]
     lines += [
+        *_reply_lines(result),
         "## Limits",
         "",
-        "The losses above are the only evaluation. Evaluate the model on your own dialogues before use.",
+        "The figures above are the only evaluation. Evaluate the model on your own dialogues before use.",
     ]
     return "\n".join(lines) + "\n"
 

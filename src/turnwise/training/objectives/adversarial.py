@@ -1,7 +1,7 @@
 """Adversarial tuning: the model learns from its own replies, which a discriminator compares with those of people.
 
 Phases: (1) The model comes from SFT. (2) Warm-up: a discriminator D learns to tell human replies from sampled ones.
-(3) Every step samples G replies to each prompt with the present weights, rewards them, and makes one policy-gradient
+(3) Every step samples G replies to each prompt with the current weights, rewards them, and makes one policy-gradient
 step and one step of the discriminator. (4) Guards on held-out replies end the run (`rollouts/guards.py`).
 
 reward r = w · (share of passed gates) + (1 − w) · [all gates passed] · σ(D(sampled) − D(human))

@@ -1,4 +1,4 @@
-"""Best-of-n, distilled: SFT on the replies of the model that a discriminator takes most for human.
+"""Best-of-n distillation: SFT on the sampled replies that a discriminator scores highest.
 
 The model before training answers each prompt n times. Of the replies that pass all gates (`rollouts/gates.py`), the one
 with the highest score is learned with cross-entropy, mixed with the human replies: one round of expert iteration

@@ -45,9 +45,8 @@ def check_loss_spike(state: TrainerState, loss: float, norm: float, limit: float
     if state.mean_loss is None or state.first_loss is None:
         state.first_loss = loss
         return loss
-    is_high = (
-        math.isfinite(limit) and loss > limit * state.mean_loss
-    )  # a mean below 0 times infinity would be below all
+    # Every loss exceeds infinity times a mean below 0.
+    is_high = math.isfinite(limit) and loss > limit * state.mean_loss
     if state.step >= WARMUP_STEPS and is_high and loss > state.first_loss > 0:
         raise LossSpike("the loss")
     return EMA_DECAY * state.mean_loss + (1 - EMA_DECAY) * loss

@@ -24,7 +24,7 @@ from turnwise.training.rollouts.guards import GuardLimits
 from turnwise.training.rollouts.reference_weights import ReferenceWeights
 from turnwise.training.rollouts.reply_sampler import SampledReply
 from turnwise.training.rollouts.rollout_source import OnProgress, StepRollouts
-from turnwise.training.rollouts.sampled_rollouts import Prompt, SampledRollouts, replied
+from turnwise.training.rollouts.sampled_rollouts import Prompt, SampledRollouts, with_replies
 
 ADVANTAGE, REF_LOGPROB, IS_SAMPLED = "advantage", "ref_logprob", "is_sampled"  # token labels
 MIN_DEVIATION = 1e-4  # of the rewards in a group
@@ -101,7 +101,9 @@ class AdversarialRollouts(SampledRollouts):
             [check_reply(r.text, p.human.reply, p.human.prompt, is_complete=r.is_complete) for r in group]
             for p, group in zip(prompts, groups, strict=True)
         ]
-        flat = [text for p, group in zip(prompts, groups, strict=True) for text in replied([p] * len(group), group)]
+        flat = [
+            text for p, group in zip(prompts, groups, strict=True) for text in with_replies([p] * len(group), group)
+        ]
         human_P1 = discriminator.scores([prompt.human for prompt in prompts]).cpu()[:, None]
         sampled_PG = discriminator.scores(flat).cpu().view(len(prompts), -1)
         shares_PG = torch.tensor([[gate.share for gate in row] for row in gates])

@@ -17,7 +17,7 @@ from turnwise.training.rollouts.guards import GuardLimits
 from turnwise.training.rollouts.reference_weights import ReferenceWeights
 from turnwise.training.rollouts.reply_sampler import SampledReply
 from turnwise.training.rollouts.rollout_source import OnProgress, StepRollouts
-from turnwise.training.rollouts.sampled_rollouts import Prompt, SampledRollouts, replied
+from turnwise.training.rollouts.sampled_rollouts import Prompt, SampledRollouts, with_replies
 
 
 class BestOfNRollouts(SampledRollouts):
@@ -54,7 +54,7 @@ class BestOfNRollouts(SampledRollouts):
     ) -> None:
         super().__init__(
             plan, max_reply_tokens=max_reply_tokens, num_validation_prompts=num_validation_prompts, limits=limits,
-            watches_discriminator=False,  # it scores replies of the start, and watched are those of the present
+            watches_discriminator=False,  # it scores replies of the start, and watched are those of the current model
         )  # fmt: skip
         self._num_samples, self._cross_entropy = num_samples, cross_entropy
         self._warm_up_steps, self._warm_up_accuracy = warm_up_steps, warm_up_accuracy
@@ -98,7 +98,7 @@ class BestOfNRollouts(SampledRollouts):
         ]
         if not passed:
             return None
-        scores_P = self._training.discriminator.scores(replied([prompt] * len(passed), passed))
+        scores_P = self._training.discriminator.scores(with_replies([prompt] * len(passed), passed))
         return passed[int(np.argmax(scores_P.cpu().numpy()))]
 
     def pair_accuracy(self, human: Sequence[RepliedPrompt], generated: Sequence[RepliedPrompt]) -> float:

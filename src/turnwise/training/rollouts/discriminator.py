@@ -221,10 +221,10 @@ def share_ordered(human: Sequence[RepliedPrompt], generated: Sequence[RepliedPro
     return float(torch.where(is_equal_N, 0.5, (margins_N.cpu() > 0).float()).mean())
 
 
-def shuffled(
+def shuffle_labels(
     human: Sequence[RepliedPrompt], generated: Sequence[RepliedPrompt], seed: int
 ) -> tuple[list[RepliedPrompt], list[RepliedPrompt]]:
-    """The pairs with labels drawn at random: what a discriminator learns from them says nothing (a placebo)."""
+    """Swap the human and the generated reply of pairs at random: nothing can be learned from them (a placebo)."""
     generator = torch.Generator().manual_seed(seed)
     is_swapped = (torch.rand(len(human), generator=generator) < 0.5).tolist()
     pairs = [(g, h) if swap else (h, g) for h, g, swap in zip(human, generated, is_swapped, strict=True)]

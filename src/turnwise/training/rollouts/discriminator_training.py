@@ -10,11 +10,11 @@ from turnwise.training.rollouts.discriminator import (
     copy_of_generator,
     pretrained_encoder,
     share_ordered,
-    shuffled,
+    shuffle_labels,
 )
 from turnwise.training.rollouts.reply_sampler import SampledReply
 from turnwise.training.rollouts.rollout_source import OnProgress
-from turnwise.training.rollouts.sampled_rollouts import Prompt, SampledRollouts, raise_if, replied
+from turnwise.training.rollouts.sampled_rollouts import Prompt, SampledRollouts, check_stop, with_replies
 
 COPY = "copy"
 WARM_UP_SEED = 2**21  # number of the first warm-up step, far from those of training
@@ -67,9 +67,9 @@ class DiscriminatorTraining:
     ) -> tuple[float, float]:
         """Make a step on one pair per prompt; return the loss and the share of pairs ordered correctly."""
         chosen = [nearest_in_length(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
-        human, generated = [prompt.human for prompt in prompts], replied(prompts, chosen)
+        human, generated = [prompt.human for prompt in prompts], with_replies(prompts, chosen)
         if self._has_shuffled_labels:
-            human, generated = shuffled(human, generated, self._rollouts.step_seed(step))
+            human, generated = shuffle_labels(human, generated, self._rollouts.step_seed(step))
         return self.discriminator.update(human, generated)
 
     def pair_accuracy(self, human: Sequence[RepliedPrompt], generated: Sequence[RepliedPrompt]) -> float:
@@ -93,7 +93,7 @@ class DiscriminatorTraining:
             chunk = list(islice(prompts, size * pairs))
             groups = rollouts.sample(chunk, NUM_WARM_UP_SAMPLES, rollouts.step_seed(WARM_UP_SEED + start))
             for number in range(size):
-                raise_if(stop)
+                check_stop(stop)
                 step_pairs = slice(number * pairs, (number + 1) * pairs)
                 self.update(chunk[step_pairs], groups[step_pairs], WARM_UP_SEED + start + number)
                 on_progress("steps of the discriminator", start + number + 1, steps)

@@ -1,8 +1,8 @@
-"""Stop conditions of training on sampled replies: signs that the reward is exploited or says nothing any more.
+"""Stop conditions of training on sampled replies: signs that the reward is exploited or no longer informative.
 
-Held-out replies are sampled before the first step and at every validation. A guard trips if they have lost variety,
-changed their length, pass fewer gates, or if the model has left the human replies (perplexity). A discriminator that
-tells nearly all held-out replies from human ones, or none, gives no useful reward.
+Replies to held-out prompts are sampled before the first step and at every validation. A guard trips if they lose
+variety, change their length or pass fewer gates, or if the cross-entropy of human replies rises. A discriminator that
+orders nearly all held-out pairs correctly, or about half of them, gives no useful reward.
 """
 
 from collections.abc import Mapping
@@ -47,8 +47,8 @@ class GuardLimits:
         length_drift: largest relative change of the mean length.
         gate_pass_fall: largest fall of the share that passes the gates, absolute.
         loss_rise: largest rise of the cross-entropy of human replies, in nats per token; 0.05 is 5 % of perplexity.
-        highest_pair_accuracy: above it the discriminator tells all replies apart.
-        lowest_pair_accuracy: below it it tells hardly any.
+        highest_pair_accuracy: largest share of pairs that the discriminator may order correctly.
+        lowest_pair_accuracy: smallest share; 0.5 is chance.
         patience: validations in a row that exceed a limit before the run ends, because the figures are of a sample.
     """
 
@@ -82,11 +82,11 @@ class Guards:
         if self.start is None:
             self.start = figures
             return None
-        reason = self._changed(self.start, figures) or self._extreme(figures.pair_accuracy)
+        reason = self._check_changes(self.start, figures) or self._check_pair_accuracy(figures.pair_accuracy)
         self._num_exceeded = self._num_exceeded + 1 if reason else 0
         return reason if self._num_exceeded >= self.limits.patience else None
 
-    def _changed(self, start: ReplyFigures, now: ReplyFigures) -> str | None:
+    def _check_changes(self, start: ReplyFigures, now: ReplyFigures) -> str | None:
         limits = self.limits
         if now.distinct_2 < start.distinct_2 * (1 - limits.distinct_2_fall):
             return f"The replies lost variety: distinct-2 fell from {start.distinct_2:.3f} to {now.distinct_2:.3f}."
@@ -96,19 +96,19 @@ class Guards:
             return f"Fewer replies pass the gates: {start.gate_pass:.0%} before, {now.gate_pass:.0%} now."
         if now.loss > start.loss + limits.loss_rise:
             return (
-                f"The model left the human replies: their cross-entropy rose from {start.loss:.3f} to {now.loss:.3f}."
+                f"Human replies became less likely: their cross-entropy rose from {start.loss:.3f} to {now.loss:.3f}."
             )
         return None
 
-    def _extreme(self, pair_accuracy: float | None) -> str | None:
+    def _check_pair_accuracy(self, pair_accuracy: float | None) -> str | None:
         if pair_accuracy is None or not self._watches_discriminator:
             return None
         is_high = pair_accuracy > self.limits.highest_pair_accuracy
         is_low = pair_accuracy < self.limits.lowest_pair_accuracy
         if not is_high and not is_low:
             return None
-        what = "nearly all" if is_high else "hardly any"
-        return f"The discriminator tells {what} sampled replies from human ones: {pair_accuracy:.0%} of the pairs."
+        what = "nearly all" if is_high else "too few"
+        return f"The discriminator orders {what} pairs of a human and a sampled reply correctly: {pair_accuracy:.0%}."
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""

@@ -22,7 +22,7 @@ class ReferenceWeights:
         self.update()
 
     def update(self) -> None:
-        """Copy the present weights."""
+        """Copy the current weights."""
         self.weights = {name: parameter.detach().clone() for name, parameter in self._trainable()}
 
     def load(self, weights: dict[str, Tensor]) -> None:
@@ -32,7 +32,7 @@ class ReferenceWeights:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Compute with the copies in the block, without gradients."""
-        present = {name: parameter.data for name, parameter in self._trainable()}
+        current = {name: parameter.data for name, parameter in self._trainable()}
         was_training = self._module.training
         try:
             for name, parameter in self._trainable():
@@ -42,7 +42,7 @@ class ReferenceWeights:
                 yield
         finally:
             for name, parameter in self._trainable():
-                parameter.data = present[name]
+                parameter.data = current[name]
             self._module.train(was_training)
 
     def _trainable(self) -> Iterator[tuple[str, nn.Parameter]]:

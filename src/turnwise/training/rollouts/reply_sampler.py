@@ -79,7 +79,7 @@ class ReplySampler:
         self._can_exchange_adapters = isinstance(model, DecoderModel) and bool(lora_factors_in_training(model.decoder))
 
     def sync(self) -> None:
-        """Use the present weights from now on."""
+        """Use the current weights from now on."""
         self._num_syncs += 1
         if self._can_exchange_adapters:
             self._can_exchange_adapters = self._exchange_adapter()
@@ -92,7 +92,7 @@ class ReplySampler:
             self._engine = build_engine(model, MAX_NUM_SEQS, self._cache_bytes(model))
 
     def _exchange_adapter(self) -> bool:
-        """Load the present adapter beside the base model; False if its engine does not support it."""
+        """Load the current adapter beside the base model; False if its engine does not support it."""
         assert isinstance(self._model, DecoderModel), "checked when it was made"
         factors = lora_factors_in_training(self._model.decoder)
         if self._base is None:

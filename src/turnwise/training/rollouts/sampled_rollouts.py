@@ -42,7 +42,7 @@ class Prompt:
 
 
 class SampledRollouts(RolloutSource):
-    """Base class of the sources: samples replies with the present weights and watches held-out ones.
+    """Base class of the sources: samples replies with the current weights and watches held-out ones.
 
     Args:
         plan: the run.
@@ -154,7 +154,7 @@ class SampledRollouts(RolloutSource):
             mean_words=reply_statistics.mean_words(texts),
             gate_pass=sum(gates) / len(gates),
             chrf=reply_statistics.chrf(texts, [human.reply for human in humans]),
-            pair_accuracy=self.pair_accuracy(humans, replied(self._valid_prompts, replies)),
+            pair_accuracy=self.pair_accuracy(humans, with_replies(self._valid_prompts, replies)),
             loss=loss,
         )
 
@@ -164,7 +164,7 @@ class SampledRollouts(RolloutSource):
             return None
         replies = [replies[0] for replies in self.sample(self._valid_prompts, 1, VALIDATION_SEED)]
         humans = [prompt.human for prompt in self._valid_prompts]
-        return self.pair_accuracy(humans, replied(self._valid_prompts, replies))
+        return self.pair_accuracy(humans, with_replies(self._valid_prompts, replies))
 
     def pair_accuracy(self, human: Sequence[RepliedPrompt], generated: Sequence[RepliedPrompt]) -> float | None:  # noqa: ARG002
         """Share of held-out pairs that the discriminator orders correctly; None without one."""
@@ -184,7 +184,7 @@ class SampledRollouts(RolloutSource):
         self.sampler.close()
 
 
-def replied(prompts: Sequence[Prompt], replies: Sequence[SampledReply]) -> list[RepliedPrompt]:
+def with_replies(prompts: Sequence[Prompt], replies: Sequence[SampledReply]) -> list[RepliedPrompt]:
     """Prompts with sampled replies."""
     return [
         RepliedPrompt(prompt.human.prompt_ids, reply.token_ids, prompt.human.prompt, reply.text)
@@ -192,7 +192,7 @@ def replied(prompts: Sequence[Prompt], replies: Sequence[SampledReply]) -> list[
     ]
 
 
-def raise_if(stop: Callable[[], bool]) -> None:
+def check_stop(stop: Callable[[], bool]) -> None:
     """Raise `StopRequested` if `stop` returns True."""
     if stop():
         raise StopRequested
