@@ -69,6 +69,7 @@ def run_cycle(home: Path, output: Path, disturbance: Disturbance | None) -> None
         disturbance: what happens to the process; None: nothing.
     """
     os.environ |= {"TURNWISE_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    os.setsid()  # the cycle then runs in this process, which is disturbed, and not in one with a session of its own
     descriptor = os.open(output, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -45,7 +45,7 @@ def test_the_command_leads_its_session_and_its_exit_code_is_returned(start):
 @needs_groups
 def test_the_priority_of_the_session_is_set_and_that_of_the_caller_stays(start):
     before = Path("/proc/self/autogroup").read_text()
-    process = start("own_session.lower_priority(9); print(open('/proc/self/autogroup').read())")
+    process = start("own_session.raise_niceness(9); print(open('/proc/self/autogroup').read())")
     assert "nice 9" in process.communicate()[0]
     assert Path("/proc/self/autogroup").read_text() == before
 

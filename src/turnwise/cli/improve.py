@@ -100,9 +100,13 @@ def improve(
 
 
 def _is_own_process() -> bool:
-    """True if this process runs the command `turnwise`, and not another program that calls it."""
-    program = Path(sys.argv[0])
-    return program.name == "turnwise" or (program.name == "__main__.py" and program.parent.name == "turnwise")
+    """True if this process runs the command `turnwise`, and not another program that calls it.
+
+    A caller may also have set another output, which the output of another process would not reach.
+    """
+    program, has_own_output = Path(sys.argv[0]), sys.stdout is sys.__stdout__ and sys.stderr is sys.__stderr__
+    is_command = program.name == "turnwise" or (program.name == "__main__.py" and program.parent.name == "turnwise")
+    return is_command and has_own_output
 
 
 @app.command()
@@ -157,7 +161,7 @@ def _open_cycle(
 
     environment = Settings.from_environment()
     improve_settings = load_settings(settings or _existing(environment.home / "improve.yaml"))
-    own_session.lower_priority(improve_settings.limits.niceness)  # the imports below take seconds of a processor
+    own_session.raise_niceness(improve_settings.limits.niceness)  # the imports below take seconds of a processor
 
     from turnwise.app.model_versions.version_library import open_version_library
     from turnwise.app.stores import open_conversation_store

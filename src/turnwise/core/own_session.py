@@ -1,4 +1,4 @@
-"""Runs a command in a session of its own, whose priority also counts against the programs of other sessions.
+"""Runs a command in a session of its own, whose niceness also counts against the programs of other sessions.
 
 Linux may schedule the processes of a session (a terminal, a service) as one group: the niceness of a process then
 counts within its session only, and all busy sessions share the processors equally (`sched_autogroup_enabled`). A
@@ -64,7 +64,7 @@ def end_with_parent() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def lower_priority(niceness: int) -> None:
+def raise_niceness(niceness: int) -> None:
     """Raise the niceness of this process to a value, and that of this session's group if the process leads it."""
     with suppress(OSError):  # a container may not allow it
         os.nice(max(0, niceness - os.nice(0)))

@@ -65,5 +65,5 @@ def apply_limits(limits: LimitSettings) -> None:
     """Lower the priority of this process, and set the number of its threads."""
     import torch
 
-    own_session.lower_priority(limits.niceness)
+    own_session.raise_niceness(limits.niceness)
     torch.set_num_threads(limits.threads or max(1, (os.cpu_count() or 2) // 2))
