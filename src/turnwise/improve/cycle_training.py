@@ -20,6 +20,7 @@ def train_models(
     replay: Path,
     tuning: TuningSettings,
     *,
+    has_scope: bool = False,
     progress: CycleProgress,
     stop: Callable[[], bool],
 ) -> dict[str, list[StageName]]:
@@ -30,6 +31,7 @@ def train_models(
         plan: examples and stages.
         replay: file of replies of the first version.
         tuning: how to train.
+        has_scope: let the models answer only questions near those that they are trained on.
         progress: receives the progress.
         stop: polled after every training step; True ends the training at a checkpoint.
 
@@ -45,7 +47,7 @@ def train_models(
         if not data.is_dir():
             write_training_data(
                 data, examples, base=models.first.content.source, base_sha256=base_sha256, replay=replay,
-                tuning=tuning, only=plan.stages,
+                tuning=tuning, only=plan.stages, has_scope=has_scope,
             )  # fmt: skip
         if not out.is_dir():
             progress.on_step("train", f"Train {'the version' if name == VERSION else f'the model for {name}'}")

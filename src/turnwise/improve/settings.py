@@ -54,6 +54,7 @@ class ProofSettings(StrictModel):
         alphas: shares of the way from the serving version's weights to the trained ones that are tried, the first one
             that keeps the rules on forgetting is compared (WiSE-FT, Wortsman et al. 2022).
         retention: files of dialogues whose likelihood must not fall; default: replies of the first version.
+        scope: let a version answer only questions near those that it was trained on, and the first version all others.
     """
 
     max_cross_fitted: int = Field(200, ge=0)
@@ -61,6 +62,7 @@ class ProofSettings(StrictModel):
     max_dialogues: int = Field(500, ge=5)
     alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0, 0.6, 0.3, 0.15), min_length=1)
     retention: tuple[str, ...] = ()
+    scope: bool = False
 
 
 class LimitSettings(StrictModel):
