@@ -46,6 +46,13 @@ def test_passages_stand_before_the_last_user_message(says):
     assert prompt.count("When do you open?") == 1
 
 
+@pytest.mark.parametrize("retriever", [None, FakeRetriever("We open at nine.")])
+def test_the_engine_gets_the_question_without_passages(says, retriever):
+    service = says("Nine.", context_length=2000, retriever=retriever)
+    reply(service, ChatRequest(QUESTION))
+    assert [request.question for request in service.engine.requests] == ["When do you open?"]
+
+
 @pytest.mark.parametrize("retriever", [None, FakeRetriever()])
 @pytest.mark.parametrize("messages", [QUESTION, dialogue(20)])
 def test_without_passages_the_prompt_is_unchanged(says, retriever, messages):

@@ -1,5 +1,7 @@
 """A cycle with the tiny model: from corrections to a promoted version, also if it is killed on the way."""
 
+import asyncio
+
 import pytest
 from feedback_samples import shop_corrections
 from registry_stand_ins import AnswerList
@@ -7,13 +9,17 @@ from registry_stand_ins import AnswerList
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_versions.rebuild import rebuild_version
 from turnwise.app.model_versions.version_library import VersionLibrary, served_model_name
+from turnwise.app.scope_files import read_scope, write_scope
 from turnwise.app.version_serving.version_check import check_answers
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import UserError
+from turnwise.core.messages import Message
 from turnwise.evaluation.gate.rules_file import GateRules, load_gate_rules
 from turnwise.improve.cycle import ImproveCycle
 from turnwise.improve.cycle_folder import CycleFolders
 from turnwise.improve.registration import train_again
 from turnwise.improve.settings import ImproveSettings
+from turnwise.models.model_folders import SCOPE_FILE
 from turnwise.store import open_model_registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_loss_plot", "one_thread", "few_golden_cases")]
@@ -51,11 +57,11 @@ def only_improvement():
 def make_cycle(tmp_path):
     registries = []
 
-    def make(rules, answers, name="home", **more):
+    def make(rules, answers, name="home", settings=SETTINGS, **more):
         registry = open_model_registry(f"sqlite:///{tmp_path / name}.db")
         registries.append(registry)
         return ImproveCycle(
-            MODEL, VersionLibrary(registry, tmp_path / name), AnswerList(answers), rules, SETTINGS,
+            MODEL, VersionLibrary(registry, tmp_path / name), AnswerList(answers), rules, settings,
             CycleFolders(MODEL, tmp_path / f"{name}-improve"), **more,
         )  # fmt: skip
 
@@ -105,6 +111,38 @@ def test_a_version_is_trained_again_to_the_same_bytes(make_cycle, only_improveme
     assert rebuild_version(cycle.library, version, train=train_again).is_identical
 
 
+def scope_settings(scope_of_proofs):
+    proof = SETTINGS.proof.model_copy(update={"scope": True, "scope_of_proofs": scope_of_proofs})
+    return SETTINGS.model_copy(update={"proof": proof})
+
+
+class TestScope:
+    @pytest.fixture
+    def cycle(self, make_cycle, only_improvement):
+        cycle = make_cycle(only_improvement, shop_corrections(12), settings=scope_settings("own"))
+        cycle.run()
+        return cycle
+
+    def test_a_version_with_a_scope_answers_like_the_first_one_outside_of_it(self, cycle):
+        assert serving(cycle).number == 2
+        with (
+            open_chat_service(str(cycle.library.folder(serving(cycle)))) as service,
+            open_chat_service("tiny") as first,
+        ):
+            for question, is_same in [("How much is article 5?", False), ("What is a poem?", True)]:
+                request = ChatRequest((Message("user", question),), sampling={"temperature": 0, "max_tokens": 12})
+                texts = [asyncio.run(model.reply(request)).text for model in (service, first)]
+                assert (texts[0] == texts[1]) == is_same
+
+    def test_its_weights_and_scope_are_made_again_to_the_same_bytes(self, cycle):
+        version = serving(cycle)
+        assert rebuild_version(cycle.library, version, train=train_again).is_identical
+        write_scope(cycle.library.folder(version), read_scope(cycle.library.folder(version)).model_copy(
+            update={"base": "assistant"}
+        ))  # fmt: skip
+        assert rebuild_version(cycle.library, version, train=train_again).different_files == (SCOPE_FILE,)
+
+
 def test_changed_training_data_are_an_error(make_cycle, only_improvement):
     cycle = make_cycle(only_improvement, shop_corrections(12))
     cycle.run()
@@ -144,6 +182,21 @@ def kill_at(patch, function, call):
         return original(*args, **kwargs)
 
     patch.setattr(function, interrupted)
+
+
+@pytest.mark.parametrize(("scope_of_proofs", "num_questions"), [("own", {6}), ("version", {12})])
+def test_models_of_the_proof_have_their_own_scope_or_that_of_the_version(
+    make_cycle, only_improvement, monkeypatch, scope_of_proofs, num_questions
+):
+    cycle = make_cycle(only_improvement, shop_corrections(12), settings=scope_settings(scope_of_proofs))
+    with monkeypatch.context() as patch:
+        kill_at(patch, "turnwise.improve.gated_comparison.measure_forgetting", 1)
+        with pytest.raises(Killed):
+            cycle.run()
+    folder = cycle.folders.last().folder
+    scopes = {name: read_scope(folder / name).scope for name in ("model", "proof-a", "proof-b")}
+    assert len(scopes["model"].questions) == 12
+    assert {len(scopes[name].questions) for name in ("proof-a", "proof-b")} == num_questions
 
 
 def test_an_interrupted_cycle_continues_to_the_same_result(make_cycle, only_improvement, monkeypatch):

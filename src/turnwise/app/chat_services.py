@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,13 +13,15 @@ from turnwise.app.context_limit import ContextLimitedEngine
 from turnwise.app.generation_defaults import load_generation_defaults, load_suppressed_tokens
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.model_versions.version_reference import model_of_version_folder
+from turnwise.app.scope_files import read_scope, scope_base_folder
+from turnwise.app.scoped_engine import ScopedEngine
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
 from turnwise.chat.formats import apply_format, load_format
 from turnwise.chat.service import EngineChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.core.inference import Quantization
+from turnwise.core.inference import InferenceEngine, Quantization
 from turnwise.core.reply_scoring import BestOfRanking, ChoiceRanker
 from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.stored_conversations import ConversationStore
@@ -27,6 +30,7 @@ from turnwise.models.discriminator_folder import find_discriminator
 from turnwise.models.model_kind import check_servable, full_model_folder
 from turnwise.models.stored_models import stored_model_name
 from turnwise.text.chat_templates.prompt_template import prepend_prompt
+from turnwise.text.question_scope import QuestionScope
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -99,6 +103,8 @@ def open_chat_service(
     check_servable(folder)
     if best_of == "discriminator":
         find_discriminator(folder)
+    scope = read_scope(folder)
+    outside = None if scope is None else scope_base_folder(folder, scope)
     defaults = {**load_generation_defaults(folder), **(defaults or {})}
     suppressed = load_suppressed_tokens(folder)
     tokenizer = Tokenizer.load(folder, full_model_folder(folder))
@@ -121,16 +127,21 @@ def open_chat_service(
         raise InvalidParameter("device", "PyTorch finds no usable GPU. Use --device cpu.")
     with ExitStack() as stack:
         preparation = stack.enter_context(ThreadPoolExecutor(1)).submit(renderer.prepare) if prepare else None
-        engine = _open_engine(
-            stack, folder, dtype, device, quantize, kv_cache_memory_bytes, max_num_seqs,
-            SharedBaseEngines() if base_engines is None else base_engines,
+        open_engine = partial(
+            _open_engine, stack, dtype=dtype, device=device, quantize=quantize,
+            kv_cache_memory_bytes=kv_cache_memory_bytes, max_num_seqs=max_num_seqs,
+            base_engines=SharedBaseEngines() if base_engines is None else base_engines,
         )  # fmt: skip
+        model_engine = open_engine(folder)
+        engine: InferenceEngine = model_engine
+        if scope is not None and outside is not None:
+            engine = ScopedEngine(QuestionScope(scope.scope), model_engine, open_engine(outside))
         if preparation is not None:
             wait([preparation])  # its error is not raised: the request that needs the result raises it
         yield EngineChatService(
             name=name or default_served_name(folder),
             created=_creation_time(folder),
-            fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),
+            fingerprint=system_fingerprint(folder, f"{dtype} {device} {model_engine.kind}"),
             renderer=renderer,
             engine=engine if max_model_len is None else ContextLimitedEngine(engine, max_model_len),
             defaults=defaults,

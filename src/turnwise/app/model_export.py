@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.model_store.store import ModelStore
 from turnwise.app.model_store.stored_model import DamagedModel
+from turnwise.app.scope_files import reject_scope
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation
 from turnwise.data.grammar.expand import expand
@@ -86,6 +87,7 @@ def export_gguf(
     from turnwise.models.gguf.writer import write_gguf
 
     folder = resolve_model_folder(model)
+    reject_scope(folder, "written as GGUF")
     if not is_native(folder):
         raise UserError(f"{folder}: only decoders that Turnwise computes itself can be written as GGUF.")
     tokenizer = Tokenizer.load(folder, full_model_folder(folder))
@@ -126,6 +128,7 @@ def convert_model(model: str, folder: Path, dtype_name: str = "auto") -> str:
     from turnwise.training.export import export_folder
 
     source = resolve_model_folder(model)
+    reject_scope(source, "converted")
     if not is_native(source):
         raise UserError(f"{source}: only decoders that Turnwise computes itself can be converted.")
     weights = Checkpoint(source, dtype=torch.float32, dequantize=True)

@@ -64,6 +64,12 @@ def _version_folder(reference: VersionReference) -> Path:
     return folder
 
 
+def named_model_folder(source: str) -> Path:
+    """The folder of a bundled model, or that of a stored model. Raises `ModelNotFound`."""
+    bundled = find_bundled_model(source)
+    return find_model_folder(source, prefer_store=True) if bundled is None else bundled.path
+
+
 def pull_command(name: str, entry: CatalogueEntry) -> str:
     """The command that pulls a model of the catalogue, with download size and license."""
     return f"turnwise models pull {name} ({entry.download_bytes / 1e6:,.0f} MB, {entry.license})"

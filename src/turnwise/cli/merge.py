@@ -35,6 +35,7 @@ def merge(
     """
     import torch
 
+    from turnwise.app.scope_files import reject_scope
     from turnwise.core.errors import InvalidParameter
     from turnwise.models import checkpoint, transformers_checkpoint
     from turnwise.models.adapter_config import is_adapter
@@ -58,6 +59,7 @@ def merge(
         raise InvalidParameter(
             "adapter", f"{adapter} is a classifier, which is used as it is: only chat models are merged."
         )
+    reject_scope(adapter, "merged")
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
     check_replaceable(out)

@@ -1,7 +1,7 @@
 """Messages and conversations: plain values. Ids and time stamps belong to the store."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -77,6 +77,11 @@ class Message:
         if self.tool_call_id is not None:
             plain["tool_call_id"] = self.tool_call_id
         return plain
+
+
+def last_user_text(messages: Iterable[Message]) -> str:
+    """Text of the last user message; empty if there is none."""
+    return next((message.content for message in reversed(tuple(messages)) if message.role == "user"), "")
 
 
 @dataclass(frozen=True, slots=True)

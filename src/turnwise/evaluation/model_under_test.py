@@ -8,7 +8,7 @@ from typing import Any
 
 from turnwise.core.errors import ContextLengthExceeded, TemplateError
 from turnwise.core.inference import GenerationRequest, InferenceEngine
-from turnwise.core.messages import Message
+from turnwise.core.messages import Message, last_user_text
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.response_cache import ResponseCache
 from turnwise.core.tools import Tool
@@ -124,7 +124,8 @@ class DecoderUnderTest(ModelUnderTest):
             TurnwiseError: the engine failed.
         """
         spans = [self._scored_span(query) for query in queries]
-        results = self._run([_scoring_job(span) for span in spans], on_done)
+        questions = [last_user_text(query.messages[:-1]) for query in queries]
+        results = self._run([_scoring_job(*pair) for pair in zip(spans, questions, strict=True)], on_done)
         return [
             Loglikelihood(result["nll"], len(span.positions), span.num_bytes)
             for result, span in zip(results, spans, strict=True)
@@ -137,7 +138,7 @@ class DecoderUnderTest(ModelUnderTest):
             return ScoredSpan((0,), (), 0)
 
 
-def _scoring_job(span: ScoredSpan) -> EngineJob:
+def _scoring_job(span: ScoredSpan, question: str) -> EngineJob:
     request = GenerationRequest(
         span.token_ids,
         GenerationParams(temperature=0),
@@ -145,5 +146,6 @@ def _scoring_job(span: ScoredSpan) -> EngineJob:
         frozenset(),
         prompt_output="logprobs",
         prompt_logprobs_start=span.positions[0] if span.positions else 0,
+        question=question,
     )
     return EngineJob(request, span.positions)

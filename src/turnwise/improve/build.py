@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.scope_files import write_scope
 from turnwise.core.errors import InvalidData
 from turnwise.improve.training_data import REPLAY_FILE, StageName, TrainingPlan, read_plan, stage_file
+from turnwise.improve.training_scope import training_scope
 from turnwise.models.model_folders import weights_digest
 from turnwise.models.weight_interpolation import interpolate_folders
 from turnwise.training.hooks import TrainerHook
@@ -21,7 +23,7 @@ OBJECTIVES: dict[StageName, str] = {"corrections": "sft", "preferences": "dpo", 
 def build_model(
     data: Path, out: Path, *, hooks: Sequence[TrainerHook] = (), stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Run all stages. A stage that is complete is not run again, and an interrupted one continues.
+    """Run all stages, and write the scope. A complete stage is not run again, and an interrupted one continues.
 
     Args:
         data: folder of the training data.
@@ -43,6 +45,8 @@ def build_model(
         if not folder.is_dir() and not out.is_dir():
             run_recipe(stage_recipe(plan, stage, source, data, folder), hooks=hooks, stop=stop)
         source = str(folder)
+    if plan.has_scope:
+        write_scope(out, training_scope(data, plan))
     for folder in folders:  # also what a process has left that was killed after the last stage
         shutil.rmtree(work_dir(folder), ignore_errors=True)
         if folder != out:

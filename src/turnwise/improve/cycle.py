@@ -189,7 +189,10 @@ class ImproveCycle:
 
     def _train(self, models: CycleModels, plan: Preparation) -> dict[str, Any]:
         replay = self._replay_files(models).train
-        stages = train_models(models, plan, replay, self.settings.tuning, progress=self.progress, stop=self.stop)
+        stages = train_models(
+            models, plan, replay, self.settings.tuning, self.settings.proof,
+            progress=self.progress, stop=self.stop,
+        )  # fmt: skip
         return {"stages": stages}
 
     def _compare(self, models: CycleModels, plan: Preparation) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from turnwise.core.files import atomic_write
 from turnwise.improve.build import build_model
 from turnwise.improve.cycle_models import CycleModels
 from turnwise.improve.preparation import Preparation
 from turnwise.improve.progress import CycleProgress
-from turnwise.improve.settings import TuningSettings
+from turnwise.improve.settings import ProofSettings, TuningSettings
 from turnwise.improve.splits import VERSION
 from turnwise.improve.training_data import StageName, read_plan, write_training_data
 from turnwise.improve.training_examples import TrainingExample
-from turnwise.models.model_folders import weights_digest
+from turnwise.models.model_folders import SCOPE_FILE, weights_digest
 
 
 def train_models(
@@ -19,6 +20,7 @@ def train_models(
     plan: Preparation,
     replay: Path,
     tuning: TuningSettings,
+    proof: ProofSettings,
     *,
     progress: CycleProgress,
     stop: Callable[[], bool],
@@ -30,6 +32,7 @@ def train_models(
         plan: examples and stages.
         replay: file of replies of the first version.
         tuning: how to train.
+        proof: whether the models have scopes.
         progress: receives the progress.
         stop: polled after every training step; True ends the training at a checkpoint.
 
@@ -45,10 +48,12 @@ def train_models(
         if not data.is_dir():
             write_training_data(
                 data, examples, base=models.first.content.source, base_sha256=base_sha256, replay=replay,
-                tuning=tuning, only=plan.stages,
+                tuning=tuning, only=plan.stages, has_scope=proof.scope,
             )  # fmt: skip
         if not out.is_dir():
             progress.on_step("train", f"Train {'the version' if name == VERSION else f'the model for {name}'}")
         build_model(data, out, hooks=progress.trainer_hooks(name), stop=stop)
+        if proof.scope and proof.scope_of_proofs == "version" and name != VERSION:
+            atomic_write(out / SCOPE_FILE, (models.trained(VERSION) / SCOPE_FILE).read_bytes())
         stages[name] = list(read_plan(data).stages)
     return stages

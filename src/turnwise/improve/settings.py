@@ -54,6 +54,10 @@ class ProofSettings(StrictModel):
         alphas: shares of the way from the serving version's weights to the trained ones that are tried, the first one
             that keeps the rules on forgetting is compared (WiSE-FT, Wortsman et al. 2022).
         retention: files of dialogues whose likelihood must not fall; default: replies of the first version.
+        scope: let a version answer only questions near those that it was trained on, and the first version all others.
+        scope_of_proofs: "own" limits the models of cross-fitting to questions near their own half, and compares what
+            users get for new questions; "version" gives them the scope of the version, and compares the answers inside
+            of it, by models that have not seen the corrections.
     """
 
     max_cross_fitted: int = Field(200, ge=0)
@@ -61,6 +65,8 @@ class ProofSettings(StrictModel):
     max_dialogues: int = Field(500, ge=5)
     alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0, 0.6, 0.3, 0.15), min_length=1)
     retention: tuple[str, ...] = ()
+    scope: bool = False
+    scope_of_proofs: Literal["own", "version"] = "own"
 
 
 class LimitSettings(StrictModel):

@@ -38,6 +38,7 @@ class TrainingPlan(StrictModel):
         stages: names of the stages, in order.
         tuning: settings of the training.
         alpha: share of the way from the base to the trained weights.
+        has_scope: the version answers only questions near those of its training data, and the base all others.
     """
 
     base: str
@@ -45,6 +46,7 @@ class TrainingPlan(StrictModel):
     stages: tuple[StageName, ...]
     tuning: TuningSettings
     alpha: float = 1.0
+    has_scope: bool = False
 
 
 def choose_stages(
@@ -79,6 +81,7 @@ def write_training_data(
     replay: Path | None,
     tuning: TuningSettings,
     only: Collection[str] | None = None,
+    has_scope: bool = False,
 ) -> TrainingPlan:
     """Write the folder atomically.
 
@@ -90,9 +93,10 @@ def write_training_data(
         replay: file of its replies; None: train without replay.
         tuning: how to train.
         only: names of the stages to use; None: all stages that have enough examples.
+        has_scope: see `TrainingPlan`.
     """
     stages = {name: rows for name, rows in choose_stages(examples, tuning).items() if only is None or name in only}
-    plan = TrainingPlan(base=base, base_sha256=base_sha256, stages=tuple(stages), tuning=tuning)
+    plan = TrainingPlan(base=base, base_sha256=base_sha256, stages=tuple(stages), tuning=tuning, has_scope=has_scope)
     with atomic_directory(folder) as temporary:
         contributors: dict[str, list[tuple[str, ...]]] = {}
         for name, rows in stages.items():

@@ -27,6 +27,7 @@ WEIGHTS_INDEX_FILE = "model.safetensors.index.json"
 WEIGHTS_FILE = "model.safetensors"
 PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 UNHASHED_CONFIGS = ("generation_config.json", "tokenizer_config.json")
+SCOPE_FILE = "scope.json"  # which questions a model answers; another model answers the others
 EXPECTED_LAYOUT = (
     "A model is a GGUF file or a folder in the Hugging Face layout: config.json, tokenizer.json, model.safetensors."
 )
@@ -195,7 +196,7 @@ def _pickle_hint(folder: Path) -> str:
 
 
 def weights_digest(folder: Path) -> str:
-    """Hash of the weights and the config of a model or an adapter; of a GGUF file, which holds both, alone.
+    """Hash of the weights, the config and the scope of a model or an adapter; of a GGUF file, which holds all, alone.
 
     Complete files are hashed: training may change one layer in the middle of gigabytes.
     """
@@ -207,7 +208,7 @@ def weights_digest(folder: Path) -> str:
 
 def weight_file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file that `weights_digest` covers, by name."""
-    patterns = ["*.safetensors", "*config.json"]
+    patterns = ["*.safetensors", "*config.json", SCOPE_FILE]
     if (folder / GGUF_FILE).is_file():
         patterns = [*patterns, "*.gguf"] if converted_gguf(folder) is None else ["*.gguf"]
     digests = {}

@@ -8,10 +8,10 @@ cycle compares what it trains from the new weights with it.
 
 import logging
 
+from turnwise.app.model_names import named_model_folder
 from turnwise.app.model_versions.version_library import (
     VersionLibrary,
     default_source,
-    named_model_folder,
     served_model_name,
 )
 from turnwise.core.errors import ModelNotFound, TurnwiseError

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnwise.app.model_names import named_model_folder
 from turnwise.app.model_versions.version_reference import (
     VersionReference,
     no_versions_message,
     resolve_reference,
 )
+from turnwise.app.scope_files import read_scope, scope_base_folder
 from turnwise.core.errors import (
     ModelNotFound,
     NotFound,
@@ -31,7 +33,7 @@ from turnwise.core.settings import Settings
 from turnwise.core.version_rules import SINGLE_STATES, check_model_name, earlier_versions, rollback_target
 from turnwise.models.adapter_config import adapter_base_folder, is_adapter
 from turnwise.models.bundled_models import BundledModel, find_bundled_model
-from turnwise.models.model_folders import find_model_folder, weights_digest
+from turnwise.models.model_folders import weights_digest
 from turnwise.models.stored_models import HUB_PREFIX, stored_model_folder
 
 SERVED_PREFIX = "turnwise-"  # of the served names of bundled models
@@ -125,6 +127,8 @@ class VersionLibrary:
             )
         if is_copied and is_adapter(folder):
             adapter_base_folder(folder)  # raises if its base model is missing or has changed
+        if (scope := read_scope(folder)) is not None:
+            scope_base_folder(folder, scope)  # likewise
         return folder
 
     def ensure_first(self, model: str, source: str | None = None) -> ModelVersion:
@@ -285,9 +289,3 @@ def served_model_name(name: str) -> str:
 
 def _bundled_model(name: str) -> BundledModel | None:
     return find_bundled_model(name) or find_bundled_model(name.removeprefix(SERVED_PREFIX))
-
-
-def named_model_folder(source: str) -> Path:
-    """The folder of a bundled model, or that of a stored model. Raises `ModelNotFound`."""
-    bundled = find_bundled_model(source)
-    return find_model_folder(source, prefer_store=True) if bundled is None else bundled.path

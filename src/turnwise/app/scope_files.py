@@ -1,0 +1,76 @@
+"""The scope of a model folder: which questions the model answers, and which model answers all others.
+
+`scope.json` belongs to the weights: the digest of a folder covers it. Programs that write one model cannot keep it.
+"""
+
+from pathlib import Path
+
+from turnwise.app.model_names import named_model_folder
+from turnwise.core.errors import UserError
+from turnwise.core.files import atomic_write
+from turnwise.core.json_file import read_json_object
+from turnwise.core.strict_model import StrictModel, parse_strict_model
+from turnwise.models.model_folders import SCOPE_FILE, weights_digest
+from turnwise.text.question_scope import ScopeData
+
+
+class ScopeFile(StrictModel):
+    """The content of `scope.json`.
+
+    Attributes:
+        base: model that answers questions outside the scope, as `named_model_folder` accepts it.
+        base_sha256: digest of its weights.
+        scope: questions inside.
+    """
+
+    base: str
+    base_sha256: str
+    scope: ScopeData
+
+
+def write_scope(folder: Path, scope: ScopeFile) -> None:
+    """Write the scope of a model folder atomically. Raises `SaveFailed`."""
+    atomic_write(folder / SCOPE_FILE, scope.model_dump_json(indent=1) + "\n")
+
+
+def read_scope(folder: Path) -> ScopeFile | None:
+    """The scope of a model folder; None if it answers all questions.
+
+    Raises:
+        UserError: the file is damaged, or a key is missing, unknown or invalid.
+    """
+    path = folder / SCOPE_FILE
+    if not path.is_file():
+        return None
+    return parse_strict_model(ScopeFile, read_json_object(path), origin=str(path))
+
+
+def scope_base_folder(folder: Path, scope: ScopeFile) -> Path:
+    """The folder of the model that answers questions outside the scope.
+
+    Args:
+        folder: the folder with the scope.
+        scope: its content.
+
+    Raises:
+        ModelNotFound: it does not exist.
+        UserError: its weights have changed, or it has a scope itself.
+    """
+    base = named_model_folder(scope.base)
+    if weights_digest(base) != scope.base_sha256:
+        raise UserError(
+            f"{folder} answers some questions only, and {scope.base} the others, but the weights of {scope.base} have "
+            "changed since."
+        )
+    if (base / SCOPE_FILE).is_file():
+        raise UserError(f"{folder}: {scope.base}, which answers the questions outside its scope, has a scope itself.")
+    return base
+
+
+def reject_scope(folder: Path, action: str) -> None:
+    """Raise `UserError` if a model has a scope. `action` completes "it cannot be …"."""
+    if (scope := read_scope(folder)) is not None:
+        raise UserError(
+            f"{folder} answers only questions near those that it was trained on, and {scope.base} all others "
+            f"({SCOPE_FILE}). One model cannot do this, so it cannot be {action}."
+        )
