@@ -51,7 +51,7 @@ class ProofSettings(StrictModel):
             share is held out for good.
         held_out_share: this share.
         max_dialogues: largest number of held-out answers that are evaluated; the newest ones are.
-        alphas: shares of the way from the serving version's weights to the trained ones that are tried, the first one
+        alphas: shares of the way from the first version's weights to the trained ones that are tried, the first one
             that keeps the rules on forgetting is compared (WiSE-FT, Wortsman et al. 2022).
         retention: files of dialogues whose likelihood must not fall; default: replies of the first version.
         scope: let a version answer only questions near those that it was trained on, and the first version all others.
