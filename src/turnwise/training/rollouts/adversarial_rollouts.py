@@ -3,10 +3,8 @@
 Shapes: P prompts, G replies per prompt, B rows, T tokens in a row, N targets.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,15 +14,14 @@ from turnwise.training.examples.batches import Batch
 from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.log_probs import autocast, token_losses
 from turnwise.training.plan import TrainingPlan
-from turnwise.training.rollouts.discriminator import FOLDER, RepliedPrompt
-from turnwise.training.rollouts.discriminator_training import DiscriminatorTraining, open_discriminator
+from turnwise.training.rollouts.discriminator_rollouts import DiscriminatorRollouts
 from turnwise.training.rollouts.example_weights import with_weight
 from turnwise.training.rollouts.gates import check_reply
 from turnwise.training.rollouts.guards import GuardLimits
 from turnwise.training.rollouts.reference_weights import ReferenceWeights
 from turnwise.training.rollouts.reply_sampler import SampledReply
-from turnwise.training.rollouts.rollout_source import OnProgress, StepRollouts
-from turnwise.training.rollouts.sampled_rollouts import Prompt, SampledRollouts, with_replies
+from turnwise.training.rollouts.rollout_source import StepRollouts
+from turnwise.training.rollouts.sampled_rollouts import Prompt, with_replies
 
 ADVANTAGE, REF_LOGPROB, IS_SAMPLED = "advantage", "ref_logprob", "is_sampled"  # token labels
 MIN_DEVIATION = 1e-4  # of the rewards in a group
@@ -45,10 +42,8 @@ class AdversarialOptions:
     has_shuffled_labels: bool
 
 
-class AdversarialRollouts(SampledRollouts):
+class AdversarialRollouts(DiscriminatorRollouts):
     """Samples a group of replies to each prompt, and trains the discriminator on them afterwards."""
-
-    METRICS: ClassVar[tuple[str, ...]] = (*SampledRollouts.METRICS, "pair_accuracy")
 
     def __init__(
         self,
@@ -60,26 +55,15 @@ class AdversarialRollouts(SampledRollouts):
         limits: GuardLimits,
     ) -> None:
         super().__init__(
-            plan, max_reply_tokens=max_reply_tokens, num_validation_prompts=num_validation_prompts, limits=limits,
+            plan, discriminator=options.discriminator, discriminator_learning_rate=options.discriminator_learning_rate,
+            warm_up_steps=options.warm_up_steps, warm_up_accuracy=options.warm_up_accuracy,
+            has_shuffled_labels=options.has_shuffled_labels, max_reply_tokens=max_reply_tokens,
+            num_validation_prompts=num_validation_prompts, limits=limits,
             watches_discriminator=not options.has_shuffled_labels,  # a placebo orders half of the pairs, on purpose
         )  # fmt: skip
         self._options = options
         self._reference = ReferenceWeights(plan.base.model.module)
-        discriminator = open_discriminator(plan, options.discriminator, options.discriminator_learning_rate)
-        self._training = DiscriminatorTraining(self, discriminator, has_shuffled_labels=options.has_shuffled_labels)
-        self._is_warm = False
         self._last_step: tuple[list[Prompt], list[list[SampledReply]], int] | None = None
-
-    def warm_up(self, on_progress: OnProgress, stop: Callable[[], bool]) -> None:
-        """Train the discriminator on replies of the model before the first step."""
-        if self._is_warm:
-            return
-        options = self._options
-        self._training.warm_up(
-            steps=options.warm_up_steps, pairs=self.plan.recipe.training.batch_size, accuracy=options.warm_up_accuracy,
-            on_progress=on_progress, stop=stop,
-        )  # fmt: skip
-        self._is_warm = True
 
     def step(self, examples: Sequence[Example], step: int) -> StepRollouts:
         """Sample replies and compute their advantages."""
@@ -155,25 +139,6 @@ class AdversarialRollouts(SampledRollouts):
         prompts, groups, step = self._last_step
         loss, accuracy = self._training.update(prompts, groups, step)
         return {"discriminator_loss": loss, "discriminator_accuracy": accuracy}
-
-    def pair_accuracy(self, human: Sequence[RepliedPrompt], generated: Sequence[RepliedPrompt]) -> float:
-        """Share of held-out pairs that the discriminator orders correctly."""
-        return self._training.pair_accuracy(human, generated)
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The discriminator and the guards. The reference is the model before the first step, which is loaded again."""
-        _, values = super().state()
-        return self._training.discriminator.state(), {**values, "is_warm": self._is_warm}
-
-    def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Restore what `state` returned."""
-        super().load_state(tensors, values)
-        self._training.discriminator.load_state(tensors)
-        self._is_warm = values["is_warm"]
-
-    def save(self, folder: Path) -> None:
-        """Write the discriminator."""
-        self._training.discriminator.save(folder / FOLDER)
 
 
 def _with_labels(example: Example, weight: float, units: float, advantage: float, *, is_sampled: bool) -> Example:

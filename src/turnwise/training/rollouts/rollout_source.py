@@ -8,7 +8,7 @@ same numbers.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -37,10 +37,7 @@ class RolloutSource:
 
     Attributes:
         stop_reason: why training ends now, as a sentence; None: it goes on.
-        METRICS: names of the values that `validate` returns and the progress display shows.
     """
-
-    METRICS: ClassVar[tuple[str, ...]] = ()
 
     stop_reason: str | None = None
 

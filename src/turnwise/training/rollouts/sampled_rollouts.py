@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -54,8 +54,6 @@ class SampledRollouts(RolloutSource):
     Raises:
         InvalidParameter: there are several workers, or transformers computes the model.
     """
-
-    METRICS: ClassVar[tuple[str, ...]] = ("distinct_2", "self_bleu", "mean_words", "gate_pass", "chrf")
 
     def __init__(
         self,
