@@ -82,6 +82,22 @@ def test_intervals_of_a_difference_of_proportions_have_nominal_coverage_for_smal
     assert 0.93 <= coverage(run_experiment) <= 0.99
 
 
+@pytest.mark.parametrize("num_changed", [1, 2])
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_an_interval_stays_finite_if_two_systems_differ_on_few_dialogues(num_changed, noise):
+    old = np.stack([np.full(120, 20.0), np.full(120, 10.0)], axis=1)
+    new = old.copy()
+    new[:, 0] += np.random.default_rng(0).normal(0, noise, 120)
+    new[:num_changed, 0] += 3.0
+    difference = num_changed * 3.0 / 1200
+
+    interval = bootstrap_difference(new, old, nats_per_token).interval()
+
+    # One of 120 dialogues is compatible with a share of 0.02 to 4.6 % (exact binomial interval).
+    assert -difference < interval.low <= difference
+    assert 2 * difference < interval.high < 15 * difference
+
+
 @pytest.mark.slow
 def test_the_permutation_test_calls_5_percent_of_equal_models_different():
     p_values = [

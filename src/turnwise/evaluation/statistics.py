@@ -22,6 +22,7 @@ MIN_DIALOGUES = 5  # no interval is given for fewer
 NUM_RESAMPLES = 9_999  # with the observed data 10,000
 CONFIDENCE_LEVEL = 0.95
 MIN_SPARSE_COLUMNS, MAX_DENSITY = 32, 0.1  # of sums that are multiplied as a sparse array
+MIN_RESAMPLE_ERROR = 0.1  # of a resample, relative to the standard error of the estimate
 
 MetricFunction = Callable[[FloatArray], FloatArray]
 """Maps sums of shape `(X, K)` to values of shape `(X)`; see `MetricDefinition.value`."""
@@ -251,8 +252,8 @@ def _studentized_bootstrap(
     for size in _batches(resamples, count):
         weights_RG = rng.multinomial(count, np.full(count, 1 / count), size).astype(np.float64)
         value_R, error_R, _ = _with_standard_error(sums_GK, value, gradient, weights_RG)
-        usable_R = error_R > 1e-9 * error  # a resample of equal dialogues has no standard error
-        quotients.append((value_R[usable_R] - estimate) / error_R[usable_R])
+        # If the systems differ on few dialogues, many resamples have none of these, and an error of 0 or of rounding.
+        quotients.append((value_R - estimate) / np.maximum(error_R, MIN_RESAMPLE_ERROR * error))
     return StudentizedBootstrap(count, estimate, error, np.sort(np.concatenate(quotients)))
 
 
