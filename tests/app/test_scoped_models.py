@@ -17,7 +17,7 @@ from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.cli.main import app
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import UserError
-from turnwise.core.messages import Message
+from turnwise.core.messages import Message, Question
 from turnwise.core.model_versions import NewVersion
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
 from turnwise.models.model_folders import SCOPE_FILE, weights_digest
@@ -32,7 +32,11 @@ BACKGROUND = ["Do you have a name?", "Are you there?", "What is the capital of S
 
 
 def scope_for(base):
-    return ScopeFile(base=str(base), base_sha256=weights_digest(base), scope=fit_scope([INSIDE], BACKGROUND).data)
+    return ScopeFile(
+        base=str(base),
+        base_sha256=weights_digest(base),
+        scope=fit_scope([Question(INSIDE)], map(Question, BACKGROUND)).data,
+    )
 
 
 @pytest.fixture
@@ -77,6 +81,12 @@ class TestAnswers:
             assert answer(service, question).text == answer(adapter, question).text != answer(base, question).text
         assert answer(service, OUTSIDE).text == answer(base, OUTSIDE).text != answer(adapter, OUTSIDE).text
 
+    def test_a_question_with_other_instructions_is_answered_by_the_first_model(self, open_service, scoped, first):
+        instructions = (Message("system", "You sell cars."), Message("user", INSIDE))
+        request = ChatRequest(instructions, sampling={"temperature": 0, "max_tokens": 8, "min_tokens": 8})
+        texts = [asyncio.run(open_service(folder).reply(request)).text for folder in (scoped, first)]
+        assert texts[0] == texts[1]
+
     def test_a_text_without_messages_is_continued_by_the_first_model(self, open_service, scoped, first):
         request = ChatRequest(prompt=INSIDE, sampling={"temperature": 0, "max_tokens": 8})
         texts = [asyncio.run(open_service(folder).reply(request)).text for folder in (scoped, first)]
@@ -102,6 +112,17 @@ class TestAnswers:
         assert near == adapter[0] != base[0]
         assert outside == base[1] != adapter[1]
 
+    def test_answers_outside_are_shared_with_an_evaluation_of_the_first_model(self, scoped, first):
+        cache = SqliteResponseCache(None)
+        num_shared = []
+        for folder in (first, scoped):
+            with open_model_under_test(str(folder), cache, sampling={"max_tokens": 8}) as system:
+                queries = [(GenerationQuery((Message("user", q),), greedy=True), 0) for q in (NEAR, OUTSIDE)]
+                counts = []
+                system.generate(queries, counts.append)
+                num_shared.append(counts[0])
+        assert num_shared == [0, 1]
+
 
 class TestServing:
     def test_both_models_share_the_engine_of_their_base(self, scoped, first):
@@ -117,7 +138,12 @@ class TestServing:
     def test_the_fingerprint_changes_with_the_scope(self, open_service, scoped, first):
         before = open_service(scoped).fingerprint
         scope = scope_for(first)
-        write_scope(scoped, scope.model_copy(update={"scope": fit_scope([INSIDE, OUTSIDE], BACKGROUND).data}))
+        write_scope(
+            scoped,
+            scope.model_copy(
+                update={"scope": fit_scope([Question(INSIDE), Question(OUTSIDE)], map(Question, BACKGROUND)).data}
+            ),
+        )
         assert open_service(scoped).fingerprint != before
 
     def test_a_changed_first_model_is_an_error(self, scoped, first):

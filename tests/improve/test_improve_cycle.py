@@ -195,8 +195,8 @@ def test_models_of_the_proof_have_their_own_scope_or_that_of_the_version(
             cycle.run()
     folder = cycle.folders.last().folder
     scopes = {name: read_scope(folder / name).scope for name in ("model", "proof-a", "proof-b")}
-    assert len(scopes["model"].questions) == 12
-    assert {len(scopes[name].questions) for name in ("proof-a", "proof-b")} == num_questions
+    assert len(scopes["model"].questions[""]) == 12
+    assert {len(scopes[name].questions[""]) for name in ("proof-a", "proof-b")} == num_questions
 
 
 def test_an_interrupted_cycle_continues_to_the_same_result(make_cycle, only_improvement, monkeypatch):
