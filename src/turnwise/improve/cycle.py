@@ -42,7 +42,7 @@ from turnwise.improve.schedule import stop_after
 from turnwise.improve.selection import Mask, select_answers
 from turnwise.improve.settings import ImproveSettings
 
-TRAINING_SETTINGS = {"min_answers", "masks_personal_data", "tuning", "proof"}  # that a cycle keeps
+TRAINING_SETTINGS = {"min_answers", "masks_personal_data", "public_texts", "tuning", "proof"}  # that a cycle keeps
 
 
 @dataclass(frozen=True)

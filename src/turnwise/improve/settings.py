@@ -90,12 +90,14 @@ class ImproveSettings(StrictModel):
         min_answers: fewest new answers with feedback that start a cycle.
         canary_share: a version that passes the gate first answers this share of conversations; 0: all of them at once.
         masks_personal_data: replace personal data before anything is written.
+        public_texts: texts that are not replaced, although they look like personal data: your own name and address.
         tuning, proof, limits: see there.
     """
 
     min_answers: int = Field(8, ge=1)
     canary_share: float = Field(0.0, ge=0, lt=1)
     masks_personal_data: bool = True
+    public_texts: tuple[str, ...] = ()
     tuning: TuningSettings = TuningSettings()
     proof: ProofSettings = ProofSettings()
     limits: LimitSettings = LimitSettings()
