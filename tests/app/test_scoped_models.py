@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from contextlib import ExitStack
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_export import convert_model, export_gguf
 from turnwise.app.model_versions.version_library import VersionLibrary
-from turnwise.app.scope_files import ScopeFile, read_scope, write_scope
+from turnwise.app.scope_files import OUTSIDE_FOLDER, ScopeFile, read_scope, write_scope
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.cli.main import app
@@ -68,7 +69,7 @@ def without_scope(folder, tmp_path):
     copy = tmp_path / "without"
     copy.mkdir()
     for path in folder.iterdir():
-        if path.name != SCOPE_FILE:
+        if path.is_file() and path.name != SCOPE_FILE:
             (copy / path.name).write_bytes(path.read_bytes())
     return copy
 
@@ -146,8 +147,13 @@ class TestServing:
         )
         assert open_service(scoped).fingerprint != before
 
-    def test_a_changed_first_model_is_an_error(self, scoped, first):
-        path = first / "adapter_model.safetensors"
+    def test_it_answers_outside_its_scope_after_an_update_of_the_first_model(self, open_service, scoped, first):
+        before = answer(open_service(scoped), OUTSIDE).text
+        shutil.rmtree(first)
+        assert answer(open_service(scoped), OUTSIDE).text == before
+
+    def test_a_changed_first_model_is_an_error(self, scoped):
+        path = scoped / OUTSIDE_FOLDER / "adapter_model.safetensors"
         save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, path)
         with pytest.raises(UserError, match="have changed since"), open_chat_service(str(scoped)):
             pass
@@ -188,10 +194,10 @@ class TestVersions:
         with pytest.raises(UserError, match="are not those of shop@1"):
             library.verified_folder(record)
 
-    def test_a_version_whose_first_model_has_changed_is_not_used(self, version, first):
+    def test_a_version_whose_first_model_has_changed_is_not_used(self, version, scoped):
         library, record = version
-        config = json.loads((first / "adapter_config.json").read_text())
-        (first / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 16.0}))
+        path = scoped / OUTSIDE_FOLDER / "adapter_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"lora_alpha": 16.0}))
         with pytest.raises(UserError, match="have changed since"):
             library.verified_folder(record)
 
