@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from turnwise.app.scope_files import read_scope, write_scope
 from turnwise.improve.build import build_model
 from turnwise.improve.cycle_models import CycleModels
 from turnwise.improve.preparation import Preparation
@@ -53,9 +52,5 @@ def train_models(
         if not out.is_dir():
             progress.on_step("train", f"Train {'the version' if name == VERSION else f'the model for {name}'}")
         build_model(data, out, hooks=progress.trainer_hooks(name), stop=stop)
-        if proof.scope and proof.scope_of_proofs == "version" and name != VERSION:
-            scope = read_scope(models.trained(VERSION))
-            assert scope is not None, "the version was trained first"
-            write_scope(out, scope)
         stages[name] = list(read_plan(data).stages)
     return stages
