@@ -3,6 +3,7 @@
 
 import { make } from "./dom.js";
 import { MarkdownView, loadParser } from "./markdown.js";
+import { plainText, withFewMarks } from "./markdown/plain_text.js";
 import { enqueue } from "./markdown/work_queue.js";
 
 const NUM_AT_ONCE = 12; // messages at the end, which are drawn without delay
@@ -18,7 +19,7 @@ export class BodyDrawing {
 
   /** An element that shows `text`, later as Markdown. */
   body(text, sources) {
-    const element = make("div", { class: "body markdown plain", dir: "auto" }, text);
+    const element = make("div", { class: "body markdown plain", dir: "auto" }, ...plainText(withFewMarks(text)));
     this.#waiting.set(element, { text, sources });
     return element;
   }

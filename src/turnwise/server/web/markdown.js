@@ -6,10 +6,11 @@ import { t } from "./i18n.js";
 import { buildTree } from "./markdown/block_tree.js";
 import { drawBlocks } from "./markdown/blocks.js";
 import { loadParser, parser } from "./markdown/parser.js";
+import { plainText, withFewMarks } from "./markdown/plain_text.js";
 import { splitReasoning } from "./markdown/reasoning.js";
 
-const MAX_CHARS = 200_000; // what follows is shown as plain text
-const PLAIN_CHARS = 2000; // of one element of plain text
+const MAX_CHARS = 100_000; // what follows is shown as plain text
+const MAX_LINES = 5000;
 const DEFINITION = /^ {0,3}\[\^([^\]\s]{1,80})\]:/gm;
 
 export { loadParser };
@@ -44,7 +45,7 @@ export class MarkdownView {
   #showPlain(text) {
     this.segments = [];
     this.element.classList.add("plain");
-    this.element.textContent = text;
+    this.element.replaceChildren(...plainText(withFewMarks(text)));
   }
 
   #draw({ text, isStreaming, sources }) {
@@ -52,7 +53,7 @@ export class MarkdownView {
       this.element.classList.remove("plain");
       this.element.replaceChildren();
     }
-    const segments = splitReasoning(text.includes("\r") ? text.replaceAll(/\r\n?/g, "\n") : text);
+    const segments = splitReasoning(withFewMarks(text.includes("\r") ? text.replaceAll(/\r\n?/g, "\n") : text), isStreaming);
     segments.forEach((segment, index) => {
       let view = this.segments[index];
       if (view?.isReasoning !== segment.isReasoning) {
@@ -87,7 +88,7 @@ class SegmentView {
 
   #reset() {
     this.container.replaceChildren();
-    Object.assign(this, { text: "", blocks: [], tail: [], tailStart: 0, tailLevel: 1, plainChars: 0, hasReferences: false, sources: null });
+    Object.assign(this, { text: "", blocks: [], tail: [], tailStart: 0, tailLevel: 1, plainChars: 0, plain: null });
   }
 
   remove() {
@@ -97,14 +98,14 @@ class SegmentView {
   /** Show the text of the segment and return the number of blocks that were drawn. */
   update({ text: full, isOpen }, { isStreaming, sources }) {
     if (this.details) this.#setOpen(isOpen && isStreaming);
-    const text = full.slice(0, MAX_CHARS);
-    const isAppended = text.startsWith(this.text) && full.length >= this.text.length + this.plainChars;
+    const text = full.slice(0, markdownEnd(full));
+    const isAppended = text.startsWith(this.text);
     const notes = isStreaming ? new Map() : footnotes(text);
     const context = { parser, env: { isStreaming }, sources, notes, numDrawn: 0, isComplete: !isStreaming };
     if (!isAppended || sources?.size || notes.size) this.#reset();
     if (isStreaming) this.#drawTail(text, context);
     else this.#drawAll(text, context);
-    this.#appendPlain(full);
+    this.#showPlain(full.slice(text.length));
     return context.numDrawn;
   }
 
@@ -119,7 +120,7 @@ class SegmentView {
   /** Draw what follows the blocks that cannot change any more. */
   #drawTail(text, context) {
     const source = text.slice(this.tailStart);
-    const { blocks } = buildTree(parser.parse(source, context.env), this.tailLevel);
+    const { blocks } = buildTree(parser.blocks(source, context.env), this.tailLevel);
     drawBlocks(this.container, this.tail, blocks, context);
     this.text = text;
     this.tail = blocks;
@@ -140,7 +141,7 @@ class SegmentView {
   }
 
   #drawAll(text, context) {
-    const { blocks } = buildTree(parser.parse(text, context.env));
+    const { blocks } = buildTree(parser.blocks(text, context.env));
     const before = [...this.blocks, ...this.tail];
     if (Object.keys(context.env.references ?? {}).length) {
       for (const block of before.splice(0)) block.element.remove(); // links of earlier blocks may have got their addresses
@@ -149,13 +150,31 @@ class SegmentView {
     Object.assign(this, { text, blocks: [], tail: blocks, tailStart: 0, tailLevel: 1 });
   }
 
-  /** Append what is beyond the limit, in pieces that the browser can skip. */
-  #appendPlain(full) {
-    for (let at = MAX_CHARS + this.plainChars; at < full.length; at += PLAIN_CHARS) {
-      this.container.append(make("div", { class: "plain-piece" }, full.slice(at, at + PLAIN_CHARS)));
-    }
-    this.plainChars = Math.max(0, full.length - MAX_CHARS);
+  /** Show what is beyond the limit. The text that was there before keeps its elements. */
+  #showPlain(text) {
+    if (!text) return;
+    this.plain ??= make("div", { class: "plain" });
+    if (this.container.lastChild !== this.plain) this.container.append(this.plain);
+    const last = this.plain.lastChild;
+    const start = text.startsWith(this.plainStart ?? "") ? this.plainChars : 0;
+    if (!start) this.plain.replaceChildren();
+    else last.remove();
+    const numDrawn = start ? start - last.textContent.length : 0;
+    this.plain.append(...plainText(text.slice(numDrawn)));
+    this.plainChars = text.length;
+    this.plainStart = text.slice(0, 100);
   }
+}
+
+/** Where the text ends that is shown as Markdown. */
+function markdownEnd(text) {
+  let end = 0;
+  for (let line = 0; line < MAX_LINES; line += 1) {
+    end = text.indexOf("\n", end) + 1;
+    if (!end) return Math.min(text.length, MAX_CHARS);
+    if (end > MAX_CHARS) return MAX_CHARS;
+  }
+  return end;
 }
 
 /** Offsets of the lines 0 to `last`. */

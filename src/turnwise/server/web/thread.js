@@ -3,6 +3,7 @@
 import { BodyDrawing } from "./body_drawing.js";
 import { byId, copy, iconButton, make } from "./dom.js";
 import { pressedTags, tagButtons } from "./feedback_tags.js";
+import { plainText, withFewMarks } from "./markdown/plain_text.js";
 import { sourceList, toSources } from "./sources.js";
 import { StreamingMessage } from "./streaming_message.js";
 
@@ -132,7 +133,7 @@ export class Thread {
     const speakerName = { user: "You", assistant: "Assistant" }[message.role] ?? "Instructions";
     const sources = toSources(message.citations);
     const isAnswer = message.role === "assistant";
-    const body = isAnswer ? this.drawing.body(message.content, sources) : make("div", { class: "body", dir: "auto" }, message.content);
+    const body = isAnswer ? this.drawing.body(message.content, sources) : make("div", { class: "body", dir: "auto" }, ...plainText(withFewMarks(message.content)));
     const actions = make("div", { class: "actions" });
     const noteText = message.refusal ? `Not answered: ${message.refusal}` : message.note ?? "";
     const note = make("p", { class: "note", dir: "auto", hidden: !noteText }, noteText);

@@ -2,16 +2,26 @@
 
 import { copy, iconButton, make } from "../dom.js";
 import { t } from "../i18n.js";
-import { highlight, isReady, languageOf, loadLanguage, withVisibleControls } from "./highlighting.js";
+import { withVisibleControls } from "./plain_text.js";
 import { enqueue } from "./work_queue.js";
 
 const CHUNK_CHARS = 4000;
 const MAX_AT_ONCE = 10_000; // longer code keeps the colours of its chunks, which may be wrong in a comment across two of them
-const MAX_COLOURED = 200_000;
+
+let highlighting = null; // the module, when the first language has been loaded
+
+/** Load the language with this label. Returns its name, or null for one without colours. */
+async function loadLanguage(label) {
+  const module = await import("./highlighting.js");
+  const language = module.languageOf(label);
+  if (language) await module.loadLanguage(language);
+  highlighting = module;
+  return language;
+}
 
 export class CodeBlock {
   constructor(label) {
-    this.language = languageOf(label);
+    this.language = highlighting?.readyLanguage(label) ?? null;
     this.text = "";
     this.doneChars = 0; // characters in finished chunks
     this.numChunks = 0;
@@ -20,7 +30,7 @@ export class CodeBlock {
     const head = make("div", { class: "code-head" }, make("span", { class: "code-language" }, label || t("text")), button);
     this.element = make("div", { class: "code", dir: "ltr" }, head, make("pre", { tabIndex: 0 }, this.code));
     this.#startChunk();
-    if (this.language && !isReady(this.language)) loadLanguage(this.language).then(() => this.#recolour(), () => {});
+    if (label && !this.language) loadLanguage(label).then((language) => language && this.#recolour(language), () => {});
   }
 
   /** Show `text`. If it begins with the text shown, the finished chunks stay. */
@@ -54,27 +64,27 @@ export class CodeBlock {
   }
 
   #fill(text) {
-    const isColoured = this.language && isReady(this.language) && this.doneChars < MAX_COLOURED;
-    if (isColoured) this.chunk.replaceChildren(...highlight(text, this.language));
+    if (this.language) this.chunk.replaceChildren(...highlighting.highlight(text, this.language));
     else if (!text.startsWith(this.chunk.textContent) || this.chunk.childNodes.length !== 1) this.chunk.replaceChildren(...withVisibleControls(text));
     else this.chunk.firstChild.appendData?.(text.slice(this.chunk.textContent.length));
   }
 
   #colourAtOnce() {
-    this.chunk = make("span", { class: "code-chunk" }, ...highlight(this.text, this.language));
+    this.chunk = make("span", { class: "code-chunk" }, ...highlighting.highlight(this.text, this.language));
     this.code.replaceChildren(this.chunk);
     this.doneChars = 0;
     this.numChunks = 1;
   }
 
   /** Colour the chunks, after the language has been loaded. */
-  #recolour() {
+  #recolour(language) {
+    this.language = language;
     if (this.text.length <= MAX_AT_ONCE) {
       enqueue(() => this.#colourAtOnce());
       return;
     }
     for (const chunk of this.code.children) {
-      enqueue(() => chunk.isConnected && chunk !== this.chunk && chunk.replaceChildren(...highlight(chunk.textContent, this.language)));
+      enqueue(() => chunk.isConnected && chunk.replaceChildren(...highlighting.highlight(chunk.textContent, this.language)));
     }
   }
 }

@@ -2,7 +2,6 @@
 
 import { make } from "../dom.js";
 import { t } from "../i18n.js";
-import { mathNode } from "./math_nodes.js";
 import { enqueue } from "./work_queue.js";
 
 const MAX_CHARS = 5000;
@@ -11,12 +10,14 @@ const OPTIONS = { throwOnError: true, trust: false, strict: false, maxExpand: 30
 
 const trees = new Map(); // by kind and source; null: wrong TeX
 let temml = null;
+let mathNode = null;
 let loading = null;
 
 function load() {
-  loading ??= import("../vendor/temml/temml.js").then(
-    (library) => {
+  loading ??= Promise.all([import("../vendor/temml/temml.js"), import("./math_nodes.js")]).then(
+    ([library, nodes]) => {
       temml = library.default;
+      mathNode = nodes.mathNode;
     },
     (error) => {
       loading = null;

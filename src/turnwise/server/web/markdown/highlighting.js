@@ -1,6 +1,7 @@
 // Colours of code. highlight.js finds the scopes; they become elements here, never HTML.
 
 import { make } from "../dom.js";
+import { withVisibleControls } from "./plain_text.js";
 
 const MAX_LINE = 2000; // characters; longer lines, such as of minified files, have no colours
 const LANGUAGES = {
@@ -28,7 +29,8 @@ let library = null;
 /** The language with this label, or null. */
 export const languageOf = (label) => NAMES.get(label.toLowerCase()) ?? null;
 
-export const isReady = (language) => ready.has(language);
+/** The language with this label, if it is loaded, or null. */
+export const readyLanguage = (label) => (ready.has(languageOf(label)) ? languageOf(label) : null);
 
 /** Load the library and a language. */
 export function loadLanguage(language) {
@@ -104,13 +106,4 @@ function toNodes(entry) {
   if (typeof entry === "string") return withVisibleControls(entry);
   const name = entry.scope.split(/[.:]/)[0].replace(/[^a-z_-]/gi, "");
   return [make("span", { class: `hl-${name}` }, ...entry.children.flatMap(toNodes))];
-}
-
-/** Text with a mark for every character that changes the direction: with them, code does something else than it shows. */
-export function withVisibleControls(text) {
-  if (!/[\u202a-\u202e\u2066-\u2069]/.test(text)) return [text];
-  return text.split(/([\u202a-\u202e\u2066-\u2069])/).filter(Boolean).map((piece) => {
-    const isControl = /^[\u202a-\u202e\u2066-\u2069]$/.test(piece);
-    return isControl ? make("span", { class: "control-character" }, `U+${piece.codePointAt(0).toString(16).toUpperCase()}`) : piece;
-  });
 }

@@ -5,6 +5,7 @@ import { t } from "../i18n.js";
 import { anchor, hostNote, linkedText, safeUrl } from "./links.js";
 import { formula } from "./formula.js";
 import { mark } from "./marks.js";
+import { plainText } from "./plain_text.js";
 
 const MAX_CHARS = 8000; // longer texts have no markup: emphasis takes quadratic time in the worst case
 const MAX_DEPTH = 16;
@@ -19,17 +20,13 @@ const CITATION = /\[(\d{1,3})\]/g;
 export function inlineNodes(text, context) {
   const root = document.createDocumentFragment();
   if (text.length > MAX_CHARS) {
-    root.append(...withBreaks(text));
+    root.append(...plainText(text));
     return root;
   }
-  const tokens = [];
-  context.parser.inline.parse(text, context.parser, context.env, tokens);
   const writer = new Writer(root, context);
-  for (const token of tokens) writer.write(token);
+  for (const token of context.parser.inlines(text, context.env)) writer.write(token);
   return root;
 }
-
-const withBreaks = (text) => text.split("\n").flatMap((line, index) => (index ? [make("br"), line] : [line]));
 
 class Writer {
   constructor(root, context) {

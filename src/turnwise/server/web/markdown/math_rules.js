@@ -44,7 +44,7 @@ function inlineRule(state, silent) {
   return source !== "" && push(state, end + 2, { source, isDisplay }, silent);
 }
 
-/** $…$ and $$…$$. Prices are no formulas: no blank inside of the marks, no digit after them. */
+/** $…$ and $$…$$. Prices are no formulas: no blank inside of the marks, no digit after them. Code is none either. */
 function dollarRule(state, silent) {
   const { src, pos } = state;
   if (src.charCodeAt(pos) !== DOLLAR) return false;
@@ -59,8 +59,9 @@ function dollarRule(state, silent) {
   if (/\s/.test(src[pos + 1] ?? " ")) return false;
   for (let end = indexOf(state, "$", pos + 1); end >= 0 && end - pos <= MAX_CHARS; end = indexOf(state, "$", end + 1)) {
     if (src[end - 1] === "\\") continue;
-    if (/\s/.test(src[end - 1]) || /\d/.test(src[end + 1] ?? "")) return false;
-    return push(state, end + 1, { source: src.slice(pos + 1, end), isDisplay: false }, silent);
+    const source = src.slice(pos + 1, end);
+    if (/\s$/.test(source) || source.includes("`") || /\d/.test(src[end + 1] ?? "")) return false;
+    return push(state, end + 1, { source, isDisplay: false }, silent);
   }
   return false;
 }
