@@ -39,7 +39,7 @@ function toRequestMessage({ role, content, pinned, name, tool_calls, tool_call_i
 
 /** Convert a stored message to a shown message. */
 function toShownMessage(stored) {
-  const { finish, model, error, person, consent } = stored.meta;
+  const { finish, model, error, person, consent, service } = stored.meta;
   const { id, role, content, pinned, name, tool_calls, tool_call_id, sibling_ids: siblings } = stored;
   const figures = [person, state.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
   const takesRatings = role === "assistant" && Boolean(finish) && finish !== "in_progress" && consent !== "off";
@@ -47,7 +47,7 @@ function toShownMessage(stored) {
   const opinion = feedback.of(id);
   return {
     id, role, content, pinned, name, tool_calls, tool_call_id, siblings, finish, figures, refusal: error?.message,
-    takesRatings, takesTexts, feedback: opinion,
+    takesRatings, takesTexts, feedback: opinion, citations: service?.citations,
   };
 }
 
@@ -129,6 +129,7 @@ async function generate(messages, options) {
   const isSilent = progress.service?.decision === "person" && !progress.at; // a person answers
   const answered = !isSilent && (progress.at > 0 || !["error", "cancelled"].includes(progress.finish));
   if (answered) {
+    message.citations = progress.service?.citations;
     Object.assign(message, { finish: progress.finish, figures: figures(progress, performance.now()) });
     streamingMessage.finish(message.figures, describeContext(progress.context));
     state.messages = [...(options.resumed ? messages.slice(0, -1) : messages), message];

@@ -95,7 +95,7 @@ export class History {
   }
 
   #row(entry) {
-    const open = make("button", { type: "button", class: "history-open", title: entry.title }, entry.title);
+    const open = make("button", { type: "button", class: "history-open", dir: "auto", title: entry.title }, entry.title);
     open.onclick = () => this.handlers.open(entry.id);
     const row = make(
       "li",
@@ -112,7 +112,7 @@ export class History {
   }
 
   #rename(row, entry) {
-    const box = make("input", { type: "text", value: entry.title, maxLength: 200, class: "rename", "aria-label": "Title" });
+    const box = make("input", { type: "text", dir: "auto", value: entry.title, maxLength: 200, class: "rename", "aria-label": "Title" });
     let done = false;
     const finish = async (keep) => {
       if (done) return;

@@ -1,8 +1,11 @@
 // The list of messages: show, stream, copy, retry and edit them.
 
+import { BodyDrawing } from "./body_drawing.js";
 import { byId, copy, iconButton, make } from "./dom.js";
 import { pressedTags, tagButtons } from "./feedback_tags.js";
-import { render } from "./markdown.js";
+import { plainText, withFewMarks } from "./markdown/plain_text.js";
+import { sourceList, toSources } from "./sources.js";
+import { StreamingMessage } from "./streaming_message.js";
 
 const NEAR_THE_END = 80; // pixels from the end within which the list scrolls automatically
 
@@ -28,6 +31,8 @@ export class Thread {
     this.following = true;
     this.scroller.addEventListener("scroll", () => this.#updateFollowing(), { passive: true });
     byId("to-end").addEventListener("click", () => this.follow());
+    this.drawing = new BodyDrawing(this.scroller);
+    new ResizeObserver(() => this.settle()).observe(this.list); // formulas and code grow after they have been shown
   }
 
   /** Show these messages. Entries that have not changed are reused. */
@@ -44,6 +49,7 @@ export class Thread {
     if (entries.length !== this.list.children.length || entries.some((entry, i) => entry !== this.list.children[i])) {
       this.list.replaceChildren(...entries);
     }
+    this.drawing.start(this.list);
     this.#markLast();
     this.#refocus(focus);
     byId("empty").hidden = messages.length > 0;
@@ -56,7 +62,8 @@ export class Thread {
     const fresh = this.#entry(message, index);
     const { lastStreamed } = this;
     if (lastStreamed?.index !== index || message.role !== "assistant" || lastStreamed.message.content !== message.content) return fresh;
-    for (const part of [".actions", ".note"]) lastStreamed.entry.querySelector(part).replaceWith(fresh.querySelector(part));
+    if (message.citations?.length || lastStreamed.message.citations?.length) return fresh; // its marks lead to the new list of sources
+    for (const part of [".actions", ".note", ".sources"]) lastStreamed.entry.querySelector(part).replaceWith(fresh.querySelector(part));
     return lastStreamed.entry;
   }
 
@@ -93,6 +100,7 @@ export class Thread {
     byId("empty").hidden = true;
     const entry = this.#entry(message, index);
     this.list.append(entry);
+    this.drawing.release(entry.querySelector(".body"));
     this.lastStreamed = { index, message, entry };
     this.#markLast();
     return new StreamingMessage(this, message, entry);
@@ -123,14 +131,14 @@ export class Thread {
 
   #entry(message, index) {
     const speakerName = { user: "You", assistant: "Assistant" }[message.role] ?? "Instructions";
-    const body = make("div", { class: "body" });
-    if (message.role === "assistant") body.append(render(message.content));
-    else body.textContent = message.content;
+    const sources = toSources(message.citations);
+    const isAnswer = message.role === "assistant";
+    const body = isAnswer ? this.drawing.body(message.content, sources) : make("div", { class: "body", dir: "auto" }, ...plainText(withFewMarks(message.content)));
     const actions = make("div", { class: "actions" });
     const noteText = message.refusal ? `Not answered: ${message.refusal}` : message.note ?? "";
-    const note = make("p", { class: "note", hidden: !noteText }, noteText);
+    const note = make("p", { class: "note", dir: "auto", hidden: !noteText }, noteText);
     const speaker = make("span", { class: "visually-hidden" }, `${speakerName}:`);
-    const entry = make("li", { class: `message ${message.role}` }, note, speaker, body, actions);
+    const entry = make("li", { class: `message ${message.role}` }, note, speaker, body, ...(isAnswer ? [sourceList(sources)] : []), actions);
     if (message.refusal) entry.append(note); // below the message
     const copyButton = iconButton("copy", "Copy", () => copy(message.content, copyButton));
     actions.append(...this.#branches(message), copyButton);
@@ -247,7 +255,7 @@ export class Thread {
 
   /** Show a text to edit in place of an entry. `needsControl`: Enter starts a new line, Ctrl+Enter submits. */
   #showForm(entry, text, { label, note, submitLabel, submit, needsControl = false }) {
-    const area = make("textarea", { value: text, class: "edit-area", "aria-label": label });
+    const area = make("textarea", { value: text, dir: "auto", class: "edit-area", "aria-label": label });
     const focused = entry.contains(document.activeElement) ? document.activeElement : null;
     const done = () => {
       form.replaceWith(...before);
@@ -279,48 +287,5 @@ export class Thread {
     entry.replaceChildren(form);
     area.rows = Math.min(12, text.split("\n").length + 1);
     area.focus();
-  }
-}
-
-/** A message that is being streamed; the page is updated once per frame. */
-class StreamingMessage {
-  constructor(thread, message, entry) {
-    Object.assign(this, { thread, message, entry, frame: 0 });
-    this.body = entry.querySelector(".body");
-    if (message.role === "assistant") {
-      entry.classList.add("growing");
-      this.body.setAttribute("aria-live", "polite");
-      this.body.setAttribute("aria-busy", "true"); // announced when it is complete, not word by word
-    }
-  }
-
-  append(text) {
-    this.message.content += text;
-    this.frame ||= requestAnimationFrame(() => this.#paint());
-  }
-
-  /** The message is complete: `figures` is shown below it, `note` above it. */
-  finish(figures, note) {
-    Object.assign(this.message, { figures, note });
-    this.#paint();
-    const line = this.entry.querySelector(".note");
-    line.textContent = note;
-    line.hidden = !note;
-    this.entry.querySelector(".figures").textContent = figures;
-    this.entry.classList.remove("growing");
-    this.body.setAttribute("aria-busy", "false");
-    this.thread.settle();
-  }
-
-  remove() {
-    cancelAnimationFrame(this.frame);
-    this.entry.remove();
-  }
-
-  #paint() {
-    cancelAnimationFrame(this.frame);
-    this.frame = 0;
-    this.body.replaceChildren(render(this.message.content));
-    this.thread.settle();
   }
 }
