@@ -117,7 +117,7 @@ class _VersionService(DelegatingChatService):
             if is_complete or is_error:
                 self._record(AnswerOutcome(is_error, first_token_seconds))
             shadow = self._router.state.shadow
-            if shadow is not None and is_complete and request.output.prompt_output != "embedding":
+            if shadow is not None and is_complete and request.output.generates:
                 self._router.shadow_traffic.offer(request, shadow)
 
     def record_timeout(self) -> None:
