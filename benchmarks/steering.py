@@ -74,16 +74,16 @@ def measure(client: Client, rounds: int) -> dict[str, list[float]]:
     }  # fmt: skip
     for number in range(rounds):
         durations["all tokens of the answer"].append(seconds(lambda: client.post("/v1/answer_tokens", answer=answer)))
-        for place in range(0, len(ids), max(1, len(ids) // PLACES)):
-            before = {"answer_tokens": ids[:place]} if place else {}
+        for position in range(0, len(ids), max(1, len(ids) // PLACES)):
+            before = {"answer_tokens": ids[:position]} if position else {}
             durations["next token"].append(
                 seconds(lambda before=before: client.post("/v1/next_token", top=50, **before))
             )
             distribution = client.post("/v1/next_token", top=5, temperature=1, top_p=1, **before)
-            other = next(token["id"] for token in distribution["tokens"][1:] if not token["ends_answer"])
-            fields = {"answer_tokens": [*ids[:place], other], "max_tokens": 8}
+            alternative = next(token["id"] for token in distribution["tokens"][1:] if not token["ends_answer"])
+            fields = {"answer_tokens": [*ids[:position], alternative], "max_tokens": 8}
             durations["first new token"].append(seconds(lambda fields=fields: client.wait_for_text(**fields)))
-            cold = fields | {"prompt_cache_key": f"{number} {place}"}
+            cold = fields | {"prompt_cache_key": f"{number} {position}"}
             durations["first new token, cold"].append(seconds(lambda cold=cold: client.wait_for_text(**cold)))
     return durations
 

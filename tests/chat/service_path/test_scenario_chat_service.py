@@ -63,7 +63,7 @@ def test_the_model_alone_reports_on_its_tokens_also_beside_a_default_scenario(st
 
 
 def test_a_scenario_does_not_continue_given_tokens(stored_shop, store, conversation):
-    service, model = stored_shop("Every lamp has a warranty of 24 months.")
+    service, _ = stored_shop("Every lamp has a warranty of 24 months.")
     model_tokens = SimpleNamespace(answer_text=lambda ids: "Hello")
     service._model = SimpleNamespace(tokens=model_tokens)
     request = ask("how long is the guarantee?", conversation=conversation)
