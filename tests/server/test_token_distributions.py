@@ -8,8 +8,10 @@ import pytest
 
 from turnwise.app.chat_services import open_chat_service
 from turnwise.core.messages import Message
+from turnwise.core.served_versions import AnsweringVersion
 from turnwise.server.app import create_app
 from turnwise.server.schema.answer_tokens_request import AnswerTokensRequest
+from turnwise.server.schema.distribution_bodies import ScoringModel
 from turnwise.server.schema.next_token_request import NEXT_TOKEN_UNSUPPORTED_FIELDS, NextTokenRequest
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -210,6 +212,12 @@ def test_the_bytes_of_the_tokens_are_those_of_the_text(client, answer):
 def test_an_invalid_request_for_tokens_is_rejected_with_the_name_of_the_field(client, fields, param):
     assert rejection(client, "/v1/answer_tokens", **fields)["param"] == param
     assert set(fields) <= set(AnswerTokensRequest.model_fields) | {"temperature"}
+
+
+def test_a_model_with_versions_names_the_one_that_scored(service):
+    fields = ScoringModel.fields_of(service, AnsweringVersion("shop@2", "digest"))
+    assert (fields["version"], fields["weights"]) == ("shop@2", "digest")
+    assert ScoringModel.fields_of(service, None) == {"model": service.name, "system_fingerprint": service.fingerprint}
 
 
 # Continuing from given tokens

@@ -114,7 +114,7 @@ class _VersionService(DelegatingChatService):
             is_error = True
             raise
         finally:  # an answer that was cancelled has no outcome, unless it reached the time limit
-            if is_complete or is_error:
+            if (is_complete or is_error) and request.output.generates:
                 self._record(AnswerOutcome(is_error, first_token_seconds))
             shadow = self._router.state.shadow
             if shadow is not None and is_complete and request.output.generates:

@@ -87,8 +87,11 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
 
 
 def _encode_answer(service: ChatService, body: AnswerTokensRequest) -> tuple[int, ...]:
-    """Token ids of the answer. They depend on the last message only. Runs in a thread."""
-    ids = service.tokens.encode_answer(body.messages[-1:], body.answer or "", service.context_length)
+    """Token ids of the answer. Runs in a thread."""
+    messages = body.messages
+    if messages[-1].role == "user":
+        messages = messages[-1:]  # enough for the tokens, and within the context
+    ids = service.tokens.encode_answer(messages, body.answer or "", service.context_length)
     if not ids:
         raise InvalidParameter("answer", "'answer' has no text for this model.")
     return tuple(ids)

@@ -52,7 +52,9 @@ export class BeamTree {
     if (!count.reportValidity()) return;
     const beams = Number(count.value);
     try {
-      const response = await api.beams({ ...this.request(), num_beams: beams, n: Math.min(beams, 3), max_tokens: DEPTH });
+      const request = { ...this.request(), num_beams: beams, max_tokens: DEPTH };
+      // A search may find fewer answers than it has beams.
+      const response = await api.beams({ ...request, n: Math.min(beams, 3) }).catch((error) => (error.status === 400 ? api.beams(request) : Promise.reject(error)));
       this.#show(response.beams);
     } catch (error) {
       this.result.replaceChildren(make("p", { class: "error", role: "alert" }, error.message));

@@ -425,6 +425,7 @@ function listen() {
     const id = conversationOfHash();
     const path = location.hash;
     if (id && id !== state.conversation?.id) open(id).then(() => steering.openHash(path));
+    else steering.openHash(path);
   });
 }
 
