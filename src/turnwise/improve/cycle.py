@@ -38,6 +38,7 @@ from turnwise.improve.preparation import Preparation, prepare, seen_questions
 from turnwise.improve.progress import CycleProgress, SilentProgress, StoppableProgress
 from turnwise.improve.promotion import complete_cycle
 from turnwise.improve.replay_file import ReplayFiles, read_dialogues, replay_files
+from turnwise.improve.retention_replies import retention_replies
 from turnwise.improve.schedule import stop_after
 from turnwise.improve.selection import Mask, select_answers
 from turnwise.improve.settings import ImproveSettings
@@ -198,8 +199,12 @@ class ImproveCycle:
 
     def _compare(self, models: CycleModels, plan: Preparation) -> dict[str, Any]:
         proof = self.settings.proof
-        paths = proof.retention or (str(self._replay_files(models).retention),)
-        retention = [dialogue for path in paths for dialogue in read_dialogues(Path(path))]
+        if proof.retention:
+            retention = [dialogue for path in proof.retention for dialogue in read_dialogues(Path(path))]
+        else:
+            report = partial(self.progress.on_count, "replies inside the scope")
+            replies = self._replay_files(models).retention
+            retention = retention_replies(models, replies, self.settings.tuning.seed, report)
         compared = compare_with_serving(
             models, plan.proofs, retention, self.rules, proof.alphas,
             num_looks=self._num_looks(models.journal), progress=self.progress,

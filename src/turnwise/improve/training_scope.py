@@ -5,12 +5,12 @@ from itertools import islice
 from pathlib import Path
 
 from turnwise.app.scope_files import ScopeFile
-from turnwise.core.messages import Conversation, Question, asked_question
+from turnwise.core.messages import Conversation, Message, Question, asked_question
 from turnwise.data.prompts import bundled_prompts
 from turnwise.data.sources import DataSource
 from turnwise.evaluation.golden_set import load_golden_cases
 from turnwise.improve.training_data import TrainingPlan, stage_file
-from turnwise.text.question_scope import fit_scope
+from turnwise.text.question_scope import QuestionScope, fit_scope
 
 NUM_PROMPTS = 4_000  # bundled prompts of the background, beside the golden set
 SEED = 0
@@ -32,6 +32,14 @@ def background_questions() -> Iterator[Question]:
     """Questions that have nothing to do with what people correct: bundled prompts and the golden set."""
     yield from (asked_question(history) for history in islice(bundled_prompts(SEED), NUM_PROMPTS))
     yield from (asked_question(case.messages) for case in load_golden_cases())
+
+
+def prompts_inside(scope: QuestionScope) -> list[tuple[Message, ...]]:
+    """Bundled prompts of the background that are inside a scope, without its own questions."""
+    prompts = islice(bundled_prompts(SEED), NUM_PROMPTS)
+    return [
+        prompt for prompt in prompts if scope.contains(question := asked_question(prompt)) and not scope.has(question)
+    ]
 
 
 def _dialogues(data: Path, plan: TrainingPlan) -> Iterator[Conversation]:

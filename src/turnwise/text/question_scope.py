@@ -71,8 +71,11 @@ class QuestionScope:
 
     def contains(self, question: Question) -> bool:
         """True for the questions of the scope, and for those that are similar to one with the same instructions."""
-        key = (normalize_question(question.instructions), normalize_question(question.text))
-        return key in self._questions or self.similarity(question) > self.data.threshold
+        return self.has(question) or self.similarity(question) > self.data.threshold
+
+    def has(self, question: Question) -> bool:
+        """True for the questions of the scope."""
+        return (normalize_question(question.instructions), normalize_question(question.text)) in self._questions
 
     def similarity(self, question: Question) -> float:
         """Similarity to the nearest question with the same instructions, from 0 to 1.
