@@ -56,6 +56,7 @@ from turnwise.server.routes import (
     review,
     scenarios,
     stored_completions,
+    token_distributions,
     tokenize,
     versions,
 )
@@ -156,6 +157,7 @@ def create_app(
         knowledge_routes.router(knowledge, body_limit, document_limit),
         models.router(served_models, has_monitor=monitor is not None),
         tokenize.router(served_models, body_limit),
+        token_distributions.router(served_models, body_limit),
         conversations.router(served_models, body_limit),
         handoffs.router(served_models, body_limit, drain),
         customer_handoffs.router(served_models, body_limit, drain),

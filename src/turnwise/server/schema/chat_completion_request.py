@@ -12,6 +12,7 @@ from turnwise.core.messages import Message
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.core.sampling_presets import SamplingPreset
 from turnwise.core.tools import Tool
+from turnwise.server.schema.answer_tokens import AnswerTokens
 from turnwise.server.schema.chat_messages import MESSAGES_SCHEMA, read_messages
 from turnwise.server.schema.common_fields import (
     BestOf,
@@ -45,9 +46,11 @@ _MAX_TOKENS_SPEC = PARAMETER_SPECS["max_tokens"]
 _MAX_COMPLETION_TOKENS_SPEC = replace(_MAX_TOKENS_SPEC, name="max_completion_tokens")
 
 
-class _ChatCompletionRequest(
+class ChatCompletionFields(
     GuidedFields, ContextFields, ServiceFields, ChatTemplateFields, PromptCacheFields, CompletionFields
 ):
+    """The fields of a chat completion, without generation parameters and fields that are not supported."""
+
     messages: Annotated[
         tuple[Message, ...], Reader(read_messages, MESSAGES_SCHEMA), Target("messages")
     ]  # fmt: skip
@@ -78,9 +81,13 @@ class _ChatCompletionRequest(
         EXTENSION,
         Target("context.continue_final_message"),
     ] = None
+    answer_tokens: AnswerTokens = None
     echo: Annotated[
         StrictBool | None,
-        Field(description="With 'continue_final_message': the answer starts with the message that it continues."),
+        Field(
+            description="With 'continue_final_message' or 'answer_tokens': the answer starts with the text that it "
+            "continues."
+        ),
         EXTENSION,
         Target("output.echo"),
     ] = None
@@ -92,6 +99,12 @@ class _ChatCompletionRequest(
         ),
         EXTENSION,
         Target("preset"),
+    ] = None
+    beam_tree: Annotated[
+        StrictBool | None,
+        Field(description="With 'num_beams': return all hypotheses that the search kept, as 'beams'."),
+        EXTENSION,
+        Target("output.trace_search"),
     ] = None
     max_tokens: Annotated[int | None, Parameter(_MAX_TOKENS_SPEC), Target("sampling.max_tokens")] = None
     max_completion_tokens: Annotated[
@@ -144,8 +157,11 @@ class _ChatCompletionRequest(
                 "continue_final_message",
                 f"'continue_final_message' needs the last message to be from the assistant, not the {last_role}.",
             )
-        if self.echo and not self.continue_final_message:
-            raise InvalidParameter("echo", "'echo' is only allowed together with 'continue_final_message': true.")
+        if self.echo and not self.continue_final_message and not self.answer_tokens:
+            raise InvalidParameter(
+                "echo",
+                "'echo' is only allowed together with 'continue_final_message': true or with 'answer_tokens'.",
+            )
 
     def _check_token_limits(self) -> None:
         """Both names of the token limit are one parameter."""
@@ -157,9 +173,9 @@ class _ChatCompletionRequest(
             )
 
 
-ChatCompletionRequest: type[_ChatCompletionRequest] = create_model(
+ChatCompletionRequest: type[ChatCompletionFields] = create_model(
     "ChatCompletionRequest",
-    __base__=_ChatCompletionRequest,
+    __base__=ChatCompletionFields,
     __doc__="A chat completion request.",
     **sampling_fields(published=PUBLISHED_PARAMETERS, without=("max_tokens",)),
     **unsupported_fields(CHAT_UNSUPPORTED_FIELDS),

@@ -68,6 +68,9 @@ export const reviewItems = (reviewer, limit) => {
 export const addVerdict = (verdict) => json("POST", "/v1/review", verdict);
 export const reviewAgreement = () => json("GET", "/v1/review/agreement");
 export const deleteConversation = (id) => json("DELETE", conversationPath(id));
+export const nextToken = (request, signal) => json("POST", "/v1/next_token", request, signal);
+export const answerTokens = (request, signal) => json("POST", "/v1/answer_tokens", request, signal);
+export const beams = (request, signal) => json("POST", "/v1/chat/completions", { ...request, beam_tree: true }, signal);
 export const classify = (request, signal) => json("POST", "/v1/classify", request, signal);
 export const tag = (request, signal) => json("POST", "/v1/tag", request, signal);
 export const monitorTrends = ({ hours, minutes }, signal) =>

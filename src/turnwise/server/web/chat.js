@@ -8,6 +8,7 @@ import { drafts } from "./drafts.js";
 import { History } from "./history.js";
 import { showError } from "./page.js";
 import { PersonWatch } from "./person_watch.js";
+import { Steering, conversationOfHash } from "./steering.js";
 import { ENDINGS, Thread } from "./thread.js";
 
 const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
@@ -16,7 +17,8 @@ const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves
 
 const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
 const feedback = new AnswerFeedback(showFeedback, showFailure);
-const thread = new Thread({ retry, edit, resume, showBranch, ...feedback.handlers });
+const steering = new Steering({ state, messages: (index) => state.messages.slice(0, index).map(toRequestMessage), sampling: () => controls.values(), steer, showBranch, failed: showFailure });
+const thread = new Thread({ retry, edit, resume, showBranch, showTokens: (index) => steering.open(index), ...feedback.handlers });
 const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, failed: showFailure });
 const personWatch = new PersonWatch(reload);
 let controls = null;
@@ -47,7 +49,7 @@ function toShownMessage(stored) {
   const opinion = feedback.of(id);
   return {
     id, role, content, pinned, name, tool_calls, tool_call_id, siblings, finish, figures, refusal: error?.message,
-    takesRatings, takesTexts, feedback: opinion, citations: service?.citations,
+    takesRatings, takesTexts, feedback: opinion, citations: service?.citations, meta: stored.meta,
   };
 }
 
@@ -75,6 +77,11 @@ async function edit(index, text) {
 /** Continue an incomplete answer. */
 async function resume() {
   if (!state.running) await generate(state.messages, { resumed: true });
+}
+
+/** Answer again after given tokens, beside the answer `index`. */
+async function steer(index, { tokens, sampling }) {
+  if (!state.running) await generate(state.messages.slice(0, index), { tokens, sampling });
 }
 
 /** Show another branch of the conversation. */
@@ -108,6 +115,7 @@ async function generate(messages, options) {
     const request = { model: state.model, messages: messages.map(toRequestMessage), sampling_preset: "chat", ...controls.values() };
     if (state.conversation) request.conversation_id = state.conversation.id;
     if (options.resumed) request.continue_final_message = true;
+    if (options.tokens) Object.assign(request, options.sampling, { answer_tokens: options.tokens, echo: true });
     for await (const chunk of api.complete(request, running.signal)) {
       if (options.draft) drafts.discardStored(state.conversation?.id, options.draft); // the server stores before it answers
       const choice = chunk.choices[0];
@@ -254,6 +262,7 @@ function stop() {
 /** Close the conversation. A running request is cancelled, and its result is ignored. */
 function leaveConversation() {
   stop();
+  steering.close();
   personWatch.stop();
   state.running = null;
   state.opening += 1;
@@ -385,6 +394,7 @@ function submit(event) {
 }
 
 function onKey(event) {
+  if (steering.handleKey(event)) return;
   if (event.altKey && !event.ctrlKey && !event.metaKey && event.code === "KeyN") {
     event.preventDefault();
     newChat();
@@ -413,8 +423,10 @@ function listen() {
   byId("close-controls").addEventListener("click", () => toggleControls(false));
   document.addEventListener("keydown", onKey);
   addEventListener("hashchange", () => {
-    const id = location.hash.slice(1);
-    if (id && id !== state.conversation?.id) open(id);
+    const id = conversationOfHash();
+    const path = location.hash;
+    if (id && id !== state.conversation?.id) open(id).then(() => steering.openHash(path));
+    else steering.openHash(path);
   });
 }
 
@@ -429,8 +441,9 @@ async function start() {
     showFailure(error, start);
     return;
   }
-  const id = location.hash.slice(1);
-  if (id) await open(id);
+  const id = conversationOfHash();
+  const path = location.hash;
+  if (id) await open(id).then(() => steering.openHash(path));
   else thread.show([]), showDraft();
   document.body.dataset.ready = "true";
 }

@@ -21,6 +21,7 @@ const PATHS = {
   thumbDown: "M7 13V4H4v9zM7 13l4 8c1.500 0 2.500-1 2.500-2.500L13 15h6a2 2 0 0 0 2-2.300l-1.200-7a2 2 0 0 0-2-1.700H7",
   thumbUp: "M7 11v9H4v-9zM7 11l4-8c1.500 0 2.500 1 2.500 2.500L13 9h6a2 2 0 0 1 2 2.300l-1.200 7a2 2 0 0 1-2 1.700H7",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  why: "M5 20v-6M10 20V5M15 20v-9M20 20v-4",
 };
 
 export const byId = (id) => document.getElementById(id);

@@ -3,6 +3,7 @@
 import { BodyDrawing } from "./body_drawing.js";
 import { byId, copy, iconButton, make } from "./dom.js";
 import { pressedTags, tagButtons } from "./feedback_tags.js";
+import { t } from "./i18n.js";
 import { plainText, withFewMarks } from "./markdown/plain_text.js";
 import { sourceList, toSources } from "./sources.js";
 import { StreamingMessage } from "./streaming_message.js";
@@ -19,7 +20,7 @@ export const ENDINGS = {
 
 export class Thread {
   /**
-   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, and for feedback
+   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, `showTokens(index)`, and for feedback
    * `rate(id, rating)`, `explain(id, tags)`, `closeReasons(id)` and `correct(id, text)`.
    */
   constructor(handlers) {
@@ -154,6 +155,7 @@ export class Thread {
     }
     if (message.role === "assistant") {
       if (message.finish in ENDINGS && message.content) actions.append(this.#continue());
+      if (message.content) actions.append(this.#tokens(index));
       if (message.takesRatings) actions.append(...this.#ratingButtons(message));
       actions.append(make("span", { class: "figures" }, message.figures ?? ""));
       if (message.feedback?.asksReasons) actions.append(this.#reasons(message));
@@ -206,6 +208,12 @@ export class Thread {
   #continue() {
     const button = iconButton("forward", "Continue this answer", () => this.handlers.resume());
     button.classList.add("only-last");
+    return button;
+  }
+
+  #tokens(index) {
+    const button = iconButton("why", t("Why these words?"), () => this.handlers.showTokens(index));
+    button.classList.add("when-idle");
     return button;
   }
 
