@@ -46,7 +46,8 @@ const conversationPath = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
 
 export const openapi = () => json("GET", "/openapi.json");
 export const models = () => json("GET", "/v1/models");
-export const parameters = async () => (await json("GET", "/v1/parameters")).data;
+export const parameters = () => json("GET", "/v1/parameters");
+export const scenarios = async () => (await json("GET", "/v1/scenarios")).data;
 export const conversations = ({ after, query } = {}) => {
   const search = new URLSearchParams({ limit: "100" });
   if (after) search.set("after", after);
@@ -60,6 +61,9 @@ export const showBranch = (id, message) => json("PATCH", conversationPath(id), {
 export const conversationFeedback = (id) => json("GET", `${conversationPath(id)}/feedback`);
 export const addFeedback = (feedback) => json("POST", "/v1/feedback", feedback);
 export const deleteFeedback = (id) => json("DELETE", `/v1/feedback/${encodeURIComponent(id)}`);
+export const addComparison = (comparison) => json("POST", "/v1/comparisons", comparison);
+export const comparisonScores = async () => (await json("GET", "/v1/comparisons/scores")).data;
+export const conversationTree = (id) => json("GET", `${conversationPath(id)}?tree=true`);
 export const reviewItems = (reviewer, limit) => {
   const search = new URLSearchParams({ limit });
   if (reviewer) search.set("reviewer", reviewer);

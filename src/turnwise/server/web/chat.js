@@ -1,25 +1,33 @@
 // The chat page: the open conversation, the running request, buttons and keys.
 
 import * as api from "./api.js";
+import { AnswerChoices, MAX_CHOICES, requestsOfChoices } from "./answer_choices.js";
 import { AnswerFeedback } from "./answer_feedback.js";
-import { Controls } from "./controls.js";
-import { byId, make } from "./dom.js";
+import { ENDINGS, figures } from "./answer_figures.js";
+import { toRequest, withSystemPrompt } from "./chat_request.js";
+import { deleteSettings, loadSettings, noSettings, saveSettings } from "./chat_settings.js";
+import { addCommands, addSearch, addShortcuts } from "./commands.js";
+import { byId, copyText, make } from "./dom.js";
 import { drafts } from "./drafts.js";
+import { t } from "./i18n.js";
 import { History } from "./history.js";
 import { showError } from "./page.js";
 import { PersonWatch } from "./person_watch.js";
-import { ENDINGS, Thread } from "./thread.js";
+import { SettingsPanel } from "./settings_panel.js";
+import { Thread } from "./thread.js";
 
 const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
 const MAX_TITLE_CHARS = 60;
 const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves out older messages instead.)";
 
-const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
+const state = { conversation: null, messages: [], running: null, choosing: null, model: null, models: [], opening: 0 };
 const feedback = new AnswerFeedback(showFeedback, showFailure);
-const thread = new Thread({ retry, edit, resume, showBranch, ...feedback.handlers });
-const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, failed: showFailure });
+const thread = new Thread({ retry, edit, resume, showBranch, showCode, ...feedback.handlers });
+const history_ = new History({ open, deleted, renamed, failed: showFailure });
 const personWatch = new PersonWatch(reload);
-let controls = null;
+const sentRequests = new Map(); // request by the id of its answer, of this visit
+let panel = null;
+let declaration = null; // of the parameters
 
 // Requests
 
@@ -28,13 +36,6 @@ async function send(text) {
   const last = state.messages.at(-1);
   const before = last?.refusal ? state.messages.slice(0, -1) : state.messages; // a rejected message is replaced
   await generate([...before, { role: "user", content: text.trim() }], { draft: text });
-}
-
-/** Convert a shown message to a message of a request. */
-function toRequestMessage({ role, content, pinned, name, tool_calls, tool_call_id }) {
-  const message = { role, content };
-  for (const [key, value] of Object.entries({ pinned, name, tool_calls, tool_call_id })) if (value) message[key] = value;
-  return message;
 }
 
 /** Convert a stored message to a shown message. */
@@ -91,7 +92,11 @@ async function showBranch(id) {
 }
 
 /** Send messages and show the answer while it is streamed. The shown messages stay until the answer starts. */
-async function generate(messages, options) {
+async function generate(history, options) {
+  const { n = 1, ...parameters } = panel.settings().parameters;
+  const settings = { ...panel.settings(), model: state.model, parameters };
+  const messages = options.resumed ? history : withSystemPrompt(history, settings.system);
+  if (n > 1 && !options.resumed) return generateSeveral(messages, options, settings, n);
   const running = new AbortController();
   const before = state.messages;
   const message = { role: "assistant", content: options.resumed ? messages.at(-1).content : "" };
@@ -103,11 +108,10 @@ async function generate(messages, options) {
   showRunning();
   thread.follow();
   let failure = null;
+  let request = null;
   try {
     await createConversation(messages);
-    const request = { model: state.model, messages: messages.map(toRequestMessage), sampling_preset: "chat", ...controls.values() };
-    if (state.conversation) request.conversation_id = state.conversation.id;
-    if (options.resumed) request.continue_final_message = true;
+    request = toRequest(messages, settings, { conversation: state.conversation?.id, isContinuation: options.resumed });
     for await (const chunk of api.complete(request, running.signal)) {
       if (options.draft) drafts.discardStored(state.conversation?.id, options.draft); // the server stores before it answers
       const choice = chunk.choices[0];
@@ -138,6 +142,7 @@ async function generate(messages, options) {
   }
   await synchronize(running, answered ? state.messages : messages, answered || isSilent || progress.finish === "cancelled");
   if (state.running !== running) return;
+  if (answered && state.messages.at(-1).id) sentRequests.set(state.messages.at(-1).id, request);
   state.running = null;
   thread.show(state.messages, { keepScroll: true });
   if (failure && !answered) restoreInput(options, messages);
@@ -146,6 +151,66 @@ async function generate(messages, options) {
   showRunning();
   if (state.conversation && ["person", "hand_off"].includes(progress.service?.decision)) personWatch.start(state.conversation.id);
   history_.load().catch(() => {}); // moves this conversation to the top of the list; a failure does not matter
+}
+
+/** Generate several answers side by side. The user chooses one to go on with. */
+async function generateSeveral(messages, options, settings, number) {
+  let current = new AbortController();
+  let choices = null;
+  let failure = null;
+  state.running = current;
+  showError("");
+  thread.show(messages);
+  showRunning();
+  try {
+    await createConversation(messages);
+    const request = toRequest(messages, settings, { conversation: state.conversation?.id });
+    choices = new AnswerChoices(requestsOfChoices(request, number));
+    thread.addElement(choices.element);
+    const answered = await choices.stream(current.signal);
+    if (state.running !== current) return; // the user has opened another conversation meanwhile
+    drafts.discardStored(state.conversation?.id, options.draft ?? "");
+    if (answered.length > 1) state.choosing = current = state.running = new AbortController();
+    const chosen = answered.length > 1 ? await choices.choose(answered, current.signal) : answered[0];
+    state.choosing = null;
+    if (state.running !== current) return;
+    await adoptChoice(messages, choices, chosen ?? answered[0], { isPreferred: answered.length > 1 && Boolean(chosen) });
+    if (chosen) sentRequests.set(state.messages.at(-1)?.id, choices.requests[choices.columns.indexOf(chosen)]);
+  } catch (error) {
+    failure = error;
+  }
+  if (state.running !== current) return;
+  state.running = null;
+  thread.show(state.messages, { keepScroll: true });
+  if (failure) {
+    restoreInput(options, messages);
+    showFailure(failure, isRetryable(failure) ? () => repeat(messages, options) : null);
+  }
+  showRunning();
+  byId("prompt").focus();
+  history_.load().catch(() => {});
+}
+
+/** Go on with one of several answers: its branch is shown, and it is stored as the better one. */
+async function adoptChoice(messages, choices, chosen, { isPreferred }) {
+  if (!chosen) return; // stopped before the first word
+  const answer = { role: "assistant", content: chosen.text, finish: chosen.finish, figures: chosen.figures.textContent };
+  state.messages = [...messages, answer];
+  if (!state.conversation) return;
+  const ids = await choices.findIds(state.conversation.id, chosen);
+  if (ids.has(chosen)) adopt(await api.showBranch(state.conversation.id, ids.get(chosen)));
+  if (isPreferred) await choices.prefer(chosen, ids);
+}
+
+/** Show the request that made an answer as code. Of answers of an earlier visit, the settings of now are shown. */
+async function showCode(index) {
+  const { id } = state.messages[index] ?? {};
+  const { n: _, ...parameters } = panel.settings().parameters;
+  const settings = { ...panel.settings(), model: state.model, parameters };
+  const request = sentRequests.get(id) ?? toRequest(state.messages.slice(0, index), settings);
+  const note = sentRequests.has(id) ? "" : t("The settings are those of now; those of the answer are not stored.");
+  const dialog = await import("./code_dialog.js");
+  await dialog.showCode(request, declaration, note);
 }
 
 /** Load ids, branches and finish reasons from the server. Messages that it did not receive stay on the page. */
@@ -220,6 +285,7 @@ async function createConversation(messages) {
     return;
   }
   history.replaceState(null, "", `#${state.conversation.id}`);
+  saveSettings(state.conversation.id, panel.settings());
   history_.add(state.conversation);
   showTitle();
 }
@@ -230,18 +296,6 @@ function describeContext(context) {
   if (context.dropped_tokens) return `${context.dropped_tokens} older tokens were left out`;
   const subject = context.dropped_messages === 1 ? "1 older message was" : `${context.dropped_messages} older messages were`;
   return `${subject} ${context.summary?.text ? "summarised" : "left out"}`;
-}
-
-function figures({ at, usage, finish, context }, now) {
-  const parts = [];
-  if (usage) {
-    const seconds = (now - at) / 1000;
-    const numTokens = usage.completion_tokens - (context?.summary?.completion_tokens ?? 0);
-    parts.push(`${numTokens} ${numTokens === 1 ? "token" : "tokens"}`);
-    if (at && numTokens > 1 && seconds > 0) parts.push(`${(numTokens / seconds).toFixed(1)} tokens/s`);
-  }
-  if (ENDINGS[finish]) parts.push(ENDINGS[finish]);
-  return parts.join(" · ");
 }
 
 function stop() {
@@ -263,6 +317,7 @@ function leaveConversation() {
 function newChat() {
   leaveConversation();
   Object.assign(state, { conversation: null, messages: [] });
+  loadSettings(null).then(showSettings);
   history.replaceState(null, "", location.pathname);
   thread.show([]);
   showTitle();
@@ -292,7 +347,10 @@ async function open(id) {
     const last = state.messages.findLast(({ role }) => role === "user");
     if (last && !last.refusal) drafts.discardStored(id, last.content);
     if (stored.messages.some(({ meta }) => meta.handoff)) personWatch.start(id);
-    useModel(state.models.some((model) => model.id === stored.model) ? stored.model : state.model);
+    const [first] = stored.messages;
+    const settings = await loadSettings(id, { model: stored.model, system: first?.role === "system" ? first.content : "" });
+    if (opening !== state.opening) return;
+    showSettings(settings);
   } catch (error) {
     showFailure(error, () => open(id));
     return;
@@ -303,6 +361,11 @@ async function open(id) {
   history_.show(id);
   showDraft();
   byId("prompt").focus();
+}
+
+function deleted(id) {
+  deleteSettings(id);
+  if (id === state.conversation?.id) newChat();
 }
 
 function renamed(id, title) {
@@ -353,13 +416,49 @@ function toggleControls(isShown) {
 function useModel(name) {
   state.model = name;
   const model = state.models.find((entry) => entry.id === name);
-  controls?.useDefaults(model.chat_defaults);
   const hasSeveral = state.models.length > 1;
   const element = hasSeveral
-    ? make("select", { "aria-label": "Model", onchange: (event) => useModel(event.target.value) },
+    ? make("select", { "aria-label": "Model", onchange: (event) => chooseModel(event.target.value) },
         ...state.models.map(({ id }) => make("option", { value: id, selected: id === name }, id)))
     : make("span", { title: `Model, context of ${model.max_model_len} tokens` }, name);
   byId("model").replaceChildren(element);
+}
+
+/** Show the settings of a conversation in the panel, and its model above. */
+function showSettings(settings) {
+  panel?.show(settings);
+  const name = panel?.settings().model ?? settings.model;
+  useModel(state.models.some(({ id }) => id === name) ? name : state.model);
+  showChanged();
+}
+
+function chooseModel(name) {
+  const settings = { ...panel.settings(), model: name };
+  showSettings(settings);
+  changeSettings(settings);
+}
+
+/** Keep changed settings for this conversation, and for the next new one. */
+function changeSettings(settings) {
+  if (settings.model !== state.model) useModel(settings.model);
+  if (state.conversation) saveSettings(state.conversation.id, settings);
+  if (state.conversation) loadSettings(null).then(({ system }) => saveSettings(null, { ...settings, system }));
+  else saveSettings(null, settings);
+  showChanged();
+}
+
+function showChanged() {
+  const { system, scenario, parameters } = panel.settings();
+  const isChanged = Boolean(system || scenario || Object.keys(parameters).length);
+  byId("reset-controls").disabled = !isChanged;
+  byId("open-controls").classList.toggle("changed", isChanged);
+}
+
+function resetSettings() {
+  const settings = { ...noSettings(), model: state.model };
+  panel.show(settings);
+  changeSettings(settings);
+  byId("status").textContent = t("The settings are reset to those of the model.");
 }
 
 // Keys and buttons
@@ -371,9 +470,13 @@ function resizePrompt() {
   showSendable();
 }
 
+/** Touch keyboards have no Shift+Enter: there Enter starts a new line, and the button sends. */
+const hasTouchKeyboard = () => matchMedia("(pointer: coarse) and (hover: none)").matches;
+
 function submit(event) {
   event?.preventDefault();
-  if (state.running || !controls) return;
+  if (state.choosing) byId("status").textContent = t("Choose an answer first.");
+  if (state.running || !panel) return;
   const box = byId("prompt");
   const text = box.value;
   if (!text.trim()) return;
@@ -401,7 +504,12 @@ function listen() {
     drafts.set(state.conversation?.id, byId("prompt").value);
   });
   byId("prompt").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+    if (event.isComposing) return;
+    if (event.key === "Enter" && !event.shiftKey && !hasTouchKeyboard()) submit(event);
+    if (event.key === "ArrowUp" && byId("prompt").value === "" && state.messages.length) {
+      event.preventDefault();
+      editLast();
+    }
   });
   byId("stop").addEventListener("click", stop);
   byId("new-chat").addEventListener("click", newChat);
@@ -410,6 +518,8 @@ function listen() {
   byId("backdrop").addEventListener("click", () => toggleSidebar(false));
   byId("open-controls").addEventListener("click", () => toggleControls(byId("controls").hidden));
   byId("close-controls").addEventListener("click", () => toggleControls(false));
+  byId("reset-controls").addEventListener("click", resetSettings);
+  byId("controls-form").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", onKey);
   addEventListener("hashchange", () => {
     const id = location.hash.slice(1);
@@ -417,12 +527,54 @@ function listen() {
   });
 }
 
+/** Actions of the chat for the command palette. */
+function commands() {
+  const answer = state.messages.findLast(({ role }) => role === "assistant");
+  const isIdle = !state.running;
+  return [
+    { label: t("New chat"), keys: "Alt N", run: newChat },
+    { label: t("Settings"), run: () => toggleControls(true) },
+    { label: t("Search conversations"), run: searchConversations },
+    ...(answer ? [
+      { label: t("Copy the last answer"), run: () => copyText(answer.content) },
+      { label: t("Show the request of the last answer as code"), run: () => showCode(state.messages.lastIndexOf(answer)) },
+    ] : []),
+    ...(answer && isIdle ? [{ label: t("Answer again"), run: retry }] : []),
+    ...(isIdle ? [] : [{ label: t("Stop"), keys: "Esc", run: stop }]),
+    ...(isIdle && state.messages.some(({ role }) => role === "user") ? [{ label: t("Edit the last message"), keys: "↑", run: editLast }] : []),
+    ...(state.models.length > 1
+      ? state.models.map(({ id }) => ({ label: t("Model: {name}", { name: id }), run: () => chooseModel(id) })) : []),
+  ];
+}
+
+async function findConversations(query) {
+  if (!history_.available) return [];
+  const { data } = await api.conversations({ query });
+  return data.slice(0, 20).map(({ id, title }) => ({ label: t("Conversation: {title}", { title }), run: () => open(id) }));
+}
+
+function searchConversations() {
+  if (matchMedia("(max-width: 760px)").matches) toggleSidebar(true);
+  byId("history-search").focus();
+}
+
+function editLast() {
+  const index = state.messages.findLastIndex(({ role }) => role === "user");
+  if (index >= 0 && !state.running) thread.edit(index);
+}
+
 async function start() {
   try {
-    const [models, specs] = await Promise.all([api.models(), api.parameters()]);
+    const [models, parameters, scenarios] = await Promise.all([api.models(), api.parameters(), api.scenarios()]);
+    declaration = parameters;
     state.models = models.data.filter((model) => model.task === "chat" && !model.version_of);
-    useModel(models.default);
-    controls = new Controls(specs, models.data.find((model) => model.id === models.default).chat_defaults);
+    state.model = models.default;
+    const settings = await loadSettings(null);
+    if (!state.models.some(({ id }) => id === settings.model)) settings.model = models.default;
+    panel = new SettingsPanel(byId("controls-form"), {
+      declaration, models: state.models, scenarios, settings, limits: { n: MAX_CHOICES }, changed: changeSettings,
+    });
+    showSettings(settings);
     await history_.load();
   } catch (error) {
     showFailure(error, start);
@@ -435,8 +587,15 @@ async function start() {
 }
 
 listen();
+byId("prompt").enterKeyHint = hasTouchKeyboard() ? "enter" : "send";
+addCommands(commands);
+addSearch(findConversations);
+addShortcuts(
+  ["Alt N", t("New chat")], ["Enter", t("Send the message")], ["Shift Enter", t("Start a new line")],
+  ["↑", t("Edit the last message, if the box is empty")], ["Esc", t("Stop the answer, or close what is open")],
+);
 byId("suggestions").append(
-  ...SUGGESTIONS.map((text) => make("li", {}, make("button", { type: "button", onclick: () => controls && send(text) }, text))),
+  ...SUGGESTIONS.map((text) => make("li", {}, make("button", { type: "button", onclick: () => panel && send(text) }, text))),
 );
 resizePrompt();
 start();

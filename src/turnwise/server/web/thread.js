@@ -1,22 +1,16 @@
 // The list of messages: show, stream, copy, retry and edit them.
 
+import { ENDINGS } from "./answer_figures.js";
 import { byId, copy, iconButton, make } from "./dom.js";
 import { pressedTags, tagButtons } from "./feedback_tags.js";
+import { t } from "./i18n.js";
 import { render } from "./markdown.js";
 
 const NEAR_THE_END = 80; // pixels from the end within which the list scrolls automatically
 
-/** Labels of answers that are not complete, by finish reason. */
-export const ENDINGS = {
-  length: "cut off at the length limit",
-  cancelled: "stopped",
-  error: "failed",
-  in_progress: "interrupted",
-};
-
 export class Thread {
   /**
-   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, and for feedback
+   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, `showCode(index)`, and for feedback
    * `rate(id, rating)`, `explain(id, tags)`, `closeReasons(id)` and `correct(id, text)`.
    */
   constructor(handlers) {
@@ -83,7 +77,8 @@ export class Thread {
     this.list.lastElementChild?.previousElementSibling?.remove();
   }
 
-  edit(index, text) {
+  /** Edit a message in its place; `text` replaces its text in the editor. */
+  edit(index, text = undefined) {
     const shown = this.shown[index];
     if (shown) this.#edit(shown.entry, shown.message, index, text);
   }
@@ -96,6 +91,13 @@ export class Thread {
     this.lastStreamed = { index, message, entry };
     this.#markLast();
     return new StreamingMessage(this, message, entry);
+  }
+
+  /** Add an element that is shown until the messages are shown again. */
+  addElement(element) {
+    this.list.append(element);
+    this.#markLast();
+    this.follow();
   }
 
   /** Scroll to the end, and keep scrolling while text arrives. */
@@ -145,6 +147,7 @@ export class Thread {
       actions.append(retry);
     }
     if (message.role === "assistant") {
+      actions.append(iconButton("code", t("Show the request as code"), () => this.handlers.showCode(index)));
       if (message.finish in ENDINGS && message.content) actions.append(this.#continue());
       if (message.takesRatings) actions.append(...this.#ratingButtons(message));
       actions.append(make("span", { class: "figures" }, message.figures ?? ""));
