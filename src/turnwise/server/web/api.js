@@ -62,6 +62,7 @@ export const conversationFeedback = (id) => json("GET", `${conversationPath(id)}
 export const addFeedback = (feedback) => json("POST", "/v1/feedback", feedback);
 export const deleteFeedback = (id) => json("DELETE", `/v1/feedback/${encodeURIComponent(id)}`);
 export const addComparison = (comparison) => json("POST", "/v1/comparisons", comparison);
+export const deleteComparison = (id) => json("DELETE", `/v1/comparisons/${encodeURIComponent(id)}`);
 export const comparisonScores = async () => (await json("GET", "/v1/comparisons/scores")).data;
 export const conversationTree = (id) => json("GET", `${conversationPath(id)}?tree=true`);
 export const reviewItems = (reviewer, limit) => {
