@@ -67,6 +67,11 @@ def test_the_competitor_with_more_wins_comes_first(store):
     assert (score.first, score.second, score.wins) == (Competitor("b", "b@2"), Competitor("a"), 1)
 
 
+def test_two_answers_of_one_model_have_no_score(store):
+    compare(store, "left", completion(store, "m"), completion(store, "m"))
+    assert store.comparisons.scores() == []
+
+
 def test_labels_tell_settings_of_one_model_apart(store):
     compare(store, "left", completion(store, "m"), completion(store, "m"), left_label="Precise", right_label="Creative")
     (score,) = store.comparisons.scores()

@@ -40,6 +40,7 @@ class ParameterSpec:
         nullable: True if null is allowed.
         is_list: True if the value is one entry of type `kind` or a list of them.
         group: group of the settings panel in which the pages show it, one of `PARAMETER_GROUPS`; None: not shown.
+        label: its name in the settings panel; empty: the name of the parameter.
         help: one short sentence for people who do not know the field, shown in the settings panel.
         has_cli_flag: True if it has a command-line flag.
         literals: strings that are allowed besides values of type `kind`.
@@ -57,6 +58,7 @@ class ParameterSpec:
     nullable: bool = False
     is_list: bool = False
     group: ParameterGroup | None = None
+    label: str = ""
     help: str = ""
     has_cli_flag: bool = True
     literals: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ class GenerationParams:
     max_tokens: int | None = _parameter(
         int, None, "Maximum number of tokens to generate. Default: up to the end of the context.",
         minimum=1, nullable=True,
-        group="basic", help="The longest answer, in tokens. A token is about four letters.",
+        group="basic", label="Maximum length", help="The longest answer, in tokens. A token is about four letters.",
     )  # fmt: skip
     temperature: float = _parameter(
         float, 1.0, "Sampling temperature; the logits are divided by it. 0 is greedy decoding.",
@@ -161,7 +161,7 @@ class GenerationParams:
     stop: tuple[str, ...] = _parameter(
         str, (), "Up to four strings, at most 4,096 characters each, that end the answer; they are not part of it.",
         maximum=4, is_list=True,
-        group="words", help="The answer ends before these texts, one per line.",
+        group="words", label="Stop texts", help="The answer ends before these texts, one per line.",
     )  # fmt: skip
 
     plugin_values: tuple[tuple[str, Any], ...] = ()  # of parameters that other packages declare, sorted by name

@@ -21,7 +21,7 @@ LoggedUser = Annotated[
 # Parameters of the server; the engine does not know them.
 N_SPEC = ParameterSpec(
     "n", int, 1, "Number of choices to generate.", minimum=1, maximum=128, neutral=1,
-    group="basic", help="Writes several answers side by side, to choose from.",
+    group="basic", label="Number of answers", help="Writes several answers side by side, to choose from.",
 )  # fmt: skip
 BEST_OF_SPEC = ParameterSpec(
     "best_of", int, 1,

@@ -17,9 +17,11 @@ class ParameterBody(BaseModel):
     """A generation parameter.
 
     `neutral` is the value without effect. `minimum` and `maximum` are inclusive bounds; with `exclusive_minimum`,
-    `minimum` is excluded. `nullable` parameters may be null, `is_list` ones take a list. The settings panel of the
-    pages shows those with a `group`: with a `widget`, and with `help`, a sentence for people who do not know them.
-    `is_extension` is true if the parameter is not in the published API of chat completions.
+    `minimum` is excluded. `nullable` parameters may be null, `is_list` ones take a list. `is_extension` is true if the
+    parameter is not in the published API of chat completions.
+
+    The settings panel of the pages shows those with a `group`, under their `label` or name, with a `widget` and `help`,
+    a sentence for people who do not know them.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ParameterBody(BaseModel):
     nullable: bool
     is_list: bool
     group: ParameterGroup | None
+    label: str
     help: str
     widget: Widget
     choices: list[Any]
@@ -46,7 +49,7 @@ class ParameterBody(BaseModel):
             name=spec.name, type=JSON_TYPES[spec.kind], description=spec.description, default=spec.default,
             neutral=spec.neutral, minimum=spec.minimum, maximum=spec.maximum,
             exclusive_minimum=spec.exclusive_minimum, nullable=spec.nullable, is_list=spec.is_list,
-            group=spec.group, help=spec.help, widget=_widget(spec), choices=choices,
+            group=spec.group, label=spec.label, help=spec.help, widget=_widget(spec), choices=choices,
             is_extension=_is_extension(_request_fields()[spec.name]),
         )  # fmt: skip
 
@@ -57,6 +60,7 @@ class RequestFieldBody(BaseModel):
     name: str
     description: str
     group: ParameterGroup
+    label: str
     help: str
     widget: Widget
     choices: list[Any]
@@ -105,15 +109,16 @@ def _field_body(name: str, field: FieldInfo) -> RequestFieldBody | None:
     if control is not None and reader is not None:
         schema = reader.schema
         return RequestFieldBody(
-            name=name, description=schema["description"], group=control.group, help=control.help,
+            name=name, description=schema["description"], group=control.group, label="", help=control.help,
             widget=control.widget, choices=schema.get("enum", []), is_extension=_is_extension(field),
         )  # fmt: skip
     if parameter is None or parameter.spec.group is None or parameter.spec.name in (*PARAMETER_SPECS, *_ALIASES):
         return None
     spec = parameter.spec
     return RequestFieldBody(
-        name=name, description=spec.description, group=spec.group, help=spec.help, widget=_widget(spec), choices=[],
-        minimum=spec.minimum, maximum=spec.maximum, is_extension=_is_extension(field),
+        name=name, description=spec.description, group=spec.group, label=spec.label, help=spec.help,
+        widget=_widget(spec), choices=[], minimum=spec.minimum, maximum=spec.maximum,
+        is_extension=_is_extension(field),
     )  # fmt: skip
 
 

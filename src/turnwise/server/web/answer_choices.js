@@ -46,7 +46,7 @@ export class AnswerChoices {
     const better = this.columns.indexOf(chosen);
     if (chosen.finish !== "stop") return; // it is not clear what the rest would have been
     for (const [index, column] of this.columns.entries()) {
-      if (column === chosen || !ids.get(column) || !ids.get(chosen) || column.finish !== "stop") continue;
+      if (column === chosen || !ids.get(column) || !ids.get(chosen) || column.finish !== "stop" || column.text === chosen.text) continue;
       const [left, right] = index < better ? [column, chosen] : [chosen, column];
       const comparison = { left: { message_id: ids.get(left) }, right: { message_id: ids.get(right) }, verdict: right === chosen ? "right" : "left" };
       await api.addComparison(comparison).catch((error) => {

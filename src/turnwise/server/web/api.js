@@ -1,6 +1,7 @@
 // Requests to the server: JSON routes and streamed completions.
 
 import { apiKey, requestKey } from "./api_key.js";
+import { t } from "./i18n.js";
 
 const KEY_ERRORS = ["invalid_api_key", "insufficient_role"]; // another key may help
 
@@ -31,14 +32,14 @@ async function sendOnce(method, path, body, signal, usedKey) {
     return await fetch(path, { method, signal, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError("The server does not answer. Is it still running?");
+    throw new ApiError(t("The server does not answer. Is it still running?"));
   }
 }
 
 async function toApiError(response) {
   const body = await response.json().catch(() => ({}));
   const { message, code } = body.error ?? {};
-  return new ApiError(message ?? `The server answered with status ${response.status}.`, { status: response.status, code });
+  return new ApiError(message ?? t("The server answered with status {status}.", response), { status: response.status, code });
 }
 
 const json = async (method, path, body, signal) => (await call(method, path, body, signal)).json();
@@ -114,7 +115,7 @@ export async function* complete(request, signal) {
     if (chunk.error) throw new ApiError(chunk.error.message, { code: chunk.error.code });
     yield chunk;
   }
-  throw new ApiError("The connection was lost before the answer was complete.");
+  throw new ApiError(t("The connection was lost before the answer was complete."));
 }
 
 async function* events(stream) {
@@ -130,7 +131,7 @@ async function* events(stream) {
     }
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError("The connection was lost before the answer was complete.");
+    throw new ApiError(t("The connection was lost before the answer was complete."));
   } finally {
     reader.cancel().catch(() => {});
   }

@@ -16,9 +16,9 @@ import { PersonWatch } from "./person_watch.js";
 import { SettingsPanel } from "./settings_panel.js";
 import { Thread } from "./thread.js";
 
-const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
+const SUGGESTIONS = [t("Hello, who are you?"), t("Tell me a joke"), t("How do I cancel my order?"), t("What can you do?")];
 const MAX_TITLE_CHARS = 60;
-const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves out older messages instead.)";
+const POLICY_HINT = t("(A server started with --context-policy drop_oldest leaves out older messages instead.)");
 
 const state = { conversation: null, messages: [], running: null, choosing: null, model: null, models: [], opening: 0 };
 const feedback = new AnswerFeedback(showFeedback, showFailure);
@@ -147,7 +147,7 @@ async function generate(history, options) {
   thread.show(state.messages, { keepScroll: true });
   if (failure && !answered) restoreInput(options, messages);
   if (failure) showFailure(failure, isRetryable(failure) ? () => repeat(messages, options) : null);
-  byId("status").textContent = failure ? "" : progress.finish === "cancelled" ? "Stopped." : "The answer is complete.";
+  byId("status").textContent = failure ? "" : progress.finish === "cancelled" ? t("Stopped.") : t("The answer is complete.");
   showRunning();
   if (state.conversation && ["person", "hand_off"].includes(progress.service?.decision)) personWatch.start(state.conversation.id);
   history_.load().catch(() => {}); // moves this conversation to the top of the list; a failure does not matter
@@ -293,9 +293,10 @@ async function createConversation(messages) {
 /** Describe the report of a context policy in one line. */
 function describeContext(context) {
   if (!context) return "";
-  if (context.dropped_tokens) return `${context.dropped_tokens} older tokens were left out`;
-  const subject = context.dropped_messages === 1 ? "1 older message was" : `${context.dropped_messages} older messages were`;
-  return `${subject} ${context.summary?.text ? "summarised" : "left out"}`;
+  if (context.dropped_tokens) return t("{number} older tokens were left out", { number: context.dropped_tokens });
+  const number = context.dropped_messages;
+  if (context.summary?.text) return number === 1 ? t("1 older message was summarised") : t("{number} older messages were summarised", { number });
+  return number === 1 ? t("1 older message was left out") : t("{number} older messages were left out", { number });
 }
 
 function stop() {
@@ -377,7 +378,7 @@ function renamed(id, title) {
 // Display
 
 function showTitle() {
-  const title = state.conversation?.title ?? "New chat";
+  const title = state.conversation?.title ?? t("New chat");
   byId("title").textContent = title;
   document.title = state.conversation ? `${title} – Turnwise` : "Turnwise";
   history_.current = state.conversation?.id ?? null;
@@ -398,7 +399,7 @@ function showSendable() {
 }
 
 function showFailure(error, retry) {
-  showError(error.code === "context_length_exceeded" ? error.message + POLICY_HINT : error.message, retry);
+  showError(error.code === "context_length_exceeded" ? `${error.message} ${POLICY_HINT}` : error.message, retry);
 }
 
 function toggleSidebar(isShown) {
@@ -418,9 +419,9 @@ function useModel(name) {
   const model = state.models.find((entry) => entry.id === name);
   const hasSeveral = state.models.length > 1;
   const element = hasSeveral
-    ? make("select", { "aria-label": "Model", onchange: (event) => chooseModel(event.target.value) },
+    ? make("select", { "aria-label": t("Model"), onchange: (event) => chooseModel(event.target.value) },
         ...state.models.map(({ id }) => make("option", { value: id, selected: id === name }, id)))
-    : make("span", { title: `Model, context of ${model.max_model_len} tokens` }, name);
+    : make("span", { title: t("Model, context of {number} tokens", { number: model.max_model_len }) }, name);
   byId("model").replaceChildren(element);
 }
 

@@ -2,6 +2,7 @@
 // message is shown as text.
 
 import { copy, iconButton, make } from "./dom.js";
+import { t } from "./i18n.js";
 
 const MAX_DEPTH = 6;
 
@@ -105,7 +106,7 @@ function endOfFence(lines, from, fence) {
 }
 
 function codeBlock(code, language) {
-  const button = iconButton("copy", "Copy the code", () => copy(code, button));
+  const button = iconButton("copy", t("Copy the code"), () => copy(code, button));
   const head = make("div", { class: "code-head" }, make("span", {}, language || "text"), button);
   return make("div", { class: "code" }, head, make("pre", { tabIndex: 0 }, make("code", {}, code)));
 }

@@ -28,8 +28,16 @@ export function createField(spec, { prefix, value, fallback, changed }) {
   };
   const { input, element = input } = WIDGETS[spec.widget](spec, { id, value, fallback, report, output });
   input.setAttribute("aria-describedby", `${id}-help ${id}-problem`);
+  const isGroup = element !== input; // then the input is a button with a name of its own
+  const label = isGroup
+    ? make("span", { class: "control-label", id: `${id}-label`, title: spec.description }, fieldLabel(spec))
+    : make("label", { for: id, title: spec.description }, fieldLabel(spec));
+  if (isGroup) {
+    element.role = "group";
+    element.setAttribute("aria-labelledby", `${id}-label`);
+  }
   const row = make("div", { class: "control" },
-    make("div", { class: "control-head" }, make("label", { for: id, title: spec.description }, fieldLabel(spec)), output),
+    make("div", { class: "control-head" }, label, output),
     element,
     make("p", { class: "control-help", id: `${id}-help` }, t(spec.help)),
     problem,
@@ -110,7 +118,7 @@ function json(spec, { id, value, report }) {
   return { input };
 }
 
-/** Rows of a token and a number. The first input has the label of the field. */
+/** Rows of a token and a number, and a button that adds one. */
 function tokenMap(spec, { id, value = {}, report }) {
   const rows = make("div", { class: "token-rows" });
   const read = () => {

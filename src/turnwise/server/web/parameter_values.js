@@ -52,8 +52,8 @@ export function formatLines(values) {
 }
 
 /** The label of a field, such as "Top p". */
-export function fieldLabel({ name }) {
-  return t((name[0].toUpperCase() + name.slice(1)).replaceAll("_", " "));
+export function fieldLabel({ name, label = "" }) {
+  return t(label || (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " "));
 }
 
 /** Values in one line, such as "temperature 0.2, top p 0.9". */

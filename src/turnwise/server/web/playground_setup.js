@@ -38,11 +38,17 @@ export class PlaygroundSetup {
   /** The name of the person, else the preset. */
   get ownName() {
     const preset = matchPreset(this.settings());
-    return this.name.value.trim() || (preset ? preset.name : "");
+    return this.name.value.trim() || (preset?.name ?? "");
+  }
+
+  /** The same in the language of the page. */
+  get #shownName() {
+    const preset = matchPreset(this.settings());
+    return this.name.value.trim() || (preset?.isBuiltIn ? t(preset.name) : preset?.name ?? "");
   }
 
   get title() {
-    return [this.side.toUpperCase(), this.settings().model, this.ownName && t(this.ownName)].filter(Boolean).join(" · ");
+    return [this.side.toUpperCase(), this.settings().model, this.#shownName].filter(Boolean).join(" · ");
   }
 
   /** The label in the scores: letters, digits and a few signs. */
@@ -60,7 +66,7 @@ export class PlaygroundSetup {
   #changed() {
     const settings = this.settings();
     storage.set(`playground.${this.side}`, { name: this.name.value, settings });
-    const parts = [settings.model, this.ownName && t(this.ownName), settings.system && `“${settings.system.slice(0, 40)}”`, describeValues(settings.parameters)];
+    const parts = [settings.model, this.#shownName, settings.system && `“${settings.system.slice(0, 40)}”`, describeValues(settings.parameters)];
     byId(`setup-${this.side}-summary`).textContent = parts.filter(Boolean).join(" · ");
   }
 }

@@ -95,6 +95,8 @@ class SqliteComparisonStore:
         with self._read_transaction() as connection:
             for *names, verdict, count in connection.execute(_COUNTS.format(condition=condition), values):
                 left, right = Competitor(*names[:3]), Competitor(*names[3:])
+                if left == right:  # two answers of one model tell nothing about models
+                    continue
                 is_ordered = left <= right
                 outcome = {"left": "wins", "right": "losses"}.get(verdict, verdict)
                 if not is_ordered:
