@@ -13,7 +13,7 @@ export class AnswerColumn {
     this.finish = null;
     this.error = null;
     this.frame = 0;
-    this.heading = make("h3", { class: "column-title", dir: "auto" }, title);
+    this.heading = make("h2", { class: "column-title", dir: "auto" }, title);
     this.body = make("div", { class: "body", dir: "auto", "aria-live": "polite", "aria-busy": "true" });
     this.figures = make("p", { class: "figures", hidden: hidesFigures });
     this.problem = make("p", { class: "control-problem", role: "alert" });

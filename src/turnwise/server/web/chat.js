@@ -9,8 +9,8 @@ import { deleteSettings, loadSettings, noSettings, saveSettings } from "./chat_s
 import { addCommands, addSearch, addShortcuts } from "./commands.js";
 import { byId, copyText, make } from "./dom.js";
 import { drafts } from "./drafts.js";
-import { t } from "./i18n.js";
 import { History } from "./history.js";
+import { t } from "./i18n.js";
 import { showError } from "./page.js";
 import { PersonWatch } from "./person_watch.js";
 import { SettingsPanel } from "./settings_panel.js";
@@ -422,7 +422,9 @@ function useModel(name) {
     ? make("select", { "aria-label": t("Model"), onchange: (event) => chooseModel(event.target.value) },
         ...state.models.map(({ id }) => make("option", { value: id, selected: id === name }, id)))
     : make("span", { title: t("Model, context of {number} tokens", { number: model.max_model_len }) }, name);
+  const hadFocus = byId("model").contains(document.activeElement);
   byId("model").replaceChildren(element);
+  if (hadFocus) element.focus();
 }
 
 /** Show the settings of a conversation in the panel, and its model above. */

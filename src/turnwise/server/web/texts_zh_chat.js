@@ -59,6 +59,7 @@ export default {
   "Show older conversations": "显示更早的对话",
   "Show the request as code": "以代码显示请求",
   "Show the request of the last answer as code": "以代码显示最后回答的请求",
+  "Sidebar": "侧栏",
   "Skip to the message box": "跳到输入框",
   "Start a new line": "换行",
   "Stop": "停止",
