@@ -93,12 +93,13 @@ class GenerationParams:
     logit_bias: tuple[tuple[int, float], ...] = _parameter(
         dict, (), "Added to the logits of single tokens, by id; -100 bans a token, 100 almost forces it.",
         minimum=-100, maximum=100, neutral=(), has_cli_flag=False,
-        group="words", help="Makes single tokens more likely (up to 100) or less likely (down to -100), by their ids.",
+        group="words", label="Token bias",
+        help="Makes single tokens more likely (up to 100) or less likely (down to -100), by their ids.",
     )  # fmt: skip
     bad_words: tuple[str, ...] = _parameter(
         str, (), "Up to sixteen strings, at most 4,096 characters each, that the answer must not contain.",
         maximum=16, is_list=True, neutral=(),
-        group="words", help="Texts that the answer never contains, one per line.",
+        group="words", label="Forbidden texts", help="Texts that the answer never contains, one per line.",
     )  # fmt: skip
     min_tokens: int = _parameter(
         int, 0, "Minimum number of tokens before the answer may end.", minimum=0, maximum=1_000_000, neutral=0,

@@ -70,6 +70,7 @@ const parameters = {
   "Above 1: beam search prefers longer answers; below: shorter ones.": "大于 1：束搜索偏好较长的回答；小于 1：较短的回答。",
   "Above 1: words of the chat and the answer become less likely.": "大于 1：对话和回答中已有的词更少出现。",
   "Bad words": "禁用文本",
+  "Forbidden texts": "禁用文本",
   "Basic": "基本",
   "Beam and contrastive search": "束搜索与对比搜索",
   "Choice of words": "选词",
@@ -96,6 +97,7 @@ const parameters = {
   "Leaves out words that are unusually likely or unlikely at this position.": "略去在此位置异常可能或异常不可能的词。",
   "Length penalty": "长度惩罚",
   "Logit bias": "词元偏置",
+  "Token bias": "词元偏置",
   "Long conversations": "长对话",
   "Low: the same, safe words. High: more varied words, and more mistakes.": "低：用词稳妥、相近。高：用词多样，错误也更多。",
   "Makes single tokens more likely (up to 100) or less likely (down to -100), by their ids.":
