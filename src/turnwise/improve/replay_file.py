@@ -44,7 +44,13 @@ class _ReplayProgress(TrainerHook):
 
 
 def replay_files(
-    model: Path, count: int, seed: int, folder: Path, on_progress: Callable[[int, int], None] = lambda *_: None
+    model: Path,
+    count: int,
+    seed: int,
+    folder: Path,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
+    *,
+    is_trained_on: bool = True,
 ) -> ReplayFiles:
     """Return the files for a model; they are generated if they are missing.
 
@@ -54,8 +60,10 @@ def replay_files(
         seed: seed of prompts and replies.
         folder: where the files are kept.
         on_progress: receives the number of replies and their total.
+        is_trained_on: False: all replies measure forgetting, and the file to train on is empty.
     """
-    stem = f"{weights_digest(model)[:16]}-{prompts_digest()[:8]}-{count}-{seed}"
+    part = "" if is_trained_on else "-untrained"
+    stem = f"{weights_digest(model)[:16]}-{prompts_digest()[:8]}-{count}-{seed}{part}"
     files = ReplayFiles(folder / f"{stem}-train.jsonl", folder / f"{stem}-retention.jsonl")
     if files.train.is_file() and files.retention.is_file():
         return files
@@ -63,7 +71,7 @@ def replay_files(
     base = load_base_model(recipe, merges_adapter=True)
     replay = SelfDistillReplay(recipe, base.model, base.renderer, [_ReplayProgress(on_progress)])
     dialogues = list(replay.dialogues(count))
-    num_retention = max(1, int(len(dialogues) * RETENTION_SHARE))
+    num_retention = max(1, int(len(dialogues) * RETENTION_SHARE)) if is_trained_on else len(dialogues)
     folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(files.retention, dialogues[:num_retention])
     write_jsonl(files.train, dialogues[num_retention:])  # last: it is the sign that both are complete

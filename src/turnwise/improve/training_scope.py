@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from turnwise.app.scope_files import ScopeFile
-from turnwise.core.messages import Conversation, last_user_text
+from turnwise.core.messages import Conversation, Question, asked_question
 from turnwise.data.prompts import bundled_prompts
 from turnwise.data.sources import DataSource
 from turnwise.evaluation.golden_set import load_golden_cases
@@ -23,15 +23,15 @@ def training_scope(data: Path, plan: TrainingPlan) -> ScopeFile:
         data: the folder.
         plan: its plan.
     """
-    questions = (last_user_text(d.messages[:-1]) for d in _dialogues(data, plan))
-    scope = fit_scope(filter(None, questions), background_questions())
+    questions = (asked_question(dialogue.messages[:-1]) for dialogue in _dialogues(data, plan))
+    scope = fit_scope((question for question in questions if question.text), background_questions())
     return ScopeFile(base=plan.base, base_sha256=plan.base_sha256, scope=scope.data)
 
 
-def background_questions() -> Iterator[str]:
+def background_questions() -> Iterator[Question]:
     """Questions that have nothing to do with what people correct: bundled prompts and the golden set."""
-    yield from (last_user_text(history) for history in islice(bundled_prompts(SEED), NUM_PROMPTS))
-    yield from (last_user_text(case.messages) for case in load_golden_cases())
+    yield from (asked_question(history) for history in islice(bundled_prompts(SEED), NUM_PROMPTS))
+    yield from (asked_question(case.messages) for case in load_golden_cases())
 
 
 def _dialogues(data: Path, plan: TrainingPlan) -> Iterator[Conversation]:
