@@ -1,33 +1,31 @@
 // The chat page: the open conversation, the running request, buttons and keys.
 
 import * as api from "./api.js";
-import { AnswerChoices, MAX_CHOICES, requestsOfChoices } from "./answer_choices.js";
+import { AnswerChoices, requestsOfChoices } from "./answer_choices.js";
 import { AnswerFeedback } from "./answer_feedback.js";
 import { ENDINGS, figures } from "./answer_figures.js";
+import { addChatCommands } from "./chat_commands.js";
 import { toRequest, withSystemPrompt } from "./chat_request.js";
-import { deleteSettings, loadSettings, noSettings, saveSettings } from "./chat_settings.js";
-import { addCommands, addSearch, addShortcuts } from "./commands.js";
-import { byId, copyText, make } from "./dom.js";
+import { ConversationSettings } from "./conversation_settings.js";
+import { byId, make } from "./dom.js";
 import { drafts } from "./drafts.js";
 import { History } from "./history.js";
 import { t } from "./i18n.js";
 import { showError } from "./page.js";
 import { PersonWatch } from "./person_watch.js";
-import { SettingsPanel } from "./settings_panel.js";
 import { Thread } from "./thread.js";
 
 const SUGGESTIONS = [t("Hello, who are you?"), t("Tell me a joke"), t("How do I cancel my order?"), t("What can you do?")];
 const MAX_TITLE_CHARS = 60;
 const POLICY_HINT = t("(A server started with --context-policy drop_oldest leaves out older messages instead.)");
 
-const state = { conversation: null, messages: [], running: null, choosing: null, model: null, models: [], opening: 0 };
+const state = { conversation: null, messages: [], running: null, choosing: null, opening: 0 };
 const feedback = new AnswerFeedback(showFeedback, showFailure);
 const thread = new Thread({ retry, edit, resume, showBranch, showCode, ...feedback.handlers });
 const history_ = new History({ open, deleted, renamed, failed: showFailure });
 const personWatch = new PersonWatch(reload);
 const sentRequests = new Map(); // request by the id of its answer, of this visit
-let panel = null;
-let declaration = null; // of the parameters
+let settings = null; // of the open conversation; null until the page has loaded them
 
 // Requests
 
@@ -42,7 +40,7 @@ async function send(text) {
 function toShownMessage(stored) {
   const { finish, model, error, person, consent } = stored.meta;
   const { id, role, content, pinned, name, tool_calls, tool_call_id, sibling_ids: siblings } = stored;
-  const figures = [person, state.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
+  const figures = [person, settings.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
   const takesRatings = role === "assistant" && Boolean(finish) && finish !== "in_progress" && consent !== "off";
   const takesTexts = takesRatings && consent === "full";
   const opinion = feedback.of(id);
@@ -93,10 +91,9 @@ async function showBranch(id) {
 
 /** Send messages and show the answer while it is streamed. The shown messages stay until the answer starts. */
 async function generate(history, options) {
-  const { n = 1, ...parameters } = panel.settings().parameters;
-  const settings = { ...panel.settings(), model: state.model, parameters };
-  const messages = options.resumed ? history : withSystemPrompt(history, settings.system);
-  if (n > 1 && !options.resumed) return generateSeveral(messages, options, settings, n);
+  const { settings: requested, numAnswers } = settings.forRequest();
+  const messages = options.resumed ? history : withSystemPrompt(history, requested.system);
+  if (numAnswers > 1 && !options.resumed) return generateSeveral(messages, options, requested, numAnswers);
   const running = new AbortController();
   const before = state.messages;
   const message = { role: "assistant", content: options.resumed ? messages.at(-1).content : "" };
@@ -111,7 +108,7 @@ async function generate(history, options) {
   let request = null;
   try {
     await createConversation(messages);
-    request = toRequest(messages, settings, { conversation: state.conversation?.id, isContinuation: options.resumed });
+    request = toRequest(messages, requested, { conversation: state.conversation?.id, isContinuation: options.resumed });
     for await (const chunk of api.complete(request, running.signal)) {
       if (options.draft) drafts.discardStored(state.conversation?.id, options.draft); // the server stores before it answers
       const choice = chunk.choices[0];
@@ -154,7 +151,7 @@ async function generate(history, options) {
 }
 
 /** Generate several answers side by side. The user chooses one to go on with. */
-async function generateSeveral(messages, options, settings, number) {
+async function generateSeveral(messages, options, requested, number) {
   let current = new AbortController();
   let choices = null;
   let failure = null;
@@ -164,7 +161,7 @@ async function generateSeveral(messages, options, settings, number) {
   showRunning();
   try {
     await createConversation(messages);
-    const request = toRequest(messages, settings, { conversation: state.conversation?.id });
+    const request = toRequest(messages, requested, { conversation: state.conversation?.id });
     choices = new AnswerChoices(requestsOfChoices(request, number));
     thread.addElement(choices.element);
     const answered = await choices.stream(current.signal);
@@ -205,12 +202,10 @@ async function adoptChoice(messages, choices, chosen, { isPreferred }) {
 /** Show the request that made an answer as code. Of answers of an earlier visit, the settings of now are shown. */
 async function showCode(index) {
   const { id } = state.messages[index] ?? {};
-  const { n: _, ...parameters } = panel.settings().parameters;
-  const settings = { ...panel.settings(), model: state.model, parameters };
-  const request = sentRequests.get(id) ?? toRequest(state.messages.slice(0, index), settings);
+  const request = sentRequests.get(id) ?? toRequest(state.messages.slice(0, index), settings.forRequest().settings);
   const note = sentRequests.has(id) ? "" : t("The settings are those of now; those of the answer are not stored.");
   const dialog = await import("./code_dialog.js");
-  await dialog.showCode(request, declaration, note);
+  await dialog.showCode(request, settings.declaration, note);
 }
 
 /** Load ids, branches and finish reasons from the server. Messages that it did not receive stay on the page. */
@@ -278,14 +273,14 @@ async function createConversation(messages) {
   const title = messages.find((message) => message.role === "user").content.replace(/\s+/g, " ");
   const short = title.length > MAX_TITLE_CHARS ? `${title.slice(0, MAX_TITLE_CHARS - 1).trimEnd()}…` : title;
   try {
-    state.conversation = await api.newConversation(short, state.model);
+    state.conversation = await api.newConversation(short, settings.model);
   } catch (error) {
     if (error.status !== 404 || error.code === "model_not_found") throw error;
     history_.available = false;
     return;
   }
   history.replaceState(null, "", `#${state.conversation.id}`);
-  saveSettings(state.conversation.id, panel.settings());
+  settings.assign(state.conversation.id);
   history_.add(state.conversation);
   showTitle();
 }
@@ -318,7 +313,7 @@ function leaveConversation() {
 function newChat() {
   leaveConversation();
   Object.assign(state, { conversation: null, messages: [] });
-  loadSettings(null).then(showSettings);
+  settings?.show(null);
   history.replaceState(null, "", location.pathname);
   thread.show([]);
   showTitle();
@@ -349,9 +344,8 @@ async function open(id) {
     if (last && !last.refusal) drafts.discardStored(id, last.content);
     if (stored.messages.some(({ meta }) => meta.handoff)) personWatch.start(id);
     const [first] = stored.messages;
-    const settings = await loadSettings(id, { model: stored.model, system: first?.role === "system" ? first.content : "" });
+    await settings.show(id, { model: stored.model, system: first?.role === "system" ? first.content : "" });
     if (opening !== state.opening) return;
-    showSettings(settings);
   } catch (error) {
     showFailure(error, () => open(id));
     return;
@@ -365,7 +359,7 @@ async function open(id) {
 }
 
 function deleted(id) {
-  deleteSettings(id);
+  settings.discard(id);
   if (id === state.conversation?.id) newChat();
 }
 
@@ -414,56 +408,6 @@ function toggleControls(isShown) {
   if (isShown) byId("close-controls").focus();
 }
 
-function useModel(name) {
-  state.model = name;
-  const model = state.models.find((entry) => entry.id === name);
-  const hasSeveral = state.models.length > 1;
-  const element = hasSeveral
-    ? make("select", { "aria-label": t("Model"), onchange: (event) => chooseModel(event.target.value) },
-        ...state.models.map(({ id }) => make("option", { value: id, selected: id === name }, id)))
-    : make("span", { title: t("Model, context of {number} tokens", { number: model.max_model_len }) }, name);
-  const hadFocus = byId("model").contains(document.activeElement);
-  byId("model").replaceChildren(element);
-  if (hadFocus) element.focus();
-}
-
-/** Show the settings of a conversation in the panel, and its model above. */
-function showSettings(settings) {
-  panel?.show(settings);
-  const name = panel?.settings().model ?? settings.model;
-  useModel(state.models.some(({ id }) => id === name) ? name : state.model);
-  showChanged();
-}
-
-function chooseModel(name) {
-  const settings = { ...panel.settings(), model: name };
-  showSettings(settings);
-  changeSettings(settings);
-}
-
-/** Keep changed settings for this conversation, and for the next new one. */
-function changeSettings(settings) {
-  if (settings.model !== state.model) useModel(settings.model);
-  if (state.conversation) saveSettings(state.conversation.id, settings);
-  if (state.conversation) loadSettings(null).then(({ system }) => saveSettings(null, { ...settings, system }));
-  else saveSettings(null, settings);
-  showChanged();
-}
-
-function showChanged() {
-  const { system, scenario, parameters } = panel.settings();
-  const isChanged = Boolean(system || scenario || Object.keys(parameters).length);
-  byId("reset-controls").disabled = !isChanged;
-  byId("open-controls").classList.toggle("changed", isChanged);
-}
-
-function resetSettings() {
-  const settings = { ...noSettings(), model: state.model };
-  panel.show(settings);
-  changeSettings(settings);
-  byId("status").textContent = t("The settings are reset to those of the model.");
-}
-
 // Keys and buttons
 
 function resizePrompt() {
@@ -479,7 +423,7 @@ const hasTouchKeyboard = () => matchMedia("(pointer: coarse) and (hover: none)")
 function submit(event) {
   event?.preventDefault();
   if (state.choosing) byId("status").textContent = t("Choose an answer first.");
-  if (state.running || !panel) return;
+  if (state.running || !settings) return;
   const box = byId("prompt");
   const text = box.value;
   if (!text.trim()) return;
@@ -521,39 +465,11 @@ function listen() {
   byId("backdrop").addEventListener("click", () => toggleSidebar(false));
   byId("open-controls").addEventListener("click", () => toggleControls(byId("controls").hidden));
   byId("close-controls").addEventListener("click", () => toggleControls(false));
-  byId("reset-controls").addEventListener("click", resetSettings);
-  byId("controls-form").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", onKey);
   addEventListener("hashchange", () => {
     const id = location.hash.slice(1);
-    if (id && id !== state.conversation?.id) open(id);
+    if (settings && id && id !== state.conversation?.id) open(id);
   });
-}
-
-/** Actions of the chat for the command palette. */
-function commands() {
-  const answer = state.messages.findLast(({ role }) => role === "assistant");
-  const isIdle = !state.running;
-  return [
-    { label: t("New chat"), keys: "Alt N", run: newChat },
-    { label: t("Settings"), run: () => toggleControls(true) },
-    { label: t("Search conversations"), run: searchConversations },
-    ...(answer ? [
-      { label: t("Copy the last answer"), run: () => copyText(answer.content) },
-      { label: t("Show the request of the last answer as code"), run: () => showCode(state.messages.lastIndexOf(answer)) },
-    ] : []),
-    ...(answer && isIdle ? [{ label: t("Answer again"), run: retry }] : []),
-    ...(isIdle ? [] : [{ label: t("Stop"), keys: "Esc", run: stop }]),
-    ...(isIdle && state.messages.some(({ role }) => role === "user") ? [{ label: t("Edit the last message"), keys: "↑", run: editLast }] : []),
-    ...(state.models.length > 1
-      ? state.models.map(({ id }) => ({ label: t("Model: {name}", { name: id }), run: () => chooseModel(id) })) : []),
-  ];
-}
-
-async function findConversations(query) {
-  if (!history_.available) return [];
-  const { data } = await api.conversations({ query });
-  return data.slice(0, 20).map(({ id, title }) => ({ label: t("Conversation: {title}", { title }), run: () => open(id) }));
 }
 
 function searchConversations() {
@@ -568,16 +484,7 @@ function editLast() {
 
 async function start() {
   try {
-    const [models, parameters, scenarios] = await Promise.all([api.models(), api.parameters(), api.scenarios()]);
-    declaration = parameters;
-    state.models = models.data.filter((model) => model.task === "chat" && !model.version_of);
-    state.model = models.default;
-    const settings = await loadSettings(null);
-    if (!state.models.some(({ id }) => id === settings.model)) settings.model = models.default;
-    panel = new SettingsPanel(byId("controls-form"), {
-      declaration, models: state.models, scenarios, settings, limits: { n: MAX_CHOICES }, changed: changeSettings,
-    });
-    showSettings(settings);
+    settings = await ConversationSettings.open();
     await history_.load();
   } catch (error) {
     showFailure(error, start);
@@ -591,14 +498,15 @@ async function start() {
 
 listen();
 byId("prompt").enterKeyHint = hasTouchKeyboard() ? "enter" : "send";
-addCommands(commands);
-addSearch(findConversations);
-addShortcuts(
-  ["Alt N", t("New chat")], ["Enter", t("Send the message")], ["Shift Enter", t("Start a new line")],
-  ["↑", t("Edit the last message, if the box is empty")], ["Esc", t("Stop the answer, or close what is open")],
+addChatCommands(
+  () => ({ messages: state.messages, isRunning: state.running !== null, models: settings?.models ?? [] }),
+  {
+    newChat, open, retry, stop, editLast, showCode, searchConversations,
+    showSettings: () => toggleControls(true), chooseModel: (id) => settings.chooseModel(id),
+  },
 );
 byId("suggestions").append(
-  ...SUGGESTIONS.map((text) => make("li", {}, make("button", { type: "button", onclick: () => panel && send(text) }, text))),
+  ...SUGGESTIONS.map((text) => make("li", {}, make("button", { type: "button", onclick: () => settings && send(text) }, text))),
 );
 resizePrompt();
 start();
