@@ -58,7 +58,7 @@ def answer_of(client, conversation):
 def test_an_answer_goes_on_after_its_client_is_gone(client, conversation, services, store):
     services["scripted"] = ScriptedChatService(WORDS, store=store, delay=0.02)
     leave_after_first_word(client, conversation)
-    assert client.get(f"/v1/conversations/{conversation}").json()["running"] == ["run-1"]
+    assert client.get(f"/v1/conversations/{conversation}").json()["running"] == [{"id": "run-1", "after": 1}]
     wait_until(lambda: not client.get(f"/v1/conversations/{conversation}").json()["running"])
     answer = answer_of(client, conversation)
     assert (answer["content"], answer["meta"]["finish"]) == ("".join(WORDS), "stop")

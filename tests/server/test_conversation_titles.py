@@ -97,8 +97,9 @@ def test_titles_can_be_turned_off(store):
         ("I am an AI", None),
         ("Here is the title of the order:", None),
         ("order " * 30, None),
+        ("You cancel it under Orders", None),
         ("order\u202eevil", None),
     ],
 )
 def test_only_a_reasonable_title_is_taken(reply, title):
-    assert clean_title(reply, "How do I cancel my order? 我想取消订单\nYou cancel it under Orders.") == title
+    assert clean_title(reply, "How do I cancel my order? 我想取消订单", "You cancel it under Orders.") == title

@@ -11,10 +11,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass, field
 
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta
 from turnwise.core.errors import InvalidParameter, NotFound, TurnwiseError, Unavailable
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_conversations import ConversationStore
+from turnwise.core.stored_messages import StoredMessage
 from turnwise.server.error_responses import RequestRejected, to_client_error
 from turnwise.server.middleware.concurrency_limit import ConcurrencyLimiter, timeout_error
 from turnwise.server.request_context import RequestContext, current_request
@@ -35,11 +37,13 @@ class BackgroundAnswer:
     Attributes:
         id: the id of its request.
         conversation_id: where it is stored.
+        request: the request that it answers.
         encode: encodes its deltas as the events of a stream.
     """
 
     id: str
     conversation_id: str
+    request: ChatRequest
     encode: Encode
     _deltas: list[ChatDelta] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,6 +63,20 @@ class BackgroundAnswer:
                     raise self._failure
                 return
             await self._changed.wait()
+
+    def position(self, branch: Sequence[StoredMessage]) -> int | None:
+        """How many messages of a branch precede the answer, which may be stored in part; None: it is in another one."""
+        messages, is_continuation = self.request.messages, self.request.context.continue_final_message
+        num_before = len(messages) - is_continuation
+        stored = [entry.message for entry in branch]
+        if stored[:num_before] != list(messages[:num_before]) or len(stored) > num_before + 1:
+            return None
+        if len(stored) == num_before:
+            return None if is_continuation else num_before
+        last = branch[-1]
+        is_answer = last.message.role == "assistant" and last.meta.get("finish") == "in_progress"
+        is_continued = is_continuation and last.message == messages[-1]
+        return num_before if is_answer or is_continued else None
 
     def add(self, delta: ChatDelta) -> None:
         """Add a delta."""
@@ -88,12 +106,12 @@ class BackgroundAnswers:
         self._answers: dict[tuple[str, str], BackgroundAnswer] = {}
 
     def start(
-        self, conversation_id: str, deltas: AsyncGenerator[ChatDelta, None], encode: Encode, store: ConversationStore
+        self, request: ChatRequest, deltas: AsyncGenerator[ChatDelta, None], encode: Encode, store: ConversationStore
     ) -> BackgroundAnswer:
         """Generate an answer for the current request, which gives its slot and its leases to the answer.
 
         Args:
-            conversation_id: where the answer is stored.
+            request: the request, with a conversation id.
             deltas: the answer. Closed at its end.
             encode: encodes deltas as events.
             store: the store as the caller sees it.
@@ -101,18 +119,19 @@ class BackgroundAnswers:
         Raises:
             InvalidParameter: an answer of this conversation has the id of the request.
         """
-        context = current_request()
+        context, conversation_id = current_request(), request.conversation_id
+        assert conversation_id is not None, "answers without a client are stored"
         key = (conversation_id, context.id)
         if key in self._answers:
             raise InvalidParameter("background", f"An answer with the request id '{context.id}' is being generated.")
-        answer = self._answers[key] = BackgroundAnswer(context.id, conversation_id, encode)
+        answer = self._answers[key] = BackgroundAnswer(context.id, conversation_id, request, encode)
         leases = context.leases.pop_all()
         answer.task = asyncio.create_task(self._run(answer, deltas, context, leases, store))
         return answer
 
-    def running(self, conversation_id: str) -> Sequence[str]:
-        """Ids of the answers of a conversation, oldest first."""
-        return [answer.id for answer in self._answers.values() if answer.conversation_id == conversation_id]
+    def running(self, conversation_id: str) -> Sequence[BackgroundAnswer]:
+        """The answers of a conversation, oldest first."""
+        return [answer for answer in self._answers.values() if answer.conversation_id == conversation_id]
 
     def find(self, conversation_id: str, id: str) -> BackgroundAnswer:
         """An answer that is being generated. Raises `NotFound`."""
@@ -129,7 +148,7 @@ class BackgroundAnswers:
 
     async def cancel_conversation(self, conversation_id: str) -> None:
         """Stop all answers of a conversation."""
-        await self.cancel([answer for answer in self._answers.values() if answer.conversation_id == conversation_id])
+        await self.cancel(self.running(conversation_id))
 
     async def stop(self) -> None:
         """Wait until the answers that the limiter has stopped are stored. Called when the server stops."""

@@ -107,7 +107,7 @@ class TitleWriter:
                 response = await service.reply(request)
             finally:
                 self.limiter.release(limit)
-        return clean_title(response.choices[0].text, f"{question}\n{answer}")
+        return clean_title(response.choices[0].text, question, answer)
 
 
 def title_messages(question: str, answer: str) -> tuple[Message, ...]:
@@ -116,10 +116,11 @@ def title_messages(question: str, answer: str) -> tuple[Message, ...]:
     return (Message("user", f"{exchange}\n\n{_INSTRUCTION}"),)
 
 
-def clean_title(text: str, exchange: str) -> str | None:
+def clean_title(text: str, question: str, answer: str) -> str | None:
     """The title in a reply of the model; None if it is not a reasonable one.
 
-    A title is one short line that is no question and shares a word of some length with the conversation.
+    A title is one short line that is no question, does not begin the answer again, and shares a word of some length
+    with the conversation.
     """
     line = next((line for line in text.strip().splitlines() if line.strip()), "")
     line = re.sub(r"^(title|标题)\s*[:：]\s*", "", line.strip(_QUOTES), flags=re.IGNORECASE)
@@ -127,6 +128,9 @@ def clean_title(text: str, exchange: str) -> str | None:
     is_short = 2 <= len(title) <= MAX_TITLE_CHARS and len(title.split()) <= MAX_TITLE_WORDS
     if not is_short or not title.isprintable() or title.endswith(("?", "？", ":", "：", ",")):
         return None
+    if answer.casefold().lstrip(_QUOTES).startswith(title.casefold()):
+        return None
+    exchange = f"{question}\n{answer}"
     folded = exchange.casefold()
     words = [word.casefold() for word in _WORD.findall(title)]
     has_word = any(len(word) >= _MIN_WORD_CHARS and word in folded for word in words)

@@ -73,8 +73,8 @@ def router(
                 def encode(stream: PrefetchedStream[ChatDelta]) -> AsyncGenerator[bytes, None]:
                     return _ChunkEncoder(header, body).events(stream)
 
-                if body.background and chat_request.conversation_id and service.store is not None:
-                    deltas = background.start(chat_request.conversation_id, deltas, encode, service.store).deltas()
+                if body.background and service.store is not None:
+                    deltas = background.start(chat_request, deltas, encode, service.store).deltas()
                 keep_alive = request.app.state.sse_keep_alive
                 stream = await PrefetchedStream.start(deltas, keep_alive, request.receive)
                 return EventStreamResponse(encode(stream), stream, keep_alive)

@@ -13,6 +13,7 @@ from turnwise.server.schema.conversation_body import (
     ConversationBody,
     ConversationWithMessages,
     ConversationWithSettings,
+    RunningAnswerBody,
 )
 from turnwise.server.schema.conversation_request import ConversationCreate, ConversationFork, ConversationUpdate
 from turnwise.server.schema.request_body import read_body
@@ -76,7 +77,8 @@ def router(served_models: ServedModels, max_body_bytes: int, background: Backgro
         # The answers first: one that ends in between is complete in the store.
         running = background.running(id)
         stored = await STORE_READ_EXECUTOR.run(served_models.store.get, id)
-        return ConversationWithMessages.of(stored, running, tree=tree)
+        answers = [RunningAnswerBody(id=answer.id, after=answer.position(stored.messages)) for answer in running]
+        return ConversationWithMessages.of(stored, answers, tree=tree)
 
     @routes.get("/{id}")
     @requires("user")

@@ -87,20 +87,31 @@ class ConversationWithSettings(ConversationBody):
         return cls(**ConversationBody.of(stored).model_dump(), settings=dict(stored.settings))
 
 
+class RunningAnswerBody(BaseModel):
+    """An answer that is being generated in the background.
+
+    `after` is the number of messages of the shown branch that precede it; null if it belongs to another branch. The
+    message that follows them, if there is one, is the stored part of the answer or what the answer continues.
+    """
+
+    id: str
+    after: int | None
+
+
 class ConversationWithMessages(ConversationWithSettings):
     """A conversation with the branch that is shown, from the first message to the `head`; `tree` on request.
 
-    `running` lists the ids of its answers that are being generated in the background.
+    `running` lists its answers that are being generated in the background.
     """
 
     head: str | None
-    running: list[str]
+    running: list[RunningAnswerBody]
     messages: list[MessageBody]
     tree: list[MessageBody] | None = None
 
     @classmethod
     def of(
-        cls, stored: StoredConversation, running: Sequence[str] = (), *, tree: bool = False
+        cls, stored: StoredConversation, running: Sequence[RunningAnswerBody] = (), *, tree: bool = False
     ) -> "ConversationWithMessages":
         """Convert a conversation of the store; with `tree`, include the messages of all branches."""
         return cls(

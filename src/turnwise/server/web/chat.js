@@ -2,22 +2,30 @@
 
 import * as api from "./api.js";
 import { AnswerFeedback } from "./answer_feedback.js";
+import { describeContext, figures } from "./answer_figures.js";
 import { Controls } from "./controls.js";
+import { fork as forkConversation } from "./conversations_api.js";
 import { byId, make } from "./dom.js";
 import { drafts } from "./drafts.js";
+import { addFileDrop } from "./file_drop.js";
 import { History } from "./history.js";
+import { t } from "./i18n.js";
 import { showError } from "./page.js";
 import { PersonWatch } from "./person_watch.js";
+import { revealMessage } from "./reveal_message.js";
+import { RESTART, RunningAnswer } from "./running_answer.js";
+import { storage } from "./storage.js";
 import { ENDINGS, Thread } from "./thread.js";
 
 const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
 const MAX_TITLE_CHARS = 60;
+const TITLE_WAITS_MS = [1500, 3000, 8000]; // after the first answer, until the model has written a title
 const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves out older messages instead.)";
 
 const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
 const feedback = new AnswerFeedback(showFeedback, showFailure);
-const thread = new Thread({ retry, edit, resume, showBranch, ...feedback.handlers });
-const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, failed: showFailure });
+const thread = new Thread({ retry, edit, resume, showBranch, fork, ...feedback.handlers });
+const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, showTree, failed: showFailure });
 const personWatch = new PersonWatch(reload);
 let controls = null;
 
@@ -92,39 +100,16 @@ async function showBranch(id) {
 
 /** Send messages and show the answer while it is streamed. The shown messages stay until the answer starts. */
 async function generate(messages, options) {
-  const running = new AbortController();
+  const running = options.running ?? new RunningAnswer();
   const before = state.messages;
   const message = { role: "assistant", content: options.resumed ? messages.at(-1).content : "" };
-  const progress = { at: 0, usage: null, finish: null, context: null, service: null };
   state.running = running;
   showError("");
   if (!options.isRetry) thread.show(options.resumed ? messages.slice(0, -1) : messages);
   const streamingMessage = thread.add(message, messages.length);
   showRunning();
   thread.follow();
-  let failure = null;
-  try {
-    await createConversation(messages);
-    const request = { model: state.model, messages: messages.map(toRequestMessage), sampling_preset: "chat", ...controls.values() };
-    if (state.conversation) request.conversation_id = state.conversation.id;
-    if (options.resumed) request.continue_final_message = true;
-    for await (const chunk of api.complete(request, running.signal)) {
-      if (options.draft) drafts.discardStored(state.conversation?.id, options.draft); // the server stores before it answers
-      const choice = chunk.choices[0];
-      if (choice?.delta.content) {
-        if (!progress.at && options.isRetry) thread.dropReplaced();
-        progress.at ||= performance.now();
-        streamingMessage.append(choice.delta.content);
-      }
-      progress.finish = choice?.finish_reason ?? progress.finish;
-      progress.usage = chunk.usage ?? progress.usage;
-      progress.context = chunk.context ?? progress.context;
-      progress.service = chunk.service ?? progress.service;
-    }
-  } catch (error) {
-    if (error.name !== "AbortError") failure = error;
-    progress.finish = failure ? "error" : "cancelled";
-  }
+  const { progress, failure } = await stream(running, messages, options, streamingMessage);
   if (state.running !== running) return; // the user has opened another conversation meanwhile
   const isSilent = progress.service?.decision === "person" && !progress.at; // a person answers
   const answered = !isSilent && (progress.at > 0 || !["error", "cancelled"].includes(progress.finish));
@@ -146,6 +131,62 @@ async function generate(messages, options) {
   showRunning();
   if (state.conversation && ["person", "hand_off"].includes(progress.service?.decision)) personWatch.start(state.conversation.id);
   history_.load().catch(() => {}); // moves this conversation to the top of the list; a failure does not matter
+  if (answered && messages.filter(({ role }) => role === "user").length === 1) watchTitle(state.conversation?.id);
+}
+
+/** Show the chunks of an answer as they come. Returns what is known of it, and the error if it failed. */
+async function stream(running, messages, options, streamingMessage) {
+  const progress = { at: 0, usage: null, finish: null, context: null, service: null };
+  const { content } = streamingMessage.message;
+  let failure = null;
+  try {
+    for await (const chunk of options.running ? running.attach() : await startAnswer(running, messages, options)) {
+      if (options.draft) drafts.discardStored(state.conversation?.id, options.draft); // the server stores before it answers
+      const choice = chunk.choices[0];
+      if (chunk === RESTART) streamingMessage.restart(), (progress.at = 0);
+      if (choice?.delta.content) {
+        if (!progress.at && options.isRetry) thread.dropReplaced();
+        if (!progress.at && options.resumed) streamingMessage.restart(); // the answer begins with what it continues
+        progress.at ||= performance.now();
+        streamingMessage.append(choice.delta.content);
+      }
+      progress.finish = choice?.finish_reason ?? progress.finish;
+      progress.usage = chunk.usage ?? progress.usage;
+      progress.context = chunk.context ?? progress.context;
+      progress.service = chunk.service ?? progress.service;
+    }
+  } catch (error) {
+    if (error.name !== "AbortError") failure = error;
+    progress.finish = failure ? "error" : "cancelled";
+  }
+  if (!progress.at && !options.running) streamingMessage.restart(content);
+  return { progress, failure };
+}
+
+/** Create the conversation if it is new, and send the request. Returns the chunks of the answer. */
+async function startAnswer(running, messages, options) {
+  await createConversation(messages);
+  const request = { model: state.model, messages: messages.map(toRequestMessage), sampling_preset: "chat", ...controls.values() };
+  if (state.conversation) request.conversation_id = state.conversation.id;
+  if (options.resumed) Object.assign(request, { continue_final_message: true, echo: true });
+  return running.send(request);
+}
+
+/** Show an answer that is being generated since before the conversation was opened. */
+function attach({ id, running }) {
+  const answer = running.findLast(({ after }) => after !== null); // of the branch that is shown
+  if (!answer) return;
+  state.messages = state.messages.slice(0, answer.after);
+  generate(state.messages, { running: new RunningAnswer(id, answer.id) });
+}
+
+/** Show the title that the model writes after the first answer. */
+async function watchTitle(id) {
+  for (const wait of TITLE_WAITS_MS) {
+    if (!id || history_.entry(id)?.title_source !== "first_words") return;
+    await new Promise((done) => setTimeout(done, wait));
+    await history_.load().catch(() => {});
+  }
 }
 
 /** Load ids, branches and finish reasons from the server. Messages that it did not receive stay on the page. */
@@ -213,7 +254,8 @@ async function createConversation(messages) {
   const title = messages.find((message) => message.role === "user").content.replace(/\s+/g, " ");
   const short = title.length > MAX_TITLE_CHARS ? `${title.slice(0, MAX_TITLE_CHARS - 1).trimEnd()}…` : title;
   try {
-    state.conversation = await api.newConversation(short, state.model);
+    const autoTitle = storage.get("auto_title") ?? true;
+    state.conversation = await api.newConversation({ title: short, model: state.model, auto_title: autoTitle });
   } catch (error) {
     if (error.status !== 404 || error.code === "model_not_found") throw error;
     history_.available = false;
@@ -224,35 +266,15 @@ async function createConversation(messages) {
   showTitle();
 }
 
-/** Describe the report of a context policy in one line. */
-function describeContext(context) {
-  if (!context) return "";
-  if (context.dropped_tokens) return `${context.dropped_tokens} older tokens were left out`;
-  const subject = context.dropped_messages === 1 ? "1 older message was" : `${context.dropped_messages} older messages were`;
-  return `${subject} ${context.summary?.text ? "summarised" : "left out"}`;
-}
-
-function figures({ at, usage, finish, context }, now) {
-  const parts = [];
-  if (usage) {
-    const seconds = (now - at) / 1000;
-    const numTokens = usage.completion_tokens - (context?.summary?.completion_tokens ?? 0);
-    parts.push(`${numTokens} ${numTokens === 1 ? "token" : "tokens"}`);
-    if (at && numTokens > 1 && seconds > 0) parts.push(`${(numTokens / seconds).toFixed(1)} tokens/s`);
-  }
-  if (ENDINGS[finish]) parts.push(ENDINGS[finish]);
-  return parts.join(" · ");
-}
-
 function stop() {
-  state.running?.abort();
+  state.running?.stop();
 }
 
 // Navigation between conversations
 
-/** Close the conversation. A running request is cancelled, and its result is ignored. */
+/** Close the conversation. A running answer goes on in the server if it is stored; else it is cancelled. */
 function leaveConversation() {
-  stop();
+  state.running?.leave();
   personWatch.stop();
   state.running = null;
   state.opening += 1;
@@ -278,12 +300,15 @@ function showDraft() {
   resizePrompt();
 }
 
-async function open(id) {
+/** Open a conversation, and go to a message of it. */
+async function open(id, messageId = null) {
   leaveConversation();
   toggleSidebar(false);
   const opening = state.opening;
   try {
-    const stored = await api.conversation(id);
+    const isElsewhere = ({ messages }) => messageId && !messages.some((message) => message.id === messageId);
+    let stored = await api.conversation(id);
+    if (isElsewhere(stored)) stored = await api.showBranch(id, messageId).catch(() => stored); // in another branch
     if (opening !== state.opening) return; // the user has opened another one meanwhile
     state.conversation = stored;
     await feedback.load(id);
@@ -303,6 +328,29 @@ async function open(id) {
   history_.show(id);
   showDraft();
   byId("prompt").focus();
+  attach(state.conversation);
+  if (messageId) revealMessage(thread, messageId);
+}
+
+/** Copy the branch up to a message to a new conversation, and open it. */
+async function fork(messageId, id = state.conversation?.id) {
+  try {
+    const { id: copy } = await forkConversation(id, messageId);
+    await open(copy);
+    await history_.load();
+    byId("status").textContent = t("This is a new conversation with a copy of the messages.");
+  } catch (error) {
+    showFailure(error, () => fork(messageId, id));
+  }
+}
+
+async function showTree(id = state.conversation?.id) {
+  try {
+    const { showConversationTree } = await import("./conversation_tree.js");
+    await showConversationTree(id, { go: (message) => message && open(id, message), fork: (message) => message && fork(message, id) });
+  } catch (error) {
+    showFailure(error, () => showTree(id));
+  }
 }
 
 function renamed(id, title) {
@@ -314,7 +362,8 @@ function renamed(id, title) {
 // Display
 
 function showTitle() {
-  const title = state.conversation?.title ?? "New chat";
+  const title = state.conversation?.title ?? t("New chat");
+  byId("open-tree").hidden = !state.conversation;
   byId("title").textContent = title;
   document.title = state.conversation ? `${title} – Turnwise` : "Turnwise";
   history_.current = state.conversation?.id ?? null;
@@ -388,6 +437,7 @@ function onKey(event) {
     event.preventDefault();
     newChat();
   } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+    if (history_.selection.escape()) return;
     if (state.running) stop();
     else if (!byId("controls").hidden) toggleControls(false), byId("open-controls").focus();
     else if (document.body.classList.contains("sidebar-shown")) toggleSidebar(false), byId("open-sidebar").focus();
@@ -404,6 +454,7 @@ function listen() {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
   });
   byId("stop").addEventListener("click", stop);
+  byId("open-tree").addEventListener("click", () => showTree());
   byId("new-chat").addEventListener("click", newChat);
   byId("open-sidebar").addEventListener("click", () => toggleSidebar(true));
   byId("close-sidebar").addEventListener("click", () => toggleSidebar(false));
@@ -435,6 +486,7 @@ async function start() {
 }
 
 listen();
+addFileDrop(history_);
 byId("suggestions").append(
   ...SUGGESTIONS.map((text) => make("li", {}, make("button", { type: "button", onclick: () => controls && send(text) }, text))),
 );

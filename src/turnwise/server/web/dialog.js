@@ -8,7 +8,7 @@ import { focusMain, make } from "./dom.js";
  * @param id prefix of the ids of its elements.
  * @param text what the dialog says; also its accessible name.
  * @param fields elements between text and buttons. A confirmation needs valid fields.
- * @param cancelLabel text of the button that closes the dialog, like Escape.
+ * @param cancelLabel text of the button that closes the dialog, like Escape; without it, there is no such button.
  * @param confirmLabel text of the other button.
  * @param isDangerous whether the confirmation deletes something.
  */
@@ -16,10 +16,12 @@ export async function showDialog({ id, text, fields = [], cancelLabel, confirmLa
   const confirmClass = isDangerous ? "danger-button" : "primary-button";
   const dialog = make("dialog", { id, class: "dialog", "aria-labelledby": `${id}-text` },
     make("form", { method: "dialog" },
-      make("p", { id: `${id}-text` }, text),
+      make("p", { id: `${id}-text`, dir: "auto" }, text),
       ...fields,
       make("div", { class: "dialog-buttons" },
-        make("button", { id: `${id}-no`, type: "button", class: "quiet-button", onclick: () => dialog.close() }, cancelLabel),
+        ...(cancelLabel
+          ? [make("button", { id: `${id}-no`, type: "button", class: "quiet-button", onclick: () => dialog.close() }, cancelLabel)]
+          : []),
         make("button", { id: `${id}-yes`, class: confirmClass, value: "yes" }, confirmLabel),
       ),
     ),

@@ -11,7 +11,11 @@ const PATHS = {
   down: "M12 5v14M6 13l6 6 6-6",
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
   forward: "M5 6v12l8-6zM14 6v12l6-6z",
+  folder: "M3 6h6l2 3h10v10H3z",
+  fork: "M7 4v8a4 4 0 0 0 4 4h7M14 12l4 4-4 4M7 12v8",
   menu: "M4 7h16M4 12h16M4 17h16",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
+  pin: "M9 4h6l-1 7 4 4H6l4-4zM12 15v6",
   plus: "M12 5v14M5 12h14",
   retry: "M20 11a8 8 0 1 0-2.300 6M20 5v6h-6",
   send: "M12 19V5M6 11l6-6 6 6",
@@ -20,6 +24,7 @@ const PATHS = {
   theme: "M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16",
   thumbDown: "M7 13V4H4v9zM7 13l4 8c1.500 0 2.500-1 2.500-2.500L13 15h6a2 2 0 0 0 2-2.300l-1.200-7a2 2 0 0 0-2-1.700H7",
   thumbUp: "M7 11v9H4v-9zM7 11l4-8c1.500 0 2.500 1 2.500 2.500L13 9h6a2 2 0 0 1 2 2.300l-1.200 7a2 2 0 0 1-2 1.700H7",
+  tree: "M5 5h5M10 12h9M10 19h9M7 5v14h3M7 12h3",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
 };
 

@@ -1,6 +1,7 @@
 // The list of messages: show, stream, copy, retry and edit them.
 
 import { byId, copy, iconButton, make } from "./dom.js";
+import { t } from "./i18n.js";
 import { pressedTags, tagButtons } from "./feedback_tags.js";
 import { render } from "./markdown.js";
 
@@ -16,7 +17,7 @@ export const ENDINGS = {
 
 export class Thread {
   /**
-   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, and for feedback
+   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, `fork(id)`, and for feedback
    * `rate(id, rating)`, `explain(id, tags)`, `closeReasons(id)` and `correct(id, text)`.
    */
   constructor(handlers) {
@@ -143,6 +144,11 @@ export class Thread {
       const retry = iconButton("retry", "Answer again", () => this.handlers.retry());
       retry.classList.add("only-last", "retry");
       actions.append(retry);
+    }
+    if (message.id && this.handlers.fork) {
+      const fork = iconButton("fork", t("Continue from here in a new conversation"), () => this.handlers.fork(message.id));
+      fork.classList.add("when-idle");
+      actions.append(fork);
     }
     if (message.role === "assistant") {
       if (message.finish in ENDINGS && message.content) actions.append(this.#continue());
@@ -292,6 +298,11 @@ class StreamingMessage {
       this.body.setAttribute("aria-live", "polite");
       this.body.setAttribute("aria-busy", "true"); // announced when it is complete, not word by word
     }
+  }
+
+  /** Begin again: what came before comes again. */
+  restart(content = "") {
+    this.message.content = content;
   }
 
   append(text) {
