@@ -7,7 +7,7 @@ import { createFolder, entryItems, folderItems, remove } from "./history_actions
 import { addDragging } from "./history_drag.js";
 import { groupByDate } from "./history_groups.js";
 import { addListKeys, makeTabStop } from "./history_keys.js";
-import { drawGroups } from "./history_rows.js";
+import { drawGroups, drawVisibleRows } from "./history_rows.js";
 import { HistorySection } from "./history_section.js";
 import { HistorySelection } from "./history_selection.js";
 import { t } from "./i18n.js";
@@ -20,6 +20,7 @@ const SEARCH_DELAY_MS = 200;
 export class History {
   #searchTimer = 0;
   #isLoadingMore = false;
+  #frame = 0; // request for the next drawing
 
   /**
    * `handlers`: `open(id, messageId)`, `deleted(id)`, `restored(id)`, `renamed(id, title)`, `showTree(id)`,
@@ -45,8 +46,10 @@ export class History {
       rename: (entry) => this.rename(entry),
       remove: (entry) => remove(this, [entry]),
       menu: (entry, anchor) => this.#showMenu(entry, anchor),
+      draw: () => this.#drawRows(),
     });
     addDragging(this, this.root);
+    new ResizeObserver(() => this.#drawRows()).observe(this.root);
   }
 
   /** Load the first page of each part. A server without a store is not an error. */
@@ -99,16 +102,7 @@ export class History {
   show(current = this.current) {
     this.current = current;
     const { selection } = this;
-    const state = { current, selected: selection.ids, isSelecting: selection.isActive };
-    drawGroups(this.root, this.#groups(), state, {
-      open: ({ id }) => this.handlers.open(id),
-      jump: ({ id, match }) => this.handlers.open(id, match.message_id),
-      menu: (entry, anchor) => this.#showMenu(entry, anchor),
-      select: (entry, event) => selection.click(entry, event),
-      toggleFolder: (folder) => this.#toggleFolder(folder),
-      folderMenu: (folder, anchor) => showMenu(anchor, folderItems(this, folder), folder.name),
-      loadMore: (key) => this.#loadMoreOf(key),
-    });
+    drawGroups(this.root, this.#groups(), this.#rowState(), this.#rowHandlers);
     selection.element.hidden = !selection.isActive;
     makeTabStop(this.root);
     const recent = this.search ?? this.sections.recent;
@@ -120,6 +114,25 @@ export class History {
     note.hidden = !isEmpty;
     if (this.search) note.textContent = t("No conversation contains this text.");
     else note.textContent = this.available ? t("Your conversations will appear here.") : t("This server does not store conversations.");
+  }
+
+  #rowHandlers = {
+    open: ({ id }) => this.handlers.open(id),
+    jump: ({ id, match }) => this.handlers.open(id, match.message_id),
+    menu: (entry, anchor) => this.#showMenu(entry, anchor),
+    select: (entry, event) => this.selection.click(entry, event),
+    toggleFolder: (folder) => this.#toggleFolder(folder),
+    folderMenu: (folder, anchor) => showMenu(anchor, folderItems(this, folder), folder.name),
+    loadMore: (key) => this.#loadMore(this.sections[key]),
+  };
+
+  #rowState() {
+    return { current: this.current, selected: this.selection.ids, isSelecting: this.selection.isActive };
+  }
+
+  #drawRows() {
+    drawVisibleRows(this.root, this.#rowState(), this.#rowHandlers);
+    makeTabStop(this.root);
   }
 
   #groups() {
@@ -156,6 +169,10 @@ export class History {
   // Loading
 
   #onScroll() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#drawRows();
+    });
     const { scrollHeight, scrollTop, clientHeight } = this.root;
     if (!byId("history-more").hidden && scrollHeight - scrollTop - clientHeight < NEAR_THE_END) this.#loadMore();
   }
@@ -171,10 +188,6 @@ export class History {
       this.#isLoadingMore = false;
     }
     this.show();
-  }
-
-  #loadMoreOf(key) {
-    this.#loadMore(this.sections[key]);
   }
 
   #search(query) {

@@ -15,9 +15,12 @@ export function dateGroup(seconds, now = Date.now()) {
   if (time >= startOfDay(today - DAY_MS / 2)) return { key: "yesterday", label: t("Yesterday") };
   if (time >= startOfDay(today - 6.5 * DAY_MS)) return { key: "week", label: t("Last 7 days") };
   const date = new Date(time);
-  return { key: `${date.getFullYear()}-${date.getMonth()}`, label: monthNames.format(date) };
+  const key = `${date.getFullYear()}-${date.getMonth()}`;
+  if (!monthLabels.has(key)) monthLabels.set(key, monthNames.format(date));
+  return { key, label: monthLabels.get(key) };
 }
 
+const monthLabels = new Map(); // by key; formatting takes longer than all the rest
 const monthNames = new Intl.DateTimeFormat(language, { month: "long", year: "numeric" });
 
 /** Consecutive entries of the same group: `{ key, label, entries }`. */

@@ -2,7 +2,7 @@
 
 const STOPS = ".folder-toggle, .folder-menu, .history-open, .history-match, .section-more";
 
-/** `handlers`: `rename(entry)`, `remove(entry)`, `menu(entry, anchor)`, `select(entry)`. */
+/** `handlers`: `rename(entry)`, `remove(entry)`, `menu(entry, anchor)`, and `draw()`, which draws the rows in view. */
 export function addListKeys(root, handlers) {
   root.addEventListener("focusin", ({ target }) => makeTabStop(root, target.closest(".history-row")));
   root.addEventListener("keydown", (event) => onKey(event, root, handlers));
@@ -24,8 +24,8 @@ function onKey(event, root, handlers) {
   const run = {
     ArrowDown: () => move(root, event.target, 1),
     ArrowUp: () => move(root, event.target, -1),
-    Home: () => stops(root)[0]?.focus(),
-    End: () => stops(root).at(-1)?.focus(),
+    Home: () => jump(root, 0, handlers.draw),
+    End: () => jump(root, root.scrollHeight, handlers.draw),
     ...(row && {
       F2: () => handlers.rename(row.entry),
       Delete: () => handlers.remove(row.entry),
@@ -39,6 +39,13 @@ function onKey(event, root, handlers) {
 }
 
 const stops = (root) => [...root.querySelectorAll(STOPS)].filter((element) => !element.closest("[hidden]"));
+
+/** Move the focus to the first or last row that is loaded. */
+function jump(root, scrollTop, draw) {
+  root.scrollTop = scrollTop;
+  draw();
+  stops(root).at(scrollTop ? -1 : 0)?.focus();
+}
 
 /** Move the focus to the next button below or above. */
 function move(root, from, step) {

@@ -1,10 +1,12 @@
-// Draws the groups and rows of the list of conversations. Elements stay as long as their group and conversation do.
+// Draws the groups of the list of conversations, and their rows that are in view. Elements stay as long as they are drawn.
 
 import { iconButton, icon, make } from "./dom.js";
 import { t } from "./i18n.js";
 
+const OVERSCAN_ROWS = 25; // above and below the view, for quick scrolling and the arrow keys
+
 /**
- * Show groups in `root`.
+ * Show groups in `root`. All rows of a group have the same height, so that only those in view are drawn.
  *
  * @param root element whose children all come from this function.
  * @param groups `{ key, label, entries, folder, isExpanded, hasMore }`; `folder` for a folder.
@@ -20,11 +22,30 @@ export function drawGroups(root, groups, state, handlers) {
     let next = root.firstElementChild;
     for (const group of groups) {
       const element = elements.get(group.key) ?? createGroup(group, handlers);
-      updateGroup(element, group, state, handlers);
+      updateGroup(element, group);
       if (element === next) next = next.nextElementSibling;
       else root.insertBefore(element, next);
     }
+    drawVisibleRows(root, state, handlers);
   });
+}
+
+/** Draw the rows in view, after scrolling. The row with the focus stays drawn. */
+export function drawVisibleRows(root, state, handlers) {
+  const style = getComputedStyle(root);
+  const heights = ["--row-height", "--match-row-height"].map((name) => parseFloat(style.getPropertyValue(name)));
+  const lists = [...root.querySelectorAll("ul:not([hidden])")].map((list) => {
+    const height = heights[Number(list.entries.some(({ match }) => match))];
+    list.style.height = `${list.entries.length * height}px`;
+    return { list, height };
+  });
+  const { top, height: viewHeight } = root.getBoundingClientRect();
+  for (const entry of lists) entry.offset = top - entry.list.getBoundingClientRect().top; // all are read before any is changed
+  for (const { list, height, offset } of lists) {
+    const first = Math.floor(offset / height) - OVERSCAN_ROWS;
+    const last = Math.ceil((offset + viewHeight) / height) + OVERSCAN_ROWS;
+    updateRows(list, { first: Math.max(0, first), last: Math.max(0, last), height }, state, handlers);
+  }
 }
 
 /** Run `change`; a row that moved keeps the focus, also in another group. */
@@ -40,6 +61,7 @@ function keepFocus(root, change) {
 function createGroup({ key, label, folder }, handlers) {
   const id = `group-${key}`;
   const list = make("ul", { class: "history-list" });
+  list.entries = [];
   list.setAttribute("aria-labelledby", id);
   const heading = make("h2", { class: "history-heading", id, dir: "auto" });
   const section = make("section", { class: "history-group" }, heading, list);
@@ -58,7 +80,7 @@ function createGroup({ key, label, folder }, handlers) {
   return section;
 }
 
-function updateGroup(section, { label, entries, folder, isExpanded = true, hasMore = false }, state, handlers) {
+function updateGroup(section, { label, entries, folder, isExpanded = true, hasMore = false }) {
   const list = section.querySelector("ul");
   if (folder) {
     section.folder = folder;
@@ -71,17 +93,32 @@ function updateGroup(section, { label, entries, folder, isExpanded = true, hasMo
   }
   section.querySelector(".section-more").hidden = !isExpanded || !hasMore;
   list.hidden = !isExpanded;
-  if (isExpanded) updateRows(list, entries, state, handlers);
+  list.entries = entries;
 }
 
-function updateRows(list, entries, state, handlers) {
+function updateRows(list, { first, last, height }, state, handlers) {
+  const { entries } = list;
+  const focused = document.activeElement?.closest?.(".history-row");
+  const focusedIndex = list.contains(focused) ? entries.findIndex(({ id }) => id === focused.dataset.id) : -1;
+  const indexes = [];
+  for (let index = first; index < Math.min(last, entries.length); index += 1) indexes.push(index);
+  if (focusedIndex >= 0 && focusedIndex < first) indexes.unshift(focusedIndex);
+  if (focusedIndex >= last) indexes.push(focusedIndex);
   const rows = new Map([...list.children].map((row) => [row.dataset.id, row]));
-  const ids = new Set(entries.map(({ id }) => id));
+  const ids = new Set(indexes.map((index) => entries[index].id));
   for (const [id, row] of rows) if (!ids.has(id)) row.remove();
   let next = list.firstElementChild;
-  for (const entry of entries) {
+  for (const index of indexes) {
+    const entry = entries[index];
     const row = rows.get(entry.id) ?? createRow(entry, handlers);
     updateRow(row, entry, state);
+    const position = `${index} ${entries.length} ${height}`;
+    if (row.position !== position) {
+      row.position = position;
+      row.style.top = `${index * height}px`;
+      row.setAttribute("aria-posinset", String(index + 1));
+      row.setAttribute("aria-setsize", String(entries.length));
+    }
     if (row === next) next = next.nextElementSibling;
     else list.insertBefore(row, next);
   }

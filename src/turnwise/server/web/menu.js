@@ -41,7 +41,7 @@ export function showMenu(anchor, items, label) {
     return button;
   }
   menu.addEventListener("keydown", (event) => onKey(event, buttons, closeThis));
-  document.body.append(menu);
+  (anchor.closest("nav, aside, header, main") ?? document.body).append(menu); // inside a landmark
   menu.showPopover();
   anchor.setAttribute("aria-expanded", "true");
   position(menu, anchor);

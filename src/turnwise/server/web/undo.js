@@ -18,7 +18,7 @@ let current = null; // { undo, commit, element }
 export function offerUndo(text, { undo, commit }) {
   finish();
   const button = make("button", { type: "button", class: "quiet-button", onclick: takeBack }, t("Undo"));
-  const element = make("div", { class: "undo", role: "group", "aria-label": text }, make("span", { dir: "auto" }, text), button);
+  const element = make("div", { class: "undo", role: "region", "aria-label": text }, make("span", { dir: "auto" }, text), button);
   const entry = { undo, commit, element, timer: 0 };
   const start = () => (entry.timer = setTimeout(() => finish(entry), SECONDS * 1000));
   const hold = () => clearTimeout(entry.timer);
