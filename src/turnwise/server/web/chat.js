@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { AnswerFeedback } from "./answer_feedback.js";
+import { streamAnswer } from "./answer_stream.js";
 import { describeContext, figures } from "./answer_figures.js";
 import { Controls } from "./controls.js";
 import { fork as forkConversation } from "./conversations_api.js";
@@ -13,9 +14,10 @@ import { t } from "./i18n.js";
 import { showError } from "./page.js";
 import { PersonWatch } from "./person_watch.js";
 import { revealMessage } from "./reveal_message.js";
-import { RESTART, RunningAnswer } from "./running_answer.js";
+import { RunningAnswer } from "./running_answer.js";
+import { toRequestMessage, toShownMessage } from "./shown_messages.js";
 import { storage } from "./storage.js";
-import { ENDINGS, Thread } from "./thread.js";
+import { Thread } from "./thread.js";
 
 const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
 const MAX_TITLE_CHARS = 60;
@@ -38,26 +40,7 @@ async function send(text) {
   await generate([...before, { role: "user", content: text.trim() }], { draft: text });
 }
 
-/** Convert a shown message to a message of a request. */
-function toRequestMessage({ role, content, pinned, name, tool_calls, tool_call_id }) {
-  const message = { role, content };
-  for (const [key, value] of Object.entries({ pinned, name, tool_calls, tool_call_id })) if (value) message[key] = value;
-  return message;
-}
-
-/** Convert a stored message to a shown message. */
-function toShownMessage(stored) {
-  const { finish, model, error, person, consent } = stored.meta;
-  const { id, role, content, pinned, name, tool_calls, tool_call_id, sibling_ids: siblings } = stored;
-  const figures = [person, state.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
-  const takesRatings = role === "assistant" && Boolean(finish) && finish !== "in_progress" && consent !== "off";
-  const takesTexts = takesRatings && consent === "full";
-  const opinion = feedback.of(id);
-  return {
-    id, role, content, pinned, name, tool_calls, tool_call_id, siblings, finish, figures, refusal: error?.message,
-    takesRatings, takesTexts, feedback: opinion,
-  };
-}
+const showable = (stored) => toShownMessage(stored, { models: state.models, feedback });
 
 /** Show the ratings, after one of them has changed. */
 function showFeedback() {
@@ -109,7 +92,17 @@ async function generate(messages, options) {
   const streamingMessage = thread.add(message, messages.length);
   showRunning();
   thread.follow();
-  const { progress, failure } = await stream(running, messages, options, streamingMessage);
+  const start = () => (options.running ? running.attach() : startAnswer(running, messages, options));
+  let isReplaced = !options.isRetry;
+  const { progress, failure } = await streamAnswer(start, streamingMessage, {
+    isContinuation: options.resumed,
+    isAttached: Boolean(options.running),
+    onChunk: () => options.draft && drafts.discardStored(state.conversation?.id, options.draft), // the server stores before it answers
+    onText: () => {
+      if (!isReplaced) thread.dropReplaced();
+      isReplaced = true;
+    },
+  });
   if (state.running !== running) return; // the user has opened another conversation meanwhile
   const isSilent = progress.service?.decision === "person" && !progress.at; // a person answers
   const answered = !isSilent && (progress.at > 0 || !["error", "cancelled"].includes(progress.finish));
@@ -132,35 +125,6 @@ async function generate(messages, options) {
   if (state.conversation && ["person", "hand_off"].includes(progress.service?.decision)) personWatch.start(state.conversation.id);
   history_.load().catch(() => {}); // moves this conversation to the top of the list; a failure does not matter
   if (answered && messages.filter(({ role }) => role === "user").length === 1) watchTitle(state.conversation?.id);
-}
-
-/** Show the chunks of an answer as they come. Returns what is known of it, and the error if it failed. */
-async function stream(running, messages, options, streamingMessage) {
-  const progress = { at: 0, usage: null, finish: null, context: null, service: null };
-  const { content } = streamingMessage.message;
-  let failure = null;
-  try {
-    for await (const chunk of options.running ? running.attach() : await startAnswer(running, messages, options)) {
-      if (options.draft) drafts.discardStored(state.conversation?.id, options.draft); // the server stores before it answers
-      const choice = chunk.choices[0];
-      if (chunk === RESTART) streamingMessage.restart(), (progress.at = 0);
-      if (choice?.delta.content) {
-        if (!progress.at && options.isRetry) thread.dropReplaced();
-        if (!progress.at && options.resumed) streamingMessage.restart(); // the answer begins with what it continues
-        progress.at ||= performance.now();
-        streamingMessage.append(choice.delta.content);
-      }
-      progress.finish = choice?.finish_reason ?? progress.finish;
-      progress.usage = chunk.usage ?? progress.usage;
-      progress.context = chunk.context ?? progress.context;
-      progress.service = chunk.service ?? progress.service;
-    }
-  } catch (error) {
-    if (error.name !== "AbortError") failure = error;
-    progress.finish = failure ? "error" : "cancelled";
-  }
-  if (!progress.at && !options.running) streamingMessage.restart(content);
-  return { progress, failure };
 }
 
 /** Create the conversation if it is new, and send the request. Returns the chunks of the answer. */
@@ -214,7 +178,7 @@ async function reload(id) {
 function adopt(conversation) {
   state.conversation = conversation;
   state.messages = conversation.messages.map((stored, i) => {
-    const message = toShownMessage(stored);
+    const message = showable(stored);
     const local = state.messages[i];
     const { figures, note } = local?.role === message.role && local.content === message.content ? local : {};
     return { ...message, figures: figures || message.figures, note };
@@ -313,7 +277,7 @@ async function open(id, messageId = null) {
     state.conversation = stored;
     await feedback.load(id);
     if (opening !== state.opening) return;
-    state.messages = stored.messages.map(toShownMessage);
+    state.messages = stored.messages.map(showable);
     const last = state.messages.findLast(({ role }) => role === "user");
     if (last && !last.refusal) drafts.discardStored(id, last.content);
     if (stored.messages.some(({ meta }) => meta.handoff)) personWatch.start(id);
