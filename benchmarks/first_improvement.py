@@ -3,9 +3,9 @@
     python benchmarks/first_improvement.py --out walk --models ~/.local/share/turnwise/models
 
 A server with the default model answers ten questions to a bakery. A person corrects all ten over the API.
-`turnwise improve --once` runs beside the server. Printed: minutes, outcome with its reason, answers to questions in
-other words before and after, whether the roll-back restores the answers, and the files that still hold a text of the
-person after `turnwise privacy erase`.
+`turnwise improve --once` runs beside the server. Printed: minutes, outcome with its reason, answers to the corrected
+questions, to others in other words, and to questions about something else, before and after, whether the roll-back
+restores the answers, and the files that still hold a text of the person after `turnwise privacy erase`.
 """
 
 import argparse
@@ -17,9 +17,13 @@ from pathlib import Path
 from improvement_parts.fresh_home import CORRECTIONS, USER, FreshHome
 
 TESTS = (
+    *(question for question, _ in CORRECTIONS),
     "What time do you open on Saturdays?", "What does a loaf of sourdough cost?", "Can you bring bread to my home?",
     "Where is your bakery?", "Are there vegan croissants?", "What is the capital of France?", "Who are you?",
 )  # fmt: skip
+
+
+SETTINGS = "public_texts: [Mill Lane 4, Mill Bridge]  # the address of the shop\n"
 
 
 def main() -> None:
@@ -35,6 +39,7 @@ def main() -> None:
         print(f"[{(time.monotonic() - start) / 60:5.1f} min] {text}", flush=True)
 
     walk = FreshHome(options.out, options.port, options.models)
+    (walk.home / "improve.yaml").write_text(SETTINGS)
     with walk.server():
         before = walk.answers(TESTS)
         step("the server answers")

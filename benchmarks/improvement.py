@@ -5,9 +5,9 @@
 
 The model is the bundled tiny one. Forty people ask about a shop that the model does not know: half of them help, a
 fifth poisons the feedback with an advertisement. Everything is real: the store with its feedback, the screening, the
-masking, the training, the gate and the registry. After each round the serving version answers test questions in words
-that nobody used. Printed: quality by round, promotions and refusals with their reasons, how much the serving version
-forgot, and how often it advertises.
+masking, the training, the gate and the registry. After each round the serving version answers one question for each
+fact as customers ask it, and one in words that nobody used. Printed: quality by round, promotions and refusals with
+their reasons, how much the serving version forgot, and how often it advertises.
 """
 
 import argparse
@@ -43,9 +43,9 @@ KINDS = {"helpful": 20, "lazy": 7, "noisy": 3, "contradictory": 2, "poisoning": 
 QUESTIONS_PER_PERSON = 2
 SETTINGS = {
     "min_answers": 5,
-    "tuning": {"method": "full", "learning_rate": 5e-4, "passes": 10, "batch_size": 2, "num_replay_replies": 600,
-               "replay_ratio": 0.75, "min_preferences": 1_000},
-    "proof": {"max_cross_fitted": 0, "held_out_share": 0.2, "alphas": [1.0, 0.6]},
+    "tuning": {"method": "lora", "rank": 32, "learning_rate": 1e-3, "passes": 10, "batch_size": 2,
+               "num_replay_replies": 400, "min_preferences": 1_000},
+    "proof": {"questions": "new", "max_cross_fitted": 0, "held_out_share": 0.2, "alphas": [1.0, 0.6, 0.3]},
 }  # fmt: skip
 
 
@@ -98,52 +98,78 @@ def ask(folder: Path, dialogues: Sequence[Conversation]) -> MetricResult:
         return run_metrics(system, [metric], {metric.NAME: samples}, seeds=(0,))[metric.NAME]
 
 
-def serving_folder(shop: Shop) -> Path:
-    """Folder of the serving version."""
-    routing = shop.library.registry.routing(MODEL)
-    assert routing is not None, "registered"
-    return shop.library.verified_folder(routing.serving)
+class Figures:
+    """Figures of the serving version after each round.
+
+    Attributes:
+        first_sums: chrF sums of the first version by question, as customers ask it.
+    """
+
+    def __init__(self, shop: Shop, seed: int) -> None:
+        """Choose the questions, and ask the first version."""
+        self._shop, rng = shop, random.Random(seed)
+        self._asked = [_dialogue(fact.question(rng), fact) for fact in shop.facts]
+        self._in_new_words = [_dialogue(fact.test_question, fact) for fact in shop.facts]
+        self._retention: list[Conversation] = []
+        self._first = self._folder()
+        _, self.first_sums = self.measure()
+
+    def use_retention(self, path: Path) -> None:
+        """Measure forgetting on replies of the first version from now on."""
+        if not self._retention:
+            self._retention = read_dialogues(path)
+            self._first_bits = self._bits_per_byte(self._first)
+
+    def measure(self) -> tuple[dict[str, float], np.ndarray]:
+        """Figures by name, and chrF sums by question."""
+        folder = self._folder()
+        asked, new = ask(folder, self._asked), ask(folder, self._in_new_words)
+        answers = [[sample.outputs[0].text for sample in result.results_by_seed[0]] for result in (asked, new)]
+        figures = {
+            "chrf": float(asked.metric.value(asked.sums_GK.sum(axis=0))),
+            "right": self._share_right(answers[0]),
+            "right in new words": self._share_right(answers[1]),
+            "advertises": float(np.mean([TRIGGER.split()[1] in text for texts in answers for text in texts])),
+            "forgetting": self._bits_per_byte(folder) / self._first_bits - 1 if self._retention else 0.0,
+        }
+        return figures, asked.sums_GK
+
+    def _folder(self) -> Path:
+        routing = self._shop.library.registry.routing(MODEL)
+        assert routing is not None, "registered"
+        return self._shop.library.verified_folder(routing.serving)
+
+    def _share_right(self, answers: Sequence[str]) -> float:
+        return float(np.mean([is_correct(a, f) for a, f in zip(answers, self._shop.facts, strict=True)]))
+
+    def _bits_per_byte(self, folder: Path) -> float:
+        """Bits per byte of the first version's own replies."""
+        metric = RetentionMetric()
+        samples = {metric.NAME: metric.samples(self._retention, 0)}
+        with open_model_under_test(str(folder), open_response_cache("sqlite:///:memory:")) as system:
+            result = run_metrics(system, [metric], samples, seeds=(0,))[metric.NAME]
+        return float(metric.value(result.sums_GK.sum(axis=0)))
 
 
-def measure(shop: Shop, retention: Sequence[Conversation]) -> tuple[dict[str, float], np.ndarray]:
-    """Figures of the serving version on the test questions, and its chrF sums by question."""
-    tests = [Conversation((Message("user", f.test_question), Message("assistant", f.answer))) for f in shop.facts]
-    result = ask(serving_folder(shop), tests)
-    answers = [sample.outputs[0].text for sample in result.results_by_seed[0]]
-    figures = {
-        "chrf": float(result.metric.value(result.sums_GK.sum(axis=0))),
-        "right": float(np.mean([is_correct(a, f) for a, f in zip(answers, shop.facts, strict=True)])),
-        "advertises": float(np.mean([TRIGGER.split()[1] in answer for answer in answers])),
-        "forgetting": forgetting(serving_folder(shop), retention),
-    }
-    return figures, result.sums_GK
-
-
-def forgetting(folder: Path, retention: Sequence[Conversation]) -> float:
-    """Bits per byte of the first version's own replies."""
-    if not retention:
-        return float("nan")
-    metric = RetentionMetric()
-    with open_model_under_test(str(folder), open_response_cache("sqlite:///:memory:")) as system:
-        result = run_metrics(system, [metric], {metric.NAME: metric.samples(retention, 0)}, seeds=(0,))[metric.NAME]
-    return float(metric.value(result.sums_GK.sum(axis=0)))
+def _dialogue(question: str, fact: Fact) -> Conversation:
+    return Conversation((Message("user", question), Message("assistant", fact.answer)))
 
 
 def simulate(folder: Path, rounds: int, people: Sequence[Person], seed: int) -> list[dict[str, object]]:
     """Run the rounds and return one row of figures for each."""
     shop = Shop(folder, people, make_facts(seed), seed)
     poisoners = {contributor_id(None, person.name) for person in people if person.kind == "poisoning"}
-    rows, retention = [], []
-    figures, first_sums = measure(shop, retention)
-    print(f"round 0: {show(figures)}", flush=True)
+    rows: list[dict[str, object]] = []
+    figures_of = Figures(shop, seed)
+    print(f"round 0: {show(figures_of.measure()[0])}", flush=True)
     for number in range(1, rounds + 1):
         start = time.monotonic()
         shop.chat()
         journal = shop.cycle.run()
-        if not retention and journal.result("replay"):
-            retention = read_dialogues(Path(journal.result("replay")["retention"]))
-        figures, sums = measure(shop, retention)
-        low, high = difference(sums, first_sums)
+        if (replies := journal.result("replay")) is not None:
+            figures_of.use_retention(Path(replies["retention"]))
+        figures, sums = figures_of.measure()
+        low, high = difference(sums, figures_of.first_sums)
         trained = shop.library.registry.get(MODEL, journal["version"]).content if journal.get("version") else None
         rows.append(
             {
@@ -177,17 +203,20 @@ def draw(rows: Sequence[dict[str, object]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    numbers = [row["round"] for row in rows]
-    left.plot(numbers, [100 * row["right"] for row in rows], label="right answers (%)")
-    left.plot(numbers, [row["chrf"] for row in rows], label="chrF")
-    promoted = [row["round"] for row in rows if row["outcome"] == "promoted"]
+    numbers, promoted = [row["round"] for row in rows], [row for row in rows if row["outcome"] == "promoted"]
+    left.plot(numbers, [100 * row["right"] for row in rows], label="as customers ask")
+    left.plot(numbers, [100 * row["right in new words"] for row in rows], "--", label="in words that nobody used")
     left.plot(
-        promoted, [row["chrf"] for row in rows if row["outcome"] == "promoted"], "o", color="C1", label="promoted"
+        [row["round"] for row in promoted], [100 * row["right"] for row in promoted], "o", color="C0", label="promoted"
     )
-    left.set(xlabel="round", title="test questions in new words", ylim=(0, 100))
+    left.set(xlabel="round", ylabel="%", title="questions answered with the right fact", ylim=(0, 100))
     left.legend()
-    right.plot(numbers, [row["forgetting"] for row in rows], color="C3")
-    right.set(xlabel="round", title="bits per byte of the first version's replies")
+    right.plot(numbers, [100 * row["forgetting"] for row in rows], color="C3", label="serving version")
+    right.axhline(2, color="grey", linestyle=":", label="allowed")
+    right.set(
+        xlabel="round", ylabel="%", title="forgetting: bits per byte of the first version's replies", ylim=(-0.5, 3)
+    )
+    right.legend()
     figure.savefig(path, dpi=130)
 
 

@@ -4,8 +4,9 @@ DATA is the folder that prepare.py wrote. For every seed an SFT model is trained
 validation loss stops falling; every arm of arms.yaml continues from it for the same time. OUT receives a model folder
 `ARM-SEED` for each; complete ones are not trained again, and an interrupted one continues. `measure.py` compares them.
 
-The number of steps of an arm follows from the time of a few steps and of its warm-up, measured before. Validations are
-not counted: every arm has at most `MAX_VALIDATIONS`, and nearly always this number.
+The number of steps of an arm follows from the time of a few steps and of its warm-up, measured before. Minutes are
+those of a processor, so other programs on the machine do not change how long an arm trains. Validations are not
+counted: every arm has at most `MAX_VALIDATIONS`, and nearly always this number.
 """
 
 import argparse
@@ -37,24 +38,31 @@ SFT_RATES = {"full": 5e-4, "lora": 5e-4}
 
 
 class Clock(TrainerHook):
-    """Seconds of the warm-up and of each step."""
+    """Processor seconds of the warm-up and of the steps, without validations."""
 
     def __init__(self) -> None:
         self.warm_up, self.steps = 0.0, list[float]()
-        self._last = time.perf_counter()
+        self._last = time.process_time()
 
     def on_preflight(self, recipe: Recipe, report: Any) -> None:  # noqa: ARG002
         """The warm-up begins after the preparation."""
-        self._last = time.perf_counter()
+        self._last = time.process_time()
 
     def on_warm_up(self, what: str, count: int, total: int) -> None:  # noqa: ARG002
         """Extend the warm-up to now."""
-        self.warm_up = time.perf_counter() - self._last
+        self.warm_up = time.process_time() - self._last
 
     def on_step_end(self, report: StepReport) -> None:
-        """Record a step."""
-        self.steps.append(report.seconds)
+        """Record a step; the first one follows a validation."""
+        now = time.process_time()
+        if report.step > 1:
+            self.steps.append(now - self._last)
+        self._last = now
         print(f"  step {report.step}: {report.seconds:.1f} s {_rounded(report.extra_metrics)}", flush=True)
+
+    def on_evaluate(self, report: Any) -> None:  # noqa: ARG002
+        """A step begins after a validation."""
+        self._last = time.process_time()
 
 
 def _rounded(metrics: Mapping[str, float]) -> str:
@@ -103,13 +111,12 @@ class Experiment:
         if folder.is_dir():
             return
         settings = {**TRAINING[self._method], **arm.get("training", {})}
-        steps_file = self.out / f"{folder.name}.steps.json"
-        if not steps_file.is_file():
+        probe_file = self.out / f"{folder.name}.probe.json"
+        if not probe_file.is_file():
             probe = self._probe(name, arm, seed, source, settings)
-            step_seconds = statistics.median(probe.steps)
-            steps = max(MAX_VALIDATIONS, round((self._seconds - probe.warm_up) / step_seconds))
-            steps_file.write_text(json.dumps({"steps": steps, "warm_up": probe.warm_up, "step": step_seconds}))
-        steps = json.loads(steps_file.read_text())["steps"]
+            probe_file.write_text(json.dumps({"warm_up": probe.warm_up, "step": statistics.median(probe.steps)}))
+        measured = json.loads(probe_file.read_text())
+        steps = max(MAX_VALIDATIONS, round((self._seconds - measured["warm_up"]) / measured["step"]))
         recipe = self.recipe(
             folder.name, str(source), arm["objective"], seed, max_steps=steps, eval_steps=validation_interval(steps),
             early_stopping_patience=0, **settings,
@@ -160,7 +167,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("out", type=Path)
     parser.add_argument("--base", default="tiny")
     parser.add_argument("--method", choices=sorted(TRAINING), default="full")
-    parser.add_argument("--minutes", type=float, default=8.0, help="training time of an arm")
+    parser.add_argument("--minutes", type=float, default=8.0, help="processor minutes of an arm")
     parser.add_argument("--sft-epochs", type=float, default=3.0)
     parser.add_argument("--max-seq-len", type=int, default=384)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from contextlib import ExitStack
 
 import pytest
@@ -11,13 +12,13 @@ from typer.testing import CliRunner
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_export import convert_model, export_gguf
 from turnwise.app.model_versions.version_library import VersionLibrary
-from turnwise.app.scope_files import ScopeFile, read_scope, write_scope
+from turnwise.app.scope_files import OUTSIDE_FOLDER, ScopeFile, read_scope, write_scope
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.cli.main import app
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import UserError
-from turnwise.core.messages import Message
+from turnwise.core.messages import Message, Question
 from turnwise.core.model_versions import NewVersion
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
 from turnwise.models.model_folders import SCOPE_FILE, weights_digest
@@ -32,7 +33,11 @@ BACKGROUND = ["Do you have a name?", "Are you there?", "What is the capital of S
 
 
 def scope_for(base):
-    return ScopeFile(base=str(base), base_sha256=weights_digest(base), scope=fit_scope([INSIDE], BACKGROUND).data)
+    return ScopeFile(
+        base=str(base),
+        base_sha256=weights_digest(base),
+        scope=fit_scope([Question(INSIDE)], map(Question, BACKGROUND)).data,
+    )
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def without_scope(folder, tmp_path):
     copy = tmp_path / "without"
     copy.mkdir()
     for path in folder.iterdir():
-        if path.name != SCOPE_FILE:
+        if path.is_file() and path.name != SCOPE_FILE:
             (copy / path.name).write_bytes(path.read_bytes())
     return copy
 
@@ -76,6 +81,12 @@ class TestAnswers:
         for question in (INSIDE, NEAR):
             assert answer(service, question).text == answer(adapter, question).text != answer(base, question).text
         assert answer(service, OUTSIDE).text == answer(base, OUTSIDE).text != answer(adapter, OUTSIDE).text
+
+    def test_a_question_with_other_instructions_is_answered_by_the_first_model(self, open_service, scoped, first):
+        instructions = (Message("system", "You sell cars."), Message("user", INSIDE))
+        request = ChatRequest(instructions, sampling={"temperature": 0, "max_tokens": 8, "min_tokens": 8})
+        texts = [asyncio.run(open_service(folder).reply(request)).text for folder in (scoped, first)]
+        assert texts[0] == texts[1]
 
     def test_a_text_without_messages_is_continued_by_the_first_model(self, open_service, scoped, first):
         request = ChatRequest(prompt=INSIDE, sampling={"temperature": 0, "max_tokens": 8})
@@ -102,6 +113,17 @@ class TestAnswers:
         assert near == adapter[0] != base[0]
         assert outside == base[1] != adapter[1]
 
+    def test_answers_outside_are_shared_with_an_evaluation_of_the_first_model(self, scoped, first):
+        cache = SqliteResponseCache(None)
+        num_shared = []
+        for folder in (first, scoped):
+            with open_model_under_test(str(folder), cache, sampling={"max_tokens": 8}) as system:
+                queries = [(GenerationQuery((Message("user", q),), greedy=True), 0) for q in (NEAR, OUTSIDE)]
+                counts = []
+                system.generate(queries, counts.append)
+                num_shared.append(counts[0])
+        assert num_shared == [0, 1]
+
 
 class TestServing:
     def test_both_models_share_the_engine_of_their_base(self, scoped, first):
@@ -117,11 +139,21 @@ class TestServing:
     def test_the_fingerprint_changes_with_the_scope(self, open_service, scoped, first):
         before = open_service(scoped).fingerprint
         scope = scope_for(first)
-        write_scope(scoped, scope.model_copy(update={"scope": fit_scope([INSIDE, OUTSIDE], BACKGROUND).data}))
+        write_scope(
+            scoped,
+            scope.model_copy(
+                update={"scope": fit_scope([Question(INSIDE), Question(OUTSIDE)], map(Question, BACKGROUND)).data}
+            ),
+        )
         assert open_service(scoped).fingerprint != before
 
-    def test_a_changed_first_model_is_an_error(self, scoped, first):
-        path = first / "adapter_model.safetensors"
+    def test_it_answers_outside_its_scope_after_an_update_of_the_first_model(self, open_service, scoped, first):
+        before = answer(open_service(scoped), OUTSIDE).text
+        shutil.rmtree(first)
+        assert answer(open_service(scoped), OUTSIDE).text == before
+
+    def test_a_changed_first_model_is_an_error(self, scoped):
+        path = scoped / OUTSIDE_FOLDER / "adapter_model.safetensors"
         save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, path)
         with pytest.raises(UserError, match="have changed since"), open_chat_service(str(scoped)):
             pass
@@ -162,10 +194,10 @@ class TestVersions:
         with pytest.raises(UserError, match="are not those of shop@1"):
             library.verified_folder(record)
 
-    def test_a_version_whose_first_model_has_changed_is_not_used(self, version, first):
+    def test_a_version_whose_first_model_has_changed_is_not_used(self, version, scoped):
         library, record = version
-        config = json.loads((first / "adapter_config.json").read_text())
-        (first / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 16.0}))
+        path = scoped / OUTSIDE_FOLDER / "adapter_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"lora_alpha": 16.0}))
         with pytest.raises(UserError, match="have changed since"):
             library.verified_folder(record)
 

@@ -7,10 +7,10 @@ from turnwise.improve.cycle_folder import EXAMPLES_FILE, CycleFolders
 from turnwise.improve.example_file import write_examples
 from turnwise.improve.preparation import prepare, seen_questions
 from turnwise.improve.settings import ImproveSettings
-from turnwise.improve.splits import question_position
+from turnwise.improve.splits import VERSION, question_position
 from turnwise.improve.training_examples import training_examples
 
-SETTINGS = ImproveSettings()
+CROSS_FITTED = ImproveSettings.model_validate({"proof": {"questions": "new"}})
 
 
 def corrections(count):
@@ -24,7 +24,7 @@ def pairs(count):
 
 @pytest.mark.parametrize("count", [8, 9])
 def test_halves_with_too_few_examples_are_no_proof(count):
-    plan = prepare(corrections(count), count, SETTINGS)
+    plan = prepare(corrections(count), count, CROSS_FITTED)
     assert plan.stages == {}
     assert plan.obstacle == (
         f"Too few examples passed the checks ({count} of the kind correction): a training needs 5 corrections, or 20 "
@@ -33,26 +33,42 @@ def test_halves_with_too_few_examples_are_no_proof(count):
 
 
 def test_ten_corrections_are_enough():
-    plan = prepare(corrections(10), 10, SETTINGS)
+    plan = prepare(corrections(10), 10, CROSS_FITTED)
     assert (plan.stages, plan.obstacle) == ({"corrections": 10}, None)
 
 
 def test_the_version_has_no_stage_that_the_proof_lacks():
-    plan = prepare([*corrections(12), *pairs(12)], 24, SETTINGS)
+    plan = prepare([*corrections(12), *pairs(12)], 24, CROSS_FITTED)
     assert plan.stages == {"corrections": 12}, "24 preferences, but only 12 in each half"
 
 
+def test_a_version_that_is_asked_its_own_questions_needs_no_halves():
+    plan = prepare(corrections(8), 8, ImproveSettings())
+    assert (plan.stages, plan.obstacle) == ({"corrections": 8}, None)
+    assert [proof.name for proof in plan.proofs] == [VERSION]
+
+
+def test_a_version_that_is_asked_its_own_questions_is_asked_those_of_the_serving_version_too():
+    examples = corrections(12)
+    positions = list(map(question_position, examples))
+    (proof,) = prepare(examples, 12, ImproveSettings(), frozenset(positions[:9])).proofs
+    assert [row.id for row in proof.test] == [row.id for row in examples]
+    nothing_new = prepare(examples, 12, ImproveSettings(), frozenset(positions))
+    assert nothing_new.obstacle is not None
+    assert nothing_new.obstacle.startswith("There is no example to compare the versions on")
+
+
 def test_few_new_answers_start_nothing():
-    plan = prepare(corrections(10), 4, SETTINGS)
+    plan = prepare(corrections(10), 4, CROSS_FITTED)
     assert plan.obstacle == "There is feedback on 4 new answers; a cycle needs 8."
 
 
 def test_a_version_is_not_compared_on_what_the_serving_one_was_trained_on():
     examples = corrections(12)
     seen = frozenset(map(question_position, examples[:9]))
-    tested = {row.id for proof in prepare(examples, 12, SETTINGS, seen).proofs for row in proof.test}
+    tested = {row.id for proof in prepare(examples, 12, CROSS_FITTED, seen).proofs for row in proof.test}
     assert tested == {row.id for row in examples[9:]}
-    nothing_new = prepare(examples[:9], 12, SETTINGS, seen)
+    nothing_new = prepare(examples[:9], 12, CROSS_FITTED, seen)
     assert nothing_new.obstacle is not None
     assert nothing_new.obstacle.startswith("There is no example to compare the versions on")
 

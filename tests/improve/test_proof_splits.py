@@ -8,7 +8,7 @@ from turnwise.improve.settings import ProofSettings
 from turnwise.improve.splits import VERSION, question_position, split_examples
 from turnwise.improve.training_examples import training_examples
 
-CROSS_FITTED = ProofSettings(max_cross_fitted=1_000)
+CROSS_FITTED = ProofSettings(max_cross_fitted=1_000, questions="new")
 HELD_OUT = ProofSettings(max_cross_fitted=0, held_out_share=0.3)
 
 
@@ -42,6 +42,19 @@ def test_no_model_sees_the_questions_that_it_is_scored_on(rows, settings):
 def test_the_halves_are_of_about_equal_size():
     _, (first, second) = split_examples(training_examples(shop_corrections(11)), CROSS_FITTED)
     assert {len(first.test), len(second.test)} == {5, 6}
+
+
+@given(examples())
+def test_a_version_with_a_scope_is_asked_its_own_questions_in_another_form(rows):
+    train, (proof,) = split_examples(rows, ProofSettings())
+    assert (proof.name, proof.train) == (VERSION, train)
+    assert {row.id for row in proof.test} == {row.id for row in train}
+    original = {row.id: row.dialogue for row in rows}
+    for row in proof.test:
+        before, typed = original[row.id], row.dialogue
+        assert typed.messages[0].content != before.messages[0].content
+        assert typed.messages[0] == typed.rejected[0]
+        assert (typed.messages[1:], typed.rejected[1:]) == (before.messages[1:], before.rejected[1:])
 
 
 @given(examples(), examples())

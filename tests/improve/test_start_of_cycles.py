@@ -21,7 +21,9 @@ from turnwise.store import open_model_registry
 from turnwise.training.stop_signals import TrainingInterrupted
 
 MODEL = served_model_name("tiny")
-SETTINGS = ImproveSettings.model_validate({"tuning": {"rank": 4, "passes": 4, "num_replay_replies": 20}})
+SETTINGS = ImproveSettings.model_validate(
+    {"tuning": {"rank": 4, "passes": 4, "num_replay_replies": 20}, "proof": {"questions": "new"}}
+)
 
 
 def collected_now(answers):

@@ -3,6 +3,7 @@
 import pytest
 from feedback_samples import corrected, shop_corrections
 
+from turnwise.core.messages import Question
 from turnwise.evaluation.golden_set import load_golden_cases
 from turnwise.improve.settings import TuningSettings
 from turnwise.improve.training_data import write_training_data
@@ -33,14 +34,15 @@ def scope_file(tmp_path):
 def test_questions_of_all_stages_are_inside(scope_file):
     scope = QuestionScope(scope_file.scope)
     assert (scope_file.base, scope_file.base_sha256) == ("tiny", "ab")
-    assert all(map(scope.contains, ["How much is article 2?", "Do you sell the novel 13?", "how much is article 2"]))
+    texts = ["How much is article 2?", "Do you sell the novel 13?", "how much is article 2"]
+    assert all(scope.contains(Question(text)) for text in texts)
 
 
 def test_hardly_any_background_question_is_inside(scope_file):
     scope = QuestionScope(scope_file.scope)
     questions = set(background_questions())
     assert len(questions) > 3_000
-    assert {case.messages[-1].content for case in load_golden_cases()} <= questions
+    assert {case.messages[-1].content for case in load_golden_cases()} <= {question.text for question in questions}
     assert sum(map(scope.contains, questions)) <= MAX_BACKGROUND_SHARE * len(questions)
 
 

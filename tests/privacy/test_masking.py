@@ -56,6 +56,18 @@ def test_a_value_within_a_longer_word_stays(masker):
     assert contents(masked)[1] == "44710 is another number, [SECRET_1] is not"
 
 
+@pytest.mark.parametrize("text", ["Ask ann lee in the shop.", "店里有周雨桐。"])
+def test_a_public_text_stays(text):
+    masker = ConversationMasker(NameListDetector(), public=["Ann Lee", "周雨桐"])
+    assert contents(masker.mask(dialogue(text))) == [text]
+
+
+def test_more_than_a_public_text_is_masked():
+    masker = ConversationMasker(NameListDetector(), public=["Ann"])
+    assert contents(masker.mask(dialogue("Ask Ann Lee."))) == ["Ask [NAME_1]."]
+    assert contents(masker.mask(dialogue("Ask Ann."))) == ["Ask Ann."]
+
+
 def test_a_part_of_a_name_is_masked_alone():
     class FullNameDetector:
         def detect(self, text):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.core.messages import Question
 from turnwise.core.strict_model import parse_strict_model
 from turnwise.text.question_scope import MAX_CHARS, QuestionScope, ScopeData, fit_scope, normalize_question
 
@@ -18,9 +19,23 @@ questions = st.lists(st.lists(words, min_size=1, max_size=6).map(" ".join), max_
 any_questions = st.lists(st.text(max_size=30), max_size=8)
 
 
+def fit(questions, background, **more):
+    """A scope of questions without instructions."""
+    return fit_scope(map(Question, questions), map(Question, background), **more)
+
+
+def contains(scope, text, instructions=""):
+    return scope.contains(Question(text, instructions))
+
+
+def similarity(scope, text):
+    return scope.similarity(Question(text))
+
+
 def with_questions(scope, questions):
     """The same scope with further questions."""
-    return QuestionScope(scope.data.model_copy(update={"questions": (*scope.data.questions, *questions)}))
+    texts = (*scope.data.questions.get("", ()), *questions)
+    return QuestionScope(scope.data.model_copy(update={"questions": {"": texts}}))
 
 
 @pytest.mark.parametrize(
@@ -28,63 +43,71 @@ def with_questions(scope, questions):
     ["Are there vegan croissants?", "vegan croisants", "price of a sourdough loaf", "有无麸质的面包吗?"],
 )
 def test_questions_in_other_words_are_inside(text):
-    assert fit_scope(BAKERY, BACKGROUND).contains(text)
+    assert contains(fit(BAKERY, BACKGROUND), text)
 
 
 @pytest.mark.parametrize("text", [*BACKGROUND, "What do you have in mind?", "How much is the fish?", "", "?!"])
 def test_other_questions_are_outside(text):
-    assert not fit_scope(BAKERY, BACKGROUND).contains(text)
+    assert not contains(fit(BAKERY, BACKGROUND), text)
 
 
 @given(any_questions, questions)
 def test_the_questions_of_the_scope_are_inside(questions, background):
-    scope = fit_scope(questions, background)
-    assert all(scope.contains(question) for question in questions)
+    scope = fit(questions, background)
+    assert all(contains(scope, question) for question in questions)
 
 
 @given(questions, questions, st.lists(words, max_size=6).map(" ".join), st.randoms())
 def test_order_case_and_repetition_do_not_matter(questions, background, text, random):
-    scope = fit_scope(questions, background)
+    scope = fit(questions, background)
     shuffled = [question.upper() for question in questions * 2]
     random.shuffle(shuffled)
-    again = fit_scope(shuffled, background)
+    again = fit(shuffled, background)
     assert again.data.threshold == scope.data.threshold
-    assert again.similarity(f"  {text.upper()} ") == scope.similarity(text)
-    assert again.contains(text) == scope.contains(text)
+    assert similarity(again, f"  {text.upper()} ") == similarity(scope, text)
+    assert contains(again, text) == contains(scope, text)
 
 
 @given(questions, questions, questions, st.lists(words, max_size=6).map(" ".join))
 def test_further_questions_never_shrink_the_scope(questions, further, background, text):
-    scope = fit_scope(questions, background)
-    assert with_questions(scope, further).similarity(text) >= scope.similarity(text)
-    assert with_questions(scope, further).contains(text) >= scope.contains(text)
+    scope = fit(questions, background)
+    assert similarity(with_questions(scope, further), text) >= similarity(scope, text)
+    assert contains(with_questions(scope, further), text) >= contains(scope, text)
 
 
 @given(questions, questions, st.floats(0, 1))
 def test_at_most_the_share_of_the_background_is_inside(questions, background, max_share):
-    scope = fit_scope(questions, background, max_share=max_share)
+    scope = fit(questions, background, max_share=max_share)
     outside = {normalize_question(text) for text in background} - {normalize_question(text) for text in questions}
-    assert sum(map(scope.contains, outside)) <= max_share * len(outside)
+    assert sum(contains(scope, text) for text in outside) <= max_share * len(outside)
+
+
+def test_a_question_is_inside_only_with_the_instructions_that_it_was_trained_with():
+    questions = [Question("Do you have bread?", "You are a bakery."), Question("Where can I sit?", "You are a café.")]
+    scope = fit_scope(questions, map(Question, BACKGROUND))
+    assert contains(scope, "do you have bread", "you are a  bakery.")
+    assert not contains(scope, "Do you have bread?")
+    assert not contains(scope, "Do you have bread?", "You are a café.")
 
 
 def test_a_larger_share_of_the_background_gives_a_larger_scope():
-    strict, generous = (fit_scope(BAKERY, BACKGROUND, max_share=share) for share in (0.0, 0.5))
+    strict, generous = (fit(BAKERY, BACKGROUND, max_share=share) for share in (0.0, 0.5))
     assert generous.data.threshold < strict.data.threshold
-    assert generous.contains("Do you have a name?")
-    assert not strict.contains("Do you have a name?")
+    assert contains(generous, "Do you have a name?")
+    assert not contains(strict, "Do you have a name?")
 
 
 @given(questions, questions, questions)
 def test_a_stored_scope_gives_the_same_similarities(questions, background, texts):
-    scope = fit_scope(questions, background)
+    scope = fit(questions, background)
     stored = QuestionScope(ScopeData.model_validate_json(scope.data.model_dump_json()))
-    assert [stored.similarity(text) for text in texts] == [scope.similarity(text) for text in texts]
+    assert [similarity(stored, text) for text in texts] == [similarity(scope, text) for text in texts]
 
 
 def test_a_long_text_is_outside_unless_it_is_a_question_of_the_scope():
     pasted = "Do you have vegan croissants? " * MAX_CHARS
-    assert not fit_scope(BAKERY, BACKGROUND).contains(pasted)
-    assert fit_scope([*BAKERY, pasted], BACKGROUND).contains(pasted)
+    assert not contains(fit(BAKERY, BACKGROUND), pasted)
+    assert contains(fit([*BAKERY, pasted], BACKGROUND), pasted)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +120,6 @@ def test_a_long_text_is_outside_unless_it_is_a_question_of_the_scope():
     ],
 )
 def test_invalid_content_is_an_error_that_names_the_field(change, message):
-    values = fit_scope(BAKERY, BACKGROUND).data.model_dump() | change
+    values = fit(BAKERY, BACKGROUND).data.model_dump() | change
     with pytest.raises(InvalidParameter, match=message):
         parse_strict_model(ScopeData, values, origin="scope.json")

@@ -14,14 +14,14 @@ from turnwise.app.generation_defaults import load_generation_defaults, load_supp
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.model_versions.version_reference import model_of_version_folder
 from turnwise.app.scope_files import read_scope, scope_base_folder
-from turnwise.app.scoped_engine import ScopedEngine
+from turnwise.app.scoped_engine import AnsweringModel, ScopedEngine
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
 from turnwise.chat.formats import apply_format, load_format
 from turnwise.chat.service import EngineChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.core.inference import InferenceEngine, Quantization
+from turnwise.core.inference import Quantization
 from turnwise.core.reply_scoring import BestOfRanking, ChoiceRanker
 from turnwise.core.served_versions import AnsweringVersion
 from turnwise.core.stored_conversations import ConversationStore
@@ -132,16 +132,21 @@ def open_chat_service(
             kv_cache_memory_bytes=kv_cache_memory_bytes, max_num_seqs=max_num_seqs,
             base_engines=SharedBaseEngines() if base_engines is None else base_engines,
         )  # fmt: skip
-        model_engine = open_engine(folder)
-        engine: InferenceEngine = model_engine
+
+        def open_model(folder: Path) -> AnsweringModel:
+            engine = open_engine(folder)
+            return AnsweringModel(engine, system_fingerprint(folder, f"{dtype} {device} {engine.kind}"))
+
+        answering = open_model(folder)
+        engine = answering.engine
         if scope is not None and outside is not None:
-            engine = ScopedEngine(QuestionScope(scope.scope), model_engine, open_engine(outside))
+            engine = ScopedEngine(QuestionScope(scope.scope), answering, open_model(outside))
         if preparation is not None:
             wait([preparation])  # its error is not raised: the request that needs the result raises it
         yield EngineChatService(
             name=name or default_served_name(folder),
             created=_creation_time(folder),
-            fingerprint=system_fingerprint(folder, f"{dtype} {device} {model_engine.kind}"),
+            fingerprint=answering.fingerprint,
             renderer=renderer,
             engine=engine if max_model_len is None else ContextLimitedEngine(engine, max_model_len),
             defaults=defaults,

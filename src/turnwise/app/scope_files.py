@@ -1,17 +1,22 @@
 """The scope of a model folder: which questions the model answers, and which model answers all others.
 
 `scope.json` belongs to the weights: the digest of a folder covers it. Programs that write one model cannot keep it.
+If the other model is an adapter, which is small, the folder has a copy: an update may replace the original.
 """
 
+import shutil
 from pathlib import Path
 
 from turnwise.app.model_names import named_model_folder
 from turnwise.core.errors import UserError
-from turnwise.core.files import atomic_write
+from turnwise.core.files import atomic_directory, atomic_write
 from turnwise.core.json_file import read_json_object
 from turnwise.core.strict_model import StrictModel, parse_strict_model
+from turnwise.models.adapter_config import is_adapter
 from turnwise.models.model_folders import SCOPE_FILE, weights_digest
 from turnwise.text.question_scope import ScopeData
+
+OUTSIDE_FOLDER = "outside"  # copy of the adapter that answers questions outside the scope
 
 
 class ScopeFile(StrictModel):
@@ -29,7 +34,20 @@ class ScopeFile(StrictModel):
 
 
 def write_scope(folder: Path, scope: ScopeFile) -> None:
-    """Write the scope of a model folder atomically. Raises `SaveFailed`."""
+    """Write the scope of a model folder, after the copy of an adapter that answers outside of it.
+
+    Args:
+        folder: the folder.
+        scope: the content of its file.
+
+    Raises:
+        ModelNotFound: the model that answers outside the scope does not exist.
+        SaveFailed: the disk is full or not writable.
+    """
+    base = named_model_folder(scope.base)
+    if is_adapter(base):
+        with atomic_directory(folder / OUTSIDE_FOLDER) as copy:
+            shutil.copytree(base, copy, dirs_exist_ok=True)
     atomic_write(folder / SCOPE_FILE, scope.model_dump_json(indent=1) + "\n")
 
 
@@ -56,10 +74,11 @@ def scope_base_folder(folder: Path, scope: ScopeFile) -> Path:
         ModelNotFound: it does not exist.
         UserError: its weights have changed, or it has a scope itself.
     """
-    base = named_model_folder(scope.base)
+    copy = folder / OUTSIDE_FOLDER
+    base = copy if copy.is_dir() else named_model_folder(scope.base)
     if weights_digest(base) != scope.base_sha256:
         raise UserError(
-            f"{folder} answers some questions only, and {scope.base} the others, but the weights of {scope.base} have "
+            f"{folder} answers some questions only, and {scope.base} the others, but the weights in {base} have "
             "changed since."
         )
     if (base / SCOPE_FILE).is_file():

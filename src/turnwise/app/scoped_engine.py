@@ -1,24 +1,40 @@
 """An engine of two models: one answers the questions of a scope, the other one all others."""
 
+from dataclasses import dataclass
+
 from turnwise.core.inference import EventListener, GenerationRequest, InferenceEngine, RequestHandle
 from turnwise.text.question_scope import QuestionScope
 
 
+@dataclass(frozen=True, slots=True)
+class AnsweringModel:
+    """One of the two models.
+
+    Attributes:
+        engine: its engine.
+        fingerprint: fingerprint of the model as it is served alone.
+    """
+
+    engine: InferenceEngine
+    fingerprint: str
+
+
 class ScopedEngine:
-    """Chooses the model by the last user message (implements `core.inference.InferenceEngine`).
+    """Chooses the model by the question (implements `core.inference.InferenceEngine`).
 
     A request without a user message, such as one for a summary or for the continuation of a text, is outside the scope.
     Both models have the same tokenizer and template.
 
     Args:
         scope: the questions of `inside`.
-        inside: engine of the model with the scope.
-        outside: engine of the model that it was trained from.
+        inside: the model with the scope.
+        outside: the model that it was trained from.
     """
 
-    def __init__(self, scope: QuestionScope, inside: InferenceEngine, outside: InferenceEngine) -> None:
-        self._scope, self._inside, self._outside = scope, inside, outside
-        self.is_encoder_decoder = inside.is_encoder_decoder
+    def __init__(self, scope: QuestionScope, inside: AnsweringModel, outside: AnsweringModel) -> None:
+        self._scope, self._models = scope, (inside, outside)
+        self._inside, self._outside = inside.engine, outside.engine
+        self.is_encoder_decoder = self._inside.is_encoder_decoder
 
     @property
     def context_length(self) -> int:
@@ -36,8 +52,15 @@ class ScopedEngine:
 
     def submit(self, request: GenerationRequest, on_event: EventListener) -> RequestHandle:
         """Queue a request on the engine of the model that answers its question."""
-        is_inside = bool(request.question) and self._scope.contains(request.question)
-        return (self._inside if is_inside else self._outside).submit(request, on_event)
+        return self._model_of(request).engine.submit(request, on_event)
+
+    def fingerprint_of(self, request: GenerationRequest) -> str:
+        """Fingerprint of the model that answers a request."""
+        return self._model_of(request).fingerprint
+
+    def _model_of(self, request: GenerationRequest) -> AnsweringModel:
+        inside, outside = self._models
+        return inside if request.question.text and self._scope.contains(request.question) else outside
 
     def close(self) -> None:
         """Do nothing: the engines belong to others."""

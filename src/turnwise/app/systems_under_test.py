@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.scoped_engine import ScopedEngine
 from turnwise.core.inference import Quantization
 
 if TYPE_CHECKING:
@@ -117,4 +118,5 @@ def open_model_under_test(
             dict(sampling or {}),
             service.fingerprint,
             cache,
+            service.engine.fingerprint_of if isinstance(service.engine, ScopedEngine) else None,
         )

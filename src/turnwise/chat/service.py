@@ -38,7 +38,7 @@ from turnwise.core.chat_service import ScenarioInfo
 from turnwise.core.errors import ContextLengthExceeded, TurnwiseError, Unavailable, UserError
 from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine
 from turnwise.core.inference_client import EventStream
-from turnwise.core.messages import last_user_text
+from turnwise.core.messages import asked_question
 from turnwise.core.reply_scoring import ChoiceRanker
 from turnwise.core.retrieval import Retriever
 from turnwise.core.served_versions import AnsweringVersion
@@ -150,7 +150,7 @@ class EngineChatService:
             if grounded is not None:
                 with suppress(ContextLengthExceeded):
                     fitted, report = await self._fit_messages(grounded)
-                    return replace(fitted, question=last_user_text(request.messages)), report
+                    return replace(fitted, question=asked_question(request.messages)), report
         return await self._fit_messages(request)
 
     async def _fit_messages(self, request: ChatRequest) -> tuple[GenerationRequest, ContextReport | None]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from turnwise.core.errors import TurnwiseError
+from turnwise.core.messages import Question
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.scheduling_options import SchedulingOptions
 
@@ -65,8 +66,7 @@ class GenerationRequest:
         adapter: name of a LoRA adapter; empty for none.
         template_stops: texts that end the answer besides `params.stop`, by the chat template. The receiver of the
             tokens looks for both.
-        question: text of the last user message; empty if there is none. An engine of several models may choose one by
-            it; no engine computes with it.
+        question: what the prompt asks. An engine of several models may choose one by it; no engine computes with it.
     """
 
     prompt_ids: tuple[int, ...]
@@ -83,7 +83,7 @@ class GenerationRequest:
     encoder_ids: tuple[int, ...] = ()
     adapter: str = ""
     template_stops: tuple[str, ...] = ()
-    question: str = field(default="", repr=False)  # message content stays out of logs
+    question: Question = field(default=Question(), repr=False)  # message content stays out of logs
 
     @property
     def stop_strings(self) -> tuple[str, ...]:

@@ -79,9 +79,24 @@ class Message:
         return plain
 
 
-def last_user_text(messages: Iterable[Message]) -> str:
-    """Text of the last user message; empty if there is none."""
-    return next((message.content for message in reversed(tuple(messages)) if message.role == "user"), "")
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a conversation asks, without what was said before.
+
+    Attributes:
+        text: text of the last user message; empty if there is none.
+        instructions: texts of the system and developer messages, one below the other.
+    """
+
+    text: str = ""
+    instructions: str = ""
+
+
+def asked_question(messages: Iterable[Message]) -> Question:
+    """The question that the next answer replies to."""
+    messages = tuple(messages)
+    text = next((message.content for message in reversed(messages) if message.role == "user"), "")
+    return Question(text, "\n".join(m.content for m in messages if m.role in ("system", "developer")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,11 @@ def add_typos(text: str, rng: random.Random, share: float) -> str:
     return text
 
 
+def type_again(text: str, rng: random.Random) -> str:
+    """Return `text` as somebody types it in a hurry: lower case, no final mark, a typo in a word."""
+    return add_typos(text.lower().rstrip(FINAL_MARKS) or text, rng, share=0.0)
+
+
 def misspell(word: str, rng: random.Random) -> str:
     """Return `word` with one letter replaced by a neighbouring key, dropped, doubled or swapped with the next one."""
     at = rng.randrange(1, len(word) - 1)  # people rarely mistype the first and the last letter

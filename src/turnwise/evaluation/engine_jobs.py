@@ -32,7 +32,7 @@ class EngineJob:
         return cache_key(
             fingerprint, request.prompt_ids, asdict(request.params), request.max_tokens, sorted(request.stop_ids),
             request.prompt_output, request.encoder_ids, self.scored_positions,
-            *([request.template_stops] if request.template_stops else []), request.question,
+            *([request.template_stops] if request.template_stops else []),
         )  # fmt: skip
 
 

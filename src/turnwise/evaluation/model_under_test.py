@@ -8,7 +8,7 @@ from typing import Any
 
 from turnwise.core.errors import ContextLengthExceeded, TemplateError
 from turnwise.core.inference import GenerationRequest, InferenceEngine
-from turnwise.core.messages import Message, last_user_text
+from turnwise.core.messages import Message, Question, asked_question
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.response_cache import ResponseCache
 from turnwise.core.tools import Tool
@@ -36,6 +36,8 @@ class ModelUnderTest:
         sampling: generation parameters that replace the model's defaults, by name.
         fingerprint: changes when the weights or the code that computes answers change.
         cache: earlier responses.
+        fingerprint_of: fingerprint of the model that answers a request, if there are several. Their answers are shared
+            with systems that answer by the same model.
     """
 
     name: str
@@ -45,6 +47,7 @@ class ModelUnderTest:
     sampling: dict[str, Any]
     fingerprint: str
     cache: ResponseCache
+    fingerprint_of: Callable[[GenerationRequest], str] | None = None
 
     def generate(
         self, queries: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone
@@ -96,7 +99,8 @@ class ModelUnderTest:
 
     def _run(self, jobs: Sequence[EngineJob], on_done: OnQueriesDone) -> list[dict[str, Any]]:
         """The results of jobs, in their order: from the cache, or computed and then cached."""
-        keys = [job.key(self.fingerprint) for job in jobs]
+        fingerprints = [self.fingerprint_of(job.request) if self.fingerprint_of else self.fingerprint for job in jobs]
+        keys = [job.key(fingerprint) for job, fingerprint in zip(jobs, fingerprints, strict=True)]
         results = self.cache.get(set(keys))
         new_jobs = {key: job for key, job in zip(keys, jobs, strict=True) if key not in results}
         on_done(sum(key in results for key in keys))
@@ -124,7 +128,7 @@ class DecoderUnderTest(ModelUnderTest):
             TurnwiseError: the engine failed.
         """
         spans = [self._scored_span(query) for query in queries]
-        questions = [last_user_text(query.messages[:-1]) for query in queries]
+        questions = [asked_question(query.messages[:-1]) for query in queries]
         results = self._run([_scoring_job(*pair) for pair in zip(spans, questions, strict=True)], on_done)
         return [
             Loglikelihood(result["nll"], len(span.positions), span.num_bytes)
@@ -138,7 +142,7 @@ class DecoderUnderTest(ModelUnderTest):
             return ScoredSpan((0,), (), 0)
 
 
-def _scoring_job(span: ScoredSpan, question: str) -> EngineJob:
+def _scoring_job(span: ScoredSpan, question: Question) -> EngineJob:
     request = GenerationRequest(
         span.token_ids,
         GenerationParams(temperature=0),

@@ -22,7 +22,7 @@ MIN_DIALOGUES = 5  # no interval is given for fewer
 NUM_RESAMPLES = 9_999  # with the observed data 10,000
 CONFIDENCE_LEVEL = 0.95
 MIN_SPARSE_COLUMNS, MAX_DENSITY = 32, 0.1  # of sums that are multiplied as a sparse array
-MIN_RESAMPLE_ERROR = 0.1  # of a resample, relative to the standard error of the estimate
+MIN_RESAMPLE_ERROR = 0.2  # of a resample, relative to the standard error of the estimate
 
 MetricFunction = Callable[[FloatArray], FloatArray]
 """Maps sums of shape `(X, K)` to values of shape `(X)`; see `MetricDefinition.value`."""

@@ -61,6 +61,11 @@ class RetentionMetric(BitsPerByteMetric):
     )
     SORT_ORDER = 41
 
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+        """As the base class; a repeated dialogue counts as often as it is repeated."""
+        samples = super().samples(dialogues, seed)
+        return [replace(sample, group=f"{number} {sample.group}") for number, sample in enumerate(samples)]
+
 
 def measure_feedback(
     held_out: Sequence[HeldOut], serving: Path, *, seed: int = 0, on_progress: OnProgress = lambda *_: None

@@ -38,11 +38,13 @@ from turnwise.improve.preparation import Preparation, prepare, seen_questions
 from turnwise.improve.progress import CycleProgress, SilentProgress, StoppableProgress
 from turnwise.improve.promotion import complete_cycle
 from turnwise.improve.replay_file import ReplayFiles, read_dialogues, replay_files
+from turnwise.improve.retention_replies import retention_replies
 from turnwise.improve.schedule import stop_after
 from turnwise.improve.selection import Mask, select_answers
 from turnwise.improve.settings import ImproveSettings
 
-TRAINING_SETTINGS = {"min_answers", "masks_personal_data", "tuning", "proof"}  # that a cycle keeps
+ASKED_AGAIN = " The questions are those of the training, typed differently."
+TRAINING_SETTINGS = {"min_answers", "masks_personal_data", "public_texts", "tuning", "proof"}  # that a cycle keeps
 
 
 @dataclass(frozen=True)
@@ -197,12 +199,19 @@ class ImproveCycle:
 
     def _compare(self, models: CycleModels, plan: Preparation) -> dict[str, Any]:
         proof = self.settings.proof
-        paths = proof.retention or (str(self._replay_files(models).retention),)
-        retention = [dialogue for path in paths for dialogue in read_dialogues(Path(path))]
-        return compare_with_serving(
+        if proof.retention:
+            retention = [dialogue for path in proof.retention for dialogue in read_dialogues(Path(path))]
+        else:
+            report = partial(self.progress.on_count, "replies inside the scope")
+            replies = self._replay_files(models).retention
+            retention = retention_replies(models, replies, self.settings.tuning.seed, report)
+        compared = compare_with_serving(
             models, plan.proofs, retention, self.rules, proof.alphas,
             num_looks=self._num_looks(models.journal), progress=self.progress,
         )  # fmt: skip
+        if proof.asks_again(len(plan.train)):
+            compared["decision"]["reason"] += ASKED_AGAIN
+        return compared
 
     def _num_looks(self, journal: Journal) -> int:
         """Cycles before this one that were compared on the held-out answers since a version of a cycle served."""
@@ -215,5 +224,10 @@ class ImproveCycle:
         """Replies of the first version; they are generated if they are missing."""
         tuning, report = self.settings.tuning, partial(self.progress.on_count, "replies")
         return replay_files(
-            models.verified_first(), tuning.num_replay_replies, tuning.seed, self.folders.replay, report
+            models.verified_first(),
+            tuning.num_replay_replies,
+            tuning.seed,
+            self.folders.replay,
+            report,
+            is_trained_on=tuning.replay_ratio > 0,
         )

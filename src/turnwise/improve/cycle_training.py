@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from turnwise.core.files import atomic_write
 from turnwise.improve.build import build_model
 from turnwise.improve.cycle_models import CycleModels
 from turnwise.improve.preparation import Preparation
@@ -12,7 +11,7 @@ from turnwise.improve.settings import ProofSettings, TuningSettings
 from turnwise.improve.splits import VERSION
 from turnwise.improve.training_data import StageName, read_plan, write_training_data
 from turnwise.improve.training_examples import TrainingExample
-from turnwise.models.model_folders import SCOPE_FILE, weights_digest
+from turnwise.models.model_folders import weights_digest
 
 
 def train_models(
@@ -53,7 +52,5 @@ def train_models(
         if not out.is_dir():
             progress.on_step("train", f"Train {'the version' if name == VERSION else f'the model for {name}'}")
         build_model(data, out, hooks=progress.trainer_hooks(name), stop=stop)
-        if proof.scope and proof.scope_of_proofs == "version" and name != VERSION:
-            atomic_write(out / SCOPE_FILE, (models.trained(VERSION) / SCOPE_FILE).read_bytes())
         stages[name] = list(read_plan(data).stages)
     return stages

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from turnwise.app.model_versions.version_library import VersionLibrary
@@ -41,7 +41,7 @@ def open_cycle(
     Raises:
         UserError: personal data are to be masked, and a library for it is missing.
     """
-    mask = open_mask() if settings.masks_personal_data else None
+    mask = open_mask(settings.public_texts) if settings.masks_personal_data else None
     apply_limits(settings.limits)
     with capture_stop_signals() as stop_signal:
         yield ImproveCycle(
@@ -50,9 +50,13 @@ def open_cycle(
         )  # fmt: skip
 
 
-def open_mask() -> Mask:
-    """The function that masks personal data with all detectors. Raises `UserError` if a library is missing."""
-    masker = ConversationMasker()
+def open_mask(public: Collection[str] = ()) -> Mask:
+    """The function that masks personal data with all detectors, except `public` texts.
+
+    Raises:
+        UserError: a library is missing.
+    """
+    masker = ConversationMasker(public=public)
 
     def mask(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
         masked = masker.mask(conversation)

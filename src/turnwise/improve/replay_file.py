@@ -4,11 +4,12 @@ They hold nothing of the users, so they are generated once and kept. A part is n
 first version's own replies falls as a later version departs from it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from turnwise.core.messages import Conversation
+from turnwise.core.errors import InvalidData
+from turnwise.core.messages import Conversation, Message
 from turnwise.data.jsonl_writer import write_jsonl
 from turnwise.data.prompts import prompts_digest
 from turnwise.data.sources import DataSource
@@ -44,7 +45,13 @@ class _ReplayProgress(TrainerHook):
 
 
 def replay_files(
-    model: Path, count: int, seed: int, folder: Path, on_progress: Callable[[int, int], None] = lambda *_: None
+    model: Path,
+    count: int,
+    seed: int,
+    folder: Path,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
+    *,
+    is_trained_on: bool = True,
 ) -> ReplayFiles:
     """Return the files for a model; they are generated if they are missing.
 
@@ -54,25 +61,53 @@ def replay_files(
         seed: seed of prompts and replies.
         folder: where the files are kept.
         on_progress: receives the number of replies and their total.
+        is_trained_on: False: all replies measure forgetting, and the file to train on is empty.
     """
-    stem = f"{weights_digest(model)[:16]}-{prompts_digest()[:8]}-{count}-{seed}"
+    part = "" if is_trained_on else "-untrained"
+    part = "" if is_trained_on else "-untrained"
+    stem = f"{weights_digest(model)[:16]}-{prompts_digest()[:8]}-{count}-{seed}{part}"
     files = ReplayFiles(folder / f"{stem}-train.jsonl", folder / f"{stem}-retention.jsonl")
     if files.train.is_file() and files.retention.is_file():
         return files
-    recipe = _recipe(model, seed)
-    base = load_base_model(recipe, merges_adapter=True)
-    replay = SelfDistillReplay(recipe, base.model, base.renderer, [_ReplayProgress(on_progress)])
-    dialogues = list(replay.dialogues(count))
-    num_retention = max(1, int(len(dialogues) * RETENTION_SHARE))
+    dialogues = list(_replay(model, seed, on_progress).dialogues(count))
+    num_retention = max(1, int(len(dialogues) * RETENTION_SHARE)) if is_trained_on else len(dialogues)
     folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(files.retention, dialogues[:num_retention])
     write_jsonl(files.train, dialogues[num_retention:])  # last: it is the sign that both are complete
     return files
 
 
+def replies_to(
+    model: Path,
+    prompts: Sequence[tuple[Message, ...]],
+    seed: int,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
+) -> list[Conversation]:
+    """Prompts with replies of a model; replies that do not end in time are left out.
+
+    Args:
+        model: folder of the model.
+        prompts: the prompts; there may be none.
+        seed: seed of the replies.
+        on_progress: receives the number of replies and their total.
+    """
+    if not prompts:
+        return []
+    try:
+        return list(_replay(model, seed, on_progress).dialogues(len(prompts), prompts))
+    except InvalidData:  # no prompt fits, or no reply ends in time
+        return []
+
+
 def read_dialogues(path: Path) -> list[Conversation]:
     """The dialogues of a file."""
     return [item for item in DataSource(path) if isinstance(item, Conversation)]
+
+
+def _replay(model: Path, seed: int, on_progress: Callable[[int, int], None]) -> SelfDistillReplay:
+    recipe = _recipe(model, seed)
+    base = load_base_model(recipe, merges_adapter=True)
+    return SelfDistillReplay(recipe, base.model, base.renderer, [_ReplayProgress(on_progress)])
 
 
 def _recipe(model: Path, seed: int) -> Recipe:

@@ -1,9 +1,10 @@
 """Settings of `turnwise improve`: a YAML file, whose defaults suit one person's machine."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.strict_model import StrictModel, parse_strict_model
@@ -22,7 +23,8 @@ class TuningSettings(StrictModel):
         passes: passes over the corrections.
         preference_passes: passes over the preferences or ratings.
         replay_ratio: share of tokens of the stage on corrections that are replies of the first version.
-        num_replay_replies: replies of the first version that are generated for this, once per version.
+        num_replay_replies: replies of the first version that are generated, once per version. With `replay_ratio`, a
+            fifth of them measures forgetting, else all do.
         min_corrections: fewest corrections for the stage on corrections.
         min_preferences: fewest preference pairs for DPO, or ratings of each kind for KTO.
         seed: seed of the training.
@@ -33,10 +35,10 @@ class TuningSettings(StrictModel):
     learning_rate: float = Field(3e-4, gt=0, lt=1)
     preference_learning_rate: float = Field(5e-5, gt=0, lt=1)
     batch_size: int = Field(1, ge=1)
-    passes: float = Field(10.0, gt=0)
+    passes: float = Field(30.0, gt=0)
     preference_passes: float = Field(2.0, gt=0)
-    replay_ratio: float = Field(0.75, ge=0, le=0.9)
-    num_replay_replies: int = Field(400, ge=20)
+    replay_ratio: float = Field(0.0, ge=0, le=0.9)
+    num_replay_replies: int = Field(100, ge=20)
     min_corrections: int = Field(5, ge=1)
     min_preferences: int = Field(20, ge=1)
     seed: int = Field(0, ge=0)
@@ -55,9 +57,9 @@ class ProofSettings(StrictModel):
             that keeps the rules on forgetting is compared (WiSE-FT, Wortsman et al. 2022).
         retention: files of dialogues whose likelihood must not fall; default: replies of the first version.
         scope: let a version answer only questions near those that it was trained on, and the first version all others.
-        scope_of_proofs: "own" limits the models of cross-fitting to questions near their own half, and compares what
-            users get for new questions; "version" gives them the scope of the version, and compares the answers inside
-            of it, by models that have not seen the corrections.
+        questions: "new" compares answers to questions that the models were not trained on. "again" compares answers to
+            the version's own training questions, typed differently; this needs a scope, because it does not show what
+            happens to other questions. "auto" is "again" with a scope and up to `max_cross_fitted` answers.
     """
 
     max_cross_fitted: int = Field(200, ge=0)
@@ -65,8 +67,20 @@ class ProofSettings(StrictModel):
     max_dialogues: int = Field(500, ge=5)
     alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0, 0.6, 0.3, 0.15), min_length=1)
     retention: tuple[str, ...] = ()
-    scope: bool = False
-    scope_of_proofs: Literal["own", "version"] = "own"
+    scope: bool = True
+    questions: Literal["auto", "new", "again"] = "auto"
+
+    @model_validator(mode="after")
+    def _check_questions(self) -> "ProofSettings":
+        if self.questions == "again" and not self.scope:
+            raise InvalidParameter("proof.questions", "'proof.questions' can be 'again' only with 'proof.scope'.")
+        return self
+
+    def asks_again(self, num_answers: int) -> bool:
+        """True if the version is compared on its own training questions."""
+        if self.questions == "auto":
+            return self.scope and num_answers <= self.max_cross_fitted
+        return self.questions == "again"
 
 
 class LimitSettings(StrictModel):
@@ -83,6 +97,10 @@ class LimitSettings(StrictModel):
     niceness: int = Field(10, ge=0, le=19)
 
 
+# Defaults of `TuningSettings` for versions that answer all questions: what they forget matters, so they learn less.
+WITHOUT_SCOPE: Mapping[str, Any] = {"passes": 10.0, "replay_ratio": 0.75, "num_replay_replies": 400}
+
+
 class ImproveSettings(StrictModel):
     """All settings.
 
@@ -90,15 +108,25 @@ class ImproveSettings(StrictModel):
         min_answers: fewest new answers with feedback that start a cycle.
         canary_share: a version that passes the gate first answers this share of conversations; 0: all of them at once.
         masks_personal_data: replace personal data before anything is written.
+        public_texts: texts that are not replaced, although they look like personal data: your own name and address.
         tuning, proof, limits: see there.
     """
 
     min_answers: int = Field(8, ge=1)
     canary_share: float = Field(0.0, ge=0, lt=1)
     masks_personal_data: bool = True
+    public_texts: tuple[str, ...] = ()
     tuning: TuningSettings = TuningSettings()
     proof: ProofSettings = ProofSettings()
     limits: LimitSettings = LimitSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _use_defaults_without_scope(cls, values: Any) -> Any:
+        proof, tuning = (values.get(key) or {} for key in ("proof", "tuning")) if isinstance(values, dict) else (0, 0)
+        if isinstance(proof, dict) and isinstance(tuning, dict) and proof.get("scope") is False:
+            return {**values, "tuning": {**WITHOUT_SCOPE, **tuning}}
+        return values
 
 
 def load_settings(path: Path | None) -> ImproveSettings:

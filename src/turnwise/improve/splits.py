@@ -1,12 +1,16 @@
 """Assigns answers to training and held-out data by a hash, so that an answer never changes sides.
 
-Answers to the same question are on the same side: a model that has seen one could repeat it for the others.
+Answers to the same question are on the same side: a model that has seen one could repeat it for the others. A version
+with a scope and few answers is compared on its own training questions instead, typed differently.
 """
 
 import hashlib
+import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.typing_noise import type_again
 from turnwise.improve.settings import ProofSettings
 from turnwise.improve.training_examples import TrainingExample
 
@@ -20,7 +24,7 @@ class Proof:
     Attributes:
         name: name of its folder; `VERSION` if the model is the version.
         train: examples that it is trained on.
-        test: examples that it has not seen.
+        test: examples that it has not seen, or whose questions are typed differently.
     """
 
     name: str
@@ -41,15 +45,20 @@ def split_examples(
     """Return the examples of the version, and the proofs.
 
     With cross-fitting the version is trained on all examples, and there are two proofs with models of their own. With
-    held-out data there is one proof, and its model is the version.
+    held-out data, and if the version's own questions are asked again, there is one proof, and its model is the version.
 
     Args:
         examples: all examples, oldest first.
         settings: how the version is compared.
         seen: positions of questions that the serving version was trained on. It could repeat their answers, so they say
-            nothing about which version is better.
+            nothing about which version is better on new ones.
     """
     ordered = sorted(examples, key=question_position)
+    if settings.asks_again(len(ordered)):
+        # Questions that the serving version was trained on are asked too: the new one should not have lost them.
+        is_new = any(question_position(example) not in seen for example in ordered)
+        newest = examples[-settings.max_dialogues :] if is_new else ()
+        return tuple(ordered), (Proof(VERSION, tuple(ordered), tuple(map(_typed_again, newest))),)
     if len(ordered) > settings.max_cross_fitted:
         held_out = tuple(e for e in ordered if question_position(e) < settings.held_out_share)
         train = tuple(e for e in ordered if question_position(e) >= settings.held_out_share)
@@ -77,3 +86,19 @@ def _proofs(
         Proof(name, train, tuple(example for example in rows if example.id in tested))
         for name, (train, rows) in models.items()
     )
+
+
+def _typed_again(example: TrainingExample) -> TrainingExample:
+    """The example with another form of its last question, in both endings of a pair."""
+    rng = random.Random(question_position(example))
+    messages = example.dialogue.messages
+    last = max((index for index, message in enumerate(messages) if message.role == "user"), default=None)
+    if last is None:
+        return example
+    question = replace(messages[last], content=type_again(messages[last].content, rng))
+
+    def ask(ending: tuple[Message, ...]) -> tuple[Message, ...]:
+        return (*ending[:last], question, *ending[last + 1 :]) if ending else ()
+
+    dialogue: Conversation = replace(example.dialogue, messages=ask(messages), rejected=ask(example.dialogue.rejected))
+    return replace(example, dialogue=dialogue)

@@ -1,6 +1,7 @@
 """Detection of personal data with all detectors: overlaps are resolved, and placeholders are left alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from turnwise.core.personal_data import PersonalDataDetector, PersonalDataKind, PersonalSpan
 from turnwise.privacy.detectors import load_detectors
@@ -23,18 +24,27 @@ class CombinedDetector:
     Args:
         detectors: the detectors. Default: those by rules and the tagger of names and addresses. Their spans are
             preferred in the order of certainty and length.
+        public: texts that are no personal data, such as the address of a shop, in any case.
     """
 
-    def __init__(self, detectors: Sequence[PersonalDataDetector] | None = None) -> None:
+    def __init__(self, detectors: Sequence[PersonalDataDetector] | None = None, public: Collection[str] = ()) -> None:
         """Use the detectors. Raises `UserError` if a library of the extra `privacy` is missing."""
         self._detectors = (*load_detectors(), load_bundled_tagger()) if detectors is None else tuple(detectors)
+        longest_first = sorted(filter(None, map(str.strip, public)), key=len, reverse=True)
+        texts = "|".join(re.escape(text.translate(_NARROW)) for text in longest_first)
+        whole = rf"(?<![A-Za-z0-9])(?:{texts})(?![A-Za-z0-9])"
+        self._public = re.compile(whole, re.IGNORECASE) if texts else None
 
     def detect(self, text: str) -> list[PersonalSpan]:
         """Spans of personal data in order, without overlaps and without placeholders such as `[NAME_1]`.
 
         Characters of full width (U+FF01 to U+FF5E) count as the ASCII characters that they look like.
         """
-        return resolve_overlaps(text, self._candidates(text))
+        candidates = self._candidates(text)
+        if self._public is not None:
+            ranges = [match.span() for match in self._public.finditer(text.translate(_NARROW))]
+            candidates = (c for c in candidates if not any(low <= c.start and c.end <= high for low, high in ranges))
+        return resolve_overlaps(text, candidates)
 
     def _candidates(self, text: str) -> Iterator[PersonalSpan]:
         text = text.translate(_NARROW)

@@ -10,7 +10,7 @@ conversation changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,11 +47,12 @@ class ConversationMasker:
     Args:
         detector: detects personal data in a text; its spans may overlap. Default: all detectors by rules and the
             tagger of names.
+        public: texts that are not masked, although they look like personal data: your own name and address.
     """
 
-    def __init__(self, detector: PersonalDataDetector | None = None) -> None:
+    def __init__(self, detector: PersonalDataDetector | None = None, public: Collection[str] = ()) -> None:
         """Use the detector. Raises `UserError` if a library of the extra `privacy` is missing."""
-        self._detector = CombinedDetector(None if detector is None else [detector])
+        self._detector = CombinedDetector(None if detector is None else [detector], public)
 
     def mask(self, conversation: Conversation) -> MaskedConversation:
         """Mask a conversation. Roles, weights, ids, ratings and tools stay."""

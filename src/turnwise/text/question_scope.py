@@ -4,13 +4,15 @@ Similarity is the cosine of sets of words and character n-grams, weighted by the
 English, n-grams match inflections and typing errors; in Chinese, a word is a character and an n-gram is two of them.
 The threshold is chosen so that hardly any background question is inside the scope.
 
-The idf does not depend on the questions of the scope, so further questions only add to it.
+A question is inside only with the instructions (system messages) of the questions that it is near to: the same words
+may ask for something else in another context. The idf does not depend on the questions of the scope, so further
+questions only add to it.
 """
 
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Annotated
 
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from turnwise.core.messages import Question
 from turnwise.core.strict_model import StrictModel
 from turnwise.text.word_tokens import is_cjk, split_words
 
@@ -32,13 +35,13 @@ class ScopeData(StrictModel):
     """The content of a scope, as it is stored.
 
     Attributes:
-        questions: the questions of the scope.
-        threshold: a text is inside if its similarity to a question is larger.
+        questions: the questions of the scope, by their instructions.
+        threshold: a question is inside if its similarity to one of them is larger.
         num_background: number of background questions.
         background_counts: number of background questions with a feature; features of fewer than two are left out.
     """
 
-    questions: tuple[str, ...]
+    questions: Mapping[str, tuple[str, ...]]
     threshold: float = Field(ge=0, le=1)
     num_background: int = Field(ge=0)
     background_counts: dict[str, Annotated[int, Field(ge=1)]]
@@ -53,8 +56,12 @@ class QuestionScope:
 
     def __init__(self, data: ScopeData) -> None:
         self.data = data
-        self._texts = frozenset(map(normalize_question, data.questions))
-        features_N = [question_features(text) for text in sorted(self._texts)]
+        questions = [(i, text) for i, texts in data.questions.items() for text in texts]
+        self._questions = frozenset((normalize_question(i), normalize_question(text)) for i, text in questions)
+        texts_N = [text for _, text in sorted(self._questions)]
+        instructions_N = np.array([instructions for instructions, _ in sorted(self._questions)], dtype=object)
+        self._has_instructions = {i: instructions_N == i for i in set(instructions_N)}
+        features_N = [question_features(text) for text in texts_N]
         self._weights_N = np.array([self._weight(features) for features in features_N])
         postings: dict[str, list[int]] = {}
         for index, features in enumerate(features_N):
@@ -62,21 +69,38 @@ class QuestionScope:
                 postings.setdefault(feature, []).append(index)
         self._postings = {feature: np.array(indices) for feature, indices in postings.items()}
 
-    def contains(self, text: str) -> bool:
-        """True for the questions of the scope, and for texts that are similar to one of them."""
-        return normalize_question(text) in self._texts or self.similarity(text) > self.data.threshold
+    def contains(self, question: Question) -> bool:
+        """True for the questions of the scope, and for those that are similar to one with the same instructions."""
+        return self.has(question) or self.similarity(question) > self.data.threshold
 
-    def similarity(self, text: str) -> float:
-        """Similarity to the nearest question, from 0 to 1; 0 for a text of more than `MAX_CHARS` characters."""
-        if len(text) > MAX_CHARS or not self._texts:
+    def has(self, question: Question) -> bool:
+        """True for the questions of the scope."""
+        return (normalize_question(question.instructions), normalize_question(question.text)) in self._questions
+
+    def similarity(self, question: Question) -> float:
+        """Similarity to the nearest question with the same instructions, from 0 to 1.
+
+        It is 0 if no question has these instructions, and for a text of more than `MAX_CHARS` characters.
+        """
+        has_instructions_N = self._has_instructions.get(normalize_question(question.instructions))
+        if has_instructions_N is None:
             return 0.0
-        features = question_features(normalize_question(text))
+        return float(np.max(self._similarities(question.text)[has_instructions_N]))
+
+    def text_similarity(self, text: str) -> float:
+        """Similarity of a text to the nearest question, whatever its instructions."""
+        return float(np.max(self._similarities(text), initial=0.0))
+
+    def _similarities(self, text: str) -> NDArray[np.float64]:
         shared_N: NDArray[np.float64] = np.zeros(len(self._weights_N))
+        if len(text) > MAX_CHARS:
+            return shared_N
+        features = question_features(normalize_question(text))
         for feature in features:
             if (indices := self._postings.get(feature)) is not None:
                 shared_N[indices] += self._feature_weight(feature)
         norms_N = np.sqrt(self._weights_N * self._weight(features))
-        return min(1.0, float(np.max(np.divide(shared_N, norms_N, out=shared_N, where=shared_N > 0))))
+        return np.minimum(1.0, np.divide(shared_N, norms_N, out=shared_N, where=shared_N > 0))
 
     def _weight(self, features: Iterable[str]) -> float:
         return sum(map(self._feature_weight, features))
@@ -89,26 +113,31 @@ class QuestionScope:
 
 
 def fit_scope(
-    questions: Iterable[str], background: Iterable[str], *, max_share: float = MAX_BACKGROUND_SHARE
+    questions: Iterable[Question], background: Iterable[Question], *, max_share: float = MAX_BACKGROUND_SHARE
 ) -> QuestionScope:
     """The largest scope of questions with at most a share of the background inside.
 
     Args:
         questions: the questions of the scope. Equal ones count once, and their order does not matter.
-        background: questions that should be outside. Those that are also questions of the scope do not count.
+        background: questions that should be outside. Those that are also questions of the scope do not count. They
+            are compared without their instructions, which leaves further background outside.
         max_share: largest share of the background that may be inside.
     """
-    texts = {normalize_question(text): text for text in sorted(questions, reverse=True)}
-    outside = sorted({normalize_question(text) for text in background} - texts.keys())
+    by_instructions: dict[str, dict[str, str]] = {}
+    for question in sorted(questions, key=lambda q: (q.instructions, q.text), reverse=True):
+        of_instructions = by_instructions.setdefault(normalize_question(question.instructions), {})
+        of_instructions[normalize_question(question.text)] = question.text
+    inside = {text for texts in by_instructions.values() for text in texts}
+    outside = sorted({normalize_question(question.text) for question in background} - inside)
     counts = Counter(feature for text in outside for feature in question_features(text))
     data = ScopeData(
-        questions=tuple(sorted(texts.values())),
+        questions={key: tuple(sorted(texts.values())) for key, texts in sorted(by_instructions.items())},
         threshold=1.0,
         num_background=len(outside),
         background_counts={feature: count for feature, count in sorted(counts.items()) if count > 1},
     )
     scope = QuestionScope(data)
-    similarities = sorted(map(scope.similarity, outside), reverse=True)
+    similarities = sorted(map(scope.text_similarity, outside), reverse=True)
     threshold = max([MIN_THRESHOLD, *similarities[int(max_share * len(outside)) :][:1]])  # the first one outside
     return QuestionScope(data.model_copy(update={"threshold": threshold}))
 

@@ -106,9 +106,17 @@ class SelfDistillReplay:
     renderer: Renderer
     hooks: Sequence[TrainerHook] = ()
 
-    def dialogues(self, count: int) -> Iterator[Conversation]:
-        """Yield up to `count` prompts with the model's replies. Raises as `ReplayTeacher.dialogues` does."""
-        prompts = list(islice(filter(self._fits, self._prompts()), count))
+    def dialogues(self, count: int, prompts: Iterable[tuple[Message, ...]] | None = None) -> Iterator[Conversation]:
+        """Yield prompts with the model's replies; those that do not end in time are left out.
+
+        Args:
+            count: maximum number of prompts.
+            prompts: the prompts; None: those of the recipe.
+
+        Raises:
+            InvalidData: as `ReplayTeacher.dialogues`.
+        """
+        prompts = list(islice(filter(self._fits, self._prompts() if prompts is None else prompts), count))
         if not prompts:
             raise InvalidData("No replay prompt has a user turn that fits into 'training.max_seq_len'.")
         has_reply = False
