@@ -17,7 +17,8 @@ def test_the_page_fits_a_phone_screen(visit, script_answers):
     script_answers(["A long ", "unbroken" * 40, "\n\n```\n" + "code " * 60 + "\n```"])
     page = visit(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
     expect(page.locator("#sidebar")).to_be_hidden()
-    send(page, "Does it fit? " + "x" * 200)
+    page.fill("#prompt", "Does it fit? " + "x" * 200)
+    page.click("#send")
     expect(answers(page)).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for name in ("#send", "#open-sidebar", "#open-controls"):
@@ -93,21 +94,21 @@ def test_markdown_is_rendered(visit, script_answers):
     page = visit()
     send(page, "show")
     body = answers(page)
-    expect(body.locator("h3")).to_have_text("Title")
+    expect(body.locator("h2")).to_have_text("Title")
     expect(body.locator("strong")).to_have_text("bold")
     expect(body.locator("em").first).to_have_text("slanted")
     expect(body.locator("p code")).to_have_text("a*b*")
     expect(body.locator("br")).to_have_count(1)
     links = body.locator("a").evaluate_all("all => all.map(a => [a.href, a.rel, a.target])")
-    assert links == [[f"https://example.org/{end}", "noopener noreferrer", "_blank"] for end in ("a", "b?c=d")]
+    assert links == [[f"https://example.org/{end}", "noopener noreferrer nofollow", "_blank"] for end in ("a", "b?c=d")]
     expect(body.locator("ol > li")).to_have_count(2)
     expect(body.locator("ol ul > li")).to_have_text(["inner", "more"])
-    expect(body.locator("> ul > li")).to_have_text("dash")
+    expect(body.locator(".answer-text > ul > li")).to_have_text("dash")
     expect(body.locator("blockquote")).to_have_text("said")
     expect(body.locator("hr")).to_have_count(1)
     assert body.locator("pre").text_content() == "print('**not bold**')\n"
-    expect(body.locator("> p").last).to_contain_text("snake_case_name stays")
-    assert "snake_case_name" in body.locator("> p").last.inner_text()
+    expect(body.locator(".answer-text > p").last).to_contain_text("snake_case_name stays")
+    assert "snake_case_name" in body.locator(".answer-text > p").last.inner_text()
 
 
 def test_copy_copies_the_markdown_source(visit, script_answers):

@@ -32,8 +32,8 @@ class CombinedDetector:
         self._detectors = (*load_detectors(), load_bundled_tagger()) if detectors is None else tuple(detectors)
         longest_first = sorted(filter(None, map(str.strip, public)), key=len, reverse=True)
         texts = "|".join(re.escape(text.translate(_NARROW)) for text in longest_first)
-        whole = rf"(?<![A-Za-z0-9])(?:{texts})(?![A-Za-z0-9])"
-        self._public = re.compile(whole, re.IGNORECASE) if texts else None
+        pattern = rf"(?<![A-Za-z0-9])(?:{texts})(?![A-Za-z0-9])"
+        self._public = re.compile(pattern, re.IGNORECASE) if texts else None
 
     def detect(self, text: str) -> list[PersonalSpan]:
         """Spans of personal data in order, without overlaps and without placeholders such as `[NAME_1]`.

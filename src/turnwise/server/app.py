@@ -41,6 +41,7 @@ from turnwise.server.route_roles import check_role
 from turnwise.server.routes import (
     chat_completions,
     classification,
+    comparisons,
     completions,
     conversations,
     customer_handoffs,
@@ -148,6 +149,7 @@ def create_app(
         chat_completions.router(served_models, body_limit),
         stored_completions.router(served_models, body_limit),
         feedback.router(served_models, body_limit),
+        comparisons.router(served_models, body_limit),
         review.router(served_models, body_limit),
         responses.router(served_models, body_limit),
         completions.router(served_models, body_limit),

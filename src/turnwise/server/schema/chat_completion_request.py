@@ -27,7 +27,14 @@ from turnwise.server.schema.context_fields import ContextFields
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.metadata import METADATA_SCHEMA, read_metadata
 from turnwise.server.schema.prediction import PREDICTION_SCHEMA, read_prediction
-from turnwise.server.schema.request_field import EXTENSION, Parameter, Reader, Target, build_chat_request
+from turnwise.server.schema.request_field import (
+    EXTENSION,
+    PageControl,
+    Parameter,
+    Reader,
+    Target,
+    build_chat_request,
+)
 from turnwise.server.schema.response_format import RESPONSE_FORMAT_SCHEMA, GuidedFields, read_response_format
 from turnwise.server.schema.sampling_parameters import PUBLISHED_PARAMETERS, sampling_fields
 from turnwise.server.schema.service_fields import ServiceFields
@@ -114,7 +121,11 @@ class ChatCompletionFields(
     prediction: Annotated[
         str | None, Reader(read_prediction, PREDICTION_SCHEMA), Target("output.prediction")
     ] = None  # fmt: skip
-    response_format: Annotated[ResponseFormat | None, Reader(read_response_format, RESPONSE_FORMAT_SCHEMA)] = None
+    response_format: Annotated[
+        ResponseFormat | None,
+        Reader(read_response_format, RESPONSE_FORMAT_SCHEMA),
+        PageControl("format", "The answer is JSON, if you like with a JSON schema.", "json"),
+    ] = None
     tools: Annotated[tuple[Tool, ...] | None, Reader(read_tools, TOOL_SCHEMAS["tools"])] = None
     tool_choice: Annotated[ParsedToolChoice | None, Reader(read_tool_choice, TOOL_SCHEMAS["tool_choice"])] = None
     functions: Annotated[tuple[Tool, ...] | None, Reader(read_functions, TOOL_SCHEMAS["functions"])] = None

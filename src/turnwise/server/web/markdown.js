@@ -1,276 +1,198 @@
-// A safe subset of Markdown. The output is built from elements and text nodes; no string is parsed as HTML, so HTML in a
-// message is shown as text.
+// Shows Markdown. The output is built from elements and text nodes; no string is parsed as HTML, so HTML in a message is
+// shown as text. While a text arrives, only its last block is drawn again.
 
-import { copy, iconButton, make } from "./dom.js";
+import { make } from "./dom.js";
+import { t } from "./i18n.js";
+import { buildTree } from "./markdown/block_tree.js";
+import { drawBlocks } from "./markdown/blocks.js";
+import { loadParser, parser } from "./markdown/parser.js";
+import { plainText, withFewMarks } from "./markdown/plain_text.js";
+import { splitReasoning } from "./markdown/reasoning.js";
 
-const MAX_DEPTH = 6;
+const MAX_CHARS = 100_000; // what follows is shown as plain text
+const MAX_LINES = 5000;
+const DEFINITION = /^ {0,3}\[\^([^\]\s]{1,80})\]:/gm;
 
-// Rendering takes linear time for any text: no regular expression backtracks, and the search for a closing mark is not
-// repeated for every opening mark.
+export { loadParser };
 
-const FENCE = /^[ ]{0,3}(```+|~~~+)([^`]*)$/;
-const LANGUAGE = /^\s*([\w+#.-]*)/;
-const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s(.*)$/;
-const HEADING = /^(#{1,6})\s(.*)$/;
-const QUOTE = /^[ ]{0,3}>\s?/;
+/** The Markdown in an element. */
+export class MarkdownView {
+  /** `element` gets the class `markdown`. Its content is replaced. */
+  constructor(element) {
+    this.element = element;
+    this.segments = [];
+    this.numDrawn = 0; // blocks whose text was drawn, since the start
+    element.classList.add("markdown");
+  }
 
-/** Indent, mark and text of a list item; null for another line. */
-function itemOf(line) {
-  const match = ITEM.exec(line);
-  return match && { indent: match[1], mark: match[2], text: match[3].trimStart() };
+  /**
+   * Show `text`. Until the parser is loaded, the text is shown as it is.
+   *
+   * @param isStreaming more text will follow. References to links and footnotes are resolved at the end.
+   * @param sources cited sources by number, see `marks.js`: [1] in the text becomes a mark that leads to its source.
+   * @return a promise that is resolved when the text is drawn.
+   */
+  async update(text, { isStreaming = false, sources = null } = {}) {
+    this.latest = { text, isStreaming, sources };
+    if (!parser) {
+      this.#showPlain(text);
+      await loadParser().catch(() => {}); // without the parser the text stays as it is
+      if (!parser || this.latest.text !== text || this.latest.isStreaming !== isStreaming) return;
+    }
+    this.#draw(this.latest);
+  }
+
+  #showPlain(text) {
+    this.segments = [];
+    this.element.classList.add("plain");
+    this.element.replaceChildren(...plainText(withFewMarks(text)));
+  }
+
+  #draw({ text, isStreaming, sources }) {
+    if (!this.segments.length) {
+      this.element.classList.remove("plain");
+      this.element.replaceChildren();
+    }
+    const segments = splitReasoning(withFewMarks(text.includes("\r") ? text.replaceAll(/\r\n?/g, "\n") : text), isStreaming);
+    segments.forEach((segment, index) => {
+      let view = this.segments[index];
+      if (view?.isReasoning !== segment.isReasoning) {
+        for (const old of this.segments.splice(index)) old.remove();
+        view = new SegmentView(this.element, segment.isReasoning);
+        this.segments.push(view);
+      }
+      const isLast = index === segments.length - 1;
+      this.numDrawn += view.update(segment, { isStreaming: isStreaming && isLast, sources });
+    });
+    for (const old of this.segments.splice(segments.length)) old.remove();
+  }
 }
 
-/** Level and text of a heading, without closing # signs; null for another line. */
-function headingOf(line) {
-  const match = HEADING.exec(line);
-  if (!match) return null;
-  const text = match[2].trim();
-  let end = text.length;
-  while (end && text[end - 1] === "#") end -= 1;
-  return { level: match[1].length, text: text.slice(0, end).trimEnd() };
-}
-
-/** A horizontal rule: three or more equal signs - * _, and otherwise only blanks. */
-function isRule(line) {
-  const marks = line.replaceAll(/\s/g, "");
-  return marks.length >= 3 && "-*_".includes(marks[0]) && !line.startsWith("    ") && marks === marks[0].repeat(marks.length);
-}
-
-/** Render `text` as a document fragment. */
-export function render(text) {
-  const fragment = document.createDocumentFragment();
-  fragment.append(...blocks(text.replaceAll("\r\n", "\n").split("\n"), 0));
-  return fragment;
-}
-
-function* blocks(lines, depth) {
-  let at = 0;
-  while (at < lines.length) {
-    const line = lines[at];
-    const fence = FENCE.exec(line);
-    const heading = headingOf(line);
-    if (!line.trim()) {
-      at += 1;
-    } else if (fence) {
-      const end = endOfFence(lines, at + 1, fence[1]);
-      yield codeBlock(lines.slice(at + 1, end).join("\n"), LANGUAGE.exec(fence[2])[1]);
-      at = end + 1;
-    } else if (heading) {
-      yield make("h3", { class: `heading heading-${heading.level}` }, ...inline(heading.text));
-      at += 1;
-    } else if (isRule(line)) {
-      yield make("hr");
-      at += 1;
-    } else if (depth < MAX_DEPTH && QUOTE.test(line)) {
-      const end = endOfRun(lines, at, (l) => QUOTE.test(l));
-      yield make("blockquote", {}, ...blocks(lines.slice(at, end).map((l) => l.replace(QUOTE, "")), depth + 1));
-      at = end;
-    } else if (depth < MAX_DEPTH && itemOf(line)) {
-      const end = endOfList(lines, at);
-      yield list(lines.slice(at, end), depth);
-      at = end;
+/** Reasoning or the answer itself. */
+class SegmentView {
+  constructor(parent, isReasoning) {
+    this.isReasoning = isReasoning;
+    this.parent = parent;
+    this.container = parent;
+    if (isReasoning) {
+      this.container = make("div", { class: "reasoning-text markdown" });
+      this.label = make("summary", {}, t("Reasoning"));
+      this.details = make("details", { class: "reasoning" }, this.label, this.container);
+      parent.append(this.details);
     } else {
-      const end = Math.max(at + 1, endOfRun(lines, at, (l) => l.trim() && !startsBlock(l, depth)));
-      yield make("p", {}, ...withBreaks(lines.slice(at, end).join("\n")));
-      at = end;
+      this.container = make("div", { class: "answer-text" });
+      parent.append(this.container);
     }
+    this.#reset();
   }
-}
 
-/** A list continues with items of its kind, indented lines, and blank lines between them. */
-function endOfList(lines, from) {
-  const { indent, mark } = itemOf(lines[from]);
-  const continuesList = (line) => {
-    const item = itemOf(line);
-    if (!item) return /^\s{2}/.test(line) && line.trim() !== "";
-    return item.indent.length > indent.length + 1 || /\d/.test(item.mark) === /\d/.test(mark);
-  };
-  return endOfRun(lines, from, (line, i) => continuesList(line) || (!line.trim() && i + 1 < lines.length && continuesList(lines[i + 1])));
-}
-
-const startsBlock = (line, depth) =>
-  FENCE.test(line) || headingOf(line) || isRule(line) || (depth < MAX_DEPTH && (QUOTE.test(line) || itemOf(line)));
-
-function endOfRun(lines, from, holds) {
-  let end = from;
-  while (end < lines.length && holds(lines[end], end)) end += 1;
-  return end;
-}
-
-/** Index of the line that closes a fence. An open fence, as during streaming, ends with the text. */
-function endOfFence(lines, from, fence) {
-  let end = from;
-  while (end < lines.length && !(lines[end].trim().startsWith(fence) && lines[end].trim().length === fence.length)) end += 1;
-  return end;
-}
-
-function codeBlock(code, language) {
-  const button = iconButton("copy", "Copy the code", () => copy(code, button));
-  const head = make("div", { class: "code-head" }, make("span", {}, language || "text"), button);
-  return make("div", { class: "code" }, head, make("pre", { tabIndex: 0 }, make("code", {}, code)));
-}
-
-function list(lines, depth) {
-  const { indent, mark } = itemOf(lines[0]);
-  const ordered = /\d/.test(mark);
-  const element = make(ordered ? "ol" : "ul");
-  if (ordered) element.start = Number.parseInt(mark, 10);
-  let item = [];
-  const flush = () => {
-    if (item.length) element.append(listItem(item, depth));
-  };
-  for (const line of lines) {
-    const next = itemOf(line);
-    if (next && next.indent.length <= indent.length + 1) {
-      flush();
-      item = [next.text];
-    } else {
-      item.push(line.slice(Math.min(line.length - line.trimStart().length, indent.length + mark.length + 1)));
-    }
+  #reset() {
+    this.container.replaceChildren();
+    Object.assign(this, { text: "", blocks: [], tail: [], tailStart: 0, tailLevel: 1, plainChars: 0, plain: null });
   }
-  flush();
-  return element;
-}
 
-function listItem(lines, depth) {
-  const children = [...blocks(lines, depth + 1)];
-  if (children[0]?.tagName === "P") children.splice(0, 1, ...children[0].childNodes); // a tight list has no paragraphs
-  return make("li", {}, ...children);
-}
-
-function withBreaks(text) {
-  return inline(text).flatMap((node) => {
-    if (node.nodeType !== Node.TEXT_NODE) return [node];
-    return node.data.split("\n").flatMap((line, i) => (i ? [make("br"), line] : [line]));
-  });
-}
-
-/** Render emphasis, code and links of a paragraph as nodes. */
-export function inline(text, depth = 0) {
-  if (depth > MAX_DEPTH) return [document.createTextNode(text)];
-  const nodes = [];
-  const marks = new Marks(text);
-  let plainFrom = 0;
-  for (let at = marks.next(0); at < text.length; ) {
-    const span = marks.spanAt(at);
-    if (!span) {
-      at = marks.next(at + marks.runLength(at));
-      continue;
-    }
-    if (at > plainFrom) nodes.push(document.createTextNode(text.slice(plainFrom, at)));
-    nodes.push(...(element(span, depth + 1) ?? [document.createTextNode(text.slice(at, span.end))]));
-    plainFrom = span.end;
-    at = marks.next(span.end);
+  remove() {
+    (this.details ?? this.container).remove();
   }
-  if (plainFrom < text.length) nodes.push(document.createTextNode(text.slice(plainFrom)));
-  return nodes;
-}
 
-const STARTS = /[`*_[]|https?:\/\//g;
-const ADDRESS = /https?:\/\/[^\s<>()"'`]{1,2000}/y;
-const TARGET = /\(([^()\s]{1,2000})\)/y;
-const WORD = /\w/;
+  /** Show the text of the segment and return the number of blocks that were drawn. */
+  update({ text: full, isOpen }, { isStreaming, sources }) {
+    if (this.details) this.#setOpen(isOpen && isStreaming);
+    const text = full.slice(0, markdownEnd(full));
+    const isAppended = text.startsWith(this.text);
+    const notes = isStreaming ? new Map() : footnotes(text);
+    const context = { parser, env: { isStreaming }, sources, notes, numDrawn: 0, isComplete: !isStreaming };
+    if (!isAppended || sources?.size || notes.size) this.#reset();
+    if (isStreaming) this.#drawTail(text, context);
+    else this.#drawAll(text, context);
+    this.#showPlain(full.slice(text.length));
+    return context.numDrawn;
+  }
 
-/** Finds the spans of a text. Every kind of closing mark is searched once, from left to right. */
-class Marks {
-  constructor(text) {
+  /** Open while the reasoning arrives, then closed; what the reader has chosen stays. */
+  #setOpen(isOpen) {
+    if (isOpen === this.wasOpen) return;
+    this.details.open = isOpen;
+    this.wasOpen = isOpen;
+    this.label.textContent = isOpen ? t("Reasoning …") : t("Reasoning");
+  }
+
+  /** Draw what follows the blocks that cannot change any more. */
+  #drawTail(text, context) {
+    const source = text.slice(this.tailStart);
+    const { blocks } = buildTree(parser.blocks(source, context.env), this.tailLevel);
+    drawBlocks(this.container, this.tail, blocks, context);
     this.text = text;
-    this.unclosedFrom = new Map(); // by mark: position after which it does not occur
+    this.tail = blocks;
+    this.#freeze(source, blocks);
   }
 
-  /** The next position where a span can start. */
-  next(from) {
-    STARTS.lastIndex = from;
-    return STARTS.exec(this.text)?.index ?? this.text.length;
+  /** Fix all blocks but the last. While the first line of the last is incomplete, it may still belong to the one before. */
+  #freeze(source, blocks) {
+    const starts = lineStarts(source, blocks.at(-1)?.lines?.[0] ?? 0);
+    const isLineComplete = source.indexOf("\n", starts.at(-1)) >= 0;
+    const numFixed = blocks.length - (isLineComplete ? 1 : 2);
+    if (numFixed <= 0) return;
+    const fixed = blocks.slice(0, numFixed);
+    this.tailLevel = fixed.findLast(({ level }) => level)?.level ?? this.tailLevel;
+    this.tailStart += starts[blocks[numFixed].lines[0]];
+    this.blocks.push(...fixed);
+    this.tail = blocks.slice(numFixed);
   }
 
-  runLength(at) {
-    let end = at + 1;
-    while ("`*_".includes(this.text[at]) && this.text[end] === this.text[at]) end += 1;
-    return end - at;
-  }
-
-  /** Kind, content and end of the span that starts here, or null. */
-  spanAt(at) {
-    const sign = this.text[at];
-    if (sign === "`") return this.#code(at);
-    if (sign === "[") return this.#link(at);
-    if (sign === "h") return this.#address(at);
-    return this.#emphasis(at);
-  }
-
-  #code(at) {
-    const length = this.runLength(at);
-    const end = this.#close("`", length, at + length);
-    return end < 0 ? null : { kind: "code", content: this.text.slice(at + length, end), end: end + length };
-  }
-
-  #emphasis(at) {
-    const sign = this.text[at];
-    const length = this.runLength(at);
-    const inWord = sign === "_" && at > 0 && WORD.test(this.text[at - 1]);
-    if (length > 2 || inWord || /\s/.test(this.text[at + length] ?? " ")) return null;
-    const end = this.#close(sign, length, at + length);
-    if (end < 0) return null;
-    return { kind: length === 2 ? "strong" : "em", content: this.text.slice(at + length, end), end: end + length };
-  }
-
-  /** Position at or after `from` of a closing run of exactly `length` signs, or -1. */
-  #close(sign, length, from) {
-    const mark = sign.repeat(length);
-    if (from >= (this.unclosedFrom.get(mark) ?? Infinity)) return -1;
-    for (let end = this.text.indexOf(mark, from); end >= 0; end = this.text.indexOf(mark, end)) {
-      const run = this.runLength(end);
-      const content = sign === "`" || !/\s/.test(this.text[end - 1]);
-      const atWordEnd = sign !== "_" || !WORD.test(this.text[end + run] ?? " ");
-      if (run === length && end > from && content && atWordEnd) return end;
-      end += run;
+  #drawAll(text, context) {
+    const { blocks } = buildTree(parser.blocks(text, context.env));
+    const before = [...this.blocks, ...this.tail];
+    if (Object.keys(context.env.references ?? {}).length) {
+      for (const block of before.splice(0)) block.element.remove(); // links of earlier blocks may have got their addresses
     }
-    this.unclosedFrom.set(mark, from);
-    return -1;
+    drawBlocks(this.container, before, blocks, context);
+    Object.assign(this, { text, blocks: [], tail: blocks, tailStart: 0, tailLevel: 1 });
   }
 
-  #link(at) {
-    const end = this.#labelEnd(at + 1);
-    if (end < 0) return null;
-    TARGET.lastIndex = end + 1;
-    const target = TARGET.exec(this.text);
-    if (!target || end === at + 1) return null;
-    return { kind: "link", content: this.text.slice(at + 1, end), target: target[1], end: TARGET.lastIndex };
-  }
-
-  #labelEnd(from) {
-    for (let end = from; end < this.text.length && end - from <= 500; end += 1) {
-      if (this.text[end] === "]") return end;
-      if (this.text[end] === "\n") return -1;
-    }
-    return -1;
-  }
-
-  #address(at) {
-    ADDRESS.lastIndex = at;
-    let address = ADDRESS.exec(this.text)?.[0] ?? "";
-    while (address && ".,;:!?*_".includes(address.at(-1))) address = address.slice(0, -1);
-    return address.length > "https://".length - 1 ? { kind: "address", content: address, end: at + address.length } : null;
+  /** Show what is beyond the limit. The text that was there before keeps its elements. */
+  #showPlain(text) {
+    if (!text) return;
+    this.plain ??= make("div", { class: "plain" });
+    if (this.container.lastChild !== this.plain) this.container.append(this.plain);
+    const last = this.plain.lastChild;
+    const start = text.startsWith(this.plainStart ?? "") ? this.plainChars : 0;
+    if (!start) this.plain.replaceChildren();
+    else last.remove();
+    const numDrawn = start ? start - last.textContent.length : 0;
+    this.plain.append(...plainText(text.slice(numDrawn)));
+    this.plainChars = text.length;
+    this.plainStart = text.slice(0, 100);
   }
 }
 
-/** Render a span as nodes; null if its source is to be shown. */
-function element({ kind, content, target }, depth) {
-  if (kind === "code") return [make("code", {}, content)];
-  if (kind === "strong" || kind === "em") return [make(kind, {}, ...inline(content, depth))];
-  const anchor = kind === "address" ? link(content, [content]) : link(target, inline(content, depth));
-  return anchor && [anchor];
+/** Where the text ends that is shown as Markdown. */
+function markdownEnd(text) {
+  let end = 0;
+  for (let line = 0; line < MAX_LINES; line += 1) {
+    end = text.indexOf("\n", end) + 1;
+    if (!end) return Math.min(text.length, MAX_CHARS);
+    if (end > MAX_CHARS) return MAX_CHARS;
+  }
+  return end;
 }
 
-/** A link that opens in a new tab; null for URLs other than http, https and mailto (such as javascript: and data:). */
-function link(target, children) {
-  let url;
-  try {
-    url = new URL(target);
-  } catch {
-    return null;
+/** Offsets of the lines 0 to `last`. */
+function lineStarts(text, last) {
+  const starts = [0];
+  for (let at = text.indexOf("\n"); at >= 0 && starts.length <= last; at = text.indexOf("\n", at + 1)) starts.push(at + 1);
+  return starts;
+}
+
+/** The footnotes of a text by name, with their numbers. */
+function footnotes(text) {
+  const notes = new Map();
+  if (!text.includes("[^")) return notes;
+  for (const [, name] of text.matchAll(DEFINITION)) {
+    if (notes.has(name)) continue;
+    const note = { number: notes.size + 1, marks: [], target: null, element: () => note.target };
+    note.label = t("Footnote {number}", { number: note.number });
+    notes.set(name, note);
   }
-  if (!["http:", "https:", "mailto:"].includes(url.protocol)) return null;
-  return make("a", { href: url.href, target: "_blank", rel: "noopener noreferrer" }, ...children);
+  return notes;
 }

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { byId, make } from "./dom.js";
 import { pressedTags, tagButtons } from "./feedback_tags.js";
-import { render } from "./markdown.js";
+import { MarkdownView } from "./markdown.js";
 import { showError, startPage } from "./page.js";
 import { storage } from "./storage.js";
 
@@ -45,7 +45,7 @@ function show(item) {
   byId("review-reason").textContent = REASONS[item.reason];
   byId("review-facts").textContent = facts(item);
   byId("review-history").replaceChildren(...item.history.map(message));
-  byId("review-answer").replaceChildren(render(item.answer.content));
+  new MarkdownView(byId("review-answer")).update(item.answer.content);
   byId("review-better").textContent = item.better_answers.map((text) => `Suggested instead: ${text}`).join("\n");
   byId("review-tags").replaceChildren(byId("review-tags").firstElementChild, ...tagButtons([]));
   closeCorrection();

@@ -18,9 +18,8 @@ export function placeOfHash(hash) {
 
 export class Steering {
   /**
-   * `page`: its `state`, `messages(index)` for a request before a message, the `sampling()` parameters that the user has
-   * set, `steer(index, { tokens, sampling })`,
-   * `showBranch(id)` and `failed(error, retry)`.
+   * `page`: its `state`, the chosen `model()`, `messages(index)` for a request before a message, the `sampling()` parameters
+   * that the user has set, `steer(index, { tokens, sampling })`, `showBranch(id)` and `failed(error, retry)`.
    */
   constructor(page) {
     this.page = page;
@@ -40,7 +39,7 @@ export class Steering {
       const [{ TokenPanel }, models] = await Promise.all([import("./token_panel.js"), api.models()]);
       if (opening !== this.opening) return;
       const served = models.data.map(({ id }) => id);
-      const model = served.includes(message.meta?.version) ? message.meta.version : state.model;
+      const model = served.includes(message.meta?.version) ? message.meta.version : this.page.model();
       this.panel = new TokenPanel({
         message,
         request: { model, messages: this.page.messages(index), sampling_preset: "chat" },
