@@ -126,7 +126,14 @@ def test_nothing_of_an_erased_key_is_left_in_any_file(home, store):
     assert {"conversations.db-wal", "evaluations.db", "history"} < set(before)
     assert "knowledge/shop/knowledge.db" in before
     counts = erase_data(DataSubject("ada"), store)
-    assert counts == {"documents": 1, "conversations": 1, "completions": 1, "responses": 1, "feedback": 0}
+    assert counts == {
+        "documents": 1,
+        "conversations": 1,
+        "completions": 1,
+        "responses": 1,
+        "feedback": 0,
+        "comparisons": 0,
+    }
     assert files_with(home, "AdaText") == ["history"], "it belongs to the person at this machine"
     assert store.collected_answers.contributors() == ["key:bob"]
     assert {"conversations.db", "knowledge/shop/knowledge.db"} < set(files_with(home, "BobText"))

@@ -17,7 +17,8 @@ def test_the_page_fits_a_phone_screen(visit, script_answers):
     script_answers(["A long ", "unbroken" * 40, "\n\n```\n" + "code " * 60 + "\n```"])
     page = visit(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
     expect(page.locator("#sidebar")).to_be_hidden()
-    send(page, "Does it fit? " + "x" * 200)
+    page.fill("#prompt", "Does it fit? " + "x" * 200)
+    page.click("#send")
     expect(answers(page)).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for name in ("#send", "#open-sidebar", "#open-controls"):

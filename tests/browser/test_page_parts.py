@@ -9,7 +9,14 @@ from turnwise.server.app import create_app
 from turnwise.store import open_monitor_reader, open_monitor_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
-PATHS = {"Chat": "/", "Classify": "/classify", "Monitor": "/monitor", "Improve": "/improve", "API": "/docs"}
+PATHS = {
+    "Chat": "/",
+    "Playground": "/playground",
+    "Classify": "/classify",
+    "Monitor": "/monitor",
+    "Improve": "/improve",
+    "API": "/docs",
+}
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,9 @@ def all_messages(store, conversation_id):
 def test_request_and_response_are_stored_with_the_finish_reason(says, store, conversation_id):
     reply(says("Hello!"), ChatRequest((user("Hi"),), conversation_id=conversation_id))
     assert messages(store, conversation_id) == [user("Hi"), assistant("Hello!")]
-    assert store.get(conversation_id).messages[1].meta == {"finish": "stop", "model": "tiny", "consent": "full"}
+    meta = dict(store.get(conversation_id).messages[1].meta)
+    assert meta.pop("usage") == {"prompt_tokens": 5, "completion_tokens": 3}
+    assert meta == {"finish": "stop", "model": "tiny", "consent": "full"}
 
 
 def test_the_next_request_extends_the_branch(says, store, conversation_id):

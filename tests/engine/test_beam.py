@@ -9,7 +9,7 @@ from reference import VOCAB, EventRecorder, SchedulerHarness, make_decoder, next
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from turnwise.core.errors import UserError
-from turnwise.core.inference import TokenEvent
+from turnwise.core.inference import SearchTraceEvent, TokenEvent
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.generation_errors import NonFiniteLogits
 from turnwise.engine.runners.model_runner import make_runner
@@ -264,3 +264,63 @@ def test_every_answer_reports_prompt_logprobs_and_a_finish_reason():
     group.cancel()
     harness.finish()
     assert [finish for _, finish in answers_of(group.on_event, 3)] == ["cancelled"] * 3
+
+
+def search_with_trace(model, prompt, *, answers=3, max_tokens=8, stop=(STOP,), **params):
+    """The result of a search with its trace, and the hypotheses of the search after every step."""
+    generation_request = request(
+        prompt, params=GenerationParams(**params), max_tokens=max_tokens, stop=stop, num_return_sequences=answers,
+        trace_search=True,
+    )  # fmt: skip
+    recorder = MultiAnswerRecorder()
+    harness = SchedulerHarness(model, max_num_seqs=16, num_blocks=200)
+    group = harness.submit(generation_request, recorder)
+    hypotheses = []
+    while not harness.scheduler.is_idle:
+        harness.step()
+        hypotheses.append([(beam.ids, beam.score) for beam in group.search.hypotheses])
+    (tree,) = [event.tree for event in recorder.events if isinstance(event, SearchTraceEvent)]
+    return tree, recorder, hypotheses
+
+
+def path_to(tree, node):
+    """The tokens of the hypothesis that ends at a node."""
+    ids = []
+    while node is not None:
+        ids.append(tree.nodes[node].token_id)
+        node = tree.nodes[node].parent
+    return tuple(reversed(ids))
+
+
+@pytest.mark.parametrize(
+    "params", [{"num_beams": 4}, {"num_beams": 6, "num_beam_groups": 3, "diversity_penalty": 0.7}, {"num_beams": 3}]
+)
+def test_the_tree_has_the_beams_of_every_step_and_the_answers(params):
+    tree, recorder, hypotheses = search_with_trace(make_decoder(), [3, 9, 27], **params)
+    for step, beams in enumerate(hypotheses, 1):
+        kept = {
+            (path_to(tree, index), node.score)
+            for index, node in enumerate(tree.nodes)
+            if node.step == step and not node.is_finished
+        }
+        assert set(beams) <= kept
+        assert beams or step >= len(hypotheses) - 1  # a group that is done has no beams any more
+    for index, node in enumerate(tree.nodes):
+        parent_score = 0 if node.parent is None else tree.nodes[node.parent].score
+        assert node.score == pytest.approx(parent_score + node.logprob)
+        assert node.parent is None or (node.parent < index and not tree.nodes[node.parent].is_finished)
+    answers = [
+        [event.token_id for event in recorder.events if isinstance(event, TokenEvent) and event.index == number]
+        for number in range(3)
+    ]
+    paths = [path_to(tree, node) for node in tree.answers]
+    assert [[id for id in path if id != STOP] for path in paths] == answers
+    assert all(tree.nodes[node].is_finished for node in tree.answers)
+
+
+def test_a_search_without_a_trace_records_nothing():
+    (result,) = run_requests(
+        make_decoder(), request([3, 9], params=GenerationParams(num_beams=3), num_return_sequences=1, max_tokens=5),
+        max_num_seqs=16,
+    )  # fmt: skip
+    assert not any(isinstance(event, SearchTraceEvent) for event in result.events)

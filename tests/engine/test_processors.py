@@ -31,7 +31,7 @@ logits = st.lists(st.floats(-20, 20, width=32), min_size=VOCAB, max_size=VOCAB)
 
 def processed(params, prompt, output_ids, row, stop=()):
     """A row of logits after the processors of `params`, with `output_ids` generated before."""
-    states = start_processors(request(prompt or [0], params=GenerationParams(**params), stop=stop))
+    states = start_processors(request(prompt or [0], params=GenerationParams(**params), stop=stop)).values()
     logits_V = torch.tensor(row)
     for token_id in output_ids:
         for state in states:
@@ -45,18 +45,18 @@ def processed(params, prompt, output_ids, row, stop=()):
 def test_every_processor_is_tested_and_has_a_unique_order():
     files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
     assert files == ON.keys()
-    assert len({processor.ORDER for processor in load_processors()}) == len(files)
+    assert len({processor.ORDER for processor in load_processors().values()}) == len(files)
 
 
 def test_neutral_values_start_no_processor():
-    assert start_processors(request([1, 2], stop=[3])) == []
+    assert start_processors(request([1, 2], stop=[3])) == {}
 
 
 @pytest.mark.parametrize("name", ON)
 def test_an_active_value_starts_one_processor_and_the_declared_neutral_value_none(name):
     assert len(start_processors(request([1, 2], params=GenerationParams(**{name: ON[name]}), stop=[3]))) == 1
     neutral_params = GenerationParams(**{name: PARAMETER_SPECS[name].neutral})
-    assert start_processors(request([1, 2], params=neutral_params, stop=[3])) == []
+    assert start_processors(request([1, 2], params=neutral_params, stop=[3])) == {}
 
 
 @given(output_ids=ids, row=logits, alpha=st.floats(-2, 2))

@@ -26,6 +26,8 @@ OK = {
     "/v1/responses": {"model": "latest", "input": "Hello", "max_output_tokens": 5},
     "/v1/classify": {"model": "latest", "input": "Hello"},
     "/v1/tag": {"model": "latest", "input": ["Hello", "Ada."]},
+    "/v1/next_token": {"model": "latest", "messages": [{"role": "user", "content": "Hello"}], "answer_tokens": [300]},
+    "/v1/answer_tokens": {"model": "latest", "messages": [{"role": "user", "content": "Hello"}], "answer": "Hi."},
 }  # fmt: skip
 
 
@@ -129,6 +131,8 @@ FIELDS = {
     ],
     "/v1/classify": ["threshold", "top_k", "input", "model"],
     "/v1/tag": ["threshold", "input", "model"],
+    "/v1/next_token": ["top", "token_ids", "answer_tokens", "continue_final_message", "response_format", "scenario"],
+    "/v1/answer_tokens": ["answer", "answer_tokens", "top_logprobs", "context_policy"],
 }  # fmt: skip
 # Items of the input and objects in other fields have separate parsers.
 ITEMS = [

@@ -30,19 +30,29 @@ def serve(classifiers):
     return start
 
 
-@pytest.mark.parametrize("path", ["/", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/docs"]
+)
 def test_every_page_links_to_all_pages_that_the_server_has(serve, classifiers, path):
     with serve(monitor=object(), has_handoffs=True, improvement=object()) as url:
-        assert linked_paths(url, path)[0] == ["/", "/monitor", "/handoffs", "/review", "/improve", "/docs"]
+        assert linked_paths(url, path)[0] == [
+            "/",
+            "/playground",
+            "/monitor",
+            "/handoffs",
+            "/review",
+            "/improve",
+            "/docs",
+        ]
         classifiers["names"] = object()
-        paths = ["/", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/docs"]
+        paths = ["/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/docs"]
         assert linked_paths(url, path) == (paths, [path])
 
 
 def test_a_server_without_classifiers_monitor_and_handoffs_links_to_none(serve):
     with serve() as url:
-        assert linked_paths(url, "/") == (["/", "/docs"], ["/"])
-        assert linked_paths(url, "/classify") == (["/", "/docs"], [])
+        assert linked_paths(url, "/") == (["/", "/playground", "/docs"], ["/"])
+        assert linked_paths(url, "/classify") == (["/", "/playground", "/docs"], [])
 
 
 def test_a_server_without_pages_has_the_description_of_the_api_without_links(serve):

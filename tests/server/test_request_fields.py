@@ -206,7 +206,8 @@ def test_the_generation_parameters_are_listed(url):
     assert served["top_p"] == {
         "name": "top_p", "type": "number", "description": PARAMETER_SPECS["top_p"].description, "default": 1.0,
         "neutral": 1.0, "minimum": 0.0, "maximum": 1.0, "exclusive_minimum": False, "nullable": False, "is_list": False,
-        "show_in_page": True,
+        "group": "basic", "label": "", "help": PARAMETER_SPECS["top_p"].help, "widget": "number", "choices": [],
+        "is_extension": False,
     }  # fmt: skip
 
 

@@ -95,6 +95,15 @@ class TestRouting:
         counts = [counts.answers for counts in site.registry.outcomes("shop").values()]
         assert sum(counts) == len(users), "one answer of each conversation"
 
+    def test_a_look_at_the_next_token_is_no_answer_of_a_version(self, site):
+        site.promote(2, "canary", 0.5)
+        for number in range(8):
+            body = {"model": "shop", "messages": [{"role": "user", "content": "Hello"}], "user": f"user{number}"}
+            assert site.request("POST", "/v1/next_token", body).headers[HEADER] in ("shop@1", "shop@2")
+        site.chat()
+        site.supervisor.step()
+        assert sum(counts.answers for counts in site.registry.outcomes("shop").values()) == 1
+
     @pytest.mark.parametrize("model", ["shop@3", "shop@x", "plain@1", "shop@", "@1", "shop@" + 5_000 * "1"])
     def test_a_version_that_does_not_answer_is_not_found(self, site, model):
         answer = site.chat(model)

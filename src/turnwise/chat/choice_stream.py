@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from turnwise.chat.tool_calling import ToolCallReader
-from turnwise.core.chat_response import ChatDelta, DecodedLogprobs, DecodedToken, Usage
+from turnwise.core.chat_response import ChatDelta, DecodedDistribution, DecodedLogprobs, DecodedToken, Usage
 from turnwise.core.chat_service import TokenInspector
 from turnwise.core.inference import (
     ErrorEvent,
@@ -40,6 +40,7 @@ class ChoiceStream:
         prefix: Sequence[int],
         tool_call_reader: ToolCallReader | None = None,
         trimmer: ReplyTrimmer | None = None,
+        incomplete_ids: Sequence[int] = (),
     ) -> None:
         """Start a choice.
 
@@ -51,6 +52,7 @@ class ChoiceStream:
             prefix: token ids that the choice continues.
             tool_call_reader: parses tool calls; None: all output is text.
             trimmer: removes white space around the text; None: removes none.
+            incomplete_ids: ids after `prefix` that are the start of a character, which the choice completes.
         """
         self.index = index
         self._request = request
@@ -60,6 +62,8 @@ class ChoiceStream:
         self._logprob_sum: float | None = None  # sum over all tokens so far
         self._token_inspector = token_inspector
         self._detokenizer = IncrementalDetokenizer(tokenizer, prefix)
+        for id in incomplete_ids:
+            self._detokenizer.push(id)
         self._scanner = StopStringScanner(request.stop_strings)
         self._trimmer = trimmer
         self._tool_calls = tool_call_reader.create_stream() if tool_call_reader else None
@@ -110,6 +114,7 @@ class ChoiceStream:
             prompt_logprobs=prompt_logprobs,
             mean_logprob=self._mean_logprob() if self.is_done else None,
             embedding=event.embedding if isinstance(event, PromptEvent) else None,
+            distribution=self._decode_distribution(event),
             stop_token_logprobs=self._stop_token_logprobs(event),
             usage_so_far=self.usage,
         )
@@ -120,7 +125,7 @@ class ChoiceStream:
         stats = self.stats
         return Usage(
             len(self._request.prompt_ids), self.num_generated_tokens, stats.cached_tokens,
-            stats.accepted_prediction_tokens, stats.rejected_prediction_tokens,
+            stats.accepted_prediction_tokens, stats.rejected_prediction_tokens, stats.accepted_draft_tokens,
         )  # fmt: skip
 
     def _push_token(self, event: TokenEvent) -> tuple[str, list[ToolCallDelta]]:
@@ -144,10 +149,16 @@ class ChoiceStream:
     def _decode_prompt_logprobs(self, event: GenerationEvent) -> tuple[DecodedLogprobs, ...]:
         if not isinstance(event, PromptEvent):
             return ()
-        prompt_ids = self._request.prompt_ids[1:]
+        prompt_ids = self._request.prompt_ids[max(1, self._request.prompt_logprobs_start) :]
         return tuple(
             self._decode_logprobs(id, logprobs) for id, logprobs in zip(prompt_ids, event.prompt_logprobs, strict=False)
         )
+
+    def _decode_distribution(self, event: GenerationEvent) -> DecodedDistribution | None:
+        if not isinstance(event, PromptEvent) or event.distribution is None:
+            return None
+        tokens = (self._decode_token(token.token_id, token.logprob) for token in event.distribution.tokens)
+        return DecodedDistribution(event.distribution, tuple(tokens))
 
     def _stop_token_logprobs(self, event: GenerationEvent) -> DecodedLogprobs | None:
         """Log-probability of the stop token. None after a stop string."""

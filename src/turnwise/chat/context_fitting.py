@@ -109,7 +109,8 @@ async def fit_to_context(
     complete, error, num_dropped = None, None, 0
     try:
         complete = await asyncio.to_thread(builder.build_request, request)
-        fits = len(complete.prompt_ids) <= budget.max_prompt_tokens and not getattr(policy, "APPLIES_ALWAYS", False)
+        num_prompt_ids = len(complete.prompt_ids) - complete.num_answer_ids
+        fits = num_prompt_ids <= budget.max_prompt_tokens and not getattr(policy, "APPLIES_ALWAYS", False)
         if request.prompt is not None or fits:
             return complete, None
     except ContextLengthExceeded as length_error:

@@ -45,6 +45,8 @@ class ConversationRecorder:
         if request.user is not None:
             self._person_meta["user"] = request.user
         self._extra_meta = self._person_meta | ({} if request.is_routed else {ROUTED_KEY: False})
+        if parameters := _numeric_parameters(request.sampling):
+            self._extra_meta["sampling"] = parameters
         self._follows_handoffs = False
         self._request_ids: tuple[str, ...] = ()
         self._response_id: str | None = None  # used in the store's thread only
@@ -103,6 +105,8 @@ class ConversationRecorder:
         self._service = delta.service or self._service
         if delta.mean_logprob is not None and math.isfinite(delta.mean_logprob):
             self._extra_meta["mean_logprob"] = round(delta.mean_logprob, 4)
+        if delta.usage is not None:
+            self._extra_meta["usage"] = delta.usage.stored_meta()
         now = time.monotonic()
         self._saved_at = self._saved_at or now
         if now - self._saved_at >= SAVE_SECONDS and (self._pending_save is None or self._pending_save.done()):
@@ -153,6 +157,11 @@ class ConversationRecorder:
                 self._response_id = say(self._conversation_id, message, meta, parent_id=parent_id)
             else:
                 (self._response_id,) = self._store.append(self._conversation_id, [message], meta, parent_id=parent_id)
+
+
+def _numeric_parameters(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """The generation parameters of a request that contain no text."""
+    return {name: value for name, value in sampling.items() if isinstance(value, int | float)}
 
 
 def derive_title(messages: Sequence[Message]) -> str:

@@ -44,7 +44,10 @@ class DeltaAccumulator:
             for i, text in enumerate(self._texts)
             for finish_reason, mean_logprob, stop_token_logprobs in [self._endings[i]]
         )
-        return ChatResponse(tuple(choices), delta.usage, delta.context, delta.service, delta.choice_scores)
+        return ChatResponse(
+            tuple(choices), delta.usage, delta.context, delta.service, delta.choice_scores, delta.distribution,
+            delta.beams,
+        )  # fmt: skip
 
 
 Stream = Callable[[ChatRequest], AsyncGenerator[ChatDelta, None]]

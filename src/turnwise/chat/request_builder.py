@@ -68,20 +68,25 @@ class RequestBuilder:
                 the prompt exceeds the context.
         """
         params, stops = self.check_request(request), self._template_stops(request)
-        ids = self._prompt_ids_within_context(request)
+        answer_ids, output = request.context.answer_ids, request.output
+        ids = (*self._prompt_ids_within_context(request), *answer_ids)
         return GenerationRequest(
             prompt_ids=ids,
             params=self._ban_suppressed_tokens(params),
             max_tokens=(max_tokens := self._max_tokens(ids, params, request)),
             stop_ids=self._stop_ids(params),
             constraints=self._constraint_builder.build(params, request, stops),
-            prompt_output=request.output.prompt_output,
-            num_return_sequences=request.output.n if params.num_beams > 1 else 1,
+            prompt_output=output.prompt_output,
+            prompt_logprobs_start=len(ids) - len(answer_ids) if answer_ids else 0,
+            num_return_sequences=output.n if params.num_beams > 1 else 1,
             scope=request.scheduling.cache_scope,
             scheduling=request.scheduling,
             prediction=self._prediction(params, request)[:max_tokens],
             template_stops=stops,
             question=asked_question(request.messages),
+            num_answer_ids=len(answer_ids),
+            distribution=output.distribution,
+            trace_search=output.trace_search,
         )
 
     def check_request(self, request: ChatRequest) -> GenerationParams:
@@ -216,7 +221,7 @@ class RequestBuilder:
 
     def _max_tokens(self, ids: Sequence[int], params: GenerationParams, request: ChatRequest) -> int:
         available, max_tokens = self.engine.max_new_tokens(len(ids)), request.sampling.get("max_tokens") or 0
-        prompt_only = request.output.prompt_only or request.output.prompt_output == "embedding"
+        prompt_only = not request.output.generates
         if available < (0 if prompt_only else max(1, max_tokens)):
             raise ContextLengthExceeded.for_prompt(
                 self.engine.context_length, len(ids), max_tokens, request.prompt_field

@@ -25,6 +25,7 @@ def check_parameters(params: GenerationParams, request: ChatRequest, vocab_size:
     """
     _check_token_ids("logit_bias", [id for id, _ in params.logit_bias], vocab_size)
     _check_token_ids("stop_token_ids", params.stop_token_ids, vocab_size)
+    _check_token_ids("token_ids", request.output.distribution.token_ids, vocab_size)
     if params.top_logprobs and not params.logprobs:
         raise InvalidParameter("top_logprobs", "'top_logprobs' needs 'logprobs': true.")
     if params.max_tokens is not None and params.min_tokens > params.max_tokens:
@@ -90,12 +91,27 @@ def check_unicode(messages: Sequence[Message]) -> None:
 
 def check_continuation(request: ChatRequest, model: str, *, is_encoder_decoder: bool) -> None:
     """Check that the last message can be continued, if the request asks for it. Raises `UserError`."""
+    if request.context.answer_ids:
+        _check_answer_ids(request, model, is_encoder_decoder=is_encoder_decoder)
     if not request.context.continue_final_message:
         return
     if not request.messages or request.messages[-1].role != "assistant":
         raise UserError("'continue_final_message' needs the last message to be from the assistant.")
     if is_encoder_decoder:
         raise UserError(f"The model '{model}' is an encoder-decoder model and cannot continue a message.")
+
+
+def _check_answer_ids(request: ChatRequest, model: str, *, is_encoder_decoder: bool) -> None:
+    name = "answer_tokens"
+    for field, is_set in (
+        ("continue_final_message", request.context.continue_final_message),
+        ("tools", bool(request.tools.visible)),
+        ("prediction", request.output.prediction is not None),
+    ):
+        if is_set:
+            raise InvalidParameter(name, f"'{name}' cannot be combined with '{field}'. Leave one of them out.")
+    if is_encoder_decoder:
+        raise InvalidParameter(name, f"The model '{model}' is an encoder-decoder model and cannot continue an answer.")
 
 
 def check_no_scenario(request: ChatRequest) -> None:

@@ -45,6 +45,11 @@ def check_search_parameters(params: GenerationParams, request: ChatRequest) -> N
     """
     if params.penalty_alpha:
         _check_contrastive_search(params, request)
+    if request.output.prompt_output == "distribution" and (params.num_beams > 1 or params.penalty_alpha):
+        name = "num_beams" if params.num_beams > 1 else "penalty_alpha"
+        raise InvalidParameter(name, f"'{name}' does not draw tokens from a distribution. Leave it out.")
+    if request.output.trace_search and params.num_beams == 1:
+        raise InvalidParameter("beam_tree", "'beam_tree' needs beam search: set 'num_beams' to 2 or more.")
     if params.num_beams == 1:
         for name in BEAM_PARAMETERS:
             if params.value(name) != PARAMETER_SPECS[name].neutral:

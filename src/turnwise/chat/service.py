@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from turnwise.chat.answer_start import num_incomplete_ids, with_answer_text
+from turnwise.chat.beam_decoding import decode_beams
 from turnwise.chat.best_of import with_scores
 from turnwise.chat.choice_requests import split_choices
 from turnwise.chat.choice_stream import ChoiceStream
@@ -32,11 +34,12 @@ from turnwise.core.chat_response import (
     ChatDelta,
     ChatResponse,
     ContextReport,
+    DecodedBeamTree,
     Usage,
 )
 from turnwise.core.chat_service import ScenarioInfo
 from turnwise.core.errors import ContextLengthExceeded, TurnwiseError, Unavailable, UserError
-from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine
+from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine, SearchTraceEvent
 from turnwise.core.inference_client import EventStream
 from turnwise.core.messages import asked_question
 from turnwise.core.reply_scoring import ChoiceRanker
@@ -134,7 +137,8 @@ class EngineChatService:
         Raises:
             UserError: as `stream` does.
         """
-        if not self.interaction_format.PREPARES or request.is_continuation or not request.messages:
+        is_continuation = request.is_continuation and not request.context.answer_ids
+        if not self.interaction_format.PREPARES or is_continuation or not request.messages:
             return PreparedTurn(request.messages)
         await asyncio.to_thread(self._request_builder.check_request, request)
         writer = RequestContextBudget(request, self._request_builder, self._summaries, self._generate_internal)
@@ -171,6 +175,7 @@ class EngineChatService:
             TurnwiseError: the engine failed.
         """
         check_no_scenario(request)
+        request = with_answer_text(request, self.tokens)
         recorder = await ConversationRecorder.start(self.store, request, self.name)
         if recorder is not None and self.version is not None:
             recorder.annotate(self.version.meta)
@@ -186,6 +191,8 @@ class EngineChatService:
         finish_reason: FinishReason = "cancelled"
         try:
             context = None if fitted is None else fitted[1]
+            if recorder is not None and context is not None:
+                recorder.annotate({"context": context.stored_meta()})
             preparation = prepared.usage + (Usage(0, 0) if context is None else context.usage)
             source = _fixed_reply(prepared, request) if fitted is None else self._generate_ranked(fitted[0], request)
             async with aclosing(source) as deltas:
@@ -246,6 +253,8 @@ class EngineChatService:
         self, generation_request: GenerationRequest, request: ChatRequest
     ) -> AsyncGenerator[ChatDelta, None]:
         prefix = generation_request.prompt_ids if request.is_continuation and not self.engine.is_encoder_decoder else ()
+        num_incomplete = num_incomplete_ids(self.renderer.tokenizer, request.context.answer_ids)
+        beams: DecodedBeamTree | None = None
         tool_call_reader = ToolCallReader.for_request(request, self.renderer)
         choices = [
             ChoiceStream(
@@ -253,9 +262,10 @@ class EngineChatService:
                 generation_request,
                 self.renderer.tokenizer,
                 self.tokens,
-                prefix,
+                prefix[: len(prefix) - num_incomplete],
                 tool_call_reader,
                 self._request_builder.reply_trimmer(request),
+                prefix[len(prefix) - num_incomplete :],
             )
             for index in range(request.output.n)
         ]
@@ -264,6 +274,9 @@ class EngineChatService:
             remaining = request.output.n
             while remaining:
                 index, event = await events.next()
+                if isinstance(event, SearchTraceEvent):
+                    beams = decode_beams(event.tree, self.tokens)
+                    continue
                 choice = choices[index + event.index]  # a beam search is one request with several choices
                 if choice.is_done:
                     continue  # stopped at a stop string; the engine sent this event before it was cancelled
@@ -274,7 +287,7 @@ class EngineChatService:
                     events.cancel(index)
                 remaining -= choice.is_done
                 if delta is not None:
-                    yield delta if remaining else replace(delta, usage=_usage(generation_request, choices))
+                    yield delta if remaining else replace(delta, usage=_usage(generation_request, choices), beams=beams)
 
 
 async def _fixed_reply(prepared: PreparedTurn, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
@@ -293,4 +306,5 @@ def _usage(generation_request: GenerationRequest, choices: Sequence[ChoiceStream
         choices[0].stats.cached_tokens,
         sum(choice.stats.accepted_prediction_tokens for choice in choices),
         sum(choice.stats.rejected_prediction_tokens for choice in choices),
+        sum(choice.stats.accepted_draft_tokens for choice in choices),
     )

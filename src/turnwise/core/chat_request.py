@@ -10,6 +10,7 @@ from turnwise.core.inference import PromptOutput
 from turnwise.core.messages import Message
 from turnwise.core.sampling_presets import SamplingPreset
 from turnwise.core.scheduling_options import SchedulingOptions
+from turnwise.core.token_distributions import DistributionQuery
 from turnwise.core.tools import AUTO_TOOL_CHOICE, Tool, ToolChoice
 
 ResponseFormatKind = Literal["json_object", "json_schema", "regex", "choice", "lark"]
@@ -42,8 +43,11 @@ class OutputOptions:
         format: response format.
         echo: start the continuation of a message with the message itself.
         prediction: expected response text. A correct prediction makes generation faster.
-        prompt_output: what to return for the prompt itself. With "embedding" nothing is generated.
+        prompt_output: what to return for the prompt itself. With "embedding" and "distribution" nothing is
+            generated.
         prompt_only: process the prompt and generate nothing.
+        distribution: which tokens to return of the distribution, with the prompt output "distribution".
+        trace_search: return the tree of a beam search.
     """
 
     n: int = 1
@@ -54,6 +58,13 @@ class OutputOptions:
     prediction: str | None = None
     prompt_output: PromptOutput = "nothing"
     prompt_only: bool = False
+    distribution: DistributionQuery = field(default_factory=DistributionQuery)
+    trace_search: bool = False
+
+    @property
+    def generates(self) -> bool:
+        """False if only the prompt is processed."""
+        return not self.prompt_only and self.prompt_output not in ("embedding", "distribution")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +103,16 @@ class ContextOptions:
         window: (first, last): use only the first and the last so many tokens of the rendered messages.
         chat_template_kwargs: extra variables for the chat template.
         continue_final_message: continue the last message instead of starting a new one.
+        answer_ids: token ids that the answer starts with.
+        answer_text: text of `answer_ids`, set by the service.
     """
 
     policy: str | None = None
     window: tuple[int, int] | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     continue_final_message: bool = False
+    answer_ids: tuple[int, ...] = ()
+    answer_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +167,12 @@ class ChatRequest:
     @property
     def is_continuation(self) -> bool:
         """True if generation continues an existing text."""
-        return self.context.continue_final_message or self.prompt is not None
+        return self.context.continue_final_message or bool(self.context.answer_ids) or self.prompt is not None
 
     @property
     def continued_text(self) -> str:
-        """Text of the message that the response continues; empty if it starts a new one."""
-        return self.messages[-1].content if self.context.continue_final_message else ""
+        """Text that the response continues; empty if it starts a new message."""
+        return self.messages[-1].content if self.context.continue_final_message else self.context.answer_text
 
     @property
     def prompt_field(self) -> str:

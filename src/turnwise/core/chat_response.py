@@ -1,10 +1,12 @@
 """Chat responses: deltas of a stream, complete responses, and their usage."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from turnwise.core.inference import FinishReason
 from turnwise.core.messages import ToolCall
 from turnwise.core.service_report import ServiceReport
+from turnwise.core.token_distributions import BeamTree, DistributionTrace
 from turnwise.core.tools import ToolCallDelta
 
 
@@ -18,6 +20,7 @@ class Usage:
         cached_tokens: prompt tokens served from the prefix cache.
         accepted_prediction_tokens: tokens of `prediction` that the model confirmed.
         rejected_prediction_tokens: tokens of `prediction` that were tried and discarded.
+        accepted_draft_tokens: tokens that a draft of any source had right.
     """
 
     prompt_tokens: int
@@ -25,6 +28,11 @@ class Usage:
     cached_tokens: int = 0
     accepted_prediction_tokens: int = 0
     rejected_prediction_tokens: int = 0
+    accepted_draft_tokens: int = field(default=0, compare=False)  # the answer does not depend on it
+
+    def stored_meta(self) -> dict[str, int]:
+        """The counts as metadata of the stored answer, without those that are 0."""
+        return {name: count for name, count in asdict(self).items() if count}
 
     def __add__(self, usage: "Usage") -> "Usage":
         return Usage(
@@ -33,6 +41,7 @@ class Usage:
             self.cached_tokens + usage.cached_tokens,
             self.accepted_prediction_tokens + usage.accepted_prediction_tokens,
             self.rejected_prediction_tokens + usage.rejected_prediction_tokens,
+            self.accepted_draft_tokens + usage.accepted_draft_tokens,
         )
 
 
@@ -80,6 +89,16 @@ class ContextReport:
         subject = "1 older message was" if count == 1 else f"{count} older messages were"
         return f"{subject} {'summarised' if self.summary is not None and self.summary.text else 'left out'}"
 
+    def stored_meta(self) -> dict[str, Any]:
+        """The report as metadata of the stored answer, without the text of a summary."""
+        return {
+            "policy": self.policy,
+            "dropped_messages": self.dropped_messages,
+            "dropped_tokens": self.dropped_tokens,
+            "recalled": self.recalled,
+            "is_summarized": self.summary is not None and bool(self.summary.text),
+        }
+
     @property
     def usage(self) -> Usage:
         """Tokens spent on the summary."""
@@ -95,11 +114,13 @@ class DecodedToken:
         bytes: UTF-8 bytes that the token adds to the response. They may be part of a character, which `text` cannot
             show. Empty for special tokens.
         logprob: log-probability.
+        id: token id.
     """
 
     text: str
     bytes: bytes
     logprob: float
+    id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +129,22 @@ class DecodedLogprobs:
 
     token: DecodedToken
     top: tuple[DecodedToken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedDistribution:
+    """The distribution of the next token, with the tokens of `trace.tokens`."""
+
+    trace: DistributionTrace
+    tokens: tuple[DecodedToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBeamTree:
+    """The tree of a beam search, with the tokens of `tree.nodes`."""
+
+    tree: BeamTree
+    tokens: tuple[DecodedToken, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +167,8 @@ class ChatDelta:
         usage_so_far: tokens of the choice up to here, for callers that stop early; set by services that generate.
         choice_scores: scores of all choices by the service's `ChoiceRanker`, in the last delta of the response, if the
             request asked for them.
+        distribution: distribution of the next token, if the request asked for it.
+        beams: tree of the beam search, in the last delta of the response, if the request asked for it.
     """
 
     text: str = ""
@@ -146,6 +185,8 @@ class ChatDelta:
     service: ServiceReport | None = None
     usage_so_far: Usage | None = None
     choice_scores: tuple[float, ...] = ()
+    distribution: DecodedDistribution | None = None
+    beams: DecodedBeamTree | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +204,15 @@ class ChatChoice:
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """A complete response with all choices. `choice_scores` is as in `ChatDelta`."""
+    """A complete response with all choices. The fields after `usage` are as in `ChatDelta`."""
 
     choices: tuple[ChatChoice, ...]
     usage: Usage
     context: ContextReport | None = None
     service: ServiceReport | None = None
     choice_scores: tuple[float, ...] = ()
+    distribution: DecodedDistribution | None = None
+    beams: DecodedBeamTree | None = None
 
     @property
     def text(self) -> str:

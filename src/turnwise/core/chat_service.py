@@ -24,6 +24,15 @@ class TokenInspector(Protocol):
     ) -> list[int]:
         """Token ids of a conversation as a prompt. Raises `ContextLengthExceeded` if there are more than `limit`."""
 
+    def encode_answer(self, messages: Sequence[Message], text: str, limit: int | None = None) -> list[int]:
+        """Token ids of an answer to messages. Raises `ContextLengthExceeded` if there are more than `limit`."""
+
+    def answer_text(self, ids: Sequence[int]) -> str:
+        """Text of the start of an answer, without a character that is not complete.
+
+        Raises `InvalidParameter` for ids that no text of an answer has.
+        """
+
     def token_texts(self, ids: Sequence[int]) -> list[str]:
         """The text of each token."""
 

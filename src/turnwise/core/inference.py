@@ -8,6 +8,7 @@ from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Question
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.scheduling_options import SchedulingOptions
+from turnwise.core.token_distributions import BeamTree, DistributionQuery, DistributionTrace
 
 if TYPE_CHECKING:  # numpy is slow to import, and the command line imports this module
     from numpy import bool_
@@ -18,7 +19,15 @@ Quantization = Literal["int8", "int4"]  # of weights
 
 
 class ConstraintState(Protocol):
-    """A constraint with its state for one sequence. Shapes: V vocabulary."""
+    """A constraint with its state for one sequence. Shapes: V vocabulary.
+
+    Attributes:
+        name: its name among the sampling stages.
+        reason: why it removes tokens, as a sentence.
+    """
+
+    name: str
+    reason: str
 
     def token_mask(self) -> "NDArray[bool_] | None":
         """Which tokens may come next, `(V,)`; None if all may. Raises `UserError` if the constraint is too complex."""
@@ -41,7 +50,7 @@ class Constraint(Protocol):
         """The state at the start of an answer."""
 
 
-PromptOutput = Literal["nothing", "logprobs", "embedding"]
+PromptOutput = Literal["nothing", "logprobs", "embedding", "distribution"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +58,18 @@ class GenerationRequest:
     """Input of the engine for one answer, or for the answers of one search.
 
     Attributes:
-        prompt_ids: token ids of the prompt.
+        prompt_ids: token ids of the prompt, with the start of the answer if it is given.
+        num_answer_ids: number of last prompt tokens that are the start of the answer: penalties and constraints count
+            them as output.
         params: sampling and search parameters.
         max_tokens: maximum number of output tokens; the caller bounds it by the context. 0 computes the prompt only.
         stop_ids: tokens that end the answer.
         constraints: restrictions on the answer.
-        prompt_output: what to return about the prompt.
+        prompt_output: what to return about the prompt. With "embedding" and "distribution" nothing is generated.
         prompt_logprobs_start: index of the first prompt token to return a logprob for; earlier tokens may come from the
             prefix cache.
+        distribution: which tokens of the distribution to return, with the prompt output "distribution".
+        trace_search: return the tree of a beam search (`SearchTraceEvent`).
         num_return_sequences: number of answers to return, best first; only beam search supports more than 1.
         scope: prefix-cache namespace: the `cache_scope` of `scheduling`, to which engines add the adapter or the input
             of the encoder. Only requests with the same scope share KV blocks, which avoids a timing side channel.
@@ -84,6 +97,9 @@ class GenerationRequest:
     adapter: str = ""
     template_stops: tuple[str, ...] = ()
     question: Question = field(default=Question(), repr=False)  # message content stays out of logs
+    num_answer_ids: int = 0
+    distribution: DistributionQuery = field(default_factory=DistributionQuery)
+    trace_search: bool = False
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -107,11 +123,13 @@ class RequestStats:
         cached_tokens: prompt tokens served from the prefix cache.
         accepted_prediction_tokens: tokens of the predicted output that are part of the answer.
         rejected_prediction_tokens: tokens of the predicted output that were computed in vain.
+        accepted_draft_tokens: tokens of the answer that a draft of any source had right.
     """
 
     cached_tokens: int = 0
     accepted_prediction_tokens: int = 0
     rejected_prediction_tokens: int = 0
+    accepted_draft_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +159,7 @@ class PromptEvent:
         prompt_logprobs: log-probabilities of the prompt tokens from `prompt_logprobs_start` on, without the first token
             of the prompt, which has no context.
         embedding: embedding of the prompt, of length 1.
+        distribution: distribution of the token after the prompt.
         finish_reason: set if the request generates no tokens.
         index: index of the answer.
         stats: token counts of the request so far.
@@ -148,6 +167,7 @@ class PromptEvent:
 
     prompt_logprobs: tuple[TokenLogprobs, ...] = ()
     embedding: tuple[float, ...] | None = None
+    distribution: DistributionTrace | None = None
     finish_reason: FinishReason | None = None
     index: int = 0
     stats: RequestStats = RequestStats()
@@ -192,7 +212,17 @@ class ErrorEvent:
         return "error"
 
 
-GenerationEvent = TokenEvent | PromptEvent | FinishEvent | ErrorEvent
+@dataclass(frozen=True, slots=True)
+class SearchTraceEvent:
+    """The tree of a beam search, before the last tokens of its answers; it ends no answer."""
+
+    tree: BeamTree
+    finish_reason: None = None
+    index: int = 0
+    stats: RequestStats = RequestStats()
+
+
+GenerationEvent = TokenEvent | PromptEvent | FinishEvent | ErrorEvent | SearchTraceEvent
 EventListener = Callable[[GenerationEvent], None]
 
 

@@ -4,12 +4,23 @@ import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from turnwise.core.errors import InvalidParameter
 
 MAX_LOGIT_BIAS_ENTRIES = 1024
 MAX_STRING = 4096  # characters of a string; every token of an answer is compared with it
+ParameterGroup = Literal["basic", "sampling", "repetition", "words", "search", "format", "context"]
+# Titles of the groups, in the order of the settings panel.
+PARAMETER_GROUPS: Mapping[ParameterGroup, str] = {
+    "basic": "Basic",
+    "sampling": "Choice of words",
+    "repetition": "Repetition",
+    "words": "Words and length",
+    "search": "Beam and contrastive search",
+    "format": "Format of the answer",
+    "context": "Long conversations",
+}
 _TOKEN_ID = re.compile("[0-9]{1,9}")
 
 
@@ -28,7 +39,9 @@ class ParameterSpec:
         neutral: value without any effect.
         nullable: True if null is allowed.
         is_list: True if the value is one entry of type `kind` or a list of them.
-        show_in_page: True if the chat page shows it among its sampling controls.
+        group: group of the settings panel in which the pages show it, one of `PARAMETER_GROUPS`; None: not shown.
+        label: its name in the settings panel; empty: the name of the parameter.
+        help: one short sentence for people who do not know the field, shown in the settings panel.
         has_cli_flag: True if it has a command-line flag.
         literals: strings that are allowed besides values of type `kind`.
         sampling_only: True if it only affects random sampling, so that searches ignore it.
@@ -44,7 +57,9 @@ class ParameterSpec:
     neutral: Any = None
     nullable: bool = False
     is_list: bool = False
-    show_in_page: bool = False
+    group: ParameterGroup | None = None
+    label: str = ""
+    help: str = ""
     has_cli_flag: bool = True
     literals: tuple[str, ...] = ()
     sampling_only: bool = False

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from turnwise.core.access import Principal
 from turnwise.core.collected_answers import CollectedAnswerReader
+from turnwise.core.comparisons import ComparisonStore
 from turnwise.core.data_subjects import PersonalDataStore
 from turnwise.core.feedback import FeedbackStore
 from turnwise.core.handoffs import HandoffStore
@@ -69,6 +70,10 @@ class ConversationStore(Protocol):
     @property
     def feedback(self) -> FeedbackStore:
         """Feedback on answers, in the same database."""
+
+    @property
+    def comparisons(self) -> ComparisonStore:
+        """Comparisons of two answers, in the same database."""
 
     @property
     def collected_answers(self) -> CollectedAnswerReader:

@@ -41,6 +41,7 @@ from turnwise.server.route_roles import check_role
 from turnwise.server.routes import (
     chat_completions,
     classification,
+    comparisons,
     completions,
     conversations,
     customer_handoffs,
@@ -56,6 +57,7 @@ from turnwise.server.routes import (
     review,
     scenarios,
     stored_completions,
+    token_distributions,
     tokenize,
     versions,
 )
@@ -147,6 +149,7 @@ def create_app(
         chat_completions.router(served_models, body_limit),
         stored_completions.router(served_models, body_limit),
         feedback.router(served_models, body_limit),
+        comparisons.router(served_models, body_limit),
         review.router(served_models, body_limit),
         responses.router(served_models, body_limit),
         completions.router(served_models, body_limit),
@@ -156,6 +159,7 @@ def create_app(
         knowledge_routes.router(knowledge, body_limit, document_limit),
         models.router(served_models, has_monitor=monitor is not None),
         tokenize.router(served_models, body_limit),
+        token_distributions.router(served_models, body_limit),
         conversations.router(served_models, body_limit),
         handoffs.router(served_models, body_limit, drain),
         customer_handoffs.router(served_models, body_limit, drain),

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from turnwise.core.parameter_spec import MAX_LOGIT_BIAS_ENTRIES, MAX_STRING, ParameterSpec
 from turnwise.server.responses.response_request import InputTokensRequest, ResponseRequest
+from turnwise.server.schema.answer_tokens_request import AnswerTokensRequest
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
 from turnwise.server.schema.classification_bodies import MAX_INPUTS, MAX_SCORES, ClassifyRequest, TagRequest
 from turnwise.server.schema.completion_request import MAX_PROMPTS, CompletionRequest
@@ -17,6 +18,7 @@ from turnwise.server.schema.embedding_bodies import EmbeddingRequest
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.json_parser import MAX_JSON_NODES, MAX_VALUES
 from turnwise.server.schema.knowledge_bodies import KnowledgeSearchRequest
+from turnwise.server.schema.next_token_request import NextTokenRequest
 from turnwise.server.schema.request_field import Extension, Parameter, RequestBody, find_metadata
 from turnwise.server.schema.unsupported_fields import UnsupportedField
 
@@ -29,8 +31,12 @@ BODIES: dict[str, type[RequestBody]] = {
     "/v1/classify": ClassifyRequest,
     "/v1/tag": TagRequest,
     "/v1/knowledge/{name}/search": KnowledgeSearchRequest,
+    "/v1/next_token": NextTokenRequest,
+    "/v1/answer_tokens": AnswerTokensRequest,
 }
-OWN_ROUTES = frozenset({"/v1/classify", "/v1/tag", "/v1/knowledge/{name}/search"})  # OpenAI's API has no such route
+OWN_ROUTES = frozenset(
+    {"/v1/classify", "/v1/tag", "/v1/knowledge/{name}/search", "/v1/next_token", "/v1/answer_tokens"}
+)  # OpenAI's API has no such route
 _COLUMNS = ("| field | support | values |", "| --- | --- | --- |")
 
 PAGE_HEADER = f"""# Request fields
@@ -60,6 +66,10 @@ Knowledge bases (`/v1/knowledge`) are not in OpenAI's API. A document is sent as
 /v1/knowledge/{{name}}/documents?filename=NAME`, or as the field `file` of a form; its size is set with an option of
 `turnwise serve`. `metadata[KEY]=VALUE` in the query sets its metadata. The routes are listed in the
 [guide](guide/knowledge.md#serve).
+
+`POST /v1/next_token` and `POST /v1/answer_tokens` are not in OpenAI's API. The former has the fields of a chat
+completion; those that affect only what follows the next token are rejected. Both are described in the
+[guide](guide/see_and_steer.md).
 
 The text monitor (`GET /v1/monitor/…`) is not in OpenAI's API either. Its requests have no body; their parameters are
 listed in the [guide](guide/monitor.md#the-page) and at `/docs`.

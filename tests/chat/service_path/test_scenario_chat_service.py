@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +11,7 @@ from service_scenarios import ask
 from turnwise.chat.service_path import answer_stream, handoff_watch
 from turnwise.chat.service_path.scenario_chat_service import ScenarioChatService
 from turnwise.core.access import Principal
-from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_request import ChatRequest, ContextOptions, OutputOptions
 from turnwise.core.chat_response import Usage
 from turnwise.core.errors import InvalidParameter, NotFound, Unavailable
 from turnwise.core.handoff_notices import handoff_notices
@@ -48,6 +50,26 @@ def create_for(owner, store):
 async def collect(stream):
     async with aclosing(stream) as deltas:
         return [delta async for delta in deltas]
+
+
+@pytest.mark.parametrize("output", [OutputOptions(prompt_output="distribution"), OutputOptions(prompt_only=True)])
+def test_the_model_alone_reports_on_its_tokens_also_beside_a_default_scenario(stored_shop, store, conversation, output):
+    service, model = stored_shop("Every lamp has a warranty of 24 months.")
+    default = ScenarioChatService(model, service._library, default_scenario="shop")
+    messages = (Message("user", "how long is the guarantee, the warranty?"),)
+    deltas = asyncio.run(collect(default.stream(ChatRequest(messages, output=output))))
+    assert [delta.service for delta in deltas if delta.service] == []
+    assert model.requests[-1].output == output
+
+
+def test_a_scenario_does_not_continue_given_tokens(stored_shop, store, conversation):
+    service, _ = stored_shop("Every lamp has a warranty of 24 months.")
+    model_tokens = SimpleNamespace(answer_text=lambda ids: "Hello")
+    service._model = SimpleNamespace(tokens=model_tokens)
+    request = ask("how long is the guarantee?", conversation=conversation)
+    request = replace(request, context=ContextOptions(answer_ids=(5,)))
+    with pytest.raises(InvalidParameter, match="'answer_tokens' cannot be combined with the scenario"):
+        asyncio.run(collect(service.stream(request)))
 
 
 def test_the_report_is_the_same_in_the_stream_the_response_and_the_store(stored_shop, store, conversation):

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+from turnwise.chat.answer_start import with_answer_text
 from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
 from turnwise.chat.service_path import safety_line
@@ -119,7 +120,9 @@ class ScenarioChatService:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Answer a request. Raises as `ChatService.stream` does, and `InvalidParameter` for an unknown scenario."""
-        name = request.service.scenario or (None if request.prompt is not None else self._default_scenario)
+        request = with_answer_text(request, self.tokens) if request.context.answer_ids else request
+        has_default = request.prompt is None and request.output.generates  # the model alone reports on its tokens
+        name = request.service.scenario or (self._default_scenario if has_default else None)
         check_scenario_request(
             request, name, has_scenarios=self._library is not None, has_knowledge=bool(self._knowledge)
         )

@@ -32,6 +32,7 @@ def check_scenario_request(
         ("prediction", output.prediction is not None),
         ("tools", bool(request.tools.definitions)),
         ("continue_final_message", request.context.continue_final_message),
+        ("answer_tokens", bool(request.context.answer_ids)),
         ("logprobs", bool(request.sampling.get("logprobs")) or bool(request.sampling.get("top_logprobs"))),
     ):
         if is_set:

@@ -114,10 +114,10 @@ class _VersionService(DelegatingChatService):
             is_error = True
             raise
         finally:  # an answer that was cancelled has no outcome, unless it reached the time limit
-            if is_complete or is_error:
+            if (is_complete or is_error) and request.output.generates:
                 self._record(AnswerOutcome(is_error, first_token_seconds))
             shadow = self._router.state.shadow
-            if shadow is not None and is_complete and request.output.prompt_output != "embedding":
+            if shadow is not None and is_complete and request.output.generates:
                 self._router.shadow_traffic.offer(request, shadow)
 
     def record_timeout(self) -> None:

@@ -6,7 +6,7 @@ Shapes: B rows, R rows that are not greedy, V vocabulary.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,10 +58,8 @@ def sample_tokens_at(logits_BV: Tensor, states: Sequence[SamplerState], uniforms
     if not random_rows:
         return token_ids
     logits_RV = logits_BV[random_rows].float()
-    for name, warper in load_warpers().items():
-        values = [states[row].params.value(name) for row in random_rows]
-        if any(value != PARAMETER_SPECS[name].neutral for value in values):
-            logits_RV = warper.apply(logits_RV, torch.tensor(values, device=logits_RV.device))
+    for _, warped_RV in apply_warpers(logits_RV, [states[row].params for row in random_rows]):
+        logits_RV = warped_RV
     cumulative_RV = logits_RV.softmax(dim=1).double().cumsum(dim=1)
     uniform_R1 = torch.tensor(
         [uniforms[row] for row in random_rows], dtype=torch.float64, device=logits_RV.device
@@ -71,6 +69,15 @@ def sample_tokens_at(logits_BV: Tensor, states: Sequence[SamplerState], uniforms
     for row, token_id in zip(random_rows, sampled_R.tolist(), strict=True):
         token_ids[row] = token_id
     return token_ids
+
+
+def apply_warpers(logits_RV: Tensor, params: Sequence[GenerationParams]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the name of each warper that a row uses, and the logits after it, `(R, V)`."""
+    for name, warper in load_warpers().items():
+        values = [row_params.value(name) for row_params in params]
+        if any(value != PARAMETER_SPECS[name].neutral for value in values):
+            logits_RV = warper.apply(logits_RV, torch.tensor(values, device=logits_RV.device))
+            yield name, logits_RV
 
 
 def _argmax(logits_BV: Tensor) -> list[int]:

@@ -5,9 +5,9 @@ Order: logits of the model → logits processors and constraints → log-probabi
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,8 +26,14 @@ class SequenceLogitsState:
     """State of the logits processors and constraints of one sequence."""
 
     def __init__(self, request: GenerationRequest) -> None:
-        self._processors: list[LogitsProcessor] = start_processors(request)
+        num_prompt_ids = len(request.prompt_ids) - request.num_answer_ids
+        answer_ids = request.prompt_ids[num_prompt_ids:]
+        if answer_ids:
+            request = replace(request, prompt_ids=request.prompt_ids[:num_prompt_ids])
+        self._processors: dict[str, LogitsProcessor] = start_processors(request)
         self._constraints: list[ConstraintState] = [constraint.start() for constraint in request.constraints]
+        for token_id in answer_ids:
+            self.accept(token_id)
 
     @property
     def is_empty(self) -> bool:
@@ -36,8 +42,14 @@ class SequenceLogitsState:
 
     def apply(self, logits_V: Tensor) -> None:
         """Modify logits in place. Raises `UserError` if a constraint gets too complex to evaluate."""
-        for processor in self._processors:
+        for _ in self.apply_stages(logits_V):
+            pass
+
+    def apply_stages(self, logits_V: Tensor) -> Iterator[str | ConstraintState]:
+        """Modify logits in place; yields after each stage the name of the processor, or the constraint."""
+        for name, processor in self._processors.items():
             processor.apply(logits_V)
+            yield name
         for constraint in self._constraints:
             mask_V = constraint.token_mask()
             if mask_V is not None:
@@ -45,10 +57,11 @@ class SequenceLogitsState:
                 size = min(len(mask_V), len(logits_V))
                 logits_V[size:] = -torch.inf
                 logits_V[:size].masked_fill_(~torch.from_numpy(mask_V[:size]).to(logits_V.device), -torch.inf)
+            yield constraint
 
     def accept(self, token_id: int) -> None:
         """Update the state with the sampled token."""
-        for processor in self._processors:
+        for processor in self._processors.values():
             processor.accept(token_id)
         for constraint in self._constraints:
             constraint.accept(token_id)
@@ -56,7 +69,7 @@ class SequenceLogitsState:
     def fork(self) -> "SequenceLogitsState":
         """An independent copy for another hypothesis."""
         forked = copy(self)
-        forked._processors = [processor.fork() for processor in self._processors]
+        forked._processors = {name: processor.fork() for name, processor in self._processors.items()}
         forked._constraints = [constraint.fork() for constraint in self._constraints]
         return forked
 

@@ -81,6 +81,9 @@ def _accept_draft_token(group: SequenceGroup) -> None:
     assert table is not None, "the forward pass has used the table"
     table.num_computed_tokens += 1
     group.sequence.num_accepted += 1
-    if group.sequence.draft.is_prediction:
-        accepted = group.stats.accepted_prediction_tokens + 1
-        group.stats = replace(group.stats, accepted_prediction_tokens=accepted)
+    stats = group.stats
+    group.stats = replace(
+        stats,
+        accepted_draft_tokens=stats.accepted_draft_tokens + 1,
+        accepted_prediction_tokens=stats.accepted_prediction_tokens + group.sequence.draft.is_prediction,
+    )

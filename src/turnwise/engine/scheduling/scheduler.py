@@ -10,11 +10,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from turnwise.core.errors import TurnwiseError
 from turnwise.core.inference import ErrorEvent, FinishEvent, GenerationEvent, PromptEvent
 from turnwise.engine.generation_errors import GenerationFailed, NonFiniteLogits
 from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 from turnwise.engine.kv_cache.prefix_tree import adapter_scope
 from turnwise.engine.runners.model_runner import ModelRunner
+from turnwise.engine.sampling.distribution_trace import trace_distribution
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs, pool_last_token
 from turnwise.engine.scheduling.batch_builder import ScheduledChunk, build_batch
 from turnwise.engine.scheduling.decode_step import decode_step
@@ -197,6 +199,9 @@ class Scheduler:
         if request.prompt_output == "embedding":
             if chunk.is_last:
                 self._finish(group, PromptEvent(embedding=pool_last_token(out_RX[-1]), finish_reason="stop"))
+        elif request.prompt_output == "distribution":
+            if chunk.is_last:
+                self._finish(group, _trace_event(group, out_RX[-1]))
         elif group.needs_prompt_logprobs:
             # Row i of the chunk predicts the token after it; the last row of the prompt predicts the first output.
             end = chunk.entry.start + len(chunk.entry.ids) + 1
@@ -261,3 +266,12 @@ class Scheduler:
             self._runner.clear(blocks)
         except BaseException:
             log.exception("clearing the blocks of a request with non-finite logits failed")
+
+
+def _trace_event(group: SequenceGroup, logits_V: Tensor) -> GenerationEvent:
+    """The distribution of the token after the prompt, or the error of a request that has none."""
+    try:
+        trace = trace_distribution(logits_V, group.request, group.sequence.logits_state)
+    except TurnwiseError as error:
+        return ErrorEvent(error)
+    return PromptEvent(distribution=trace, finish_reason="stop")

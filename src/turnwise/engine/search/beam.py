@@ -28,12 +28,14 @@ from turnwise.core.inference import (
     FinishReason,
     GenerationEvent,
     GenerationRequest,
+    SearchTraceEvent,
     TokenEvent,
     TokenLogprobs,
 )
 from turnwise.engine.generation_errors import NonFiniteLogits, NoTokenAllowed
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
 from turnwise.engine.sampling.sampler import SequenceLogitsState
+from turnwise.engine.search._beam_trace import ROOT, BeamTrace
 
 OutputLogprobs = tuple[TokenLogprobs | None, ...]
 
@@ -47,6 +49,7 @@ class BeamHypothesis:
     logits_state: SequenceLogitsState
     logprobs: OutputLogprobs = ()
     parent: int = 0
+    node: int = ROOT  # in the trace, if there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class FinishedHypothesis:
     finish_reason: FinishReason
     logprobs: OutputLogprobs
     at_stop_id: bool
+    node: int = ROOT
 
 
 @dataclass(slots=True)
@@ -65,6 +69,7 @@ class BeamGroup:
     """The beams of one group and its best finished hypotheses, best first."""
 
     beams: list[BeamHypothesis]
+    number: int = 0
     finished: list[FinishedHypothesis] = field(default_factory=list)
     is_done: bool = False
 
@@ -81,8 +86,10 @@ class BeamSearch:
         self._group_size = params.num_beams // params.num_beam_groups
         self._num_stop_ids = len(request.stop_ids)
         self._groups = [
-            BeamGroup([BeamHypothesis((), 0.0, SequenceLogitsState(request))]) for _ in range(params.num_beam_groups)
+            BeamGroup([BeamHypothesis((), 0.0, SequenceLogitsState(request))], number)
+            for number in range(params.num_beam_groups)
         ]
+        self._trace = BeamTrace() if request.trace_search else None
         self._num_emitted = 0  # tokens that have been returned because all possible answers start with them
         self._is_started = False
 
@@ -120,7 +127,11 @@ class BeamSearch:
         if len(answers) < requested:
             noun = "answer" if len(answers) == 1 else "answers"
             return self._fail(UserError(f"'n' is {requested}, but the search found only {len(answers)} {noun}."))
-        return [event for index, answer in enumerate(answers) for event in self._remaining_events(index, answer)]
+        events: list[GenerationEvent] = []
+        if self._trace is not None:
+            events.append(SearchTraceEvent(self._trace.build([answer.node for answer in answers])))
+        events += [event for index, answer in enumerate(answers) for event in self._remaining_events(index, answer)]
+        return events
 
     def _advance_groups(self, logprobs_LV: Tensor) -> None:
         chosen: Counter[int] = Counter()  # last tokens of the groups before
@@ -170,7 +181,10 @@ class BeamSearch:
         rank = score / (len(parent.ids) + 1) ** self._params.length_penalty
         if token_id in self._request.stop_ids:
             if is_top:
-                group.finished.append(FinishedHypothesis(parent.ids, rank, "stop", parent.logprobs, at_stop_id=True))
+                node = self._record(group, parent, token_id, score, is_finished=True)
+                group.finished.append(
+                    FinishedHypothesis(parent.ids, rank, "stop", parent.logprobs, at_stop_id=True, node=node)
+                )
             return
         logits_state = parent.logits_state
         if not logits_state.is_empty:
@@ -184,9 +198,23 @@ class BeamSearch:
         if logits_state.is_complete or len(ids) >= self._request.max_tokens:
             if is_top:
                 finish_reason: FinishReason = "stop" if logits_state.is_complete else "length"
-                group.finished.append(FinishedHypothesis(ids, rank, finish_reason, logprobs, at_stop_id=False))
+                node = self._record(group, parent, token_id, score, is_finished=True)
+                group.finished.append(
+                    FinishedHypothesis(ids, rank, finish_reason, logprobs, at_stop_id=False, node=node)
+                )
         elif len(group.beams) < self._group_size:
-            group.beams.append(BeamHypothesis(ids, score, logits_state, logprobs, row))
+            node = self._record(group, parent, token_id, score, is_finished=False)
+            group.beams.append(BeamHypothesis(ids, score, logits_state, logprobs, row, node))
+
+    def _record(
+        self, group: BeamGroup, parent: BeamHypothesis, token_id: int, score: float, *, is_finished: bool
+    ) -> int:
+        """Add a hypothesis to the trace, if there is one. Returns the index of its node."""
+        if self._trace is None:
+            return ROOT
+        logprob = score - parent.score
+        step = len(parent.ids) + 1
+        return self._trace.add(parent.node, token_id, logprob, score, step, group.number, is_finished=is_finished)
 
     def _is_group_done(self, group: BeamGroup) -> bool:
         if not group.beams:

@@ -1,17 +1,15 @@
 """`GET /v1/models` and `GET /v1/parameters`."""
 
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
 from turnwise.core.errors import ModelNotFound
-from turnwise.core.parameter_spec import ParameterSpec
-from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.route_roles import requires
 from turnwise.server.schema.model_body import ModelBody
-from turnwise.server.schema.request_field import JSON_TYPES
+from turnwise.server.schema.parameter_bodies import ParameterList
 from turnwise.server.served_models import ServedModels
 
 
@@ -25,44 +23,6 @@ class ModelList(BaseModel):
     data: list[ModelBody]
     default: str
     has_monitor: bool
-
-
-class ParameterBody(BaseModel):
-    """A generation parameter.
-
-    `neutral` is the value without effect. `minimum` and `maximum` are inclusive bounds; with `exclusive_minimum`,
-    `minimum` is excluded. `nullable` parameters may be null, `is_list` ones take a list, and the chat page shows those
-    with `show_in_page`.
-    """
-
-    name: str
-    type: str
-    description: str
-    default: Any
-    neutral: Any
-    minimum: float | None
-    maximum: float | None
-    exclusive_minimum: bool
-    nullable: bool
-    is_list: bool
-    show_in_page: bool
-
-    @classmethod
-    def of(cls, spec: ParameterSpec) -> "ParameterBody":
-        """Convert a declared parameter."""
-        return cls(
-            name=spec.name, type=JSON_TYPES[spec.kind], description=spec.description, default=spec.default,
-            neutral=spec.neutral, minimum=spec.minimum, maximum=spec.maximum,
-            exclusive_minimum=spec.exclusive_minimum, nullable=spec.nullable, is_list=spec.is_list,
-            show_in_page=spec.show_in_page,
-        )  # fmt: skip
-
-
-class ParameterList(BaseModel):
-    """All generation parameters."""
-
-    object: Literal["list"] = "list"
-    data: list[ParameterBody]
 
 
 def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
@@ -102,7 +62,7 @@ def router(served_models: ServedModels, *, has_monitor: bool) -> APIRouter:
     @routes.get("/v1/parameters")
     @requires("user")
     async def list_parameters() -> ParameterList:
-        """List the generation parameters of requests."""
-        return ParameterList(data=[ParameterBody.of(spec) for spec in PARAMETER_SPECS.values()])
+        """List the generation parameters of requests, and the fields of the settings panel."""
+        return ParameterList.of_chat_completions()
 
     return routes

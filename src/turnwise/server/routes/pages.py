@@ -29,6 +29,7 @@ class Page:
 
 
 _CHAT = Page("/", "chat", "Chat")
+_PLAYGROUND = Page("/playground", "playground", "Playground")
 _CLASSIFY = Page("/classify", "classify", "Classify")
 _MONITOR = Page("/monitor", "monitor", "Monitor")
 _HANDOFFS = Page("/handoffs", "handoffs", "Hand-offs")
@@ -64,9 +65,9 @@ def routes(
             (_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs), (_REVIEW, has_handoffs),
             (_IMPROVE, has_improvement),
         )  # fmt: skip
-        return [_CHAT, *(page for page, is_linked in conditions if is_linked), _DOCS]
+        return [_CHAT, _PLAYGROUND, *(page for page, is_linked in conditions if is_linked), _DOCS]
 
-    pages = [_DOCS, *([_CHAT, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE] if chat else [])]
+    pages = [_DOCS, *([_CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE] if chat else [])]
     return [*(_route(page, linked_pages) for page in pages), Mount("/assets", _Assets(directory=WEB), name="assets")]
 
 

@@ -12,6 +12,7 @@ from turnwise.core.messages import Message
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.core.sampling_presets import SamplingPreset
 from turnwise.core.tools import Tool
+from turnwise.server.schema.answer_tokens import AnswerTokens
 from turnwise.server.schema.chat_messages import MESSAGES_SCHEMA, read_messages
 from turnwise.server.schema.common_fields import (
     BestOf,
@@ -26,7 +27,14 @@ from turnwise.server.schema.context_fields import ContextFields
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.metadata import METADATA_SCHEMA, read_metadata
 from turnwise.server.schema.prediction import PREDICTION_SCHEMA, read_prediction
-from turnwise.server.schema.request_field import EXTENSION, Parameter, Reader, Target, build_chat_request
+from turnwise.server.schema.request_field import (
+    EXTENSION,
+    PageControl,
+    Parameter,
+    Reader,
+    Target,
+    build_chat_request,
+)
 from turnwise.server.schema.response_format import RESPONSE_FORMAT_SCHEMA, GuidedFields, read_response_format
 from turnwise.server.schema.sampling_parameters import PUBLISHED_PARAMETERS, sampling_fields
 from turnwise.server.schema.service_fields import ServiceFields
@@ -45,9 +53,11 @@ _MAX_TOKENS_SPEC = PARAMETER_SPECS["max_tokens"]
 _MAX_COMPLETION_TOKENS_SPEC = replace(_MAX_TOKENS_SPEC, name="max_completion_tokens")
 
 
-class _ChatCompletionRequest(
+class ChatCompletionFields(
     GuidedFields, ContextFields, ServiceFields, ChatTemplateFields, PromptCacheFields, CompletionFields
 ):
+    """The fields of a chat completion, without generation parameters and fields that are not supported."""
+
     messages: Annotated[
         tuple[Message, ...], Reader(read_messages, MESSAGES_SCHEMA), Target("messages")
     ]  # fmt: skip
@@ -78,9 +88,13 @@ class _ChatCompletionRequest(
         EXTENSION,
         Target("context.continue_final_message"),
     ] = None
+    answer_tokens: AnswerTokens = None
     echo: Annotated[
         StrictBool | None,
-        Field(description="With 'continue_final_message': the answer starts with the message that it continues."),
+        Field(
+            description="With 'continue_final_message' or 'answer_tokens': the answer starts with the text that it "
+            "continues."
+        ),
         EXTENSION,
         Target("output.echo"),
     ] = None
@@ -93,6 +107,12 @@ class _ChatCompletionRequest(
         EXTENSION,
         Target("preset"),
     ] = None
+    beam_tree: Annotated[
+        StrictBool | None,
+        Field(description="With 'num_beams': return all hypotheses that the search kept, as 'beams'."),
+        EXTENSION,
+        Target("output.trace_search"),
+    ] = None
     max_tokens: Annotated[int | None, Parameter(_MAX_TOKENS_SPEC), Target("sampling.max_tokens")] = None
     max_completion_tokens: Annotated[
         int | None, Parameter(_MAX_COMPLETION_TOKENS_SPEC), Target("sampling.max_tokens")
@@ -101,7 +121,11 @@ class _ChatCompletionRequest(
     prediction: Annotated[
         str | None, Reader(read_prediction, PREDICTION_SCHEMA), Target("output.prediction")
     ] = None  # fmt: skip
-    response_format: Annotated[ResponseFormat | None, Reader(read_response_format, RESPONSE_FORMAT_SCHEMA)] = None
+    response_format: Annotated[
+        ResponseFormat | None,
+        Reader(read_response_format, RESPONSE_FORMAT_SCHEMA),
+        PageControl("format", "The answer is JSON, if you like with a JSON schema.", "json"),
+    ] = None
     tools: Annotated[tuple[Tool, ...] | None, Reader(read_tools, TOOL_SCHEMAS["tools"])] = None
     tool_choice: Annotated[ParsedToolChoice | None, Reader(read_tool_choice, TOOL_SCHEMAS["tool_choice"])] = None
     functions: Annotated[tuple[Tool, ...] | None, Reader(read_functions, TOOL_SCHEMAS["functions"])] = None
@@ -144,8 +168,11 @@ class _ChatCompletionRequest(
                 "continue_final_message",
                 f"'continue_final_message' needs the last message to be from the assistant, not the {last_role}.",
             )
-        if self.echo and not self.continue_final_message:
-            raise InvalidParameter("echo", "'echo' is only allowed together with 'continue_final_message': true.")
+        if self.echo and not self.continue_final_message and not self.answer_tokens:
+            raise InvalidParameter(
+                "echo",
+                "'echo' is only allowed together with 'continue_final_message': true or with 'answer_tokens'.",
+            )
 
     def _check_token_limits(self) -> None:
         """Both names of the token limit are one parameter."""
@@ -157,9 +184,9 @@ class _ChatCompletionRequest(
             )
 
 
-ChatCompletionRequest: type[_ChatCompletionRequest] = create_model(
+ChatCompletionRequest: type[ChatCompletionFields] = create_model(
     "ChatCompletionRequest",
-    __base__=_ChatCompletionRequest,
+    __base__=ChatCompletionFields,
     __doc__="A chat completion request.",
     **sampling_fields(published=PUBLISHED_PARAMETERS, without=("max_tokens",)),
     **unsupported_fields(CHAT_UNSUPPORTED_FIELDS),

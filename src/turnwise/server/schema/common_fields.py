@@ -19,7 +19,10 @@ LoggedUser = Annotated[
 ]
 
 # Parameters of the server; the engine does not know them.
-N_SPEC = ParameterSpec("n", int, 1, "Number of choices to generate.", minimum=1, maximum=128, neutral=1)
+N_SPEC = ParameterSpec(
+    "n", int, 1, "Number of choices to generate.", minimum=1, maximum=128, neutral=1,
+    group="basic", label="Number of answers", help="Writes several answers side by side, to choose from.",
+)  # fmt: skip
 BEST_OF_SPEC = ParameterSpec(
     "best_of", int, 1,
     "Number of choices to generate; the 'n' with the highest average log-probability per token are returned, or those "

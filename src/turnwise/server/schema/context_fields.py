@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from turnwise.chat.context_policies import CONTEXT_POLICIES
 from turnwise.core.chat_response import ContextReport, ConversationSummary
 from turnwise.core.errors import InvalidParameter
-from turnwise.server.schema.request_field import EXTENSION, Reader, RequestBody, Target
+from turnwise.server.schema.request_field import EXTENSION, PageControl, Reader, RequestBody, Target
 
 FIELD = "context_policy"
 _SCHEMA: dict[str, Any] = {
@@ -31,8 +31,12 @@ class ContextFields(RequestBody):
     """Use of the context."""
 
     context_policy: Annotated[
-        str | None, Reader(read_context_policy, _SCHEMA), EXTENSION, Target("context.policy")
-    ] = None  # fmt: skip
+        str | None,
+        Reader(read_context_policy, _SCHEMA),
+        EXTENSION,
+        Target("context.policy"),
+        PageControl("context", "What happens to the oldest messages of a chat that is too long.", "choice"),
+    ] = None
 
 
 class SummaryBody(BaseModel):

@@ -13,7 +13,7 @@ chat request follow from the declaration.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameter_spec import MAX_STRING, ParameterSpec
+from turnwise.core.parameter_spec import MAX_STRING, ParameterGroup, ParameterSpec
 from turnwise.server.error_responses import truncate
 
 Metadata = TypeVar("Metadata")
@@ -98,6 +98,21 @@ class Extension:
 
 
 EXTENSION = Extension()
+
+
+@dataclass(frozen=True, slots=True)
+class PageControl:
+    """Metadata of a field that the pages show in the settings panel, and that is no `Parameter`.
+
+    Attributes:
+        group: group of the panel.
+        help: one short sentence for people who do not know the field.
+        widget: how it is entered: text, lines of a list, a JSON object, or one of the values of the schema's `enum`.
+    """
+
+    group: ParameterGroup
+    help: str
+    widget: Literal["text", "lines", "json", "choice"]
 
 
 def find_metadata(field: FieldInfo, metadata_type: type[Metadata]) -> Metadata | None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field
 
 from turnwise.core.chat_response import ChatDelta, ChatResponse
+from turnwise.server.schema.beam_fields import BeamsBody
 from turnwise.server.schema.context_fields import ContextBody
 from turnwise.server.schema.service_fields import ServiceBody
 
@@ -18,6 +19,10 @@ class ResponseExtensions(BaseModel):
 
     service: Annotated[
         ServiceBody | None, Field(description="An extension; present only if a scenario or documents answered.")
+    ] = None
+
+    beams: Annotated[
+        BeamsBody | None, Field(description="An extension; present only if the request has 'beam_tree'.")
     ] = None
 
     def with_extensions(self, extensions: "ResponseExtensions") -> Self:
@@ -36,4 +41,8 @@ class ResponseExtensions(BaseModel):
 
 def collect_extensions(response: ChatDelta | ChatResponse) -> ResponseExtensions:
     """Convert the reports of the chat service."""
-    return ResponseExtensions(context=ContextBody.of(response.context), service=ServiceBody.of(response.service))
+    return ResponseExtensions(
+        context=ContextBody.of(response.context),
+        service=ServiceBody.of(response.service),
+        beams=BeamsBody.of(response.beams),
+    )

@@ -8,7 +8,7 @@ from turnwise.core.chat_request import ResponseFormat
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.error_responses import truncate
 from turnwise.server.schema.json_object import invalid_field, read_object
-from turnwise.server.schema.request_field import EXTENSION, Reader, RequestBody
+from turnwise.server.schema.request_field import EXTENSION, PageControl, Reader, RequestBody
 
 RESPONSE_FORMAT_TYPES = ("text", "json_object", "json_schema")
 MAX_CHOICES = 1000
@@ -114,13 +114,22 @@ class GuidedFields(RequestBody):
     """Formats besides those of `response_format`."""
 
     guided_regex: Annotated[
-        ResponseFormat | None, Reader(partial(read_guided, "guided_regex"), _REGEX_SCHEMA), EXTENSION
+        ResponseFormat | None,
+        Reader(partial(read_guided, "guided_regex"), _REGEX_SCHEMA),
+        EXTENSION,
+        PageControl("format", "The whole answer matches this regular expression.", "text"),
     ] = None
     guided_choice: Annotated[
-        ResponseFormat | None, Reader(partial(read_guided, "guided_choice"), _CHOICE_SCHEMA), EXTENSION
+        ResponseFormat | None,
+        Reader(partial(read_guided, "guided_choice"), _CHOICE_SCHEMA),
+        EXTENSION,
+        PageControl("format", "The answer is one of these texts, one per line.", "lines"),
     ] = None
     guided_grammar: Annotated[
-        ResponseFormat | None, Reader(partial(read_guided, "guided_grammar"), _GRAMMAR_SCHEMA), EXTENSION
+        ResponseFormat | None,
+        Reader(partial(read_guided, "guided_grammar"), _GRAMMAR_SCHEMA),
+        EXTENSION,
+        PageControl("format", "The answer follows this grammar, in the notation of Lark.", "text"),
     ] = None
 
     def resolve_format(self, published_format: ResponseFormat | None = None) -> ResponseFormat | None:

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
+import { t } from "./i18n.js";
 
 export class AnswerFeedback {
   #byMessage = new Map(); // message id → { rating, tags, correction, ids, asksReasons }
@@ -11,9 +12,9 @@ export class AnswerFeedback {
     Object.assign(this, { changed, failed });
     this.handlers = {
       rate: (id, rating) => this.#rate(id, rating),
-      explain: (id, tags) => this.#add(id, { rating: "down", tags }, { tags, asksReasons: false }, "The reasons are saved."),
+      explain: (id, tags) => this.#add(id, { rating: "down", tags }, { tags, asksReasons: false }, t("The reasons are saved.")),
       closeReasons: (id) => this.#set(id, { asksReasons: false }),
-      correct: (id, correction) => this.#add(id, { correction }, { correction }, "The correction is saved."),
+      correct: (id, correction) => this.#add(id, { correction }, { correction }, t("The correction is saved.")),
     };
   }
 
@@ -47,7 +48,7 @@ export class AnswerFeedback {
 
   async #rate(message, rating) {
     if (this.#opinion(message).rating === rating) await this.#withdraw(message, rating);
-    else await this.#add(message, { rating }, { rating, tags: [], asksReasons: rating === "down" }, "Rated.");
+    else await this.#add(message, { rating }, { rating, tags: [], asksReasons: rating === "down" }, t("Rated."));
   }
 
   async #add(message, content, values, report) {
@@ -73,7 +74,7 @@ export class AnswerFeedback {
       }
       this.#byMessage.delete(message);
       this.changed();
-      byId("status").textContent = "The feedback is deleted.";
+      byId("status").textContent = t("The feedback is deleted.");
     } catch (error) {
       this.failed(error, () => this.#rate(message, rating));
     }

@@ -1,6 +1,7 @@
 // Requests to the server: JSON routes and streamed completions.
 
 import { apiKey, requestKey } from "./api_key.js";
+import { t } from "./i18n.js";
 
 const KEY_ERRORS = ["invalid_api_key", "insufficient_role"]; // another key may help
 
@@ -31,14 +32,14 @@ async function sendOnce(method, path, body, signal, usedKey) {
     return await fetch(path, { method, signal, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError("The server does not answer. Is it still running?");
+    throw new ApiError(t("The server does not answer. Is it still running?"));
   }
 }
 
 async function toApiError(response) {
   const body = await response.json().catch(() => ({}));
   const { message, code } = body.error ?? {};
-  return new ApiError(message ?? `The server answered with status ${response.status}.`, { status: response.status, code });
+  return new ApiError(message ?? t("The server answered with status {status}.", response), { status: response.status, code });
 }
 
 const json = async (method, path, body, signal) => (await call(method, path, body, signal)).json();
@@ -46,7 +47,8 @@ const conversationPath = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
 
 export const openapi = () => json("GET", "/openapi.json");
 export const models = () => json("GET", "/v1/models");
-export const parameters = async () => (await json("GET", "/v1/parameters")).data;
+export const parameters = () => json("GET", "/v1/parameters");
+export const scenarios = async () => (await json("GET", "/v1/scenarios")).data;
 export const conversations = ({ after, query } = {}) => {
   const search = new URLSearchParams({ limit: "100" });
   if (after) search.set("after", after);
@@ -60,6 +62,10 @@ export const showBranch = (id, message) => json("PATCH", conversationPath(id), {
 export const conversationFeedback = (id) => json("GET", `${conversationPath(id)}/feedback`);
 export const addFeedback = (feedback) => json("POST", "/v1/feedback", feedback);
 export const deleteFeedback = (id) => json("DELETE", `/v1/feedback/${encodeURIComponent(id)}`);
+export const addComparison = (comparison) => json("POST", "/v1/comparisons", comparison);
+export const deleteComparison = (id) => json("DELETE", `/v1/comparisons/${encodeURIComponent(id)}`);
+export const comparisonScores = async () => (await json("GET", "/v1/comparisons/scores")).data;
+export const conversationTree = (id) => json("GET", `${conversationPath(id)}?tree=true`);
 export const reviewItems = (reviewer, limit) => {
   const search = new URLSearchParams({ limit });
   if (reviewer) search.set("reviewer", reviewer);
@@ -68,6 +74,9 @@ export const reviewItems = (reviewer, limit) => {
 export const addVerdict = (verdict) => json("POST", "/v1/review", verdict);
 export const reviewAgreement = () => json("GET", "/v1/review/agreement");
 export const deleteConversation = (id) => json("DELETE", conversationPath(id));
+export const nextToken = (request, signal) => json("POST", "/v1/next_token", request, signal);
+export const answerTokens = (request, signal) => json("POST", "/v1/answer_tokens", request, signal);
+export const beams = (request, signal) => json("POST", "/v1/chat/completions", { ...request, beam_tree: true }, signal);
 export const classify = (request, signal) => json("POST", "/v1/classify", request, signal);
 export const tag = (request, signal) => json("POST", "/v1/tag", request, signal);
 export const monitorTrends = ({ hours, minutes }, signal) =>
@@ -109,7 +118,7 @@ export async function* complete(request, signal) {
     if (chunk.error) throw new ApiError(chunk.error.message, { code: chunk.error.code });
     yield chunk;
   }
-  throw new ApiError("The connection was lost before the answer was complete.");
+  throw new ApiError(t("The connection was lost before the answer was complete."));
 }
 
 async function* events(stream) {
@@ -125,7 +134,7 @@ async function* events(stream) {
     }
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError("The connection was lost before the answer was complete.");
+    throw new ApiError(t("The connection was lost before the answer was complete."));
   } finally {
     reader.cancel().catch(() => {});
   }

@@ -2,6 +2,7 @@
 
 import { showDialog } from "./dialog.js";
 import { make } from "./dom.js";
+import { t } from "./i18n.js";
 import { tabStorage } from "./storage.js";
 
 let pendingDialog = null; // concurrent requests share one dialog
@@ -16,27 +17,27 @@ export async function requestKey(rejectedKey, code) {
 }
 
 function keyProblem(rejectedKey, code) {
-  if (!rejectedKey) return "This server asks for an API key.";
-  if (code === "insufficient_role") return "The role of this key does not allow this page. Another key may.";
-  return "The server does not accept this key. It may have been revoked, or mistyped.";
+  if (!rejectedKey) return t("This server asks for an API key.");
+  if (code === "insufficient_role") return t("The role of this key does not allow this page. Another key may.");
+  return t("The server does not accept this key. It may have been revoked, or mistyped.");
 }
 
 async function showKeyDialog(rejectedKey, code) {
   const field = make("input", {
     id: "key-field", type: "password", placeholder: "tw-…", autocomplete: "off", spellcheck: false, required: true,
-    pattern: "\\s*[!-~]+\\s*", title: "letters, digits and signs without spaces", "aria-describedby": "key-hint",
+    pattern: "\\s*[!-~]+\\s*", title: t("letters, digits and signs without spaces"), "aria-describedby": "key-hint",
     "aria-invalid": String(rejectedKey !== null),
   });
   const isConfirmed = await showDialog({
     id: "key",
     text: keyProblem(rejectedKey, code),
     fields: [
-      make("label", { for: "key-field" }, "API key"),
+      make("label", { for: "key-field" }, t("API key")),
       field,
-      make("p", { id: "key-hint", class: "dialog-hint" }, "Kept in this tab only, until it is closed."),
+      make("p", { id: "key-hint", class: "dialog-hint" }, t("Kept in this tab only, until it is closed.")),
     ],
-    cancelLabel: "Not now",
-    confirmLabel: "Use this key",
+    cancelLabel: t("Not now"),
+    confirmLabel: t("Use this key"),
   });
   if (isConfirmed) tabStorage.set("key", field.value.trim());
   return isConfirmed;

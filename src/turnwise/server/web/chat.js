@@ -1,25 +1,39 @@
 // The chat page: the open conversation, the running request, buttons and keys.
 
 import * as api from "./api.js";
+import { AnswerChoices, requestsOfChoices } from "./answer_choices.js";
 import { AnswerFeedback } from "./answer_feedback.js";
-import { Controls } from "./controls.js";
+import { ENDINGS, figures } from "./answer_figures.js";
+import { addChatCommands } from "./chat_commands.js";
+import { toRequest, toRequestMessage, withSystemPrompt } from "./chat_request.js";
+import { ConversationSettings } from "./conversation_settings.js";
 import { byId, make } from "./dom.js";
 import { drafts } from "./drafts.js";
 import { History } from "./history.js";
+import { t } from "./i18n.js";
 import { showError } from "./page.js";
 import { PersonWatch } from "./person_watch.js";
-import { ENDINGS, Thread } from "./thread.js";
+import { Steering, conversationOfHash } from "./steering.js";
+import { Thread } from "./thread.js";
 
-const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
+const SUGGESTIONS = [t("Hello, who are you?"), t("Tell me a joke"), t("How do I cancel my order?"), t("What can you do?")];
 const MAX_TITLE_CHARS = 60;
-const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves out older messages instead.)";
+const POLICY_HINT = t("(A server started with --context-policy drop_oldest leaves out older messages instead.)");
 
-const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
+const state = { conversation: null, messages: [], running: null, choosing: null, opening: 0 };
 const feedback = new AnswerFeedback(showFeedback, showFailure);
-const thread = new Thread({ retry, edit, resume, showBranch, ...feedback.handlers });
-const history_ = new History({ open, deleted: (id) => id === state.conversation?.id && newChat(), renamed, failed: showFailure });
+const steering = new Steering({
+  state,
+  model: () => settings.model,
+  messages: (index) => state.messages.slice(0, index).map(toRequestMessage),
+  sampling: () => settings.forRequest().settings.parameters,
+  steer, showBranch, failed: showFailure,
+});
+const thread = new Thread({ retry, edit, resume, showBranch, showCode, showTokens: (index) => steering.open(index), ...feedback.handlers });
+const history_ = new History({ open, deleted, renamed, failed: showFailure });
 const personWatch = new PersonWatch(reload);
-let controls = null;
+const sentRequests = new Map(); // request by the id of its answer, of this visit
+let settings = null; // of the open conversation; null until the page has loaded them
 
 // Requests
 
@@ -30,24 +44,17 @@ async function send(text) {
   await generate([...before, { role: "user", content: text.trim() }], { draft: text });
 }
 
-/** Convert a shown message to a message of a request. */
-function toRequestMessage({ role, content, pinned, name, tool_calls, tool_call_id }) {
-  const message = { role, content };
-  for (const [key, value] of Object.entries({ pinned, name, tool_calls, tool_call_id })) if (value) message[key] = value;
-  return message;
-}
-
 /** Convert a stored message to a shown message. */
 function toShownMessage(stored) {
   const { finish, model, error, person, consent, service } = stored.meta;
   const { id, role, content, pinned, name, tool_calls, tool_call_id, sibling_ids: siblings } = stored;
-  const figures = [person, state.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
+  const figures = [person, settings.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
   const takesRatings = role === "assistant" && Boolean(finish) && finish !== "in_progress" && consent !== "off";
   const takesTexts = takesRatings && consent === "full";
   const opinion = feedback.of(id);
   return {
     id, role, content, pinned, name, tool_calls, tool_call_id, siblings, finish, figures, refusal: error?.message,
-    takesRatings, takesTexts, feedback: opinion, citations: service?.citations,
+    takesRatings, takesTexts, feedback: opinion, citations: service?.citations, meta: stored.meta,
   };
 }
 
@@ -77,6 +84,11 @@ async function resume() {
   if (!state.running) await generate(state.messages, { resumed: true });
 }
 
+/** Answer again after given tokens, beside the answer `index`. */
+async function steer(index, { tokens, sampling }) {
+  if (!state.running) await generate(state.messages.slice(0, index), { tokens, sampling });
+}
+
 /** Show another branch of the conversation. */
 async function showBranch(id) {
   if (state.running) return;
@@ -91,7 +103,10 @@ async function showBranch(id) {
 }
 
 /** Send messages and show the answer while it is streamed. The shown messages stay until the answer starts. */
-async function generate(messages, options) {
+async function generate(history, options) {
+  const { settings: requested, numAnswers } = settings.forRequest();
+  const messages = options.resumed ? history : withSystemPrompt(history, requested.system);
+  if (numAnswers > 1 && !options.resumed && !options.tokens) return generateSeveral(messages, options, requested, numAnswers);
   const running = new AbortController();
   const before = state.messages;
   const message = { role: "assistant", content: options.resumed ? messages.at(-1).content : "" };
@@ -103,11 +118,11 @@ async function generate(messages, options) {
   showRunning();
   thread.follow();
   let failure = null;
+  let request = null;
   try {
     await createConversation(messages);
-    const request = { model: state.model, messages: messages.map(toRequestMessage), sampling_preset: "chat", ...controls.values() };
-    if (state.conversation) request.conversation_id = state.conversation.id;
-    if (options.resumed) request.continue_final_message = true;
+    request = toRequest(messages, requested, { conversation: state.conversation?.id, isContinuation: options.resumed });
+    if (options.tokens) Object.assign(request, options.sampling, { answer_tokens: options.tokens, echo: true });
     for await (const chunk of api.complete(request, running.signal)) {
       if (options.draft) drafts.discardStored(state.conversation?.id, options.draft); // the server stores before it answers
       const choice = chunk.choices[0];
@@ -139,14 +154,73 @@ async function generate(messages, options) {
   }
   await synchronize(running, answered ? state.messages : messages, answered || isSilent || progress.finish === "cancelled");
   if (state.running !== running) return;
+  if (answered && state.messages.at(-1).id) sentRequests.set(state.messages.at(-1).id, request);
   state.running = null;
   thread.show(state.messages, { keepScroll: true });
   if (failure && !answered) restoreInput(options, messages);
   if (failure) showFailure(failure, isRetryable(failure) ? () => repeat(messages, options) : null);
-  byId("status").textContent = failure ? "" : progress.finish === "cancelled" ? "Stopped." : "The answer is complete.";
+  byId("status").textContent = failure ? "" : progress.finish === "cancelled" ? t("Stopped.") : t("The answer is complete.");
   showRunning();
   if (state.conversation && ["person", "hand_off"].includes(progress.service?.decision)) personWatch.start(state.conversation.id);
   history_.load().catch(() => {}); // moves this conversation to the top of the list; a failure does not matter
+}
+
+/** Generate several answers side by side. The user chooses one to go on with. */
+async function generateSeveral(messages, options, requested, number) {
+  let current = new AbortController();
+  let choices = null;
+  let failure = null;
+  state.running = current;
+  showError("");
+  thread.show(messages);
+  showRunning();
+  try {
+    await createConversation(messages);
+    const request = toRequest(messages, requested, { conversation: state.conversation?.id });
+    choices = new AnswerChoices(requestsOfChoices(request, number));
+    thread.addElement(choices.element);
+    const answered = await choices.stream(current.signal);
+    if (state.running !== current) return; // the user has opened another conversation meanwhile
+    drafts.discardStored(state.conversation?.id, options.draft ?? "");
+    if (answered.length > 1) state.choosing = current = state.running = new AbortController();
+    const chosen = answered.length > 1 ? await choices.choose(answered, current.signal) : answered[0];
+    state.choosing = null;
+    if (state.running !== current) return;
+    await adoptChoice(messages, choices, chosen ?? answered[0], { isPreferred: answered.length > 1 && Boolean(chosen) });
+    if (chosen) sentRequests.set(state.messages.at(-1)?.id, choices.requests[choices.columns.indexOf(chosen)]);
+  } catch (error) {
+    failure = error;
+  }
+  if (state.running !== current) return;
+  state.running = null;
+  thread.show(state.messages, { keepScroll: true });
+  if (failure) {
+    restoreInput(options, messages);
+    showFailure(failure, isRetryable(failure) ? () => repeat(messages, options) : null);
+  }
+  showRunning();
+  byId("prompt").focus();
+  history_.load().catch(() => {});
+}
+
+/** Go on with one of several answers: its branch is shown, and it is stored as the better one. */
+async function adoptChoice(messages, choices, chosen, { isPreferred }) {
+  if (!chosen) return; // stopped before the first word
+  const answer = { role: "assistant", content: chosen.text, finish: chosen.finish, figures: chosen.figures.textContent };
+  state.messages = [...messages, answer];
+  if (!state.conversation) return;
+  const ids = await choices.findIds(state.conversation.id, chosen);
+  if (ids.has(chosen)) adopt(await api.showBranch(state.conversation.id, ids.get(chosen)));
+  if (isPreferred) await choices.prefer(chosen, ids);
+}
+
+/** Show the request that made an answer as code. Of answers of an earlier visit, the settings of now are shown. */
+async function showCode(index) {
+  const { id } = state.messages[index] ?? {};
+  const request = sentRequests.get(id) ?? toRequest(state.messages.slice(0, index), settings.forRequest().settings);
+  const note = sentRequests.has(id) ? "" : t("The settings are those of now; those of the answer are not stored.");
+  const dialog = await import("./code_dialog.js");
+  await dialog.showCode(request, settings.declaration, note);
 }
 
 /** Load ids, branches and finish reasons from the server. Messages that it did not receive stay on the page. */
@@ -214,13 +288,14 @@ async function createConversation(messages) {
   const title = messages.find((message) => message.role === "user").content.replace(/\s+/g, " ");
   const short = title.length > MAX_TITLE_CHARS ? `${title.slice(0, MAX_TITLE_CHARS - 1).trimEnd()}…` : title;
   try {
-    state.conversation = await api.newConversation(short, state.model);
+    state.conversation = await api.newConversation(short, settings.model);
   } catch (error) {
     if (error.status !== 404 || error.code === "model_not_found") throw error;
     history_.available = false;
     return;
   }
   history.replaceState(null, "", `#${state.conversation.id}`);
+  settings.assign(state.conversation.id);
   history_.add(state.conversation);
   showTitle();
 }
@@ -228,21 +303,10 @@ async function createConversation(messages) {
 /** Describe the report of a context policy in one line. */
 function describeContext(context) {
   if (!context) return "";
-  if (context.dropped_tokens) return `${context.dropped_tokens} older tokens were left out`;
-  const subject = context.dropped_messages === 1 ? "1 older message was" : `${context.dropped_messages} older messages were`;
-  return `${subject} ${context.summary?.text ? "summarised" : "left out"}`;
-}
-
-function figures({ at, usage, finish, context }, now) {
-  const parts = [];
-  if (usage) {
-    const seconds = (now - at) / 1000;
-    const numTokens = usage.completion_tokens - (context?.summary?.completion_tokens ?? 0);
-    parts.push(`${numTokens} ${numTokens === 1 ? "token" : "tokens"}`);
-    if (at && numTokens > 1 && seconds > 0) parts.push(`${(numTokens / seconds).toFixed(1)} tokens/s`);
-  }
-  if (ENDINGS[finish]) parts.push(ENDINGS[finish]);
-  return parts.join(" · ");
+  if (context.dropped_tokens) return t("{number} older tokens were left out", { number: context.dropped_tokens });
+  const number = context.dropped_messages;
+  if (context.summary?.text) return number === 1 ? t("1 older message was summarised") : t("{number} older messages were summarised", { number });
+  return number === 1 ? t("1 older message was left out") : t("{number} older messages were left out", { number });
 }
 
 function stop() {
@@ -254,6 +318,7 @@ function stop() {
 /** Close the conversation. A running request is cancelled, and its result is ignored. */
 function leaveConversation() {
   stop();
+  steering.close();
   personWatch.stop();
   state.running = null;
   state.opening += 1;
@@ -264,6 +329,7 @@ function leaveConversation() {
 function newChat() {
   leaveConversation();
   Object.assign(state, { conversation: null, messages: [] });
+  settings?.show(null);
   history.replaceState(null, "", location.pathname);
   thread.show([]);
   showTitle();
@@ -293,7 +359,9 @@ async function open(id) {
     const last = state.messages.findLast(({ role }) => role === "user");
     if (last && !last.refusal) drafts.discardStored(id, last.content);
     if (stored.messages.some(({ meta }) => meta.handoff)) personWatch.start(id);
-    useModel(state.models.some((model) => model.id === stored.model) ? stored.model : state.model);
+    const [first] = stored.messages;
+    await settings.show(id, { model: stored.model, system: first?.role === "system" ? first.content : "" });
+    if (opening !== state.opening) return;
   } catch (error) {
     showFailure(error, () => open(id));
     return;
@@ -306,6 +374,11 @@ async function open(id) {
   byId("prompt").focus();
 }
 
+function deleted(id) {
+  settings.discard(id);
+  if (id === state.conversation?.id) newChat();
+}
+
 function renamed(id, title) {
   if (state.conversation?.id !== id) return;
   state.conversation.title = title;
@@ -315,7 +388,7 @@ function renamed(id, title) {
 // Display
 
 function showTitle() {
-  const title = state.conversation?.title ?? "New chat";
+  const title = state.conversation?.title ?? t("New chat");
   byId("title").textContent = title;
   document.title = state.conversation ? `${title} – Turnwise` : "Turnwise";
   history_.current = state.conversation?.id ?? null;
@@ -336,7 +409,7 @@ function showSendable() {
 }
 
 function showFailure(error, retry) {
-  showError(error.code === "context_length_exceeded" ? error.message + POLICY_HINT : error.message, retry);
+  showError(error.code === "context_length_exceeded" ? `${error.message} ${POLICY_HINT}` : error.message, retry);
 }
 
 function toggleSidebar(isShown) {
@@ -351,18 +424,6 @@ function toggleControls(isShown) {
   if (isShown) byId("close-controls").focus();
 }
 
-function useModel(name) {
-  state.model = name;
-  const model = state.models.find((entry) => entry.id === name);
-  controls?.useDefaults(model.chat_defaults);
-  const hasSeveral = state.models.length > 1;
-  const element = hasSeveral
-    ? make("select", { "aria-label": "Model", onchange: (event) => useModel(event.target.value) },
-        ...state.models.map(({ id }) => make("option", { value: id, selected: id === name }, id)))
-    : make("span", { title: `Model, context of ${model.max_model_len} tokens` }, name);
-  byId("model").replaceChildren(element);
-}
-
 // Keys and buttons
 
 function resizePrompt() {
@@ -372,9 +433,13 @@ function resizePrompt() {
   showSendable();
 }
 
+/** Touch keyboards have no Shift+Enter: there Enter starts a new line, and the button sends. */
+const hasTouchKeyboard = () => matchMedia("(pointer: coarse) and (hover: none)").matches;
+
 function submit(event) {
   event?.preventDefault();
-  if (state.running || !controls) return;
+  if (state.choosing) byId("status").textContent = t("Choose an answer first.");
+  if (state.running || !settings) return;
   const box = byId("prompt");
   const text = box.value;
   if (!text.trim()) return;
@@ -385,6 +450,7 @@ function submit(event) {
 }
 
 function onKey(event) {
+  if (steering.handleKey(event)) return;
   if (event.altKey && !event.ctrlKey && !event.metaKey && event.code === "KeyN") {
     event.preventDefault();
     newChat();
@@ -402,7 +468,12 @@ function listen() {
     drafts.set(state.conversation?.id, byId("prompt").value);
   });
   byId("prompt").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+    if (event.isComposing) return;
+    if (event.key === "Enter" && !event.shiftKey && !hasTouchKeyboard()) submit(event);
+    if (event.key === "ArrowUp" && byId("prompt").value === "" && state.messages.length) {
+      event.preventDefault();
+      editLast();
+    }
   });
   byId("stop").addEventListener("click", stop);
   byId("new-chat").addEventListener("click", newChat);
@@ -413,31 +484,49 @@ function listen() {
   byId("close-controls").addEventListener("click", () => toggleControls(false));
   document.addEventListener("keydown", onKey);
   addEventListener("hashchange", () => {
-    const id = location.hash.slice(1);
-    if (id && id !== state.conversation?.id) open(id);
+    const id = conversationOfHash();
+    const path = location.hash;
+    if (settings && id && id !== state.conversation?.id) open(id).then(() => steering.openHash(path));
+    else steering.openHash(path);
   });
+}
+
+function searchConversations() {
+  if (matchMedia("(max-width: 760px)").matches) toggleSidebar(true);
+  byId("history-search").focus();
+}
+
+function editLast() {
+  const index = state.messages.findLastIndex(({ role }) => role === "user");
+  if (index >= 0 && !state.running) thread.edit(index);
 }
 
 async function start() {
   try {
-    const [models, specs] = await Promise.all([api.models(), api.parameters()]);
-    state.models = models.data.filter((model) => model.task === "chat" && !model.version_of);
-    useModel(models.default);
-    controls = new Controls(specs, models.data.find((model) => model.id === models.default).chat_defaults);
+    settings = await ConversationSettings.open();
     await history_.load();
   } catch (error) {
     showFailure(error, start);
     return;
   }
-  const id = location.hash.slice(1);
-  if (id) await open(id);
+  const id = conversationOfHash();
+  const path = location.hash;
+  if (id) await open(id).then(() => steering.openHash(path));
   else thread.show([]), showDraft();
   document.body.dataset.ready = "true";
 }
 
 listen();
+byId("prompt").enterKeyHint = hasTouchKeyboard() ? "enter" : "send";
+addChatCommands(
+  () => ({ messages: state.messages, isRunning: state.running !== null, models: settings?.models ?? [] }),
+  {
+    newChat, open, retry, stop, editLast, showCode, searchConversations,
+    showSettings: () => toggleControls(true), chooseModel: (id) => settings.chooseModel(id),
+  },
+);
 byId("suggestions").append(
-  ...SUGGESTIONS.map((text) => make("li", {}, make("button", { type: "button", onclick: () => controls && send(text) }, text))),
+  ...SUGGESTIONS.map((text) => make("li", {}, make("button", { type: "button", onclick: () => settings && send(text) }, text))),
 );
 resizePrompt();
 start();

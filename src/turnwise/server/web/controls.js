@@ -1,20 +1,30 @@
-// The sampling panel, built from the parameters that the server lists.
+// The request parameters of the settings, in the groups that the server publishes.
 
-import { byId, make } from "./dom.js";
-import { storage } from "./storage.js";
+import { make } from "./dom.js";
+import { t } from "./i18n.js";
+import { createField } from "./parameter_fields.js";
+import { valueProblem } from "./parameter_values.js";
 
-const MAX_SLIDER_RANGE = 10; // wider ranges get a number input
+const OPEN_GROUP = "basic"; // the others are folded
 
 export class Controls {
-  /** `specs`: entries of /v1/parameters. `defaults`: the `chat_defaults` of the model. */
-  constructor(specs, defaults) {
-    this.specs = specs.filter((spec) => spec.show_in_page);
-    this.overrides = {};
-    const storedOverrides = storage.get("controls") ?? {};
-    for (const spec of this.specs) if (isValid(spec, storedOverrides[spec.name])) this.overrides[spec.name] = storedOverrides[spec.name];
-    this.useDefaults(defaults);
-    byId("reset-controls").onclick = () => this.reset();
-    byId("controls-form").onsubmit = (event) => event.preventDefault();
+  /**
+   * @param root element that gets the fields.
+   * @param declaration answer of /v1/parameters.
+   * @param defaults the `chat_defaults` of the model.
+   * @param values the values that the user has set, by name. Invalid ones are dropped.
+   * @param prefix of the ids of the fields.
+   * @param limits largest values of fields on this page, by name.
+   * @param without names of fields that the page does not show.
+   * @param changed called after each change.
+   */
+  constructor(root, { declaration, defaults, values = {}, prefix = "control", limits = {}, without = [], changed = () => {} }) {
+    Object.assign(this, { root, defaults, prefix, changed });
+    this.groups = declaration.groups;
+    this.specs = [...declaration.data, ...declaration.fields]
+      .filter(({ group, name }) => group && !without.includes(name))
+      .map((spec) => ({ ...spec, maximum: limits[spec.name] ?? spec.maximum }));
+    this.setValues(values);
   }
 
   /** Set the defaults of another model. */
@@ -28,67 +38,50 @@ export class Controls {
     return { ...this.overrides };
   }
 
-  reset() {
+  setValues(values) {
     this.overrides = {};
-    this.#save();
+    for (const spec of this.specs) {
+      const value = values[spec.name];
+      if (value !== undefined && value !== null && !valueProblem(spec, value)) this.overrides[spec.name] = value;
+    }
     this.#build();
-    byId("status").textContent = "Sampling parameters are reset to the defaults of the model.";
   }
 
   #build() {
-    byId("controls-form").replaceChildren(...this.specs.map((spec) => this.#row(spec)));
-    this.#save();
+    const open = new Set([...this.root.querySelectorAll("details[open]")].map(({ dataset }) => dataset.group));
+    const groups = this.groups.map((group) => this.#group(group, open)).filter(Boolean);
+    this.root.replaceChildren(...groups);
   }
 
-  #row(spec) {
-    const id = `control-${spec.name}`;
-    const defaultValue = this.defaults[spec.name] ?? spec.default;
-    const value = this.overrides[spec.name] ?? defaultValue;
-    const slider = spec.type === "number" && spec.minimum !== null && spec.maximum !== null && spec.maximum - spec.minimum <= MAX_SLIDER_RANGE;
-    const step = spec.type === "integer" ? 1 : slider ? 0.01 : "any";
-    const input = make("input", { id, type: slider ? "range" : "number", "aria-describedby": `${id}-help` });
-    input.step = step;
-    if (spec.minimum !== null) input.min = spec.exclusive_minimum ? spec.minimum + step : spec.minimum;
-    if (spec.maximum !== null && spec.maximum < Number.MAX_SAFE_INTEGER) input.max = spec.maximum;
-    input.value = value ?? "";
-    input.placeholder = defaultValue === null ? "unset" : String(defaultValue);
-    const shown = make("output", { for: id }, slider ? String(value) : "");
-    const problem = make("p", { class: "control-problem", role: "alert" });
-    const row = make(
-      "div",
-      { class: "control" },
-      make("div", { class: "control-head" }, make("label", { for: id }, label(spec.name)), shown),
-      input,
-      make("p", { class: "control-help", id: `${id}-help` }, spec.description),
-      problem,
-    );
-    input.addEventListener("input", () => {
-      const typedValue = input.value === "" && !input.validity.badInput ? undefined : Number(input.value);
-      const isValidValue = input.validity.valid && (typedValue === undefined || isValid(spec, typedValue));
-      problem.textContent = isValidValue ? "" : input.validationMessage || "This value is out of range.";
-      if (slider) shown.textContent = input.value;
-      if (!isValidValue || typedValue === undefined || typedValue === defaultValue) delete this.overrides[spec.name];
-      else this.overrides[spec.name] = typedValue;
-      row.classList.toggle("changed", spec.name in this.overrides);
-      this.#save();
+  #group({ name, title }, open) {
+    const specs = this.specs.filter((spec) => spec.group === name);
+    if (!specs.length) return null;
+    const badge = make("span", { class: "group-badge" });
+    const count = () => {
+      const number = specs.filter((spec) => spec.name in this.overrides).length;
+      badge.textContent = number ? t("{number} set", { number }) : "";
+    };
+    const fields = specs.map((spec) => this.#field(spec, count));
+    count();
+    if (name === OPEN_GROUP) return make("div", { class: "control-group" }, ...fields);
+    const details = make("details", { class: "control-group", open: open.has(name) },
+      make("summary", {}, t(title), badge), ...fields);
+    details.dataset.group = name;
+    return details;
+  }
+
+  #field(spec, count) {
+    const fallback = this.defaults[spec.name] ?? (Array.isArray(spec.default) ? undefined : spec.default ?? spec.neutral);
+    return createField(spec, {
+      prefix: this.prefix,
+      value: this.overrides[spec.name],
+      fallback: spec.name === "n" ? 1 : fallback,
+      changed: (value) => {
+        if (value === undefined) delete this.overrides[spec.name];
+        else this.overrides[spec.name] = value;
+        count();
+        this.changed();
+      },
     });
-    row.classList.toggle("changed", spec.name in this.overrides);
-    return row;
   }
-
-  #save() {
-    storage.set("controls", this.overrides);
-    const changed = Object.keys(this.overrides).length > 0;
-    byId("reset-controls").disabled = !changed;
-    byId("open-controls").classList.toggle("changed", changed);
-  }
-}
-
-const label = (name) => (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
-
-function isValid(spec, value) {
-  if (typeof value !== "number" || !Number.isFinite(value)) return false;
-  if (spec.type === "integer" && !Number.isSafeInteger(value)) return false;
-  if (spec.minimum !== null && (spec.exclusive_minimum ? value <= spec.minimum : value < spec.minimum)) return false;
-  return spec.maximum === null || value <= spec.maximum;
 }

@@ -8,18 +8,20 @@ import { focusMain, make } from "./dom.js";
  * @param id prefix of the ids of its elements.
  * @param text what the dialog says; also its accessible name.
  * @param fields elements between text and buttons. A confirmation needs valid fields.
- * @param cancelLabel text of the button that closes the dialog, like Escape.
+ * @param cancelLabel text of the button that closes the dialog, like Escape; without it there is no such button.
  * @param confirmLabel text of the other button.
  * @param isDangerous whether the confirmation deletes something.
+ * @param isWide whether the dialog is as wide as the window.
  */
-export async function showDialog({ id, text, fields = [], cancelLabel, confirmLabel, isDangerous = false }) {
+export async function showDialog({ id, text, fields = [], cancelLabel, confirmLabel, isDangerous = false, isWide = false }) {
   const confirmClass = isDangerous ? "danger-button" : "primary-button";
-  const dialog = make("dialog", { id, class: "dialog", "aria-labelledby": `${id}-text` },
+  const cancelButton = cancelLabel && make("button", { id: `${id}-no`, type: "button", class: "quiet-button", onclick: () => dialog.close() }, cancelLabel);
+  const dialog = make("dialog", { id, class: isWide ? "dialog wide" : "dialog", "aria-labelledby": `${id}-text` },
     make("form", { method: "dialog" },
       make("p", { id: `${id}-text` }, text),
       ...fields,
       make("div", { class: "dialog-buttons" },
-        make("button", { id: `${id}-no`, type: "button", class: "quiet-button", onclick: () => dialog.close() }, cancelLabel),
+        ...(cancelButton ? [cancelButton] : []),
         make("button", { id: `${id}-yes`, class: confirmClass, value: "yes" }, confirmLabel),
       ),
     ),

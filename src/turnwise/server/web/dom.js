@@ -1,5 +1,7 @@
 // Creates elements. Text is only set through textContent, so the output of a model cannot become markup.
 
+import { t } from "./i18n.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 const PATHS = {
@@ -9,6 +11,7 @@ const PATHS = {
   left: "M15 5l-7 7 7 7",
   right: "M9 5l7 7-7 7",
   down: "M12 5v14M6 13l6 6 6-6",
+  code: "M9 8l-4 4 4 4M15 8l4 4-4 4",
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
   forward: "M5 6v12l8-6zM14 6v12l6-6z",
   menu: "M4 7h16M4 12h16M4 17h16",
@@ -21,6 +24,7 @@ const PATHS = {
   thumbDown: "M7 13V4H4v9zM7 13l4 8c1.500 0 2.500-1 2.500-2.500L13 15h6a2 2 0 0 0 2-2.300l-1.200-7a2 2 0 0 0-2-1.700H7",
   thumbUp: "M7 11v9H4v-9zM7 11l4-8c1.500 0 2.500 1 2.500 2.500L13 9h6a2 2 0 0 1 2 2.300l-1.200 7a2 2 0 0 1-2 1.700H7",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  why: "M5 20v-6M10 20V5M15 20v-9M20 20v-4",
 };
 
 export const byId = (id) => document.getElementById(id);
@@ -62,8 +66,8 @@ export function fillIcons(root = document) {
   for (const element of root.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
 }
 
-/** Copy text to the clipboard, and confirm it on the button for 1.5 seconds. */
-export async function copy(text, button) {
+/** Copy text to the clipboard. */
+export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -73,7 +77,12 @@ export async function copy(text, button) {
     document.execCommand("copy");
     helper.remove();
   }
+  byId("status").textContent = t("Copied.");
+}
+
+/** Copy text to the clipboard, and confirm it on the button for 1.5 seconds. */
+export async function copy(text, button) {
+  await copyText(text);
   button.replaceChildren(icon("check"));
-  byId("status").textContent = "Copied.";
   setTimeout(() => button.replaceChildren(icon("copy")), 1500);
 }

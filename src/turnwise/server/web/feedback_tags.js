@@ -1,6 +1,7 @@
 // Reasons of a rating, as in the server (core/feedback.py), with their labels.
 
 import { make } from "./dom.js";
+import { t } from "./i18n.js";
 
 export const TAGS = [
   ["wrong", "wrong"],
@@ -26,7 +27,7 @@ export function tagButtons(pressed, changed = () => {}) {
         button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
         changed();
       },
-    }, label);
+    }, t(label));
     button.dataset.tag = tag;
     return button;
   });

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { showDialog } from "./dialog.js";
 import { byId, iconButton, make } from "./dom.js";
+import { t } from "./i18n.js";
 
 export class History {
   /** `handlers`: `open(id)`, `deleted(id)`, `renamed(id, title)`, `failed(error, retry)`. */
@@ -90,8 +91,8 @@ export class History {
     byId("history-search").hidden = !this.available || (!this.entries.length && !this.query);
     const note = byId("history-note");
     note.hidden = this.entries.length > 0;
-    if (this.query) note.textContent = "No conversation contains this text.";
-    else note.textContent = this.available ? "Your conversations will appear here." : "This server does not store conversations.";
+    if (this.query) note.textContent = t("No conversation contains this text.");
+    else note.textContent = this.available ? t("Your conversations will appear here.") : t("This server does not store conversations.");
   }
 
   #row(entry) {
@@ -101,8 +102,8 @@ export class History {
       "li",
       { class: "history-row" },
       open,
-      iconButton("edit", `Rename “${entry.title}”`, () => this.#rename(row, entry)),
-      iconButton("trash", `Delete “${entry.title}”`, () => this.#delete(entry)),
+      iconButton("edit", t("Rename “{title}”", entry), () => this.#rename(row, entry)),
+      iconButton("trash", t("Delete “{title}”", entry), () => this.#delete(entry)),
     );
     if (entry.id === this.current) {
       row.classList.add("current");
@@ -112,7 +113,7 @@ export class History {
   }
 
   #rename(row, entry) {
-    const box = make("input", { type: "text", dir: "auto", value: entry.title, maxLength: 200, class: "rename", "aria-label": "Title" });
+    const box = make("input", { type: "text", dir: "auto", value: entry.title, maxLength: 200, class: "rename", "aria-label": t("Title") });
     let done = false;
     const finish = async (keep) => {
       if (done) return;
@@ -141,8 +142,8 @@ export class History {
 
   async #delete(entry) {
     const isConfirmed = await showDialog({
-      id: "confirm", text: `Delete “${entry.title}”? This cannot be undone.`, cancelLabel: "Keep it",
-      confirmLabel: "Delete", isDangerous: true,
+      id: "confirm", text: t("Delete “{title}”? This cannot be undone.", entry), cancelLabel: t("Keep it"),
+      confirmLabel: t("Delete"), isDangerous: true,
     });
     if (!isConfirmed) return;
     try {
@@ -153,7 +154,7 @@ export class History {
     this.entries = this.entries.filter((listed) => listed.id !== entry.id);
     this.show();
     byId("new-chat").focus(); // the focused button is deleted too
-    byId("status").textContent = "Deleted.";
+    byId("status").textContent = t("Deleted.");
     this.handlers.deleted(entry.id);
   }
 }

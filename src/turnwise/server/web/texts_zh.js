@@ -1,24 +1,53 @@
-// Chinese translations, by the English text. One object per view, so that a view's texts stand together.
+// Chinese translations, by the English text. Each view has a file of its own.
 
-const common = {};
+import answers from "./texts_zh_answers.js";
+import chat from "./texts_zh_chat.js";
+import playground from "./texts_zh_playground.js";
+import settings from "./texts_zh_settings.js";
+import tokens from "./texts_zh_tokens.js";
 
-const answers = {
-  "Back to the text": "返回正文",
+const common = {
+  "(A server started with --context-policy drop_oldest leaves out older messages instead.)":
+    "（以 --context-policy drop_oldest 启动的服务器会改为略去较早的消息。）",
+  "API": "API",
+  "API key": "API 密钥",
+  "Actions": "操作",
+  "Cancel": "取消",
+  "Chat": "聊天",
+  "Classify": "分类",
+  "Close": "关闭",
+  "Command palette": "命令面板",
+  "Copied.": "已复制。",
+  "Copy": "复制",
   "Copy the code": "复制代码",
-  "Document": "文档",
-  "Done": "已完成",
-  "Footnote {number}": "脚注 {number}",
-  "Image: {name}": "图片：{name}",
-  "Not done": "未完成",
-  "Reasoning": "推理过程",
-  "Reasoning …": "正在推理……",
-  "Source {number}: {name}": "来源 {number}：{name}",
-  "Sources": "来源",
-  "Table": "表格",
-  "This formula cannot be shown.": "无法显示此公式。",
-  "page {page}": "第 {page} 页",
-  "text": "文本",
-  "without a description": "无说明",
+  "Dismiss": "关闭提示",
+  "Go to: {page}": "前往：{page}",
+  "Hand-offs": "人工接手",
+  "Improve": "改进",
+  "Kept in this tab only, until it is closed.": "仅保存在此标签页中，关闭后即删除。",
+  "Keyboard shortcuts": "键盘快捷键",
+  "Language: {name}": "语言：{name}",
+  "Light or dark": "浅色或深色",
+  "Monitor": "监测",
+  "Not now": "暂不",
+  "Pages": "页面",
+  "Playground": "对比试验",
+  "Review": "审核",
+  "Search actions and conversations": "搜索操作和对话",
+  "Show all actions": "显示所有操作",
+  "Show this list": "显示此列表",
+  "Skip to the content": "跳到内容",
+  "The connection was lost before the answer was complete.": "回答尚未完成，连接已断开。",
+  "The role of this key does not allow this page. Another key may.": "此密钥的角色无权使用本页。请换一个密钥。",
+  "The server answered with status {status}.": "服务器返回了状态码 {status}。",
+  "The server does not accept this key. It may have been revoked, or mistyped.": "服务器不接受此密钥。它可能已被撤销，或输入有误。",
+  "The server does not answer. Is it still running?": "服务器没有响应。它还在运行吗？",
+  "There is no such action.": "没有这样的操作。",
+  "This page needs JavaScript. The API works without: see /openapi.json.": "本页需要 JavaScript。API 不需要：见 /openapi.json。",
+  "This server asks for an API key.": "此服务器需要 API 密钥。",
+  "Try again": "重试",
+  "Use this key": "使用此密钥",
+  "letters, digits and signs without spaces": "字母、数字和符号，不含空格",
 };
 
-export default { ...common, ...answers };
+export default { ...common, ...answers, ...tokens, ...chat, ...settings, ...playground };

@@ -1,25 +1,20 @@
 // The list of messages: show, stream, copy, retry and edit them.
 
+import { ENDINGS } from "./answer_figures.js";
 import { BodyDrawing } from "./body_drawing.js";
 import { byId, copy, iconButton, make } from "./dom.js";
 import { pressedTags, tagButtons } from "./feedback_tags.js";
+import { t } from "./i18n.js";
 import { plainText, withFewMarks } from "./markdown/plain_text.js";
 import { sourceList, toSources } from "./sources.js";
 import { StreamingMessage } from "./streaming_message.js";
 
 const NEAR_THE_END = 80; // pixels from the end within which the list scrolls automatically
 
-/** Labels of answers that are not complete, by finish reason. */
-export const ENDINGS = {
-  length: "cut off at the length limit",
-  cancelled: "stopped",
-  error: "failed",
-  in_progress: "interrupted",
-};
-
 export class Thread {
   /**
-   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, and for feedback
+   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, `showCode(index)`,
+   * `showTokens(index)`, and for feedback
    * `rate(id, rating)`, `explain(id, tags)`, `closeReasons(id)` and `correct(id, text)`.
    */
   constructor(handlers) {
@@ -90,7 +85,8 @@ export class Thread {
     this.list.lastElementChild?.previousElementSibling?.remove();
   }
 
-  edit(index, text) {
+  /** Edit a message in its place; `text` replaces its text in the editor. */
+  edit(index, text = undefined) {
     const shown = this.shown[index];
     if (shown) this.#edit(shown.entry, shown.message, index, text);
   }
@@ -104,6 +100,13 @@ export class Thread {
     this.lastStreamed = { index, message, entry };
     this.#markLast();
     return new StreamingMessage(this, message, entry);
+  }
+
+  /** Add an element that is shown until the messages are shown again. */
+  addElement(element) {
+    this.list.append(element);
+    this.#markLast();
+    this.follow();
   }
 
   /** Scroll to the end, and keep scrolling while text arrives. */
@@ -130,30 +133,32 @@ export class Thread {
   }
 
   #entry(message, index) {
-    const speakerName = { user: "You", assistant: "Assistant" }[message.role] ?? "Instructions";
+    const speakerName = { user: t("You"), assistant: t("Assistant") }[message.role] ?? t("Instructions");
     const sources = toSources(message.citations);
     const isAnswer = message.role === "assistant";
     const body = isAnswer ? this.drawing.body(message.content, sources) : make("div", { class: "body", dir: "auto" }, ...plainText(withFewMarks(message.content)));
     const actions = make("div", { class: "actions" });
-    const noteText = message.refusal ? `Not answered: ${message.refusal}` : message.note ?? "";
+    const noteText = message.refusal ? t("Not answered: {reason}", { reason: message.refusal }) : message.note ?? "";
     const note = make("p", { class: "note", dir: "auto", hidden: !noteText }, noteText);
-    const speaker = make("span", { class: "visually-hidden" }, `${speakerName}:`);
+    const speaker = make("span", { class: "visually-hidden" }, t("{speaker}:", { speaker: speakerName }));
     const entry = make("li", { class: `message ${message.role}` }, note, speaker, body, ...(isAnswer ? [sourceList(sources)] : []), actions);
     if (message.refusal) entry.append(note); // below the message
-    const copyButton = iconButton("copy", "Copy", () => copy(message.content, copyButton));
+    const copyButton = iconButton("copy", t("Copy"), () => copy(message.content, copyButton));
     actions.append(...this.#branches(message), copyButton);
     if (message.role === "user") {
-      const edit = iconButton("edit", "Edit and ask again", () => this.#edit(entry, message, index));
+      const edit = iconButton("edit", t("Edit and ask again"), () => this.#edit(entry, message, index));
       edit.classList.add("when-idle");
       actions.append(edit);
     }
     if (["user", "assistant"].includes(message.role) && !message.refusal) {
-      const retry = iconButton("retry", "Answer again", () => this.handlers.retry());
+      const retry = iconButton("retry", t("Answer again"), () => this.handlers.retry());
       retry.classList.add("only-last", "retry");
       actions.append(retry);
     }
     if (message.role === "assistant") {
+      actions.append(iconButton("code", t("Show the request as code"), () => this.handlers.showCode(index)));
       if (message.finish in ENDINGS && message.content) actions.append(this.#continue());
+      if (message.content) actions.append(this.#tokens(index));
       if (message.takesRatings) actions.append(...this.#ratingButtons(message));
       actions.append(make("span", { class: "figures" }, message.figures ?? ""));
       if (message.feedback?.asksReasons) actions.append(this.#reasons(message));
@@ -161,51 +166,57 @@ export class Thread {
     return entry;
   }
 
-  /** Thumbs up and down, and "It should have said…". The pressed thumb is pressed again to take the rating back. */
+  /** Thumbs up and down, and t("It should have said…"). The pressed thumb is pressed again to take the rating back. */
   #ratingButtons({ id, content, feedback, takesTexts }) {
     const thumb = (name, label, rating) => {
       const button = iconButton(name, label, () => this.handlers.rate(id, rating));
       button.setAttribute("aria-pressed", String(feedback?.rating === rating));
       return button;
     };
-    const buttons = [thumb("thumbUp", "Good answer", "up"), thumb("thumbDown", "Bad answer", "down")];
+    const buttons = [thumb("thumbUp", t("Good answer"), "up"), thumb("thumbDown", t("Bad answer"), "down")];
     if (!takesTexts) return buttons;
     // The entry is searched at the click: a streamed answer keeps its entry and gets new buttons.
     const correct = make("button", {
       type: "button",
       class: "quiet-button correct-button",
       onclick: () => this.#correct(correct.closest(".message"), id, feedback?.correction ?? content),
-    }, "It should have said…");
+    }, t("It should have said…"));
     return [...buttons, correct];
   }
 
   /** The reasons of a thumb down. */
   #reasons({ id, feedback }) {
     const close = () => this.handlers.closeReasons(id);
-    const save = make("button", { type: "button", class: "primary-button", onclick: () => this.handlers.explain(id, pressedTags(panel)) }, "Save the reasons");
+    const save = make("button", { type: "button", class: "primary-button", onclick: () => this.handlers.explain(id, pressedTags(panel)) }, t("Save the reasons"));
     const panel = make(
       "div",
       {
         class: "feedback-tags",
         role: "group",
-        "aria-label": "What was wrong?",
+        "aria-label": t("What was wrong?"),
         onkeydown: (event) => {
           if (event.key !== "Escape") return;
           event.stopPropagation();
           close();
         },
       },
-      make("span", {}, "What was wrong?"),
+      make("span", {}, t("What was wrong?")),
       ...tagButtons(feedback.tags),
       save,
-      make("button", { type: "button", class: "quiet-button", onclick: close }, "Close"),
+      make("button", { type: "button", class: "quiet-button", onclick: close }, t("Close")),
     );
     return panel;
   }
 
   #continue() {
-    const button = iconButton("forward", "Continue this answer", () => this.handlers.resume());
+    const button = iconButton("forward", t("Continue this answer"), () => this.handlers.resume());
     button.classList.add("only-last");
+    return button;
+  }
+
+  #tokens(index) {
+    const button = iconButton("why", t("Why these words?"), () => this.handlers.showTokens(index));
+    button.classList.add("when-idle");
     return button;
   }
 
@@ -222,28 +233,28 @@ export class Thread {
     return [
       make(
         "span",
-        { class: "branches", role: "group", "aria-label": `Version ${position + 1} of ${siblings.length}` },
-        step("left", "Previous version", position - 1),
+        { class: "branches", role: "group", "aria-label": t("Version {number} of {length}", { number: position + 1, length: siblings.length }) },
+        step("left", t("Previous version"), position - 1),
         make("span", { class: "branch-number" }, `${position + 1}/${siblings.length}`),
-        step("right", "Next version", position + 1),
+        step("right", t("Next version"), position + 1),
       ),
     ];
   }
 
   #edit(entry, message, index, text = message.content) {
     this.#showForm(entry, text, {
-      label: "Edit the message",
-      note: "This message and the following ones are kept as another version.",
-      submitLabel: "Ask again",
+      label: t("Edit the message"),
+      note: t("This message and the following ones are kept as another version."),
+      submitLabel: t("Ask again"),
       submit: (changed) => this.handlers.edit(index, changed),
     });
   }
 
   #correct(entry, id, text) {
     this.#showForm(entry, text, {
-      label: "What the answer should have been",
-      note: "The correction is stored as feedback. The conversation stays as it is. Ctrl+Enter saves it.",
-      submitLabel: "Save the correction",
+      label: t("What the answer should have been"),
+      note: t("The correction is stored as feedback. The conversation stays as it is. Ctrl+Enter saves it."),
+      submitLabel: t("Save the correction"),
       needsControl: true,
       submit: (changed, done) => {
         done();
@@ -281,7 +292,7 @@ export class Thread {
       area,
       make("p", { class: "edit-note" }, note),
       make("button", { type: "submit", class: "primary-button" }, submitLabel),
-      make("button", { type: "button", class: "quiet-button", onclick: done }, "Cancel"),
+      make("button", { type: "button", class: "quiet-button", onclick: done }, t("Cancel")),
     );
     const before = [...entry.children];
     entry.replaceChildren(form);

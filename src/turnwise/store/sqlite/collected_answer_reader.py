@@ -25,6 +25,7 @@ from turnwise.store.sqlite.collected_answer_rows import (
     load_branch,
     load_preferred,
 )
+from turnwise.store.sqlite.compared_answers import with_comparisons
 from turnwise.store.sqlite.feedback_store import load_feedback
 from turnwise.store.sqlite.ownership import own_records
 
@@ -35,7 +36,8 @@ _PEOPLE = """
     SELECT owner, NULL FROM conversations UNION
     SELECT owner, json_extract(meta, '$.user') FROM messages JOIN conversations ON conversations.number = conversation
         WHERE json_extract(meta, '$.user') IS NOT NULL UNION
-    SELECT owner, user FROM completions UNION SELECT owner, user FROM responses UNION SELECT owner, user FROM feedback
+    SELECT owner, user FROM completions UNION SELECT owner, user FROM responses UNION
+    SELECT owner, user FROM feedback UNION SELECT owner, user FROM comparisons
 """
 
 
@@ -96,6 +98,7 @@ def load_message_answer(connection: sqlite3.Connection, number: int) -> Collecte
         authors=frozenset(contributor_id(owner, entry.meta[USER_META]) for entry in branch if USER_META in entry.meta),
         conversation=stored_conversation_key(conversation),
     )  # fmt: skip
+    collected = with_comparisons(connection, collected, "message = ?", (number,))
     return _with_feedback(collected, load_feedback(connection, "f.message = ? ORDER BY f.number", (number,)))
 
 
@@ -119,6 +122,7 @@ def load_completion_answer(connection: sqlite3.Connection, number: int, choice: 
         answer=request_message({"role": "assistant", **choices[choice]["message"]}),
         conversation=opening_key(owner, user, history),
     )  # fmt: skip
+    collected = with_comparisons(connection, collected, "completion = ? AND choice = ?", (number, choice))
     condition = "f.completion = ? AND f.choice = ? ORDER BY f.number"
     return _with_feedback(collected, load_feedback(connection, condition, (number, choice)))
 
@@ -132,11 +136,12 @@ def _load(connection: sqlite3.Connection, number: int, choice: int | None) -> Co
 def _with_feedback(collected: CollectedAnswer, feedback: Sequence[Feedback]) -> CollectedAnswer:
     """The answer with the ratings and corrections that have the consent "full"."""
     feedback = [entry for entry in feedback if entry.consent == "full"]
-    ratings = tuple(
+    ratings = [
         Rating(entry.contributor, entry.content.rating, entry.created, entry.content.tags)
         for entry in feedback
         if entry.content.rating is not None
-    )
+    ]
+    ratings = sorted([*collected.ratings, *ratings], key=lambda entry: entry.created)
     corrections = [
         PreferredAnswer(
             entry.contributor, replace(collected.answer, content=entry.content.correction, tool_calls=()),
@@ -146,7 +151,7 @@ def _with_feedback(collected: CollectedAnswer, feedback: Sequence[Feedback]) -> 
         if entry.content.correction
     ]  # fmt: skip
     preferred = sorted([*collected.preferred, *corrections], key=lambda entry: entry.created)
-    return replace(collected, ratings=ratings, preferred=tuple(preferred))
+    return replace(collected, ratings=tuple(ratings), preferred=tuple(preferred))
 
 
 _: type[CollectedAnswerReader] = SqliteCollectedAnswerReader  # the type checker compares it with the port

@@ -46,6 +46,8 @@ MESSAGE_CANDIDATES = f"""
         GROUP BY message
         UNION ALL
         SELECT older, (SELECT MAX(created) FROM messages AS next WHERE next.parent = newer) FROM ({SIBLING_PAIRS})
+        UNION ALL
+        SELECT message, created FROM comparison_losses WHERE message IS NOT NULL
     )
     JOIN messages ON messages.number = answer
     JOIN conversations ON conversations.number = messages.conversation
@@ -55,11 +57,15 @@ MESSAGE_CANDIDATES = f"""
 """  # noqa: S608
 COMPLETION_CANDIDATES = """
     SELECT completions.created, completions.number, choice
-    FROM feedback JOIN completions ON completions.number = completion
-    WHERE feedback.consent = 'full' AND completions.consent = 'full'
-        AND (rating IS NOT NULL OR correction IS NOT NULL)
-        AND COALESCE(?, model) = model AND {condition}
-    GROUP BY completion, choice HAVING MAX(feedback.created) > ?
+    FROM (
+        SELECT completion, choice, created AS given FROM feedback
+        WHERE completion IS NOT NULL AND consent = 'full' AND (rating IS NOT NULL OR correction IS NOT NULL)
+        UNION ALL
+        SELECT completion, choice, created FROM comparison_losses WHERE completion IS NOT NULL
+    )
+    JOIN completions ON completions.number = completion
+    WHERE completions.consent = 'full' AND COALESCE(?, model) = model AND {condition}
+    GROUP BY completion, choice HAVING MAX(given) > ?
 """
 _BRANCH = """
     WITH RECURSIVE branch (number, depth) AS (

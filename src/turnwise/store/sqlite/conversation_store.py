@@ -16,6 +16,7 @@ from turnwise.core.stored_conversations import HEAD, ConversationStore, StoredCo
 from turnwise.core.wall_clock import WallClock
 from turnwise.store.sqlite.answer_rows import EDITED_META
 from turnwise.store.sqlite.collected_answer_reader import SqliteCollectedAnswerReader
+from turnwise.store.sqlite.comparison_store import SqliteComparisonStore
 from turnwise.store.sqlite.completion_store import SqliteCompletionStore
 from turnwise.store.sqlite.conversation_rows import (
     conversation_number,
@@ -66,6 +67,11 @@ class SqliteConversationStore:
     def feedback(self) -> SqliteFeedbackStore:
         """Feedback on answers, in the same database."""
         return SqliteFeedbackStore(*self._transactions, self._principal)
+
+    @property
+    def comparisons(self) -> SqliteComparisonStore:
+        """Comparisons of two answers, in the same database."""
+        return SqliteComparisonStore(*self._transactions, self._principal)
 
     @property
     def collected_answers(self) -> SqliteCollectedAnswerReader:

@@ -6,6 +6,7 @@
 import sqlite3
 
 from turnwise.core.errors import UserError
+from turnwise.store.sqlite.comparison_tables import COMPARISON_TABLES
 from turnwise.store.sqlite.feedback_tables import FEEDBACK_TABLES
 from turnwise.store.sqlite.handoff_tables import HANDOFF_TABLES
 from turnwise.store.sqlite.owner_columns import OWNER_COLUMNS
@@ -299,6 +300,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     FEEDBACK_TABLES,
     # 15: whether a request named the version of the model that answered
     ("ALTER TABLE completions ADD COLUMN is_routed INTEGER NOT NULL DEFAULT 1",),
+    # 16: comparisons of two answers
+    COMPARISON_TABLES,
 )
 
 

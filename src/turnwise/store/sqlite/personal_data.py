@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from turnwise.core.data_subjects import DataSubject, PersonalDataStore
+from turnwise.store.sqlite.comparison_store import load_comparisons
 from turnwise.store.sqlite.database import SqliteDatabase
 from turnwise.store.sqlite.feedback_store import load_feedback
 from turnwise.store.sqlite.handoff_rows import load_handoffs
@@ -17,7 +18,11 @@ Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 Condition = tuple[str, tuple[Any, ...]]
 
 BATCH_ROWS = 50  # of a transaction: other writers wait for less than a second
-_CHANGED = {"conversations": "updated", "completions": "created", "responses": "created", "feedback": "created"}
+_CHANGED = {
+    "conversations": "updated", "completions": "created", "responses": "created", "feedback": "created",
+    "comparisons": "created",
+}  # fmt: skip
+_OF_ANSWERS = ("feedback", "comparisons")  # deleted together with their answers
 _OWNERS = """
     SELECT DISTINCT owner FROM (
         SELECT owner FROM conversations JOIN messages ON messages.conversation = conversations.number
@@ -25,6 +30,7 @@ _OWNERS = """
         UNION SELECT owner FROM completions WHERE user = ?1
         UNION SELECT owner FROM responses WHERE user = ?1
         UNION SELECT owner FROM feedback WHERE user = ?1
+        UNION SELECT owner FROM comparisons WHERE user = ?1
     ) ORDER BY owner
 """
 
@@ -54,6 +60,7 @@ class SqlitePersonalData:
                 "completions": _rows(connection, "completions", subject, "messages", "request", "response", "metadata"),
                 "responses": _rows(connection, "responses", subject, "input", "body"),
                 "feedback": _feedback(connection, subject),
+                "comparisons": _comparisons(connection, subject),
             }
         return {kind: entries for kind, entries in exported.items() if entries}
 
@@ -63,7 +70,7 @@ class SqlitePersonalData:
 
     def delete_older(self, time: float) -> Mapping[str, int]:
         """Delete what has not changed since a time."""
-        tables = [table for table in _CHANGED if table != "feedback"]  # feedback goes with its answer
+        tables = [table for table in _CHANGED if table not in _OF_ANSWERS]
         return {table: self._delete(table, f"{_CHANGED[table]} < ?", (time,)) for table in tables}
 
     def remove_traces(self, *, shrink: bool = True) -> None:
@@ -128,6 +135,18 @@ def _feedback(connection: sqlite3.Connection, subject: DataSubject) -> list[dict
         {"id": entry.id, "answer": str(entry.answer), "consent": entry.consent, **asdict(entry.content)}
         for entry in load_feedback(connection, f"{condition} ORDER BY f.number", values)
     ]
+
+
+def _comparisons(connection: sqlite3.Connection, subject: DataSubject) -> list[dict[str, Any]]:
+    condition, values = _of_subject("comparisons", subject)
+    for column in ("owner", "user"):
+        condition = condition.replace(f"{column} ", f"c.{column} ")
+    return [
+        {"id": entry.id, "created": entry.created, "consent": entry.consent, "left": str(entry.content.left),
+         "right": str(entry.content.right), "verdict": entry.content.verdict, "user": entry.content.user,
+         "left_label": entry.content.left_label, "right_label": entry.content.right_label}
+        for entry in load_comparisons(connection, f"{condition} ORDER BY c.number", values)
+    ]  # fmt: skip
 
 
 _: type[PersonalDataStore] = SqlitePersonalData  # the type checker compares it with the port

@@ -54,6 +54,7 @@ class BadWordsConstraint:
 class BadWordsState:
     """The last bytes of a response."""
 
+    name, reason = "bad_words", "It would complete one of the bad words."
     is_complete = False  # a response can always continue
 
     def __init__(self, words: BadWordsConstraint) -> None:

@@ -27,6 +27,8 @@ class GrammarConstraint:
 class GrammarState:
     """Position of a response in its grammar."""
 
+    name, reason = "grammar", "The format of the answer does not allow it here."
+
     def __init__(self, matcher: "LLMatcher", vocab_size: int) -> None:
         self._matcher = matcher
         self._vocab_size = vocab_size

@@ -24,6 +24,8 @@ class StopStringConstraint:
 class StopStringState:
     """The last bytes of a response."""
 
+    name, reason = "stop", "It would go past a stop string."
+
     def __init__(self, stops: StopStringConstraint, tail: bytes = b"", *, is_complete: bool = False) -> None:
         self._stops, self._tail, self.is_complete = stops, tail, is_complete
 

@@ -1,14 +1,14 @@
 """Logits processors: each changes the logits of one sequence depending on its tokens. One file per parameter.
 
 A processor file has `ORDER`, its position in the chain, and `start(request) -> LogitsProcessor | None`; None if the
-request does not use it. Processors run before the warpers (`engine/sampling/warpers/`), so log-probabilities are those
-of the distribution that they leave.
+request does not use it. One that removes tokens also has `REASON`, a sentence with `{value}` that says why. Processors
+run before the warpers (`engine/sampling/warpers/`), so log-probabilities are those of the distribution that they leave.
 
 Present orders: repetition_penalty 10, frequency_penalty 20, presence_penalty 30, logit_bias 40,
 no_repeat_ngram_size 50, min_tokens 60.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Protocol
 
@@ -47,11 +47,12 @@ PROCESSORS: PluginGroup[ProcessorModule] = PluginGroup(
 
 
 @cache
-def load_processors() -> Sequence[ProcessorModule]:
-    """All processor modules, in the order in which they apply."""
-    return sorted(PROCESSORS.all().values(), key=lambda module: module.ORDER)
+def load_processors() -> Mapping[str, ProcessorModule]:
+    """All processor modules by parameter name, in the order in which they apply."""
+    return dict(sorted(PROCESSORS.all().items(), key=lambda item: item[1].ORDER))
 
 
-def start_processors(request: GenerationRequest) -> list[LogitsProcessor]:
-    """The processors that a request uses, in order."""
-    return [processor for module in load_processors() if (processor := module.start(request)) is not None]
+def start_processors(request: GenerationRequest) -> dict[str, LogitsProcessor]:
+    """The processors that a request uses, by parameter name, in order."""
+    started = ((name, module.start(request)) for name, module in load_processors().items())
+    return {name: processor for name, processor in started if processor is not None}

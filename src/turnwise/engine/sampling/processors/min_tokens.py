@@ -8,6 +8,7 @@ from torch import Tensor
 from turnwise.core.inference import GenerationRequest
 
 ORDER = 60
+REASON = "The answer may not end before it has {value} tokens."
 
 
 class MinTokensProcessor:

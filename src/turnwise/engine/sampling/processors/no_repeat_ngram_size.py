@@ -13,6 +13,7 @@ from torch import Tensor
 from turnwise.core.inference import GenerationRequest
 
 ORDER = 50
+REASON = "It would repeat {value} tokens in a row that occur before."
 MAX_KEY_LENGTH = 8  # tokens
 
 Key = tuple[int, ...]

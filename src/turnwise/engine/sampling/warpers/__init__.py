@@ -2,7 +2,7 @@
 
 A warper file has `ORDER`, its position in the chain, and `apply(logits_BV, value_B) -> logits_BV`. Default, bounds and
 the value that switches it off (`neutral`) are declared in `core.parameters`. At that value a row is unchanged. Rows do
-not affect each other.
+not affect each other. `REASON` is a sentence with `{value}` that says why it removes a token.
 
 Present orders: top_n_sigma 5, temperature 10, top_k 20, top_p 30, min_p 40, typical_p 50, epsilon_cutoff 60,
 eta_cutoff 70.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 ORDER = 60
+REASON = "It is less likely than {value:g}."
 
 
 def apply(logits_BV: Tensor, value_B: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 ORDER = 70
+REASON = "It is less likely than the entropy-dependent threshold of eta {value:g}."
 
 
 def apply(logits_BV: Tensor, value_B: Tensor) -> Tensor:

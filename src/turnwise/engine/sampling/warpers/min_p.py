@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 ORDER = 40
+REASON = "It is less than {value:g} times as likely as the most likely token."
 
 
 def apply(logits_BV: Tensor, value_B: Tensor) -> Tensor:

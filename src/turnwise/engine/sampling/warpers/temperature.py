@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 ORDER = 10
+REASON = "A temperature of 0 takes only the most likely token."
 
 
 def apply(logits_BV: Tensor, value_B: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 ORDER = 20
+REASON = "It is not among the {value} most likely tokens."
 
 
 def apply(logits_BV: Tensor, value_B: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 ORDER = 5
+REASON = "Its logit is more than {value:g} standard deviations below the largest one."
 
 
 def apply(logits_BV: Tensor, value_B: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 ORDER = 30
+REASON = "The tokens that are more likely already have a total probability of {value:g}."
 
 
 def apply(logits_BV: Tensor, value_B: Tensor) -> Tensor:

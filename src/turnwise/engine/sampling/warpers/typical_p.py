@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 ORDER = 50
+REASON = "Tokens closer to the expected surprise already have a total probability of {value:g}."
 
 
 def apply(logits_BV: Tensor, value_B: Tensor) -> Tensor:
