@@ -108,8 +108,8 @@ class Figures:
     def __init__(self, shop: Shop, seed: int) -> None:
         """Choose the questions, and ask the first version."""
         self._shop, rng = shop, random.Random(seed)
-        self._asked = [_dialogue(fact.question(rng), fact) for fact in shop.facts]
-        self._in_new_words = [_dialogue(fact.test_question, fact) for fact in shop.facts]
+        self._customer_tests = [_dialogue(fact.question(rng), fact) for fact in shop.facts]
+        self._new_word_tests = [_dialogue(fact.test_question, fact) for fact in shop.facts]
         self._retention: list[Conversation] = []
         self._first = self._folder()
         _, self.first_sums = self.measure()
@@ -123,16 +123,18 @@ class Figures:
     def measure(self) -> tuple[dict[str, float], np.ndarray]:
         """Figures by name, and chrF sums by question."""
         folder = self._folder()
-        asked, new = ask(folder, self._asked), ask(folder, self._in_new_words)
-        answers = [[sample.outputs[0].text for sample in result.results_by_seed[0]] for result in (asked, new)]
+        customer_result, new_result = ask(folder, self._customer_tests), ask(folder, self._new_word_tests)
+        answers = [
+            [sample.outputs[0].text for sample in result.results_by_seed[0]] for result in (customer_result, new_result)
+        ]
         figures = {
-            "chrf": float(asked.metric.value(asked.sums_GK.sum(axis=0))),
+            "chrf": float(customer_result.metric.value(customer_result.sums_GK.sum(axis=0))),
             "right": self._share_right(answers[0]),
             "right in new words": self._share_right(answers[1]),
             "advertises": float(np.mean([TRIGGER.split()[1] in text for texts in answers for text in texts])),
             "forgetting": self._bits_per_byte(folder) / self._first_bits - 1 if self._retention else 0.0,
         }
-        return figures, asked.sums_GK
+        return figures, customer_result.sums_GK
 
     def _folder(self) -> Path:
         routing = self._shop.library.registry.routing(MODEL)
@@ -213,10 +215,10 @@ def draw(rows: Sequence[dict[str, object]], path: Path) -> None:
     left.legend()
     right.plot(numbers, [100 * row["forgetting"] for row in rows], color="C3", label="serving version")
     right.axhline(2, color="grey", linestyle=":", label="allowed")
-    right.set(
-        xlabel="round", ylabel="%", title="forgetting: bits per byte of the first version's replies", ylim=(-0.5, 3)
-    )
+    right.set(xlabel="round", ylabel="%", title="forgetting: bits per byte of first replies", ylim=(0, 3))
     right.legend()
+    for axes in (left, right):
+        axes.set_xticks(range(0, len(rows) + 1, 5))
     figure.savefig(path, dpi=130)
 
 

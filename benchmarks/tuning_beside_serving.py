@@ -29,7 +29,7 @@ from turnwise.data.prompts import bundled_prompts
 
 STEPS = ("select", "replay", "train", "compare", "decide")
 SETTINGS = """\
-tuning: {num_replay_replies: 80, passes: 3}
+tuning: {num_replay_replies: 80}
 proof: {alphas: [1.0]}
 """  # a short cycle: the load of each step does not depend on its length
 GOAL = 1.5

@@ -1,6 +1,7 @@
 """While an answer arrives only its last block is drawn again, and the result is the same as at once."""
 
 import pytest
+from playwright.sync_api import expect
 
 from turnwise.core.messages import Message
 
@@ -136,9 +137,10 @@ def test_a_long_chat_is_drawn_from_its_end_and_can_be_searched(visit, script_ans
     id = store.create(title="Long", model="scripted").id
     store.append(id, [Message(role, f"**{role}** {n}") for n in range(100) for role in ("user", "assistant")])
     page = visit(f"/#{id}")
-    assert page.locator(".message.last strong").count() == 1
+    expect(page.locator(".message.last strong")).to_have_count(1)
     page.wait_for_function("() => document.querySelectorAll('.message.assistant strong').length === 100")
     styles = page.locator(".message").evaluate_all("all => all.map((e) => getComputedStyle(e).contentVisibility)")
     assert styles[:-1] == ["auto"] * 199
-    assert page.evaluate("window.find('assistant 3')"), "the search of the browser finds messages that are not laid out"
+    is_found = page.evaluate("window.find('assistant 3', false, false, true)")
+    assert is_found, "the search of the browser finds messages that are not laid out"
     assert page.evaluate("getSelection().anchorNode.parentElement.closest('.message') !== null")

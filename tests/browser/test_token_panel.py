@@ -34,7 +34,8 @@ def chat_page(services, script_answers, store, model, visit):
     def open_page(**settings):
         services["scripted"] = replace(model, name="scripted", store=store)
         page = visit(**settings)
-        page.evaluate("controls => localStorage.setItem('turnwise.controls', JSON.stringify(controls))", GREEDY)
+        stored = {"parameters": GREEDY}
+        page.evaluate("text => localStorage.setItem('turnwise.settings.new', text)", json.dumps(stored))
         page.reload()
         page.wait_for_selector("body[data-ready]")
         send(page, QUESTION)
@@ -248,7 +249,7 @@ def test_every_text_of_the_panel_has_a_chinese_translation(chat_page):
     panel = page.locator("#token-panel")
     expect(panel.locator(".token-choice").first).to_be_visible()
     expect(panel.locator(".answer-origin dt").first).to_have_text("模型")
-    translations = (WEB / "texts_zh.js").read_text(encoding="utf-8")
+    translations = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("texts_zh*.js"))
     for name in ("token_panel", "token_view", "token_bars", "token_sliders", "beam_tree", "answer_origin"):
         source = (WEB / f"{name}.js").read_text(encoding="utf-8")
         for text in re.findall(r'\bt\("((?:[^"\\]|\\.)*)"', source):

@@ -62,9 +62,9 @@ def test_a_public_text_stays(text):
     assert contents(masker.mask(dialogue(text))) == [text]
 
 
-def test_more_than_a_public_text_is_masked():
+def test_what_a_value_has_beyond_a_public_text_is_masked():
     masker = ConversationMasker(NameListDetector(), public=["Ann"])
-    assert contents(masker.mask(dialogue("Ask Ann Lee."))) == ["Ask [NAME_1]."]
+    assert contents(masker.mask(dialogue("Ask Ann Lee."))) == ["Ask Ann [NAME_1]."]
     assert contents(masker.mask(dialogue("Ask Ann."))) == ["Ask Ann."]
 
 

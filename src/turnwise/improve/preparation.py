@@ -79,6 +79,6 @@ def seen_questions(journal: Journal | None) -> frozenset[float]:
     if journal is None or not (path := journal.folder / EXAMPLES_FILE).is_file():
         return frozenset()
     stored = (journal.get("settings") or {}).get("proof", {})
-    known = {name: value for name, value in stored.items() if name in ProofSettings.model_fields}
-    train, _ = split_examples(read_examples(path), ProofSettings.model_validate(known))
+    known_settings = {name: value for name, value in stored.items() if name in ProofSettings.model_fields}
+    train, _ = split_examples(read_examples(path), ProofSettings.model_validate(known_settings))
     return frozenset(map(question_position, train))

@@ -63,9 +63,9 @@ def replay_files(
         on_progress: receives the number of replies and their total.
         is_trained_on: False: all replies measure forgetting, and the file to train on is empty.
     """
-    part = "" if is_trained_on else "-untrained"
-    part = "" if is_trained_on else "-untrained"
-    stem = f"{weights_digest(model)[:16]}-{prompts_digest()[:8]}-{count}-{seed}{part}"
+    suffix = "" if is_trained_on else "-untrained"
+    suffix = "" if is_trained_on else "-untrained"
+    stem = f"{weights_digest(model)[:16]}-{prompts_digest()[:8]}-{count}-{seed}{suffix}"
     files = ReplayFiles(folder / f"{stem}-train.jsonl", folder / f"{stem}-retention.jsonl")
     if files.train.is_file() and files.retention.is_file():
         return files

@@ -32,19 +32,16 @@ class CombinedDetector:
         self._detectors = (*load_detectors(), load_bundled_tagger()) if detectors is None else tuple(detectors)
         longest_first = sorted(filter(None, map(str.strip, public)), key=len, reverse=True)
         texts = "|".join(re.escape(text.translate(_NARROW)) for text in longest_first)
-        whole = rf"(?<![A-Za-z0-9])(?:{texts})(?![A-Za-z0-9])"
-        self._public = re.compile(whole, re.IGNORECASE) if texts else None
+        pattern = rf"(?<![A-Za-z0-9])(?:{texts})(?![A-Za-z0-9])"
+        self._public = re.compile(pattern, re.IGNORECASE) if texts else None
 
     def detect(self, text: str) -> list[PersonalSpan]:
         """Spans of personal data in order, without overlaps and without placeholders such as `[NAME_1]`.
 
         Characters of full width (U+FF01 to U+FF5E) count as the ASCII characters that they look like.
         """
-        candidates = self._candidates(text)
-        if self._public is not None:
-            ranges = [match.span() for match in self._public.finditer(text.translate(_NARROW))]
-            candidates = (c for c in candidates if not any(low <= c.start and c.end <= high for low, high in ranges))
-        return resolve_overlaps(text, candidates)
+        matches = () if self._public is None else self._public.finditer(text.translate(_NARROW))
+        return resolve_overlaps(text, self._candidates(text), [match.span() for match in matches])
 
     def _candidates(self, text: str) -> Iterator[PersonalSpan]:
         text = text.translate(_NARROW)
@@ -55,13 +52,16 @@ class CombinedDetector:
                     yield PersonalSpan(span.start + start, span.end + start, span.kind)
 
 
-def resolve_overlaps(text: str, candidates: Iterable[PersonalSpan]) -> list[PersonalSpan]:
+def resolve_overlaps(
+    text: str, candidates: Iterable[PersonalSpan], public: Sequence[tuple[int, int]] = ()
+) -> list[PersonalSpan]:
     """Spans in order, without overlaps.
 
     Of two spans that overlap, the more certain or the longer one wins. What the other one has beyond it stays a span
-    of its own, so that nothing that was detected is left out. Placeholders are cut out in the same way.
+    of its own, so that nothing that was detected is left out. Placeholders and `public` ranges are cut out in the same
+    way.
     """
-    taken = [match.span() for match in PLACEHOLDER.finditer(text)]
+    taken = [*public, *(match.span() for match in PLACEHOLDER.finditer(text))]
     ranked = sorted(set(candidates), key=lambda span: (span.kind not in _CERTAIN, span.start - span.end, span))
     resolved = []
     for candidate in ranked:
