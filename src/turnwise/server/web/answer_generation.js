@@ -1,7 +1,6 @@
 // Sends messages and shows answers: new ones, other versions, continued ones, and several at once.
 
 import * as api from "./api.js";
-import { AnswerChoices, requestsOfChoices } from "./answer_choices.js";
 import { describeContext, figures } from "./answer_figures.js";
 import { streamAnswer } from "./answer_stream.js";
 import { toRequest, withSystemPrompt } from "./chat_request.js";
@@ -77,7 +76,7 @@ export class AnswerGeneration {
     const sent = this.#sentRequests.get(messages[index]?.id);
     const note = sent ? "" : t("The settings are those of now; those of the answer are not stored.");
     const dialog = await import("./code_dialog.js");
-    await dialog.showCode(sent ?? toRequest(messages.slice(0, index), settings.forRequest().settings), settings.declaration, note);
+    await dialog.showCode(sent ?? toRequest(messages.slice(0, index), settings.forRequest().settings), await settings.declaration(), note);
   }
 
   /** Send messages and show the answer while it is streamed. The shown messages stay until the answer starts. */
@@ -142,15 +141,20 @@ export class AnswerGeneration {
   async #generateSeveral(messages, options, settings, number) {
     const { thread, composer } = this.parts;
     const chat = this.#chat;
-    const choices = (chat.running = new AnswerChoices(number));
-    let failure = null;
+    const pending = (chat.running = new RunningAnswer()); // until the module is loaded
     showError("");
     thread.show(messages);
-    thread.addElement(choices.element);
     composer.showRunning(true);
+    const [module, loadingError] = await import("./answer_choices.js").then((loaded) => [loaded, null], (error) => [null, error]);
+    if (chat.running !== pending) return;
+    if (loadingError) return this.#end(loadingError, { messages, options, hasText: false });
+    const choices = (chat.running = new module.AnswerChoices(number));
+    let failure = null;
+    thread.addElement(choices.element);
+    if (pending.isStopped) choices.stop();
     try {
       await chat.create(messages);
-      const answered = await choices.stream(requestsOfChoices(toRequest(messages, settings, { conversation: chat.id }), number));
+      const answered = await choices.stream(module.requestsOfChoices(toRequest(messages, settings, { conversation: chat.id }), number));
       if (chat.running !== choices) return; // the user has opened another conversation meanwhile
       drafts.discardStored(chat.id, options.draft ?? "");
       const chosen = answered.length > 1 ? await choices.choose(answered) : answered[0];

@@ -1,6 +1,5 @@
 // The API key, for servers that require one. It is stored for this tab only, and sent in a header, never in a URL.
 
-import { showDialog } from "./dialog.js";
 import { make } from "./dom.js";
 import { t } from "./i18n.js";
 import { tabStorage } from "./storage.js";
@@ -23,6 +22,7 @@ function keyProblem(rejectedKey, code) {
 }
 
 async function showKeyDialog(rejectedKey, code) {
+  const { showDialog } = await import("./dialog.js");
   const field = make("input", {
     id: "key-field", type: "password", placeholder: "tw-…", autocomplete: "off", spellcheck: false, required: true,
     pattern: "\\s*[!-~]+\\s*", title: t("letters, digits and signs without spaces"), "aria-describedby": "key-hint",

@@ -2,7 +2,7 @@
 // shows its source, so that searching in the page finds it.
 
 import { make } from "./dom.js";
-import { MarkdownView, loadParser } from "./markdown.js";
+import { MarkdownView } from "./markdown.js";
 import { plainText, withFewMarks } from "./markdown/plain_text.js";
 import { enqueue } from "./markdown/work_queue.js";
 
@@ -14,7 +14,6 @@ export class BodyDrawing {
 
   constructor(scroller) {
     this.observer = new IntersectionObserver((entries) => this.#onVisible(entries), { root: scroller, rootMargin: MARGIN });
-    loadParser().catch(() => {}); // later attempts show the text as it is
   }
 
   /** An element that shows `text`, later as Markdown. */

@@ -11,6 +11,7 @@ import { drafts } from "./drafts.js";
 import { addFileDrop } from "./file_drop.js";
 import { History } from "./history.js";
 import { t } from "./i18n.js";
+import { loadParser } from "./markdown.js";
 import { OpenConversation } from "./open_conversation.js";
 import { showError } from "./page.js";
 import { PersonWatch } from "./person_watch.js";
@@ -87,6 +88,11 @@ function onKey(event) {
   }
 }
 
+/** Load the panel of the settings; before the page is ready there is none. */
+function loadSettings() {
+  parts.settings?.loadPanel().catch((error) => showFailure(error, loadSettings));
+}
+
 /** Open what the address names: a conversation, and a place in an answer. */
 async function openAddress() {
   const [id, hash] = [conversationOfHash(), location.hash];
@@ -104,14 +110,16 @@ async function start() {
   }
   if (conversationOfHash()) await openAddress();
   else parts.thread.show([]), chat.showDraft();
+  if (!byId("controls").hidden) loadSettings();
   document.body.dataset.ready = "true";
+  requestIdleCallback(() => loadParser().catch(() => {})); // the first answer needs it; later attempts show the text as it is
 }
 
 document.addEventListener("keydown", onKey);
 addEventListener("hashchange", openAddress);
 byId("new-chat").addEventListener("click", () => chat.startNew());
 byId("open-tree").addEventListener("click", () => chat.showTree());
-addPanelButtons();
+addPanelButtons(loadSettings);
 addFileDrop(parts.list);
 addChatCommands(
   () => ({ messages: chat.messages, isRunning: chat.running !== null, isStored: chat.conversation !== null, models: parts.settings?.models ?? [] }),

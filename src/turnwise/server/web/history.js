@@ -3,7 +3,6 @@
 import * as api from "./api.js";
 import * as conversations from "./conversations_api.js";
 import { byId, make } from "./dom.js";
-import { createFolder, entryItems, folderItems, remove } from "./history_actions.js";
 import { addDragging } from "./history_drag.js";
 import { groupByDate } from "./history_groups.js";
 import { addListKeys, makeTabStop } from "./history_keys.js";
@@ -11,7 +10,6 @@ import { drawGroups, drawVisibleRows } from "./history_rows.js";
 import { HistorySection } from "./history_section.js";
 import { HistorySelection } from "./history_selection.js";
 import { t } from "./i18n.js";
-import { showMenu } from "./menu.js";
 import { storage } from "./storage.js";
 
 const NEAR_THE_END = 400; // pixels from the end within which older conversations are loaded
@@ -43,7 +41,7 @@ export class History {
     this.root.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     addListKeys(this.root, {
       rename: (entry) => this.rename(entry),
-      remove: (entry) => remove(this, [entry]),
+      remove: (entry) => this.#act(({ remove }) => this.hidden.has(entry.id) || remove(this, [entry])), // not twice
       menu: (entry, anchor) => this.#showMenu(entry, anchor),
       draw: () => this.#drawRows(),
     });
@@ -121,7 +119,7 @@ export class History {
     menu: (entry, anchor) => this.#showMenu(entry, anchor),
     select: (entry, event) => this.selection.click(entry, event),
     toggleFolder: (folder) => this.#toggleFolder(folder),
-    folderMenu: (folder, anchor) => showMenu(anchor, folderItems(this, folder), folder.name),
+    folderMenu: (folder, anchor) => this.#act(({ showMenu, folderItems }) => showMenu(anchor, folderItems(this, folder), folder.name)),
     loadMore: (key) => this.#loadMore(this.sections[key]),
   };
 
@@ -215,17 +213,26 @@ export class History {
 
   // Changes
 
+  /** Run something with the actions, which are loaded when they are first needed. */
+  async #act(run) {
+    try {
+      await run(await import("./history_actions.js"));
+    } catch (error) {
+      this.handlers.failed(error, () => this.#act(run));
+    }
+  }
+
   #showMenu(entry, anchor) {
     if (this.selection.isActive) return;
-    const title = entry.title || t("New chat");
-    showMenu(anchor, entryItems(this, entry, anchor), t("Actions for “{title}”", { title }));
+    const label = t("Actions for “{title}”", { title: entry.title || t("New chat") });
+    this.#act(({ showMenu, entryItems }) => showMenu(anchor, entryItems(this, entry, anchor), label));
   }
 
   #showListMenu() {
     const isAutomatic = storage.get("auto_title") ?? true;
     const files = () => import("./conversation_files.js");
     const failed = (error) => this.handlers.failed(error);
-    showMenu(byId("history-menu"), [
+    this.#act(({ showMenu, createFolder }) => showMenu(byId("history-menu"), [
       { label: t("New folder…"), run: () => createFolder(this) },
       { label: t("Select conversations"), run: () => this.startSelection() },
       null,
@@ -234,7 +241,7 @@ export class History {
       { label: t("Save all as Markdown"), run: () => files().then(({ saveConversations }) => saveConversations("markdown")).catch(failed) },
       null,
       { label: t("The model writes titles"), isChecked: isAutomatic, run: () => storage.set("auto_title", !isAutomatic) },
-    ], t("Actions for the list"));
+    ], t("Actions for the list")));
   }
 
   startSelection(entry = null) {

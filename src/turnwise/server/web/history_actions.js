@@ -8,6 +8,8 @@ import { t } from "./i18n.js";
 import { showMenu } from "./menu.js";
 import { offerUndo } from "./undo.js";
 
+export { showMenu };
+
 /** Items of the menu of one conversation. `list` is the `History`. */
 export function entryItems(list, entry, anchor) {
   return [

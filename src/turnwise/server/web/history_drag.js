@@ -1,7 +1,5 @@
 // Dragging conversations to folders.
 
-import { moveTo } from "./history_actions.js";
-
 const TYPE = "application/x-turnwise-conversations";
 
 /** `list` is the `History`; `root` has its groups. */
@@ -27,7 +25,9 @@ export function addDragging(list, root) {
     mark(root, null);
     if (!group) return;
     event.preventDefault();
-    moveTo(list, JSON.parse(event.dataTransfer.getData(TYPE)), group.dataset.folder ?? "");
+    const ids = JSON.parse(event.dataTransfer.getData(TYPE)); // empty after the event
+    const actions = import("./history_actions.js");
+    actions.then(({ moveTo }) => moveTo(list, ids, group.dataset.folder ?? "")).catch((error) => list.handlers.failed(error));
   });
 }
 

@@ -1,7 +1,6 @@
 // Several selected conversations, and the bar with what can be done with them.
 
 import { make } from "./dom.js";
-import { remove, save, showFolders } from "./history_actions.js";
 import { t } from "./i18n.js";
 
 export class HistorySelection {
@@ -13,11 +12,11 @@ export class HistorySelection {
     this.last = null; // id, for a range
     this.count = make("span", { class: "selection-count", role: "status" });
     const button = (label, onclick) => make("button", { type: "button", class: "quiet-button", onclick }, label);
-    this.move = button(t("Move"), () => showFolders(list, this.#entries(), this.move));
+    this.move = button(t("Move"), () => this.#act(({ showFolders }) => showFolders(list, this.#entries(), this.move)));
     this.move.setAttribute("aria-haspopup", "menu");
     this.buttons = [
       this.move,
-      button(t("Save"), () => save(list, "jsonl", this.#entries())),
+      button(t("Save"), () => this.#act(({ save }) => save(list, "jsonl", this.#entries()))),
       button(t("Delete"), () => this.#remove()),
     ];
     this.element = make("div", { class: "selection-bar", role: "group", "aria-label": t("Selected conversations"), hidden: true },
@@ -81,7 +80,12 @@ export class HistorySelection {
   #remove() {
     const entries = this.#entries();
     this.stop();
-    remove(this.list, entries);
+    this.#act(({ remove }) => remove(this.list, entries));
+  }
+
+  /** Run something with the actions of the list, which are loaded when they are first needed. */
+  #act(run) {
+    import("./history_actions.js").then(run).catch((error) => this.list.handlers.failed(error));
   }
 
   #onKey(event) {

@@ -142,7 +142,7 @@ export class OpenConversation {
     const { thread, list, composer, settings } = this.parts;
     this.#leave();
     Object.assign(this, { conversation: null, messages: [] });
-    settings?.show(null);
+    settings?.show(null).catch((error) => this.parts.failed(error));
     history.replaceState(null, "", location.pathname);
     thread.show([]);
     this.showTitle();
@@ -170,7 +170,8 @@ export class OpenConversation {
       const last = this.messages.findLast(({ role }) => role === "user");
       if (last && !last.refusal) drafts.discardStored(id, last.content);
       if (stored.messages.some(({ meta }) => meta.handoff)) personWatch.start(id);
-      settings.show(stored);
+      await settings.show(stored);
+      if (opening !== this.opening) return;
     } catch (error) {
       this.parts.failed(error, () => this.open(id, messageId));
       return;

@@ -10,7 +10,10 @@ export function toggleSidebar(isShown) {
   if (isShown) byId("new-chat").focus();
 }
 
+let loadSettings = () => {};
+
 export function toggleSettings(isShown) {
+  if (isShown) loadSettings();
   byId("controls").hidden = !isShown;
   byId("open-controls").setAttribute("aria-expanded", String(isShown));
   if (isShown) byId("close-controls").focus();
@@ -32,7 +35,9 @@ export function closePanel() {
   }
 }
 
-export function addPanelButtons() {
+/** `load()` loads the settings; it is called each time they are shown. */
+export function addPanelButtons(load) {
+  loadSettings = load;
   byId("open-sidebar").addEventListener("click", () => toggleSidebar(true));
   byId("close-sidebar").addEventListener("click", () => toggleSidebar(false));
   byId("backdrop").addEventListener("click", () => toggleSidebar(false));
