@@ -12,8 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from turnwise.server.minified_assets import MinifiedAssets
 
 WEB = Path(__file__).parent.parent / "web"
 _REVALIDATE = {"Cache-Control": "no-cache"}  # browsers cache, and ask whether the file has changed
@@ -38,7 +39,7 @@ _IMPROVE = Page("/improve", "improve", "Improve")
 _DOCS = Page("/docs", "docs", "API")
 
 
-class _Assets(StaticFiles):
+class _Assets(MinifiedAssets):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         response.headers.update(_REVALIDATE)

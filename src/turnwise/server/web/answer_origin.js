@@ -46,7 +46,8 @@ function serviceRows(service) {
   const [kind, name] = service.decision.split(":");
   const source = { template: "the template {name}", safety: "the safety line {name}", refusal: "the refusal {name}", knowledge: "passages of documents", generate: "the model" }[kind];
   const steps = (service.decisions ?? []).map(({ step, outcome, detail, score, threshold }) => {
-    const compared = score === undefined ? "" : ` (${score.toFixed(2)}${threshold === undefined ? "" : ` / ${threshold.toFixed(2)}`})`;
+    const scores = [score, threshold].filter((value) => value !== undefined).map((value) => value.toFixed(2));
+    const compared = score === undefined ? "" : ` (${scores.join(" / ")})`;
     return `${step}: ${[outcome, detail].filter(Boolean).join(" ")}${compared}`;
   });
   const passages = (service.citations ?? []).map(({ number, source: document }) => `[${number}] ${document}`);

@@ -75,7 +75,8 @@ function showQueue({ data }) {
   const waiting = data.filter((handoff) => handoff.state === "waiting");
   announce(waiting);
   state.list = data;
-  document.title = `${waiting.length ? `(${waiting.length}) ` : ""}Hand-offs – Turnwise`;
+  const count = waiting.length ? `(${waiting.length}) ` : "";
+  document.title = `${count}Hand-offs – Turnwise`;
   byId("queue-title").textContent = waiting.length ? `Queue, ${waiting.length} waiting` : "Queue";
   byId("queue-empty").hidden = data.length > 0;
   updateList(byId("queue"), data, ({ id }) => id, createEntry, updateEntry);

@@ -165,9 +165,10 @@ const nextStep = ({ steps }) => STEPS.find((step) => !steps.includes(step)) ?? S
 
 function describeSelection({ answers, new_answers: numNew, examples, contributors, dropped, masked }) {
   const counts = (entries) => Object.entries(entries).map(([name, count]) => `${formatNumber(count)} ${name.replaceAll("_", " ")}`).join(", ");
+  const people = contributors ? ` of ${pluralize(contributors, "person", "people")}` : "";
   return [
     `${pluralize(answers, "answer", "answers")} (${formatNumber(numNew)} new)`,
-    `${pluralize(examples, "example", "examples")}${contributors ? ` of ${pluralize(contributors, "person", "people")}` : ""}`,
+    `${pluralize(examples, "example", "examples")}${people}`,
     Object.keys(dropped).length && `dropped: ${counts(dropped)}`,
     Object.keys(masked).length && `masked: ${counts(masked)}`,
   ].filter(Boolean).join(" · ");

@@ -81,7 +81,8 @@ function render(hasMoreAlerts) {
 function renderAlerts(hasMore) {
   const { alerts } = state;
   const numOpen = alerts.filter((alert) => alert.closed === null).length;
-  document.title = `${numOpen ? `(${numOpen}) ` : ""}Text monitor – Turnwise`;
+  const count = numOpen ? `(${numOpen}) ` : "";
+  document.title = `${count}Text monitor – Turnwise`;
   byId("alerts-title").textContent = numOpen ? `Alerts, ${numOpen} open` : "Alerts";
   byId("alerts-empty").hidden = alerts.length > 0;
   byId("alerts-empty").textContent =

@@ -21,7 +21,8 @@ export function portableRequest(request) {
 export function toCurl(request, { origin, needsKey }) {
   const body = JSON.stringify(request, null, 2);
   const headers = ['-H "Content-Type: application/json"', ...(needsKey ? [`-H "Authorization: Bearer $${KEY_VARIABLE}"`] : [])];
-  return [`curl ${shellString(`${origin}/v1/chat/completions`)}`, ...headers, `-d ${shellString(body)}`].join(" \\\n  ");
+  const url = `${origin}/v1/chat/completions`;
+  return [`curl ${shellString(url)}`, ...headers, `-d ${shellString(body)}`].join(" \\\n  ");
 }
 
 /** In single quotes a shell replaces nothing; a quote itself ends them, is escaped, and begins them again. */

@@ -25,7 +25,8 @@ export async function rollBack({ id, model }) {
 export async function promote({ id, model, number, needsForce, gateReason }) {
   const reason = reasonField();
   const force = make("input", { type: "checkbox", required: true });
-  const warning = `It has not passed the gate${gateReason ? `: ${gateReason}` : "."}`;
+  const gateNote = gateReason ? `: ${gateReason}` : ".";
+  const warning = `It has not passed the gate${gateNote}`;
   const isConfirmed = await showDialog({
     id: "promote",
     text: `Let ${id} answer all requests to ${model}?`,

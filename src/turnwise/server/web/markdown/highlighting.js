@@ -7,16 +7,14 @@ const MAX_LINE = 2000; // characters; longer lines, such as of minified files, h
 const LANGUAGES = {
   bash: "sh shell zsh console shell-session",
   cpp: "c c++ h hpp cc cxx arduino",
-  css: "scss less",
   diff: "patch",
   go: "golang",
   java: "kotlin groovy",
-  javascript: "js jsx mjs cjs node",
+  javascript: "js jsx mjs cjs node typescript ts tsx mts cts",
   json: "jsonc json5 jsonl",
   python: "py py3 python3 pycon gyp",
   rust: "rs",
   sql: "mysql postgresql postgres sqlite plsql",
-  typescript: "ts tsx mts cts",
   xml: "html xhtml svg vue rss plist markup",
   yaml: "yml",
 };
