@@ -58,6 +58,14 @@ def test_a_version_that_is_asked_its_own_questions_is_asked_those_of_the_serving
     assert nothing_new.obstacle.startswith("There is no example to compare the versions on")
 
 
+@pytest.mark.parametrize(("count", "is_again"), [(20, True), (24, False)])
+def test_a_version_that_is_compared_on_held_out_answers_is_not_said_to_be_asked_its_own(count, is_again):
+    settings = ImproveSettings.model_validate({"proof": {"max_cross_fitted": 20, "held_out_share": 0.3}})
+    plan = prepare(corrections(count), count, settings)
+    assert len(plan.train) <= 20
+    assert plan.has_training_questions is is_again
+
+
 def test_few_new_answers_start_nothing():
     plan = prepare(corrections(10), 4, CROSS_FITTED)
     assert plan.obstacle == "There is feedback on 4 new answers; a cycle needs 8."

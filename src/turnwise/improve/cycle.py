@@ -209,7 +209,7 @@ class ImproveCycle:
             models, plan.proofs, retention, self.rules, proof.alphas,
             num_looks=self._num_looks(models.journal), progress=self.progress,
         )  # fmt: skip
-        if proof.asks_again(len(plan.train)):
+        if plan.has_training_questions:
             compared["decision"]["reason"] += ASKED_AGAIN
         return compared
 

@@ -77,7 +77,7 @@ class ProofSettings(StrictModel):
         return self
 
     def asks_again(self, num_answers: int) -> bool:
-        """True if the version is compared on its own training questions."""
+        """True if the version is compared on its own training questions, given the number of all examples."""
         if self.questions == "auto":
             return self.scope and num_answers <= self.max_cross_fitted
         return self.questions == "again"
