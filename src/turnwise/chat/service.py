@@ -41,7 +41,7 @@ from turnwise.core.chat_service import ScenarioInfo
 from turnwise.core.errors import ContextLengthExceeded, TurnwiseError, Unavailable, UserError
 from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine, SearchTraceEvent
 from turnwise.core.inference_client import EventStream
-from turnwise.core.messages import Message, asked_question
+from turnwise.core.messages import Message, last_question
 from turnwise.core.reply_scoring import ChoiceRanker
 from turnwise.core.retrieval import Retriever
 from turnwise.core.served_versions import AnsweringVersion
@@ -164,7 +164,7 @@ class EngineChatService:
             request, name, self._request_builder, self._summaries, self._generate_internal
         )
         # Passages and summaries are added to user and system messages, and are no part of the question.
-        return replace(fitted, question=asked_question(client_messages)), report
+        return replace(fitted, question=last_question(client_messages)), report
 
     def build_request(self, request: ChatRequest) -> GenerationRequest:
         """The engine request, without passages or a context policy; see `RequestBuilder.build_request`."""

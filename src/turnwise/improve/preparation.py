@@ -55,7 +55,7 @@ def prepare(
         proofs,
         stages,
         _obstacle(examples, num_new, settings, proofs, stages),
-        settings.proof.asks_again(len(examples)),
+        settings.proof.uses_training_questions(len(examples)),
     )
 
 
