@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import uvicorn
@@ -84,7 +85,7 @@ class ScriptedChatService:
         self.requests.append(request)
         recorder = await ConversationRecorder.start(self.store, request, self.name)
         finish: FinishReason = "error"
-        is_last = False
+        is_last, has_started = False, False
         try:
             if self._rejection is not None:
                 if recorder is not None:
@@ -97,6 +98,9 @@ class ScriptedChatService:
                         recorder.add(delta)
                         if is_last:
                             await recorder.save_complete()
+                    if request.output.echo and not has_started:
+                        delta = replace(delta, text=request.continued_text + delta.text)
+                    has_started = True
                     yield delta
         except (asyncio.CancelledError, GeneratorExit):
             finish = "cancelled"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from turnwise.app.conversation_files import LocalConversationFiles
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -47,7 +48,8 @@ def services():
 
 @pytest.fixture(scope="session")
 def server_url(services):
-    with serve_in_thread(create_app(services, default="scripted")) as url:
+    app = create_app(services, default="scripted", auto_titles=False, conversation_files=LocalConversationFiles())
+    with serve_in_thread(app) as url:
         yield url
 
 

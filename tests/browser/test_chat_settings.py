@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 from page_actions import answers, send
@@ -112,6 +113,56 @@ def test_every_conversation_keeps_its_settings(visit, script_answers, store):
     expect(page.locator(".message.user .body")).to_have_text("first")
     expect(page.locator("#control-temperature")).to_have_value("0.2")
     expect(page.locator("#open-controls")).to_have_class(re.compile("changed"))
+
+
+def saved(page, store, id, expected):
+    """Wait until the server has these settings."""
+    deadline = time.monotonic() + 5
+    while (settings := store.get(id).settings) != expected and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    assert settings == expected
+
+
+def test_the_server_has_the_settings_of_a_stored_conversation(visit, script_answers, store, server_url):
+    chat = script_answers()
+    page = visit()
+    open_settings(page)
+    page.fill("#control-system", "Be brief.")
+    page.fill("#control-temperature", "0.2")
+    send(page, "first")
+    expect(answers(page)).to_have_count(1)
+    [conversation] = store.list()
+    settings = {"system": "Be brief.", "model": "scripted", "parameters": {"temperature": 0.2}}
+    saved(page, store, conversation.id, settings)
+    page.fill("#control-temperature", "0.4")
+    page.fill("#control-n", "2")
+    saved(page, store, conversation.id, settings | {"parameters": {"temperature": 0.4, "n": 2}})
+    assert page.evaluate("id => localStorage.getItem(`turnwise.settings.${id}`)", conversation.id) is None
+
+    other = visit(f"/#{conversation.id}")  # another browser
+    expect(other.locator("#control-temperature")).to_have_value("0.4")
+    expect(other.locator("#control-system")).to_have_value("Be brief.")
+    expect(other.locator("#control-n")).to_have_value("2")
+    other.click("#open-controls")
+    other.fill("#control-n", "1")
+    send(other, "second")
+    expect(answers(other)).to_have_count(2)
+    assert chat.requests[-1].sampling == {"temperature": 0.4}
+
+
+def test_settings_that_the_server_does_not_take_yet_are_not_lost(visit, script_answers, store):
+    id = store.create(title="t", model="scripted").id
+    page = visit(f"/#{id}")
+    with page.expect_request(lambda request: request.method == "PATCH"):
+        page.route("**/v1/conversations/*", lambda route: route.abort())
+        open_settings(page)
+        page.fill("#control-temperature", "0.3")
+    page.unroute("**/v1/conversations/*")
+    assert store.get(id).settings == {}
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    expect(page.locator("#control-temperature")).to_have_value("0.3")
+    saved(page, store, id, {"system": "", "model": "scripted", "parameters": {"temperature": 0.3}})
 
 
 def test_presets_are_applied_saved_exported_and_imported(visit, script_answers, tmp_path):

@@ -13,6 +13,7 @@ from turnwise.server.routes.pages import WEB
 NAMES = re.compile(
     r'{"type": "json_object"}|scripted|Turnwise|API|JSON|Alt|Ctrl|Shift|Enter|Esc|English|Top [kpn]|Min p|Typical p'
     r"|[Ee]psilon|[Ee]ta|[Ss]igma|Logit|Lark|schema|alpha|top_k|prompt|messages|curl|Python|JavaScript"
+    r"|Markdown|Control Z"
 )
 # Texts of people and models, and code, are not translated.
 VISIBLE_TEXTS = """() => {
@@ -117,10 +118,6 @@ def test_every_view_of_the_chat_is_translated(page, script_answers):
     assert english_texts(page) == []
     page.keyboard.press("Escape")
 
-    page.locator(".history-row").hover()
-    page.get_by_role("button", name=re.compile("^删除")).click()
-    assert english_texts(page) == []
-    page.keyboard.press("Escape")
     script_answers(endless, delay=0.05)
     send(page, "继续")
     expect(page.locator(".growing .body")).to_contain_text("word")
@@ -130,6 +127,43 @@ def test_every_view_of_the_chat_is_translated(page, script_answers):
     page.route("**/v1/**", lambda route: route.abort())
     send(page, "再来")
     expect(page.locator("#banner")).to_be_visible()
+    assert english_texts(page) == []
+
+
+def test_every_view_of_the_list_of_conversations_is_translated(page, store):
+    exchange(page)
+    store.folders.create("工作")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    page.click("#history-menu")
+    assert english_texts(page) == []
+    page.get_by_role("menuitem", name="新建文件夹").click()
+    expect(page.locator("#folder-name")).to_be_visible()
+    assert english_texts(page) == []
+    page.keyboard.press("Escape")
+    page.locator(".folder-menu").click()
+    assert english_texts(page) == []
+    page.keyboard.press("Escape")
+    page.locator(".history-row .icon-button").click()
+    assert english_texts(page) == []
+    page.get_by_role("menuitem", name="选择").click()
+    expect(page.locator(".selection-bar")).to_be_visible()
+    assert english_texts(page) == []
+    page.keyboard.press("Escape")
+    page.fill("#history-search", "你好")
+    expect(page.locator(".history-match")).to_be_visible()
+    assert english_texts(page) == []
+    page.fill("#history-search", "")
+    page.click("#open-tree")
+    expect(page.get_by_role("treeitem")).to_have_count(2)
+    assert english_texts(page) == []
+    page.keyboard.press("Escape")
+    page.locator(".message.last").get_by_label("从这里开始新对话").click()
+    expect(page.locator(".history-row")).to_have_count(2)
+    assert english_texts(page) == []
+    page.locator(".history-row .icon-button").first.click()
+    page.get_by_role("menuitem", name="删除").click()
+    expect(page.locator(".undo")).to_be_visible()
     assert english_texts(page) == []
 
 

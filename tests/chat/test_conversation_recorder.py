@@ -11,6 +11,7 @@ from turnwise.core.chat_request import ChatRequest, ContextOptions
 from turnwise.core.errors import ContextLengthExceeded, NotFound, TurnwiseError
 from turnwise.core.inference import TokenEvent
 from turnwise.core.messages import Message
+from turnwise.core.stored_conversations import ConversationChanges
 from turnwise.store import open_store
 from turnwise.text.rendering.renderer import Renderer
 
@@ -289,7 +290,7 @@ def test_the_title_is_the_first_user_message_and_is_set_once(says, store, conver
     opening = (Message("system", "Be kind."), user("\n  The lamp is broken.\nWhat now?"))
     reply(says("Oh."), ChatRequest(opening, conversation_id=conversation_id))
     assert store.get(conversation_id).title == "The lamp is broken."
-    store.rename(conversation_id, "Lamp")
+    store.update(conversation_id, ConversationChanges(title="Lamp"))
     reply(says("Oh!"), ChatRequest((user("Something else"),), conversation_id=conversation_id))
     assert store.get(conversation_id).title == "Lamp"
 

@@ -7,6 +7,7 @@ import pytest
 
 from turnwise.core.errors import InvalidData, InvalidParameter, NotFound
 from turnwise.core.messages import Message, ToolCall
+from turnwise.core.stored_conversations import ConversationChanges
 from turnwise.store import open_store
 
 BACKENDS = {
@@ -254,7 +255,7 @@ def test_the_list_can_be_searched_in_titles_and_in_all_branches(store):
 
 def test_rename_changes_the_title_and_not_the_order(store):
     first, second = store.create(title="a", model="m"), store.create(title="b", model="m")
-    store.rename(first.id, "A better title")
+    store.update(first.id, ConversationChanges(title="A better title"))
     assert [(c.id, c.title) for c in store.list()] == [(second.id, "b"), (first.id, "A better title")]
 
 
@@ -276,7 +277,7 @@ def test_delete_removes_only_the_conversation(store):
         lambda s, id: s.append(id, [Message("user", "x")]),
         lambda s, id: s.ensure_branch(id, [Message("user", "x")]),
         lambda s, id: s.select_branch(id, "msg_1"),
-        lambda s, id: s.rename(id, "x"),
+        lambda s, id: s.update(id, ConversationChanges(title="x")),
         lambda s, id: s.delete(id),
     ],
     ids=["get", "append", "extend", "select", "rename", "delete"],

@@ -10,6 +10,7 @@ from turnwise.core.feedback import AnswerReference, NewFeedback
 from turnwise.core.handoffs import HandoffRequest
 from turnwise.core.messages import Message
 from turnwise.core.stored_completions import StoredCompletion
+from turnwise.core.stored_conversations import ConversationChanges
 from turnwise.core.stored_responses import StoredResponse
 from turnwise.store import open_store
 from turnwise.store.sqlite import migrations
@@ -65,7 +66,9 @@ CUSTOMER_CALLS = {
     "append": lambda s, i: s.append(i["conversation"], [Message("user", "x")]),
     "update_message": lambda s, i: s.update_message(i["message"], meta={"x": 1}),
     "select_branch": lambda s, i: s.select_branch(i["conversation"], i["message"]),
-    "rename": lambda s, i: s.rename(i["conversation"], "x"),
+    "update": lambda s, i: s.update(i["conversation"], ConversationChanges(title="x")),
+    "set generated title": lambda s, i: s.set_generated_title(i["conversation"], "x"),
+    "copy": lambda s, i: s.fork(i["conversation"], i["message"], "x"),
     "delete": lambda s, i: s.delete(i["conversation"]),
     "say": lambda s, i: s.handoffs.say(i["conversation"], Message("assistant", "x"), {}, parent_id=None),
     "get completion": lambda s, i: s.completions.get(i["completion"]),

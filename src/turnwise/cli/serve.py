@@ -53,6 +53,7 @@ def serve(
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
+    from turnwise.app.conversation_files import LocalConversationFiles
     from turnwise.app.personal_data import daily_retention
     from turnwise.app.scenario_services import ServicePath, open_resources
     from turnwise.app.stores import open_conversation_store, open_served_monitor
@@ -113,6 +114,8 @@ def serve(
             version_control=opener.control,
             improvement=open_improvement(conversations),
             has_handoffs=conversations is not None,
+            conversation_files=LocalConversationFiles(),
+            auto_titles=options.conversations.auto_titles,
             collect=records.collect,
             web=options.pages.web,
             body_limit=limits.max_body_size,

@@ -150,6 +150,10 @@ class ConversationOptions:
     context_policy: ContextPolicy = "refuse"
     prompt_template: PromptTemplate = None
     prompt_variable: PromptVariable = None
+    auto_titles: Annotated[
+        bool,
+        typer.Option(help="Let the model write the title of a conversation of the chat page after its first answer."),
+    ] = True
 
 
 @dataclass(frozen=True, slots=True)

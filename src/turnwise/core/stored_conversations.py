@@ -1,12 +1,14 @@
 """The conversation port: stored conversations, and the interface of the conversation store."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from turnwise.core.access import Principal
 from turnwise.core.collected_answers import CollectedAnswerReader
 from turnwise.core.comparisons import ComparisonStore
+from turnwise.core.conversation_folders import FolderStore
+from turnwise.core.conversation_trees import ConversationTree, ImportedConversations
 from turnwise.core.data_subjects import PersonalDataStore
 from turnwise.core.feedback import FeedbackStore
 from turnwise.core.handoffs import HandoffStore
@@ -17,11 +19,38 @@ from turnwise.core.stored_messages import StoredMessage
 from turnwise.core.stored_responses import ResponseStore
 
 HEAD = ""  # instead of a message id: the last message of the current branch
+TitleSource = Literal["user", "first_words", "model"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageMatch:
+    """A message that contains the text of a search, with an excerpt around it."""
+
+    message_id: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationChanges:
+    """Changes of a conversation; None: unchanged.
+
+    Attributes:
+        title: title of the user. A generated one never replaces it.
+        is_pinned: whether it is pinned.
+        folder_id: its folder, or `NO_FOLDER`.
+        settings: all its settings.
+    """
+
+    title: str | None = None
+    is_pinned: bool | None = None
+    folder_id: str | None = None
+    settings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
-    """A stored conversation: a tree of messages. `ConversationStore.list` leaves `head`, `messages` and `tree` empty.
+    """A stored conversation: a tree of messages. `ConversationStore.list` leaves `settings`, `head`, `messages` and
+    `tree` empty.
 
     Attributes:
         id: id.
@@ -30,6 +59,11 @@ class StoredConversation:
         created: Unix time of creation, in seconds.
         updated: Unix time of the last added message.
         owner: name of the API key that created it; None if none was needed.
+        is_pinned: it is at the top of the list.
+        folder_id: id of its folder; None if it is in none.
+        settings: how requests of the conversation are sent, as plain JSON.
+        title_source: who wrote the title. A generated one may replace the "first_words" of the conversation only.
+        match: where the text of a search is. None without a search, and if only the title has it.
         head: id of the last message of the current branch; None if there are no messages.
         messages: current branch, from the first message to the head.
         tree: messages of all branches, oldest first.
@@ -41,6 +75,11 @@ class StoredConversation:
     created: float
     updated: float
     owner: str | None = None
+    is_pinned: bool = False
+    folder_id: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    title_source: TitleSource = "user"
+    match: MessageMatch | None = None
     head: str | None = None
     messages: tuple[StoredMessage, ...] = ()
     tree: tuple[StoredMessage, ...] = ()
@@ -91,8 +130,37 @@ class ConversationStore(Protocol):
     def handoffs(self) -> HandoffStore:
         """Hand-offs of conversations to people, in the same database."""
 
-    def create(self, *, title: str, model: str) -> StoredConversation:
-        """Create a conversation."""
+    @property
+    def folders(self) -> FolderStore:
+        """Folders of conversations, in the same database."""
+
+    def create(
+        self,
+        *,
+        title: str,
+        model: str,
+        title_source: TitleSource = "user",
+        folder_id: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> StoredConversation:
+        """Create a conversation. Raises `NotFound` if there is no such folder."""
+
+    def add_trees(
+        self, trees: Sequence[ConversationTree], *, model: str, meta: Mapping[str, Any] | None = None
+    ) -> ImportedConversations:
+        """Import conversations in one transaction, and create the folders that they name.
+
+        A conversation that is in the store already is not added again: one with the `source_id`, or one that was
+        imported with the same messages.
+
+        Args:
+            trees: the conversations.
+            model: model of those that name none.
+            meta: added to the metadata of every message.
+        """
+
+    def fork(self, conversation_id: str, message_id: str, title: str) -> StoredConversation:
+        """Copy the branch that ends with a message to a new conversation. Raises `NotFound`."""
 
     def ensure_branch(
         self,
@@ -140,20 +208,33 @@ class ConversationStore(Protocol):
     def get(self, conversation_id: str) -> StoredConversation:
         """A conversation with its messages. Raises `NotFound`."""
 
-    def list(self, *, limit: int = 100, after: str | None = None, query: str = "") -> list[StoredConversation]:
+    def list(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        query: str = "",
+        is_pinned: bool | None = None,
+        folder_id: str | None = None,
+    ) -> list[StoredConversation]:
         """Conversations without messages, most recently updated first.
 
         Args:
             limit: maximum number of conversations.
             after: id of the last conversation of the previous page. Raises `NotFound`.
             query: return only conversations whose title or messages contain this text, ignoring case.
+            is_pinned: return pinned ones or the others; None: both.
+            folder_id: return those of a folder, or outside of folders (`NO_FOLDER`); None: all.
         """
 
     def select_branch(self, conversation_id: str, message_id: str) -> None:
         """Switch branches: the newest message below `message_id` becomes the head. Raises `NotFound`."""
 
-    def rename(self, conversation_id: str, title: str) -> None:
-        """Set the title. Raises `NotFound`."""
+    def update(self, conversation_id: str, changes: ConversationChanges) -> None:
+        """Change a conversation. Its place in the list stays. Raises `NotFound`, also for an unknown folder."""
+
+    def set_generated_title(self, conversation_id: str, title: str) -> bool:
+        """Set a title if the present one is made of first words. Returns whether it was set. Raises `NotFound`."""
 
     def delete(self, conversation_id: str) -> None:
         """Delete a conversation with its messages. Raises `NotFound`."""

@@ -12,12 +12,15 @@ from turnwise.core.api_keys import KeyStore
 from turnwise.core.chat_service import ChatService
 from turnwise.core.classification_service import ClassificationService
 from turnwise.core.collected_answers import Consent
+from turnwise.core.conversation_trees import ConversationFiles
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.improvement_reports import ImprovementReader
 from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.monitor_store import MonitorReader
 from turnwise.core.served_versions import VersionControl
+from turnwise.server.background_answers import BackgroundAnswers
 from turnwise.server.consent_policy import ConsentPolicy
+from turnwise.server.conversation_titles import TitleWriter
 from turnwise.server.document_upload import DEFAULT_MAX_DOCUMENT_BYTES
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
 from turnwise.server.instrumented_service import (
@@ -39,6 +42,9 @@ from turnwise.server.openapi import openapi_document
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.route_roles import check_role
 from turnwise.server.routes import (
+    background_answers as background_answers_routes,
+)
+from turnwise.server.routes import (
     chat_completions,
     classification,
     comparisons,
@@ -47,6 +53,7 @@ from turnwise.server.routes import (
     customer_handoffs,
     embeddings,
     feedback,
+    folders,
     handoffs,
     health,
     improvements,
@@ -60,6 +67,9 @@ from turnwise.server.routes import (
     token_distributions,
     tokenize,
     versions,
+)
+from turnwise.server.routes import (
+    conversation_files as conversation_files_routes,
 )
 from turnwise.server.routes import (
     knowledge as knowledge_routes,
@@ -85,6 +95,8 @@ def create_app(
     version_control: VersionControl | None = None,
     improvement: ImprovementReader | None = None,
     has_handoffs: bool = False,
+    conversation_files: ConversationFiles | None = None,
+    auto_titles: bool = True,
     collect: Consent = "full",
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
@@ -97,7 +109,9 @@ def create_app(
     ignore_unknown: bool = False,
     sse_keep_alive: float = SSE_KEEP_ALIVE_SECONDS,
 ) -> FastAPI:
-    """Create the application. Its `state` has `limiter`, `drain` and `api_key_auth`, which `serve` uses.
+    """Create the application.
+
+    Its `state` has `limiter`, `drain`, `api_key_auth` and `background_answers`, which `serve` uses.
 
     Args:
         services: chat services by served name; read at every request.
@@ -109,6 +123,8 @@ def create_app(
         version_control: promotes versions of the served models, for `/v1/versions`.
         improvement: cycles of `turnwise improve`, which `/v1/improvements` and the page `/improve` show.
         has_handoffs: pages link to `/handoffs`, where people answer customers, and to `/review`.
+        conversation_files: reads and writes files, for the export and import of conversations.
+        auto_titles: let the model write titles of conversations that ask for it.
         collect: the most that is collected of requests, to improve the model.
         web: serve the chat page at `/` and the other pages.
         body_limit: maximum size of a JSON body, in bytes.
@@ -144,9 +160,10 @@ def create_app(
         consent_policy=consent_policy,
     )
     served_models.find(LATEST)  # raises if there is no default model
+    background, titles = BackgroundAnswers(limiter), TitleWriter(limiter, auto_titles)
     origins = frozenset(map(parse_origin, allow_origins))
     routers = [
-        chat_completions.router(served_models, body_limit),
+        chat_completions.router(served_models, body_limit, background, titles),
         stored_completions.router(served_models, body_limit),
         feedback.router(served_models, body_limit),
         comparisons.router(served_models, body_limit),
@@ -160,7 +177,10 @@ def create_app(
         models.router(served_models, has_monitor=monitor is not None),
         tokenize.router(served_models, body_limit),
         token_distributions.router(served_models, body_limit),
-        conversations.router(served_models, body_limit),
+        conversation_files_routes.router(served_models, conversation_files, body_limit),
+        conversations.router(served_models, body_limit, background),
+        background_answers_routes.router(served_models, background),
+        folders.router(served_models, body_limit),
         handoffs.router(served_models, body_limit, drain),
         customer_handoffs.router(served_models, body_limit, drain),
         monitor_routes.router(monitor),
@@ -201,6 +221,7 @@ def create_app(
     )  # fmt: skip
     app.state.ignore_unknown, app.state.sse_keep_alive = ignore_unknown, sse_keep_alive
     app.state.limiter, app.state.drain, app.state.api_key_auth = limiter, drain, api_key_auth
+    app.state.background_answers = background
     add_error_handlers(app)
     for router in routers:
         app.include_router(router)

@@ -13,6 +13,8 @@ and one of
   one conversation, `combine(rows, context) -> Iterator[RowResult]` replaces `parse`;
 - `sniff(sample) -> float`, the confidence that a file is of this format, with
   `read(file, context) -> Iterator[RowResult]`, for text files without rows.
+
+A format of conversations with branches also has `parse_tree(value, context) -> ConversationTree`, for their import.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +23,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, BinaryIO
 
+from turnwise.core.conversation_trees import ConversationTree
 from turnwise.core.plugins import PluginGroup
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import (
@@ -54,6 +57,7 @@ class Format:
     combine: Callable[[Iterable[NumberedValue], ParseContext], Iterator[RowResult]] | None = None
     sniff: Callable[[FileSample], float] | None = None
     read: Callable[[BinaryIO, ParseContext], Iterator[RowResult]] | None = None
+    parse_tree: Callable[[Any, ParseContext], ConversationTree] | None = None
 
     def parse_rows(self, values: Iterable[NumberedValue], context: ParseContext) -> Iterator[RowResult]:
         """Yield the records in the values of a container; a value that cannot be parsed becomes a bad row."""
@@ -94,7 +98,7 @@ def _check_surrogates(row: RowResult) -> RowResult:
 
 
 def _build(name: str, module: ModuleType) -> Format:
-    functions = ("matches", "parse", "combine", "sniff", "read")
+    functions = ("matches", "parse", "combine", "sniff", "read", "parse_tree")
     return Format(
         name=name,
         summary=(module.__doc__ or "").partition("\n")[0].partition(": ")[2],

@@ -1,9 +1,12 @@
 """ChatGPT: conversations.json of an export; of each tree of messages, the displayed branch."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from turnwise.core.conversation_trees import ConversationTree
 from turnwise.core.messages import Conversation, Message
+from turnwise.data.message_trees import TreeNode, build_tree, seconds_of
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, require_mapping
 
@@ -49,12 +52,40 @@ def _branch(nodes: Mapping[str, Any], current: Any) -> list[Mapping[str, Any]]:
     return branch[::-1]
 
 
-def _message(node: Mapping[str, Any], context: ParseContext) -> Message | None:
+def parse_tree(value: Any, context: ParseContext) -> ConversationTree:
+    """Parse all branches. Parts that are not text are counted and left out. Raises `RowError`."""
+    row = require_mapping(value)
+    if not isinstance(row.get("mapping"), dict):
+        raise RowError("it has no 'mapping'")
+    omitted: list[str] = []
+    nodes = [_tree_node(id, require_mapping(node), context, omitted) for id, node in row["mapping"].items()]
+    return replace(
+        build_tree(nodes, row.get("current_node")),
+        title=row["title"] if isinstance(row.get("title"), str) else "",
+        source_id=str(row.get("conversation_id") or row.get("id") or ""),
+        created=seconds_of(row.get("create_time")), updated=seconds_of(row.get("update_time")),
+        num_omitted=len(omitted),
+    )  # fmt: skip
+
+
+def _tree_node(id: str, node: Mapping[str, Any], context: ParseContext, omitted: list[str]) -> TreeNode:
+    message = _message(node, context, omitted)
+    source = node.get("message") or {}
+    model = (source.get("metadata") or {}).get("model_slug")
+    meta = {"model": model} if message is not None and message.role == "assistant" and isinstance(model, str) else {}
+    parent = node.get("parent")
+    return TreeNode(
+        id, parent if isinstance(parent, str) else None, message, seconds_of(source.get("create_time")), meta
+    )
+
+
+def _message(node: Mapping[str, Any], context: ParseContext, omitted: list[str] | None = None) -> Message | None:
+    """The message of a node; None without text. Types of other parts are added to `omitted`, or raise `RowError`."""
     message = node.get("message")
     if not isinstance(message, dict):
         return None
     metadata = message.get("metadata") or {}
-    content = "\n".join(_text_parts(message.get("content")))
+    content = "\n".join(_text_parts(message.get("content"), omitted))
     recipient = message.get("recipient") or "all"
     if metadata.get("is_visually_hidden_from_conversation") or not content.strip() or recipient != "all":
         return None
@@ -62,7 +93,7 @@ def _message(node: Mapping[str, Any], context: ParseContext) -> Message | None:
     return None if role == "tool" else Message(context.role(role), content)
 
 
-def _text_parts(content: Any) -> Iterator[str]:
+def _text_parts(content: Any, omitted: list[str] | None) -> Iterator[str]:
     if not isinstance(content, dict) or content.get("content_type") not in ("text", "multimodal_text", None):
         return
     for entry in content.get("parts") or []:
@@ -70,6 +101,8 @@ def _text_parts(content: Any) -> Iterator[str]:
             yield entry
         elif isinstance(entry, dict) and entry.get("content_type") != "audio_transcription":
             type = entry.get("content_type")
-            raise RowError(f"a message has a part of type {type!r}, but only text can be trained on")
+            if omitted is None:
+                raise RowError(f"a message has a part of type {type!r}, but only text can be trained on")
+            omitted.append(str(type))
         elif isinstance(entry, dict):
             yield str(entry.get("text", ""))

@@ -127,21 +127,23 @@ class ConcurrencyLimitMiddleware:
         except TimeoutError:
             if not limit.expired():
                 raise
-            error = self._timeout_error()
+            error = timeout_error(limiter)
             context.code = error.code
             with suppress(TimeoutError):
                 async with asyncio.timeout(ERROR_SEND_TIMEOUT_SECONDS):
                     await response.end(error, scope, receive, context.encode_failure)
 
-    def _timeout_error(self) -> TurnwiseError:
-        if self._limiter.is_stopped:
-            return Unavailable("The server is stopping; this completion was cancelled.")
-        return RequestRejected(
-            HTTPStatus.REQUEST_TIMEOUT, "timeout",
-            f"The completion took longer than the {self._limiter.limits.request_timeout:g} seconds that this server "
-            "allows. Set a lower limit of output tokens.",
-            error_type="server_error",
-        )  # fmt: skip
+
+def timeout_error(limiter: ConcurrencyLimiter) -> TurnwiseError:
+    """Return the error for a completion whose time limit has expired, or that ends because the server stops."""
+    if limiter.is_stopped:
+        return Unavailable("The server is stopping; this completion was cancelled.")
+    return RequestRejected(
+        HTTPStatus.REQUEST_TIMEOUT, "timeout",
+        f"The completion took longer than the {limiter.limits.request_timeout:g} seconds that this server "
+        "allows. Set a lower limit of output tokens.",
+        error_type="server_error",
+    )  # fmt: skip
 
 
 class _ResponseState:

@@ -11,7 +11,9 @@ from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, Usage
 from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import InvalidParameter
+from turnwise.server.background_answers import BackgroundAnswers
 from turnwise.server.completion_recorder import CompletionRecorder
+from turnwise.server.conversation_titles import TitleWriter
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 from turnwise.server.error_responses import raise_if_failed, to_client_error
 from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
@@ -35,7 +37,9 @@ from turnwise.server.served_models import ServedModels
 from turnwise.server.sse import DONE_EVENT, EventStreamResponse, PrefetchedStream, format_error_event, format_event
 
 
-def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
+def router(
+    served_models: ServedModels, max_body_bytes: int, background: BackgroundAnswers, titles: TitleWriter
+) -> APIRouter:
     """Return the route."""
     routes = APIRouter(tags=["chat"])
 
@@ -64,9 +68,16 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
                 deltas = service.stream(chat_request)
                 if recorder is not None:
                     deltas = recorder.record_stream(deltas, chat_request.output.n)
+                deltas = titles.follow(deltas, served_models, body.model, chat_request)
+
+                def encode(stream: PrefetchedStream[ChatDelta]) -> AsyncGenerator[bytes, None]:
+                    return _ChunkEncoder(header, body).events(stream)
+
+                if body.background and service.store is not None:
+                    deltas = background.start(chat_request, deltas, encode, service.store).deltas()
                 keep_alive = request.app.state.sse_keep_alive
                 stream = await PrefetchedStream.start(deltas, keep_alive, request.receive)
-                return EventStreamResponse(_ChunkEncoder(header, body).events(stream), stream, keep_alive)
+                return EventStreamResponse(encode(stream), stream, keep_alive)
             response = await cancel_on_disconnect(request.receive, service.reply(chat_request))
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -74,6 +85,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
             raise_if_failed(choice.finish_reason)
         if recorder is not None:
             await recorder.record(response)
+        titles.start(served_models, body.model, chat_request, response.choices[0].text)
         return JSONResponse(ChatCompletion.of(header, response, legacy=legacy).dump())
 
     return routes

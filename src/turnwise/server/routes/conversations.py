@@ -6,10 +6,16 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
+from turnwise.server.background_answers import BackgroundAnswers
 from turnwise.server.openapi import json_request_body
 from turnwise.server.route_roles import requires
-from turnwise.server.schema.conversation_body import ConversationBody, ConversationWithMessages
-from turnwise.server.schema.conversation_request import ConversationCreate, ConversationUpdate
+from turnwise.server.schema.conversation_body import (
+    ConversationBody,
+    ConversationWithMessages,
+    ConversationWithSettings,
+    RunningAnswerBody,
+)
+from turnwise.server.schema.conversation_request import ConversationCreate, ConversationFork, ConversationUpdate
 from turnwise.server.schema.request_body import read_body
 from turnwise.server.served_models import ServedModels
 
@@ -32,7 +38,7 @@ class DeletedConversation(BaseModel):
     deleted: Literal[True] = True
 
 
-def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
+def router(served_models: ServedModels, max_body_bytes: int, background: BackgroundAnswers) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 
@@ -42,10 +48,14 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         after: Annotated[str | None, Query(description="Id of the conversation before the page.")] = None,
         query: Annotated[str, Query(max_length=1000, description="Text in the title or in a message.")] = "",
+        pinned: Annotated[bool | None, Query(description="Pinned ones, or the others.")] = None,
+        folder: Annotated[
+            str | None, Query(max_length=100, description='Id of a folder; "" for those outside of folders.')
+        ] = None,
     ) -> ConversationList:
         """List conversations without their messages, last updated first."""
         conversations = await STORE_READ_EXECUTOR.run(
-            served_models.store.list, limit=limit + 1, after=after, query=query
+            served_models.store.list, limit=limit + 1, after=after, query=query, is_pinned=pinned, folder_id=folder
         )
         data = [ConversationBody.of(stored) for stored in conversations[:limit]]
         first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
@@ -53,12 +63,22 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
 
     @routes.post("", openapi_extra=json_request_body(ConversationCreate))
     @requires("user")
-    async def create_conversation(request: Request) -> ConversationBody:
+    async def create_conversation(request: Request) -> ConversationWithSettings:
         """Create a conversation. Chat completions with its id are stored in it."""
         body = await read_body(request, ConversationCreate, max_body_bytes)
-        model = served_models.find(body.model).name
-        stored = await STORE_WRITE_EXECUTOR.run(served_models.store.create, title=body.title, model=model)
-        return ConversationBody.of(stored)
+        stored = await STORE_WRITE_EXECUTOR.run(
+            served_models.store.create, title=body.title, model=served_models.find(body.model).name,
+            title_source="first_words" if body.auto_title else "user", folder_id=body.folder_id,
+            settings=None if body.settings is None else body.settings.as_dict(),
+        )  # fmt: skip
+        return ConversationWithSettings.of(stored)
+
+    async def read_conversation(id: str, *, tree: bool = False) -> ConversationWithMessages:
+        # The answers first: one that ends in between is complete in the store.
+        running = background.running(id)
+        stored = await STORE_READ_EXECUTOR.run(served_models.store.get, id)
+        answers = [RunningAnswerBody(id=answer.id, after=answer.position(stored.messages)) for answer in running]
+        return ConversationWithMessages.of(stored, answers, tree=tree)
 
     @routes.get("/{id}")
     @requires("user")
@@ -66,24 +86,33 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         id: str, tree: Annotated[bool, Query(description="Include the messages of all branches.")] = False
     ) -> ConversationWithMessages:
         """Get a conversation with the messages of the branch that is shown."""
-        return ConversationWithMessages.of(await STORE_READ_EXECUTOR.run(served_models.store.get, id), tree=tree)
+        return await read_conversation(id, tree=tree)
 
     @routes.patch("/{id}", openapi_extra=json_request_body(ConversationUpdate))
     @requires("user")
     async def update_conversation(id: str, request: Request) -> ConversationWithMessages:
-        """Rename a conversation, or show another branch."""
+        """Change title, pin, folder or settings of a conversation, or show another branch."""
         body = await read_body(request, ConversationUpdate, max_body_bytes)
         if body.head is not None:
             await STORE_WRITE_EXECUTOR.run(served_models.store.select_branch, id, body.head)
-        if body.title is not None:
-            await STORE_WRITE_EXECUTOR.run(served_models.store.rename, id, body.title)
-        return ConversationWithMessages.of(await STORE_READ_EXECUTOR.run(served_models.store.get, id))
+        await STORE_WRITE_EXECUTOR.run(served_models.store.update, id, body.changes)
+        return await read_conversation(id)
+
+    @routes.post("/{id}/fork", openapi_extra=json_request_body(ConversationFork))
+    @requires("user")
+    async def fork_conversation(id: str, request: Request) -> ConversationWithSettings:
+        """Copy the branch that ends with a message to a new conversation."""
+        body = await read_body(request, ConversationFork, max_body_bytes)
+        title = body.title or (await STORE_READ_EXECUTOR.run(served_models.store.get, id)).title
+        fork = await STORE_WRITE_EXECUTOR.run(served_models.store.fork, id, body.message_id, title)
+        return ConversationWithSettings.of(fork)
 
     @routes.delete("/{id}")
     @requires("user")
     async def delete_conversation(id: str) -> DeletedConversation:
-        """Delete a conversation and its messages."""
+        """Delete a conversation and its messages. Answers that are being generated in it are stopped."""
         await STORE_WRITE_EXECUTOR.run(served_models.store.delete, id)
+        await background.cancel_conversation(id)
         return DeletedConversation(id=id)
 
     return routes

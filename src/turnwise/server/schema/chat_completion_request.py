@@ -89,6 +89,15 @@ class ChatCompletionFields(
         Target("context.continue_final_message"),
     ] = None
     answer_tokens: AnswerTokens = None
+    background: Annotated[
+        StrictBool | None,
+        Field(
+            description="Generate the answer to its end, also if the client disconnects. Only with 'stream' and "
+            "'conversation_id', where the answer is stored. GET and DELETE "
+            "/v1/conversations/{id}/answers/{x-request-id} attach to it and stop it."
+        ),
+        EXTENSION,
+    ] = None
     echo: Annotated[
         StrictBool | None,
         Field(
@@ -141,6 +150,7 @@ class ChatCompletionFields(
     def to_chat_request(self) -> ChatRequest:
         """Convert to a request of the chat service. Raises `InvalidParameter` if fields contradict each other."""
         self.check_stream_options()
+        self._check_background()
         self._check_continuation()
         self._check_token_limits()
         self.check_best_of()
@@ -160,6 +170,12 @@ class ChatCompletionFields(
         return resolve_tool_config(
             self.tools, self.tool_choice, self.parallel_tool_calls, self.functions, self.function_call
         )
+
+    def _check_background(self) -> None:
+        if self.background and not (self.stream and self.conversation_id):
+            raise InvalidParameter(
+                "background", "'background' is only allowed together with 'stream': true and a 'conversation_id'."
+            )
 
     def _check_continuation(self) -> None:
         last_role = self.messages[-1].role

@@ -60,6 +60,7 @@ NEXT_TOKEN_UNSUPPORTED_FIELDS: dict[str, UnsupportedField] = {
     for field in (
         UnsupportedField("stream", (False,), "there is one distribution"),
         UnsupportedField("stream_options", (), "there is one distribution"),
+        UnsupportedField("background", (False,), "there is no answer to generate", is_extension=True),
         UnsupportedField("n", (1,), "there is one distribution"),
         UnsupportedField("best_of", (1,), "there is one distribution", is_extension=True),
         UnsupportedField("echo", (False,), "there is no answer to return", is_extension=True),

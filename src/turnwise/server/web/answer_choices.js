@@ -2,32 +2,54 @@
 
 import * as api from "./api.js";
 import { AnswerColumn } from "./answer_column.js";
+import { conversationTree } from "./conversations_api.js";
 import { make } from "./dom.js";
 import { t } from "./i18n.js";
+import { RunningAnswer } from "./running_answer.js";
 
 export const MAX_CHOICES = 4; // a browser opens six connections to a server, and a stream takes one
 
 export class AnswerChoices {
-  /** `requests`: one body of a chat completion per answer. */
-  constructor(requests) {
-    this.requests = requests;
-    this.columns = requests.map((_, index) => new AnswerColumn(t("Answer {number}", { number: index + 1 })));
+  #running; // one per column
+
+  /** `number` of the answers. */
+  constructor(number) {
+    this.requests = []; // one body of a chat completion per column
+    this.isChoosing = false;
+    this.columns = Array.from({ length: number }, (_, index) => new AnswerColumn(t("Answer {number}", { number: index + 1 })));
+    this.#running = this.columns.map(() => new RunningAnswer());
     this.element = make("li", { class: "message choices" }, make("div", { class: "answer-columns" }, ...this.columns.map(({ element }) => element)));
   }
 
-  /** Stream all answers. Returns those that have text; throws if there is none because of an error. */
-  async stream(signal) {
-    await Promise.all(this.columns.map((column, index) => column.stream(this.requests[index], signal)));
+  /** Stream the answers to `requests`. Returns those that have text; throws if there is none because of an error. */
+  async stream(requests) {
+    this.requests = requests;
+    await Promise.all(this.columns.map((column, index) => column.stream(this.#running[index].send(requests[index]))));
     const answered = this.columns.filter(({ text }) => text);
     const failed = this.columns.find(({ error }) => error);
     if (!answered.length && failed) throw failed.error;
     return answered;
   }
 
-  /** Ask which answer is the best. Returns its column; null if `signal` is aborted first. */
-  async choose(answered, signal) {
+  /** Stop all answers; while the user chooses, end the choice. */
+  stop() {
+    if (this.isChoosing) this.#endChoice();
+    else for (const running of this.#running) running.stop();
+  }
+
+  /** Leave the answers. Those of a stored conversation go on in the server. */
+  leave() {
+    if (this.isChoosing) this.#endChoice();
+    else for (const running of this.#running) running.leave();
+  }
+
+  #endChoice = () => {};
+
+  /** Ask which answer is the best. Returns its column; null if the choice is stopped or left. */
+  async choose(answered) {
+    this.isChoosing = true;
     return new Promise((resolve) => {
-      signal.addEventListener("abort", () => resolve(null), { once: true });
+      this.#endChoice = () => resolve(null);
       for (const column of answered) {
         const number = this.columns.indexOf(column) + 1;
         column.element.append(make("button", {
@@ -59,7 +81,7 @@ export class AnswerChoices {
   async findIds(conversation, chosen) {
     for (const wait of [0, 100, 200, 400]) {
       if (wait) await new Promise((done) => setTimeout(done, wait));
-      const { tree } = await api.conversationTree(conversation);
+      const { tree } = await conversationTree(conversation);
       const ids = this.#matchIds(tree);
       if (ids.has(chosen)) return ids;
     }
@@ -70,7 +92,8 @@ export class AnswerChoices {
     const stored = tree.filter(({ role }) => role === "assistant").reverse(); // the newest first
     const ids = new Map();
     for (const column of this.columns) {
-      const entry = stored.find(({ id, content }) => content === column.text && ![...ids.values()].includes(id));
+      const isSame = ({ content }) => (column.finish === "cancelled" ? content.startsWith(column.text) : content === column.text);
+      const entry = stored.find((message) => isSame(message) && ![...ids.values()].includes(message.id));
       if (entry) ids.set(column, entry.id);
     }
     return ids;

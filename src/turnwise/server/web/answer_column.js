@@ -1,9 +1,9 @@
 // One of several answers side by side: its heading, the text while it is streamed, and the figures below.
 
-import * as api from "./api.js";
 import { figures } from "./answer_figures.js";
 import { make } from "./dom.js";
 import { MarkdownView } from "./markdown.js";
+import { RESTART } from "./running_answer.js";
 
 export class AnswerColumn {
   /** `title`: the heading. With `hidesFigures`, the figures stay hidden until `showFigures`. */
@@ -21,11 +21,15 @@ export class AnswerColumn {
     this.element = make("section", { class: "answer-column growing" }, this.heading, this.body, this.problem, this.figures);
   }
 
-  /** Stream an answer into the column. Never throws: `error` and `finish` tell what happened. */
-  async stream(request, signal) {
+  /** Show the chunks of an answer as they come. Never throws: `error` and `finish` tell what happened. */
+  async stream(chunks) {
     const progress = { at: 0, usage: null, finish: null, context: null };
     try {
-      for await (const chunk of api.complete(request, signal)) {
+      for await (const chunk of chunks) {
+        if (chunk === RESTART) {
+          this.text = "";
+          progress.at = 0;
+        }
         this.id = chunk.id ?? this.id;
         const choice = chunk.choices[0];
         if (choice?.delta.content) {

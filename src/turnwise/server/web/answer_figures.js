@@ -1,4 +1,4 @@
-// What is shown below an answer: length, speed, and why it ended early.
+// What is shown with an answer: length, speed, why it ended early, and what the context policy left out.
 
 import { t } from "./i18n.js";
 
@@ -26,4 +26,13 @@ export function figures({ at, usage, finish, context }, now) {
   }
   if (ENDINGS[finish]) parts.push(ENDINGS[finish]);
   return parts.join(" · ");
+}
+
+/** Describe the report of a context policy in one line. */
+export function describeContext(context) {
+  if (!context) return "";
+  if (context.dropped_tokens) return t("{number} older tokens were left out", { number: context.dropped_tokens });
+  const number = context.dropped_messages;
+  if (context.summary?.text) return number === 1 ? t("1 older message was summarised") : t("{number} older messages were summarised", { number });
+  return number === 1 ? t("1 older message was left out") : t("{number} older messages were left out", { number });
 }

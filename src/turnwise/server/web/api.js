@@ -13,23 +13,33 @@ export class ApiError extends Error {
   }
 }
 
-async function call(method, path, body, signal) {
+/**
+ * Send a request. Asks for an API key if the server needs one.
+ *
+ * @param method HTTP method.
+ * @param path path with the query.
+ * @param body an object, which is sent as JSON, or a Blob.
+ * @param options `signal`, and `requestId`, the id that the server knows the request by.
+ */
+export async function call(method, path, body, options = {}) {
   for (;;) {
     const usedKey = apiKey();
-    const response = await sendOnce(method, path, body, signal, usedKey);
+    const response = await sendOnce(method, path, body, options, usedKey);
     if (response.ok) return response;
     const error = await toApiError(response);
     if (!KEY_ERRORS.includes(error.code) || !(await requestKey(usedKey, error.code))) throw error;
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
   }
 }
 
-async function sendOnce(method, path, body, signal, usedKey) {
+async function sendOnce(method, path, body, { signal, requestId, keepalive }, usedKey) {
   const headers = {};
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const isFile = body instanceof Blob;
+  if (body !== undefined && !isFile) headers["Content-Type"] = "application/json";
+  if (requestId) headers["x-request-id"] = requestId;
   if (usedKey) headers.Authorization = `Bearer ${usedKey}`;
   try {
-    return await fetch(path, { method, signal, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    return await fetch(path, { method, signal, headers, keepalive, body: body === undefined || isFile ? body : JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(t("The server does not answer. Is it still running?"));
@@ -42,22 +52,22 @@ async function toApiError(response) {
   return new ApiError(message ?? t("The server answered with status {status}.", response), { status: response.status, code });
 }
 
-const json = async (method, path, body, signal) => (await call(method, path, body, signal)).json();
-const conversationPath = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
+export const json = async (method, path, body, signal) => (await call(method, path, body, { signal })).json();
+export const conversationPath = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
 
 export const openapi = () => json("GET", "/openapi.json");
 export const models = () => json("GET", "/v1/models");
 export const parameters = () => json("GET", "/v1/parameters");
 export const scenarios = async () => (await json("GET", "/v1/scenarios")).data;
-export const conversations = ({ after, query } = {}) => {
+/** A page of conversations. `filter`: `after`, `query`, `pinned` and `folder`; undefined ones are left out. */
+export const conversations = (filter = {}) => {
   const search = new URLSearchParams({ limit: "100" });
-  if (after) search.set("after", after);
-  if (query) search.set("query", query);
+  for (const [name, value] of Object.entries(filter)) if (value !== undefined && (value !== "" || name === "folder")) search.set(name, value);
   return json("GET", `/v1/conversations?${search}`);
 };
 export const conversation = (id) => json("GET", conversationPath(id));
-export const newConversation = (title, model) => json("POST", "/v1/conversations", { title, model });
-export const rename = (id, title) => json("PATCH", conversationPath(id), { title });
+export const newConversation = (conversation) => json("POST", "/v1/conversations", conversation);
+export const updateConversation = (id, changes) => json("PATCH", conversationPath(id), changes);
 export const showBranch = (id, message) => json("PATCH", conversationPath(id), { head: message });
 export const conversationFeedback = (id) => json("GET", `${conversationPath(id)}/feedback`);
 export const addFeedback = (feedback) => json("POST", "/v1/feedback", feedback);
@@ -65,7 +75,6 @@ export const deleteFeedback = (id) => json("DELETE", `/v1/feedback/${encodeURICo
 export const addComparison = (comparison) => json("POST", "/v1/comparisons", comparison);
 export const deleteComparison = (id) => json("DELETE", `/v1/comparisons/${encodeURIComponent(id)}`);
 export const comparisonScores = async () => (await json("GET", "/v1/comparisons/scores")).data;
-export const conversationTree = (id) => json("GET", `${conversationPath(id)}?tree=true`);
 export const reviewItems = (reviewer, limit) => {
   const search = new URLSearchParams({ limit });
   if (reviewer) search.set("reviewer", reviewer);
@@ -73,7 +82,7 @@ export const reviewItems = (reviewer, limit) => {
 };
 export const addVerdict = (verdict) => json("POST", "/v1/review", verdict);
 export const reviewAgreement = () => json("GET", "/v1/review/agreement");
-export const deleteConversation = (id) => json("DELETE", conversationPath(id));
+export const deleteConversation = (id, { keepalive = false } = {}) => call("DELETE", conversationPath(id), undefined, { keepalive });
 export const nextToken = (request, signal) => json("POST", "/v1/next_token", request, signal);
 export const answerTokens = (request, signal) => json("POST", "/v1/answer_tokens", request, signal);
 export const beams = (request, signal) => json("POST", "/v1/chat/completions", { ...request, beam_tree: true }, signal);
@@ -109,9 +118,13 @@ export const sendHandoffMessage = (id, claim, text) => json("POST", handoffPath(
 export const endHandoff = (id, claim, kind) => json("POST", handoffPath(id, `/${kind}`), { claim });
 
 /** Yield the chunks of a streamed completion. Throws on an error event and on a broken connection. */
-export async function* complete(request, signal) {
+export async function* complete(request, signal, requestId) {
   const body = { ...request, stream: true, stream_options: { include_usage: true } };
-  const response = await call("POST", "/v1/chat/completions", body, signal);
+  yield* chunks(await call("POST", "/v1/chat/completions", body, { signal, requestId }));
+}
+
+/** Yield the chunks of a stream of completion chunks. */
+export async function* chunks(response) {
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);

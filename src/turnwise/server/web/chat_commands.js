@@ -1,7 +1,7 @@
 // Actions and keys of the chat, for the command palette and the list of shortcuts.
 
 import * as api from "./api.js";
-import { addCommands, addSearch, addShortcuts } from "./commands.js";
+import { addCommands, addSearch, addShortcuts, controlKey } from "./commands.js";
 import { copyText } from "./dom.js";
 import { t } from "./i18n.js";
 
@@ -10,19 +10,20 @@ const MAX_CONVERSATIONS = 20;
 /**
  * Add the actions of the chat.
  *
- * @param read returns the present { messages, isRunning, models }.
- * @param actions what they do: newChat, showSettings, searchConversations, open(id), retry, stop, editLast, showCode(index),
- *   chooseModel(id).
+ * @param read returns the present { messages, isRunning, isStored, models }.
+ * @param actions what they do: newChat, showSettings, searchConversations, showTree, open(id), retry, stop, editLast,
+ *   showCode(index), chooseModel(id).
  */
 export function addChatCommands(read, actions) {
   addCommands(() => {
-    const { messages, isRunning, models } = read();
+    const { messages, isRunning, isStored, models } = read();
     const answer = messages.findLastIndex(({ role }) => role === "assistant");
     const hasQuestion = messages.some(({ role }) => role === "user");
     return [
       { label: t("New chat"), keys: "Alt N", run: actions.newChat },
       { label: t("Settings"), run: actions.showSettings },
       { label: t("Search conversations"), run: actions.searchConversations },
+      ...(isStored ? [{ label: t("Show all branches…"), run: actions.showTree }] : []),
       ...(answer >= 0 ? [
         { label: t("Copy the last answer"), run: () => copyText(messages[answer].content) },
         { label: t("Show the request of the last answer as code"), run: () => actions.showCode(answer) },
@@ -39,6 +40,8 @@ export function addChatCommands(read, actions) {
   });
   addShortcuts(
     ["Alt N", t("New chat")], ["Enter", t("Send the message")], ["Shift Enter", t("Start a new line")],
+    ["F2", t("Rename a conversation in the list")], ["Delete", t("Delete a conversation in the list")],
+    [controlKey("Z"), t("Take a deletion back, for ten seconds")],
     ["↑", t("Edit the last message, if the box is empty")], ["Esc", t("Stop the answer, or close what is open")],
   );
 }

@@ -19,7 +19,7 @@ export function toRequest(messages, { model, scenario, parameters }, { conversat
   const request = { model, messages: messages.map(toRequestMessage), sampling_preset: "chat", ...parameters };
   if (scenario) request.scenario = scenario;
   if (conversation) request.conversation_id = conversation;
-  if (isContinuation) request.continue_final_message = true;
+  if (isContinuation) Object.assign(request, { continue_final_message: true, echo: true });
   return request;
 }
 

@@ -36,7 +36,7 @@ export class ComparisonPair {
 
   /** Stream both answers at the same time. */
   async stream(signal) {
-    await Promise.all(this.sides.map((name) => this.columns[name].stream(this.request(name), signal)));
+    await Promise.all(this.sides.map((name) => this.columns[name].stream(api.complete(this.request(name), signal))));
     this.isComplete = this.sides.every((name) => this.columns[name].text && !this.columns[name].error);
   }
 

@@ -2,21 +2,19 @@
 
 import { MAX_CHOICES } from "./answer_choices.js";
 import * as api from "./api.js";
-import { deleteSettings, loadSettings, noSettings, saveSettings } from "./chat_settings.js";
+import { conversationSettings, discardSettings, keepNewSettings, newSettings, noSettings, saveSettings } from "./chat_settings.js";
 import { byId, make } from "./dom.js";
 import { t } from "./i18n.js";
 import { SettingsPanel } from "./settings_panel.js";
 
 export class ConversationSettings {
   #id = null; // of the open conversation; null for a new one
-  #loading = 0;
 
   /** Load what the server offers, and show the settings of a new conversation. */
   static async open() {
     const [models, declaration, scenarios] = await Promise.all([api.models(), api.parameters(), api.scenarios()]);
     const served = models.data.filter(({ task, version_of: versionOf }) => task === "chat" && !versionOf);
-    const settings = await loadSettings(null);
-    return new ConversationSettings(served, models.default, declaration, scenarios, settings);
+    return new ConversationSettings(served, models.default, declaration, scenarios, newSettings());
   }
 
   constructor(models, defaultModel, declaration, scenarios, settings) {
@@ -40,25 +38,26 @@ export class ConversationSettings {
     return { settings: { ...settings, parameters }, numAnswers };
   }
 
-  /** Show the settings of a conversation. `known`: values of one without stored settings. */
-  async show(id, known = {}) {
-    const loading = ++this.#loading;
-    const settings = await loadSettings(id, known);
-    if (loading !== this.#loading) return; // another conversation is open meanwhile
-    this.#id = id;
-    this.panel.show(this.#withServedModel(settings));
+  /** All settings, as they are stored with a conversation. */
+  toStore() {
+    return this.panel.settings();
+  }
+
+  /** Show the settings of a stored conversation; null: those of a new one. */
+  show(conversation) {
+    this.#id = conversation?.id ?? null;
+    this.panel.show(this.#withServedModel(conversation ? conversationSettings(conversation) : newSettings()));
     this.#showState();
   }
 
-  /** The open new conversation has got an id. */
+  /** The open new conversation is stored, with its settings. */
   assign(id) {
     this.#id = id;
-    saveSettings(id, this.panel.settings());
   }
 
   /** A conversation was deleted. */
   discard(id) {
-    deleteSettings(id);
+    discardSettings(id);
   }
 
   chooseModel(model) {
@@ -77,11 +76,8 @@ export class ConversationSettings {
 
   /** Keep changed settings for this conversation, and for the next new one, which keeps its own system prompt. */
   #keep(settings) {
-    if (this.#id === null) saveSettings(null, settings);
-    else {
-      saveSettings(this.#id, settings);
-      loadSettings(null).then(({ system }) => saveSettings(null, { ...settings, system }));
-    }
+    keepNewSettings(this.#id === null ? settings : { ...settings, system: newSettings().system });
+    if (this.#id !== null) saveSettings(this.#id, settings);
     this.#showState();
   }
 

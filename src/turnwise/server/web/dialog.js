@@ -18,7 +18,7 @@ export async function showDialog({ id, text, fields = [], cancelLabel, confirmLa
   const cancelButton = cancelLabel && make("button", { id: `${id}-no`, type: "button", class: "quiet-button", onclick: () => dialog.close() }, cancelLabel);
   const dialog = make("dialog", { id, class: isWide ? "dialog wide" : "dialog", "aria-labelledby": `${id}-text` },
     make("form", { method: "dialog" },
-      make("p", { id: `${id}-text` }, text),
+      make("p", { id: `${id}-text`, dir: "auto" }, text),
       ...fields,
       make("div", { class: "dialog-buttons" },
         ...(cancelButton ? [cancelButton] : []),

@@ -17,6 +17,11 @@ export class StreamingMessage {
     }
   }
 
+  /** Begin again: what came before comes again. */
+  restart(content = "") {
+    this.message.content = content;
+  }
+
   append(text) {
     this.message.content += text;
     if (this.frame || this.timer) return;

@@ -4,7 +4,7 @@ export default {
   "Back to the text": "返回正文",
   "Copy the code": "复制代码",
   "Document": "文档",
-  "Done": "已完成",
+  "Done": "完成",
   "Footnote {number}": "脚注 {number}",
   "Image: {name}": "图片：{name}",
   "Not done": "未完成",

@@ -5,6 +5,7 @@ import { BodyDrawing } from "./body_drawing.js";
 import { byId, copy, iconButton, make } from "./dom.js";
 import { pressedTags, tagButtons } from "./feedback_tags.js";
 import { t } from "./i18n.js";
+import { showMessageForm } from "./message_form.js";
 import { plainText, withFewMarks } from "./markdown/plain_text.js";
 import { sourceList, toSources } from "./sources.js";
 import { StreamingMessage } from "./streaming_message.js";
@@ -13,7 +14,7 @@ const NEAR_THE_END = 80; // pixels from the end within which the list scrolls au
 
 export class Thread {
   /**
-   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, `showCode(index)`,
+   * `handlers` of the buttons: `retry()`, `edit(index, text)`, `resume()`, `showBranch(id)`, `fork(id)`, `showCode(index)`,
    * `showTokens(index)`, and for feedback
    * `rate(id, rating)`, `explain(id, tags)`, `closeReasons(id)` and `correct(id, text)`.
    */
@@ -155,6 +156,11 @@ export class Thread {
       retry.classList.add("only-last", "retry");
       actions.append(retry);
     }
+    if (message.id && this.handlers.fork) {
+      const fork = iconButton("fork", t("Continue from here in a new conversation"), () => this.handlers.fork(message.id));
+      fork.classList.add("when-idle");
+      actions.append(fork);
+    }
     if (message.role === "assistant") {
       actions.append(iconButton("code", t("Show the request as code"), () => this.handlers.showCode(index)));
       if (message.finish in ENDINGS && message.content) actions.append(this.#continue());
@@ -242,7 +248,7 @@ export class Thread {
   }
 
   #edit(entry, message, index, text = message.content) {
-    this.#showForm(entry, text, {
+    showMessageForm(entry, text, {
       label: t("Edit the message"),
       note: t("This message and the following ones are kept as another version."),
       submitLabel: t("Ask again"),
@@ -251,7 +257,7 @@ export class Thread {
   }
 
   #correct(entry, id, text) {
-    this.#showForm(entry, text, {
+    showMessageForm(entry, text, {
       label: t("What the answer should have been"),
       note: t("The correction is stored as feedback. The conversation stays as it is. Ctrl+Enter saves it."),
       submitLabel: t("Save the correction"),
@@ -262,41 +268,5 @@ export class Thread {
         this.handlers.correct(id, changed);
       },
     });
-  }
-
-  /** Show a text to edit in place of an entry. `needsControl`: Enter starts a new line, Ctrl+Enter submits. */
-  #showForm(entry, text, { label, note, submitLabel, submit, needsControl = false }) {
-    const area = make("textarea", { value: text, dir: "auto", class: "edit-area", "aria-label": label });
-    const focused = document.activeElement;
-    const done = () => {
-      form.replaceWith(...before);
-      focused?.focus({ preventScroll: true });
-    };
-    const submits = (event) => event.key === "Enter" && !event.isComposing && (needsControl ? event.ctrlKey || event.metaKey : !event.shiftKey);
-    const form = make(
-      "form",
-      {
-        class: "edit",
-        onsubmit: (event) => {
-          event.preventDefault();
-          if (area.value.trim()) submit(area.value.trim(), done);
-        },
-        onkeydown: (event) => {
-          if (event.target === area && submits(event)) form.requestSubmit();
-          else if (event.key === "Escape") done();
-          else return;
-          event.preventDefault();
-          event.stopPropagation();
-        },
-      },
-      area,
-      make("p", { class: "edit-note" }, note),
-      make("button", { type: "submit", class: "primary-button" }, submitLabel),
-      make("button", { type: "button", class: "quiet-button", onclick: done }, t("Cancel")),
-    );
-    const before = [...entry.children];
-    entry.replaceChildren(form);
-    area.rows = Math.min(12, text.split("\n").length + 1);
-    area.focus();
   }
 }

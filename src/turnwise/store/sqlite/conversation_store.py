@@ -10,14 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.access import UNRESTRICTED, Principal
+from turnwise.core.conversation_folders import NO_FOLDER
+from turnwise.core.conversation_trees import ConversationTree, ImportedConversations, TreeMessage
 from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.messages import Message
-from turnwise.core.stored_conversations import HEAD, ConversationStore, StoredConversation
+from turnwise.core.stored_conversations import (
+    HEAD,
+    ConversationChanges,
+    ConversationStore,
+    StoredConversation,
+    TitleSource,
+)
 from turnwise.core.wall_clock import WallClock
 from turnwise.store.sqlite.answer_rows import EDITED_META
 from turnwise.store.sqlite.collected_answer_reader import SqliteCollectedAnswerReader
 from turnwise.store.sqlite.comparison_store import SqliteComparisonStore
 from turnwise.store.sqlite.completion_store import SqliteCompletionStore
+from turnwise.store.sqlite.conversation_queries import list_conversations, load_conversation, settings_to_json
 from turnwise.store.sqlite.conversation_rows import (
     conversation_number,
     insert_messages,
@@ -27,15 +36,15 @@ from turnwise.store.sqlite.conversation_rows import (
 )
 from turnwise.store.sqlite.database import SqliteDatabase
 from turnwise.store.sqlite.feedback_store import SqliteFeedbackStore
+from turnwise.store.sqlite.folder_store import SqliteFolderStore, folder_number
 from turnwise.store.sqlite.handoff_store import SqliteHandoffStore, Transaction
 from turnwise.store.sqlite.message_tree import MessageTree
-from turnwise.store.sqlite.ownership import own_records
+from turnwise.store.sqlite.ownership import own_records, same_owner
 from turnwise.store.sqlite.personal_data import SqlitePersonalData
 from turnwise.store.sqlite.response_store import SqliteResponseStore
 from turnwise.store.sqlite.review_queue import SqliteReviewQueue
 from turnwise.store.sqlite.tool_columns import tools_to_json
-
-_COLUMNS = "id, title, model, created, updated, owner"
+from turnwise.store.sqlite.tree_import import import_trees, insert_tree
 
 
 class SqliteConversationStore:
@@ -93,17 +102,51 @@ class SqliteConversationStore:
         """Hand-offs to people, in the same database."""
         return SqliteHandoffStore(*self._transactions, self._principal, self._clock)
 
-    def create(self, *, title: str, model: str) -> StoredConversation:
+    @property
+    def folders(self) -> SqliteFolderStore:
+        """Folders of conversations, in the same database."""
+        return SqliteFolderStore(*self._transactions, self._principal)
+
+    def create(
+        self,
+        *,
+        title: str,
+        model: str,
+        title_source: TitleSource = "user",
+        folder_id: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> StoredConversation:
         """Create a conversation."""
-        now = time.time()
-        id, owner = f"conv_{secrets.token_hex(12)}", self._principal.owner
-        conversation = StoredConversation(id, title, model, created=now, updated=now, owner=owner)
+        now, id, settings = time.time(), f"conv_{secrets.token_hex(12)}", settings or {}
         with self._database.write_transaction() as connection:
-            connection.execute(
-                f"INSERT INTO conversations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-                (id, title, model, now, now, owner),
-            )
-        return conversation
+            folder = folder_number(connection, folder_id, self._principal)
+            number = connection.execute(
+                "INSERT INTO conversations (id, title, model, created, updated, owner, folder, settings, title_source)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (id, title, model, now, now, self._principal.owner, folder, settings_to_json(settings), title_source),
+            ).lastrowid
+            assert number is not None
+            return load_conversation(connection, number)
+
+    def add_trees(
+        self, trees: Sequence[ConversationTree], *, model: str, meta: Mapping[str, Any] | None = None
+    ) -> ImportedConversations:
+        """Import conversations in one transaction."""
+        with self._database.write_transaction() as connection:
+            return import_trees(connection, self._principal, trees, model, meta or {})
+
+    def fork(self, conversation_id: str, message_id: str, title: str) -> StoredConversation:
+        """Copy the branch that ends with a message to a new conversation."""
+        with self._database.write_transaction() as connection:
+            number = self._number(connection, conversation_id)
+            source = load_conversation(connection, number)
+            tree = MessageTree.load(connection, number)
+            branch = [node.stored for node in tree.branch(tree.number_of(message_id))]
+            copied = tuple(TreeMessage(m.id, m.parent_id, m.message, m.created, m.meta) for m in branch)
+            fork = ConversationTree(copied, title=title, model=source.model, settings=source.settings)
+            (folder,) = connection.execute("SELECT folder FROM conversations WHERE number = ?", (number,)).fetchone()
+            id = insert_tree(connection, fork, source.owner, source.model, {}, None, folder)
+            return load_conversation(connection, self._number(connection, id))
 
     def ensure_branch(
         self,
@@ -174,36 +217,30 @@ class SqliteConversationStore:
         """A conversation with its messages."""
         with self._database.read_transaction() as connection:
             number = self._number(connection, conversation_id)
-            row = connection.execute(f"SELECT {_COLUMNS} FROM conversations WHERE number = ?", (number,)).fetchone()  # noqa: S608
+            conversation = load_conversation(connection, number)
             tree = MessageTree.load(connection, number)
         head = None if tree.head is None else tree.nodes[tree.head].stored.id
         branch, all_nodes = tree.branch(tree.head), tuple(tree.nodes.values())
-        return replace(
-            StoredConversation(*row), head=head, messages=tree.with_siblings(branch), tree=tree.with_siblings(all_nodes)
-        )
+        return replace(conversation, head=head, messages=tree.with_siblings(branch), tree=tree.with_siblings(all_nodes))
 
-    def list(self, *, limit: int = 100, after: str | None = None, query: str = "") -> list[StoredConversation]:
+    def list(
+        self,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        query: str = "",
+        is_pinned: bool | None = None,
+        folder_id: str | None = None,
+    ) -> list[StoredConversation]:
         """Conversations without messages, most recently updated first."""
         if limit < 1:
             raise InvalidParameter("limit", f"'limit' must be at least 1, got {limit}.")
-        condition, owner = own_records(self._principal)
-        conditions, values = [condition], list[Any](owner)
         with self._database.read_transaction() as connection:
-            if after is not None:
-                conditions.append("(updated, number) < (SELECT updated, number FROM conversations WHERE number = ?)")
-                values.append(self._number(connection, after))
-            if query:
-                conditions.append(
-                    "(contains(title, ?) OR EXISTS (SELECT 1 FROM messages"
-                    " WHERE messages.conversation = conversations.number AND contains(content, ?)))"
-                )
-                values += [query.casefold()] * 2
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM conversations WHERE {' AND '.join(conditions)}"  # noqa: S608
-                " ORDER BY updated DESC, number DESC LIMIT ?",
-                (*values, limit),
-            ).fetchall()
-        return [StoredConversation(*row) for row in rows]
+            return list_conversations(
+                connection, self._principal, limit=limit, query=query, is_pinned=is_pinned,
+                after=None if after is None else self._number(connection, after),
+                folder=folder_number(connection, folder_id, self._principal), is_outside=folder_id == NO_FOLDER,
+            )  # fmt: skip
 
     def select_branch(self, conversation_id: str, message_id: str) -> None:
         """Switch branches: the newest message below `message_id` becomes the head."""
@@ -212,11 +249,38 @@ class SqliteConversationStore:
             head = MessageTree.load(connection, number).latest_below(message_id)
             connection.execute("UPDATE conversations SET head = ? WHERE number = ?", (head, number))
 
-    def rename(self, conversation_id: str, title: str) -> None:
-        """Set the title. Does not change the order of `list`."""
+    def update(self, conversation_id: str, changes: ConversationChanges) -> None:
+        """Change a conversation."""
+        assignments: dict[str, Any] = {}
+        if changes.title is not None:
+            assignments |= {"title": changes.title, "title_source": "user"}
+        if changes.is_pinned is not None:
+            assignments["pinned"] = changes.is_pinned
+        if changes.settings is not None:
+            assignments["settings"] = settings_to_json(changes.settings)
         with self._database.write_transaction() as connection:
             number = self._number(connection, conversation_id)
-            connection.execute("UPDATE conversations SET title = ? WHERE number = ?", (title, number))
+            if changes.folder_id is not None:
+                folder = assignments["folder"] = folder_number(connection, changes.folder_id, self._principal)
+                if folder is not None and not same_owner(connection, number, folder):
+                    raise InvalidParameter("folder_id", "A conversation and its folder must have the same owner.")
+            if assignments:
+                columns = ", ".join(f"{column} = ?" for column in assignments)
+                connection.execute(
+                    f"UPDATE conversations SET {columns} WHERE number = ?",  # noqa: S608
+                    (*assignments.values(), number),
+                )
+
+    def set_generated_title(self, conversation_id: str, title: str) -> bool:
+        """Set a title if the present one is made of first words."""
+        with self._database.write_transaction() as connection:
+            number = self._number(connection, conversation_id)
+            cursor = connection.execute(
+                "UPDATE conversations SET title = ?, title_source = 'model'"
+                " WHERE number = ? AND title_source = 'first_words'",
+                (title, number),
+            )
+            return bool(cursor.rowcount)
 
     def delete(self, conversation_id: str) -> None:
         """Delete a conversation with its messages."""

@@ -98,12 +98,16 @@ class MessageTree:
             for node in self.children.get(parent, ())
         )
 
+    def number_of(self, message_id: str) -> int:
+        """Row number of a message. Raises `NotFound`."""
+        number = next((node.number for node in self.nodes.values() if node.stored.id == message_id), None)
+        if number is None:
+            raise NotFound(f"There is no message '{message_id[:60]}' in this conversation.")
+        return number
+
     def latest_below(self, message_id: str) -> int:
         """Row number of the newest message at or below `message_id`. Raises `NotFound`."""
-        start = next((node.number for node in self.nodes.values() if node.stored.id == message_id), None)
-        if start is None:
-            raise NotFound(f"There is no message '{message_id[:60]}' in this conversation.")
-        descendants = {start}
+        descendants = {self.number_of(message_id)}
         for node in self.nodes.values():  # parents have lower numbers than their children
             if node.parent in descendants:
                 descendants.add(node.number)

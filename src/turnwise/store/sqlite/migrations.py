@@ -9,6 +9,7 @@ from turnwise.core.errors import UserError
 from turnwise.store.sqlite.comparison_tables import COMPARISON_TABLES
 from turnwise.store.sqlite.feedback_tables import FEEDBACK_TABLES
 from turnwise.store.sqlite.handoff_tables import HANDOFF_TABLES
+from turnwise.store.sqlite.organization_columns import ORGANIZATION_COLUMNS
 from turnwise.store.sqlite.owner_columns import OWNER_COLUMNS
 from turnwise.store.sqlite.version_tables import VERSION_TABLES
 
@@ -302,6 +303,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE completions ADD COLUMN is_routed INTEGER NOT NULL DEFAULT 1",),
     # 16: comparisons of two answers
     COMPARISON_TABLES,
+    # 17: pinned conversations, folders and settings
+    ORGANIZATION_COLUMNS,
 )
 
 

@@ -1,5 +1,7 @@
 """Conditions of queries on the records that a principal can reach."""
 
+import sqlite3
+
 from turnwise.core.access import Principal
 
 Condition = tuple[str, tuple[str | None, ...]]
@@ -19,3 +21,12 @@ def own_handoffs(principal: Principal) -> Condition:
 def visible_handoffs(principal: Principal) -> Condition:
     """Condition on the column `conversation`: hand-offs of own conversations, or all for those who answer them."""
     return ("1", ()) if principal.answers_handoffs else own_handoffs(principal)
+
+
+def same_owner(connection: sqlite3.Connection, conversation: int, folder: int) -> bool:
+    """True if a conversation and a folder, by their row numbers, belong to the same key."""
+    (is_same,) = connection.execute(
+        "SELECT (SELECT owner FROM conversations WHERE number = ?) IS (SELECT owner FROM folders WHERE number = ?)",
+        (conversation, folder),
+    ).fetchone()
+    return bool(is_same)

@@ -9,6 +9,7 @@ from typing import Any
 
 from turnwise.core.data_subjects import DataSubject, PersonalDataStore
 from turnwise.store.sqlite.comparison_store import load_comparisons
+from turnwise.store.sqlite.conversation_queries import load_conversation
 from turnwise.store.sqlite.database import SqliteDatabase
 from turnwise.store.sqlite.feedback_store import load_feedback
 from turnwise.store.sqlite.handoff_rows import load_handoffs
@@ -23,6 +24,7 @@ _CHANGED = {
     "comparisons": "created",
 }  # fmt: skip
 _OF_ANSWERS = ("feedback", "comparisons")  # deleted together with their answers
+_EMPTY = "NOT EXISTS (SELECT 1 FROM conversations WHERE folder = folders.number)"
 _OWNERS = """
     SELECT DISTINCT owner FROM (
         SELECT owner FROM conversations JOIN messages ON messages.conversation = conversations.number
@@ -51,12 +53,12 @@ class SqlitePersonalData:
         with self._database.read_transaction() as connection:
             condition, values = _of_subject("conversations", subject)
             rows = connection.execute(
-                f"SELECT number, id, title, model, created, updated FROM conversations WHERE {condition}"  # noqa: S608
-                " ORDER BY number",
+                f"SELECT number FROM conversations WHERE {condition} ORDER BY number",  # noqa: S608
                 values,
             ).fetchall()
             exported = {
-                "conversations": [_conversation(connection, *row) for row in rows],
+                "conversations": [_conversation(connection, number) for (number,) in rows],
+                "folders": _folders(connection, subject),
                 "completions": _rows(connection, "completions", subject, "messages", "request", "response", "metadata"),
                 "responses": _rows(connection, "responses", subject, "input", "body"),
                 "feedback": _feedback(connection, subject),
@@ -66,7 +68,10 @@ class SqlitePersonalData:
 
     def erase(self, subject: DataSubject) -> Mapping[str, int]:
         """Delete everything that is stored of a subject."""
-        return {table: self._delete(table, *_of_subject(table, subject)) for table in _CHANGED}
+        counts = {table: self._delete(table, *_of_subject(table, subject)) for table in _CHANGED}
+        # A folder has no user: those of a key go with its conversations, or when its last conversation is gone.
+        condition = "owner IS ?" if subject.user is None else f"owner IS ? AND {_EMPTY}"
+        return counts | {"folders": self._delete("folders", condition, (subject.owner,))}
 
     def delete_older(self, time: float) -> Mapping[str, int]:
         """Delete what has not changed since a time."""
@@ -102,9 +107,8 @@ def _of_subject(table: str, subject: DataSubject) -> Condition:
     return f"owner IS ? AND number IN ({messages})", (subject.owner, subject.user)
 
 
-def _conversation(
-    connection: sqlite3.Connection, number: int, id: str, title: str, model: str, created: float, updated: float
-) -> dict[str, Any]:
+def _conversation(connection: sqlite3.Connection, number: int) -> dict[str, Any]:
+    stored = load_conversation(connection, number)
     tree = MessageTree.load(connection, number)
     messages = [
         {"id": node.stored.id, "parent_id": node.stored.parent_id, "created": node.stored.created,
@@ -112,8 +116,22 @@ def _conversation(
         for node in tree.nodes.values()
     ]  # fmt: skip
     handoffs = [asdict(row.handoff) for row in load_handoffs(connection, "conversation = ?", (number,))]
-    fields = {"id": id, "title": title, "model": model, "created": created, "updated": updated, "messages": messages}
+    fields = {
+        "id": stored.id, "title": stored.title, "model": stored.model, "created": stored.created,
+        "updated": stored.updated, "pinned": stored.is_pinned, "folder_id": stored.folder_id,
+        "settings": dict(stored.settings), "messages": messages,
+    }  # fmt: skip
     return fields | ({"handoffs": handoffs} if handoffs else {})
+
+
+def _folders(connection: sqlite3.Connection, subject: DataSubject) -> list[dict[str, Any]]:
+    """Folders of a key, or those with conversations of the user."""
+    condition, values = "owner IS ?", (subject.owner,)
+    if subject.user is not None:
+        conversations, values = _of_subject("conversations", subject)
+        condition = f"number IN (SELECT folder FROM conversations WHERE {conversations})"  # noqa: S608
+    query = f"SELECT id, name, created FROM folders WHERE {condition} ORDER BY number"  # noqa: S608
+    return [{"id": id, "name": name, "created": created} for id, name, created in connection.execute(query, values)]
 
 
 def _rows(connection: sqlite3.Connection, table: str, subject: DataSubject, *json_columns: str) -> list[dict[str, Any]]:

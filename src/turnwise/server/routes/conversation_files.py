@@ -1,0 +1,176 @@
+"""Export and import of conversations as files."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+from starlette.responses import Response, StreamingResponse
+
+from turnwise.core.conversation_trees import ConversationFiles, ConversationTree, ExportFormat, FileProblem
+from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR, TimeoutExecutor
+from turnwise.core.stored_conversations import ConversationStore
+from turnwise.server.document_upload import received_document
+from turnwise.server.error_responses import RequestRejected
+from turnwise.server.openapi import json_request_body
+from turnwise.server.request_context import current_request
+from turnwise.server.route_roles import requires
+from turnwise.server.schema.conversation_request import MAX_TITLE_CHARS, ConversationExport
+from turnwise.server.schema.conversation_settings import check_settings
+from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
+from turnwise.server.schema.request_body import read_body
+from turnwise.server.served_models import ServedModels
+
+MAX_IMPORT_BYTES = 64 * 2**20
+LIST_LIMIT = 200  # conversations that an export of all reads at a time
+_MEDIA_TYPES: dict[ExportFormat, str] = {"jsonl": "application/jsonl", "markdown": "text/markdown; charset=utf-8"}
+_PARSE_EXECUTOR = TimeoutExecutor("reader of imported files", 1, 120.0)
+_FILE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class ProblemBody(BaseModel):
+    """A conversation that was not imported, and why."""
+
+    position: str
+    reason: str
+
+
+class ImportReport(BaseModel):
+    """What an import has done.
+
+    `ids` are the new conversations in the order of the file, `known_ids` those that were there already. `num_omitted`
+    counts parts that are not text. `problems` are conversations that were skipped.
+    """
+
+    object: Literal["conversation.import"] = "conversation.import"
+    format: str
+    ids: list[str]
+    known_ids: list[str]
+    num_messages: int
+    num_omitted: int
+    problems: list[ProblemBody]
+
+
+def router(served_models: ServedModels, files: ConversationFiles | None, max_body_bytes: int) -> APIRouter:
+    """Return the routes. Without `files`, they answer 404."""
+    routes = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+
+    def find_files() -> ConversationFiles:
+        if files is None:
+            raise NotFound("This server neither exports nor imports conversations.")
+        return files
+
+    @routes.post(
+        "/export", openapi_extra=json_request_body(ConversationExport), responses={200: {"content": {"*": {}}}}
+    )
+    @requires("user")
+    async def export_conversations(request: Request) -> Response:
+        """Write conversations as one file: JSONL with all branches, or Markdown of the branches that are shown."""
+        body = await read_body(request, ConversationExport, max_body_bytes)
+        store, writer = served_models.store, find_files()
+        if body.ids is not None:
+            for id in body.ids[:1]:  # an error of its own, before the response starts
+                await STORE_READ_EXECUTOR.run(store.get, id)
+        texts = _write(store, writer, body.format, body.ids)
+        return StreamingResponse(texts, media_type=_MEDIA_TYPES[body.format])
+
+    @routes.post("/import", openapi_extra=_FILE_BODY)
+    @requires("user")
+    async def import_conversations(
+        request: Request,
+        filename: Annotated[str, Query(max_length=200, description="Name of the file, for messages.")] = "file",
+        skip_invalid: Annotated[
+            bool, Query(description="Import the others if some conversations are invalid.")
+        ] = False,
+        user: Annotated[
+            str | None, Query(max_length=MAX_IDENTIFIER_CHARS, description="The person within the API key.")
+        ] = None,
+    ) -> ImportReport:
+        """Import conversations of a JSON or JSONL file: all of them or, after an error, none.
+
+        Formats: exports of Turnwise, ChatGPT (`conversations.json`), Open WebUI and Claude; ShareGPT and OpenAI
+        messages. A conversation that is here already is not added again.
+        """
+        store, reader = served_models.store, find_files()
+        async with received_document(request, filename, MAX_IMPORT_BYTES) as (path, name):
+            parsed = await _PARSE_EXECUTOR.run(reader.parse, path, name)
+        trees, problems = _check_trees(parsed.trees, parsed.problems, name)
+        if problems and not skip_invalid:
+            first = problems[0]
+            others = f" {len(problems) - 1} others are invalid, too." if len(problems) > 1 else ""
+            message = (
+                f"{first.position}: {first.reason}.{others} Nothing was imported; 'skip_invalid' imports the rest."
+            )
+            raise RequestRejected(400, "invalid_conversations", message)
+        meta: dict[str, Any] = {"consent": served_models.consent_policy.of_request(), "imported": True}
+        if user is not None:
+            meta["user"] = current_request().user = user
+        model = served_models.find("latest").name
+        imported = await STORE_WRITE_EXECUTOR.run(store.add_trees, trees, model=model, meta=meta)
+        return ImportReport(
+            format=parsed.format, ids=list(imported.ids), known_ids=list(imported.known_ids),
+            num_messages=imported.num_messages, num_omitted=sum(tree.num_omitted for tree in trees),
+            problems=[ProblemBody(position=problem.position, reason=problem.reason) for problem in problems],
+        )  # fmt: skip
+
+    return routes
+
+
+def _check_trees(
+    trees: Sequence[ConversationTree], problems: Sequence[FileProblem], name: str
+) -> tuple[list[ConversationTree], list[FileProblem]]:
+    """Trees with short titles and valid settings, and the problems of the others."""
+    valid, all_problems = list[ConversationTree](), list(problems)
+    for tree in trees:
+        title = " ".join((tree.title or _first_words(tree)).split())
+        try:
+            settings = check_settings(dict(tree.settings)) if tree.settings else {}
+        except InvalidParameter as error:
+            all_problems.append(
+                FileProblem(f"{name}, conversation “{title[:60]}”", f"its settings are invalid: {error}")
+            )
+            continue
+        valid.append(replace(tree, title=title[:MAX_TITLE_CHARS], folder=tree.folder[:100], settings=settings))
+    return valid, all_problems
+
+
+def _first_words(tree: ConversationTree) -> str:
+    text = next((entry.message.content for entry in tree.messages if entry.message.role == "user"), "")
+    return text if len(text) <= 60 else f"{text[:59].rstrip()}…"
+
+
+async def _write(
+    store: ConversationStore, files: ConversationFiles, format: ExportFormat, ids: Sequence[str] | None
+) -> AsyncGenerator[str, None]:
+    """Yield the text of every conversation. One that is deleted meanwhile is left out."""
+    folders = {folder.id: folder.name for folder in await STORE_READ_EXECUTOR.run(store.folders.list)}
+
+    def read(id: str) -> str:
+        conversation = store.get(id)
+        return files.write(conversation, folders.get(conversation.folder_id or "", ""), format)
+
+    after: str | None = None
+    while True:
+        if ids is None:
+            try:
+                listed = await STORE_READ_EXECUTOR.run(store.list, limit=LIST_LIMIT, after=after)
+            except NotFound:  # the last one of the page was deleted
+                return
+            batch = [conversation.id for conversation in listed]
+        else:
+            batch = list(ids)
+        for id in batch:
+            try:
+                yield await STORE_READ_EXECUTOR.run(read, id)
+            except NotFound:
+                continue
+        if ids is not None or not batch:
+            return
+        after = batch[-1]

@@ -1,0 +1,396 @@
+"""The list of conversations: groups, folders, menus, selection, search, files, and the tree of a conversation."""
+
+import json
+import time
+
+import pytest
+from accessibility import violations
+from page_actions import answers, send
+from playwright.sync_api import expect
+
+from turnwise.core.messages import Message
+from turnwise.core.stored_conversations import ConversationChanges
+from turnwise.server.app import create_app
+from turnwise.testing import ScriptedChatService, serve_in_thread
+
+DAY = 86_400
+
+
+def create(store, title, *texts, age_days=0.0, **fields):
+    """A conversation with messages of the user, which was changed some days ago."""
+    id = store.create(title=title, model="scripted", **fields).id
+    if texts:
+        store.append(id, [Message("user", text) for text in texts])
+    if age_days:
+        with store._database.write_transaction() as connection:
+            updated = time.time() - age_days * DAY
+            connection.execute("UPDATE conversations SET updated = ?, created = ? WHERE id = ?", (updated, updated, id))
+    return id
+
+
+def row(page, title):
+    return page.locator(".history-row", has=page.locator(".history-open", has_text=title))
+
+
+def choose(page, title, *items):
+    """Choose items of the menu of a conversation, and of the menus that follow."""
+    row(page, title).hover()
+    row(page, title).get_by_label("Actions for").click()
+    for item in items:
+        page.locator(".menu-item", has_text=item).first.click()
+
+
+def titles(page):
+    return page.locator(".history-open")
+
+
+def headings(page):
+    return page.locator(".history-heading")
+
+
+def test_conversations_are_grouped_by_date(visit, store):
+    for title, age in (("now", 0), ("yesterday", 1), ("this week", 4), ("old", 45), ("older", 400)):
+        create(store, title, age_days=age)
+    store.update(create(store, "favourite", age_days=90), ConversationChanges(is_pinned=True))
+    page = visit()
+    expect(titles(page)).to_have_text(["favourite", "now", "yesterday", "this week", "old", "older"])
+    texts = headings(page).all_text_contents()
+    assert texts[:4] == ["Pinned", "Today", "Yesterday", "Last 7 days"]
+    assert len(texts) == 6
+    assert all(text.split()[-1].isdigit() for text in texts[4:]), "month and year"
+
+
+def test_a_conversation_is_pinned_by_its_menu(visit, store):
+    ids = [create(store, title) for title in ("first", "second")]
+    page = visit()
+    choose(page, "first", "Pin")
+    expect(titles(page)).to_have_text(["first", "second"])
+    expect(headings(page)).to_have_text(["Pinned", "Today"])
+    assert store.get(ids[0]).is_pinned
+    choose(page, "first", "Unpin")
+    expect(headings(page)).to_have_text(["Today"])
+
+
+def test_a_folder_is_created_filled_renamed_collapsed_and_deleted(visit, store):
+    id = create(store, "order")
+    page = visit()
+    choose(page, "order", "Move to a folder", "New folder")
+    page.fill("#folder-name", "Work")
+    page.press("#folder-name", "Enter")
+    folder = page.locator(".folder-toggle")
+    expect(folder).to_have_text("Work1")
+    expect(folder).to_have_attribute("aria-expanded", "true")
+    expect(page.locator(".history-group[data-folder] .history-open")).to_have_text(["order"])
+    [stored] = store.folders.list()
+    assert store.get(id).folder_id == stored.id
+    folder.click()
+    expect(titles(page)).to_be_hidden()
+    page.reload()
+    expect(page.locator(".folder-toggle")).to_have_attribute("aria-expanded", "false")
+    page.locator(".folder-menu").click()
+    page.locator(".menu-item", has_text="Rename").click()
+    page.fill("#folder-name", "Home")
+    page.press("#folder-name", "Enter")
+    expect(folder).to_have_text("Home1")
+    page.locator(".folder-menu").click()
+    page.locator(".menu-item", has_text="Delete the folder").click()
+    page.click("#confirm-yes")
+    expect(folder).to_have_count(0)
+    expect(titles(page)).to_have_text(["order"])
+    assert store.get(id).folder_id is None
+
+
+def test_a_conversation_is_dragged_to_a_folder_and_out_of_it(visit, store):
+    id, folder = create(store, "order"), store.folders.create("Work").id
+    create(store, "other")
+    page = visit()
+    row(page, "order").drag_to(page.locator(".folder-toggle"))
+    expect(page.locator(".folder-count")).to_have_text("1")
+    assert store.get(id).folder_id == folder
+    page.click(".folder-toggle")
+    row(page, "order").drag_to(row(page, "other"))
+    expect(page.locator(".folder-count")).to_have_text("0")
+    assert store.get(id).folder_id is None
+
+
+def test_a_deletion_can_be_taken_back(visit, store):
+    create(store, "keep")
+    id = create(store, "lose", "text")
+    page = visit(f"/#{id}")
+    choose(page, "lose", "Delete")
+    expect(titles(page)).to_have_text(["keep"])
+    expect(page.locator("#empty")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(titles(page)).to_have_text(["lose", "keep"])
+    choose(page, "lose", "Delete")
+    page.keyboard.press("Escape")
+    page.locator("#history").focus()
+    page.keyboard.press("Control+z")
+    expect(titles(page)).to_have_text(["lose", "keep"])
+    assert len(store.list()) == 2
+
+
+def test_a_deletion_is_final_when_the_page_goes_away(visit, store):
+    create(store, "lose")
+    page = visit()
+    choose(page, "lose", "Delete")
+    page.goto("about:blank")
+    deadline = time.monotonic() + 5
+    while store.list() and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    assert store.list() == []
+
+
+def test_the_list_is_used_with_the_keyboard_alone(visit, store):
+    for title in ("c", "b", "a"):
+        create(store, title)
+    page = visit()
+    page.focus("#history-menu")
+    page.keyboard.press("Tab")
+    expect(row(page, "a").locator(".history-open")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(row(page, "b").locator(".history-open")).to_be_focused()
+    page.keyboard.press("F2")
+    page.keyboard.type("B!")
+    page.keyboard.press("Enter")
+    expect(row(page, "B!").locator(".history-open")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem", name="Rename")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(headings(page)).to_have_text(["Pinned", "Today"])
+    expect(titles(page)).to_have_text(["B!", "a", "c"])
+    page.keyboard.press("End")
+    expect(row(page, "c").locator(".history-open")).to_be_focused()
+    page.keyboard.press("Delete")
+    expect(titles(page)).to_have_text(["B!", "a"])
+    expect(row(page, "a").locator(".history-open")).to_be_focused()
+    page.keyboard.press("Shift+F10")
+    expect(page.get_by_role("menu")).to_be_visible()
+    page.keyboard.press("d")
+    expect(page.get_by_role("menuitem", name="Delete")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("menu")).to_have_count(0)
+    expect(row(page, "a").locator(".history-open")).to_be_focused()
+
+
+def test_several_conversations_are_selected_moved_and_deleted(visit, store):
+    for title in ("d", "c", "b", "a"):
+        create(store, title)
+    folder = store.folders.create("Work").id
+    page = visit()
+    choose(page, "a", "Select")
+    expect(page.locator(".selection-count")).to_have_text("1 selected")
+    row(page, "c").locator(".history-open").click(modifiers=["Shift"])
+    expect(page.locator(".selection-count")).to_have_text("3 selected")
+    row(page, "b").locator(".history-open").click()
+    expect(page.locator(".history-open[aria-pressed=true]")).to_have_text(["a", "c"])
+    page.locator(".selection-bar").get_by_text("Move").click()
+    page.locator(".menu-item", has_text="Work").click()
+    expect(page.locator(".folder-count")).to_have_text("2")
+    assert {entry.title for entry in store.list(folder_id=folder)} == {"a", "c"}
+    page.keyboard.press("Escape")
+    row(page, "b").locator(".history-open").click(modifiers=["Control"])
+    row(page, "d").locator(".history-open").click()
+    page.locator(".selection-bar").get_by_text("Delete").click()
+    expect(page.locator(".selection-bar")).to_be_hidden()
+    expect(page.locator(".undo")).to_contain_text("2 conversations are deleted.")
+    page.get_by_role("button", name="Undo").click()
+    expect(titles(page)).to_have_text(["b", "d"])
+
+
+def test_a_search_shows_the_text_and_goes_to_the_message(visit, store):
+    id = create(store, "Lamps", *(f"message {number}\n" * 12 for number in range(20)))
+    first = store.get(id).messages[0].id
+    store.append(id, [Message("user", "Where is the needle in the haystack?")], parent_id=first)
+    store.append(id, [Message("user", "something else")], parent_id=first)
+    page = visit()
+    page.fill("#history-search", "NEEDLE")
+    expect(page.locator(".history-match")).to_have_text("Where is the needle in the haystack?")
+    page.locator(".history-match").click()
+    revealed = page.locator(".message.revealed")
+    expect(revealed.locator(".body")).to_have_text("Where is the needle in the haystack?")
+    expect(revealed).to_be_focused()
+    expect(page.locator("#title")).to_have_text("Lamps")
+
+
+@pytest.mark.parametrize("format", ["Markdown", "JSONL"])
+def test_a_conversation_is_saved_as_a_file(visit, store, format):
+    create(store, "My tea: 100 %", "Is there tea?")
+    page = visit()
+    with page.expect_download() as download:
+        choose(page, "My tea", f"Save as {format}")
+    suffix = "md" if format == "Markdown" else "jsonl"
+    assert download.value.suggested_filename == f"My-tea-100.{suffix}"
+    assert "Is there tea?" in download.value.path().read_text()
+
+
+def drop_file(page, name, content):
+    page.evaluate(
+        """([name, content]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([content], name));
+          for (const type of ['dragover', 'drop']) {
+            document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+          }
+        }""",
+        [name, content],
+    )
+
+
+def exported(*texts, title="Imported"):
+    messages = [{"id": str(i), "parent_id": str(i - 1) if i else None, "role": "user", "content": text}
+                for i, text in enumerate(texts)]  # fmt: skip
+    return json.dumps({"object": "turnwise.conversation", "title": title, "messages": messages})
+
+
+def test_a_saved_conversation_opens_again_when_it_is_dropped_on_the_page(visit, store):
+    page = visit()
+    drop_file(page, "tea.jsonl", exported("Is there tea?"))
+    expect(page.locator("#title")).to_have_text("Imported")
+    expect(page.locator(".message .body")).to_have_text("Is there tea?")
+    page.keyboard.press("Alt+KeyN")
+    drop_file(page, "tea.jsonl", exported("Is there tea?"))
+    expect(page.locator("#title")).to_have_text("Imported")
+    assert len(store.list()) == 1
+
+
+def test_an_import_reports_what_is_wrong_and_offers_the_rest(visit, store):
+    page = visit()
+    drop_file(page, "mine.jsonl", f"{exported('one')}\n{exported()}\n{exported('two', title='B')}")
+    dialog = page.locator("#partial")
+    expect(dialog).to_contain_text("mine.jsonl, conversation 2 (line 2): it holds no messages")
+    page.click("#partial-yes")
+    expect(page.locator("#imported")).to_contain_text("2 conversations with 2 messages are imported.")
+    expect(page.locator("#imported li")).to_have_text(["mine.jsonl, conversation 2 (line 2): it holds no messages"])
+    page.click("#imported-yes")
+    expect(titles(page)).to_have_text(["B", "Imported"])
+    drop_file(page, "notes.txt", "hello")
+    expect(page.locator("#banner")).to_contain_text("notes.txt")
+
+
+@pytest.fixture
+def branched(store):
+    id = store.create(title="Tea", model="scripted").id
+    question, _ = store.append(id, [Message("user", "Is there tea?"), Message("assistant", "Yes, green tea.")])
+    store.append(id, [Message("user", "And coffee?")])
+    store.append(id, [Message("assistant", "No.")], {"model": "other", "finish": "stop"}, parent_id=question)
+    return id
+
+
+def test_the_tree_shows_all_branches_and_leads_to_them(visit, store, branched):
+    page = visit(f"/#{branched}")
+    page.click("#open-tree")
+    items = page.get_by_role("treeitem")
+    expect(items).to_have_count(4)
+    expect(page.locator(".tree-dialog")).to_contain_text("4 turns, 2 branches")
+    assert [item.get_attribute("aria-level") for item in items.all()] == ["1", "2", "2", "2"]
+    expect(items.nth(3)).to_contain_text("version 2 of 2 · other")
+    expect(items.nth(3)).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(items.nth(2)).to_contain_text("And coffee?")
+    expect(items.nth(2)).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(items.nth(0)).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(items.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".message .body")).to_have_text(["Is there tea?", "Yes, green tea.", "And coffee?"])
+    expect(page.locator(".message.revealed .body")).to_have_text("Yes, green tea.")
+    assert len(store.get(branched).tree) == 4
+
+
+@pytest.mark.parametrize("where", ["tree", "message"])
+def test_a_branch_continues_in_a_new_conversation(visit, store, script_answers, branched, where):
+    script_answers(["Hot."])
+    page = visit(f"/#{branched}")
+    if where == "tree":
+        page.click("#open-tree")
+        page.locator(".tree-dialog").get_by_role("button", name="Continue from here").click()
+    else:
+        page.locator(".message.last").get_by_label("Continue from here in a new conversation").click()
+    expect(titles(page)).to_have_count(2)
+    assert not page.url.endswith(branched)
+    expect(page.locator(".message .body")).to_have_text(["Is there tea?", "No."])
+    send(page, "Why?")
+    expect(answers(page)).to_have_text(["No.", "Hot."])
+    assert len(store.get(branched).tree) == 4, "the original stays as it is"
+
+
+def test_the_title_of_the_model_appears(browser, store):
+    def script(chat_request):
+        is_title = "Write a title" in chat_request.messages[-1].content
+        return ["Cancelling an order"] if is_title else ["Under Orders."]
+
+    services = {"scripted": ScriptedChatService(script, store=store)}
+    with serve_in_thread(create_app(services, default="scripted")) as url:
+        page = browser.new_page()
+        page.goto(url)
+        page.wait_for_selector("body[data-ready]")
+        send(page, "How do I cancel my order?")
+        expect(titles(page)).to_have_text("How do I cancel my order?")
+        expect(titles(page)).to_have_text("Cancelling an order", timeout=10000)
+        expect(page.locator("#title")).to_have_text("Cancelling an order")
+        page.click("#history-menu")
+        page.get_by_role("menuitemcheckbox", name="The model writes titles").click()
+        page.keyboard.press("Alt+KeyN")
+        send(page, "How do I cancel my order?")
+        expect(answers(page)).to_have_count(1)
+        assert {entry.title_source for entry in store.list()} == {"model", "user"}
+        page.close()
+
+
+def test_opening_the_page_reads_one_page_of_the_list(visit, store):
+    for number in range(130):
+        create(store, f"Chat {number}")
+    requests = []
+    page = visit()
+    page.on("request", lambda request: requests.append(request.url))
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    lists = [url for url in requests if "/v1/conversations?" in url]
+    assert len(lists) == 2, "of the pinned ones and of the others"
+    expect(page.locator(".history-row").first).to_have_attribute("aria-setsize", "100")
+
+
+@pytest.mark.parametrize("language", ["zh-CN"])
+def test_the_list_speaks_chinese(visit, store, language):
+    create(store, "茶")
+    page = visit(locale=language)
+    expect(headings(page)).to_have_text(["今天"])
+    row(page, "茶").hover()
+    row(page, "茶").locator(".icon-button").click()
+    expect(page.get_by_role("menuitem", name="重命名")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_is_cut_off_at_320_pixels(visit, store, theme):
+    create(store, "a very long title that does not fit into a row of the list at all", folder_id=None)
+    store.folders.create("A folder with a name that is much longer than the list is wide")
+    page = visit(viewport={"width": 320, "height": 600}, color_scheme=theme)
+    page.click("#open-sidebar")
+    choose(page, "a very long", "Select")
+    expect(page.locator(".selection-bar")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    sidebar = page.locator("#sidebar").bounding_box()
+    for name in (".selection-bar", ".folder-toggle", ".history-row"):
+        box = page.locator(name).bounding_box()
+        assert box["x"] >= 0, name
+        assert box["x"] + box["width"] <= sidebar["x"] + sidebar["width"], name
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_list_its_menus_and_the_tree(visit, store, branched, theme):
+    store.folders.create("Work")
+    page = visit(f"/#{branched}", color_scheme=theme)
+    assert violations(page) == []
+    row(page, "Tea").hover()
+    row(page, "Tea").get_by_label("Actions for").click()
+    assert violations(page) == []
+    page.locator(".menu-item", has_text="Select").click()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.click("#open-tree")
+    expect(page.get_by_role("treeitem")).to_have_count(4)
+    assert violations(page) == []

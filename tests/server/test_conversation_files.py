@@ -1,0 +1,147 @@
+"""Export and import of conversations over HTTP."""
+
+import json
+
+import httpx
+import pytest
+
+from turnwise.app.conversation_files import LocalConversationFiles
+from turnwise.core.messages import Message
+from turnwise.server.app import create_app
+from turnwise.server.routes import conversation_files
+from turnwise.store import open_store
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
+
+
+@pytest.fixture(scope="module")
+def services():
+    return {"scripted": ScriptedChatService()}
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    return SqliteKeyStore(tmp_path_factory.mktemp("keys") / "keys.db")
+
+
+@pytest.fixture(scope="module")
+def headers(keys):
+    return {name: {"Authorization": f"Bearer {keys.create(name, role='user')}"} for name in ("ada", "bob")}
+
+
+@pytest.fixture(scope="module")
+def address(services, keys, headers):
+    app = create_app(services, default="scripted", conversation_files=LocalConversationFiles(), keys=keys)
+    with serve_in_thread(app) as url:
+        yield url
+
+
+@pytest.fixture
+def store(services):
+    opened = open_store("sqlite:///:memory:")
+    services["scripted"] = ScriptedChatService(store=opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ada(address, headers, store):
+    with httpx.Client(base_url=address, headers=headers["ada"]) as client:
+        yield client
+
+
+@pytest.fixture
+def bob(address, headers, store):
+    with httpx.Client(base_url=address, headers=headers["bob"]) as client:
+        yield client
+
+
+def create(client, store, title, *texts):
+    id = client.post("/v1/conversations", json={"title": title}).json()["id"]
+    store.append(id, [Message("user", text) for text in texts])
+    return id
+
+
+def upload(client, content, name="chats.jsonl", **params):
+    return client.post("/v1/conversations/import", params={"filename": name, **params}, content=content)
+
+
+def row(*texts, **fields):
+    messages = [
+        {"id": str(i), "parent_id": str(i - 1) if i else None, "role": "user", "content": text}
+        for i, text in enumerate(texts)
+    ]
+    return json.dumps({"object": "turnwise.conversation", "messages": messages, **fields})
+
+
+def test_all_conversations_of_a_key_are_exported_and_imported_by_another(ada, bob, store, monkeypatch):
+    monkeypatch.setattr(conversation_files, "LIST_LIMIT", 2)
+    for number in range(5):
+        create(ada, store, f"Chat {number}", f"text {number}")
+    create(bob, store, "Bob's", "secret")
+    exported = ada.post("/v1/conversations/export", json={})
+    assert exported.headers["content-type"].startswith("application/jsonl")
+    assert [json.loads(line)["title"] for line in exported.text.splitlines()] == [f"Chat {n}" for n in (4, 3, 2, 1, 0)]
+    assert "secret" not in exported.text
+    report = upload(bob, exported.content).json()
+    assert (report["format"], len(report["ids"]), report["num_messages"]) == ("turnwise", 5, 5)
+    copy = bob.get(f"/v1/conversations/{report['ids'][0]}").json()
+    assert (copy["title"], copy["owner"]) == ("Chat 4", "bob")
+    assert copy["messages"][0]["meta"] == {"consent": "metadata", "imported": True}
+    again = upload(bob, exported.content).json()
+    assert (again["ids"], again["known_ids"]) == ([], report["ids"])
+    assert upload(ada, exported.content).json()["ids"] == [], "they are still there"
+
+
+def test_one_conversation_is_exported_as_markdown(ada, bob, store):
+    id = create(ada, store, "Tea", "Is there **tea**?")
+    answer = ada.post("/v1/conversations/export", json={"ids": [id], "format": "markdown"})
+    assert answer.headers["content-type"].startswith("text/markdown")
+    assert answer.text.startswith("# Tea\n")
+    assert "Is there **tea**?" in answer.text
+    assert bob.post("/v1/conversations/export", json={"ids": [id]}).status_code == 404
+    assert ada.post("/v1/conversations/export", json={"format": "pdf"}).status_code == 400
+
+
+def test_an_invalid_conversation_stops_the_import_unless_it_is_skipped(ada, store):
+    settings = {"parameters": {"temperature": 9}}
+    content = "\n".join(
+        [row("good"), '{"object": "turnwise.conversation"}', row("hot", title="Hot", settings=settings)]
+    )
+    answer = upload(ada, content, "mine.jsonl")
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "invalid_conversations"
+    assert "mine.jsonl, conversation 2 (line 2): it has no list of 'messages'" in error["message"]
+    assert "1 others are invalid" in error["message"]
+    assert store.list() == []
+    report = upload(ada, content, "mine.jsonl", skip_invalid=True).json()
+    assert (len(report["ids"]), len(report["problems"])) == (1, 2)
+    assert "'temperature' must be between 0 and 2" in report["problems"][1]["reason"]
+
+
+def test_a_title_is_made_if_a_file_has_none_or_a_long_one(ada):
+    ids = upload(ada, row("What a\nday") + "\n" + row("x", title="t" * 900)).json()["ids"]
+    titles = [ada.get(f"/v1/conversations/{id}").json()["title"] for id in ids]
+    assert titles == ["What a day", "t" * 200]
+
+
+def test_a_file_that_is_too_large_or_of_another_kind_is_rejected(ada, store, monkeypatch):
+    monkeypatch.setattr(conversation_files, "MAX_IMPORT_BYTES", 1000)
+    assert upload(ada, row("x" * 2000)).json()["error"]["code"] == "body_too_large"
+    assert upload(ada, b"").status_code == 400
+    answer = upload(ada, b"hello", "notes.txt")
+    assert answer.status_code == 400
+    assert "notes.txt" in answer.json()["error"]["message"]
+    assert store.list() == []
+
+
+def test_imported_messages_can_be_erased_by_the_name_of_the_user(ada, store):
+    upload(ada, row("x"), user="eve")
+    assert store.personal_data.owners_of("eve") == ["ada"]
+
+
+def test_a_server_without_files_neither_exports_nor_imports(store):
+    with serve_in_thread(create_app({"s": ScriptedChatService(store=store)}, default="s")) as url:
+        assert httpx.post(f"{url}/v1/conversations/export", json={}).status_code == 404
+        assert httpx.post(f"{url}/v1/conversations/import", content=b"x").status_code == 404
