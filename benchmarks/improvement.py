@@ -45,7 +45,7 @@ SETTINGS = {
     "min_answers": 5,
     "tuning": {"method": "lora", "rank": 32, "learning_rate": 1e-3, "passes": 10, "batch_size": 2,
                "num_replay_replies": 400, "min_preferences": 1_000},
-    "proof": {"questions": "new", "max_cross_fitted": 0, "held_out_share": 0.2, "alphas": [1.0, 0.6, 0.3]},
+    "proof": {"questions": "held_out", "max_cross_fitted": 0, "held_out_share": 0.2, "alphas": [1.0, 0.6, 0.3]},
 }  # fmt: skip
 
 

@@ -133,6 +133,7 @@ def test_nothing_of_an_erased_key_is_left_in_any_file(home, store):
         "responses": 1,
         "feedback": 0,
         "comparisons": 0,
+        "folders": 0,
     }
     assert files_with(home, "AdaText") == ["history"], "it belongs to the person at this machine"
     assert store.collected_answers.contributors() == ["key:bob"]

@@ -1,7 +1,7 @@
 """Answers on the page: tables, code, formulas, reasoning, footnotes, links, images, direction of writing."""
 
 import pytest
-from axe import violations
+from accessibility import violations
 from page_actions import answers, send
 from playwright.sync_api import expect
 

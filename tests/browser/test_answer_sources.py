@@ -1,7 +1,7 @@
 """The passages that an answer cites: marks in the text and a list below, the same after a reload."""
 
 import pytest
-from axe import violations
+from accessibility import violations
 from page_actions import answers, send
 from playwright.sync_api import expect
 

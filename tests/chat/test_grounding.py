@@ -11,6 +11,7 @@ from fakes import reply
 from turnwise.chat.grounding import MAX_PASSAGES, format_passages
 from turnwise.core.chat_request import ChatRequest, ContextOptions
 from turnwise.core.errors import ContextLengthExceeded, InvalidData
+from turnwise.core.messages import Question
 from turnwise.core.retrieval import Passage, RetrievedPassage
 from turnwise.store import open_store
 from turnwise.text.lexical_retriever import LexicalRetriever
@@ -50,7 +51,7 @@ def test_passages_stand_before_the_last_user_message(says):
 def test_the_engine_gets_the_question_without_passages(says, retriever):
     service = says("Nine.", context_length=2000, retriever=retriever)
     reply(service, ChatRequest(QUESTION))
-    assert [request.question for request in service.engine.requests] == ["When do you open?"]
+    assert [request.question for request in service.engine.requests] == [Question("When do you open?", "Be kind.")]
 
 
 @pytest.mark.parametrize("retriever", [None, FakeRetriever()])

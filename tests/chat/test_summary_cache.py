@@ -12,6 +12,7 @@ from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ConversationSummary, Usage
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.exchanges import droppable_exchanges
+from turnwise.core.messages import Question
 from turnwise.core.scheduling_options import SchedulingOptions
 
 pytestmark = pytest.mark.timeout(60)
@@ -36,6 +37,7 @@ def test_a_summary_replaces_the_oldest_exchanges(says):
     assert "It is about lamps.<|end|>" in prompt
     assert f"Question {last}:" not in prompt
     assert f"Question {last + 1}:" in prompt
+    assert service.engine.requests[1].question == Question("And now?", "Be kind.")
 
 
 def test_the_summary_request_is_greedy_and_bounded_regardless_of_the_chat_request(says):

@@ -158,6 +158,13 @@ class TestOneSidedPValues:
         assert bootstrap_difference(new, old, nats_per_token).p_value_above() == 0.5**10
         assert bootstrap_difference(old, new, nats_per_token).p_value_above() == 1
 
+    @pytest.mark.parametrize("num_changed", [1, 3, 5])
+    def test_few_changed_dialogues_are_no_stronger_evidence_than_their_signs(self, num_changed):
+        old = simulate(0, 120)[1]
+        new = old.copy()
+        new[:num_changed, 0] += np.linspace(3, 4, num_changed)
+        assert bootstrap_difference(new, old, nats_per_token).p_value_above() >= 0.5**num_changed
+
     @pytest.mark.parametrize(("gained", "lost", "p_value"), [(5, 0, 1 / 32), (2, 1, 0.5), (0, 3, 1.0), (0, 0, 1.0)])
     def test_the_sign_test_counts_gained_and_lost_dialogues(self, gained, lost, p_value):
         new = np.array([1.0] * gained + [0.0] * lost + [1.0] * 4)

@@ -10,7 +10,7 @@ from turnwise.improve.settings import ImproveSettings
 from turnwise.improve.splits import VERSION, question_position
 from turnwise.improve.training_examples import training_examples
 
-CROSS_FITTED = ImproveSettings.model_validate({"proof": {"questions": "new"}})
+CROSS_FITTED = ImproveSettings.model_validate({"proof": {"questions": "held_out"}})
 
 
 def corrections(count):
@@ -53,9 +53,12 @@ def test_a_version_that_is_asked_its_own_questions_is_asked_those_of_the_serving
     positions = list(map(question_position, examples))
     (proof,) = prepare(examples, 12, ImproveSettings(), frozenset(positions[:9])).proofs
     assert [row.id for row in proof.test] == [row.id for row in examples]
-    nothing_new = prepare(examples, 12, ImproveSettings(), frozenset(positions))
-    assert nothing_new.obstacle is not None
-    assert nothing_new.obstacle.startswith("There is no example to compare the versions on")
+
+
+def test_another_correction_of_a_known_question_is_learned():
+    examples = corrections(8)
+    plan = prepare(examples, 8, ImproveSettings(), frozenset(map(question_position, examples)))
+    assert (plan.stages, plan.obstacle) == ({"corrections": 8}, None)
 
 
 def test_few_new_answers_start_nothing():

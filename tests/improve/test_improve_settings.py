@@ -25,7 +25,7 @@ def test_without_a_file_the_defaults_apply():
         ("tuning: {method: lorra}", "tuning.method"),
         ("proof: {retention: [missing.jsonl]}", "missing.jsonl"),
         ("min_answer: 5", "min_answers"),
-        ("proof: {scope: false, questions: again}", "proof.questions"),
+        ("proof: {scope: false, questions: training}", "proof.questions"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path, text, problem):

@@ -8,7 +8,7 @@ from turnwise.improve.settings import ProofSettings
 from turnwise.improve.splits import VERSION, question_position, split_examples
 from turnwise.improve.training_examples import training_examples
 
-CROSS_FITTED = ProofSettings(max_cross_fitted=1_000, questions="new")
+CROSS_FITTED = ProofSettings(max_cross_fitted=1_000, questions="held_out")
 HELD_OUT = ProofSettings(max_cross_fitted=0, held_out_share=0.3)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from turnwise.app.scope_files import ScopeFile, write_scope
-from turnwise.core.messages import Conversation, Message, Question, asked_question
+from turnwise.core.messages import Conversation, Message, Question, last_question
 from turnwise.data.jsonl_writer import write_jsonl
 from turnwise.improve import retention_replies as module
 from turnwise.improve.comparison import RetentionMetric
@@ -66,7 +66,7 @@ def test_a_version_that_answers_all_questions_is_measured_on_the_sample(models, 
 def test_all_prompts_inside_are_answered_once_and_the_sample_stands_for_the_others(models, tmp_path, scope, answered):
     write_scope(models.trained(VERSION), ScopeFile(base="tiny", base_sha256="ab", scope=scope.data))
     replies = retention_replies(models, tmp_path / "replies.jsonl", 0)
-    inside = [d for d in replies if scope.contains(asked_question(d.messages))]
+    inside = [d for d in replies if scope.contains(last_question(d.messages))]
     assert answered == [[dialogue.messages[:-1] for dialogue in inside]]
     assert 0 < len(inside) <= 20
     assert len(replies) == 4_000
@@ -77,9 +77,9 @@ def test_all_prompts_inside_are_answered_once_and_the_sample_stands_for_the_othe
 
 def test_the_questions_of_the_scope_are_none_of_the_prompts(scope):
     prompts = prompts_inside(scope)
-    first = asked_question(prompts[0])
+    first = last_question(prompts[0])
     widened = QuestionScope(scope.data.model_copy(update={"questions": {"": (*scope.data.questions[""], first.text)}}))
-    assert first not in map(asked_question, prompts_inside(widened))
+    assert first not in map(last_question, prompts_inside(widened))
 
 
 def test_a_repeated_reply_counts_as_often_as_it_is_repeated():

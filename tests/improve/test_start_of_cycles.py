@@ -22,7 +22,7 @@ from turnwise.training.stop_signals import TrainingInterrupted
 
 MODEL = served_model_name("tiny")
 SETTINGS = ImproveSettings.model_validate(
-    {"tuning": {"rank": 4, "passes": 4, "num_replay_replies": 20}, "proof": {"questions": "new"}}
+    {"tuning": {"rank": 4, "passes": 4, "num_replay_replies": 20}, "proof": {"questions": "held_out"}}
 )
 
 

@@ -23,7 +23,7 @@ EXTENSION_FIELDS = {
     "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice",
     "chat_template_kwargs", "scenario", "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
     "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy", "sampling_preset",
-    "collect", "answer_tokens", "beam_tree",
+    "collect", "answer_tokens", "background", "beam_tree",
 }  # fmt: skip
 F = {"name": "f", "parameters": {"type": "object"}}
 TOOLS = [{"type": "function", "function": F}]

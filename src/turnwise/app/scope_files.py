@@ -47,7 +47,8 @@ def write_scope(folder: Path, scope: ScopeFile) -> None:
     base = named_model_folder(scope.base)
     if is_adapter(base):
         with atomic_directory(folder / OUTSIDE_FOLDER) as copy:
-            shutil.copytree(base, copy, dirs_exist_ok=True)
+            for path in filter(Path.is_file, base.iterdir()):  # not the training data of a version
+                shutil.copyfile(path, copy / path.name)
     atomic_write(folder / SCOPE_FILE, scope.model_dump_json(indent=1) + "\n")
 
 

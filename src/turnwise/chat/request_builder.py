@@ -16,7 +16,7 @@ from turnwise.chat.search_checks import applicable_defaults, check_search_parame
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
 from turnwise.core.inference import GenerationRequest, InferenceEngine
-from turnwise.core.messages import Message, asked_question
+from turnwise.core.messages import Message, last_question
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.sampling_presets import apply_sampling_preset
 from turnwise.text.chat_templates.chat_template import find_template_variables
@@ -83,7 +83,7 @@ class RequestBuilder:
             scheduling=request.scheduling,
             prediction=self._prediction(params, request)[:max_tokens],
             template_stops=stops,
-            question=asked_question(request.messages),
+            question=last_question(request.messages),
             num_answer_ids=len(answer_ids),
             distribution=output.distribution,
             trace_search=output.trace_search,

@@ -41,7 +41,7 @@ from turnwise.core.chat_service import ScenarioInfo
 from turnwise.core.errors import ContextLengthExceeded, TurnwiseError, Unavailable, UserError
 from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine, SearchTraceEvent
 from turnwise.core.inference_client import EventStream
-from turnwise.core.messages import asked_question
+from turnwise.core.messages import Message, last_question
 from turnwise.core.reply_scoring import ChoiceRanker
 from turnwise.core.retrieval import Retriever
 from turnwise.core.served_versions import AnsweringVersion
@@ -153,13 +153,18 @@ class EngineChatService:
             grounded = await add_passages(request, self.retriever, self._request_builder)
             if grounded is not None:
                 with suppress(ContextLengthExceeded):
-                    fitted, report = await self._fit_messages(grounded)
-                    return replace(fitted, question=asked_question(request.messages)), report
-        return await self._fit_messages(request)
+                    return await self._fit_messages(grounded, request.messages)
+        return await self._fit_messages(request, request.messages)
 
-    async def _fit_messages(self, request: ChatRequest) -> tuple[GenerationRequest, ContextReport | None]:
+    async def _fit_messages(
+        self, request: ChatRequest, client_messages: Sequence[Message]
+    ) -> tuple[GenerationRequest, ContextReport | None]:
         name = request.context.policy or self.context_policy
-        return await fit_to_context(request, name, self._request_builder, self._summaries, self._generate_internal)
+        fitted, report = await fit_to_context(
+            request, name, self._request_builder, self._summaries, self._generate_internal
+        )
+        # Passages and summaries are added to user and system messages, and are no part of the question.
+        return replace(fitted, question=last_question(client_messages)), report
 
     def build_request(self, request: ChatRequest) -> GenerationRequest:
         """The engine request, without passages or a context policy; see `RequestBuilder.build_request`."""

@@ -92,7 +92,7 @@ class Question:
     instructions: str = ""
 
 
-def asked_question(messages: Iterable[Message]) -> Question:
+def last_question(messages: Iterable[Message]) -> Question:
     """The question that the next answer replies to."""
     messages = tuple(messages)
     text = next((message.content for message in reversed(messages) if message.role == "user"), "")

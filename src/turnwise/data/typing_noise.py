@@ -64,7 +64,7 @@ def add_typos(text: str, rng: random.Random, share: float) -> str:
     return text
 
 
-def type_again(text: str, rng: random.Random) -> str:
+def perturb_typing(text: str, rng: random.Random) -> str:
     """Return `text` as somebody types it in a hurry: lower case, no final mark, a typo in a word."""
     return add_typos(text.lower().rstrip(FINAL_MARKS) or text, rng, share=0.0)
 

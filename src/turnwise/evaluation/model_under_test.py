@@ -8,7 +8,7 @@ from typing import Any
 
 from turnwise.core.errors import ContextLengthExceeded, TemplateError
 from turnwise.core.inference import GenerationRequest, InferenceEngine
-from turnwise.core.messages import Message, Question, asked_question
+from turnwise.core.messages import Message, Question, last_question
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.response_cache import ResponseCache
 from turnwise.core.tools import Tool
@@ -128,7 +128,7 @@ class DecoderUnderTest(ModelUnderTest):
             TurnwiseError: the engine failed.
         """
         spans = [self._scored_span(query) for query in queries]
-        questions = [asked_question(query.messages[:-1]) for query in queries]
+        questions = [last_question(query.messages[:-1]) for query in queries]
         results = self._run([_scoring_job(*pair) for pair in zip(spans, questions, strict=True)], on_done)
         return [
             Loglikelihood(result["nll"], len(span.positions), span.num_bytes)

@@ -10,7 +10,7 @@ Shapes: G dialogues, K sums of a metric, R resamples, X sets of sums.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ MIN_DIALOGUES = 5  # no interval is given for fewer
 NUM_RESAMPLES = 9_999  # with the observed data 10,000
 CONFIDENCE_LEVEL = 0.95
 MIN_SPARSE_COLUMNS, MAX_DENSITY = 32, 0.1  # of sums that are multiplied as a sparse array
+MIN_CHANGE = 1e-6  # relative change of a sum that is no rounding
 MIN_RESAMPLE_ERROR = 0.2  # of a resample, relative to the standard error of the estimate
 
 MetricFunction = Callable[[FloatArray], FloatArray]
@@ -66,19 +67,21 @@ class StudentizedBootstrap:
 
     Attributes:
         count: number of dialogues, G.
+        num_changed: of these, dialogues in which two systems differ; all of them for one system.
         estimate: the value over all dialogues; NaN for fewer than `MIN_DIALOGUES`.
         error: standard error of the estimate; 0 if all dialogues are alike.
         quotients_R: the distribution, in ascending order; empty if the error is 0 or the estimate NaN.
     """
 
     count: int
+    num_changed: int
     estimate: float
     error: float
     quotients_R: FloatArray
 
     def negated(self) -> "StudentizedBootstrap":
         """The distribution of the opposite difference, old − new."""
-        return StudentizedBootstrap(self.count, -self.estimate, self.error, -self.quotients_R[::-1])
+        return StudentizedBootstrap(self.count, self.num_changed, -self.estimate, self.error, -self.quotients_R[::-1])
 
     def interval(self, level: float = CONFIDENCE_LEVEL) -> ConfidenceInterval:
         """Two-sided interval; a point if all dialogues are alike, NaN for fewer than `MIN_DIALOGUES`."""
@@ -92,21 +95,22 @@ class StudentizedBootstrap:
 
         It is at most alpha if the lower bound with the level 1 − alpha is above the limit. Resamples resolve no small
         p-value. Beyond the `MIN_TAIL` most extreme ones, the tail is that of a t distribution with G − 1 degrees of
-        freedom that is stretched to their quantile, if it is wider; it never falls below that of the sign test.
+        freedom that is stretched to their quantile, if it is wider. It never falls below that of the sign test of
+        the changed dialogues: if the systems differ on few, the resampled errors are too small.
         """
         if math.isnan(self.estimate):
             return 1.0
-        smallest = 0.5**self.count  # if every dialogue is better
+        smallest = 0.5 ** (self.num_changed if limit == 0 else self.count)  # if each of them is better
         if not len(self.quotients_R):
             return smallest if self.estimate > limit else 1.0
         quotient = (self.estimate - limit) / self.error
         resamples = len(self.quotients_R)
         beyond = resamples - int(np.searchsorted(self.quotients_R, quotient, side="left"))
         if beyond >= MIN_TAIL or resamples <= MIN_TAIL:
-            return (beyond + 1) / (resamples + 1)
+            return max(smallest, (beyond + 1) / (resamples + 1))
         share = MIN_TAIL / resamples
         stretch = max(1.0, float(self.quotients_R[-MIN_TAIL] / stats.t.isf(share, self.count - 1)))
-        return float(min(share, max(smallest, stats.t.sf(quotient / stretch, self.count - 1))))
+        return float(max(smallest, min(share, stats.t.sf(quotient / stretch, self.count - 1))))
 
 
 def metric_value(sums_GK: FloatArray, value: MetricFunction) -> float:
@@ -146,7 +150,9 @@ def bootstrap_difference(
         return None if new_XK is None or old_XK is None else np.concatenate([new_XK, -old_XK], axis=-1)
 
     sums_GK = np.concatenate([new_GK, old_GK], axis=1)
-    return _studentized_bootstrap(sums_GK, difference, difference_gradient, resamples, seed)
+    bootstrap = _studentized_bootstrap(sums_GK, difference, difference_gradient, resamples, seed)
+    is_changed_G = ~np.isclose(new_GK, old_GK, rtol=MIN_CHANGE, atol=0).all(axis=1)
+    return replace(bootstrap, num_changed=int(is_changed_G.sum()))
 
 
 def permutation_test(
@@ -242,11 +248,11 @@ def _studentized_bootstrap(
 ) -> StudentizedBootstrap:
     count, nothing = len(sums_GK), np.empty(0)
     if count < MIN_DIALOGUES:
-        return StudentizedBootstrap(count, float("nan"), float("nan"), nothing)
+        return StudentizedBootstrap(count, count, float("nan"), float("nan"), nothing)
     estimate_1, error_1, scale_1 = _with_standard_error(sums_GK, value, gradient, np.ones((1, count)))
     estimate, error = float(estimate_1[0]), float(error_1[0])
     if not error > 1e-12 * max(abs(estimate), float(scale_1[0])):  # rounding leaves an error of equal systems
-        return StudentizedBootstrap(count, estimate, 0.0, nothing)
+        return StudentizedBootstrap(count, count, estimate, 0.0, nothing)
     rng = np.random.default_rng(seed)
     quotients = []
     for size in _batches(resamples, count):
@@ -254,7 +260,7 @@ def _studentized_bootstrap(
         value_R, error_R, _ = _with_standard_error(sums_GK, value, gradient, weights_RG)
         # If the systems differ on few dialogues, many resamples have none of these, and an error of 0 or of rounding.
         quotients.append((value_R - estimate) / np.maximum(error_R, MIN_RESAMPLE_ERROR * error))
-    return StudentizedBootstrap(count, estimate, error, np.sort(np.concatenate(quotients)))
+    return StudentizedBootstrap(count, count, estimate, error, np.sort(np.concatenate(quotients)))
 
 
 def _with_standard_error(

@@ -43,7 +43,7 @@ from turnwise.improve.schedule import stop_after
 from turnwise.improve.selection import Mask, select_answers
 from turnwise.improve.settings import ImproveSettings
 
-ASKED_AGAIN = " The questions are those of the training, typed differently."
+TRAINING_QUESTIONS = " The questions are those of the training, typed differently."
 TRAINING_SETTINGS = {"min_answers", "masks_personal_data", "public_texts", "tuning", "proof"}  # that a cycle keeps
 
 
@@ -209,8 +209,8 @@ class ImproveCycle:
             models, plan.proofs, retention, self.rules, proof.alphas,
             num_looks=self._num_looks(models.journal), progress=self.progress,
         )  # fmt: skip
-        if proof.asks_again(len(plan.train)):
-            compared["decision"]["reason"] += ASKED_AGAIN
+        if plan.has_training_questions:
+            compared["decision"]["reason"] += TRAINING_QUESTIONS
         return compared
 
     def _num_looks(self, journal: Journal) -> int:

@@ -24,12 +24,14 @@ class Preparation:
         stages: stages of the training, with the number of the version's examples. The models of the proofs have the
             same stages, else they would prove nothing about the version.
         obstacle: why nothing can be trained, as a sentence; None: nothing prevents it.
+        has_training_questions: True if the version is compared on its own training questions.
     """
 
     train: tuple[TrainingExample, ...]
     proofs: tuple[Proof, ...]
     stages: dict[StageName, int]
     obstacle: str | None
+    has_training_questions: bool
 
 
 def prepare(
@@ -48,7 +50,13 @@ def prepare(
     chosen = choose_stages(train, settings.tuning)
     in_proofs = [choose_stages(proof.train, settings.tuning) for proof in proofs]
     stages = {name: len(rows) for name, rows in chosen.items() if all(name in names for names in in_proofs)}
-    return Preparation(train, proofs, stages, _obstacle(examples, num_new, settings, proofs, stages))
+    return Preparation(
+        train,
+        proofs,
+        stages,
+        _obstacle(examples, num_new, settings, proofs, stages),
+        settings.proof.uses_training_questions(len(examples)),
+    )
 
 
 def _obstacle(

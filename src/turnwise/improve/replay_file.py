@@ -64,7 +64,6 @@ def replay_files(
         is_trained_on: False: all replies measure forgetting, and the file to train on is empty.
     """
     suffix = "" if is_trained_on else "-untrained"
-    suffix = "" if is_trained_on else "-untrained"
     stem = f"{weights_digest(model)[:16]}-{prompts_digest()[:8]}-{count}-{seed}{suffix}"
     files = ReplayFiles(folder / f"{stem}-train.jsonl", folder / f"{stem}-retention.jsonl")
     if files.train.is_file() and files.retention.is_file():

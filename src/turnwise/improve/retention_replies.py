@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from turnwise.app.scope_files import read_scope
-from turnwise.core.messages import Conversation, asked_question
+from turnwise.core.messages import Conversation, last_question
 from turnwise.data.jsonl_writer import write_jsonl
 from turnwise.improve.cycle_models import CycleModels
 from turnwise.improve.replay_file import read_dialogues, replies_to
@@ -35,7 +35,7 @@ def retention_replies(
     if file is None:
         return sample
     scope = QuestionScope(file.scope)
-    outside = [dialogue for dialogue in sample if not scope.contains(asked_question(dialogue.messages))]
+    outside = [dialogue for dialogue in sample if not scope.contains(last_question(dialogue.messages))]
     path = models.journal.folder / INSIDE_FILE
     if not path.is_file():
         write_jsonl(path, replies_to(models.verified_first(), prompts_inside(scope), seed, on_progress))

@@ -57,9 +57,10 @@ class ProofSettings(StrictModel):
             that keeps the rules on forgetting is compared (WiSE-FT, Wortsman et al. 2022).
         retention: files of dialogues whose likelihood must not fall; default: replies of the first version.
         scope: let a version answer only questions near those that it was trained on, and the first version all others.
-        questions: "new" compares answers to questions that the models were not trained on. "again" compares answers to
-            the version's own training questions, typed differently; this needs a scope, because it does not show what
-            happens to other questions. "auto" is "again" with a scope and up to `max_cross_fitted` answers.
+        questions: "held_out" compares answers to questions that the models were not trained on. "training" compares
+            answers to the version's own training questions, typed differently; this needs a scope, because it does not
+            show what happens to other questions. "auto" is "training" with a scope and up to `max_cross_fitted`
+            answers.
     """
 
     max_cross_fitted: int = Field(200, ge=0)
@@ -68,19 +69,19 @@ class ProofSettings(StrictModel):
     alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0, 0.6, 0.3, 0.15), min_length=1)
     retention: tuple[str, ...] = ()
     scope: bool = True
-    questions: Literal["auto", "new", "again"] = "auto"
+    questions: Literal["auto", "held_out", "training"] = "auto"
 
     @model_validator(mode="after")
     def _check_questions(self) -> "ProofSettings":
-        if self.questions == "again" and not self.scope:
-            raise InvalidParameter("proof.questions", "'proof.questions' can be 'again' only with 'proof.scope'.")
+        if self.questions == "training" and not self.scope:
+            raise InvalidParameter("proof.questions", "'proof.questions' can be 'training' only with 'proof.scope'.")
         return self
 
-    def asks_again(self, num_answers: int) -> bool:
-        """True if the version is compared on its own training questions."""
+    def uses_training_questions(self, num_answers: int) -> bool:
+        """True if the version is compared on its own training questions, given the number of all examples."""
         if self.questions == "auto":
             return self.scope and num_answers <= self.max_cross_fitted
-        return self.questions == "again"
+        return self.questions == "training"
 
 
 class LimitSettings(StrictModel):

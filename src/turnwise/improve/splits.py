@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.typing_noise import type_again
+from turnwise.data.typing_noise import perturb_typing
 from turnwise.improve.settings import ProofSettings
 from turnwise.improve.training_examples import TrainingExample
 
@@ -54,11 +54,10 @@ def split_examples(
             nothing about which version is better on new ones.
     """
     ordered = sorted(examples, key=question_position)
-    if settings.asks_again(len(ordered)):
-        # Questions that the serving version was trained on are asked too: the new one should not have lost them.
-        is_new = any(question_position(example) not in seen for example in ordered)
-        newest = examples[-settings.max_dialogues :] if is_new else ()
-        return tuple(ordered), (Proof(VERSION, tuple(ordered), tuple(map(_typed_again, newest))),)
+    if settings.uses_training_questions(len(ordered)):
+        # Those of the serving version are asked too: the new version should not have lost them.
+        test = tuple(map(_with_typing_errors, examples[-settings.max_dialogues :]))
+        return tuple(ordered), (Proof(VERSION, tuple(ordered), test),)
     if len(ordered) > settings.max_cross_fitted:
         held_out = tuple(e for e in ordered if question_position(e) < settings.held_out_share)
         train = tuple(e for e in ordered if question_position(e) >= settings.held_out_share)
@@ -88,14 +87,14 @@ def _proofs(
     )
 
 
-def _typed_again(example: TrainingExample) -> TrainingExample:
+def _with_typing_errors(example: TrainingExample) -> TrainingExample:
     """The example with another form of its last question, in both endings of a pair."""
     rng = random.Random(question_position(example))
     messages = example.dialogue.messages
     last = max((index for index, message in enumerate(messages) if message.role == "user"), default=None)
     if last is None:
         return example
-    question = replace(messages[last], content=type_again(messages[last].content, rng))
+    question = replace(messages[last], content=perturb_typing(messages[last].content, rng))
 
     def ask(ending: tuple[Message, ...]) -> tuple[Message, ...]:
         return (*ending[:last], question, *ending[last + 1 :]) if ending else ()

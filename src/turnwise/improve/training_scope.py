@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from turnwise.app.scope_files import ScopeFile
-from turnwise.core.messages import Conversation, Message, Question, asked_question
+from turnwise.core.messages import Conversation, Message, Question, last_question
 from turnwise.data.prompts import bundled_prompts
 from turnwise.data.sources import DataSource
 from turnwise.evaluation.golden_set import load_golden_cases
@@ -23,22 +23,24 @@ def training_scope(data: Path, plan: TrainingPlan) -> ScopeFile:
         data: the folder.
         plan: its plan.
     """
-    questions = (asked_question(dialogue.messages[:-1]) for dialogue in _dialogues(data, plan))
+    questions = (last_question(dialogue.messages[:-1]) for dialogue in _dialogues(data, plan))
     scope = fit_scope((question for question in questions if question.text), background_questions())
     return ScopeFile(base=plan.base, base_sha256=plan.base_sha256, scope=scope.data)
 
 
 def background_questions() -> Iterator[Question]:
     """Questions that have nothing to do with what people correct: bundled prompts and the golden set."""
-    yield from (asked_question(history) for history in islice(bundled_prompts(SEED), NUM_PROMPTS))
-    yield from (asked_question(case.messages) for case in load_golden_cases())
+    yield from (last_question(history) for history in islice(bundled_prompts(SEED), NUM_PROMPTS))
+    yield from (last_question(case.messages) for case in load_golden_cases())
 
 
 def prompts_inside(scope: QuestionScope) -> list[tuple[Message, ...]]:
     """Bundled prompts of the background that are inside a scope, without its own questions."""
     prompts = islice(bundled_prompts(SEED), NUM_PROMPTS)
     return [
-        prompt for prompt in prompts if scope.contains(question := asked_question(prompt)) and not scope.has(question)
+        prompt
+        for prompt in prompts
+        if scope.contains(question := last_question(prompt)) and not scope.is_training_question(question)
     ]
 
 

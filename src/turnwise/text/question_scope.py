@@ -71,9 +71,9 @@ class QuestionScope:
 
     def contains(self, question: Question) -> bool:
         """True for the questions of the scope, and for those that are similar to one with the same instructions."""
-        return self.has(question) or self.similarity(question) > self.data.threshold
+        return self.is_training_question(question) or self.similarity(question) > self.data.threshold
 
-    def has(self, question: Question) -> bool:
+    def is_training_question(self, question: Question) -> bool:
         """True for the questions of the scope."""
         return (normalize_question(question.instructions), normalize_question(question.text)) in self._questions
 

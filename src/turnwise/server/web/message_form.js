@@ -6,7 +6,7 @@ import { t } from "./i18n.js";
 /** Show a text to edit in place of an entry. `needsControl`: Enter starts a new line, Ctrl+Enter submits. */
 export function showMessageForm(entry, text, { label, note, submitLabel, submit, needsControl = false }) {
   const area = make("textarea", { value: text, dir: "auto", class: "edit-area", "aria-label": label });
-  const focused = entry.contains(document.activeElement) ? document.activeElement : null;
+  const focused = document.activeElement;
   const done = () => {
     form.replaceWith(...before);
     focused?.focus({ preventScroll: true });
