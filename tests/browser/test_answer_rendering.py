@@ -234,20 +234,3 @@ def test_text_is_shown_as_it_is_if_the_parser_cannot_be_loaded(visit, script_ans
     page.wait_for_selector("body[data-ready]")
     send(page, "hi")
     expect(answers(page)).to_have_text("**bold**")
-
-
-FIRST_LOAD_BYTES = 250_000
-
-
-def test_the_first_load_with_an_answer_is_small(visit, script_answers):
-    script_answers(["A **plain** answer."])
-    page = visit("/health", ready=False)
-    sizes = {}
-    page.on("response", lambda response: sizes.update({response.url: len(response.body())}))
-    page.goto(page.url.removesuffix("/health"))
-    page.wait_for_selector("body[data-ready]")
-    send(page, "hi")
-    expect(answers(page).locator("strong")).to_have_text("plain")
-    assets = {url: size for url, size in sizes.items() if "/assets/" in url or url.endswith("/")}
-    assert sum(assets.values()) <= FIRST_LOAD_BYTES, assets
-    assert not [url for url in assets if "highlight" in url or "temml" in url]
