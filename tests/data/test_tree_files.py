@@ -59,7 +59,12 @@ def test_an_exported_conversation_is_imported_unchanged(store, parse):
     call = ToolCall("call_1", "look", '{"at": "sky"}')
     question, answer = store.append(id, [Message("user", "你好 \u2028"), Message("assistant", "", tool_calls=(call,))])
     store.append(id, [Message("tool", "blue", tool_call_id="call_1")])
-    store.append(id, [Message("assistant", "other")], {"finish": "stop", "model": "n"}, parent_id=question)
+    store.append(
+        id,
+        [Message("assistant", "other")],
+        {"finish": "stop", "model": "n", "consent": "full", "seed": 1},
+        parent_id=question,
+    )
     store.select_branch(id, answer)
     store.update(id, ConversationChanges(is_pinned=True))
     original = store.get(id)
@@ -70,7 +75,8 @@ def test_an_exported_conversation_is_imported_unchanged(store, parse):
         assert getattr(copy, name) == getattr(original, name)
     for branch in ("messages", "tree"):
         assert [m.message for m in getattr(copy, branch)] == [m.message for m in getattr(original, branch)]
-    assert copy.tree[3].meta == {"finish": "stop", "model": "n"}
+    assert copy.tree[3].meta == {"finish": "stop", "model": "n", "consent": "full"}
+    assert copy.tree[0].meta == {"consent": "off"}, "what is stored without a consent has none"
     assert store.folders.list()[0].name == "Work"
 
 

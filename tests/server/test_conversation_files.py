@@ -26,7 +26,9 @@ def keys(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def headers(keys):
-    return {name: {"Authorization": f"Bearer {keys.create(name, role='user')}"} for name in ("ada", "bob")}
+    secrets = {name: keys.create(name, role="user") for name in ("ada", "bob")}
+    secrets["carl"] = keys.create("carl", role="user", consent="full")
+    return {name: {"Authorization": f"Bearer {secret}"} for name, secret in secrets.items()}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,13 @@ def ada(address, headers, store):
 @pytest.fixture
 def bob(address, headers, store):
     with httpx.Client(base_url=address, headers=headers["bob"]) as client:
+        yield client
+
+
+@pytest.fixture
+def carl(address, headers, store):
+    """A user whose key allows the collection of texts."""
+    with httpx.Client(base_url=address, headers=headers["carl"]) as client:
         yield client
 
 
@@ -87,7 +96,7 @@ def test_all_conversations_of_a_key_are_exported_and_imported_by_another(ada, bo
     assert (report["format"], len(report["ids"]), report["num_messages"]) == ("turnwise", 5, 5)
     copy = bob.get(f"/v1/conversations/{report['ids'][0]}").json()
     assert (copy["title"], copy["owner"]) == ("Chat 4", "bob")
-    assert copy["messages"][0]["meta"] == {"consent": "metadata", "imported": True}
+    assert copy["messages"][0]["meta"] == {"consent": "off", "imported": True}
     again = upload(bob, exported.content).json()
     assert (again["ids"], again["known_ids"]) == ([], report["ids"])
     assert upload(ada, exported.content).json()["ids"] == [], "they are still there"
@@ -139,6 +148,45 @@ def test_a_file_that_is_too_large_or_of_another_kind_is_rejected(ada, store, mon
 def test_imported_messages_can_be_erased_by_the_name_of_the_user(ada, store):
     upload(ada, row("x"), user="eve")
     assert store.personal_data.owners_of("eve") == ["ada"]
+
+
+def consents(client, report):
+    [id] = report.json()["ids"]
+    tree = client.get(f"/v1/conversations/{id}", params={"tree": True}).json()["tree"]
+    return [message["meta"]["consent"] for message in tree]
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({}, ["off", "off", "off", "off"]),
+        ({"collect": "metadata"}, ["metadata", "metadata", "off", "off"]),
+        ({"collect": "full"}, ["full", "metadata", "off", "off"]),
+    ],
+)
+def test_the_strictest_consent_of_file_request_and_key_holds_for_an_import(carl, bob, params, expected):
+    messages = json.loads(row("a", "b", "c", "d"))["messages"]
+    for message, consent in zip(messages, ("full", "metadata", "off", "unknown"), strict=True):
+        message["meta"] = {"consent": consent}
+    content = json.dumps({"object": "turnwise.conversation", "messages": messages})
+    assert consents(carl, upload(carl, content, **params)) == expected
+    limited = ["metadata" if consent == "full" else consent for consent in expected]
+    assert consents(bob, upload(bob, content, **params)) == limited, "the key allows no texts"
+
+
+def test_the_consent_of_a_message_survives_export_and_import(carl, store):
+    id = carl.post("/v1/conversations", json={"title": "Tea"}).json()["id"]
+    for consent in ("full", "metadata", "off"):
+        store.append(id, [Message("user", consent)], {"consent": consent})
+    exported = carl.post("/v1/conversations/export", json={"ids": [id]}).content
+    carl.delete(f"/v1/conversations/{id}")
+    assert consents(carl, upload(carl, exported, collect="full")) == ["full", "metadata", "off"]
+
+
+def test_a_file_of_another_program_has_the_consent_of_the_request(carl):
+    content = json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})
+    assert consents(carl, upload(carl, content, collect="full")) == ["full", "full"]
+    assert upload(carl, content, collect="everything").status_code == 400
 
 
 def test_a_server_without_files_neither_exports_nor_imports(store):

@@ -1,24 +1,24 @@
 """Export and import of conversations as files."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
-from turnwise.core.conversation_trees import ConversationFiles, ConversationTree, ExportFormat, FileProblem
-from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.collected_answers import Consent
+from turnwise.core.conversation_trees import ConversationFiles, ExportFormat
+from turnwise.core.errors import NotFound
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR, TimeoutExecutor
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.server.document_upload import received_document
 from turnwise.server.error_responses import RequestRejected
+from turnwise.server.imported_conversations import prepare_trees
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
 from turnwise.server.route_roles import requires
-from turnwise.server.schema.conversation_request import MAX_TITLE_CHARS, ConversationExport
-from turnwise.server.schema.conversation_settings import check_settings
+from turnwise.server.schema.conversation_request import ConversationExport
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.request_body import read_body
 from turnwise.server.served_models import ServedModels
@@ -92,6 +92,12 @@ def router(served_models: ServedModels, files: ConversationFiles | None, max_bod
         user: Annotated[
             str | None, Query(max_length=MAX_IDENTIFIER_CHARS, description="The person within the API key.")
         ] = None,
+        collect: Annotated[
+            Consent,
+            Query(
+                description="What may be collected of the messages. The strictest of this, the file and the key holds."
+            ),
+        ] = "off",
     ) -> ImportReport:
         """Import conversations of a JSON or JSONL file: all of them or, after an error, none.
 
@@ -101,7 +107,8 @@ def router(served_models: ServedModels, files: ConversationFiles | None, max_bod
         store, reader = served_models.store, find_files()
         async with received_document(request, filename, MAX_IMPORT_BYTES) as (path, name):
             parsed = await _PARSE_EXECUTOR.run(reader.parse, path, name)
-        trees, problems = _check_trees(parsed.trees, parsed.problems, name)
+        consent = served_models.consent_policy.of_request(collect)
+        trees, problems = await _PARSE_EXECUTOR.run(prepare_trees, parsed, name, consent)
         if problems and not skip_invalid:
             first = problems[0]
             others = f" {len(problems) - 1} others are invalid, too." if len(problems) > 1 else ""
@@ -109,7 +116,7 @@ def router(served_models: ServedModels, files: ConversationFiles | None, max_bod
                 f"{first.position}: {first.reason}.{others} Nothing was imported; 'skip_invalid' imports the rest."
             )
             raise RequestRejected(400, "invalid_conversations", message)
-        meta: dict[str, Any] = {"consent": served_models.consent_policy.of_request(), "imported": True}
+        meta: dict[str, Any] = {"imported": True}
         if user is not None:
             meta["user"] = current_request().user = user
         model = served_models.find("latest").name
@@ -121,29 +128,6 @@ def router(served_models: ServedModels, files: ConversationFiles | None, max_bod
         )  # fmt: skip
 
     return routes
-
-
-def _check_trees(
-    trees: Sequence[ConversationTree], problems: Sequence[FileProblem], name: str
-) -> tuple[list[ConversationTree], list[FileProblem]]:
-    """Trees with short titles and valid settings, and the problems of the others."""
-    valid, all_problems = list[ConversationTree](), list(problems)
-    for tree in trees:
-        title = " ".join((tree.title or _first_words(tree)).split())
-        try:
-            settings = check_settings(dict(tree.settings)) if tree.settings else {}
-        except InvalidParameter as error:
-            all_problems.append(
-                FileProblem(f"{name}, conversation “{title[:60]}”", f"its settings are invalid: {error}")
-            )
-            continue
-        valid.append(replace(tree, title=title[:MAX_TITLE_CHARS], folder=tree.folder[:100], settings=settings))
-    return valid, all_problems
-
-
-def _first_words(tree: ConversationTree) -> str:
-    text = next((entry.message.content for entry in tree.messages if entry.message.role == "user"), "")
-    return text if len(text) <= 60 else f"{text[:59].rstrip()}…"
 
 
 async def _write(
