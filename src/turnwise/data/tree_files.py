@@ -19,7 +19,7 @@ from turnwise.data.signatures import identify_file
 from turnwise.data.text_encoding import transcode_to_utf8
 
 IMPORTED_FORMATS = ("turnwise", "chatgpt", "open_webui", "claude", "sharegpt", "openai")
-MAX_MESSAGES = 100_000  # of a file: they are stored in one transaction, which blocks other writers
+MAX_MESSAGES = 100_000  # of a file: its conversations are in memory, and one with all of them is one transaction
 MAX_PROBLEMS = 100  # that are listed
 
 

@@ -58,9 +58,9 @@ class ConversationUpdate(RequestBody):
 
     @property
     def changes(self) -> ConversationChanges:
-        """The changes without the head."""
+        """The changes."""
         settings = None if self.settings is None else self.settings.as_dict()
-        return ConversationChanges(self.title, self.pinned, self.folder_id, settings)
+        return ConversationChanges(self.title, self.pinned, self.folder_id, settings, self.head)
 
 
 class ConversationFork(RequestBody):
