@@ -59,7 +59,12 @@ def test_an_exported_conversation_is_imported_unchanged(store, parse):
     call = ToolCall("call_1", "look", '{"at": "sky"}')
     question, answer = store.append(id, [Message("user", "你好 \u2028"), Message("assistant", "", tool_calls=(call,))])
     store.append(id, [Message("tool", "blue", tool_call_id="call_1")])
-    store.append(id, [Message("assistant", "other")], {"finish": "stop", "model": "n"}, parent_id=question)
+    store.append(
+        id,
+        [Message("assistant", "other")],
+        {"finish": "stop", "model": "n", "consent": "full", "seed": 1},
+        parent_id=question,
+    )
     store.select_branch(id, answer)
     store.update(id, ConversationChanges(is_pinned=True))
     original = store.get(id)
@@ -70,7 +75,8 @@ def test_an_exported_conversation_is_imported_unchanged(store, parse):
         assert getattr(copy, name) == getattr(original, name)
     for branch in ("messages", "tree"):
         assert [m.message for m in getattr(copy, branch)] == [m.message for m in getattr(original, branch)]
-    assert copy.tree[3].meta == {"finish": "stop", "model": "n"}
+    assert copy.tree[3].meta == {"finish": "stop", "model": "n", "consent": "full"}
+    assert copy.tree[0].meta == {"consent": "off"}, "what is stored without a consent has none"
     assert store.folders.list()[0].name == "Work"
 
 
@@ -136,6 +142,54 @@ def test_a_problem_names_file_conversation_and_line(parse):
     expected = ["cycle", "unknown role", "no messages", "same 'id'", "'settings'", "not text", "'title'", "tool calls",
                 "not valid JSON"]  # fmt: skip
     assert all(part in reason for part, reason in zip(expected, reasons, strict=True)), reasons
+
+
+def variants(value):
+    """Copies of a JSON value with one part of it replaced by a value of another type, or by an extreme one."""
+    yield from (None, True, 5, -1, 10**400, 1e308, "0001-01-01", "\ud800", [], [5], {}, {"a": 5}, ["x"])
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in items:
+        for variant in variants(part):
+            copy = value.copy()
+            copy[key] = variant
+            yield copy
+
+
+@pytest.mark.parametrize("name", IMPORTED_FORMATS)
+def test_a_part_of_an_unexpected_type_is_a_problem_and_no_failure(tmp_path, store, name):
+    example = load_format(name).example
+    row = json.loads(example.splitlines()[0] if name in ("turnwise", "openai") else example)
+    row = row[0] if isinstance(row, list) else row
+    path = tmp_path / "upload"
+    path.write_text("\n".join(json.dumps(entry) for entry in [row, *variants(row)]), encoding="utf-8")
+    parsed = FILES.parse(path, "chats.jsonl")
+    assert parsed.format == name
+    store.add_trees(parsed.trees, model="m")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"message": "Open?"}, "'message' of a node is text, not an object"),
+        ({"message": {"metadata": [1]}}, "'metadata' of a node is a list, not an object"),
+        ({"message": {"author": "user", "content": {"parts": ["x"]}}}, "'author' of a node is text, not an object"),
+        ({"message": {"content": {"parts": 5}}}, "'parts' of a message is a number, not a list"),
+    ],
+)
+def test_a_malformed_node_of_chatgpt_is_explained(parse, change, reason):
+    [row] = json.loads(load_format("chatgpt").example)
+    row["mapping"]["b"] |= change
+    assert [problem.reason for problem in parse(json.dumps([row])).problems] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [(10**400, None), ("0001-01-01", 0.0), ("1970-01-02", 86400.0), (1710266760000, 1710266760.0), (1e300, None)],
+)
+def test_a_time_beyond_the_calendar_is_unknown_and_one_before_1970_is_zero(parse, time, seconds):
+    row = {"object": "turnwise.conversation", "messages": [{"id": "a", "role": "user", "content": "x"}]}
+    [tree] = parse(json.dumps({**row, "created": time})).trees
+    assert tree.created == seconds
 
 
 @pytest.mark.parametrize(

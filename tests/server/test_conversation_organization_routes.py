@@ -55,6 +55,18 @@ def test_folders_are_created_filled_renamed_and_deleted(client, path):
         assert client.post("/v1/folders", json={"name": name}).status_code == 400
 
 
+def test_an_unknown_folder_leaves_the_branch_and_an_unknown_branch_the_folder(client, path, store):
+    id = path.rpartition("/")[2]
+    old, new = (store.append(id, [Message("user", text)], parent_id=None)[0] for text in ("old", "new"))
+    folder = client.post("/v1/folders", json={"name": "Work"}).json()["id"]
+    assert client.patch(path, json={"head": old, "folder_id": "folder_x"}).status_code == 404
+    assert client.get(path).json()["head"] == new
+    assert client.patch(path, json={"head": "msg_x", "folder_id": folder}).status_code == 404
+    assert client.get(path).json()["folder_id"] is None
+    changed = client.patch(path, json={"head": old, "folder_id": folder, "title": "Both"}).json()
+    assert (changed["head"], changed["folder_id"], changed["title"]) == (old, folder, "Both")
+
+
 def test_settings_are_stored_as_they_are_sent(client, path):
     settings = {"system": "Be brief.", "scenario": "shop", "parameters": {"temperature": 0.3, "stop": ["a"], "n": 2}}
     assert client.patch(path, json={"settings": settings}).json()["settings"] == settings

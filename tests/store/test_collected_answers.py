@@ -129,6 +129,23 @@ def test_a_regenerated_answer_is_replaced_by_the_one_that_the_conversation_went_
     assert (entry.id, entry.ratings) == (f"message:{first}", ())
 
 
+def test_an_imported_answer_is_neither_rated_nor_compared(store):
+    chat, imported = Chat(store), {"imported": True}
+    old = chat.say("Hi", "Imported, older.", **imported)
+    chat.say("Hi", "Imported, newer.", **imported)
+    chat.say("Hi", "Imported, newer.", "Thanks.", "Welcome.")
+    assert collected(store) == [], "two versions of a file are no regeneration"
+    chat.rate(old, -1, "Better.")
+    assert collected(store) == []
+    chat.say("Hi", "Own answer.")
+    chat.say("Hi", "Imported, last.", **imported)
+    chat.say("Hi", "Imported, last.", "Thanks.", "Welcome.")
+    assert collected(store) == [], "an imported answer replaces no own one"
+    own = chat.say("Hi", "Another own answer.")
+    chat.rate(own, 1)
+    assert [(entry.answer.content, entry.preferred) for entry in collected(store)] == [("Another own answer.", ())]
+
+
 @pytest.mark.parametrize("finish", ["length", "cancelled", "error", "in_progress"])
 def test_an_answer_that_did_not_end_by_itself_is_not_compared(store, finish):
     chat = Chat(store)

@@ -79,6 +79,20 @@ def test_folders_belong_to_their_key(store):
             act()
     with pytest.raises(InvalidParameter):
         store.update(id, ConversationChanges(folder_id=folder.id))  # an admin sees both
+    with pytest.raises(InvalidParameter):
+        store.create(title="x", model="m", folder_id=folder.id)
+    assert titles(store.list()) == ["b"]
+
+
+def test_ids_are_listed_at_once_or_checked(store):
+    ids = [store.for_principal(ADA).create(title=title, model="m").id for title in "abc"]
+    assert store.list_ids() == ids[::-1]
+    assert store.list_ids([ids[1], ids[0], ids[1]]) == (ids[1], ids[0])
+    assert store.for_principal(BOB).list_ids() == []
+    with pytest.raises(NotFound):
+        store.list_ids([ids[0], "conv_nowhere"])
+    with pytest.raises(NotFound):
+        store.for_principal(BOB).list_ids(ids)
 
 
 def test_settings_are_replaced_as_a_whole(store):

@@ -61,6 +61,7 @@ def add_records(own):
 
 CUSTOMER_CALLS = {
     "get": lambda s, i: s.get(i["conversation"]),
+    "list ids": lambda s, i: s.list_ids([i["conversation"]]),
     "list after": lambda s, i: s.list(after=i["conversation"]),
     "ensure_branch": lambda s, i: s.ensure_branch(i["conversation"], [Message("user", "x")]),
     "append": lambda s, i: s.append(i["conversation"], [Message("user", "x")]),

@@ -39,12 +39,14 @@ class ConversationChanges:
         is_pinned: whether it is pinned.
         folder_id: its folder, or `NO_FOLDER`.
         settings: all its settings.
+        head: id of a message; the newest message below it becomes the head.
     """
 
     title: str | None = None
     is_pinned: bool | None = None
     folder_id: str | None = None
     settings: Mapping[str, Any] | None = None
+    head: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,12 @@ class ConversationStore(Protocol):
         folder_id: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> StoredConversation:
-        """Create a conversation. Raises `NotFound` if there is no such folder."""
+        """Create a conversation.
+
+        Raises:
+            NotFound: there is no such folder.
+            InvalidParameter: the folder belongs to another owner.
+        """
 
     def add_trees(
         self, trees: Sequence[ConversationTree], *, model: str, meta: Mapping[str, Any] | None = None
@@ -227,11 +234,22 @@ class ConversationStore(Protocol):
             folder_id: return those of a folder, or outside of folders (`NO_FOLDER`); None: all.
         """
 
+    def list_ids(self, ids: Sequence[str] | None = None) -> Sequence[str]:
+        """Ids of all conversations, most recently updated first, or of the given ones, each once, in their order.
+
+        Raises `NotFound` if one of the given conversations does not exist.
+        """
+
     def select_branch(self, conversation_id: str, message_id: str) -> None:
         """Switch branches: the newest message below `message_id` becomes the head. Raises `NotFound`."""
 
     def update(self, conversation_id: str, changes: ConversationChanges) -> None:
-        """Change a conversation. Its place in the list stays. Raises `NotFound`, also for an unknown folder."""
+        """Change a conversation, all or nothing. Its place in the list stays.
+
+        Raises:
+            NotFound: there is no such conversation, folder or message.
+            InvalidParameter: the folder belongs to another owner.
+        """
 
     def set_generated_title(self, conversation_id: str, title: str) -> bool:
         """Set a title if the present one is made of first words. Returns whether it was set. Raises `NotFound`."""

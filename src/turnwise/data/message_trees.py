@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from turnwise.core.conversation_trees import ConversationTree, TreeMessage
@@ -10,6 +11,7 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.data.chat_export import parse_time
 from turnwise.data.rows import RowError
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
 MAX_SECONDS = 1e11  # a larger number is in milliseconds
 
 
@@ -80,12 +82,18 @@ def linear_tree(conversation: Conversation) -> ConversationTree:
 
 
 def seconds_of(value: Any) -> float | None:
-    """Unix time in seconds of a time in an export, in seconds, milliseconds or ISO 8601; None if it has none."""
+    """Unix time in seconds of a time in an export, in seconds, milliseconds or ISO 8601.
+
+    Without a time zone, it is UTC. None if there is no time, or one outside of the years 1 to 9999.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float) and 0 <= value < MAX_SECONDS:
         return float(value)
     if isinstance(value, int | float) and value >= MAX_SECONDS:  # milliseconds
-        value = value / 1000
+        value = value // 1000 if isinstance(value, int) else value / 1000  # a large integer is no float
     time = parse_time(value)
-    return None if time is None else max(0.0, time.timestamp())
+    if time is None:
+        return None
+    # Not `timestamp`, which fails for a local time before the year 1.
+    return max(0.0, ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH).total_seconds())

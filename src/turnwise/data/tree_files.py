@@ -1,5 +1,6 @@
 """Reads files of conversations with all their branches, for their import into a store."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +19,7 @@ from turnwise.data.signatures import identify_file
 from turnwise.data.text_encoding import transcode_to_utf8
 
 IMPORTED_FORMATS = ("turnwise", "chatgpt", "open_webui", "claude", "sharegpt", "openai")
-MAX_MESSAGES = 100_000  # of a file: they are stored in one transaction, which blocks other writers
+MAX_MESSAGES = 100_000  # of a file: its conversations are in memory, and one with all of them is one transaction
 MAX_PROBLEMS = 100  # that are listed
 
 
@@ -101,5 +102,10 @@ def _parse(numbered: NumberedValue, format: Format | None, context: ParseContext
 
 
 def _texts(tree: ConversationTree) -> Iterator[str]:
-    yield from (tree.title, tree.folder, tree.model)
-    yield from (entry.message.full_text for entry in tree.messages)
+    yield from (tree.title, tree.folder, tree.model, tree.source_id)
+    yield json.dumps(tree.settings, ensure_ascii=False)
+    for entry in tree.messages:
+        message = entry.message
+        yield from (message.full_text, message.name or "", message.tool_call_id or "")
+        yield from (call.id for call in message.tool_calls)
+        yield from (value for value in entry.meta.values() if isinstance(value, str))

@@ -8,7 +8,7 @@ from turnwise.core.conversation_trees import ConversationTree
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.message_trees import TreeNode, build_tree, seconds_of
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import RowError, make_conversation, require_mapping
+from turnwise.data.rows import RowError, json_type_name, make_conversation, require_mapping
 
 EXPECTED = '{"title": "…", "mapping": {"id": {"message": {…}, "parent": "…"}}, "current_node": "id"}'
 EXAMPLE = """\
@@ -34,6 +34,7 @@ def parse(value: Any, context: ParseContext) -> Conversation:
     nodes = row.get("mapping")
     if not isinstance(nodes, dict):
         raise RowError("it has no 'mapping'")
+    nodes = {id: require_mapping(node) for id, node in nodes.items()}
     messages = [message for node in _branch(nodes, row.get("current_node")) if (message := _message(node, context))]
     meta = {key: row[key] for key in ("title", "create_time") if row.get(key) is not None}
     return make_conversation(messages, meta)
@@ -41,11 +42,11 @@ def parse(value: Any, context: ParseContext) -> Conversation:
 
 def _branch(nodes: Mapping[str, Any], current: Any) -> list[Mapping[str, Any]]:
     """Return the nodes from the root to the current node, or to the last leaf without a current node."""
-    if current not in nodes:
+    if not isinstance(current, str) or current not in nodes:
         current = next((id for id, node in reversed(list(nodes.items())) if not node.get("children")), None)
     branch: list[Mapping[str, Any]] = []
     visited = set()
-    while current in nodes and current not in visited:
+    while isinstance(current, str) and current in nodes and current not in visited:
         visited.add(current)
         branch.append(nodes[current])
         current = nodes[current].get("parent")
@@ -70,8 +71,8 @@ def parse_tree(value: Any, context: ParseContext) -> ConversationTree:
 
 def _tree_node(id: str, node: Mapping[str, Any], context: ParseContext, omitted: list[str]) -> TreeNode:
     message = _message(node, context, omitted)
-    source = node.get("message") or {}
-    model = (source.get("metadata") or {}).get("model_slug")
+    source = _mapping(node, "message")
+    model = _mapping(source, "metadata").get("model_slug")
     meta = {"model": model} if message is not None and message.role == "assistant" and isinstance(model, str) else {}
     parent = node.get("parent")
     return TreeNode(
@@ -81,22 +82,31 @@ def _tree_node(id: str, node: Mapping[str, Any], context: ParseContext, omitted:
 
 def _message(node: Mapping[str, Any], context: ParseContext, omitted: list[str] | None = None) -> Message | None:
     """The message of a node; None without text. Types of other parts are added to `omitted`, or raise `RowError`."""
-    message = node.get("message")
-    if not isinstance(message, dict):
-        return None
-    metadata = message.get("metadata") or {}
+    message = _mapping(node, "message")
+    metadata = _mapping(message, "metadata")
     content = "\n".join(_text_parts(message.get("content"), omitted))
     recipient = message.get("recipient") or "all"
     if metadata.get("is_visually_hidden_from_conversation") or not content.strip() or recipient != "all":
         return None
-    role = (message.get("author") or {}).get("role")
+    role = _mapping(message, "author").get("role")
     return None if role == "tool" else Message(context.role(role), content)
+
+
+def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A field that is an object; empty if it is missing. Raises `RowError` for anything else."""
+    value = fields.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise RowError(f"'{name}' of a node is {json_type_name(value)}, not an object")
+    return value or {}
 
 
 def _text_parts(content: Any, omitted: list[str] | None) -> Iterator[str]:
     if not isinstance(content, dict) or content.get("content_type") not in ("text", "multimodal_text", None):
         return
-    for entry in content.get("parts") or []:
+    parts = content.get("parts") or []
+    if not isinstance(parts, list):
+        raise RowError(f"'parts' of a message is {json_type_name(parts)}, not a list")
+    for entry in parts:
         if isinstance(entry, str):
             yield entry
         elif isinstance(entry, dict) and entry.get("content_type") != "audio_transcription":

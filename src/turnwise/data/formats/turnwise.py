@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from turnwise.core.collected_answers import CONSENTS
 from turnwise.core.conversation_trees import ConversationTree
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.stored_conversations import StoredConversation
@@ -16,7 +17,7 @@ from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, json_type_name, make_conversation, require_mapping
 
 OBJECT = "turnwise.conversation"
-KEPT_META = ("model", "finish")  # of a message; what else is stored with it belongs to the server that answered
+KEPT_META = ("model", "finish", "consent")  # of a message; the rest belongs to the server that answered
 EXPECTED = '{"object": "turnwise.conversation", "messages": [{"id": "…", "parent_id": null, "role": "user", …}, …]}'
 EXAMPLE = """\
 {"object": "turnwise.conversation", "title": "Mill", "head": "b", "messages": [\
@@ -99,6 +100,8 @@ def _node(entry: Mapping[str, Any], number: int, context: ParseContext) -> TreeN
     meta = (
         {key: source[key] for key in KEPT_META if isinstance(source.get(key), str)} if isinstance(source, dict) else {}
     )
+    if meta.get("consent") not in CONSENTS:
+        meta["consent"] = "off"  # nobody agreed to more
     if meta.get("finish") == "in_progress":
         meta["finish"] = "cancelled"  # nobody continues to write it
     return TreeNode(

@@ -1,30 +1,30 @@
 """Export and import of conversations as files."""
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
-from turnwise.core.conversation_trees import ConversationFiles, ConversationTree, ExportFormat, FileProblem
-from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.collected_answers import Consent
+from turnwise.core.conversation_trees import ConversationFiles, ConversationTree, ExportFormat, ImportedConversations
+from turnwise.core.errors import NotFound, Unavailable
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR, TimeoutExecutor
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.server.document_upload import received_document
 from turnwise.server.error_responses import RequestRejected
+from turnwise.server.imported_conversations import prepare_trees, split_into_batches
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
 from turnwise.server.route_roles import requires
-from turnwise.server.schema.conversation_request import MAX_TITLE_CHARS, ConversationExport
-from turnwise.server.schema.conversation_settings import check_settings
+from turnwise.server.schema.conversation_request import ConversationExport
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.request_body import read_body
 from turnwise.server.served_models import ServedModels
 
 MAX_IMPORT_BYTES = 64 * 2**20
-LIST_LIMIT = 200  # conversations that an export of all reads at a time
 _MEDIA_TYPES: dict[ExportFormat, str] = {"jsonl": "application/jsonl", "markdown": "text/markdown; charset=utf-8"}
 _PARSE_EXECUTOR = TimeoutExecutor("reader of imported files", 1, 120.0)
 _FILE_BODY = {
@@ -75,10 +75,9 @@ def router(served_models: ServedModels, files: ConversationFiles | None, max_bod
         """Write conversations as one file: JSONL with all branches, or Markdown of the branches that are shown."""
         body = await read_body(request, ConversationExport, max_body_bytes)
         store, writer = served_models.store, find_files()
-        if body.ids is not None:
-            for id in body.ids[:1]:  # an error of its own, before the response starts
-                await STORE_READ_EXECUTOR.run(store.get, id)
-        texts = _write(store, writer, body.format, body.ids)
+        # All ids before the response starts: an unknown one is an error, and changes do not move the others.
+        ids = await STORE_READ_EXECUTOR.run(store.list_ids, body.ids)
+        texts = _write(store, writer, body.format, ids)
         return StreamingResponse(texts, media_type=_MEDIA_TYPES[body.format])
 
     @routes.post("/import", openapi_extra=_FILE_BODY)
@@ -92,8 +91,18 @@ def router(served_models: ServedModels, files: ConversationFiles | None, max_bod
         user: Annotated[
             str | None, Query(max_length=MAX_IDENTIFIER_CHARS, description="The person within the API key.")
         ] = None,
+        collect: Annotated[
+            Consent,
+            Query(
+                description="What may be collected of the messages. The strictest of this, the file and the key holds."
+            ),
+        ] = "off",
     ) -> ImportReport:
-        """Import conversations of a JSON or JSONL file: all of them or, after an error, none.
+        """Import conversations of a JSON or JSONL file.
+
+        Nothing is imported if a conversation is invalid, unless `skip_invalid` is set. Many conversations are stored
+        in several transactions: after an error of the store (status 500 or 503), some of them may be stored; send the
+        file again.
 
         Formats: exports of Turnwise, ChatGPT (`conversations.json`), Open WebUI and Claude; ShareGPT and OpenAI
         messages. A conversation that is here already is not added again.
@@ -101,7 +110,8 @@ def router(served_models: ServedModels, files: ConversationFiles | None, max_bod
         store, reader = served_models.store, find_files()
         async with received_document(request, filename, MAX_IMPORT_BYTES) as (path, name):
             parsed = await _PARSE_EXECUTOR.run(reader.parse, path, name)
-        trees, problems = _check_trees(parsed.trees, parsed.problems, name)
+        consent = served_models.consent_policy.of_request(collect)
+        trees, problems = await _PARSE_EXECUTOR.run(prepare_trees, parsed, name, consent)
         if problems and not skip_invalid:
             first = problems[0]
             others = f" {len(problems) - 1} others are invalid, too." if len(problems) > 1 else ""
@@ -109,68 +119,51 @@ def router(served_models: ServedModels, files: ConversationFiles | None, max_bod
                 f"{first.position}: {first.reason}.{others} Nothing was imported; 'skip_invalid' imports the rest."
             )
             raise RequestRejected(400, "invalid_conversations", message)
-        meta: dict[str, Any] = {"consent": served_models.consent_policy.of_request(), "imported": True}
+        meta: dict[str, Any] = {"imported": True}
         if user is not None:
             meta["user"] = current_request().user = user
         model = served_models.find("latest").name
-        imported = await STORE_WRITE_EXECUTOR.run(store.add_trees, trees, model=model, meta=meta)
+        batches = [await _store_batch(store, batch, model, meta) for batch in split_into_batches(trees)]
         return ImportReport(
-            format=parsed.format, ids=list(imported.ids), known_ids=list(imported.known_ids),
-            num_messages=imported.num_messages, num_omitted=sum(tree.num_omitted for tree in trees),
+            format=parsed.format, ids=[id for batch in batches for id in batch.ids],
+            known_ids=[id for batch in batches for id in batch.known_ids],
+            num_messages=sum(batch.num_messages for batch in batches),
+            num_omitted=sum(tree.num_omitted for tree in trees),
             problems=[ProblemBody(position=problem.position, reason=problem.reason) for problem in problems],
         )  # fmt: skip
 
     return routes
 
 
-def _check_trees(
-    trees: Sequence[ConversationTree], problems: Sequence[FileProblem], name: str
-) -> tuple[list[ConversationTree], list[FileProblem]]:
-    """Trees with short titles and valid settings, and the problems of the others."""
-    valid, all_problems = list[ConversationTree](), list(problems)
-    for tree in trees:
-        title = " ".join((tree.title or _first_words(tree)).split())
-        try:
-            settings = check_settings(dict(tree.settings)) if tree.settings else {}
-        except InvalidParameter as error:
-            all_problems.append(
-                FileProblem(f"{name}, conversation “{title[:60]}”", f"its settings are invalid: {error}")
-            )
-            continue
-        valid.append(replace(tree, title=title[:MAX_TITLE_CHARS], folder=tree.folder[:100], settings=settings))
-    return valid, all_problems
+async def _store_batch(
+    store: ConversationStore, batch: Sequence[ConversationTree], model: str, meta: Mapping[str, Any]
+) -> ImportedConversations:
+    """Store conversations in one transaction, and wait for its end once it runs: an error means that nothing is stored.
 
-
-def _first_words(tree: ConversationTree) -> str:
-    text = next((entry.message.content for entry in tree.messages if entry.message.role == "user"), "")
-    return text if len(text) <= 60 else f"{text[:59].rstrip()}…"
+    Raises `Unavailable` if the transaction could not begin in time.
+    """
+    call = STORE_WRITE_EXECUTOR.submit(store.add_trees, batch, model=model, meta=meta)
+    try:
+        return await STORE_WRITE_EXECUTOR.result(call)
+    except Unavailable:
+        if call.cancel():
+            raise
+        return await asyncio.wrap_future(call)
 
 
 async def _write(
-    store: ConversationStore, files: ConversationFiles, format: ExportFormat, ids: Sequence[str] | None
+    store: ConversationStore, files: ConversationFiles, format: ExportFormat, ids: Sequence[str]
 ) -> AsyncGenerator[str, None]:
     """Yield the text of every conversation. One that is deleted meanwhile is left out."""
     folders = {folder.id: folder.name for folder in await STORE_READ_EXECUTOR.run(store.folders.list)}
 
-    def read(id: str) -> str:
-        conversation = store.get(id)
+    def read(id: str) -> str | None:
+        try:
+            conversation = store.get(id)
+        except NotFound:
+            return None
         return files.write(conversation, folders.get(conversation.folder_id or "", ""), format)
 
-    after: str | None = None
-    while True:
-        if ids is None:
-            try:
-                listed = await STORE_READ_EXECUTOR.run(store.list, limit=LIST_LIMIT, after=after)
-            except NotFound:  # the last one of the page was deleted
-                return
-            batch = [conversation.id for conversation in listed]
-        else:
-            batch = list(ids)
-        for id in batch:
-            try:
-                yield await STORE_READ_EXECUTOR.run(read, id)
-            except NotFound:
-                continue
-        if ids is not None or not batch:
-            return
-        after = batch[-1]
+    for id in ids:
+        if (text := await STORE_READ_EXECUTOR.run(read, id)) is not None:
+            yield text

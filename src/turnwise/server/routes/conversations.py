@@ -93,8 +93,6 @@ def router(served_models: ServedModels, max_body_bytes: int, background: Backgro
     async def update_conversation(id: str, request: Request) -> ConversationWithMessages:
         """Change title, pin, folder or settings of a conversation, or show another branch."""
         body = await read_body(request, ConversationUpdate, max_body_bytes)
-        if body.head is not None:
-            await STORE_WRITE_EXECUTOR.run(served_models.store.select_branch, id, body.head)
         await STORE_WRITE_EXECUTOR.run(served_models.store.update, id, body.changes)
         return await read_conversation(id)
 

@@ -18,7 +18,7 @@ def _one_line(value: Any) -> Any:
     return " ".join(value.split()) if isinstance(value, str) else value
 
 
-MAX_TITLE_CHARS = 200
+MAX_TITLE_CHARS = MAX_MODEL_CHARS = 200
 Title = Annotated[StrictStr, BeforeValidator(_one_line), Field(max_length=MAX_TITLE_CHARS)]
 Id = Annotated[StrictStr, Field(max_length=100)]
 
@@ -27,7 +27,7 @@ class ConversationCreate(RequestBody):
     """A new conversation."""
 
     title: Annotated[Title, Field(description="If empty, it is taken from the first message.")] = ""
-    model: Annotated[StrictStr, Field(max_length=200)] = "latest"
+    model: Annotated[StrictStr, Field(max_length=MAX_MODEL_CHARS)] = "latest"
     auto_title: Annotated[
         StrictBool,
         Field(description="The model may replace the title after the first answer, unless it was changed by then."),
@@ -58,9 +58,9 @@ class ConversationUpdate(RequestBody):
 
     @property
     def changes(self) -> ConversationChanges:
-        """The changes without the head."""
+        """The changes."""
         settings = None if self.settings is None else self.settings.as_dict()
-        return ConversationChanges(self.title, self.pinned, self.folder_id, settings)
+        return ConversationChanges(self.title, self.pinned, self.folder_id, settings, self.head)
 
 
 class ConversationFork(RequestBody):

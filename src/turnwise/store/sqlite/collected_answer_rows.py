@@ -2,7 +2,8 @@
 
 An answer counts as replaced by a newer sibling if the conversation went on from the sibling. Either the sibling was
 written by the person ("edit"), or the model generated it again and nobody went on from the older one ("regeneration").
-Only answers that ended by themselves are compared: of others it is not clear what was wrong with them.
+Only answers that ended by themselves are compared: of others it is not clear what was wrong with them. Imported
+messages are neither answers nor better answers: no model of this server wrote them, and a file can claim anything.
 """
 
 import json
@@ -18,6 +19,7 @@ from turnwise.store.sqlite.tool_columns import tools_from_json
 
 _FULL = "json_extract({0}.meta, '$.consent') = 'full'"
 _COMPLETE = "json_extract({0}.meta, '$.finish') = 'stop'"
+_IMPORTED = "COALESCE(json_extract({0}.meta, '$.imported'), 0)"
 _EDITED = "json_extract({0}.meta, '$.edited')"
 _DIFFERENT = "trim({0}, char(9, 10, 13, 32)) <> trim({1}, char(9, 10, 13, 32))"  # clients may strip answers
 _CONTINUED = "EXISTS (SELECT 1 FROM messages AS next WHERE next.parent = {0}.number AND next.role IN ('user', 'tool'))"
@@ -33,6 +35,7 @@ SIBLING_PAIRS = f"""
     WHERE {_DIFFERENT.format("older.content", "newer.content")}
         AND {_FULL.format("older")} AND {_FULL.format("newer")} AND {_COMPLETE.format("older")}
         AND NOT COALESCE({_EDITED.format("older")}, 0) AND {_CONTINUED.format("newer")}
+        AND NOT {_IMPORTED.format("older")} AND NOT {_IMPORTED.format("newer")}
         AND (
             {_EDITED.format("newer")}
             OR ({_COMPLETE.format("newer")} AND NOT {_CONTINUED.format("older")})
@@ -51,8 +54,8 @@ MESSAGE_CANDIDATES = f"""
     )
     JOIN messages ON messages.number = answer
     JOIN conversations ON conversations.number = messages.conversation
-    WHERE given > ? AND {_FULL.format("messages")} AND COALESCE(?, json_extract(meta, '$.model')) IS
-        json_extract(meta, '$.model') AND {{condition}}
+    WHERE given > ? AND {_FULL.format("messages")} AND NOT {_IMPORTED.format("messages")}
+        AND COALESCE(?, json_extract(meta, '$.model')) IS json_extract(meta, '$.model') AND {{condition}}
     GROUP BY messages.number
 """  # noqa: S608
 COMPLETION_CANDIDATES = """
@@ -82,7 +85,7 @@ _PREFERRED = f"""
     FROM messages AS newer
     WHERE newer.parent = ?1 AND newer.role = 'assistant' AND newer.number > ?2
         AND {_DIFFERENT.format("newer.content", "?3")}
-        AND {_FULL.format("newer")} AND {_CONTINUED.format("newer")}
+        AND {_FULL.format("newer")} AND {_CONTINUED.format("newer")} AND NOT {_IMPORTED.format("newer")}
         AND ({_EDITED.format("newer")} OR ({_COMPLETE.format("newer")} AND NOT EXISTS (
             SELECT 1 FROM messages AS next WHERE next.parent = ?2 AND next.role IN ('user', 'tool'))))
     ORDER BY newer.number

@@ -75,6 +75,13 @@ def list_conversations(
     return [replace(_conversation(row[1:]), match=_find_match(connection, row[0], query)) for row in rows]
 
 
+def list_conversation_ids(connection: sqlite3.Connection, principal: Principal) -> list[str]:
+    """Ids of all conversations, most recently updated first."""
+    condition, owner = own_records(principal)
+    query = f"SELECT id FROM conversations WHERE {condition} ORDER BY updated DESC, number DESC"  # noqa: S608
+    return [id for (id,) in connection.execute(query, owner)]
+
+
 def settings_to_json(settings: Mapping[str, Any]) -> str:
     """Settings as JSON. Raises `InvalidData`."""
     try:

@@ -26,7 +26,12 @@ from turnwise.store.sqlite.answer_rows import EDITED_META
 from turnwise.store.sqlite.collected_answer_reader import SqliteCollectedAnswerReader
 from turnwise.store.sqlite.comparison_store import SqliteComparisonStore
 from turnwise.store.sqlite.completion_store import SqliteCompletionStore
-from turnwise.store.sqlite.conversation_queries import list_conversations, load_conversation, settings_to_json
+from turnwise.store.sqlite.conversation_queries import (
+    list_conversation_ids,
+    list_conversations,
+    load_conversation,
+    settings_to_json,
+)
 from turnwise.store.sqlite.conversation_rows import (
     conversation_number,
     insert_messages,
@@ -39,7 +44,7 @@ from turnwise.store.sqlite.feedback_store import SqliteFeedbackStore
 from turnwise.store.sqlite.folder_store import SqliteFolderStore, folder_number
 from turnwise.store.sqlite.handoff_store import SqliteHandoffStore, Transaction
 from turnwise.store.sqlite.message_tree import MessageTree
-from turnwise.store.sqlite.ownership import own_records, same_owner
+from turnwise.store.sqlite.ownership import check_same_owner, own_records
 from turnwise.store.sqlite.personal_data import SqlitePersonalData
 from turnwise.store.sqlite.response_store import SqliteResponseStore
 from turnwise.store.sqlite.review_queue import SqliteReviewQueue
@@ -126,6 +131,7 @@ class SqliteConversationStore:
                 (id, title, model, now, now, self._principal.owner, folder, settings_to_json(settings), title_source),
             ).lastrowid
             assert number is not None
+            check_same_owner(connection, number, folder)
             return load_conversation(connection, number)
 
     def add_trees(
@@ -242,12 +248,18 @@ class SqliteConversationStore:
                 folder=folder_number(connection, folder_id, self._principal), is_outside=folder_id == NO_FOLDER,
             )  # fmt: skip
 
+    def list_ids(self, ids: Sequence[str] | None = None) -> Sequence[str]:
+        """Ids of all conversations, or of the given ones."""
+        with self._database.read_transaction() as connection:
+            if ids is None:
+                return list_conversation_ids(connection, self._principal)
+            for id in ids:
+                self._number(connection, id)
+        return tuple(dict.fromkeys(ids))
+
     def select_branch(self, conversation_id: str, message_id: str) -> None:
         """Switch branches: the newest message below `message_id` becomes the head."""
-        with self._database.write_transaction() as connection:
-            number = self._number(connection, conversation_id)
-            head = MessageTree.load(connection, number).latest_below(message_id)
-            connection.execute("UPDATE conversations SET head = ? WHERE number = ?", (head, number))
+        self.update(conversation_id, ConversationChanges(head=message_id))
 
     def update(self, conversation_id: str, changes: ConversationChanges) -> None:
         """Change a conversation."""
@@ -262,8 +274,9 @@ class SqliteConversationStore:
             number = self._number(connection, conversation_id)
             if changes.folder_id is not None:
                 folder = assignments["folder"] = folder_number(connection, changes.folder_id, self._principal)
-                if folder is not None and not same_owner(connection, number, folder):
-                    raise InvalidParameter("folder_id", "A conversation and its folder must have the same owner.")
+                check_same_owner(connection, number, folder)
+            if changes.head is not None:
+                assignments["head"] = MessageTree.load(connection, number).latest_below(changes.head)
             if assignments:
                 columns = ", ".join(f"{column} = ?" for column in assignments)
                 connection.execute(

@@ -3,6 +3,7 @@
 import sqlite3
 
 from turnwise.core.access import Principal
+from turnwise.core.errors import InvalidParameter
 
 Condition = tuple[str, tuple[str | None, ...]]
 
@@ -23,10 +24,11 @@ def visible_handoffs(principal: Principal) -> Condition:
     return ("1", ()) if principal.answers_handoffs else own_handoffs(principal)
 
 
-def same_owner(connection: sqlite3.Connection, conversation: int, folder: int) -> bool:
-    """True if a conversation and a folder, by their row numbers, belong to the same key."""
+def check_same_owner(connection: sqlite3.Connection, conversation: int, folder: int | None) -> None:
+    """Raise `InvalidParameter` if a conversation and its folder, by their row numbers, belong to different keys."""
     (is_same,) = connection.execute(
         "SELECT (SELECT owner FROM conversations WHERE number = ?) IS (SELECT owner FROM folders WHERE number = ?)",
         (conversation, folder),
     ).fetchone()
-    return bool(is_same)
+    if folder is not None and not is_same:
+        raise InvalidParameter("folder_id", "A conversation and its folder must have the same owner.")
