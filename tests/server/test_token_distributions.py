@@ -1,5 +1,6 @@
 """`/v1/next_token`, `/v1/answer_tokens`, `answer_tokens` and `beam_tree`, with a real model."""
 
+import asyncio
 import json
 import math
 
@@ -7,10 +8,15 @@ import httpx
 import pytest
 
 from turnwise.app.chat_services import open_chat_service
+from turnwise.chat.beam_decoding import decode_beams
+from turnwise.chat.search_checks import check_tree_size
+from turnwise.core.chat_request import ChatRequest, OutputOptions
+from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.served_versions import AnsweringVersion
 from turnwise.server.app import create_app
 from turnwise.server.schema.answer_tokens_request import AnswerTokensRequest
+from turnwise.server.schema.beam_fields import BeamsBody
 from turnwise.server.schema.distribution_bodies import ScoringModel
 from turnwise.server.schema.next_token_request import NEXT_TOKEN_UNSUPPORTED_FIELDS, NextTokenRequest
 from turnwise.store import open_store
@@ -284,6 +290,45 @@ def test_the_last_chunk_of_a_stream_has_the_tree(client):
 def test_a_tree_needs_a_beam_search(client):
     assert rejection(client, "/v1/chat/completions", beam_tree=True)["param"] == "beam_tree"
     assert "beams" not in complete(client, num_beams=2, max_tokens=3)
+
+
+def test_a_tree_has_at_most_20000_hypotheses(client, monkeypatch):
+    request = ChatRequest(output=OutputOptions(trace_search=True))
+    check_tree_size(request, 16, 1250)
+    with pytest.raises(InvalidParameter, match=r"limited to 20,000 hypotheses.*'max_tokens' to 1,250 or less"):
+        check_tree_size(request, 16, 1251)
+    check_tree_size(ChatRequest(), 16, 1251)
+    monkeypatch.setattr("turnwise.chat.search_checks.MAX_TREE_NODES", 20)
+    for fields in ({"max_tokens": 6}, {}):
+        error = rejection(client, "/v1/chat/completions", num_beams=4, beam_tree=True, **fields)
+        assert (error["param"], "'max_tokens' to 5 or less" in error["message"]) == ("beam_tree", True)
+    assert complete(client, num_beams=4, beam_tree=True, max_tokens=5)["beams"]["nodes"]
+
+
+@pytest.mark.parametrize("options", [{}, {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}])
+def test_a_tree_is_decoded_and_encoded_outside_of_the_event_loop(client, monkeypatch, options):
+    in_event_loop = []
+
+    def watch(function):
+        def watched(*arguments):
+            try:
+                in_event_loop.append(asyncio.get_running_loop() is not None)
+            except RuntimeError:
+                in_event_loop.append(False)
+            return function(*arguments)
+
+        return watched
+
+    def convert(beams, of=BeamsBody.of):
+        return None if beams is None else watch(of)(beams)
+
+    monkeypatch.setattr("turnwise.chat.service.decode_beams", watch(decode_beams))
+    monkeypatch.setattr(BeamsBody, "of", convert)
+    answer = client.post(
+        "/v1/chat/completions", json=REQUEST | {"num_beams": 2, "max_tokens": 2, "beam_tree": True, **options}
+    )
+    assert '"beams":' in answer.text
+    assert in_event_loop == [False, False]
 
 
 # Other services

@@ -280,7 +280,7 @@ class EngineChatService:
             while remaining:
                 index, event = await events.next()
                 if isinstance(event, SearchTraceEvent):
-                    beams = decode_beams(event.tree, self.tokens)
+                    beams = await asyncio.to_thread(decode_beams, event.tree, self.tokens)
                     continue
                 choice = choices[index + event.index]  # a beam search is one request with several choices
                 if choice.is_done:
