@@ -147,6 +147,7 @@ class ChatRequest:
         user: the person within the API key, as the client names them; stored with the messages.
         consent: what may be collected of the request and its answer; stored with the messages.
         is_routed: False if the request names the version of the model that answers; stored with the answer.
+        is_internal: the server asks for itself. The answer counts for no version and is not copied to a shadow version.
     """
 
     messages: tuple[Message, ...] = ()
@@ -163,6 +164,7 @@ class ChatRequest:
     user: str | None = None
     consent: Consent = "full"
     is_routed: bool = True
+    is_internal: bool = False
 
     @property
     def is_continuation(self) -> bool:
