@@ -180,7 +180,7 @@ class EngineChatService:
             TurnwiseError: the engine failed.
         """
         check_no_scenario(request)
-        request = with_answer_text(request, self.tokens)
+        request = with_answer_text(request, self)
         recorder = await ConversationRecorder.start(self.store, request, self.name)
         if recorder is not None and self.version is not None:
             recorder.annotate(self.version.meta)
