@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -66,6 +67,8 @@ def router(
             )
         try:
             if body.stream:
+                if body.background:
+                    chat_request = replace(chat_request, generation_id=secrets.token_hex(12))
                 deltas = service.stream(chat_request)
                 if recorder is not None:
                     deltas = recorder.record_stream(deltas, chat_request.output.n)
