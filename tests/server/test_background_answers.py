@@ -7,8 +7,14 @@ import time
 import httpx
 import pytest
 
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ChatDelta
+from turnwise.core.messages import Message
 from turnwise.server.app import create_app
-from turnwise.server.middleware.concurrency_limit import ServerLimits
+from turnwise.server.background_answers import BackgroundAnswers, _mark_interrupted
+from turnwise.server.error_responses import RequestRejected
+from turnwise.server.middleware.concurrency_limit import ConcurrencyLimiter, ServerLimits
+from turnwise.server.request_context import RequestContext, bind_request
 from turnwise.server.uvicorn_server import _DrainingServer, uvicorn_config
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
@@ -174,3 +180,35 @@ def test_a_server_that_stops_keeps_what_exists_as_interrupted(store):
     answer = store.get(conversation).messages[-1]
     assert answer.message.content.startswith("w0 w0 ")
     assert answer.meta["finish"] == "in_progress"
+
+
+def test_an_answer_that_is_stopped_before_its_first_step_ends(store):
+    released = []
+
+    async def deltas():
+        yield ChatDelta("never")
+
+    async def stop_at_once():
+        bind_request(context := RequestContext(id="run-1"))
+        context.leases.callback(released.append, "lease")
+        answers = BackgroundAnswers(ConcurrencyLimiter(ServerLimits()))
+        request = ChatRequest(conversation_id="conv", generation_id="g")
+        answer = answers.start(request, deltas(), lambda stream: None, store)
+        await answers.cancel([answer])
+        assert answers.running("conv") == []
+        with pytest.raises(RequestRejected, match="was stopped"):
+            await asyncio.wait_for(anext(answer.deltas()), 2)
+
+    asyncio.run(stop_at_once())
+    assert released == ["lease"]
+
+
+def test_only_the_answer_that_the_stop_cut_off_counts_as_interrupted(store):
+    id = store.create(title="t", model="m").id
+    (question,) = store.append(id, [Message("user", "go")], {})
+    for generation in ("stopped-by-the-user", "cut-off"):
+        meta = {"finish": "cancelled", "generation": generation}
+        store.append(id, [Message("assistant", "w0")], meta, parent_id=question)
+    asyncio.run(_mark_interrupted(store, ChatRequest(conversation_id=id, generation_id="cut-off")))
+    finishes = {stored.meta.get("generation"): stored.meta.get("finish") for stored in store.get(id).tree}
+    assert (finishes["stopped-by-the-user"], finishes["cut-off"]) == ("cancelled", "in_progress")

@@ -1,5 +1,7 @@
 """Titles by the model: when they are written, and which ones are taken."""
 
+import asyncio
+import threading
 import time
 
 import httpx
@@ -8,6 +10,8 @@ import pytest
 from turnwise.core.stored_conversations import ConversationChanges
 from turnwise.server.app import create_app
 from turnwise.server.conversation_titles import clean_title
+from turnwise.server.middleware.concurrency_limit import ConcurrencyLimiter, ServerLimits
+from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
 QUESTION = "How do I cancel my order?"
@@ -29,9 +33,9 @@ def start(client, **fields):
     return client.post("/v1/conversations", json={"title": "How do I", **fields}).json()["id"]
 
 
-def ask(client, id, *texts, stream=False):
+def ask(client, id, *texts, stream=False, **fields):
     messages = [{"role": "user", "content": text} for text in texts or (QUESTION,)]
-    body = {"model": "latest", "messages": messages, "conversation_id": id, "stream": stream}
+    body = {"model": "latest", "messages": messages, "conversation_id": id, "stream": stream, **fields}
     client.post("/v1/chat/completions", json=body).raise_for_status()
 
 
@@ -81,6 +85,65 @@ def test_titles_can_be_turned_off(store):
         ask(client, id)
         assert title_after(store, id, 0.6) == "How do I"
     assert len(chat.requests) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_title_is_about_the_first_of_several_choices(client, store, services, stream):
+    id = start(client, auto_title=True)
+    ask(client, id, stream=stream, n=3)
+    assert title_after(store, id, 5) == "Cancelling an order"
+    assert services["scripted"].requests[-1].messages[0].content.count("under Orders.") == 1
+
+
+def test_a_title_takes_no_slot_of_the_key(store, tmp_path):
+    is_title_asked, is_answered = threading.Event(), threading.Event()
+
+    def wait_for_the_next_answer(chat_request):
+        if "Write a title" in chat_request.messages[-1].content:
+            is_title_asked.set()
+        return script(chat_request)
+
+    class SlowTitles(ScriptedChatService):
+        async def _deltas(self, request):
+            async for delta in super()._deltas(request):
+                if is_title_asked.is_set() and request.is_internal:
+                    await asyncio.to_thread(is_answered.wait, 5)
+                yield delta
+
+    keys = SqliteKeyStore(tmp_path / "keys.db")
+    secret = keys.create("one", max_concurrent=1)
+    app = create_app({"s": SlowTitles(wait_for_the_next_answer, store=store)}, default="s", keys=keys)
+    headers = {"authorization": f"Bearer {secret}"}
+    with serve_in_thread(app) as url, httpx.Client(base_url=url, headers=headers) as client:
+        id = start(client, auto_title=True)
+        ask(client, id)
+        assert is_title_asked.wait(5)
+        ask(client, start(client))
+        is_answered.set()
+        assert title_after(store, id, 5) == "Cancelling an order"
+
+
+def test_a_title_leaves_a_slot_of_the_server_for_the_next_request(store):
+    chat = ScriptedChatService(script, store=store)
+    limits = ServerLimits(max_concurrent_requests=1)
+    with (
+        serve_in_thread(create_app({"s": chat}, default="s", limits=limits)) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        id = start(client, auto_title=True)
+        ask(client, id)
+        assert title_after(store, id, 0.6) == "How do I"
+    assert len(chat.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("num_active", "max_num_seqs", "is_spare"), [(0, 1, True), (1, 1, False), (2, None, True), (3, None, False)]
+)
+def test_a_spare_slot_delays_nobody(num_active, max_num_seqs, is_spare):
+    limiter = ConcurrencyLimiter(ServerLimits(max_concurrent_requests=4, max_num_seqs=max_num_seqs))
+    for _ in range(num_active):
+        limiter.acquire(asyncio.Timeout(None), None)
+    assert limiter.has_spare_slot == is_spare
 
 
 @pytest.mark.parametrize(

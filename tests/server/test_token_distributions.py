@@ -1,5 +1,6 @@
 """`/v1/next_token`, `/v1/answer_tokens`, `answer_tokens` and `beam_tree`, with a real model."""
 
+import asyncio
 import json
 import math
 
@@ -7,11 +8,18 @@ import httpx
 import pytest
 
 from turnwise.app.chat_services import open_chat_service
+from turnwise.chat.answer_start import num_incomplete_ids
+from turnwise.chat.beam_decoding import decode_beams
+from turnwise.chat.search_checks import check_tree_size
+from turnwise.chat.token_inspector import RendererTokenInspector
+from turnwise.core.chat_request import ChatRequest, OutputOptions
+from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.served_versions import AnsweringVersion
 from turnwise.server.app import create_app
 from turnwise.server.schema.answer_tokens_request import AnswerTokensRequest
-from turnwise.server.schema.distribution_bodies import ScoringModel
+from turnwise.server.schema.beam_fields import BeamsBody
+from turnwise.server.schema.distribution_bodies import AnswerTokenBody, ScoringModel
 from turnwise.server.schema.next_token_request import NEXT_TOKEN_UNSUPPORTED_FIELDS, NextTokenRequest
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -68,6 +76,19 @@ def rejection(client, path, **fields):
     response = client.post(path, json=REQUEST | fields)
     assert response.status_code == 400, response.text
     return response.json()["error"]
+
+
+def watch(function, in_event_loop):
+    """The function, which appends whether it runs in the thread of the event loop."""
+
+    def watched(*arguments):
+        try:
+            in_event_loop.append(asyncio.get_running_loop() is not None)
+        except RuntimeError:
+            in_event_loop.append(False)
+        return function(*arguments)
+
+    return watched
 
 
 # The distribution of the next token
@@ -252,6 +273,46 @@ def test_a_character_whose_bytes_are_several_tokens_is_completed(client):
     assert forced["choices"][0]["message"]["content"] == "🚚"
 
 
+@pytest.mark.parametrize("text", ["🚚" * 30, "Order 12 " * 30, "é🚚", "\ufffd" * 9])
+def test_an_incomplete_character_is_found_in_the_last_tokens(service, text):
+    tokenizer = service.renderer.tokenizer
+    ids = tokenizer.encode(text)
+
+    class Watched:
+        max_length = 0
+
+        def decode(self, ids):
+            self.max_length = max(self.max_length, len(ids))
+            return tokenizer.decode(ids)
+
+    for length in range(len(ids) + 1):
+        start = ids[:length]
+        counts = (count for count in range(min(3, length) + 1))
+        complete_counts = (
+            count for count in counts if not tokenizer.decode(start[: length - count]).endswith("\ufffd")
+        )
+        watched = Watched()
+        assert num_incomplete_ids(watched, start) == next(complete_counts, 0)
+        assert watched.max_length <= 7
+
+
+def test_given_tokens_longer_than_the_context_are_not_decoded(client, service, monkeypatch):
+    def fail(*arguments):
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(RendererTokenInspector, "answer_text", fail)
+    for path in ("/v1/chat/completions", "/v1/next_token", "/v1/answer_tokens"):
+        error = rejection(client, path, answer_tokens=[100] * (service.context_length + 1))
+        assert (error["code"], error["param"]) == ("context_length_exceeded", "answer_tokens")
+
+
+def test_the_tokens_of_an_answer_are_encoded_outside_of_the_event_loop(client, monkeypatch):
+    in_event_loop = []
+    monkeypatch.setattr(AnswerTokenBody, "of", watch(AnswerTokenBody.of, in_event_loop))
+    tokens = answer_tokens(client, answer="Hello", top_logprobs=2)["tokens"]
+    assert in_event_loop == [False] * len(tokens)
+
+
 # The tree of a beam search
 
 
@@ -284,6 +345,35 @@ def test_the_last_chunk_of_a_stream_has_the_tree(client):
 def test_a_tree_needs_a_beam_search(client):
     assert rejection(client, "/v1/chat/completions", beam_tree=True)["param"] == "beam_tree"
     assert "beams" not in complete(client, num_beams=2, max_tokens=3)
+
+
+def test_a_tree_has_at_most_20000_hypotheses(client, monkeypatch):
+    request = ChatRequest(output=OutputOptions(trace_search=True))
+    check_tree_size(request, 16, 1250)
+    with pytest.raises(InvalidParameter, match=r"limited to 20,000 hypotheses.*'max_tokens' to 1,250 or less"):
+        check_tree_size(request, 16, 1251)
+    check_tree_size(ChatRequest(), 16, 1251)
+    monkeypatch.setattr("turnwise.chat.search_checks.MAX_TREE_NODES", 20)
+    for fields in ({"max_tokens": 6}, {}):
+        error = rejection(client, "/v1/chat/completions", num_beams=4, beam_tree=True, **fields)
+        assert (error["param"], "'max_tokens' to 5 or less" in error["message"]) == ("beam_tree", True)
+    assert complete(client, num_beams=4, beam_tree=True, max_tokens=5)["beams"]["nodes"]
+
+
+@pytest.mark.parametrize("options", [{}, {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}])
+def test_a_tree_is_decoded_and_encoded_outside_of_the_event_loop(client, monkeypatch, options):
+    in_event_loop = []
+
+    def convert(beams, of=BeamsBody.of):
+        return None if beams is None else watch(of, in_event_loop)(beams)
+
+    monkeypatch.setattr("turnwise.chat.service.decode_beams", watch(decode_beams, in_event_loop))
+    monkeypatch.setattr(BeamsBody, "of", convert)
+    answer = client.post(
+        "/v1/chat/completions", json=REQUEST | {"num_beams": 2, "max_tokens": 2, "beam_tree": True, **options}
+    )
+    assert '"beams":' in answer.text
+    assert in_event_loop == [False, False]
 
 
 # Other services

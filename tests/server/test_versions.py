@@ -104,6 +104,26 @@ class TestRouting:
         site.supervisor.step()
         assert sum(counts.answers for counts in site.registry.outcomes("shop").values()) == 1
 
+    @pytest.mark.parametrize(("state", "share"), [("canary", 0.5), ("shadow", 0.0)])
+    def test_a_title_is_written_by_the_version_that_answered_and_is_no_answer_of_it(self, site, state, share):
+        site.promote(2, state, share)
+        live = site.supervisor.service._router.state.live
+        num_conversations = 6 if state == "canary" else 1
+        for number in range(num_conversations):
+            id = site.request("POST", "/v1/conversations", {"title": "", "auto_title": True}).json()["id"]
+            answering = site.chat(conversation_id=id, text=f"Question {number}?").headers[HEADER]
+            requests = live[int(answering.removeprefix("shop@"))].service.requests
+            num_requests = len(requests)
+            deadline = time.monotonic() + 5
+            while len(requests) == num_requests and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert requests[-1].is_internal
+            assert f"Question {number}?" in requests[-1].messages[0].content
+        time.sleep(0.2)  # a copy would follow
+        site.supervisor.step()
+        counts = {number: outcomes.answers for number, outcomes in site.registry.outcomes("shop").items()}
+        assert sum(counts.values()) == (num_conversations if state == "canary" else 2), "the answer and its copy"
+
     @pytest.mark.parametrize("model", ["shop@3", "shop@x", "plain@1", "shop@", "@1", "shop@" + 5_000 * "1"])
     def test_a_version_that_does_not_answer_is_not_found(self, site, model):
         answer = site.chat(model)

@@ -61,6 +61,30 @@ def test_scores_count_each_pair_once_whatever_the_side(store):
     assert score.interval == pytest.approx((0.2077, 0.9385), abs=1e-4)
 
 
+def test_the_last_comparison_of_two_answers_counts(store):
+    left, right = completion(store, "a", "First."), completion(store, "b", "Second.")
+    compare(store, "left", left, right, user="ann")
+    compare(store, "right", left, right, user="bob")
+    last = compare(store, "left", right, left, user="ann")
+    (score,) = store.comparisons.scores()
+    assert (score.first, score.wins, score.losses) == (Competitor("b"), 2, 0)
+    (answer,) = store.collected_answers.answers()
+    assert (answer.answer.content, len(answer.preferred)) == ("First.", 2)
+    assert [entry.content.user for entry in store.comparisons.list()[0]] == ["bob", "ann"]
+    assert store.comparisons.list()[0][1] == last
+
+
+def test_comparisons_of_other_choices_of_the_same_completion_count_too(store):
+    body = {
+        "choices": [{"index": index, "message": {"role": "assistant", "content": str(index)}} for index in range(3)]
+    }
+    store.completions.add(StoredCompletion("chatcmpl-n", 1, "m", (), {}, body, {}, consent="full"))
+    first, second, third = (AnswerReference("completion", "chatcmpl-n", index) for index in range(3))
+    for left, right in ((first, second), (first, third), (second, first), (branches(store, "x")[0], first)):
+        compare(store, "left", left, right)
+    assert len(store.comparisons.list()[0]) == 3
+
+
 def test_the_competitor_with_more_wins_comes_first(store):
     compare(store, "right", completion(store, "a"), completion(store, "b", version="b@2"))
     (score,) = store.comparisons.scores()

@@ -196,7 +196,27 @@ def test_export_and_erasure_cover_folders_and_settings(store):
     assert conversation["settings"] == {"system": "I am ill."}
     person = DataSubject("ada", "eve")
     assert [entry["id"] for entry in store.personal_data.export(person)["folders"]] == [folder.id]
-    assert store.personal_data.erase(person)["folders"] == 2, f"{empty.name} has no conversation either"
+    assert store.personal_data.erase(person)["folders"] == 1
+    assert [entry.id for entry in ada.folders.list()] == [empty.id], "it may be another person's"
     ada.folders.create("Later")
-    assert store.personal_data.erase(DataSubject("ada"))["folders"] == 1
+    assert store.personal_data.erase(DataSubject("ada"))["folders"] == 2
     assert [entry.name for entry in store.folders.list()] == ["Bob's"]
+
+
+def test_an_erasure_keeps_a_folder_with_conversations_of_others(store):
+    folders = [store.folders.create(name) for name in ("shared", "hers", "nobody's")]
+    for user, folder in (("ann", folders[0]), ("ann", folders[1]), ("bob", folders[0])):
+        id = store.create(title="", model="m", folder_id=folder.id).id
+        store.append(id, [Message("user", "x")], {"user": user})
+    assert store.personal_data.erase(DataSubject(None, "ann"))["folders"] == 1
+    assert {entry.name for entry in store.folders.list()} == {"shared", "nobody's"}
+
+
+def test_retention_deletes_old_folders_that_are_empty(store):
+    old, used = store.folders.create("old"), store.folders.create("used")
+    store.create(title="", model="m", folder_id=used.id)
+    with store._database.write_transaction() as connection:
+        connection.execute("UPDATE folders SET created = created - 1000")
+    new = store.folders.create("new")
+    assert store.personal_data.delete_older(old.created - 500)["folders"] == 1
+    assert {entry.id for entry in store.folders.list()} == {used.id, new.id}

@@ -22,6 +22,7 @@ from turnwise.core.messages import Message
 from turnwise.core.served_versions import ROUTED_KEY
 from turnwise.core.service_report import ServiceReport
 from turnwise.core.stored_conversations import ConversationStore
+from turnwise.core.stored_messages import GENERATION_KEY
 from turnwise.core.tools import ToolCallDelta
 
 TITLE_LENGTH = 60
@@ -45,6 +46,8 @@ class ConversationRecorder:
         if request.user is not None:
             self._person_meta["user"] = request.user
         self._extra_meta = self._person_meta | ({} if request.is_routed else {ROUTED_KEY: False})
+        if request.generation_id is not None:
+            self._extra_meta[GENERATION_KEY] = request.generation_id
         if parameters := _numeric_parameters(request.sampling):
             self._extra_meta["sampling"] = parameters
         self._follows_handoffs = False

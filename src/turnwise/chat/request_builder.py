@@ -12,7 +12,7 @@ from turnwise.chat.request_checks import (
     check_template_variables,
     check_unicode,
 )
-from turnwise.chat.search_checks import applicable_defaults, check_search_parameters
+from turnwise.chat.search_checks import applicable_defaults, check_search_parameters, check_tree_size
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
 from turnwise.core.inference import GenerationRequest, InferenceEngine
@@ -70,10 +70,12 @@ class RequestBuilder:
         params, stops = self.check_request(request), self._template_stops(request)
         answer_ids, output = request.context.answer_ids, request.output
         ids = (*self._prompt_ids_within_context(request), *answer_ids)
+        max_tokens = self._max_tokens(ids, params, request)
+        check_tree_size(request, params.num_beams, max_tokens)
         return GenerationRequest(
             prompt_ids=ids,
             params=self._ban_suppressed_tokens(params),
-            max_tokens=(max_tokens := self._max_tokens(ids, params, request)),
+            max_tokens=max_tokens,
             stop_ids=self._stop_ids(params),
             constraints=self._constraint_builder.build(params, request, stops),
             prompt_output=output.prompt_output,

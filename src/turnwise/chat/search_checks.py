@@ -9,6 +9,7 @@ from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
 
 BEAM_PARAMETERS = ("num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping")
 MAX_CANDIDATES = 64  # of contrastive search; each is a sequence of its own
+MAX_TREE_NODES = 20_000  # beams times tokens of a tree that is returned; its JSON has about 2.5 MB
 
 
 def applicable_defaults(defaults: Mapping[str, Any], request: ChatRequest) -> Mapping[str, Any]:
@@ -68,6 +69,25 @@ def check_search_parameters(params: GenerationParams, request: ChatRequest) -> N
         beams = params.num_beams
         raise InvalidParameter(
             "n", f"A search with {beams} beams returns at most {beams} choices, not {request.output.n}."
+        )
+
+
+def check_tree_size(request: ChatRequest, num_beams: int, max_tokens: int) -> None:
+    """Check that the tree of a beam search is small enough to be returned, if the request asks for it.
+
+    Args:
+        request: chat request.
+        num_beams: beams of the search.
+        max_tokens: maximum tokens of the response: of the request, the model or the context.
+
+    Raises:
+        InvalidParameter: it may have more than `MAX_TREE_NODES` hypotheses.
+    """
+    if request.output.trace_search and num_beams * max_tokens > MAX_TREE_NODES:
+        raise InvalidParameter(
+            "beam_tree",
+            f"'beam_tree' is limited to {MAX_TREE_NODES:,} hypotheses, and {num_beams} beams of up to {max_tokens:,} "
+            f"tokens may have {num_beams * max_tokens:,}. Set 'max_tokens' to {MAX_TREE_NODES // num_beams:,} or less.",
         )
 
 

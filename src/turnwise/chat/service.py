@@ -180,7 +180,7 @@ class EngineChatService:
             TurnwiseError: the engine failed.
         """
         check_no_scenario(request)
-        request = with_answer_text(request, self.tokens)
+        request = with_answer_text(request, self)
         recorder = await ConversationRecorder.start(self.store, request, self.name)
         if recorder is not None and self.version is not None:
             recorder.annotate(self.version.meta)
@@ -280,7 +280,7 @@ class EngineChatService:
             while remaining:
                 index, event = await events.next()
                 if isinstance(event, SearchTraceEvent):
-                    beams = decode_beams(event.tree, self.tokens)
+                    beams = await asyncio.to_thread(decode_beams, event.tree, self.tokens)
                     continue
                 choice = choices[index + event.index]  # a beam search is one request with several choices
                 if choice.is_done:

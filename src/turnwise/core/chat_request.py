@@ -147,6 +147,8 @@ class ChatRequest:
         user: the person within the API key, as the client names them; stored with the messages.
         consent: what may be collected of the request and its answer; stored with the messages.
         is_routed: False if the request names the version of the model that answers; stored with the answer.
+        generation_id: stored in the metadata of the answer, so that whoever asked finds it; None: nothing is stored.
+        is_internal: the server asks for itself. The answer counts for no version and is not copied to a shadow version.
     """
 
     messages: tuple[Message, ...] = ()
@@ -163,6 +165,8 @@ class ChatRequest:
     user: str | None = None
     consent: Consent = "full"
     is_routed: bool = True
+    generation_id: str | None = None
+    is_internal: bool = False
 
     @property
     def is_continuation(self) -> bool:

@@ -120,6 +120,8 @@ class ComparisonStore(Protocol):
     def add(self, content: NewComparison, *, consent: Consent = "full") -> Comparison:
         """Add a comparison. With the consent "full", the loop of improvement learns from it.
 
+        It replaces an earlier one of the same answers, in either order, by the same owner and user.
+
         Raises:
             NotFound: there is no such answer.
             InvalidParameter: a message is not an answer, or the comparison is invalid.

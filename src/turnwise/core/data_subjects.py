@@ -44,11 +44,15 @@ class PersonalDataStore(Protocol):
     def erase(self, subject: DataSubject) -> Mapping[str, int]:
         """Delete everything that is stored of a subject, in small transactions. Returns numbers by kind.
 
-        A conversation in which a user has written is deleted with all its messages.
+        A conversation in which a user has written is deleted with all its messages, and with its folder if that is
+        empty then.
         """
 
     def delete_older(self, time: float) -> Mapping[str, int]:
-        """Delete what has not changed since a Unix time, in small transactions. Returns numbers by kind."""
+        """Delete what has not changed since a Unix time, in small transactions. Returns numbers by kind.
+
+        Of folders, those that are older and empty are deleted.
+        """
 
     def remove_traces(self, *, shrink: bool = True) -> None:
         """Remove deleted texts from the files of the store.

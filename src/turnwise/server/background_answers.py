@@ -6,7 +6,6 @@ cancelled, too late, or when the server stops; what exists is in the conversatio
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from turnwise.core.chat_response import ChatDelta
 from turnwise.core.errors import InvalidParameter, NotFound, TurnwiseError, Unavailable
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_conversations import ConversationStore
-from turnwise.core.stored_messages import StoredMessage
+from turnwise.core.stored_messages import GENERATION_KEY, StoredMessage
 from turnwise.server.error_responses import RequestRejected, to_client_error
 from turnwise.server.middleware.concurrency_limit import ConcurrencyLimiter, timeout_error
 from turnwise.server.request_context import RequestContext, current_request
@@ -63,6 +62,11 @@ class BackgroundAnswer:
                     raise self._failure
                 return
             await self._changed.wait()
+
+    @property
+    def is_done(self) -> bool:
+        """True after `finish`."""
+        return self._is_done
 
     def position(self, branch: Sequence[StoredMessage]) -> int | None:
         """How many messages of a branch precede the answer, which may be stored in part; None: it is in another one."""
@@ -113,7 +117,7 @@ class BackgroundAnswers:
         """Generate an answer for the current request, which gives its slot and its leases to the answer.
 
         Args:
-            request: the request, with a conversation id.
+            request: the request, with a conversation id and a generation id.
             deltas: the answer. Closed at its end.
             encode: encodes deltas as events.
             store: the store as the caller sees it.
@@ -129,6 +133,7 @@ class BackgroundAnswers:
         answer = self._answers[key] = BackgroundAnswer(context.id, conversation_id, request, encode)
         leases = context.leases.pop_all()
         answer.task = asyncio.create_task(self._run(answer, deltas, context, leases, store))
+        answer.task.add_done_callback(lambda _task: self._clean_up(answer, leases))
         return answer
 
     def running(self, conversation_id: str) -> Sequence[BackgroundAnswer]:
@@ -158,6 +163,18 @@ class BackgroundAnswers:
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_SECONDS)
 
+    def _clean_up(self, answer: BackgroundAnswer, leases: ExitStack) -> None:
+        """End an answer whose task was cancelled before its first step or while it ended; others have ended."""
+        leases.close()
+        self._forget(answer)
+        if not answer.is_done:
+            answer.finish(_stopped())
+
+    def _forget(self, answer: BackgroundAnswer) -> None:
+        key = (answer.conversation_id, answer.id)
+        if self._answers.get(key) is answer:
+            del self._answers[key]
+
     async def _run(
         self,
         answer: BackgroundAnswer,
@@ -168,7 +185,6 @@ class BackgroundAnswers:
     ) -> None:
         request_limit = context.limit
         limit = context.limit = asyncio.timeout(self._limiter.limits.request_timeout)
-        started = time.time()
         failure: TurnwiseError | None = None
         try:
             with leases:
@@ -180,24 +196,31 @@ class BackgroundAnswers:
                         async for delta in deltas:
                             answer.add(delta)
         except asyncio.CancelledError:
-            failure = RequestRejected(409, STOPPED_CODE, "The answer was stopped.")
+            failure = _stopped()
         except TimeoutError as error:
             failure = timeout_error(self._limiter) if limit.expired() else to_client_error(error)
         except Exception as error:
             failure = to_client_error(error)
         finally:
             self._limiter.release(limit)
-            self._answers.pop((answer.conversation_id, answer.id), None)
+            self._forget(answer)
         if isinstance(failure, Unavailable) and limit.expired():
-            await _mark_interrupted(store, answer.conversation_id, started)
+            await _mark_interrupted(store, answer.request)
         answer.finish(failure)
 
 
-async def _mark_interrupted(store: ConversationStore, conversation_id: str, started: float) -> None:
+def _stopped() -> TurnwiseError:
+    return RequestRejected(409, STOPPED_CODE, "The answer was stopped.")
+
+
+async def _mark_interrupted(store: ConversationStore, request: ChatRequest) -> None:
     """Let the answer that the stop of the server cut off count as interrupted, not as stopped by the user."""
+    assert request.conversation_id is not None
+    assert request.generation_id is not None
     with suppress(TurnwiseError):
-        conversation = await STORE_READ_EXECUTOR.run(store.get, conversation_id)
+        conversation = await STORE_READ_EXECUTOR.run(store.get, request.conversation_id)
         for stored in conversation.tree:
-            if stored.created >= started and stored.meta.get("finish") == "cancelled":
+            is_answer = stored.meta.get(GENERATION_KEY) == request.generation_id
+            if is_answer and stored.meta.get("finish") == "cancelled":
                 meta = {"finish": "in_progress"}
                 await STORE_WRITE_EXECUTOR.run(store.update_message, stored.id, meta=meta)

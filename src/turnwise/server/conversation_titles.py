@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta
@@ -33,7 +33,8 @@ class TitleWriter:
     """Replaces the first words that a conversation has as its title by a title of the model.
 
     Attributes:
-        limiter: the title needs a free slot; without one, the first words stay.
+        limiter: the title takes a slot of the server, and none of the API key; without a spare one, the first words
+            stay.
         is_enabled: False: never write titles.
     """
 
@@ -55,7 +56,8 @@ class TitleWriter:
         texts: list[str] = []
         async with aclosing(deltas):
             async for delta in deltas:
-                texts.append(delta.text)
+                if delta.index == 0:
+                    texts.append(delta.text)
                 if delta.usage is not None:
                     self.start(models, model, request, "".join(texts))
                 yield delta
@@ -73,13 +75,16 @@ class TitleWriter:
     async def _write(self, models: ServedModels, model: str, id: str, question: str, answer: str) -> None:
         caller = current_request()
         bind_request(context := RequestContext(key=caller.key, principal=caller.principal))
+        if caller.version is not None:
+            model = caller.version.reference
         try:
             store = models.store
             stored = await STORE_READ_EXECUTOR.run(store.get, id)
             if stored.title_source != "first_words":
                 return
             await asyncio.sleep(WAIT_SECONDS)
-            self.limiter.check(context.key)
+            if not self.limiter.has_spare_slot:
+                return
             with context.leases:
                 title = await self._generate(models, model, question, answer, context)
             if title is not None:
@@ -93,16 +98,17 @@ class TitleWriter:
         self, models: ServedModels, model: str, question: str, answer: str, context: RequestContext
     ) -> str | None:
         sampling = {"max_tokens": MAX_TITLE_TOKENS, "temperature": 0.0}
-        request = ChatRequest(messages=title_messages(question, answer), sampling=sampling, consent="off")
+        messages = title_messages(question, answer)
+        request = ChatRequest(messages=messages, sampling=sampling, consent="off", is_internal=True)
         service = await models.select(model, request)
         with suppress(UserError):  # a prompt of tokens is never answered by a scenario
             ids = await asyncio.to_thread(
                 service.tokens.encode_messages, request.messages, True, service.context_length
             )
-            request = ChatRequest(prompt=tuple(ids), sampling=sampling, consent="off")
+            request = replace(request, messages=(), prompt=tuple(ids))
         limit = context.limit = asyncio.timeout(TITLE_TIMEOUT_SECONDS)
         async with limit:
-            self.limiter.acquire(limit, context.key)
+            self.limiter.acquire(limit, None)
             try:
                 response = await service.reply(request)
             finally:

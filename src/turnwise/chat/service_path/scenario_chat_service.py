@@ -120,7 +120,7 @@ class ScenarioChatService:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Answer a request. Raises as `ChatService.stream` does, and `InvalidParameter` for an unknown scenario."""
-        request = with_answer_text(request, self.tokens) if request.context.answer_ids else request
+        request = with_answer_text(request, self) if request.context.answer_ids else request
         has_default = request.prompt is None and request.output.generates  # the model alone reports on its tokens
         name = request.service.scenario or (self._default_scenario if has_default else None)
         check_scenario_request(

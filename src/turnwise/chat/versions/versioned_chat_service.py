@@ -97,6 +97,7 @@ class _VersionService(DelegatingChatService):
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Answer a request. Raises as `ChatService.stream` does."""
         request = replace(request, is_routed=self._routed.is_compared)
+        is_answer = request.output.generates and not request.is_internal
         start_time, first_token_seconds = time.perf_counter(), None
         is_complete = is_error = False
         try:
@@ -114,10 +115,10 @@ class _VersionService(DelegatingChatService):
             is_error = True
             raise
         finally:  # an answer that was cancelled has no outcome, unless it reached the time limit
-            if (is_complete or is_error) and request.output.generates:
+            if (is_complete or is_error) and is_answer:
                 self._record(AnswerOutcome(is_error, first_token_seconds))
             shadow = self._router.state.shadow
-            if shadow is not None and is_complete and request.output.generates:
+            if shadow is not None and is_complete and is_answer:
                 self._router.shadow_traffic.offer(request, shadow)
 
     def record_timeout(self) -> None:

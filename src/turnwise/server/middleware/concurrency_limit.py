@@ -59,6 +59,13 @@ class ConcurrencyLimiter:
         """Estimated number of completions that wait for a sequence of the engine."""
         return 0 if self.limits.max_num_seqs is None else max(0, self.num_active - self.limits.max_num_seqs)
 
+    @property
+    def has_spare_slot(self) -> bool:
+        """True if one more completion delays nobody, and leaves a slot for the next request."""
+        max_num_seqs = self.limits.max_num_seqs
+        has_sequence = max_num_seqs is None or self.num_active < max_num_seqs
+        return has_sequence and self.num_active + 1 < self.limits.max_concurrent_requests
+
     def check(self, key: ApiKey | None) -> None:
         """Raise `RequestRejected` (429) if one more completion with this key is over a limit."""
         if key is not None and key.max_concurrent is not None:

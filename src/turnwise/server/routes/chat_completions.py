@@ -3,8 +3,10 @@
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from turnwise.core.chat_request import ChatRequest
@@ -65,6 +67,8 @@ def router(
             )
         try:
             if body.stream:
+                if body.background:
+                    chat_request = replace(chat_request, generation_id=secrets.token_hex(12))
                 deltas = service.stream(chat_request)
                 if recorder is not None:
                     deltas = recorder.record_stream(deltas, chat_request.output.n)
@@ -86,7 +90,12 @@ def router(
         if recorder is not None:
             await recorder.record(response)
         titles.start(served_models, body.model, chat_request, response.choices[0].text)
-        return JSONResponse(ChatCompletion.of(header, response, legacy=legacy).dump())
+
+        def body_response() -> Response:
+            return JSONResponse(ChatCompletion.of(header, response, legacy=legacy).dump())
+
+        # Thousands of hypotheses take most of a second.
+        return body_response() if response.beams is None else await run_in_threadpool(body_response)
 
     return routes
 
@@ -126,13 +135,14 @@ class _ChunkEncoder:
         """Yield the chunks of every choice, the usage if it is included, and `[DONE]`; or an error event at the end."""
         try:
             while (delta := await deltas.next()) is not None:
-                for event in self._encode(delta):
+                events = self._encode(delta)
+                for event in events if delta.beams is None else await run_in_threadpool(list, events):
                     yield event
         except Exception as error:
             yield format_error_event(to_client_error(error))
             return
         if self._include_usage and self._usage is not None:
-            yield self._usage_chunk(self._usage)
+            yield await run_in_threadpool(self._usage_chunk, self._usage)
         yield DONE_EVENT
 
     def _encode(self, delta: ChatDelta) -> Iterator[bytes]:

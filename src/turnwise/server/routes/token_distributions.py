@@ -1,6 +1,7 @@
 """`POST /v1/next_token` and `POST /v1/answer_tokens`: why a model chose its tokens."""
 
 from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -74,16 +75,23 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
         (choice,) = response.choices
         if not choice.prompt_logprobs:
             raise UserError(_FIXED_REPLY)
-        content = AnswerTokensResponse(
-            **AnswerTokensResponse.fields_of(service, current_request().version),
-            tokens=[AnswerTokenBody.of(logprobs) for logprobs in choice.prompt_logprobs],
-            is_encoded_again=body.answer is not None,
-            usage=UsageBody.of(response.usage),
-            **dict(collect_extensions(response)),
-        )
-        return JSONResponse(await run_in_threadpool(content.dump))
+        fields = AnswerTokensResponse.fields_of(service, current_request().version)
+        return await run_in_threadpool(_answer_tokens_response, fields, body, response)
 
     return routes
+
+
+def _answer_tokens_response(fields: dict[str, Any], body: AnswerTokensRequest, response: ChatResponse) -> Response:
+    """The tokens as JSON. Runs in a thread: thousands of them with their alternatives take a second."""
+    (choice,) = response.choices
+    content = AnswerTokensResponse(
+        **fields,
+        tokens=[AnswerTokenBody.of(logprobs) for logprobs in choice.prompt_logprobs],
+        is_encoded_again=body.answer is not None,
+        usage=UsageBody.of(response.usage),
+        **dict(collect_extensions(response)),
+    )
+    return JSONResponse(content.dump())
 
 
 def _encode_answer(service: ChatService, body: AnswerTokensRequest) -> tuple[int, ...]:

@@ -31,9 +31,8 @@ class ResponseExtensions(BaseModel):
 
     def dump(self) -> dict[str, Any]:
         """Return JSON; the extensions are at the end, without nulls."""
-        content = self.model_dump()
+        content = self.model_dump(exclude=set(ResponseExtensions.model_fields))
         for name in ResponseExtensions.model_fields:
-            del content[name]
             if (extension := getattr(self, name)) is not None:
                 content[name] = extension.model_dump(exclude_none=True)
         return content

@@ -43,7 +43,7 @@ class SqliteComparisonStore:
         self._principal = principal
 
     def add(self, content: NewComparison, *, consent: Consent = "full") -> Comparison:
-        """Add a comparison."""
+        """Add a comparison, and delete an earlier one of the same answers by the same person."""
         content.check()
         id, created, owner = f"cmp_{secrets.token_hex(12)}", time.time(), self._principal.owner
         with self._write_transaction() as connection:
@@ -66,6 +66,7 @@ class SqliteComparisonStore:
                 for side in ("left", "right")
                 for name in ("completion", "choice", "message", "model", "version", "weights", "label")
             )
+            _delete_earlier(connection, owner, content, [row.number for row in rows])
             connection.execute(
                 f"INSERT INTO comparisons (id, created, owner, user, consent, verdict, same_prompt, {columns})"  # noqa: S608
                 f" VALUES ({', '.join('?' * len(values))})",
@@ -177,6 +178,20 @@ def _have_same_prompt(connection: sqlite3.Connection, content: NewComparison, ro
         return True  # two choices of a completion
     query = _PARENTS if content.left.kind == "message" else _PROMPTS
     return bool(connection.execute(query, [row.number for row in rows]).fetchone()[0])
+
+
+def _delete_earlier(
+    connection: sqlite3.Connection, owner: str | None, content: NewComparison, numbers: Sequence[int]
+) -> None:
+    """Delete comparisons of the same person and answers, in either order."""
+    answers = list(zip((content.left, content.right), numbers, strict=True))
+    for order in (answers, answers[::-1]):
+        conditions: list[str] = ["owner IS ?", "user IS ?"]
+        values: list[Any] = [owner, content.user]
+        for side, (answer, number) in zip(("left", "right"), order, strict=True):
+            conditions.append(f"{side}_{answer.kind} = ? AND {side}_choice = ?")
+            values += [number, answer.index]
+        connection.execute(f"DELETE FROM comparisons WHERE {' AND '.join(conditions)}", values)  # noqa: S608
 
 
 def _winner_first(score: PairScore) -> PairScore:

@@ -68,15 +68,19 @@ class SqlitePersonalData:
 
     def erase(self, subject: DataSubject) -> Mapping[str, int]:
         """Delete everything that is stored of a subject."""
-        counts = {table: self._delete(table, *_of_subject(table, subject)) for table in _CHANGED}
-        # A folder has no user: those of a key go with its conversations, or when its last conversation is gone.
-        condition = "owner IS ?" if subject.user is None else f"owner IS ? AND {_EMPTY}"
-        return counts | {"folders": self._delete("folders", condition, (subject.owner,))}
+        folders: set[int] = set()
+        counts = {table: self._delete(table, *_of_subject(table, subject), folders) for table in _CHANGED}
+        # A folder has no user: those of a key are deleted with it, others when their last conversation is.
+        num_folders = len(folders)
+        if subject.user is None:
+            num_folders += self._delete("folders", "owner IS ?", (subject.owner,))
+        return counts | {"folders": num_folders}
 
     def delete_older(self, time: float) -> Mapping[str, int]:
         """Delete what has not changed since a time."""
         tables = [table for table in _CHANGED if table not in _OF_ANSWERS]
-        return {table: self._delete(table, f"{_CHANGED[table]} < ?", (time,)) for table in tables}
+        counts = {table: self._delete(table, f"{_CHANGED[table]} < ?", (time,)) for table in tables}
+        return counts | {"folders": self._delete("folders", f"created < ? AND {_EMPTY}", (time,))}
 
     def remove_traces(self, *, shrink: bool = True) -> None:
         """Remove deleted texts from the files."""
@@ -84,7 +88,10 @@ class SqlitePersonalData:
             self._database.vacuum()
         self._database.truncate_log()
 
-    def _delete(self, table: str, condition: str, values: Sequence[Any]) -> int:
+    def _delete(
+        self, table: str, condition: str, values: Sequence[Any], emptied_folders: set[int] | None = None
+    ) -> int:
+        """Delete rows; of conversations also the folders that this empties, whose numbers are added to a set."""
         with self._database.read_transaction() as connection:
             query = f"SELECT number FROM {table} WHERE {condition}"  # noqa: S608
             numbers = [number for (number,) in connection.execute(query, tuple(values))]
@@ -93,9 +100,22 @@ class SqlitePersonalData:
             batch = numbers[start : start + BATCH_ROWS]
             with self._database.write_transaction() as connection:
                 # The condition again: a conversation may have changed meanwhile.
-                query = f"DELETE FROM {table} WHERE number IN ({','.join('?' * len(batch))}) AND {condition}"  # noqa: S608
-                deleted += connection.execute(query, (*batch, *values)).rowcount
+                selected, arguments = f"number IN ({_marks(batch)}) AND {condition}", (*batch, *values)
+                folders: list[int] = []
+                if emptied_folders is not None and table == "conversations":
+                    query = f"SELECT DISTINCT folder FROM conversations WHERE {selected} AND folder IS NOT NULL"  # noqa: S608
+                    folders = [number for (number,) in connection.execute(query, arguments)]
+                deleted += connection.execute(f"DELETE FROM {table} WHERE {selected}", arguments).rowcount  # noqa: S608
+                # In the same transaction: after an interruption, nothing tells which folders had such conversations.
+                query = f"DELETE FROM folders WHERE number IN ({_marks(folders)}) AND {_EMPTY} RETURNING number"  # noqa: S608
+                rows = connection.execute(query, folders).fetchall() if folders else ()
+            if emptied_folders is not None:
+                emptied_folders.update(number for (number,) in rows)
         return deleted
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _of_subject(table: str, subject: DataSubject) -> Condition:
