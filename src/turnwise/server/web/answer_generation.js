@@ -90,6 +90,7 @@ export class AnswerGeneration {
     if (numAnswers > 1 && !isResumed && !attached && !options.tokens) return this.#generateSeveral(messages, options, settings, numAnswers);
     const running = (chat.running = attached ?? new RunningAnswer());
     const before = chat.messages;
+    if (chat.isOpening) return; // the messages are those of the previous conversation
     const message = { role: "assistant", content: isResumed ? messages.at(-1).content : "" };
     showError("");
     if (!isRetry) thread.show(isResumed ? messages.slice(0, -1) : messages);
@@ -204,7 +205,7 @@ export class AnswerGeneration {
   /** Send the same request again, and clear the text box if it still has its text. */
   #repeat(messages, options) {
     const { composer } = this.parts;
-    if (this.#chat.running) return;
+    if (this.#chat.running || this.#chat.isOpening) return;
     if (options.draft && composer.text === options.draft) composer.text = "";
     this.#generate(messages, options);
   }

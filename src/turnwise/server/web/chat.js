@@ -27,7 +27,7 @@ const generation = (parts.generation = new AnswerGeneration(parts));
 const showBranch = (id) => chat.showBranch(id);
 const editLast = () => {
   const index = chat.messages.findLastIndex(({ role }) => role === "user");
-  if (index >= 0 && !chat.running) parts.thread.edit(index);
+  if (index >= 0 && !chat.running && !chat.isOpening) parts.thread.edit(index);
   return index >= 0;
 };
 
@@ -60,13 +60,13 @@ parts.list = new History({
 parts.composer = new Composer({
   isReady: () => {
     if (chat.running?.isChoosing) byId("status").textContent = t("Choose an answer first.");
-    return !chat.running && parts.settings !== null;
+    return !chat.running && !chat.isOpening && parts.settings !== null;
   },
   send: (text) => {
     drafts.set(chat.id, text); // until the server has stored it
     generation.send(text);
   },
-  changed: (text) => drafts.set(chat.id, text),
+  changed: (text) => drafts.set(chat.draftId, text),
   stop: () => generation.stop(),
   editLast,
 });

@@ -31,7 +31,7 @@ export class Steering {
   async open(index, place = {}) {
     const { state } = this.page;
     const message = state.messages[index];
-    if (state.running || message?.role !== "assistant" || !message.content) return;
+    if (state.running || state.isOpening || message?.role !== "assistant" || !message.content) return;
     this.close();
     const opening = (this.opening += 1);
     const opener = document.activeElement;
