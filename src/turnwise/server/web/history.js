@@ -246,7 +246,7 @@ export class History {
     const row = this.root.querySelector(`.history-row[data-id="${CSS.escape(entry.id)}"]`);
     if (!row) return;
     const box = make("input", { type: "text", value: entry.title, maxLength: 200, class: "rename", dir: "auto", "aria-label": t("Title") });
-    const buttons = [...row.children];
+    const buttons = row.parts;
     let isDone = false;
     const finish = async (keep, returnsFocus = false) => {
       if (isDone) return;
