@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import * as conversations from "./conversations_api.js";
 import { showDialog } from "./dialog.js";
 import { byId, make } from "./dom.js";
+import { drafts } from "./drafts.js";
 import { t } from "./i18n.js";
 import { showMenu } from "./menu.js";
 import { offerUndo } from "./undo.js";
@@ -95,8 +96,8 @@ export function remove(list, entries) {
   offerUndo(text, {
     undo: () => list.unhide(ids),
     commit: async (isLeaving) => {
-      const requests = [...ids].map((id) => api.deleteConversation(id, { keepalive: isLeaving }).catch((error) => error));
-      const failed = (await Promise.all(requests)).find((error) => error instanceof Error && error.status !== 404);
+      const results = await Promise.allSettled([...ids].map((id) => deleteStored(id, isLeaving)));
+      const failed = results.find(({ status }) => status === "rejected")?.reason;
       list.unhide(ids, { isDeleted: !failed });
       if (failed) list.handlers.failed(failed, () => remove(list, entries));
     },
@@ -106,6 +107,15 @@ export function remove(list, entries) {
 export async function save(list, format, entries) {
   const { saveConversations } = await import("./conversation_files.js");
   await saveConversations(format, entries).catch((error) => list.handlers.failed(error, () => save(list, format, entries)));
+}
+
+/** Delete a conversation in the server, and its draft. */
+async function deleteStored(id, isLeaving) {
+  if (isLeaving) drafts.discard(id); // the page does not see the response
+  await api.deleteConversation(id, { keepalive: isLeaving }).catch((error) => {
+    if (error.status !== 404) throw error;
+  });
+  drafts.discard(id);
 }
 
 async function saveFolder(list, folder) {

@@ -28,7 +28,7 @@ function onKey(event, root, handlers) {
     End: () => jump(root, root.scrollHeight, handlers.draw),
     ...(row && {
       F2: () => handlers.rename(row.entry),
-      Delete: () => handlers.remove(row.entry),
+      Delete: () => event.repeat || handlers.remove(row.entry), // a held key deletes one conversation
       ContextMenu: () => handlers.menu(row.entry, row.querySelector(".icon-button")),
     }),
     ...(row && event.shiftKey && { F10: () => handlers.menu(row.entry, row.querySelector(".icon-button")) }),
