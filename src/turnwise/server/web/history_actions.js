@@ -26,8 +26,14 @@ export function entryItems(list, entry, anchor) {
 }
 
 async function setPinned(list, entry, pinned) {
-  await change(list, () => api.updateConversation(entry.id, { pinned }));
-  byId("status").textContent = pinned ? t("Pinned.") : t("No longer pinned.");
+  if (await change(list, () => regroup(list, entry.id, { pinned }))) byId("status").textContent = pinned ? t("Pinned.") : t("No longer pinned.");
+}
+
+/** Pin or move a conversation. It leaves its group at once: the list keeps older pages when it is loaded again. */
+async function regroup(list, id, changes) {
+  await api.updateConversation(id, changes);
+  for (const section of Object.values(list.sections)) section.remove(id);
+  list.search?.replace({ id, ...changes });
 }
 
 /** Show the folders to move conversations to. */
@@ -43,10 +49,10 @@ export function showFolders(list, entries, anchor) {
 
 /** Move conversations by their ids to a folder; "" takes them out. */
 export async function moveTo(list, ids, folder) {
-  await change(list, async () => {
-    for (const id of ids) await api.updateConversation(id, { folder_id: folder });
+  const isMoved = await change(list, async () => {
+    for (const id of ids) await regroup(list, id, { folder_id: folder });
   });
-  byId("status").textContent = t("Moved.");
+  if (isMoved) byId("status").textContent = t("Moved.");
 }
 
 export async function createFolder(list, use = () => {}) {
@@ -78,8 +84,7 @@ async function deleteFolder(list, folder) {
     cancelLabel: t("Keep it"), confirmLabel: t("Delete"), isDangerous: true,
   });
   if (!isConfirmed) return;
-  await change(list, () => conversations.deleteFolder(folder.id));
-  byId("status").textContent = t("The folder is deleted.");
+  if (await change(list, () => conversations.deleteFolder(folder.id))) byId("status").textContent = t("The folder is deleted.");
 }
 
 async function requestName(text, value, confirmLabel) {
@@ -104,11 +109,6 @@ export function remove(list, entries) {
   });
 }
 
-export async function save(list, format, entries) {
-  const { saveConversations } = await import("./conversation_files.js");
-  await saveConversations(format, entries).catch((error) => list.handlers.failed(error, () => save(list, format, entries)));
-}
-
 /** Delete a conversation in the server, and its draft. */
 async function deleteStored(id, isLeaving) {
   if (isLeaving) drafts.discard(id); // the page does not see the response
@@ -118,21 +118,33 @@ async function deleteStored(id, isLeaving) {
   drafts.discard(id);
 }
 
+export async function save(list, format, entries) {
+  const { saveConversations } = await import("./conversation_files.js");
+  await saveConversations(format, entries).catch((error) => list.handlers.failed(error, () => save(list, format, entries)));
+}
+
 async function saveFolder(list, folder) {
   const entries = [];
-  for (let after, page; !page || page.has_more; after = page.last_id) {
-    page = await api.conversations({ folder: folder.id, after });
-    entries.push(...page.data);
+  try {
+    for (let after, page; !page || page.has_more; after = page.last_id) {
+      page = await api.conversations({ folder: folder.id, after });
+      entries.push(...page.data);
+    }
+  } catch (error) {
+    list.handlers.failed(error, () => saveFolder(list, folder));
+    return;
   }
   await save(list, "jsonl", entries);
 }
 
-/** Change something in the server, and load the list again. */
+/** Change something in the server, and load the list again. Returns whether both succeeded. */
 async function change(list, run) {
   try {
     await run();
     await list.load();
+    return true;
   } catch (error) {
     list.handlers.failed(error, () => list.load());
+    return false;
   }
 }
