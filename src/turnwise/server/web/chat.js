@@ -80,7 +80,7 @@ function onKey(event) {
   if (event.altKey && !event.ctrlKey && !event.metaKey && event.code === "KeyN") {
     event.preventDefault();
     chat.startNew();
-  } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+  } else if (event.key === "Escape" && !event.defaultPrevented && !event.isComposing && !document.querySelector("dialog[open]")) {
     if (parts.list.selection.escape()) return;
     if (chat.running) generation.stop();
     else closePanel();

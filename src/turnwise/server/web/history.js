@@ -6,7 +6,7 @@ import { byId, make } from "./dom.js";
 import { createFolder, entryItems, folderItems, remove } from "./history_actions.js";
 import { addDragging } from "./history_drag.js";
 import { groupByDate } from "./history_groups.js";
-import { addListKeys, makeTabStop } from "./history_keys.js";
+import { addListKeys, addSearchKeys, makeTabStop } from "./history_keys.js";
 import { drawGroups, drawVisibleRows } from "./history_rows.js";
 import { HistorySection } from "./history_section.js";
 import { HistorySelection } from "./history_selection.js";
@@ -47,6 +47,7 @@ export class History {
       menu: (entry, anchor) => this.#showMenu(entry, anchor),
       draw: () => this.#drawRows(),
     });
+    addSearchKeys(byId("history-search"));
     addDragging(this, this.root);
     new ResizeObserver(() => this.#drawRows()).observe(this.root);
   }
