@@ -47,7 +47,7 @@ export class Steering {
         place,
         closed: () => this.close(opener),
         moved: (place) => this.#link(message.id, place),
-        steer: (answer) => this.#steer(index, answer),
+        steer: (answer) => this.#steer(index, message, answer),
       });
       await this.panel.open();
     } catch (error) {
@@ -88,7 +88,10 @@ export class Steering {
     return true;
   }
 
-  async #steer(index, { tokens, sampling, at }) {
+  /** Continue from a place of the answer `message`, unless another one is shown by now. */
+  async #steer(index, message, { tokens, sampling, at }) {
+    const { running, isOpening, messages } = this.page.state;
+    if (running || isOpening || messages[index]?.id !== message.id || messages[index].content !== message.content) return;
     this.close();
     await this.page.steer(index, { tokens, sampling });
     if (matchMedia(WIDE).matches && this.page.state.messages.length === index + 1) await this.open(index, { at, ids: [] });
