@@ -78,7 +78,7 @@ def test_the_question_mark_lists_the_shortcuts_but_not_in_a_text_box(page):
     page.focus("#theme")
     page.keyboard.press("?")
     expect(page.locator("#shortcuts")).to_contain_text("New chat")
-    expect(page.locator("#shortcuts tr")).to_have_count(7)
+    expect(page.locator("#shortcuts tr")).to_have_count(10)
     page.keyboard.press("Escape")
     expect(page.locator("#shortcuts")).to_have_count(0)
 

@@ -74,9 +74,11 @@ class BackgroundAnswer:
         if len(stored) == num_before:
             return None if is_continuation else num_before
         last = branch[-1]
-        is_answer = last.message.role == "assistant" and last.meta.get("finish") == "in_progress"
-        is_continued = is_continuation and last.message == messages[-1]
-        return num_before if is_answer or is_continued else None
+        if last.message.role != "assistant":
+            return None
+        # Until it is saved for the first time, the branch ends with an earlier version, or with what it continues.
+        is_saved = last.meta.get("finish") == "in_progress"
+        return num_before if not is_continuation or is_saved or last.message == messages[-1] else None
 
     def add(self, delta: ChatDelta) -> None:
         """Add a delta."""

@@ -91,7 +91,8 @@ class RunningAnswerBody(BaseModel):
     """An answer that is being generated in the background.
 
     `after` is the number of messages of the shown branch that precede it; null if it belongs to another branch. The
-    message that follows them, if there is one, is the stored part of the answer or what the answer continues.
+    message that follows them, if there is one, is the stored part of the answer, an earlier version of it, or what it
+    continues.
     """
 
     id: str
