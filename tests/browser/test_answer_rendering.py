@@ -153,6 +153,24 @@ def test_links_open_safely_and_tell_their_host_if_they_claim_another(show):
     expect(body.locator(".link-host")).to_have_text(["(a.example)"])
 
 
+@pytest.mark.parametrize(
+    ("text", "address", "is_honest"),
+    [
+        ("bank.example", "https://www.bank.example", True),
+        ("bank.example", "https://pay.bank.example:8443/x", True),
+        ("bank.example", "https://notbank.example", False),
+        ("“bank.example”", "https://evil.example", False),
+        ("log in (bank.example)", "https://evil.example", False),
+        ("first.last@mail.example", "mailto:first.last@mail.example", True),
+        ("first.last@mail.example", "mailto:first.last@evil.example", False),
+    ],
+)
+def test_a_link_to_another_host_than_its_text_names_shows_the_host(show, text, address, is_honest):
+    body = show(f"[{text}]({address})")
+    expect(body.locator("a")).to_have_text(text)
+    expect(body.locator(".link-host")).to_have_count(0 if is_honest else 1)
+
+
 @pytest.mark.parametrize("text", ["مرحبا `print()` في Python؟", "- أول\n- ثان", "> اقتباس `x`", "שלום (עולם)"])
 def test_arabic_and_hebrew_run_from_the_right(show, text):
     body = show(text)

@@ -71,6 +71,7 @@ def test_a_failed_retry_keeps_the_old_answer(visit, script_answers, store):
     page = visit()
     send(page, "hi")
     expect(answers(page)).to_have_text("answer 0")
+    expect(page.locator("#send")).to_be_visible()
     page.route("**/v1/**", lambda route: route.abort("connectionrefused"))
     button(page, "Answer again").click()
     expect(page.locator("#banner")).to_contain_text("The server does not answer")

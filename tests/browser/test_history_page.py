@@ -5,7 +5,7 @@ import time
 
 import pytest
 from accessibility import violations
-from page_actions import answers, send
+from page_actions import answers, endless, send
 from playwright.sync_api import expect
 
 from turnwise.core.messages import Message
@@ -128,6 +128,138 @@ def test_a_deletion_can_be_taken_back(visit, store):
     page.keyboard.press("Control+z")
     expect(titles(page)).to_have_text(["lose", "keep"])
     assert len(store.list()) == 2
+
+
+def test_control_z_in_the_empty_text_box_takes_a_deletion_back(visit, store):
+    id = create(store, "lose", "text")
+    page = visit(f"/#{id}")
+    choose(page, "lose", "Delete")
+    page.fill("#prompt", "x")
+    page.press("#prompt", "Control+z")  # of the text
+    expect(titles(page)).to_have_count(0)
+    page.fill("#prompt", "")
+    page.press("#prompt", "Control+z")
+    expect(titles(page)).to_have_text(["lose"])
+
+
+def test_the_draft_of_a_deleted_conversation_is_deleted(visit, store):
+    id = create(store, "lose", "text")
+    page = visit(f"/#{id}")
+    page.fill("#prompt", "a secret")
+    names = f"['localStorage', 'sessionStorage'].map((name) => window[name].getItem('turnwise.draft.{id}'))"
+    assert page.evaluate(names) == ['"a secret"'] * 2
+    choose(page, "lose", "Delete")
+    page.get_by_role("button", name="Undo").click()
+    page.locator(".history-open").click()
+    expect(page.locator("#prompt")).to_have_value("a secret")
+    choose(page, "lose", "Delete")
+    with page.expect_response(lambda response: response.request.method == "DELETE"):
+        page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
+    assert page.evaluate(names) == [None] * 2
+
+
+def test_a_held_delete_key_deletes_one_conversation(visit, store):
+    for title in ("c", "b", "a"):
+        create(store, title)
+    page = visit()
+    row(page, "a").locator(".history-open").focus()
+    page.keyboard.down("Delete")
+    expect(titles(page)).to_have_text(["b", "c"])
+    page.keyboard.down("Delete")  # repeats
+    page.keyboard.up("Delete")
+    expect(titles(page)).to_have_text(["b", "c"])
+    expect(page.locator(".undo")).to_contain_text("“a” is deleted.")
+
+
+def test_a_conversation_is_renamed_while_the_list_is_loaded_again(visit, store):
+    id = create(store, "old title")
+    page = visit(f"/#{id}")
+    held = []
+    page.route("**/v1/conversations?*", lambda route: held.append(route))
+    create(store, "another", age_days=1)
+    send(page, "hi")  # the list is loaded after the answer
+    expect(answers(page)).to_have_count(1)
+    expect(page.locator("#send")).to_be_visible()
+    choose(page, "old title", "Rename")
+    page.fill(".rename", "new title")
+    while len(held) < 2:
+        page.wait_for_timeout(20)
+    for route in held:
+        route.continue_()
+    expect(titles(page)).to_have_text(["another"])
+    expect(page.locator(".rename")).to_be_focused()
+    page.press(".rename", "Enter")
+    expect(titles(page)).to_have_text(["new title", "another"])
+    assert store.get(id).title == "new title"
+
+
+@pytest.mark.parametrize("act", ["pin", "move"])
+def test_a_conversation_beyond_the_first_page_is_shown_once_after_it_has_moved(visit, store, act):
+    folder = store.folders.create("Work").id
+    for number in range(130):
+        create(store, f"Chat {number:03}", age_days=number)
+    page = visit()
+    page.click(".folder-toggle")
+    with page.expect_response("**/v1/conversations?*after=*"):
+        page.evaluate("document.getElementById('history').scrollTop = 1e9")
+    page.keyboard.press("End")
+    page.evaluate("document.getElementById('history').scrollTop = 1e9")
+    expect(row(page, "Chat 128")).to_be_visible()
+    choose(page, "Chat 128", *(["Pin"] if act == "pin" else ["Move to a folder", "Work"]))
+    expect(page.locator("#status")).to_have_text("Pinned." if act == "pin" else "Moved.")
+    page.evaluate("document.getElementById('history').scrollTop = 1e9")
+    expect(row(page, "Chat 129")).to_be_visible()
+    expect(row(page, "Chat 128")).to_have_count(0)
+    page.evaluate("document.getElementById('history').scrollTop = 0")
+    expect(row(page, "Chat 128")).to_have_count(1)
+    if act == "move":
+        assert [entry.title for entry in store.list(folder_id=folder)] == ["Chat 128"]
+
+
+def test_a_failed_change_is_not_announced_as_done(visit, store):
+    create(store, "order")
+    page = visit()
+    page.route("**/v1/conversations/*", lambda route: route.abort())
+    choose(page, "order", "Pin")
+    expect(page.locator("#banner")).to_contain_text("The server does not answer")
+    expect(page.locator("#status")).not_to_have_text("Pinned.")
+
+
+def test_escape_empties_the_search_and_does_not_stop_the_answer(visit, store, script_answers):
+    create(store, "order")
+    script_answers(endless, delay=0.05)
+    page = visit()
+    send(page, "hi")
+    expect(page.locator("#stop")).to_be_visible()
+    page.fill("#history-search", "order")
+    expect(headings(page)).to_have_text(["Found"])
+    page.press("#history-search", "Escape")
+    expect(page.locator("#history-search")).to_have_value("")
+    expect(headings(page)).to_have_text(["Today"])
+    expect(page.locator("#stop")).to_be_visible()
+    page.press("#history-search", "Escape")
+    expect(page.locator("#send")).to_be_visible()
+
+
+def test_a_drop_that_moves_nothing_sends_nothing(visit, store):
+    create(store, "plain")
+    create(store, "yesterday", age_days=1)
+    store.update(create(store, "favourite"), ConversationChanges(is_pinned=True))
+    filed = create(store, "filed", folder_id=store.folders.create("Work").id)
+    page = visit()
+    page.click(".folder-toggle")
+    expect(row(page, "filed")).to_be_visible()
+    changes = []
+    page.on("request", lambda request: request.method == "PATCH" and changes.append(request.url))
+    row(page, "plain").drag_to(row(page, "yesterday"))
+    row(page, "plain").drag_to(row(page, "favourite"))
+    row(page, "filed").drag_to(page.locator(".folder-toggle"))
+    page.fill("#history-search", "filed")
+    expect(headings(page)).to_have_text(["Found"])
+    row(page, "filed").drag_to(headings(page).first)
+    page.wait_for_timeout(100)
+    assert changes == []
+    assert store.get(filed).folder_id is not None
 
 
 def test_a_deletion_is_final_when_the_page_goes_away(visit, store):

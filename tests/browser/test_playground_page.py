@@ -177,3 +177,86 @@ def test_the_page_fits_the_screen(visit, width):
     page.get_by_role("button", name="Left is better").click()
     expect(page.locator("#scores tbody tr")).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def start_run(page, *prompts):
+    page.locator("#prompts summary").click()
+    page.fill("#prompts-text", "\n".join(prompts))
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#verdict")).to_be_focused()
+
+
+def test_clear_forgets_answers_that_are_being_written(visit, chats, monkeypatch):
+    for chat in chats.values():
+        monkeypatch.setattr(chat, "_delay", 0.3)
+    page = visit("/playground")
+    ask(page, "forget this")
+    expect(page.locator(".answer-column .body").last).to_contain_text("I am")
+    page.click("#new-comparison")
+    page.wait_for_timeout(300)  # the aborted requests end
+    ask(page, "Who are you?")
+    expect(columns(page)).to_have_text(["I am ant.", "I am bee."])
+    for chat in chats.values():
+        assert [m.content for m in chat.requests[-1].messages] == ["Who are you?"]
+
+
+def test_a_held_key_rates_one_pair(visit, store):
+    page = visit("/playground")
+    start_run(page, "One", "Two", "Three")
+    page.keyboard.down("1")
+    expect(page.locator(".turn-prompt")).to_have_text("Two")
+    expect(page.locator("#verdict")).to_be_focused()
+    page.keyboard.down("1")  # repeats
+    page.keyboard.up("1")
+    page.keyboard.press("2")
+    expect(page.locator(".turn-prompt")).to_have_text("Three")
+    assert [entry.content.verdict for entry in store.comparisons.list()[0]] == ["left", "right"]
+
+
+def test_a_pair_is_not_skipped_while_its_verdict_is_stored(visit, store):
+    page = visit("/playground")
+    start_run(page, "One", "Two", "Three")
+    held = []
+    page.route(
+        "**/v1/comparisons", lambda route: held.append(route) if route.request.method == "POST" else route.continue_()
+    )
+    page.keyboard.press("1")
+    page.keyboard.press("s")
+    page.keyboard.press("2")
+    expect(page.locator(".turn-prompt")).to_have_text("One")
+    held[0].continue_()
+    page.unroute_all()
+    expect(page.locator(".turn-prompt")).to_have_text("Two")
+    assert [entry.content.verdict for entry in store.comparisons.list()[0]] == ["left"]
+
+
+def test_a_run_is_not_started_while_another_one_goes_on(visit, chats):
+    page = visit("/playground")
+    start_run(page, "One", "Two")
+    page.keyboard.press("s")
+    expect(page.locator(".turn-prompt")).to_have_text("Two")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_timeout(200)
+    expect(page.locator("#run-progress")).to_have_text("Prompt 2 of 2")
+    assert len(chats["ant"].requests) == 2
+
+
+def test_a_verdict_that_failed_is_not_tried_again_for_another_pair(visit, store):
+    page = visit("/playground")
+    ask(page, "One")
+    expect(columns(page)).to_have_count(2)
+    held = []
+    page.route(
+        "**/v1/comparisons", lambda route: held.append(route) if route.request.method == "POST" else route.continue_()
+    )
+    page.get_by_role("button", name="Left is better").click()
+    page.click("#new-comparison")
+    ask(page, "Two")
+    expect(columns(page)).to_have_count(2)
+    held[0].abort()
+    page.unroute_all()
+    page.wait_for_timeout(200)
+    expect(page.locator("#banner")).to_be_hidden()
+    page.get_by_role("button", name="Right is better").click()
+    expect(page.locator("#verdict-result")).to_contain_text("Better: B")
+    assert [entry.content.verdict for entry in store.comparisons.list()[0]] == ["right"]

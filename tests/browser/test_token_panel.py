@@ -8,10 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from accessibility import violations
-from page_actions import answers, send
+from page_actions import answers, endless, send
 from playwright.sync_api import expect
 
 from turnwise.app.chat_services import open_chat_service
+from turnwise.testing import ScriptedChatService
 
 WEB = Path(__file__).parents[2] / "src" / "turnwise" / "server" / "web"
 QUESTION = "How do I cancel my order?"
@@ -262,3 +263,49 @@ def test_an_error_of_the_server_is_shown(chat_page):
     page.get_by_role("button", name="Why these words?").click()
     expect(page.locator("#banner, .banner").first).to_contain_text("No tokens.")
     expect(page.locator("#token-panel")).to_have_count(0)
+
+
+def test_a_panel_that_is_closed_while_it_loads_does_not_appear(chat_page):
+    page = chat_page()
+    held = []
+    page.route("**/assets/token_panel.css", lambda route: held.append(route))
+    page.get_by_role("button", name="Why these words?").click()
+    expect(page.locator("#token-styles")).to_have_count(1)
+    page.keyboard.press("Alt+KeyW")
+    held[0].continue_()
+    page.wait_for_timeout(200)
+    expect(page.locator("#token-panel")).to_have_count(0)
+    open_panel(page)
+
+
+def test_a_style_sheet_that_fails_is_reported_and_loaded_again(chat_page):
+    page = chat_page()
+    page.route("**/assets/token_panel.css", lambda route: route.abort())
+    page.get_by_role("button", name="Why these words?").click()
+    expect(page.locator("#banner")).to_contain_text("The server does not answer")
+    page.unroute_all()
+    page.click("#banner-retry")
+    expect(page.locator("#token-panel .token-choice").first).to_be_visible()
+
+
+def test_another_branch_closes_the_panel(chat_page):
+    page = chat_page()
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.locator(".branch-number")).to_have_text("2/2")
+    open_panel(page)
+    page.get_by_role("button", name="Previous version").click()
+    expect(page.locator(".branch-number")).to_have_text("1/2")
+    expect(page.locator("#token-panel")).to_have_count(0)
+
+
+def test_an_answer_does_not_continue_while_another_one_is_generated(chat_page, services, store):
+    page = chat_page()
+    panel = open_panel(page)
+    services["scripted"] = ScriptedChatService(endless, store=store, delay=0.05)
+    send(page, "another question")
+    expect(page.locator("#stop")).to_be_visible()
+    panel.get_by_role("button", name="Continue from here").click()
+    expect(panel).to_be_visible()
+    page.click("#stop")
+    expect(page.locator("#send")).to_be_visible()
+    expect(page.locator(".branch-number")).to_have_count(0)

@@ -10,6 +10,7 @@ import { t } from "./i18n.js";
 import { showError } from "./page.js";
 import { RunningAnswer } from "./running_answer.js";
 
+const MAX_SENT_REQUESTS = 20; // that are kept for their code
 const TITLE_WAITS_MS = [1500, 3000, 8000]; // after the first answer, until the model has written a title
 
 export class AnswerGeneration {
@@ -79,10 +80,16 @@ export class AnswerGeneration {
     await dialog.showCode(sent ?? toRequest(messages.slice(0, index), settings.forRequest().settings), await settings.declaration(), note);
   }
 
+  #keepRequest(id, request) {
+    this.#sentRequests.set(id, request);
+    if (this.#sentRequests.size > MAX_SENT_REQUESTS) this.#sentRequests.delete(this.#sentRequests.keys().next().value);
+  }
+
   /** Send messages and show the answer while it is streamed. The shown messages stay until the answer starts. */
   async #generate(history, options) {
     const { thread, composer, personWatch } = this.parts;
     const chat = this.#chat;
+    if (chat.isOpening) return; // the messages are those of the previous conversation
     const { attached, isResumed, isRetry } = options;
     const { settings, numAnswers } = this.parts.settings.forRequest();
     const messages = isResumed || attached ? history : withSystemPrompt(history, settings.system);
@@ -104,10 +111,14 @@ export class AnswerGeneration {
       return running.send(request);
     };
     let isReplaced = !isRetry;
+    let isDraft = Boolean(options.draft);
     const { progress, failure } = await streamAnswer(start, streamingMessage, {
       isContinuation: isResumed,
       isAttached: Boolean(attached),
-      onChunk: () => options.draft && drafts.discardStored(chat.id, options.draft), // the server stores before it answers
+      onChunk: () => {
+        if (isDraft) drafts.discardStored(chat.id, options.draft); // the server stores before it answers
+        isDraft = false;
+      },
       onText: () => {
         if (!isReplaced) thread.dropReplaced();
         isReplaced = true;
@@ -130,7 +141,7 @@ export class AnswerGeneration {
     });
     if (chat.running !== running) return;
     const { id } = chat.messages.at(-1) ?? {};
-    if (answered && id && request) this.#sentRequests.set(id, request);
+    if (answered && id && request) this.#keepRequest(id, request);
     this.#end(failure, { messages, options, hasText: answered });
     byId("status").textContent = failure ? "" : finish === "cancelled" ? t("Stopped.") : t("The answer is complete.");
     if (chat.conversation && ["person", "hand_off"].includes(service?.decision)) personWatch.start(chat.id);
@@ -161,7 +172,7 @@ export class AnswerGeneration {
       if (chat.running !== choices) return;
       await this.#adoptChoice(messages, choices, chosen ?? answered[0], { isPreferred: answered.length > 1 && Boolean(chosen) });
       const { id } = chat.messages.at(-1) ?? {};
-      if (chosen && id) this.#sentRequests.set(id, choices.requests[choices.columns.indexOf(chosen)]);
+      if (chosen && id) this.#keepRequest(id, choices.requests[choices.columns.indexOf(chosen)]);
     } catch (error) {
       failure = error;
     }
@@ -208,7 +219,7 @@ export class AnswerGeneration {
   /** Send the same request again, and clear the text box if it still has its text. */
   #repeat(messages, options) {
     const { composer } = this.parts;
-    if (this.#chat.running) return;
+    if (this.#chat.running || this.#chat.isOpening) return;
     if (options.draft && composer.text === options.draft) composer.text = "";
     this.#generate(messages, options);
   }

@@ -37,6 +37,7 @@ export class BeamTree {
   constructor(request, choose) {
     this.request = request;
     this.choose = choose;
+    this.numSearches = 0;
     this.result = make("div", {});
     const count = make("input", { id: "beam-count", type: "number", min: "2", max: "8", value: "4" });
     const button = make("button", { type: "button", class: "quiet-button", onclick: () => this.#search(count) }, t("Show the beams"));
@@ -51,12 +52,15 @@ export class BeamTree {
   async #search(count) {
     if (!count.reportValidity()) return;
     const beams = Number(count.value);
+    const search = (this.numSearches += 1);
+    this.result.replaceChildren(); // the nodes belong to the place of the earlier search
     try {
       const request = { ...this.request(), num_beams: beams, max_tokens: DEPTH };
       // A search may find fewer answers than it has beams.
       const response = await api.beams({ ...request, n: Math.min(beams, 3) }).catch((error) => (error.status === 400 ? api.beams(request) : Promise.reject(error)));
-      this.#show(response.beams);
+      if (search === this.numSearches) this.#show(response.beams);
     } catch (error) {
+      if (search !== this.numSearches) return;
       this.result.replaceChildren(make("p", { class: "error", role: "alert" }, error.message));
     }
   }

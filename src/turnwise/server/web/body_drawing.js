@@ -9,6 +9,9 @@ import { enqueue } from "./markdown/work_queue.js";
 const NUM_AT_ONCE = 12; // messages at the end, which are drawn without delay
 const MARGIN = "1500px"; // around the window
 
+/** Run something when the browser has time; Safari cannot tell. */
+const whenIdle = (run) => (globalThis.requestIdleCallback ?? setTimeout)(run);
+
 export class BodyDrawing {
   #waiting = new Map(); // element → how to draw it
 
@@ -36,7 +39,7 @@ export class BodyDrawing {
       if (!list.contains(element)) this.#waiting.delete(element);
     }
     for (const element of bodies) this.observer.observe(element);
-    if (bodies.length) requestIdleCallback(() => bodies.reverse().forEach((element) => enqueue(() => this.#draw(element))));
+    if (bodies.length) whenIdle(() => bodies.reverse().forEach((element) => enqueue(() => this.#draw(element))));
   }
 
   #onVisible(entries) {

@@ -28,7 +28,7 @@ const generation = (parts.generation = new AnswerGeneration(parts));
 const showBranch = (id) => chat.showBranch(id);
 const editLast = () => {
   const index = chat.messages.findLastIndex(({ role }) => role === "user");
-  if (index >= 0 && !chat.running) parts.thread.edit(index);
+  if (index >= 0 && !chat.running && !chat.isOpening) parts.thread.edit(index);
   return index >= 0;
 };
 
@@ -61,13 +61,13 @@ parts.list = new History({
 parts.composer = new Composer({
   isReady: () => {
     if (chat.running?.isChoosing) byId("status").textContent = t("Choose an answer first.");
-    return !chat.running && parts.settings !== null;
+    return !chat.running && !chat.isOpening && parts.settings !== null;
   },
   send: (text) => {
     drafts.set(chat.id, text); // until the server has stored it
     generation.send(text);
   },
-  changed: (text) => drafts.set(chat.id, text),
+  changed: (text) => drafts.set(chat.draftId, text),
   stop: () => generation.stop(),
   editLast,
 });
@@ -81,7 +81,7 @@ function onKey(event) {
   if (event.altKey && !event.ctrlKey && !event.metaKey && event.code === "KeyN") {
     event.preventDefault();
     chat.startNew();
-  } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+  } else if (event.key === "Escape" && !event.defaultPrevented && !event.isComposing && !document.querySelector("dialog[open]")) {
     if (parts.list.selection.escape()) return;
     if (chat.running) generation.stop();
     else closePanel();
@@ -112,7 +112,7 @@ async function start() {
   else parts.thread.show([]), chat.showDraft();
   if (!byId("controls").hidden) loadSettings();
   document.body.dataset.ready = "true";
-  requestIdleCallback(() => loadParser().catch(() => {})); // the first answer needs it; later attempts show the text as it is
+  (globalThis.requestIdleCallback ?? setTimeout)(() => loadParser().catch(() => {})); // the first answer needs it; later attempts show the text as it is
 }
 
 document.addEventListener("keydown", onKey);

@@ -17,6 +17,11 @@ export const drafts = {
     tabStorage.set(name(id), ""); // not the draft of another tab
     if (storage.get(name(id)) === before) storage.remove(name(id));
   },
+  /** Delete the draft of a conversation that is deleted. */
+  discard(id) {
+    tabStorage.remove(name(id));
+    storage.remove(name(id));
+  },
   /** Delete the draft of a text that the server has stored. */
   discardStored(id, text) {
     for (const draftId of [id, null]) {

@@ -5,7 +5,7 @@ import * as conversations from "./conversations_api.js";
 import { byId, make } from "./dom.js";
 import { addDragging } from "./history_drag.js";
 import { groupByDate } from "./history_groups.js";
-import { addListKeys, makeTabStop } from "./history_keys.js";
+import { addListKeys, addSearchKeys, makeTabStop } from "./history_keys.js";
 import { drawGroups, drawVisibleRows } from "./history_rows.js";
 import { HistorySection } from "./history_section.js";
 import { HistorySelection } from "./history_selection.js";
@@ -45,6 +45,7 @@ export class History {
       menu: (entry, anchor) => this.#showMenu(entry, anchor),
       draw: () => this.#drawRows(),
     });
+    addSearchKeys(byId("history-search"));
     addDragging(this, this.root);
     new ResizeObserver(() => this.#drawRows()).observe(this.root);
   }
@@ -253,7 +254,7 @@ export class History {
     const row = this.root.querySelector(`.history-row[data-id="${CSS.escape(entry.id)}"]`);
     if (!row) return;
     const box = make("input", { type: "text", value: entry.title, maxLength: 200, class: "rename", dir: "auto", "aria-label": t("Title") });
-    const buttons = [...row.children];
+    const buttons = row.parts;
     let isDone = false;
     const finish = async (keep, returnsFocus = false) => {
       if (isDone) return;

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import * as conversations from "./conversations_api.js";
 import { showDialog } from "./dialog.js";
 import { byId, make } from "./dom.js";
+import { drafts } from "./drafts.js";
 import { t } from "./i18n.js";
 import { showMenu } from "./menu.js";
 import { offerUndo } from "./undo.js";
@@ -27,8 +28,14 @@ export function entryItems(list, entry, anchor) {
 }
 
 async function setPinned(list, entry, pinned) {
-  await change(list, () => api.updateConversation(entry.id, { pinned }));
-  byId("status").textContent = pinned ? t("Pinned.") : t("No longer pinned.");
+  if (await change(list, () => regroup(list, entry.id, { pinned }))) byId("status").textContent = pinned ? t("Pinned.") : t("No longer pinned.");
+}
+
+/** Pin or move a conversation. It leaves its group at once: the list keeps older pages when it is loaded again. */
+async function regroup(list, id, changes) {
+  await api.updateConversation(id, changes);
+  for (const section of Object.values(list.sections)) section.remove(id);
+  list.search?.replace({ id, ...changes });
 }
 
 /** Show the folders to move conversations to. */
@@ -44,10 +51,10 @@ export function showFolders(list, entries, anchor) {
 
 /** Move conversations by their ids to a folder; "" takes them out. */
 export async function moveTo(list, ids, folder) {
-  await change(list, async () => {
-    for (const id of ids) await api.updateConversation(id, { folder_id: folder });
+  const isMoved = await change(list, async () => {
+    for (const id of ids) await regroup(list, id, { folder_id: folder });
   });
-  byId("status").textContent = t("Moved.");
+  if (isMoved) byId("status").textContent = t("Moved.");
 }
 
 export async function createFolder(list, use = () => {}) {
@@ -79,8 +86,7 @@ async function deleteFolder(list, folder) {
     cancelLabel: t("Keep it"), confirmLabel: t("Delete"), isDangerous: true,
   });
   if (!isConfirmed) return;
-  await change(list, () => conversations.deleteFolder(folder.id));
-  byId("status").textContent = t("The folder is deleted.");
+  if (await change(list, () => conversations.deleteFolder(folder.id))) byId("status").textContent = t("The folder is deleted.");
 }
 
 async function requestName(text, value, confirmLabel) {
@@ -97,12 +103,21 @@ export function remove(list, entries) {
   offerUndo(text, {
     undo: () => list.unhide(ids),
     commit: async (isLeaving) => {
-      const requests = [...ids].map((id) => api.deleteConversation(id, { keepalive: isLeaving }).catch((error) => error));
-      const failed = (await Promise.all(requests)).find((error) => error instanceof Error && error.status !== 404);
+      const results = await Promise.allSettled([...ids].map((id) => deleteStored(id, isLeaving)));
+      const failed = results.find(({ status }) => status === "rejected")?.reason;
       list.unhide(ids, { isDeleted: !failed });
       if (failed) list.handlers.failed(failed, () => remove(list, entries));
     },
   });
+}
+
+/** Delete a conversation in the server, and its draft. */
+async function deleteStored(id, isLeaving) {
+  if (isLeaving) drafts.discard(id); // the page does not see the response
+  await api.deleteConversation(id, { keepalive: isLeaving }).catch((error) => {
+    if (error.status !== 404) throw error;
+  });
+  drafts.discard(id);
 }
 
 export async function save(list, format, entries) {
@@ -112,19 +127,26 @@ export async function save(list, format, entries) {
 
 async function saveFolder(list, folder) {
   const entries = [];
-  for (let after, page; !page || page.has_more; after = page.last_id) {
-    page = await api.conversations({ folder: folder.id, after });
-    entries.push(...page.data);
+  try {
+    for (let after, page; !page || page.has_more; after = page.last_id) {
+      page = await api.conversations({ folder: folder.id, after });
+      entries.push(...page.data);
+    }
+  } catch (error) {
+    list.handlers.failed(error, () => saveFolder(list, folder));
+    return;
   }
   await save(list, "jsonl", entries);
 }
 
-/** Change something in the server, and load the list again. */
+/** Change something in the server, and load the list again. Returns whether both succeeded. */
 async function change(list, run) {
   try {
     await run();
     await list.load();
+    return true;
   } catch (error) {
     list.handlers.failed(error, () => list.load());
+    return false;
   }
 }

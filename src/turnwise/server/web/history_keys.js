@@ -8,6 +8,16 @@ export function addListKeys(root, handlers) {
   root.addEventListener("keydown", (event) => onKey(event, root, handlers));
 }
 
+/** Escape empties a search box with text, and does nothing else then. */
+export function addSearchKeys(box) {
+  box.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.isComposing || !box.value) return;
+    event.preventDefault();
+    box.value = "";
+    box.dispatchEvent(new InputEvent("input", { bubbles: true }));
+  });
+}
+
 /** Put one row into the tab order: `row`, the present one, that of the open conversation, or the first one. */
 export function makeTabStop(root, row = null) {
   const before = root.querySelector(".history-open[tabindex='0']")?.closest(".history-row");
@@ -28,7 +38,7 @@ function onKey(event, root, handlers) {
     End: () => jump(root, root.scrollHeight, handlers.draw),
     ...(row && {
       F2: () => handlers.rename(row.entry),
-      Delete: () => handlers.remove(row.entry),
+      Delete: () => event.repeat || handlers.remove(row.entry), // a held key deletes one conversation
       ContextMenu: () => handlers.menu(row.entry, row.querySelector(".icon-button")),
     }),
     ...(row && event.shiftKey && { F10: () => handlers.menu(row.entry, row.querySelector(".icon-button")) }),

@@ -131,7 +131,9 @@ function createRow(entry, handlers) {
   const menu = iconButton("more", "", () => handlers.menu(row.entry, menu));
   menu.tabIndex = -1;
   menu.setAttribute("aria-haspopup", "menu");
-  row.append(open, menu, make("button", { type: "button", class: "history-match", dir: "auto", tabIndex: -1, hidden: true, onclick: () => handlers.jump(row.entry) }));
+  const match = make("button", { type: "button", class: "history-match", dir: "auto", tabIndex: -1, hidden: true, onclick: () => handlers.jump(row.entry) });
+  row.parts = [open, menu, match]; // not in the row while it is renamed
+  row.append(...row.parts);
   row.addEventListener("contextmenu", (event) => {
     event.preventDefault();
     handlers.menu(row.entry, menu);
@@ -145,7 +147,7 @@ function updateRow(row, entry, { current, selected, isSelecting }) {
   const key = `${isCurrent} ${isSelecting} ${isSelected}`;
   if (row.entry === entry && row.stateKey === key) return;
   Object.assign(row, { entry, stateKey: key });
-  const [open, menu, match] = row.children;
+  const [open, menu, match] = row.parts;
   const title = entry.title || t("New chat");
   if (open.textContent !== title) open.textContent = title;
   open.title = title;

@@ -22,7 +22,7 @@ export function showMessageForm(entry, text, { label, note, submitLabel, submit,
       },
       onkeydown: (event) => {
         if (event.target === area && submits(event)) form.requestSubmit();
-        else if (event.key === "Escape") done();
+        else if (event.key === "Escape" && !event.isComposing) done();
         else return;
         event.preventDefault();
         event.stopPropagation();

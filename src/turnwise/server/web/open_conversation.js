@@ -25,10 +25,20 @@ export class OpenConversation {
     this.messages = [];
     this.running = null; // what generates an answer: a `RunningAnswer` or `AnswerChoices`
     this.opening = 0; // changes when another conversation is opened
+    this.openingId = null; // of the conversation that is being loaded; the previous one is shown until then
   }
 
   get id() {
     return this.conversation?.id;
+  }
+
+  get isOpening() {
+    return this.openingId !== null;
+  }
+
+  /** The conversation that typed text belongs to. */
+  get draftId() {
+    return this.openingId ?? this.id;
   }
 
   // Messages
@@ -87,11 +97,13 @@ export class OpenConversation {
 
   /** Show the branch of a message. */
   async showBranch(message) {
-    if (this.running) return;
+    if (this.running || this.isOpening) return;
     const { opening } = this;
     try {
       const stored = await api.showBranch(this.id, message);
-      if (opening === this.opening && !this.running) this.adopt(stored);
+      if (opening !== this.opening || this.running) return;
+      this.parts.steering.close(); // its answer may be in the other branch
+      this.adopt(stored);
     } catch (error) {
       this.parts.failed(error, () => this.showBranch(message));
     }
@@ -133,6 +145,7 @@ export class OpenConversation {
     this.parts.steering.close();
     this.parts.personWatch.stop();
     this.running = null;
+    this.openingId = null;
     this.opening += 1;
     showError("");
     this.parts.composer.showRunning(false);
@@ -155,27 +168,34 @@ export class OpenConversation {
   /** Open a conversation, and go to a message of it. */
   async open(id, messageId = null) {
     const { thread, list, composer, settings, feedback, personWatch, generation } = this.parts;
+    const { running } = this;
     this.#leave();
     toggleSidebar(false);
     const { opening } = this;
+    this.openingId = id;
+    this.showDraft();
     try {
       const isElsewhere = ({ messages }) => messageId && !messages.some((message) => message.id === messageId);
       let stored = await api.conversation(id);
       if (isElsewhere(stored)) stored = await api.showBranch(id, messageId).catch(() => stored); // in another branch
       if (opening !== this.opening) return; // the user has opened another one meanwhile
-      this.conversation = stored;
       await feedback.load(id);
       if (opening !== this.opening) return;
+      await settings.show(stored);
+      if (opening !== this.opening) return;
+      this.conversation = stored;
       this.messages = stored.messages.map((message) => this.#toShown(message));
       const last = this.messages.findLast(({ role }) => role === "user");
       if (last && !last.refusal) drafts.discardStored(id, last.content);
       if (stored.messages.some(({ meta }) => meta.handoff)) personWatch.start(id);
-      await settings.show(stored);
-      if (opening !== this.opening) return;
     } catch (error) {
+      if (opening !== this.opening) return;
+      this.openingId = null;
+      this.#return(Boolean(running));
       this.parts.failed(error, () => this.open(id, messageId));
       return;
     }
+    this.openingId = null;
     history.replaceState(null, "", `#${id}`);
     thread.show(this.messages);
     this.showTitle();
@@ -184,6 +204,19 @@ export class OpenConversation {
     composer.focus();
     generation.attach(this.conversation);
     if (messageId) revealMessage(thread, messageId);
+  }
+
+  /** Show the previous conversation again, as another one could not be opened. Its answer may still be generated. */
+  async #return(wasRunning) {
+    const { opening, id } = this;
+    this.parts.thread.show(this.messages, { keepScroll: true });
+    this.showDraft();
+    if (this.conversation?.messages?.some(({ meta }) => meta.handoff)) this.parts.personWatch.start(id);
+    if (!wasRunning || !this.conversation) return;
+    const stored = await api.conversation(id).catch(() => null);
+    if (!stored || opening !== this.opening || this.running) return;
+    this.adopt(stored);
+    this.parts.generation.attach(stored);
   }
 
   /** Copy the branch up to a message to a new conversation, and open it. */
@@ -231,8 +264,9 @@ export class OpenConversation {
     this.parts.list.current = this.id ?? null;
   }
 
-  /** Show the draft of the conversation in the text box. */
+  /** Show the draft of the conversation in the text box. The caret stays if it is shown already. */
   showDraft() {
-    this.parts.composer.text = drafts.get(this.id);
+    const draft = drafts.get(this.draftId);
+    if (this.parts.composer.text !== draft) this.parts.composer.text = draft;
   }
 }

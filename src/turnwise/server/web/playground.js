@@ -47,6 +47,7 @@ async function send() {
   byId("turns").append(pair.element);
   pair.element.scrollIntoView({ block: "nearest" });
   await show(pair, (signal) => pair.stream(signal));
+  if (state.histories !== histories) return; // they were cleared meanwhile
   state.histories = { a: pair.history("a"), b: pair.history("b") };
 }
 
@@ -71,28 +72,29 @@ function clear() {
   byId("turns").replaceChildren();
   byId("verdict-result").textContent = "";
   byId("run-progress").textContent = "";
+  showError("");
   showState();
   byId("playground-text").focus();
 }
 
 // Verdicts
 
-async function decide(verdict) {
-  const { pair } = state;
-  if (!pair?.isComplete || pair.verdict || state.running || state.isBusy) return;
+async function decide(verdict, pair = state.pair) {
+  if (pair !== state.pair || !pair?.isComplete || pair.verdict || state.running || state.isBusy) return;
   state.isBusy = true;
   try {
     await pair.decide(verdict);
   } catch (error) {
-    showError(error.message, () => decide(verdict));
+    if (pair === state.pair) showError(error.message, () => decide(verdict, pair));
     return;
   } finally {
     state.isBusy = false;
   }
+  if (state.isStored) showScores().catch(() => {}); // the table shows the scores before this verdict
+  if (pair !== state.pair) return; // the page was cleared, or the run ended, meanwhile
   state.last = pair;
   byId("verdict-result").textContent = result(pair);
   showState();
-  if (state.isStored) showScores().catch(() => {}); // the table shows the scores before this verdict
   if (state.run) await showNext();
   else byId("playground-text").focus();
 }
@@ -125,7 +127,7 @@ async function undo() {
 
 async function startRun(event) {
   event.preventDefault();
-  if (state.running || !state.setups) return;
+  if (state.running || state.run || !state.setups) return;
   let prompts;
   try {
     prompts = parsePrompts(byId("prompts-text").value);
@@ -163,6 +165,11 @@ function endRun() {
   Object.assign(state, { run: null, running: null, pair: null });
   byId("turns").replaceChildren();
   showState();
+}
+
+/** Go on to the next prompt without a verdict, unless answers are written or a verdict is being stored. */
+function skip() {
+  if (state.run && !state.running && !state.isBusy) showNext();
 }
 
 async function loadFile(text) {
@@ -210,12 +217,12 @@ async function showCode(name) {
 }
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "Escape" && state.running) return stop();
-  if (takesText(event.target)) return;
+  if (event.repeat || takesText(event.target)) return; // a held key rates one pair
   const verdict = VERDICTS[Number(event.key) - 1];
   if (verdict && !byId("verdict").hidden) decide(verdict);
-  else if (event.key.toLowerCase() === "s" && state.run && !state.running) showNext();
+  else if (event.key.toLowerCase() === "s" && state.run) skip();
   else if (event.key.toLowerCase() === "u" && !byId("undo-verdict").hidden) undo();
   else return;
   event.preventDefault();
@@ -242,7 +249,7 @@ function listen() {
   });
   for (const name of ["a", "b"]) byId(`code-${name}`).addEventListener("click", () => state.setups && showCode(name));
   for (const button of byId("verdict").querySelectorAll("[data-verdict]")) button.addEventListener("click", () => decide(button.dataset.verdict));
-  byId("skip-prompt").addEventListener("click", () => state.run && !state.running && showNext());
+  byId("skip-prompt").addEventListener("click", skip);
   byId("undo-verdict").addEventListener("click", undo);
   byId("prompts-form").addEventListener("submit", startRun);
   byId("prompts-open").addEventListener("click", async () => loadFile(await openFile(".txt,.jsonl,.csv,text/plain")));

@@ -15,7 +15,7 @@ export function portableRequest(request) {
  * A command for a POSIX shell.
  *
  * @param request body of a chat completion.
- * @param origin address of the server, such as "http://localhost:8000".
+ * @param origin address of the server, with its protocol.
  * @param needsKey whether the server requires an API key. The code reads it from a variable of the environment.
  */
 export function toCurl(request, { origin, needsKey }) {

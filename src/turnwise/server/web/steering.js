@@ -31,7 +31,7 @@ export class Steering {
   async open(index, place = {}) {
     const { state } = this.page;
     const message = state.messages[index];
-    if (state.running || message?.role !== "assistant" || !message.content) return;
+    if (state.running || state.isOpening || message?.role !== "assistant" || !message.content) return;
     this.close();
     const opening = (this.opening += 1);
     const opener = document.activeElement;
@@ -47,7 +47,7 @@ export class Steering {
         place,
         closed: () => this.close(opener),
         moved: (place) => this.#link(message.id, place),
-        steer: (answer) => this.#steer(index, answer),
+        steer: (answer) => this.#steer(index, message, answer),
       });
       await this.panel.open();
     } catch (error) {
@@ -88,7 +88,10 @@ export class Steering {
     return true;
   }
 
-  async #steer(index, { tokens, sampling, at }) {
+  /** Continue from a place of the answer `message`, unless another one is shown by now. */
+  async #steer(index, message, { tokens, sampling, at }) {
+    const { running, isOpening, messages } = this.page.state;
+    if (running || isOpening || messages[index]?.id !== message.id || messages[index].content !== message.content) return;
     this.close();
     await this.page.steer(index, { tokens, sampling });
     if (matchMedia(WIDE).matches && this.page.state.messages.length === index + 1) await this.open(index, { at, ids: [] });

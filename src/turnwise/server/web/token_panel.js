@@ -38,6 +38,7 @@ export class TokenPanel {
   async open() {
     const { request, message, place } = this.context;
     await addStyles();
+    if (this.abort.signal.aborted) return; // closed meanwhile
     document.body.append(this.element);
     byId("status").textContent = t("The answer is being scored.");
     const { sampling_preset: _, ...prompt } = request;
@@ -103,7 +104,7 @@ export class TokenPanel {
         this.cache.set(key, await api.nextToken({ ...this.context.request, ...this.context.sampling, ...place, ...known, top: TOP }, this.abort.signal));
       }
     } catch (error) {
-      if (error.name !== "AbortError") this.parts.bars.replaceChildren(make("p", { class: "error", role: "alert" }, error.message));
+      this.#showError(error);
       return;
     }
     if (key !== JSON.stringify([this.#before(), this.ids.at(-1) ?? original?.id ?? null])) return; // the user has gone on
@@ -160,9 +161,18 @@ export class TokenPanel {
     const chosen = [...this.ids.slice(0, -1), this.chosen];
     const follows = this.scored.tokens[this.at + chosen.length - 1]?.id === this.chosen && chosen.every((id, i) => this.scored.tokens[this.at + i]?.id === id);
     if (follows && this.at + chosen.length < this.view.options.length) return this.#move(this.view.show(this.at + chosen.length), []);
+    const { at, ids } = this;
     const tokens = [...this.#before(), this.chosen];
-    const { tokens: next } = await api.nextToken({ ...this.context.request, ...this.context.sampling, answer_tokens: tokens, top: 1 }, this.abort.signal);
-    this.#move(this.at, [...chosen, next[0].id]);
+    try {
+      const { tokens: next } = await api.nextToken({ ...this.context.request, ...this.context.sampling, answer_tokens: tokens, top: 1 }, this.abort.signal);
+      if (this.at === at && this.ids === ids) this.#move(at, [...chosen, next[0].id]); // else the user has gone on
+    } catch (error) {
+      this.#showError(error);
+    }
+  }
+
+  #showError(error) {
+    if (error.name !== "AbortError") this.parts.bars.replaceChildren(make("p", { class: "error", role: "alert" }, error.message));
   }
 
   #whatIf(distribution) {
@@ -208,11 +218,19 @@ function afterStages({ stages, tokens }) {
   }));
 }
 
-/** Load the style sheet once. */
-async function addStyles() {
-  if (byId("token-styles")) return;
-  const link = make("link", { id: "token-styles", rel: "stylesheet", href: "/assets/token_panel.css" });
-  const loaded = new Promise((done) => link.addEventListener("load", done, { once: true }));
-  document.head.append(link);
-  await loaded;
+let styles = null; // promise of the style sheet
+
+/** Load the style sheet once; after a failure, again at the next call. */
+function addStyles() {
+  styles ??= new Promise((done, fail) => {
+    const link = make("link", { id: "token-styles", rel: "stylesheet", href: "/assets/token_panel.css" });
+    link.addEventListener("load", done, { once: true });
+    link.addEventListener("error", () => {
+      styles = null;
+      link.remove();
+      fail(new Error(t("The server does not answer. Is it still running?")));
+    }, { once: true });
+    document.head.append(link);
+  });
+  return styles;
 }

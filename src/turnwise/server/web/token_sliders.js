@@ -26,7 +26,7 @@ export class TokenSliders {
     const input = make("input", { id, type: "range", min: "0", max: String(maximum), step: String(step), oninput: () => this.#input(name, input) });
     const output = make("output", { for: id });
     this.inputs.set(name, { input, output });
-    return make("div", { class: "token-slider" }, make("label", { for: id }, label), input, output);
+    return make("div", { class: "token-slider" }, make("label", { for: id }, t(label)), input, output);
   }
 
   #input(name, input) {

@@ -54,7 +54,8 @@ function takeBack() {
 
 addEventListener("pagehide", () => finish(current, true));
 document.addEventListener("keydown", (event) => {
-  const isText = event.target.closest?.("input, textarea, [contenteditable]");
+  const box = event.target.closest?.("input, textarea, [contenteditable]");
+  const isText = box && (box.value ?? box.textContent) !== ""; // its own changes are undone
   if (!current || isText || event.key.toLowerCase() !== "z" || event.shiftKey || !(event.ctrlKey || event.metaKey)) return;
   event.preventDefault();
   takeBack();

@@ -4,7 +4,7 @@ import { make } from "../dom.js";
 
 const SCHEMES = ["http:", "https:", "mailto:"];
 const ADDRESS = /https?:\/\/[^\s<>()"'`]{1,2000}/g;
-const HOST_IN_TEXT = /(?:^|[\s/@.])((?:[\p{L}\p{N}-]+\.)+\p{L}{2,})/u;
+const HOST_IN_TEXT = /(?:^|[^\p{L}\p{N}-])((?:[\p{L}\p{N}-]+\.)+\p{L}{2,})/u;
 const DIRECTION_CONTROLS = /[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
 /** The URL of an address; null for relative ones and other schemes, such as javascript: and data:. */
@@ -24,9 +24,12 @@ export const anchor = (url) => make("a", { href: url.href, target: "_blank", rel
 /** What follows a link: its host, if its text names another host or changes the direction of characters. */
 export function hostNote(url, text) {
   const visible = text.replace(DIRECTION_CONTROLS, "");
-  const named = HOST_IN_TEXT.exec(visible.slice(0, 500))?.[1].toLowerCase();
-  const host = url.protocol === "mailto:" ? url.pathname : url.host;
-  const isHonest = visible === text && (!named || host.toLowerCase().endsWith(named.replace(/^www\./, "")));
+  const isMail = url.protocol === "mailto:";
+  const searched = isMail ? visible.replace(/[^\s@]+@/g, "@") : visible; // the name before the @ may have dots
+  const named = HOST_IN_TEXT.exec(searched.slice(0, 500))?.[1].toLowerCase().replace(/^www\./, "");
+  const host = isMail ? url.pathname : url.host;
+  const linked = (isMail ? host.split("@").at(-1) : url.hostname).toLowerCase();
+  const isHonest = visible === text && (!named || linked === named || linked.endsWith(`.${named}`));
   return isHonest ? null : make("span", { class: "link-host", dir: "ltr" }, ` (${host})`);
 }
 
