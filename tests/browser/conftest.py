@@ -69,7 +69,8 @@ def script_answers(services, store):
         return services["scripted"]
 
     replace_service()
-    return replace_service
+    yield replace_service
+    services["scripted"] = ScriptedChatService()  # the store will be closed
 
 
 @pytest.fixture

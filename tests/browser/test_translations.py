@@ -82,6 +82,7 @@ def test_the_page_is_invisible_until_it_is_translated(visit, server_url):
 
 def test_every_view_of_the_chat_is_translated(page, script_answers):
     page.click("#open-controls")
+    expect(page.locator(".control-group > summary").first).to_be_visible()
     for summary in page.locator(".control-group > summary").all():
         summary.click()
     page.locator(".token-rows + button").click()
