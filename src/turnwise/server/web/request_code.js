@@ -38,7 +38,7 @@ export function toPython(request, { origin, needsKey, extensions }) {
     ...(needsKey ? ["import os", ""] : []),
     "from openai import OpenAI",
     "",
-    `client = OpenAI(base_url=${pythonValue(`${origin}/v1`)}, api_key=${key})`,
+    "client = OpenAI(base_url=" + pythonValue(origin + "/v1") + `, api_key=${key})`,
     "completion = client.chat.completions.create(",
     ...fields.map(([name, value]) => `    ${name}=${pythonValue(value, "    ")},`),
     ...(extra.length ? [`    extra_body=${pythonValue(Object.fromEntries(extra), "    ")},`] : []),
@@ -59,7 +59,8 @@ function pythonValue(value, indent = "") {
     : Object.entries(value).map(([name, entry]) => `${JSON.stringify(name)}: ${pythonValue(entry, inner)}`);
   const [open, close] = Array.isArray(value) ? "[]" : "{}";
   if (!parts.length) return open + close;
-  return `${open}\n${parts.map((part) => `${inner}${part},\n`).join("")}${indent}${close}`;
+  const lines = parts.map((part) => `${inner}${part},\n`);
+  return `${open}\n${lines.join("")}${indent}${close}`;
 }
 
 /** A module for browsers, node and deno. */
@@ -67,7 +68,7 @@ export function toJavaScript(request, { origin, needsKey }) {
   const body = JSON.stringify(request, null, 2).replaceAll("\n", "\n  ");
   const headers = ['"Content-Type": "application/json"', ...(needsKey ? [`Authorization: \`Bearer \${process.env.${KEY_VARIABLE}}\``] : [])];
   const lines = [
-    `const response = await fetch(${JSON.stringify(`${origin}/v1/chat/completions`)}, {`,
+    "const response = await fetch(" + JSON.stringify(origin + "/v1/chat/completions") + ", {",
     '  method: "POST",',
     `  headers: { ${headers.join(", ")} },`,
     `  body: JSON.stringify(${body}),`,
