@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from turnwise.app.conversation_files import LocalConversationFiles
+from turnwise.core.messages import Message
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -100,3 +101,13 @@ def visit(browser, server_url, script_answers):
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def branched(store):
+    """A conversation with two branches."""
+    id = store.create(title="Tea", model="scripted").id
+    question, _ = store.append(id, [Message("user", "Is there tea?"), Message("assistant", "Yes, green tea.")])
+    store.append(id, [Message("user", "And coffee?")])
+    store.append(id, [Message("assistant", "No.")], {"model": "other", "finish": "stop"}, parent_id=question)
+    return id

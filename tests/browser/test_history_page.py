@@ -1,10 +1,8 @@
-"""The list of conversations: groups, folders, menus, selection, search, files, and the tree of a conversation."""
-
-import json
-import time
+"""The list of conversations: groups, folders, menus, selection and search."""
 
 import pytest
 from accessibility import violations
+from history_list import choose, create, headings, row, titles
 from page_actions import answers, endless, send
 from playwright.sync_api import expect
 
@@ -12,40 +10,6 @@ from turnwise.core.messages import Message
 from turnwise.core.stored_conversations import ConversationChanges
 from turnwise.server.app import create_app
 from turnwise.testing import ScriptedChatService, serve_in_thread
-
-DAY = 86_400
-
-
-def create(store, title, *texts, age_days=0.0, **fields):
-    """A conversation with messages of the user, which was changed some days ago."""
-    id = store.create(title=title, model="scripted", **fields).id
-    if texts:
-        store.append(id, [Message("user", text) for text in texts])
-    if age_days:
-        with store._database.write_transaction() as connection:
-            updated = time.time() - age_days * DAY
-            connection.execute("UPDATE conversations SET updated = ?, created = ? WHERE id = ?", (updated, updated, id))
-    return id
-
-
-def row(page, title):
-    return page.locator(".history-row", has=page.locator(".history-open", has_text=title))
-
-
-def choose(page, title, *items):
-    """Choose items of the menu of a conversation, and of the menus that follow."""
-    row(page, title).hover()
-    row(page, title).get_by_label("Actions for").click()
-    for item in items:
-        page.locator(".menu-item", has_text=item).first.click()
-
-
-def titles(page):
-    return page.locator(".history-open")
-
-
-def headings(page):
-    return page.locator(".history-heading")
 
 
 def test_conversations_are_grouped_by_date(visit, store):
@@ -111,64 +75,6 @@ def test_a_conversation_is_dragged_to_a_folder_and_out_of_it(visit, store):
     row(page, "order").drag_to(row(page, "other"))
     expect(page.locator(".folder-count")).to_have_text("0")
     assert store.get(id).folder_id is None
-
-
-def test_a_deletion_can_be_taken_back(visit, store):
-    create(store, "keep")
-    id = create(store, "lose", "text")
-    page = visit(f"/#{id}")
-    choose(page, "lose", "Delete")
-    expect(titles(page)).to_have_text(["keep"])
-    expect(page.locator("#empty")).to_be_visible()
-    page.get_by_role("button", name="Undo").click()
-    expect(titles(page)).to_have_text(["lose", "keep"])
-    choose(page, "lose", "Delete")
-    page.keyboard.press("Escape")
-    page.locator("#history").focus()
-    page.keyboard.press("Control+z")
-    expect(titles(page)).to_have_text(["lose", "keep"])
-    assert len(store.list()) == 2
-
-
-def test_control_z_in_the_empty_text_box_takes_a_deletion_back(visit, store):
-    id = create(store, "lose", "text")
-    page = visit(f"/#{id}")
-    choose(page, "lose", "Delete")
-    page.fill("#prompt", "x")
-    page.press("#prompt", "Control+z")  # of the text
-    expect(titles(page)).to_have_count(0)
-    page.fill("#prompt", "")
-    page.press("#prompt", "Control+z")
-    expect(titles(page)).to_have_text(["lose"])
-
-
-def test_the_draft_of_a_deleted_conversation_is_deleted(visit, store):
-    id = create(store, "lose", "text")
-    page = visit(f"/#{id}")
-    page.fill("#prompt", "a secret")
-    names = f"['localStorage', 'sessionStorage'].map((name) => window[name].getItem('turnwise.draft.{id}'))"
-    assert page.evaluate(names) == ['"a secret"'] * 2
-    choose(page, "lose", "Delete")
-    page.get_by_role("button", name="Undo").click()
-    page.locator(".history-open").click()
-    expect(page.locator("#prompt")).to_have_value("a secret")
-    choose(page, "lose", "Delete")
-    with page.expect_response(lambda response: response.request.method == "DELETE"):
-        page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
-    assert page.evaluate(names) == [None] * 2
-
-
-def test_a_held_delete_key_deletes_one_conversation(visit, store):
-    for title in ("c", "b", "a"):
-        create(store, title)
-    page = visit()
-    row(page, "a").locator(".history-open").focus()
-    page.keyboard.down("Delete")
-    expect(titles(page)).to_have_text(["b", "c"])
-    page.keyboard.down("Delete")  # repeats
-    page.keyboard.up("Delete")
-    expect(titles(page)).to_have_text(["b", "c"])
-    expect(page.locator(".undo")).to_contain_text("“a” is deleted.")
 
 
 def test_a_conversation_is_renamed_while_the_list_is_loaded_again(visit, store):
@@ -262,17 +168,6 @@ def test_a_drop_that_moves_nothing_sends_nothing(visit, store):
     assert store.get(filed).folder_id is not None
 
 
-def test_a_deletion_is_final_when_the_page_goes_away(visit, store):
-    create(store, "lose")
-    page = visit()
-    choose(page, "lose", "Delete")
-    page.goto("about:blank")
-    deadline = time.monotonic() + 5
-    while store.list() and time.monotonic() < deadline:
-        page.wait_for_timeout(20)
-    assert store.list() == []
-
-
 def test_the_list_is_used_with_the_keyboard_alone(visit, store):
     for title in ("c", "b", "a"):
         create(store, title)
@@ -345,109 +240,6 @@ def test_a_search_shows_the_text_and_goes_to_the_message(visit, store):
     expect(revealed.locator(".body")).to_have_text("Where is the needle in the haystack?")
     expect(revealed).to_be_focused()
     expect(page.locator("#title")).to_have_text("Lamps")
-
-
-@pytest.mark.parametrize("format", ["Markdown", "JSONL"])
-def test_a_conversation_is_saved_as_a_file(visit, store, format):
-    create(store, "My tea: 100 %", "Is there tea?")
-    page = visit()
-    with page.expect_download() as download:
-        choose(page, "My tea", f"Save as {format}")
-    suffix = "md" if format == "Markdown" else "jsonl"
-    assert download.value.suggested_filename == f"My-tea-100.{suffix}"
-    assert "Is there tea?" in download.value.path().read_text()
-
-
-def drop_file(page, name, content):
-    page.evaluate(
-        """([name, content]) => {
-          const data = new DataTransfer();
-          data.items.add(new File([content], name));
-          for (const type of ['dragover', 'drop']) {
-            document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
-          }
-        }""",
-        [name, content],
-    )
-
-
-def exported(*texts, title="Imported"):
-    messages = [{"id": str(i), "parent_id": str(i - 1) if i else None, "role": "user", "content": text}
-                for i, text in enumerate(texts)]  # fmt: skip
-    return json.dumps({"object": "turnwise.conversation", "title": title, "messages": messages})
-
-
-def test_a_saved_conversation_opens_again_when_it_is_dropped_on_the_page(visit, store):
-    page = visit()
-    drop_file(page, "tea.jsonl", exported("Is there tea?"))
-    expect(page.locator("#title")).to_have_text("Imported")
-    expect(page.locator(".message .body")).to_have_text("Is there tea?")
-    page.keyboard.press("Alt+KeyN")
-    drop_file(page, "tea.jsonl", exported("Is there tea?"))
-    expect(page.locator("#title")).to_have_text("Imported")
-    assert len(store.list()) == 1
-
-
-def test_an_import_reports_what_is_wrong_and_offers_the_rest(visit, store):
-    page = visit()
-    drop_file(page, "mine.jsonl", f"{exported('one')}\n{exported()}\n{exported('two', title='B')}")
-    dialog = page.locator("#partial")
-    expect(dialog).to_contain_text("mine.jsonl, conversation 2 (line 2): it holds no messages")
-    page.click("#partial-yes")
-    expect(page.locator("#imported")).to_contain_text("2 conversations with 2 messages are imported.")
-    expect(page.locator("#imported li")).to_have_text(["mine.jsonl, conversation 2 (line 2): it holds no messages"])
-    page.click("#imported-yes")
-    expect(titles(page)).to_have_text(["B", "Imported"])
-    drop_file(page, "notes.txt", "hello")
-    expect(page.locator("#banner")).to_contain_text("notes.txt")
-
-
-@pytest.fixture
-def branched(store):
-    id = store.create(title="Tea", model="scripted").id
-    question, _ = store.append(id, [Message("user", "Is there tea?"), Message("assistant", "Yes, green tea.")])
-    store.append(id, [Message("user", "And coffee?")])
-    store.append(id, [Message("assistant", "No.")], {"model": "other", "finish": "stop"}, parent_id=question)
-    return id
-
-
-def test_the_tree_shows_all_branches_and_leads_to_them(visit, store, branched):
-    page = visit(f"/#{branched}")
-    page.click("#open-tree")
-    items = page.get_by_role("treeitem")
-    expect(items).to_have_count(4)
-    expect(page.locator(".tree-dialog")).to_contain_text("4 turns, 2 branches")
-    assert [item.get_attribute("aria-level") for item in items.all()] == ["1", "2", "2", "2"]
-    expect(items.nth(3)).to_contain_text("version 2 of 2 · other")
-    expect(items.nth(3)).to_be_focused()
-    page.keyboard.press("ArrowUp")
-    expect(items.nth(2)).to_contain_text("And coffee?")
-    expect(items.nth(2)).to_be_focused()
-    page.keyboard.press("ArrowLeft")
-    expect(items.nth(0)).to_be_focused()
-    page.keyboard.press("ArrowRight")
-    expect(items.nth(1)).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(page.locator(".message .body")).to_have_text(["Is there tea?", "Yes, green tea.", "And coffee?"])
-    expect(page.locator(".message.revealed .body")).to_have_text("Yes, green tea.")
-    assert len(store.get(branched).tree) == 4
-
-
-@pytest.mark.parametrize("where", ["tree", "message"])
-def test_a_branch_continues_in_a_new_conversation(visit, store, script_answers, branched, where):
-    script_answers(["Hot."])
-    page = visit(f"/#{branched}")
-    if where == "tree":
-        page.click("#open-tree")
-        page.locator(".tree-dialog").get_by_role("button", name="Continue from here").click()
-    else:
-        page.locator(".message.last").get_by_label("Continue from here in a new conversation").click()
-    expect(titles(page)).to_have_count(2)
-    assert not page.url.endswith(branched)
-    expect(page.locator(".message .body")).to_have_text(["Is there tea?", "No."])
-    send(page, "Why?")
-    expect(answers(page)).to_have_text(["No.", "Hot."])
-    assert len(store.get(branched).tree) == 4, "the original stays as it is"
 
 
 def test_the_title_of_the_model_appears(browser, store):
