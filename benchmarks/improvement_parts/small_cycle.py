@@ -20,7 +20,7 @@ NUM_GOLDEN_CASES = 4
 SETTINGS = {
     "masks_personal_data": False,
     "tuning": {
-        "rank": 4, "passes": 2, "learning_rate": 1e-3, "num_replay_replies": 20, "replay_ratio": 0.5,
+        "rank": 8, "passes": 12, "learning_rate": 2e-3, "num_replay_replies": 20, "replay_ratio": 0.5,
         "min_preferences": 50,
     },
     "proof": {"alphas": [1.0]},

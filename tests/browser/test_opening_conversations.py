@@ -74,3 +74,4 @@ def test_an_answer_is_shown_again_if_another_conversation_cannot_be_loaded(visit
     page.get_by_role("button", name="second", exact=True).click()
     expect(page.locator("#banner")).to_contain_text("The server does not answer")
     expect(answers(page)).to_have_text(["first!", "slow answer complete"])
+    expect(page.locator("#banner")).to_contain_text("The server does not answer")

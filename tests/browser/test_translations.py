@@ -143,9 +143,11 @@ def test_every_view_of_the_list_of_conversations_is_translated(page, store):
     assert english_texts(page) == []
     page.keyboard.press("Escape")
     page.locator(".folder-menu").click()
+    expect(page.get_by_role("menu")).to_be_visible()
     assert english_texts(page) == []
     page.keyboard.press("Escape")
     page.locator(".history-row .icon-button").click()
+    expect(page.get_by_role("menu")).to_be_visible()
     assert english_texts(page) == []
     page.get_by_role("menuitem", name="选择").click()
     expect(page.locator(".selection-bar")).to_be_visible()

@@ -97,7 +97,7 @@ export class AnswerGeneration {
     const running = (chat.running = attached ?? new RunningAnswer());
     const before = chat.messages;
     const message = { role: "assistant", content: isResumed ? messages.at(-1).content : "" };
-    showError("");
+    if (!attached) showError(""); // else it may say why another conversation could not be opened
     if (!isRetry) thread.show(isResumed ? messages.slice(0, -1) : messages);
     const streamingMessage = thread.add(message, messages.length);
     composer.showRunning(true);

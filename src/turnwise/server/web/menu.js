@@ -17,9 +17,11 @@ export function showMenu(anchor, items, label) {
   const menu = make("div", { class: "menu", role: "menu", "aria-label": label, popover: "manual" }, ...items.map((item) => entry(item)));
   const buttons = [...menu.querySelectorAll("button")];
   const isOutside = (event) => !menu.contains(event.target) && close(false);
+  const onKeyOutside = (event) => event.key === "Escape" && !menu.contains(event.target) && close();
   close = (returnsFocus = true) => {
     close = () => {};
     removeEventListener("pointerdown", isOutside, true);
+    removeEventListener("keydown", onKeyOutside, true);
     removeEventListener("resize", close);
     anchor.setAttribute("aria-expanded", "false");
     menu.remove();
@@ -46,6 +48,7 @@ export function showMenu(anchor, items, label) {
   anchor.setAttribute("aria-expanded", "true");
   position(menu, anchor);
   addEventListener("pointerdown", isOutside, true);
+  addEventListener("keydown", onKeyOutside, true); // something else may have taken the focus
   buttons[0]?.focus();
 }
 
