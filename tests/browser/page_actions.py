@@ -1,5 +1,7 @@
 """Actions and locators of the chat page, and an endless script."""
 
+import time
+
 from playwright.sync_api import expect
 
 
@@ -22,3 +24,11 @@ def endless(chat_request):
 def texts(page):
     """Return the texts of the messages on the page."""
     return page.locator(".message .body").all_text_contents()
+
+
+def wait_until(page, condition, seconds=5):
+    """Wait until a function returns something true: the page shows some results before the server has them."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    assert condition()

@@ -1,10 +1,9 @@
 """The functions of the chat page."""
 
 import re
-import time
 
 import pytest
-from page_actions import answers, endless, send
+from page_actions import answers, endless, send, wait_until
 from playwright.sync_api import expect
 
 from turnwise.chat.versions.live_version import LiveVersion
@@ -280,10 +279,7 @@ def test_opening_another_conversation_during_an_answer_keeps_them_separate(visit
     expect(page.locator(".message.growing")).to_contain_text("word")
     page.keyboard.press("Alt+KeyN")
     expect(page.locator("#empty")).to_be_visible()
-    deadline = time.monotonic() + 3
-    while not chat.num_cancelled and time.monotonic() < deadline:
-        page.wait_for_timeout(20)
-    assert chat.num_cancelled == 1
+    wait_until(page, lambda: chat.num_cancelled == 1)
     script_answers().store = None
     send(page, "fresh")
     expect(answers(page)).to_have_text(["Hello, you."])

@@ -2,10 +2,9 @@
 
 import json
 import re
-import time
 
 import pytest
-from page_actions import answers, send
+from page_actions import answers, send, wait_until
 from playwright.sync_api import expect
 
 from turnwise.core.chat_service import ScenarioInfo
@@ -117,10 +116,7 @@ def test_every_conversation_keeps_its_settings(visit, script_answers, store):
 
 def saved(page, store, id, expected):
     """Wait until the server has these settings."""
-    deadline = time.monotonic() + 5
-    while (settings := store.get(id).settings) != expected and time.monotonic() < deadline:
-        page.wait_for_timeout(20)
-    assert settings == expected
+    wait_until(page, lambda: store.get(id).settings == expected)
 
 
 def test_the_server_has_the_settings_of_a_stored_conversation(visit, script_answers, store, server_url):
@@ -239,6 +235,7 @@ def test_one_of_several_answers_is_chosen_and_the_others_stay_as_branches(visit,
     (conversation,) = store.list()
     assert [entry.message.content for entry in store.get(conversation.id).messages] == ["hi", second]
     assert {entry.message.content for entry in store.get(conversation.id).tree} == {"hi", first, second}
+    wait_until(page, lambda: store.comparisons.list()[0])
     (comparison,), _ = store.comparisons.list()
     assert comparison.content.verdict == "right"
     (answer,) = store.collected_answers.answers()

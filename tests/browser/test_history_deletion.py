@@ -1,8 +1,8 @@
 """A deletion in the list of conversations can be taken back until it is final."""
 
-import time
 
 from history_list import choose, create, row, titles
+from page_actions import wait_until
 from playwright.sync_api import expect
 
 
@@ -69,7 +69,4 @@ def test_a_deletion_is_final_when_the_page_goes_away(visit, store):
     page = visit()
     choose(page, "lose", "Delete")
     page.goto("about:blank")
-    deadline = time.monotonic() + 5
-    while store.list() and time.monotonic() < deadline:
-        page.wait_for_timeout(20)
-    assert store.list() == []
+    wait_until(page, lambda: not store.list())
