@@ -133,7 +133,8 @@ def test_the_server_has_the_settings_of_a_stored_conversation(visit, script_answ
     page.fill("#control-temperature", "0.4")
     page.fill("#control-n", "2")
     saved(page, store, conversation.id, settings | {"parameters": {"temperature": 0.4, "n": 2}})
-    assert page.evaluate("id => localStorage.getItem(`turnwise.settings.${id}`)", conversation.id) is None
+    stored_here = "id => localStorage.getItem(`turnwise.settings.${id}`)"
+    wait_until(page, lambda: page.evaluate(stored_here, conversation.id) is None)
 
     other = visit(f"/#{conversation.id}")  # another browser
     expect(other.locator("#control-temperature")).to_have_value("0.4")

@@ -1,6 +1,5 @@
 """A deletion in the list of conversations can be taken back until it is final."""
 
-
 from history_list import choose, create, row, titles
 from page_actions import wait_until
 from playwright.sync_api import expect
