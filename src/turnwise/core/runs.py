@@ -137,8 +137,9 @@ class RunProgress:
 class RunManager(Protocol):
     """Starts and watches runs. Runs go on without the server that started them."""
 
-    can_serve: bool
-    """True if `serve` can load the model of a run."""
+    @property
+    def can_serve(self) -> bool:
+        """True if `serve` can load the model of a run."""
 
     def list(self) -> Sequence[Run]:
         """All runs, the newest first."""
@@ -148,6 +149,9 @@ class RunManager(Protocol):
 
     def models(self) -> Sequence[RunModel]:
         """Models that options can name."""
+
+    def dataset_names(self) -> Sequence[str]:
+        """Data sets that options can name, the newest first."""
 
     def num_rated_answers(self) -> int | None:
         """Answers with feedback; None if the server stores none."""

@@ -99,6 +99,10 @@ class LocalRunManager:
         """Installed chat models and models of runs."""
         return run_models(self._queue.folders())
 
+    def dataset_names(self) -> Sequence[str]:
+        """The data sets."""
+        return [dataset.name for dataset in self._datasets.datasets()]
+
     def num_rated_answers(self) -> int | None:
         """Answers with feedback."""
         return None if self._answers is None else self._answers.count()
