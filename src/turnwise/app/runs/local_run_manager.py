@@ -53,6 +53,7 @@ class LocalRunManager:
         num_parallel: int = 1,
         threads: int | None = None,
         niceness: int = NICENESS,
+        program: str = "turnwise",
     ) -> None:
         """Open the runs, and start those that wait.
 
@@ -64,12 +65,15 @@ class LocalRunManager:
             num_parallel: runs at the same time.
             threads: processor threads of a run; None: half of the processors.
             niceness: niceness of its process.
+            program: module that its command is for.
         """
         self._root, self._datasets, self._answers, self._load_model = root, datasets, answers, load_model
         self._threads, self._plan_lock = threads or half_of_the_processors(), threading.Lock()
         self._served: dict[str, str] = {}
         self._serve_lock = threading.Lock()
-        self._queue = RunQueue(root, num_parallel=num_parallel, threads=self._threads, niceness=niceness)
+        self._queue = RunQueue(
+            root, num_parallel=num_parallel, threads=self._threads, niceness=niceness, program=program
+        )
         self._queue.start()
 
     @property

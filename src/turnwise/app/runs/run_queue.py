@@ -22,6 +22,8 @@ QUEUE = ".queue"  # folder whose lock is held by whoever changes the state of a 
 DELETED, PLAN = ".deleted-", ".plan-"  # names of folders that are being deleted, and of plans, begin so
 MAX_PLAN_AGE = 3600.0  # seconds after which no process uses the folder of a plan any more
 
+_PROCESSES: list[subprocess.Popen[bytes]] = []  # started here and not awaited yet; they outlive their queue
+
 log = logging.getLogger("turnwise.runs")
 
 
@@ -31,7 +33,9 @@ class RunQueue:
     Runs go on when the queue is closed. Those that wait are started by the next server.
     """
 
-    def __init__(self, root: Path, *, num_parallel: int, threads: int, niceness: int) -> None:
+    def __init__(
+        self, root: Path, *, num_parallel: int, threads: int, niceness: int, program: str = "turnwise"
+    ) -> None:
         """Open the line.
 
         Args:
@@ -39,10 +43,11 @@ class RunQueue:
             num_parallel: runs at the same time.
             threads: processor threads of a run.
             niceness: niceness of its process, from 0 to 19.
+            program: module that the commands are for.
         """
         self.root = root
         self._num_parallel, self._threads, self._niceness = num_parallel, threads, niceness
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._program = program
         self._wake, self._is_closed = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="turnwise-runs", daemon=True)
 
@@ -113,7 +118,8 @@ class RunQueue:
 
     def _step(self) -> None:
         """Start runs while there is space for them."""
-        self._processes = [process for process in self._processes if process.poll() is None]
+        for process in [process for process in _PROCESSES if process.poll() is not None]:
+            _PROCESSES.remove(process)
         if not any(folder.is_waiting for folder in self.folders()):
             return
         with self.locked():
@@ -127,11 +133,14 @@ class RunQueue:
         folder.mark_started()
         with (folder.path / OUTPUT).open("ab") as output:
             process = subprocess.Popen(  # noqa: S603, this program
-                [sys.executable, "-P", "-m", "turnwise.app.runs.run_process", str(folder.path), str(self._niceness)],
+                [
+                    sys.executable, "-P", "-m", "turnwise.app.runs.run_process", str(folder.path),
+                    str(self._niceness), self._program,
+                ],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 start_new_session=True, cwd=folder.path, env=run_environment(self._threads),
             )  # fmt: skip
-        self._processes.append(process)
+        _PROCESSES.append(process)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and process.poll() is None and not is_locked(folder.path):
             time.sleep(0.02)
