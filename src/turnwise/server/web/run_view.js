@@ -73,7 +73,7 @@ export class RunView {
     Object.assign(this.#one("progress"), { hidden: !total, max: total || 1, value: done ?? 0 });
     const losses = [["valid", t("Validation loss")], ["test", t("Test loss")]].filter(([name]) => `${name}_after` in result)
       .map(([name, title]) => `${title} ${formatFigure(result[`${name}_before`])} → ${formatFigure(result[`${name}_after`])}`);
-    if (result.verdict) losses.push(`${t("Comparison:")} ${t(result.verdict)}`);
+    if (result.verdict) losses.push(`${t("Comparison:")} ${t(result.verdict)}`, ...(result.reasons ?? []));
     this.#one(".run-result").textContent = losses.join(" · ");
     this.#one(".run-command").hidden = !folder;
     this.#one("code").textContent = `turnwise serve ${folder}`;

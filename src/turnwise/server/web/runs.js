@@ -12,12 +12,9 @@ import { formatDuration, RunView } from "./run_view.js";
 const REFRESH_MS = 5000;
 const form = byId("run-form");
 const plan = byId("run-plan");
-let timer = null;
 let planning = null;
 
 async function refresh() {
-  clearTimeout(timer);
-  timer = setTimeout(() => document.hidden || refresh().catch(() => {}), REFRESH_MS);
   const options = await api.list();
   byId("runs-empty").hidden = options.data.length > 0;
   const create = () => {
@@ -78,14 +75,14 @@ async function showPlan() {
   const { signal } = (planning = new AbortController());
   const training = formValues(form);
   plan.hidden = false;
-  plan.replaceChildren(make("p", { role: "status" }, t("Reading the data and measuring the speed. This takes seconds to minutes.")));
+  plan.replaceChildren(make("p", {}, t("Reading the data and measuring the speed. This takes seconds to minutes.")));
   try {
     const { figures } = await api.plan(training, signal);
     const button = make("button", { type: "button", class: "primary-button", onclick: () => start({ training }) }, t("Start the training"));
     plan.replaceChildren(...planSentences(figures).map((text) => make("p", {}, text)), button);
     button.focus();
   } catch (error) {
-    if (!signal.aborted) plan.replaceChildren(make("p", { class: "error", role: "alert" }, error.message));
+    if (!signal.aborted) plan.replaceChildren(make("p", { class: "error" }, error.message));
   }
 }
 
@@ -98,7 +95,7 @@ function planSentences({ examples, steps, tokens, seconds, memory, parameters, t
   ];
 }
 
-document.addEventListener("visibilitychange", () => document.hidden || refresh().catch(() => {}));
+setInterval(() => document.hidden || refresh().catch(() => {}), REFRESH_MS);
 form.addEventListener("change", clearPlan);
 form.onsubmit = (event) => {
   event.preventDefault();
