@@ -9,50 +9,22 @@ import time
 from pathlib import Path
 
 import pytest
+from run_parts import OPTIONS, open_manager, process_id, wait_for
 
-from turnwise.app.runs.local_run_manager import MAX_WAITING, LocalRunManager
-from turnwise.core.datasets import Dataset
+from turnwise.app.runs.local_run_manager import MAX_WAITING
 from turnwise.core.errors import InvalidParameter, NotFound, RunConflict
 from turnwise.core.runs import EvaluationOptions, TrainingOptions
 
-SECONDS = 60
 HERE = str(Path(__file__).parent)
 SERVER = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_run_manager import OPTIONS, Files, open_manager
-manager = open_manager(Path(sys.argv[1]), Files(Path(sys.argv[1]).parent))
+from run_parts import OPTIONS, open_manager
+manager = open_manager(Path(sys.argv[1]))
 print(manager.start_training(OPTIONS).id, flush=True)
 time.sleep(60)
 """
-OPTIONS = TrainingOptions("chats.jsonl", "tiny")
-
-
-class Files:
-    """Every file of a folder is a data set."""
-
-    def __init__(self, folder):
-        self._folder = folder
-
-    def datasets(self):
-        return [Dataset(path.name, 1, 1.0) for path in self._folder.iterdir() if path.is_file()]
-
-    def path(self, name):
-        if name not in {dataset.name for dataset in self.datasets()}:
-            raise NotFound("There is no such data set.")
-        return self._folder / name
-
-
-def open_manager(root, datasets):
-    return LocalRunManager(root, datasets, niceness=0, program="run_program")
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -69,7 +41,7 @@ def open_server(root):
     managers = []
 
     def start():
-        managers.append(open_manager(root, Files(root.parent)))
+        managers.append(open_manager(root))
         return managers[-1]
 
     yield start
@@ -85,10 +57,6 @@ def manager(open_server):
 def has_started(root, id, times=1):
     path = root / id / "starts.txt"
     return path.is_file() and len(path.read_text().splitlines()) >= times
-
-
-def process_id(root, id):
-    return json.loads((root / id / "process.json").read_text())["pid"]
 
 
 def test_runs_start_one_after_the_other_in_the_order_of_their_creation(manager, root):
