@@ -2,12 +2,10 @@
 
 import os
 import signal
-import time
 
 import pytest
 from run_parts import Files, process_id, wait_for
 
-from turnwise.app.runs import local_run_manager
 from turnwise.app.runs.local_run_manager import LocalRunManager
 from turnwise.core.errors import UserError
 from turnwise.core.runs import EvaluationOptions, TrainingOptions
@@ -57,7 +55,6 @@ def test_a_training_is_killed_stopped_resumed_and_served(manager, tmp_path):
     wait_for(lambda: len(events(manager, id, "step")) >= count + 2, SECONDS)
     manager.stop(id)
     wait_for(lambda: manager.get(id).state == "stopped", SECONDS)
-    time.sleep(local_run_manager.KILL_AFTER_SECONDS / 5)
     starts = len(events(manager, id, "start"))
     manager.resume(id)
     wait_for(lambda: len(events(manager, id, "start")) > starts, SECONDS)
