@@ -71,8 +71,8 @@ export class RunView {
     const [text, done, total] = this.#now();
     this.#one(".run-now").textContent = text;
     Object.assign(this.#one("progress"), { hidden: !total, max: total || 1, value: done ?? 0 });
-    const losses = [["valid", t("Validation loss")], ["test", t("Test loss")]].filter(([name]) => `${name}_after` in result)
-      .map(([name, title]) => `${title} ${formatFigure(result[`${name}_before`])} → ${formatFigure(result[`${name}_after`])}`);
+    const losses = [["valid", t("Validation loss")], ["test", t("Test loss")]].map(([name, title]) => [title, result[name + "_before"], result[name + "_after"]])
+      .filter(([, , after]) => after !== undefined).map(([title, before, after]) => `${title} ${formatFigure(before)} → ${formatFigure(after)}`);
     if (result.verdict) losses.push(`${t("Comparison:")} ${t(result.verdict)}`, ...(result.reasons ?? []));
     this.#one(".run-result").textContent = losses.join(" · ");
     this.#one(".run-command").hidden = !folder;
