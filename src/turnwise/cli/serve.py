@@ -61,6 +61,7 @@ def serve(
     from turnwise.app.version_serving.version_adopter import VersionAdopter
     from turnwise.cli.serve_checks import check_options
     from turnwise.cli.serve_classifiers import open_classifiers
+    from turnwise.cli.serve_datasets import open_datasets
     from turnwise.cli.serve_improvement import open_improvement
     from turnwise.cli.serve_knowledge import open_knowledge
     from turnwise.cli.serve_models import chat_model_opener
@@ -113,6 +114,7 @@ def serve(
             monitor=monitor,
             version_control=opener.control,
             improvement=open_improvement(conversations),
+            datasets=open_datasets(stack),
             has_handoffs=conversations is not None,
             conversation_files=LocalConversationFiles(),
             auto_titles=options.conversations.auto_titles,

@@ -13,6 +13,7 @@ from turnwise.core.chat_service import ChatService
 from turnwise.core.classification_service import ClassificationService
 from turnwise.core.collected_answers import Consent
 from turnwise.core.conversation_trees import ConversationFiles
+from turnwise.core.datasets import DatasetBrowser
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.improvement_reports import ImprovementReader
 from turnwise.core.knowledge_service import KnowledgeService
@@ -72,6 +73,9 @@ from turnwise.server.routes import (
     conversation_files as conversation_files_routes,
 )
 from turnwise.server.routes import (
+    datasets as dataset_routes,
+)
+from turnwise.server.routes import (
     knowledge as knowledge_routes,
 )
 from turnwise.server.routes import (
@@ -94,6 +98,7 @@ def create_app(
     monitor: MonitorReader | None = None,
     version_control: VersionControl | None = None,
     improvement: ImprovementReader | None = None,
+    datasets: DatasetBrowser | None = None,
     has_handoffs: bool = False,
     conversation_files: ConversationFiles | None = None,
     auto_titles: bool = True,
@@ -122,6 +127,7 @@ def create_app(
         monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
         version_control: promotes versions of the served models, for `/v1/versions`.
         improvement: cycles of `turnwise improve`, which `/v1/improvements` and the page `/improve` show.
+        datasets: data sets that `/v1/datasets` and the page `/data` show.
         has_handoffs: pages link to `/handoffs`, where people answer customers, and to `/review`.
         conversation_files: reads and writes files, for the export and import of conversations.
         auto_titles: let the model write titles of conversations that ask for it.
@@ -186,12 +192,14 @@ def create_app(
         monitor_routes.router(monitor),
         versions.router(version_control, served_models, body_limit),
         improvements.router(improvement, served_models),
+        dataset_routes.router(datasets),
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]
     page_routes = pages.routes(
         chat=web, has_classifiers=lambda: bool(classifiers), has_monitor=monitor is not None,
         has_handoffs=has_handoffs, has_improvement=improvement is not None,
+        has_datasets=datasets is not None,
     )  # fmt: skip
     all_routes = [*(route for router in routers for route in router.routes), *page_routes]
     app = FastAPI(
