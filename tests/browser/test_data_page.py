@@ -111,11 +111,11 @@ def test_a_search_marks_its_text_and_goes_on(visit, add):
     page.keyboard.press("/")
     page.keyboard.type("green tea")
     page.keyboard.press("Enter")
-    expect(position(page)).to_have_text("“green tea” in 20 dialogues · 1 to 40 of 90")
+    expect(position(page)).to_have_text("“green tea”: 20 found · 1 to 40 of 90")
     expect(page.locator("#data-rows mark").first).to_have_text("Green Tea")
     page.click("#data-next")
     page.click("#data-next")
-    expect(position(page)).to_have_text("“green tea” in 5 dialogues · 81 to 90 of 90")
+    expect(position(page)).to_have_text("“green tea”: 5 found · 81 to 90 of 90")
     page.click("#data-all")
     expect(position(page)).to_have_text("1 to 20 of 90")
 
@@ -149,7 +149,9 @@ def test_a_data_set_is_deleted_after_a_confirmation(visit, add, library):
     assert len(library.datasets()) == 1
 
 
-@pytest.mark.parametrize("settings", [{"color_scheme": "dark", "locale": "zh-CN"}, {"viewport": {"width": 320, "height": 640}}])
+@pytest.mark.parametrize(
+    "settings", [{"color_scheme": "dark", "locale": "zh-CN"}, {"viewport": {"width": 320, "height": 640}}]
+)
 def test_an_open_data_set_is_accessible(visit, add, settings):
     add("mixed.jsonl", [dialogue("Hi", "Hello " * 1000), dialogue("Hi", "[your name]")], b"{oops\n")
     page = visit("/data#set=mixed.jsonl", **settings)

@@ -122,6 +122,7 @@ def serve(
             web=options.pages.web,
             body_limit=limits.max_body_size,
             document_limit=limits.max_document_size,
+            dataset_limit=limits.max_dataset_size,
             allowed_hosts=access.allowed_host or (),
             allow_origins=checked.origins,
             keys=checked.keys,

@@ -22,7 +22,7 @@ from turnwise.core.served_versions import VersionControl
 from turnwise.server.background_answers import BackgroundAnswers
 from turnwise.server.consent_policy import ConsentPolicy
 from turnwise.server.conversation_titles import TitleWriter
-from turnwise.server.document_upload import DEFAULT_MAX_DOCUMENT_BYTES
+from turnwise.server.document_upload import DEFAULT_MAX_DATASET_BYTES, DEFAULT_MAX_DOCUMENT_BYTES
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
 from turnwise.server.instrumented_service import (
     InstrumentedClassificationService,
@@ -106,6 +106,7 @@ def create_app(
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
     document_limit: int = DEFAULT_MAX_DOCUMENT_BYTES,
+    dataset_limit: int = DEFAULT_MAX_DATASET_BYTES,
     allowed_hosts: Collection[str] = (),
     allow_origins: Collection[str] = (),
     keys: KeyStore | None = None,
@@ -135,6 +136,7 @@ def create_app(
         web: serve the chat page at `/` and the other pages.
         body_limit: maximum size of a JSON body, in bytes.
         document_limit: maximum size of a document that is added to a knowledge base, in bytes.
+        dataset_limit: maximum size of a data set that is uploaded, in bytes.
         allowed_hosts: further values of the `Host` header on a loopback address, for a proxy on this machine.
         allow_origins: origins of other web sites that may use the API.
         keys: API keys. If it has any, a key is required.
@@ -192,7 +194,7 @@ def create_app(
         monitor_routes.router(monitor),
         versions.router(version_control, served_models, body_limit),
         improvements.router(improvement, served_models),
-        dataset_routes.router(datasets),
+        dataset_routes.router(datasets, dataset_limit),
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]

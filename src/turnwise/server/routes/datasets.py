@@ -19,7 +19,6 @@ from turnwise.server.schema.dataset_bodies import (
 )
 
 PATH = "/v1/datasets"
-DEFAULT_MAX_DATASET_BYTES = 2**30
 MAX_PAGE_ROWS = 100
 MAX_OFFSET = 2**40
 MAX_QUERY_CHARS = 1000
@@ -49,7 +48,7 @@ SearchText = Annotated[
 FindingKind = Annotated[str | None, Query(description="Only rows with this finding of the check, by its `kind`.")]
 
 
-def router(datasets: DatasetBrowser | None, max_bytes: int = DEFAULT_MAX_DATASET_BYTES) -> APIRouter:
+def router(datasets: DatasetBrowser | None, max_bytes: int) -> APIRouter:
     """Return the routes. Without a library the list is empty, and nothing can be added.
 
     Args:

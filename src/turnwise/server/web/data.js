@@ -71,9 +71,9 @@ function describe({ data, total, complete, stopped_early: isStopped }, at, { que
   const last = query ? (nextOffset ?? total) : at + data.length;
   return [
     finding && t(finding),
-    query && t("“{query}” in {count} dialogues", { query, count: data.length }),
+    query && t("“{query}”: {count} found", { query, count: data.length }),
     data.length || query ? t("{first} to {last} of {total}", { first: format(at + 1), last: format(last), total: format(total) }) : t("No dialogue"),
-    complete ? isStopped && t("The search takes long: go on with Next.") : t("The file is still being read."),
+    complete ? isStopped && t("Next continues the search.") : t("The file is being read."),
   ].filter(Boolean).join(" · ");
 }
 
@@ -152,7 +152,7 @@ document.ondragover = document.ondragleave = document.ondrop = (event) => {
   const { type, dataTransfer } = event;
   if (!dataTransfer.types.includes("Files")) return;
   event.preventDefault();
-  document.body.classList.toggle("is-drop-target", type === "dragover");
+  document.body.classList.toggle("dropping", type === "dragover");
   if (type === "drop") upload([...dataTransfer.files]);
 };
 startPage(refresh);

@@ -21,8 +21,8 @@ export default {
   "Search": "搜索",
   "Show all dialogues": "显示所有对话",
   "Size": "大小",
-  "The file is still being read.": "文件仍在读取中。",
-  "The search takes long: go on with Next.": "搜索用时较长：点“下一页”继续。",
+  "The file is being read.": "文件仍在读取中。",
+  "Next continues the search.": "点“下一页”继续搜索。",
   "Tools": "工具",
   "Train with this": "用它训练",
   "assistant": "助手",
@@ -62,5 +62,5 @@ export default {
   "words per document": "每个文本的词数",
   "{count} rows are checked ": "已检查 {count} 行 ",
   "{first} to {last} of {total}": "第 {first} 至 {last} 个，共 {total} 个",
-  "“{query}” in {count} dialogues": "{count} 个对话含“{query}”",
+  "“{query}”: {count} found": "“{query}”：找到 {count} 个",
 };
