@@ -7,6 +7,7 @@ from accessibility import violations
 from playwright.sync_api import expect
 
 from turnwise.app.datasets.dataset_library import FolderDatasetLibrary
+from turnwise.data.check_findings import FINDING_TEXTS
 from turnwise.server.app import create_app
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
@@ -158,4 +159,6 @@ def test_an_open_data_set_is_accessible(visit, add, settings):
     expect(page.locator("#data-report li").first).to_be_visible()
     page.locator("#data-report summary").click()
     assert violations(page) == []
+    translations = page.evaluate("import('/assets/texts_zh.js').then((module) => Object.keys(module.default))")
+    assert {*FINDING_TEXTS, "problem", "warning", "note", "turns per dialogue", "words per document"} <= set(translations)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -4,7 +4,6 @@ import gzip
 import json
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -192,7 +191,8 @@ class TestPages:
     def test_the_first_rows_are_shown_while_the_file_is_read(self, library, add, monkeypatch):
         monkeypatch.setattr(dataset_library, "WAIT_SECONDS", 0.2)
         gate = threading.Event()
-        monkeypatch.setattr(scan, "time", SimpleNamespace(sleep=lambda _: gate.wait(20)))
+        publish = scan._publish
+        monkeypatch.setattr(scan, "_publish", lambda *values: (publish(*values), gate.wait(20)))
         add("a.jsonl", jsonl(dialogue(f"Question {index}") for index in range(100)))
         page = library.page("a.jsonl", 0, 5)
         assert (page.is_complete, page.next_offset) == (False, len(page.rows))

@@ -17,7 +17,7 @@ REPORT_NAME = "report.json"
 MAX_BAD_ROWS = 1000  # at the start of a file that is accepted
 FLUSH_ROWS = 32
 MAX_TRIES = 20
-PAUSE_SECONDS = 0.0005  # after every flush, so that other threads of the server get the interpreter at once
+RETRY_SECONDS = 0.001  # between attempts to open rows whose folder is being renamed
 
 
 class ScanStopped(Exception):
@@ -55,7 +55,7 @@ class Scan:
             try:
                 return RowFile(folder, num_rows)
             except FileNotFoundError:
-                time.sleep(PAUSE_SECONDS)  # the folder has just been renamed
+                time.sleep(RETRY_SECONDS)
         raise FileNotFoundError(folder)
 
 
@@ -101,7 +101,6 @@ def _publish(scan: Scan, writer: RowWriter, folder: Path, num_rows: int, share: 
         raise ScanStopped
     writer.flush()
     scan.num_rows, scan.share, scan.folder = num_rows, min(1.0, share), folder
-    time.sleep(PAUSE_SECONDS)
 
 
 def check_readable(path: Path) -> None:
