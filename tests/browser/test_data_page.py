@@ -160,5 +160,5 @@ def test_an_open_data_set_is_accessible(visit, add, settings):
     page.locator("#data-report summary").click()
     assert violations(page) == []
     translations = page.evaluate("import('/assets/texts_zh.js').then((module) => Object.keys(module.default))")
-    assert {*FINDING_TEXTS, "problem", "warning", "note", "turns per dialogue", "words per document"} <= set(translations)
+    assert {*FINDING_TEXTS, "problem", "warning", "note", "turns per dialogue"} <= set(translations)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

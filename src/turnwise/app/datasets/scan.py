@@ -17,7 +17,7 @@ REPORT_NAME = "report.json"
 MAX_BAD_ROWS = 1000  # at the start of a file that is accepted
 FLUSH_ROWS = 32
 MAX_TRIES = 20
-RETRY_SECONDS = 0.001  # between attempts to open rows whose folder is being renamed
+REOPEN_SECONDS = 0.001  # between attempts to open rows whose folder is being renamed
 
 
 class ScanStopped(Exception):
@@ -55,7 +55,7 @@ class Scan:
             try:
                 return RowFile(folder, num_rows)
             except FileNotFoundError:
-                time.sleep(RETRY_SECONDS)
+                time.sleep(REOPEN_SECONDS)
         raise FileNotFoundError(folder)
 
 
