@@ -131,6 +131,7 @@ def test_a_finding_of_the_check_shows_its_dialogues(visit, add):
     expect(findings.locator(".badge")).to_have_text(["problem", "warning", "note", "warning"])
     page.get_by_role("button", name="exact duplicates").click()
     expect(position(page)).to_have_text("exact duplicates · 1 to 2 of 2")
+    expect(page.locator("#data-form")).to_be_in_viewport()
     assert numbers(page) == ["Dialogue 1", "Dialogue 3"]
     page.get_by_role("button", name="bad rows").click()
     expect(page.locator("#data-rows .error")).to_contain_text("it is not valid JSON")

@@ -20,7 +20,10 @@ let timer = null;
 
 const datasetPath = (name) => `/v1/datasets/${encodeURIComponent(name)}`;
 const address = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-const go = (target) => (location.hash = new URLSearchParams({ set: address().set, ...target }));
+const go = (target) => {
+  location.hash = new URLSearchParams({ set: address().set, ...target });
+  search.form.scrollIntoView();
+};
 
 /** Read a part of the open data set, and show it unless another one was opened; parts do not wait for each other. */
 const load = (path, render) => startPage(async () => {
@@ -81,7 +84,6 @@ function turnPage(button) {
   const { at, ...filter } = address();
   if (button.disabled) return;
   go({ ...filter, at: button === next ? nextOffset : filter.query ? 0 : Math.max(0, at - PAGE_ROWS) });
-  search.form.scrollIntoView();
 }
 
 function showDataset(row, { id, bytes, created, bundled, isOpen }) {
