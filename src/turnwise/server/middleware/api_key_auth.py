@@ -19,8 +19,8 @@ from turnwise.server.request_context import current_request
 
 # All other paths need a key.
 PUBLIC_PATHS = frozenset({
-    "/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/docs", "/openapi.json",
-    "/health", "/ready",
+    "/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/versions", "/keys", "/docs",
+    "/openapi.json", "/health", "/ready",
 })  # fmt: skip
 PUBLIC_PREFIX = "/assets/"
 KEY_CACHE_SECONDS = 1.0  # after which a change made by another process applies
@@ -62,6 +62,10 @@ class ApiKeyAuth:
         """Whether a key was required when the store was last read."""
         return self._is_required
 
+    def expire(self) -> None:
+        """Read the store again at the next request, because this process has changed it."""
+        self._loaded_at = -math.inf
+
     async def authenticate(self, authorization: str | None) -> ApiKey | None:
         """Return the key in an `Authorization` header; None if no key is required.
 
@@ -82,6 +86,7 @@ class ApiKeyAuth:
                 f"{problem}. Send one as 'Authorization: Bearer KEY'. "
                 "`turnwise keys create` on the server creates one.",
             )  # fmt: skip
+        current_request().key = key  # now, because the usage of a key includes what its rate limit rejects
         self._take_token(key)
         self._record_use(key)
         return key

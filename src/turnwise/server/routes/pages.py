@@ -36,6 +36,8 @@ _MONITOR = Page("/monitor", "monitor", "Monitor")
 _HANDOFFS = Page("/handoffs", "handoffs", "Hand-offs")
 _REVIEW = Page("/review", "review", "Review")
 _IMPROVE = Page("/improve", "improve", "Improve")
+_VERSIONS = Page("/versions", "versions", "Versions")
+_KEYS = Page("/keys", "keys", "Keys")
 _DOCS = Page("/docs", "docs", "API")
 
 
@@ -47,7 +49,14 @@ class _Assets(MinifiedAssets):
 
 
 def routes(
-    *, chat: bool, has_classifiers: Callable[[], bool], has_monitor: bool, has_handoffs: bool, has_improvement: bool
+    *,
+    chat: bool,
+    has_classifiers: Callable[[], bool],
+    has_monitor: bool,
+    has_handoffs: bool,
+    has_improvement: bool,
+    has_versions: Callable[[], bool],
+    has_keys: bool,
 ) -> list[BaseRoute]:
     """Return the routes of the pages and the assets.
 
@@ -57,6 +66,8 @@ def routes(
         has_monitor: whether pages link to `/monitor`.
         has_handoffs: whether pages link to `/handoffs` and `/review`, which need a store.
         has_improvement: whether pages link to `/improve`.
+        has_versions: whether pages link to `/versions`; called at every request.
+        has_keys: whether pages link to `/keys`.
     """
 
     def linked_pages() -> list[Page]:
@@ -64,11 +75,14 @@ def routes(
             return [_DOCS]
         conditions = (
             (_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs), (_REVIEW, has_handoffs),
-            (_IMPROVE, has_improvement),
+            (_IMPROVE, has_improvement), (_VERSIONS, has_versions()), (_KEYS, has_keys),
         )  # fmt: skip
         return [_CHAT, _PLAYGROUND, *(page for page, is_linked in conditions if is_linked), _DOCS]
 
-    pages = [_DOCS, *([_CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE] if chat else [])]
+    pages = [
+        _DOCS,
+        *([_CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE, _VERSIONS, _KEYS] if chat else []),
+    ]
     return [*(_route(page, linked_pages) for page in pages), Mount("/assets", _Assets(directory=WEB), name="assets")]
 
 
