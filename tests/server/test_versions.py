@@ -349,6 +349,14 @@ class TestAdministration:
                 assert answer.status_code == status
 
 
+def test_pages_link_to_the_versions_of_a_server_that_has_some(site):
+    services = {"plain": ScriptedChatService()}
+    with serve_in_thread(create_app(services, default="plain", version_control=UncheckedControl(None))) as url:
+        assert 'href="/versions"' not in httpx.get(url).text
+        services["shop"] = site.supervisor.service
+        assert 'href="/versions"' in httpx.get(url).text
+
+
 def test_a_server_without_versions_has_an_empty_list():
     with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as url:
         assert httpx.get(f"{url}/v1/versions").json() == {"object": "list", "data": [], "revision": 0, "rollback": {}}
