@@ -1,8 +1,9 @@
 """Trains the arms of the adversarial experiment: run.py DATA OUT [--base MODEL] [--minutes 8] [--seeds 0 1 2]
 
 DATA is the folder that prepare.py wrote. For every seed an SFT model is trained from the base model until its
-validation loss stops falling; every arm of arms.yaml continues from it for the same time. OUT receives a model folder
-`ARM-SEED` for each; complete ones are not trained again, and an interrupted one continues. `measure.py` compares them.
+validation loss stops falling, or all seeds start from the model of `--sft`; every arm of arms.yaml continues from it
+for the same time. OUT receives a model folder `ARM-SEED` for each; complete ones are not trained again, and an
+interrupted one continues. `measure.py` compares them.
 
 The number of steps of an arm follows from the time of a few steps and of its warm-up, measured before. Minutes are
 those of a processor, so other programs on the machine do not change how long an arm trains. Validations are not
@@ -155,7 +156,7 @@ def main(options: argparse.Namespace) -> None:
     )  # fmt: skip
     arms = read_arms()
     for seed in options.seeds:
-        source = experiment.train_sft(seed, options.sft_epochs)
+        source = (options.sft and options.sft.resolve()) or experiment.train_sft(seed, options.sft_epochs)
         for name in options.arms or arms:
             experiment.train_arm(name, arms[name], seed, source)
 
@@ -168,6 +169,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--base", default="tiny")
     parser.add_argument("--method", choices=sorted(TRAINING), default="full")
     parser.add_argument("--minutes", type=float, default=8.0, help="processor minutes of an arm")
+    parser.add_argument("--sft", type=Path, help="SFT model of all seeds; default: one is trained for every seed")
     parser.add_argument("--sft-epochs", type=float, default=3.0)
     parser.add_argument("--max-seq-len", type=int, default=384)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

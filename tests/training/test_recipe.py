@@ -114,6 +114,16 @@ class TestValues:
         values = nested("training.learning_rate", yaml.safe_load("1e-4"))
         assert parse_recipe(values, origin="test").training.learning_rate == 1e-4
 
+    @pytest.mark.parametrize(
+        ("objective", "rate"), [("sft", 5e-4), ("dpo", 3e-5), ("kto", 3e-5), ("adversarial", 2e-5)]
+    )
+    def test_the_default_learning_rate_is_that_of_the_objective(self, objective, rate):
+        recipe = parse_recipe({**SMALLEST, "objective": objective}, origin="mine.yaml")
+        assert recipe.training.learning_rate == rate
+        assert "learning_rate" not in recipe.training.model_fields_set, "presets replace it"
+        own = parse_recipe({**nested("training.learning_rate", 1e-3), "objective": objective}, origin="mine.yaml")
+        assert own.training.learning_rate == 1e-3
+
     def test_a_model_is_either_existing_or_new(self):
         refused({**SMALLEST, "model": {}}, "'model'", "either 'from'", "or 'new'")
         refused({**SMALLEST, "model": {"from": "base", "new": {}, "tokenizer": "t"}}, "either 'from'")

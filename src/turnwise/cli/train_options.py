@@ -26,7 +26,8 @@ class RecipeOptions:
     base_model: Annotated[
         str | None,
         typer.Option(
-            help="Model to start from: a name of `turnwise models list`, or a folder. Default: tiny, the bundled model."
+            help="Model to start from: a name of `turnwise models list`, or a folder. Default: assistant, or tiny "
+            "until the base model of assistant is pulled."
         ),
     ] = None
     out: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None
@@ -89,7 +90,12 @@ class HyperparameterOptions:
         int | None, typer.Option(help="Optimizer steps. Overrides --epochs.", rich_help_panel=HYPERPARAMETERS)
     ] = None
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate. Default: 0.0005.", rich_help_panel=HYPERPARAMETERS)
+        float | None,
+        typer.Option(
+            help="Peak learning rate. Default: that of the objective (sft: 0.0005; dpo, kto: 0.00003; adversarial, "
+            "best_of_n, spin: 0.00002).",
+            rich_help_panel=HYPERPARAMETERS,
+        ),
     ] = None
     max_seq_len: Annotated[
         int | None,

@@ -20,6 +20,7 @@ from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.example import Example
 from turnwise.training.log_probs import cross_entropy_sum
 from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.recipe_sections import DEFAULT_LEARNING_RATE
 
 if TYPE_CHECKING:
     from turnwise.training.plan import TrainingPlan
@@ -88,6 +89,7 @@ class Objective(StrictModel):
         READS_ANNOTATIONS: "labels" or "tags" if the data are texts with them (`data/annotations`); None: dialogues.
         ADDS_HEAD: True if the objective adds new weights; the model before the first step is then no result.
         METHODS: names of the methods that train what the objective adds to the model; None: all.
+        LEARNING_RATE: default peak learning rate.
         NEEDS_REFERENCE: True if the loss uses log-probabilities of the model before training.
         PACKS_EXAMPLES: False if a row has to be one example, because steps are counted in examples.
         TEXTS_PER_ROW: texts of one example that share a row and its length.
@@ -100,6 +102,7 @@ class Objective(StrictModel):
     EMPTY_MESSAGE: ClassVar[str] = "no text"
     UNIT: ClassVar[str] = "token"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()
+    LEARNING_RATE: ClassVar[float] = DEFAULT_LEARNING_RATE
     NEEDS_REFERENCE: ClassVar[bool] = False
     ADDS_PENALTY: ClassVar[bool] = False
     READS_ANNOTATIONS: ClassVar[AnnotationKind | None] = None

@@ -72,7 +72,16 @@ def parse_recipe(values: Any, *, origin: str) -> Recipe:
     if not isinstance(values, dict):
         raise InvalidParameter("recipe", f"{origin} should hold keys such as 'model', 'data' and 'out'.")
     reject_old_keys(values, origin=origin)
-    return parse_strict_model(Recipe, values, origin=origin)
+    return _with_default_rate(parse_strict_model(Recipe, values, origin=origin))
+
+
+def _with_default_rate(recipe: Recipe) -> Recipe:
+    """The recipe with the default learning rate of its objective, unless it has one of its own."""
+    if "learning_rate" in recipe.training.model_fields_set:
+        return recipe
+    recipe = recipe.with_training(learning_rate=recipe.objective.LEARNING_RATE)
+    recipe.training.model_fields_set.discard("learning_rate")  # presets and time budgets replace a default
+    return recipe
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -11,6 +11,7 @@ from turnwise.training.optim.optimizers import OptimizerName
 Preset = Literal["quick", "normal", "thorough"]
 # Keys of `data` that hold sources.
 SOURCE_LISTS = ("train", "valid", "test", "retention", "replay_prompts", "replay_replies")
+DEFAULT_LEARNING_RATE = 5e-4  # of objectives that have no other
 
 
 class NewModel(StrictModel):
@@ -153,7 +154,7 @@ class TrainingSection(StrictModel):
         batch_size: sequences per optimizer step, over all workers.
         micro_batch_size: sequences per forward pass.
         optimizer: "adamw" or "muon".
-        learning_rate: peak learning rate.
+        learning_rate: peak learning rate. Default of a recipe: that of its objective.
         head_lr_factor: learning rate of a new classification head, relative to that of all other weights.
         weight_decay: decoupled weight decay of matrices.
         max_grad_norm: maximum gradient norm.
@@ -186,7 +187,7 @@ class TrainingSection(StrictModel):
     batch_size: int = Field(8, ge=1)
     micro_batch_size: int = Field(8, ge=1)
     optimizer: OptimizerName = "adamw"
-    learning_rate: float = Field(5e-4, gt=0, lt=1)
+    learning_rate: float = Field(DEFAULT_LEARNING_RATE, gt=0, lt=1)
     head_lr_factor: float = Field(1.0, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)

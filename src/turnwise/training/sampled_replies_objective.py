@@ -28,6 +28,7 @@ class SampledRepliesObjective(Objective):
     """
 
     EMPTY_MESSAGE: ClassVar[str] = "no conversation with an assistant turn after a user turn"
+    LEARNING_RATE: ClassVar[float] = 2e-5
     PACKS_EXAMPLES: ClassVar[bool] = False
     DETECTS_LOSS_SPIKES: ClassVar[bool] = False
 

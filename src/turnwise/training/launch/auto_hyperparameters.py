@@ -15,7 +15,7 @@ from turnwise.training.launch.auto_seq_len import DEFAULT_MAX_SEQ_LEN
 from turnwise.training.launch.preflight import PreflightReport
 from turnwise.training.methods import METHODS
 from turnwise.training.recipe import Recipe
-from turnwise.training.recipe_sections import Preset, TrainingSection
+from turnwise.training.recipe_sections import DEFAULT_LEARNING_RATE, Preset, TrainingSection
 from turnwise.training.renamed_keys import TRAINING, with_renamed_keys
 
 HYPERPARAMETERS_FILE = "plan.json"  # in the folder of an unfinished run
@@ -25,7 +25,7 @@ MIN_STEPS_PER_EPOCH = 12  # small data sets get a smaller batch size
 MIN_STEPS, MAX_STEPS = 30, 20_000  # of a run
 MAX_BATCH_SIZE = 16
 VALIDATIONS = 8  # at least, per run
-# Peak learning rates at 5 million parameters (docs/experiments.md); they scale with the size to the power −1/4.
+# Peak learning rates of `sft` at 5 million parameters (docs/experiments.md); scaled by the size to the power −1/4.
 LEARNING_RATES = {"full": 3e-4, "freeze": 3e-4, "lora": 2e-3, "prompt_tuning": 3e-2}
 MIN_LEARNING_RATE, REFERENCE_PARAMETERS = 1e-5, 5e6
 EVALUATION_SHARE = 0.25  # of a time budget, for the comparison with the base model
@@ -83,12 +83,13 @@ def _derive(
         seconds = max(0.0, settings.time_budget * 60 * (1 - EVALUATION_SHARE) - seconds_used) * STEP_SHARE
         batch_size, steps = _fit_into_time(settings, batch_size, seconds, report)
     size_factor = min(1.0, (REFERENCE_PARAMETERS / max(1, num_parameters)) ** 0.25)
+    rate = LEARNING_RATES.get(method, LEARNING_RATES["full"]) * recipe.objective.LEARNING_RATE / DEFAULT_LEARNING_RATE
     return {
         "max_seq_len": settings.max_seq_len,
         "batch_size": batch_size,
         "micro_batch_size": min(batch_size, report.micro_batch_size),
         "max_steps": steps,
-        "learning_rate": max(MIN_LEARNING_RATE, LEARNING_RATES.get(method, LEARNING_RATES["full"]) * size_factor),
+        "learning_rate": max(MIN_LEARNING_RATE, rate * size_factor),
         "early_stopping_patience": patience,
         "eval_steps": max(1, min(max(1, rows_per_epoch // batch_size), steps // VALIDATIONS)),
         "interpolate": preset == "thorough" and recipe.method.INTERPOLATABLE and len(data.valid) > 0,

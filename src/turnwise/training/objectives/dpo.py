@@ -41,6 +41,7 @@ class DpoObjective(objective.Objective):
     EMPTY_MESSAGE: ClassVar[str] = "no conversation with a rejected completion"
     UNIT: ClassVar[str] = "pair"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ("accuracy", "margin")
+    LEARNING_RATE: ClassVar[float] = 3e-5
     NEEDS_REFERENCE: ClassVar[bool] = True
 
     beta: float = Field(0.1, gt=0)

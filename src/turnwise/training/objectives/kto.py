@@ -43,6 +43,7 @@ class KtoObjective(objective.Objective):
     EMPTY_MESSAGE: ClassVar[str] = "no conversation with a rating"
     UNIT: ClassVar[str] = "answer"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ("accuracy",)
+    LEARNING_RATE: ClassVar[float] = 3e-5
     NEEDS_REFERENCE: ClassVar[bool] = True
 
     beta: float = Field(0.1, gt=0)
