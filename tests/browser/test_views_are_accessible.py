@@ -4,7 +4,7 @@ import pytest
 from accessibility import violations
 from administration import add_usage, open_registry, open_site
 
-VIEWS = ("/", "/playground", "/review", "/improve", "/versions", "/keys", "/docs")
+VIEWS = ("/", "/playground", "/review", "/improve", "/runs", "/versions", "/keys", "/docs")
 SIZES = ({"width": 1280, "height": 800}, {"width": 320, "height": 640})
 pytestmark = pytest.mark.costly
 

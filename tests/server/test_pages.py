@@ -32,10 +32,10 @@ def serve(classifiers):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/keys", "/docs"],
+    ["/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/runs", "/keys", "/docs"],
 )
 def test_every_page_links_to_all_pages_that_the_server_has(serve, classifiers, path):
-    with serve(monitor=object(), has_handoffs=True, improvement=object(), keys=object()) as url:
+    with serve(monitor=object(), has_handoffs=True, improvement=object(), runs=object(), keys=object()) as url:
         assert linked_paths(url, path)[0] == [
             "/",
             "/playground",
@@ -43,11 +43,23 @@ def test_every_page_links_to_all_pages_that_the_server_has(serve, classifiers, p
             "/handoffs",
             "/review",
             "/improve",
+            "/runs",
             "/keys",
             "/docs",
         ]
         classifiers["names"] = object()
-        paths = ["/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/keys", "/docs"]
+        paths = [
+            "/",
+            "/playground",
+            "/classify",
+            "/monitor",
+            "/handoffs",
+            "/review",
+            "/improve",
+            "/runs",
+            "/keys",
+            "/docs",
+        ]
         assert linked_paths(url, path) == (paths, [path])
 
 

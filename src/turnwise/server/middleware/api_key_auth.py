@@ -19,8 +19,8 @@ from turnwise.server.request_context import current_request
 
 # All other paths need a key.
 PUBLIC_PATHS = frozenset({
-    "/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/versions", "/keys", "/docs",
-    "/openapi.json", "/health", "/ready",
+    "/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/runs", "/versions", "/keys",
+    "/docs", "/openapi.json", "/health", "/ready",
 })  # fmt: skip
 PUBLIC_PREFIX = "/assets/"
 KEY_CACHE_SECONDS = 1.0  # after which a change made by another process applies

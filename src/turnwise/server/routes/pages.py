@@ -36,6 +36,7 @@ _MONITOR = Page("/monitor", "monitor", "Monitor")
 _HANDOFFS = Page("/handoffs", "handoffs", "Hand-offs")
 _REVIEW = Page("/review", "review", "Review")
 _IMPROVE = Page("/improve", "improve", "Improve")
+_RUNS = Page("/runs", "runs", "Train")
 _VERSIONS = Page("/versions", "versions", "Versions")
 _KEYS = Page("/keys", "keys", "Keys")
 _DOCS = Page("/docs", "docs", "API")
@@ -55,6 +56,7 @@ def routes(
     has_monitor: bool,
     has_handoffs: bool,
     has_improvement: bool,
+    has_runs: bool,
     has_versions: Callable[[], bool],
     has_keys: bool,
 ) -> list[BaseRoute]:
@@ -66,6 +68,7 @@ def routes(
         has_monitor: whether pages link to `/monitor`.
         has_handoffs: whether pages link to `/handoffs` and `/review`, which need a store.
         has_improvement: whether pages link to `/improve`.
+        has_runs: whether pages link to `/runs`.
         has_versions: whether pages link to `/versions`; called at every request.
         has_keys: whether pages link to `/keys`.
     """
@@ -75,14 +78,14 @@ def routes(
             return [_DOCS]
         conditions = (
             (_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs), (_REVIEW, has_handoffs),
-            (_IMPROVE, has_improvement), (_VERSIONS, has_versions()), (_KEYS, has_keys),
+            (_IMPROVE, has_improvement), (_RUNS, has_runs), (_VERSIONS, has_versions()), (_KEYS, has_keys),
         )  # fmt: skip
         return [_CHAT, _PLAYGROUND, *(page for page, is_linked in conditions if is_linked), _DOCS]
 
-    pages = [
-        _DOCS,
-        *([_CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE, _VERSIONS, _KEYS] if chat else []),
-    ]
+    other_pages = [
+        _CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE, _RUNS, _VERSIONS, _KEYS,
+    ]  # fmt: skip
+    pages = [_DOCS, *(other_pages if chat else [])]
     return [*(_route(page, linked_pages) for page in pages), Mount("/assets", _Assets(directory=WEB), name="assets")]
 
 
