@@ -2,10 +2,19 @@
 
 import pytest
 from accessibility import violations
+from administration import add_usage, open_registry, open_site
 
-VIEWS = ("/", "/playground", "/review", "/improve", "/data", "/runs", "/docs")
+VIEWS = ("/", "/playground", "/review", "/improve", "/data", "/runs", "/versions", "/keys", "/docs")
 SIZES = ({"width": 1280, "height": 800}, {"width": 320, "height": 640})
 pytestmark = pytest.mark.costly
+
+
+@pytest.fixture
+def server_url(services, store, tmp_path):
+    """A server that has versions, and usage of a key; it needs no key."""
+    add_usage(tmp_path / "keys.db", "shop")
+    with open_site(tmp_path, store, services, open_registry()) as url:
+        yield url
 
 
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
@@ -22,5 +31,7 @@ def test_a_view_has_no_violation(visit, script_answers, theme, locale):
             if view != "/":
                 page.goto(page.url.split("/", 3)[0] + "//" + page.url.split("/", 3)[2] + view)
                 page.wait_for_load_state("networkidle")
+                for details in page.locator(".versions summary, .keys summary").all():
+                    details.click()
             found |= {(view, size["width"], rule): nodes for rule, nodes in violations(page)}
     assert found == {}

@@ -1,9 +1,10 @@
 // Draws a figure of the versions of a model over the cycles: the new version of each cycle as dots on a line, and the
 // version that served as a thin line. The table below has the same numbers.
 
-import { make, makeSvg } from "./dom.js";
+import { makeSvg } from "./dom.js";
 import { dots, lines, points } from "./line_paths.js";
 import { pluralize } from "./monitor_format.js";
+import { numberTable } from "./number_table.js";
 
 const BOX = { width: 240, height: 64, margin: 5 };
 
@@ -51,15 +52,7 @@ function describe(label, rows) {
 
 /** The numbers of the figure, newest first. */
 export function figureTable({ rows }) {
-  const titles = ["Cycle", "Version", "New version", "Serving version", "Dialogues"];
   const body = [...rows].reverse().map(({ cycle, version, value, base, count }) =>
-    make("tr", {},
-      make("th", { scope: "row" }, String(cycle)),
-      ...[version === null ? "–" : `@${version}`, formatFigure(value), formatFigure(base), String(count)].map((text) => make("td", {}, text)),
-    ),
-  );
-  return make("table", { class: "number-table" },
-    make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title)))),
-    make("tbody", {}, ...body),
-  );
+    [String(cycle), version === null ? "–" : `@${version}`, formatFigure(value), formatFigure(base), String(count)]);
+  return numberTable(["Cycle", "Version", "New version", "Serving version", "Dialogues"], body);
 }

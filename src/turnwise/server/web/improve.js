@@ -6,36 +6,19 @@ import { figureLine, figureSeries, figureTable, formatFigure } from "./figure_li
 import { updateList } from "./keyed_list.js";
 import { formatNumber, formatTime, pluralize, timeElement } from "./monitor_format.js";
 import { showError } from "./page.js";
+import { act, pollPage } from "./polled_page.js";
 import { showReport } from "./report_dialog.js";
-import { promote, rollBack } from "./version_actions.js";
+import { promote, rollBack, routing } from "./version_actions.js";
 
-const REFRESH_MS = 15_000;
 const STEPS = ["select", "replay", "train", "compare", "decide"];
 
-const state = { timer: null, controller: null, hasData: false };
+const read = (signal) => Promise.all([api.improvements(signal), api.versions(signal)]);
 
-async function refresh() {
-  clearTimeout(state.timer);
-  state.controller?.abort();
-  const controller = (state.controller = new AbortController());
-  let canRetry = true;
-  try {
-    const [improvements, versions] = await Promise.all([api.improvements(controller.signal), api.versions(controller.signal)]);
-    render(improvements.data, versions.data);
-    state.hasData = true;
-    showError("");
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    canRetry = error.status !== 401 && error.status !== 403;
-    showError(error.message + (canRetry && state.hasData ? " The page shows what it read before, and tries again." : ""), refresh);
-  }
-  if (controller !== state.controller) return;
-  document.body.dataset.ready = "true";
-  if (canRetry) state.timer = setTimeout(() => document.hidden || refresh(), REFRESH_MS);
-}
-
-function render(improvements, versions) {
-  const models = improvements.map((entry) => ({ ...entry, versions: versions.filter(({ model }) => model === entry.model) }));
+function render([{ data: improvements }, { data: versions, rollback }]) {
+  const models = improvements.map((entry) => {
+    const ofModel = versions.filter(({ model }) => model === entry.model);
+    return { ...entry, versions: ofModel, now: routing(ofModel, rollback[entry.model]) };
+  });
   byId("improve-empty").hidden = models.length > 0;
   byId("improve-read").textContent = `Last read at ${formatTime(Date.now() / 1000)}; read again every 15 seconds.`;
   updateList(byId("improve-models"), models, ({ model }) => model, createModel, updateModel);
@@ -56,7 +39,7 @@ function createModel({ model }) {
   );
 }
 
-function updateModel(section, { model, running, new_answers: numNew, cycles, versions, error }) {
+function updateModel(section, { model, running, new_answers: numNew, cycles, versions, now, error }) {
   const list = (name) => section.querySelector(`.improve-${name} > :is(ul, ol)`);
   const series = figureSeries(cycles);
   section.querySelector(".improve-now").textContent = describeNow(running, numNew, cycles);
@@ -65,8 +48,7 @@ function updateModel(section, { model, running, new_answers: numNew, cycles, ver
   for (const [name, entries] of [["versions", versions], ["figures", series], ["cycles", cycles]]) {
     section.querySelector(`.improve-${name}`).hidden = entries.length === 0;
   }
-  const canRollBack = versions.some(({ state: name, erased }) => name === "retired" && !erased);
-  const rows = [...versions].reverse().map((version) => ({ ...version, canRollBack }));
+  const rows = [...versions].reverse().map((version) => ({ ...version, now }));
   updateList(list("versions"), rows, ({ number }) => number, () => make("li", { class: "improve-entry panel" }), updateVersion);
   updateList(list("figures"), series, ({ name }) => name, createFigure, updateFigure);
   const entries = [...cycles].reverse().map((cycle, index) => ({ ...cycle, model, isRunning: running && index === 0 && cycle.outcome === null }));
@@ -92,13 +74,13 @@ function updateVersion(row, version) {
     version.erased && "weights deleted",
     version.error,
   ].filter(Boolean);
-  const action = actionOf(version, gate);
+  const action = actionOf(version);
   row.classList.toggle("is-serving", version.state === "serving");
   row.replaceChildren(
     make("div", { class: "panel-head" },
       make("b", {}, version.id),
       make("span", { class: "badge" }, version.erased ? "deleted" : version.state),
-      ...(action ? [make("button", { type: "button", class: "quiet-button", onclick: () => act(action.run) }, action.label)] : []),
+      ...(action ? [make("button", { type: "button", class: "quiet-button", onclick: () => act(action.run, refresh) }, action.label)] : []),
     ),
     make("p", { class: "fine-print" }, ...facts.flatMap((fact) => [" · ", fact]).slice(1)),
   );
@@ -110,22 +92,10 @@ function describeOutcomes({ answers, errors, rated, disliked }) {
 }
 
 /** The button of a version; null if it has none. */
-function actionOf(version, gate) {
-  if (version.state === "serving") return version.canRollBack ? { label: "Roll back", run: () => rollBack(version) } : null;
-  if (version.erased) return null;
-  const needsForce = !version.passed_gate && version.state === "candidate" && version.number > 1;
-  return { label: "Promote", run: () => promote({ ...version, needsForce, gateReason: gate?.reason }) };
-}
-
-async function act(run) {
-  try {
-    if (!(await run())) return;
-    showError("");
-  } catch (error) {
-    showError(error.message);
-    return;
-  }
-  await refresh();
+function actionOf(version) {
+  const { state, erased, now } = version;
+  if (state === "serving") return now.target ? { label: "Roll back", run: () => rollBack(version, now) } : null;
+  return erased ? null : { label: "Promote", run: () => promote(version, now) };
 }
 
 function createFigure() {
@@ -194,5 +164,4 @@ async function openReport(title, model, number) {
   }
 }
 
-document.addEventListener("visibilitychange", () => document.hidden || refresh());
-refresh();
+const refresh = pollPage(read, render);

@@ -1,5 +1,6 @@
 // Chinese translations, by the English text. Each view has a file of its own.
 
+import admin from "./texts_zh_admin.js";
 import answers from "./texts_zh_answers.js";
 import chat from "./texts_zh_chat.js";
 import data from "./texts_zh_data.js";
@@ -53,4 +54,6 @@ const common = {
   "letters, digits and signs without spaces": "字母、数字和符号，不含空格",
 };
 
-export default { ...common, ...answers, ...tokens, ...chat, ...history, ...settings, ...playground, ...data, ...runs };
+export default {
+  ...common, ...answers, ...tokens, ...chat, ...history, ...settings, ...playground, ...data, ...runs, ...admin,
+};
