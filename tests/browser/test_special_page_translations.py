@@ -40,7 +40,9 @@ def open_page(visit):
 
 
 def remaining_texts(page, foreign):
-    return [text for text in english_texts(page) if re.search("[A-Za-z]{2,}", re.sub(foreign, "", text))]
+    titles = page.locator("[title]").evaluate_all("elements => elements.map(({ title }) => title)")
+    texts = [*english_texts(page), *(NAMES.sub("", title) for title in titles)]
+    return [text for text in texts if re.search("[A-Za-z]{2,}", re.sub(foreign, "", text))]
 
 
 def test_classification(open_page):

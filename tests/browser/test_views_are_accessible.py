@@ -28,7 +28,7 @@ def take_over(page):
     page.locator(".queue-entry a").first.click()
     if page.locator("#handoff-claim").is_visible():
         page.click("#handoff-claim")
-    expect(page.locator("#handoff-messages li").first).to_be_visible()
+    expect(page.locator(".handoff-message").first).to_be_visible()
 
 
 def correct(page):
