@@ -72,7 +72,9 @@ def write_answers(store):
         meta = {"finish": "stop", "model": MODEL, "consent": "full", "mean_logprob": -2.0}
         (answer,) = store.append(id, [Message("assistant", "好的，没问题。")], meta)
         reference = AnswerReference("message", answer)
-        store.feedback.add(reference, NewFeedback(-1, tags=("too_long", "wrong"), correction="不好。", user="小红"))
+        store.feedback.add(
+            reference, NewFeedback(-1, tags=("too_long", "wrong", "constructor"), correction="不好。", user="小红")
+        )
     for name in ("小明", "小刚"):
         store.feedback.add(reference, NewFeedback(1, user=name, role="reviewer"))
 

@@ -121,10 +121,12 @@ def test_hand_offs(open_page):
 
 
 def test_the_review(open_page):
-    page = open_page("/review", "审核", foreign="local/user:")
+    page = open_page(
+        "/review", "审核", foreign="local/user:|constructor"
+    )  # the prefix of a reviewer, and a tag of a client
     expect(page.locator("#agreement tbody th")).to_have_text(re.compile("小. 与 .*小."))
     expect(page.locator("#review-reason")).to_have_text("有人不喜欢这个回答")
-    expect(page.locator("#review-facts")).to_contain_text("好 0，差 1 · 太长、错误 · 平均对数概率 -2.00")
+    expect(page.locator("#review-facts")).to_contain_text("好 0，差 1 · 太长、错误、constructor · 平均对数概率 -2.00")
     expect(page.locator("#review-history")).to_contain_text("用户：")
     expect(page.locator("#review-better")).to_have_text("建议改为：不好。")
     page.keyboard.press("c")

@@ -60,7 +60,7 @@ function show(item) {
 
 function facts({ model, created, ratings, num_reviews: numReviews, mean_logprob: logprob }) {
   const count = (rating) => ratings.filter((entry) => entry.rating === rating).length;
-  const tags = [...new Set(ratings.flatMap((entry) => entry.tags))].map((tag) => t(TAG_LABELS.get(tag) ?? tag));
+  const tags = [...new Set(ratings.flatMap((entry) => entry.tags))].map((tag) => (TAG_LABELS.has(tag) ? t(TAG_LABELS.get(tag)) : tag.replaceAll("_", " ")));
   return [
     model,
     new Date(1000 * created).toLocaleString(language),
