@@ -5,7 +5,7 @@ from accessibility import violations
 from page_samples import serve_all_pages
 from playwright.sync_api import expect
 
-VIEWS = ("/", "/playground", "/review", "/improve", "/docs")
+VIEWS = ("/", "/playground", "/review", "/improve", "/runs", "/docs")
 SIZES = ({"width": 1280, "height": 800}, {"width": 320, "height": 640})
 pytestmark = pytest.mark.costly
 

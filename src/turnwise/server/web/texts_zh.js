@@ -10,6 +10,7 @@ import improve from "./texts_zh_improve.js";
 import monitor from "./texts_zh_monitor.js";
 import playground from "./texts_zh_playground.js";
 import review from "./texts_zh_review.js";
+import runs from "./texts_zh_runs.js";
 import settings from "./texts_zh_settings.js";
 import tokens from "./texts_zh_tokens.js";
 
@@ -68,5 +69,5 @@ const common = {
 
 export default {
   ...common, ...answers, ...tokens, ...chat, ...history, ...settings, ...playground,
-  ...classify, ...docs, ...handoffs, ...improve, ...monitor, ...review,
+  ...classify, ...docs, ...handoffs, ...improve, ...monitor, ...review, ...runs,
 };
