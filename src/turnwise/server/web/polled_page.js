@@ -1,7 +1,7 @@
 // Pages whose data is read again every 15 seconds.
 
 import { byId } from "./dom.js";
-import { t } from "./i18n.js";
+import { staleError } from "./monitor_format.js";
 import { showError } from "./page.js";
 
 const REFRESH_MS = 15_000;
@@ -29,8 +29,7 @@ export function pollPage(read, show) {
     } catch (error) {
       if (error.name === "AbortError") return;
       canRetry = error.status !== 401 && error.status !== 403;
-      const note = canRetry && hasData ? ` ${t("The page shows what it read before, and tries again.")}` : "";
-      showError(error.message + note, refresh);
+      showError(canRetry && hasData ? staleError(error) : error.message, refresh);
     }
     if (current !== controller) return;
     document.body.dataset.ready = "true";
