@@ -16,6 +16,7 @@ from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
 from turnwise.chat.request_checks import check_no_scenario
 from turnwise.chat.tool_calling import to_tool_call_deltas
+from turnwise.core.attention import NO_ATTENTION, AttentionQuery, AttentionWeights
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, ContextReport, Usage
 from turnwise.core.chat_service import ScenarioInfo, TokenInspector
@@ -139,6 +140,11 @@ class ScriptedChatService:
     async def count_input_tokens(self, request: ChatRequest) -> int:
         """Return the number of words in the messages."""
         return sum(len(message.content.split()) for message in request.messages)
+
+    async def attention(self, request: ChatRequest, query: AttentionQuery) -> AttentionWeights:
+        """Raises `UserError`: there is no model."""
+        del request, query
+        raise UserError(NO_ATTENTION)
 
     async def reply(self, request: ChatRequest) -> ChatResponse:
         """Return the complete response."""
