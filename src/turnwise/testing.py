@@ -166,13 +166,13 @@ class ScriptedChatService:
 
 
 @contextmanager
-def serve_in_thread(app: FastAPI, **settings: float) -> Iterator[str]:
-    """Serve `app` on a free local port within the `with` block; yields the base URL.
+def serve_in_thread(app: FastAPI, port: int = 0, **settings: float) -> Iterator[str]:
+    """Serve `app` on a local port within the `with` block; 0 picks a free one. Yields the base URL.
 
     `settings` are passed to `uvicorn_config`.
     """
     config = uvicorn_config(app, **settings)
-    config.host, config.port = "127.0.0.1", 0
+    config.host, config.port = "127.0.0.1", port
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
