@@ -3,6 +3,7 @@
 # make test    sets everything up and runs all checks and tests
 # make check   lint, types, import rules and the language of names
 # make clients real client libraries against the service; writes docs/clients.md (needs the network, and node 20)
+# make engines the main flows of the pages in Firefox and WebKit (apt-get install firefox-esr webkit2gtk-driver xvfb; node 20)
 # make quick   the tests of an inner loop: a selection (see CONTRIBUTING.md)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check quick clients browser-note example bench clean
+.PHONY: help serve test check quick clients engines browser-note example bench clean
 
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
@@ -90,6 +91,15 @@ clients: $(VENV)/installed $(CLIENTS)/installed $(LLAMA_INDEX)/installed $(JS)/n
 	$(CLIENTS)/bin/python $(TRY_CLIENTS) tests/clients
 	$(LLAMA_INDEX)/bin/python $(TRY_CLIENTS) tests/clients/heavy/test_llama_index.py
 
+FIREFOX := tests/browser/firefox
+
+$(FIREFOX)/node_modules/installed: $(FIREFOX)/package.json
+	@cd $(FIREFOX) && npm install --no-package-lock --no-audit --no-fund --silent
+	@touch $@
+
+engines: $(VENV)/installed-dev $(FIREFOX)/node_modules/installed
+	$(BIN)/pytest tests/browser/test_firefox.py tests/browser/test_webkit.py -rs
+
 example: $(VENV)/installed
 	$(BIN)/turnwise data expand examples/bike_shop.yaml --count 200 --seed 1 --noise 0.2 --out examples/bike_shop.jsonl --overwrite
 
@@ -97,4 +107,4 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(CLIENTS) $(JS)/node_modules $(FIREFOX)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,4 +1,4 @@
-"""Extraction of planted secrets from the small bundled model, fine-tuned on unmasked and on masked dialogues.
+"""Extraction of planted secrets from the default model, fine-tuned on unmasked and on masked dialogues.
 
     python benchmarks/canaries.py --out runs/canaries
 
@@ -83,7 +83,12 @@ class Attacker:
 
 
 def train(data: Path, out: Path, options: argparse.Namespace) -> None:
-    """Fine-tune the bundled model. It is validated on some of the training data, because memorization is the aim."""
+    """Fine-tune the default model. It is validated on some of the training data, because memorization is the aim.
+
+    A complete model stays, and an interrupted training continues.
+    """
+    if out.is_dir():
+        return
     valid = data.with_suffix(".valid.jsonl")
     command = [
         sys.executable, "-m", "turnwise", "train", str(data), "--out", str(out), "--valid", str(valid),

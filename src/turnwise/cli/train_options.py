@@ -26,7 +26,8 @@ class RecipeOptions:
     base_model: Annotated[
         str | None,
         typer.Option(
-            help="Model to start from: a name of `turnwise models list`, or a folder. Default: tiny, the bundled model."
+            help="Model to start from: a name of `turnwise models list`, or a folder. Default: assistant, or tiny "
+            "until the base model of assistant is pulled."
         ),
     ] = None
     out: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None
