@@ -119,7 +119,7 @@ async function start() {
   document.body.dataset.ready = "true";
   (globalThis.requestIdleCallback ?? setTimeout)(() => {
     loadParser().catch(() => {}); // the first answer needs it; later attempts show the text as it is
-    import("./offline.js").then(({ keepPage }) => keepPage(), () => {});
+    navigator.serviceWorker?.register("/service-worker.js").catch(() => {}); // over https and on this machine; the page works without
   });
 }
 

@@ -1,12 +1,9 @@
-// The service worker, which keeps the files of the page, and the way back when the server was not running.
+// The way back when the server was not running.
 
 import { t } from "./i18n.js";
 import { showError } from "./page.js";
 
 const WAIT_MS = 2000;
-
-/** Let the browser keep the files of the page. Browsers do it over https and for a server on the same machine. */
-export const keepPage = () => navigator.serviceWorker?.register("/service-worker.js").catch(() => {});
 
 /** Whether an error means that the server does not run, or is being started or stopped. */
 export const isDown = ({ status }) => !status || status >= 502;
