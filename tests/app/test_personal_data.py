@@ -128,6 +128,7 @@ def test_nothing_of_an_erased_key_is_left_in_any_file(home, store):
     counts = erase_data(DataSubject("ada"), store)
     assert counts == {
         "documents": 1,
+        "trainings": 0,
         "conversations": 1,
         "completions": 1,
         "responses": 1,

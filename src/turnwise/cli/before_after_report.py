@@ -8,6 +8,7 @@ from turnwise.core.plurals import pluralize
 
 if TYPE_CHECKING:
     from turnwise.app.base_comparison import ComparisonPreset, ComparisonSize
+    from turnwise.core.event_log import EventLog
     from turnwise.training.recipe import Recipe
 
 
@@ -17,6 +18,7 @@ def report_before_after(
     preset: "ComparisonPreset",
     seconds_left: float | None = None,
     seconds_per_answer: float | None = None,
+    events: "EventLog | None" = None,
 ) -> None:
     """Compare the model of a finished run with its base on held-out dialogues, and print the scorecard.
 
@@ -28,6 +30,7 @@ def report_before_after(
         preset: "quick", "full" or "none".
         seconds_left: what is left of a time budget; the comparison is made to fit. None: no limit.
         seconds_per_answer: the measured time for one answer.
+        events: log of the progress; None: there is none.
     """
     from turnwise.core.errors import TurnwiseError
 
@@ -45,7 +48,7 @@ def report_before_after(
         if size.max_dialogues < MIN_DIALOGUES:
             console.print(f"No report: no time is left. To compare the models: {_command(recipe)}", markup=False)
             return
-        _compare(console, recipe, preset, size)
+        _compare(console, recipe, preset, size, events)
     except KeyboardInterrupt:
         console.print(
             f"No report. The model is complete. To compare it with its base: {_command(recipe)}", markup=False
@@ -77,7 +80,13 @@ def _report_classifier(console: Any, recipe: "Recipe") -> None:
     console.print(f"The report is {run.report_dir / 'report.html'}.", markup=False)
 
 
-def _compare(console: Any, recipe: "Recipe", preset: "ComparisonPreset", size: "ComparisonSize") -> None:
+def _compare(
+    console: Any,
+    recipe: "Recipe",
+    preset: "ComparisonPreset",
+    size: "ComparisonSize",
+    events: "EventLog | None",
+) -> None:
     from turnwise.app.base_comparison import has_regressed, plan_comparison
     from turnwise.app.evaluation_run import run_evaluation
     from turnwise.cli.progress_bars import evaluation_progress
@@ -90,7 +99,7 @@ def _compare(console: Any, recipe: "Recipe", preset: "ComparisonPreset", size: "
     console.print(f"Comparing with the base model on {pluralize(len(config.dialogues), 'held-out dialogue')} …")
     if not size.has_golden:
         console.print("Skipping the golden set: it takes longer than the time that is left.", markup=False)
-    with evaluation_progress(console) as on_progress:
+    with evaluation_progress(console, events) as on_progress:
         evaluation = run_evaluation(config, on_progress=on_progress)
     print_scorecard(evaluation.scorecard, console)
     assert config.report_dir is not None

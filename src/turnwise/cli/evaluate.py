@@ -73,7 +73,7 @@ def _evaluate_classifier(
         temperature_sweep=measure.temperature_sweep, repeats=measure.repeats != DEFAULT_REPEATS,
         interaction_format=models.interaction_format, context_policy=models.context_policy != "refuse",
         max_model_len=models.max_model_len, judge_url=options.judge.judge_url, judge_model=options.judge.judge_model,
-        cache=not run.cache,
+        cache=not run.cache, events=run.events,
     )  # fmt: skip
     evaluate_classifier_command(
         model, comparison.data, comparison.against, comparison.out, data_options, limit=comparison.limit,
@@ -93,6 +93,7 @@ def _evaluate_chat_model(
     from turnwise.cli.evaluate_output import print_evaluation, report_data, report_missing_samples
     from turnwise.cli.progress_bars import evaluation_progress
     from turnwise.core.errors import UserError
+    from turnwise.core.event_log import open_event_log
 
     comparison, run = options.comparison, options.run
     metrics = check_options(model, options, data_options)
@@ -113,7 +114,7 @@ def _evaluate_chat_model(
 
     config = _evaluation_config(model, options, loaded, metrics, sampling, data_options)
     try:
-        with evaluation_progress(console) as on_progress:
+        with open_event_log(run.events) as events, evaluation_progress(console, events) as on_progress:
             evaluation = run_evaluation(config, on_plan=on_plan, on_progress=on_progress)
     except KeyboardInterrupt:
         hint = "The same command resumes: finished answers are in the cache." if run.cache else "No answers were saved."

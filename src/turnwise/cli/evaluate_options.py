@@ -107,6 +107,10 @@ class VerdictOptions:
         typer.Option(metavar="LABEL", help="For a classifier: label of texts for which no label is the right answer."),
     ] = None
     json_out: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON.")] = False
+    events: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jsonl", help="Append the progress of an evaluation of a chat model as JSON lines."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from turnwise.core.progress_log import ProgressLog
 
 if TYPE_CHECKING:
+    from turnwise.core.event_log import EventLog
     from turnwise.evaluation.evaluate import OnEvaluationProgress
 
 
@@ -32,8 +33,8 @@ def progress_bar(console: Any, label: str) -> Iterator[Callable[[int, int], None
 
 
 @contextmanager
-def evaluation_progress(console: Any) -> "Iterator[OnEvaluationProgress]":
-    """Yield a callback that shows one bar per system and kind of query."""
+def evaluation_progress(console: Any, events: "EventLog | None" = None) -> "Iterator[OnEvaluationProgress]":
+    """Yield a callback that shows one bar per system and kind of query, and writes the progress to a log of events."""
     with _progress(console) as progress:
         tasks: dict[str, Any] = {}
         logs: dict[str, ProgressLog] = {}
@@ -42,6 +43,8 @@ def evaluation_progress(console: Any) -> "Iterator[OnEvaluationProgress]":
             if not total:
                 return
             label = f"{system}: {kind}"
+            if events is not None:
+                events.write_progress("evaluation", done, total, system=system, kind=kind)
             if label not in tasks:
                 tasks[label] = progress.add_task(label, total=total)
                 logs[label] = ProgressLog(console)

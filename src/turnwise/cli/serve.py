@@ -64,6 +64,7 @@ def serve(
     from turnwise.cli.serve_improvement import open_improvement
     from turnwise.cli.serve_knowledge import open_knowledge
     from turnwise.cli.serve_models import chat_model_opener
+    from turnwise.cli.serve_runs import FolderDatasets, open_runs
     from turnwise.cli.serve_scenarios import start_fitting
     from turnwise.improve.retention import delete_old_examples
     from turnwise.server.app import create_app
@@ -113,6 +114,7 @@ def serve(
             monitor=monitor,
             version_control=opener.control,
             improvement=open_improvement(conversations),
+            runs=stack.enter_context(open_runs(FolderDatasets(), conversations, opener, path)),
             has_handoffs=conversations is not None,
             conversation_files=LocalConversationFiles(),
             auto_titles=options.conversations.auto_titles,

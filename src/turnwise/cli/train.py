@@ -50,6 +50,7 @@ def train(
     from turnwise.cli.train_output import ConsoleHook, print_result
     from turnwise.cli.train_run import report_interrupt, run_training, search
     from turnwise.core.errors import InvalidParameter
+    from turnwise.core.event_log import open_event_log
     from turnwise.training.examples.recipe_sources import with_splits
 
     workers, output, hpo_trials = options.workers, options.output, options.automatic.hpo_trials
@@ -63,26 +64,27 @@ def train(
     recipe = flags.override_recipe(data) if data.suffix in (".yaml", ".yml") else flags.to_recipe(data)
     recipe = with_splits(recipe)
     if hpo_trials is not None:
-        if output.dry_run or workers.ray is not None:
-            raise InvalidParameter("hpo_trials", "--hpo-trials cannot be combined with --dry-run or --ray.")
+        if output.dry_run or workers.ray is not None or output.events is not None:
+            raise InvalidParameter("hpo_trials", "--hpo-trials cannot be combined with --dry-run, --ray or --events.")
         search(console, recipe, hpo_trials, output)
         return
     if recipe.objective.READS_ANNOTATIONS and output.evaluation != "none":
         from turnwise.evaluation.classification.label_report import check_libraries
 
         check_libraries()  # before the run, not after it
-    try:
-        with ConsoleHook(console, recipe) as hook:
-            result = run_training(recipe, hook, workers, output)
-    except KeyboardInterrupt as error:
-        raise typer.Exit(report_interrupt(console, error)) from None
-    if result is None:
-        return
-    print_result(console, recipe, result)
-    if not console.quiet:
-        budget = recipe.training.time_budget
-        seconds_left = None if budget is None else 60 * budget - (time.monotonic() - start)
-        report_before_after(console, recipe, output.evaluation, seconds_left, result.seconds_per_reply)
+    with open_event_log(output.events) as events:
+        try:
+            with ConsoleHook(console, recipe) as hook:
+                result = run_training(recipe, hook, workers, output, events)
+        except KeyboardInterrupt as error:
+            raise typer.Exit(report_interrupt(console, error)) from None
+        if result is None:
+            return
+        print_result(console, recipe, result)
+        if not console.quiet:
+            budget = recipe.training.time_budget
+            seconds_left = None if budget is None else 60 * budget - (time.monotonic() - start)
+            report_before_after(console, recipe, output.evaluation, seconds_left, result.seconds_per_reply, events)
 
 
 def _check_arguments(data: Path, base_model: str | None, out: Path | None) -> None:

@@ -213,6 +213,15 @@ class TrainOutputOptions:
         bool,
         typer.Option("--restart", help="Discard an unfinished run instead of resuming it.", rich_help_panel=OUTPUT),
     ] = False
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.jsonl",
+            help="Append the events of the run as JSON lines, with replies to three validation dialogues at every "
+            "validation.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,34 @@ import typer
 
 if TYPE_CHECKING:
     from turnwise.cli.train_options import TrainOutputOptions, WorkerOptions
+    from turnwise.core.event_log import EventLog
     from turnwise.training.hooks import TrainerHook, TrainingResult
     from turnwise.training.recipe import Recipe
 
 
 def run_training(
-    recipe: "Recipe", hook: "TrainerHook", workers: "WorkerOptions", output: "TrainOutputOptions"
+    recipe: "Recipe",
+    hook: "TrainerHook",
+    workers: "WorkerOptions",
+    output: "TrainOutputOptions",
+    events: "EventLog | None" = None,
 ) -> "TrainingResult | None":
-    """Run the recipe here or on a cluster; None after a dry run."""
+    """Run the recipe here or on a cluster; None after a dry run.
+
+    Args:
+        recipe: the recipe.
+        hook: receives the events of the run.
+        workers: processes that train.
+        output: what is written.
+        events: log of the events; None: there is none.
+    """
     from turnwise.core.errors import InvalidParameter
 
     if workers.ray is not None:
         from turnwise.training.launch.ray_cluster import run_on_ray
 
-        if output.dry_run or not recipe.method.TRAINS_WEIGHTS:
-            raise InvalidParameter("ray", "--ray cannot be combined with --dry-run or the method 'prompt'.")
+        if output.dry_run or events is not None or not recipe.method.TRAINS_WEIGHTS:
+            raise InvalidParameter("ray", "--ray cannot be combined with --dry-run, --events or the method 'prompt'.")
         return run_on_ray(
             recipe,
             address=workers.ray,
@@ -29,14 +42,19 @@ def run_training(
             restart=output.restart,
             hooks=[hook],
         )
+    hooks = [hook]
+    if events is not None:
+        from turnwise.training.event_hook import EventHook
+
+        hooks.append(EventHook(events))
     if output.dry_run:
         from turnwise.training.launch import dry_run as dry
 
-        dry.dry_run(recipe, hooks=[hook])
+        dry.dry_run(recipe, hooks=hooks)
         return None
     from turnwise.training.launch.run_recipe import run_recipe
 
-    return run_recipe(recipe, overwrite=output.overwrite, restart=output.restart, hooks=[hook])
+    return run_recipe(recipe, overwrite=output.overwrite, restart=output.restart, hooks=hooks)
 
 
 def search(console: Any, recipe: "Recipe", trials: int, output: "TrainOutputOptions") -> None:

@@ -13,6 +13,7 @@
     ├── NotFound                      404  exit 1   a conversation or completion that does not exist
     ├── HandoffConflict               409  exit 1   somebody else speaks with the customer, or the hand-off has ended
     ├── VersionConflict               409  exit 1   a version of a model cannot change to this state
+    ├── RunConflict                   409  exit 1   a training or evaluation is not in the state for this
     ├── SaveFailed                    500  exit 1   a write failed; the old content is unchanged
     └── Unavailable                   503  exit 1   loading, draining or full: try again later
 """
@@ -162,6 +163,14 @@ class VersionConflict(TurnwiseError):
     http_status = 409
     http_type = "invalid_request_error"
     code = "version_conflict"
+
+
+class RunConflict(TurnwiseError):
+    """Something that is not possible in the state of a training or evaluation. Nothing was changed."""
+
+    http_status = 409
+    http_type = "invalid_request_error"
+    code = "run_conflict"
 
 
 class SaveFailed(TurnwiseError):

@@ -45,6 +45,11 @@ class Settings:
         return self.home / "versions"
 
     @property
+    def runs(self) -> Path:
+        """Folder of the trainings and evaluations that the page `/runs` starts, one folder each."""
+        return self.home / "runs"
+
+    @property
     def registry_url(self) -> str:
         """URL of the registry of model versions."""
         return f"sqlite:///{self.home / 'versions.db'}"

@@ -17,6 +17,7 @@ from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.improvement_reports import ImprovementReader
 from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.monitor_store import MonitorReader
+from turnwise.core.runs import RunManager
 from turnwise.core.served_versions import VersionControl
 from turnwise.server.background_answers import BackgroundAnswers
 from turnwise.server.consent_policy import ConsentPolicy
@@ -78,6 +79,9 @@ from turnwise.server.routes import (
 from turnwise.server.routes import (
     monitor as monitor_routes,
 )
+from turnwise.server.routes import (
+    runs as run_routes,
+)
 from turnwise.server.schema.request_body import DEFAULT_MAX_BODY_BYTES
 from turnwise.server.served_models import LATEST, ServedModels
 from turnwise.server.sse import SSE_KEEP_ALIVE_SECONDS
@@ -95,6 +99,7 @@ def create_app(
     monitor: MonitorReader | None = None,
     version_control: VersionControl | None = None,
     improvement: ImprovementReader | None = None,
+    runs: RunManager | None = None,
     has_handoffs: bool = False,
     conversation_files: ConversationFiles | None = None,
     auto_titles: bool = True,
@@ -123,6 +128,7 @@ def create_app(
         monitor: text monitor that `/v1/monitor` and the page `/monitor` show.
         version_control: promotes versions of the served models, for `/v1/versions`.
         improvement: cycles of `turnwise improve`, which `/v1/improvements` and the page `/improve` show.
+        runs: trainings and evaluations, which `/v1/runs` and the page `/runs` start and show.
         has_handoffs: pages link to `/handoffs`, where people answer customers, and to `/review`.
         conversation_files: reads and writes files, for the export and import of conversations.
         auto_titles: let the model write titles of conversations that ask for it.
@@ -188,12 +194,14 @@ def create_app(
         monitor_routes.router(monitor),
         versions.router(version_control, served_models, body_limit),
         improvements.router(improvement, served_models),
+        run_routes.router(runs, body_limit, drain),
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]
     page_routes = pages.routes(
         chat=web, has_classifiers=lambda: bool(classifiers), has_monitor=monitor is not None,
         has_handoffs=has_handoffs, has_improvement=improvement is not None,
+        has_runs=runs is not None,
     )  # fmt: skip
     all_routes = [*(route for router in routers for route in router.routes), *page_routes]
     app = FastAPI(

@@ -34,7 +34,8 @@ class ServedModels:
     """Chat services, embedding services and classifiers by served name.
 
     Attributes:
-        services: read at every request, so the owner of the mapping can replace a service at any time.
+        services: read at every request, so the owner of the mapping can add or replace a service at any time, also in
+            another thread.
         default: served name of the model that the aliases stand for.
         instrument: wraps a service before it answers a request.
         embedding_services: embedding models by served name; the aliases stand for the first one on `/v1/embeddings`.
@@ -106,7 +107,7 @@ class ServedModels:
 
     def versioned_services(self) -> dict[str, VersionedService]:
         """Services that have versions, by served name."""
-        return {name: service for name, service in self.services.items() if isinstance(service, VersionedService)}
+        return {name: service for name, service in list(self.services.items()) if isinstance(service, VersionedService)}
 
     def find_embedding_service(self, name: str) -> EmbeddingService:
         """Return the instrumented embedding model for a served name or alias; or the embeddings of a chat model.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from turnwise.training.examples.dataset import DatasetSplits
     from turnwise.training.launch.preflight import PreflightReport
+    from turnwise.training.plan import TrainingPlan
     from turnwise.training.recipe import Recipe
 
 
@@ -164,6 +165,9 @@ class TrainerHook:
 
     def on_prompt_scored(self, number: int, loss: float) -> None:
         """Called with the number and the loss of every candidate of the method `prompt`."""
+
+    def on_plan(self, plan: "TrainingPlan") -> None:
+        """Called with the model and all settings, before training starts or continues."""
 
     def on_train_begin(self, *, total_steps: int, step: int) -> None:
         """Called when training starts or continues after `step` steps."""

@@ -19,7 +19,7 @@ from turnwise.server.request_context import current_request
 
 # All other paths need a key.
 PUBLIC_PATHS = frozenset({
-    "/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/docs", "/openapi.json",
+    "/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/runs", "/docs", "/openapi.json",
     "/health", "/ready", "/service-worker.js",
 })  # fmt: skip
 PUBLIC_PREFIX = "/assets/"

@@ -38,6 +38,7 @@ _MONITOR = Page("/monitor", "monitor", "Monitor")
 _HANDOFFS = Page("/handoffs", "handoffs", "Hand-offs")
 _REVIEW = Page("/review", "review", "Review")
 _IMPROVE = Page("/improve", "improve", "Improve")
+_RUNS = Page("/runs", "runs", "Train")
 _DOCS = Page("/docs", "docs", "API")
 
 
@@ -49,7 +50,13 @@ class _Assets(MinifiedAssets):
 
 
 def routes(
-    *, chat: bool, has_classifiers: Callable[[], bool], has_monitor: bool, has_handoffs: bool, has_improvement: bool
+    *,
+    chat: bool,
+    has_classifiers: Callable[[], bool],
+    has_monitor: bool,
+    has_handoffs: bool,
+    has_improvement: bool,
+    has_runs: bool,
 ) -> list[BaseRoute]:
     """Return the routes of the pages and the assets.
 
@@ -59,6 +66,7 @@ def routes(
         has_monitor: whether pages link to `/monitor`.
         has_handoffs: whether pages link to `/handoffs` and `/review`, which need a store.
         has_improvement: whether pages link to `/improve`.
+        has_runs: whether pages link to `/runs`.
     """
 
     def linked_pages() -> list[Page]:
@@ -66,11 +74,11 @@ def routes(
             return [_DOCS]
         conditions = (
             (_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs), (_REVIEW, has_handoffs),
-            (_IMPROVE, has_improvement),
+            (_IMPROVE, has_improvement), (_RUNS, has_runs),
         )  # fmt: skip
         return [_CHAT, _PLAYGROUND, *(page for page, is_linked in conditions if is_linked), _DOCS]
 
-    pages = [_DOCS, *([_CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE] if chat else [])]
+    pages = [_DOCS, *([_CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE, _RUNS] if chat else [])]
     return [
         *(_route(page, linked_pages, WEB) for page in pages),
         *([_service_worker_route(linked_pages, WEB)] if chat else []),

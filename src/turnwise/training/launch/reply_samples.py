@@ -72,7 +72,12 @@ def pair_samples(work: Path, dialogues: Sequence[Conversation], after: Sequence[
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     samples = []
     for dialogue, old, new in zip(dialogues, before, after, strict=False):
-        history, reply = last_reply(dialogue) or ((), "")
-        question = next((message.content for message in reversed(history) if message.role == "user"), "")
+        question, reply = question_and_reply(dialogue)
         samples.append(ReplySample(question, reply, old, new))
     return tuple(samples)
+
+
+def question_and_reply(dialogue: Conversation) -> tuple[str, str]:
+    """The last message of the user before the last reply, and that reply."""
+    history, reply = last_reply(dialogue) or ((), "")
+    return next((message.content for message in reversed(history) if message.role == "user"), ""), reply

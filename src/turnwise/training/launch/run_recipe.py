@@ -60,6 +60,8 @@ def run_recipe(
             return run_prompt_search(recipe, recipe.method, work, hooks=hooks, device=device)
         with _explain_disk_errors(work):
             plan = prepare(recipe, work, workers=workers, restart=restart, device=device, hooks=hooks)
+            for hook in hooks:
+                hook.on_plan(plan)
             loggers = [MetricsFileHook(work), TensorBoardHook(work)] if workers.is_main else []
             result = Trainer(plan, [*loggers, *hooks], stop=stop).run()
             result = export(plan, result)

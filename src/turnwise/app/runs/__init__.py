@@ -1,0 +1,1 @@
+"""Trainings and evaluations that a server starts, each in a process and a folder of its own."""
