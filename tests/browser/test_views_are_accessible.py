@@ -3,7 +3,7 @@
 import pytest
 from accessibility import violations
 
-VIEWS = ("/", "/playground", "/review", "/improve", "/runs", "/docs")
+VIEWS = ("/", "/playground", "/review", "/improve", "/data", "/runs", "/docs")
 SIZES = ({"width": 1280, "height": 800}, {"width": 320, "height": 640})
 pytestmark = pytest.mark.costly
 

@@ -31,10 +31,10 @@ def serve(classifiers):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/runs", "/docs"]
+    "path", ["/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/data", "/runs", "/docs"]
 )
 def test_every_page_links_to_all_pages_that_the_server_has(serve, classifiers, path):
-    with serve(monitor=object(), has_handoffs=True, improvement=object(), runs=object()) as url:
+    with serve(monitor=object(), has_handoffs=True, improvement=object(), runs=object(), datasets=object()) as url:
         assert linked_paths(url, path)[0] == [
             "/",
             "/playground",
@@ -42,11 +42,11 @@ def test_every_page_links_to_all_pages_that_the_server_has(serve, classifiers, p
             "/handoffs",
             "/review",
             "/improve",
-            "/runs",
+            "/data", "/runs",
             "/docs",
         ]
         classifiers["names"] = object()
-        paths = ["/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/runs", "/docs"]
+        paths = ["/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/data", "/runs", "/docs"]
         assert linked_paths(url, path) == (paths, [path])
 
 

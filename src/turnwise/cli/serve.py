@@ -61,10 +61,11 @@ def serve(
     from turnwise.app.version_serving.version_adopter import VersionAdopter
     from turnwise.cli.serve_checks import check_options
     from turnwise.cli.serve_classifiers import open_classifiers
+    from turnwise.cli.serve_datasets import open_datasets
     from turnwise.cli.serve_improvement import open_improvement
     from turnwise.cli.serve_knowledge import open_knowledge
     from turnwise.cli.serve_models import chat_model_opener
-    from turnwise.cli.serve_runs import FolderDatasets, open_runs
+    from turnwise.cli.serve_runs import open_runs
     from turnwise.cli.serve_scenarios import start_fitting
     from turnwise.improve.retention import delete_old_examples
     from turnwise.server.app import create_app
@@ -105,6 +106,7 @@ def serve(
             threads=engine.threads,
         )
         _report(options, opener, has_keys=checked.has_keys)
+        datasets = open_datasets(stack)
         app = create_app(
             opener.services,
             default=default,
@@ -114,7 +116,8 @@ def serve(
             monitor=monitor,
             version_control=opener.control,
             improvement=open_improvement(conversations),
-            runs=stack.enter_context(open_runs(FolderDatasets(), conversations, opener, path)),
+            datasets=datasets,
+            runs=stack.enter_context(open_runs(datasets, conversations, opener, path)),
             has_handoffs=conversations is not None,
             conversation_files=LocalConversationFiles(),
             auto_titles=options.conversations.auto_titles,
@@ -122,6 +125,7 @@ def serve(
             web=options.pages.web,
             body_limit=limits.max_body_size,
             document_limit=limits.max_document_size,
+            dataset_limit=limits.max_dataset_size,
             allowed_hosts=access.allowed_host or (),
             allow_origins=checked.origins,
             keys=checked.keys,

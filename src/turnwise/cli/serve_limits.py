@@ -90,6 +90,12 @@ class LimitOptions:
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = 32 * 2**20
+    max_dataset_size: Annotated[
+        int,
+        typer.Option(
+            help="Maximum size in bytes of a data set that is uploaded.", min=1024, rich_help_panel=LIMITS_PANEL
+        ),
+    ] = 2**30
     ignore_unknown_fields: Annotated[
         bool,
         typer.Option(

@@ -1,12 +1,10 @@
 """The page `/runs` of `turnwise serve`: its runs, and loading of their models."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turnwise.core.datasets import Dataset
-from turnwise.core.errors import NotFound
 from turnwise.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,23 +13,6 @@ if TYPE_CHECKING:
     from turnwise.app.version_serving.model_opener import ModelOpener
     from turnwise.core.datasets import DatasetLibrary
     from turnwise.core.stored_conversations import ConversationStore
-
-
-class FolderDatasets:
-    """The files in TURNWISE_HOME/datasets (implements `core.datasets.DatasetLibrary`)."""
-
-    def datasets(self) -> Sequence[Dataset]:
-        """The files, the newest first."""
-        folder = Settings.from_environment().home / "datasets"
-        paths = [path for path in folder.glob("[!.]*") if path.is_file()] if folder.is_dir() else []
-        rows = [Dataset(path.name, path.stat().st_size, path.stat().st_mtime) for path in paths]
-        return sorted(rows, key=lambda dataset: dataset.added, reverse=True)
-
-    def path(self, name: str) -> Path:
-        """The file of a data set. Raises `NotFound`."""
-        if name not in {dataset.name for dataset in self.datasets()}:
-            raise NotFound(f"There is no data set '{name[:60]}'.")
-        return Settings.from_environment().home / "datasets" / name
 
 
 @contextmanager

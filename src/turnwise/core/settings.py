@@ -40,6 +40,11 @@ class Settings:
         return self.home / "knowledge"
 
     @property
+    def datasets(self) -> Path:
+        """Folder of the data sets that people upload, one file each."""
+        return self.home / "datasets"
+
+    @property
     def versions(self) -> Path:
         """Folder of the model versions that `turnwise improve` trains."""
         return self.home / "versions"

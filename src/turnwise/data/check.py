@@ -13,7 +13,7 @@ from pathlib import Path
 from turnwise.core.messages import Conversation, Role
 from turnwise.data import fingerprint
 from turnwise.data.check_findings import FINDING_TEXTS
-from turnwise.data.check_report import MAX_LOCATIONS, DataReport, Finding, LengthStats
+from turnwise.data.check_report import MAX_LOCATIONS, MAX_ROWS, DataReport, Finding, LengthStats
 from turnwise.data.read_options import ReadOptions
 from turnwise.data.rows import Record
 from turnwise.data.seen_keys import SeenKeys
@@ -76,15 +76,18 @@ def check_data(
 
 @dataclass
 class _Tally:
-    """Number of rows with a finding, and the first locations."""
+    """Number of rows with a finding, and the first locations and row numbers."""
 
     count: int = 0
     locations: list[str] = field(default_factory=list)
+    rows: dict[int, None] = field(default_factory=dict)  # in order, without repetition
 
-    def add(self, location: str) -> None:
+    def add(self, location: str, *rows: int) -> None:
         self.count += 1
         if len(self.locations) < MAX_LOCATIONS:
             self.locations.append(location)
+        if len(self.rows) < MAX_ROWS:
+            self.rows.update(dict.fromkeys(rows))
 
 
 class DataChecker:
@@ -101,7 +104,7 @@ class DataChecker:
         self._roles: Counter[str] = Counter()
         self._lengths: dict[str, Counter[int]] = {}  # name → length → number of rows
         self._placeholders: Counter[str] = Counter()
-        self._longest: list[tuple[int, str]] = []  # a heap of the longest rows, in characters
+        self._longest: list[tuple[int, str, int]] = []  # a heap of the longest rows: characters, location, row
         self._exact_keys, self._near_keys = SeenKeys(), SeenKeys()
         self._reference_keys, self._reference_openings = SeenKeys(), SeenKeys()
         self._conversations = self._documents = self._generated = self._usable = self._words = self._cjk_letters = 0
@@ -119,53 +122,58 @@ class DataChecker:
         if isinstance(item, Conversation):
             self._conversations += 1
             self._generated += item.is_synthetic
-            self._check_roles(item, where)
+            self._check_roles(item, where, location.number)
             texts = [message.full_text for message in item.messages]
         else:
             self._documents += 1
             self._usable += 1
-            self._tallies["text, not dialogues"].add(where)
+            self._tallies["text, not dialogues"].add(where, location.number)
             if looks_like_chat(item.text):
-                self._tallies["looks like a chat"].add(where)
+                self._tallies["looks like a chat"].add(where, location.number)
             texts = [item.text]
-        self._measure(texts, "dialogue" if isinstance(item, Conversation) else "document", where)
+        unit = "dialogue" if isinstance(item, Conversation) else "document"
+        self._measure(texts, unit, where, location.number)
 
     def add_bad_rows(self, rows: Sequence[RejectedRow], count: int) -> None:
         """Add `count` rows that could not be read, of which `rows` are recorded."""
         for row in rows:
-            self._tallies["bad rows"].add(f"{row.location}: {row.reason}. Expected {row.expected}.")
+            self._tallies["bad rows"].add(str(row), row.location.number)
         self._tallies["bad rows"].count += count - len(rows)
 
     def _check_duplicates(self, item: Record, location: RowLocation, where: str) -> None:
-        near_key = fingerprint.near_duplicate_key(item)
-        exact_match = self._exact_keys.add(fingerprint.exact_duplicate_key(item), location)
+        exact_key, near_key = fingerprint.exact_duplicate_key(item), fingerprint.near_duplicate_key(item)
+        exact_match = self._exact_keys.add(exact_key, location)
         near_match = self._near_keys.add(near_key, location)
         if exact_match:
-            self._tallies["exact duplicates"].add(f"{where} repeats {exact_match}")
+            rows = self._exact_keys.first_row(exact_key), location.number
+            self._tallies["exact duplicates"].add(f"{where} repeats {exact_match}", *rows)
         elif near_match:
-            self._tallies["near duplicates"].add(f"{where} is nearly {near_match}")
+            rows = self._near_keys.first_row(near_key), location.number
+            self._tallies["near duplicates"].add(f"{where} is nearly {near_match}", *rows)
         if near_key in self._reference_keys:
-            self._tallies["leaks"].add(f"{where} is also {self._reference_keys.first_location(near_key)}")
+            self._tallies["leaks"].add(
+                f"{where} is also {self._reference_keys.first_location(near_key)}", location.number
+            )
         elif self._reference_openings and isinstance(item, Conversation):
             opening = fingerprint.opening_key(item)
             if opening is not None and opening in self._reference_openings:
                 match = self._reference_openings.first_location(opening)
-                self._tallies["shared openings"].add(f"{where} opens like {match}")
+                self._tallies["shared openings"].add(f"{where} opens like {match}", location.number)
 
-    def _check_roles(self, conversation: Conversation, where: str) -> None:
+    def _check_roles(self, conversation: Conversation, where: str, row: int) -> None:
         roles = [message.role for message in conversation.messages]
         self._roles.update(roles)
         self._count("turns per dialogue", conversation.num_turns)
         if "assistant" in roles:
             self._usable += 1
             if "user" not in roles:
-                self._tallies["no user turn"].add(where)
+                self._tallies["no user turn"].add(where, row)
             elif roles[-1] == "user":
-                self._tallies["ends on a user turn"].add(where)
+                self._tallies["ends on a user turn"].add(where, row)
         else:
-            self._tallies["no assistant turn"].add(where)
+            self._tallies["no assistant turn"].add(where, row)
 
-    def _measure(self, texts: list[str], unit: str, where: str) -> None:
+    def _measure(self, texts: list[str], unit: str, where: str, row: int) -> None:
         """Count characters, words and tokens of a row, and look for placeholders."""
         text = "\n".join(texts)
         self._count(f"characters per {unit}", len(text) - len(texts) + 1)
@@ -177,12 +185,12 @@ class DataChecker:
         if not text.isascii():
             self._cjk_letters += len(_CJK_LETTER.findall(text))
         if len(self._longest) < MAX_LOCATIONS:
-            heappush(self._longest, (len(text), where))
+            heappush(self._longest, (len(text), where, row))
         else:
-            heappushpop(self._longest, (len(text), where))
+            heappushpop(self._longest, (len(text), where, row))
         if placeholders := _PLACEHOLDER.findall(text):
             self._placeholders.update(placeholders)
-            self._tallies["placeholders"].add(where)
+            self._tallies["placeholders"].add(where, row)
 
     def _count(self, name: str, length: int) -> None:
         self._lengths.setdefault(name, Counter())[length] += 1
@@ -202,7 +210,8 @@ class DataChecker:
         for kind, text in FINDING_TEXTS.items():
             if (tally := self._tallies[kind]).count:
                 message = text.message.format(count=tally.count, **fields)
-                findings.append(Finding(kind, text.severity, tally.count, message, text.advice, tuple(tally.locations)))
+                places = tuple(tally.locations), tuple(tally.rows)
+                findings.append(Finding(kind, text.severity, tally.count, message, text.advice, *places))
         bad_rows = self._tallies["bad rows"].count
         return DataReport(
             files=tuple(files),
@@ -227,6 +236,7 @@ class DataChecker:
         limit = max(_LONG_MEDIANS * median, _LONG_CHARACTERS)
         tally = self._tallies["very long"]
         tally.count = sum(number for length, number in counts.items() if length > limit)
-        longest_first = sorted(self._longest, reverse=True)
-        tally.locations = [f"{where}: {length:,}" for length, where in longest_first if length > limit]
+        longest_first = [entry for entry in sorted(self._longest, reverse=True) if entry[0] > limit]
+        tally.locations = [f"{where}: {length:,}" for length, where, _ in longest_first]
+        tally.rows = dict.fromkeys(row for _, _, row in longest_first)
         return limit, median

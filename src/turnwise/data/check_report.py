@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 MAX_LOCATIONS = 20  # recorded for a finding; further ones are only counted
+MAX_ROWS = 1000  # whose numbers are recorded for a finding
 MAX_PRINTED_LOCATIONS = 5  # except for bad rows, whose reasons differ
 Severity = Literal["problem", "warning", "note"]
 _COLORS: dict[Severity, str] = {"problem": "red", "warning": "yellow", "note": "cyan"}
@@ -48,7 +49,10 @@ class LengthStats:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A property of the data to know about: number of rows, the first locations, and advice."""
+    """A property of the data to know about: number of rows, the first locations, and advice.
+
+    `rows` has the numbers of the first rows, for data in one file. Duplicates come after the row that they repeat.
+    """
 
     kind: str
     severity: Severity
@@ -56,6 +60,7 @@ class Finding:
     message: str
     advice: str
     locations: tuple[str, ...] = ()
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

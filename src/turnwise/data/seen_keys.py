@@ -36,3 +36,7 @@ class SeenKeys:
         """Return the first location of a key as "file:number"."""
         packed = self._locations[key]
         return f"{self._files[packed >> ROW_BITS]}:{packed & (1 << ROW_BITS) - 1}"
+
+    def first_row(self, key: int) -> int:
+        """Return the number of the first row of a key."""
+        return self._locations[key] & (1 << ROW_BITS) - 1

@@ -121,19 +121,27 @@ class DataSource:
 
     def rows(self) -> Iterator[tuple[RowLocation, Record]]:
         """Yield every good row with its location."""
+        for result in self.results():
+            if isinstance(result, RejectedRow):
+                self._reject(result)
+            else:
+                yield result
+
+    def results(self) -> Iterator[tuple[RowLocation, Record] | RejectedRow]:
+        """Yield every row in order, the bad ones too. They are neither counted nor recorded."""
         self.bad_rows, self.bad_row_count, self._finished_bytes = [], 0, 0
         self.unread_columns = Counter()
         chats_without_assistant: list[SpeakerNotFound] = []
         for file in self.files:
             try:
-                yield from self._rows_of(file)
+                yield from self._results_of(file)
             except SpeakerNotFound as error:  # a day or channel without a message of the assistant
                 chats_without_assistant.append(error)
             self._finished_bytes += file.stat().st_size
         if chats_without_assistant and len(chats_without_assistant) == len(self.files):
             raise InvalidData(f"{self.files[0]}: {chats_without_assistant[0]}") from chats_without_assistant[0]
 
-    def _rows_of(self, path: Path) -> Iterator[tuple[RowLocation, Record]]:
+    def _results_of(self, path: Path) -> Iterator[tuple[RowLocation, Record] | RejectedRow]:
         options = self._options_of_file.get(path.name, self.options)
         context = ParseContext(options.role_of_speaker, options.assistant_name, self.unread_columns)
         expected = ""
@@ -144,7 +152,7 @@ class DataSource:
                 expected = f" Expected {opened.expected}."
                 for row in _until_damage(opened.rows):
                     if isinstance(row, BadRow):
-                        self._reject(RejectedRow(RowLocation(path, row.line, opened.unit), row.reason, opened.expected))
+                        yield RejectedRow(RowLocation(path, row.line, opened.unit), row.reason, opened.expected)
                     else:
                         yield RowLocation(path, row[0], opened.unit), row[1]
         except SpeakerNotFound:

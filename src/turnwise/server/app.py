@@ -13,6 +13,7 @@ from turnwise.core.chat_service import ChatService
 from turnwise.core.classification_service import ClassificationService
 from turnwise.core.collected_answers import Consent
 from turnwise.core.conversation_trees import ConversationFiles
+from turnwise.core.datasets import DatasetBrowser
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.improvement_reports import ImprovementReader
 from turnwise.core.knowledge_service import KnowledgeService
@@ -22,7 +23,7 @@ from turnwise.core.served_versions import VersionControl
 from turnwise.server.background_answers import BackgroundAnswers
 from turnwise.server.consent_policy import ConsentPolicy
 from turnwise.server.conversation_titles import TitleWriter
-from turnwise.server.document_upload import DEFAULT_MAX_DOCUMENT_BYTES
+from turnwise.server.document_upload import DEFAULT_MAX_DATASET_BYTES, DEFAULT_MAX_DOCUMENT_BYTES
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
 from turnwise.server.instrumented_service import (
     InstrumentedClassificationService,
@@ -74,6 +75,9 @@ from turnwise.server.routes import (
     conversation_files as conversation_files_routes,
 )
 from turnwise.server.routes import (
+    datasets as dataset_routes,
+)
+from turnwise.server.routes import (
     knowledge as knowledge_routes,
 )
 from turnwise.server.routes import (
@@ -100,6 +104,7 @@ def create_app(
     version_control: VersionControl | None = None,
     improvement: ImprovementReader | None = None,
     runs: RunManager | None = None,
+    datasets: DatasetBrowser | None = None,
     has_handoffs: bool = False,
     conversation_files: ConversationFiles | None = None,
     auto_titles: bool = True,
@@ -107,6 +112,7 @@ def create_app(
     web: bool = True,
     body_limit: int = DEFAULT_MAX_BODY_BYTES,
     document_limit: int = DEFAULT_MAX_DOCUMENT_BYTES,
+    dataset_limit: int = DEFAULT_MAX_DATASET_BYTES,
     allowed_hosts: Collection[str] = (),
     allow_origins: Collection[str] = (),
     keys: KeyStore | None = None,
@@ -129,6 +135,7 @@ def create_app(
         version_control: promotes versions of the served models, for `/v1/versions`.
         improvement: cycles of `turnwise improve`, which `/v1/improvements` and the page `/improve` show.
         runs: trainings and evaluations, which `/v1/runs` and the page `/runs` start and show.
+        datasets: data sets that `/v1/datasets` and the page `/data` show.
         has_handoffs: pages link to `/handoffs`, where people answer customers, and to `/review`.
         conversation_files: reads and writes files, for the export and import of conversations.
         auto_titles: let the model write titles of conversations that ask for it.
@@ -136,6 +143,7 @@ def create_app(
         web: serve the chat page at `/` and the other pages.
         body_limit: maximum size of a JSON body, in bytes.
         document_limit: maximum size of a document that is added to a knowledge base, in bytes.
+        dataset_limit: maximum size of a data set that is uploaded, in bytes.
         allowed_hosts: further values of the `Host` header on a loopback address, for a proxy on this machine.
         allow_origins: origins of other web sites that may use the API.
         keys: API keys. If it has any, a key is required.
@@ -195,13 +203,14 @@ def create_app(
         versions.router(version_control, served_models, body_limit),
         improvements.router(improvement, served_models),
         run_routes.router(runs, body_limit, drain),
+        dataset_routes.router(datasets, dataset_limit),
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]
     page_routes = pages.routes(
         chat=web, has_classifiers=lambda: bool(classifiers), has_monitor=monitor is not None,
         has_handoffs=has_handoffs, has_improvement=improvement is not None,
-        has_runs=runs is not None,
+        has_runs=runs is not None, has_datasets=datasets is not None,
     )  # fmt: skip
     all_routes = [*(route for router in routers for route in router.routes), *page_routes]
     app = FastAPI(

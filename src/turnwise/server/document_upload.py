@@ -1,4 +1,4 @@
-"""Receives a document into a temporary file: as the bytes of the body, or as a file of a form."""
+"""Receives a document or a data set into a temporary file: as the bytes of the body, or as a file of a form."""
 
 import asyncio
 import tempfile
@@ -18,6 +18,7 @@ from turnwise.server.error_responses import RequestRejected, truncate
 from turnwise.server.schema.json_object import missing_field
 
 DEFAULT_MAX_DOCUMENT_BYTES = 32 * 2**20
+DEFAULT_MAX_DATASET_BYTES = 2**30
 MAX_FILENAME_CHARS = 200
 WRITE_BYTES = 2**20  # collected before a write, which runs in a thread
 FORM_FIELD = "file"
@@ -105,7 +106,7 @@ def _bounded(request: Request, max_bytes: int) -> Request:
         while message.get("more_body", False) and num_bytes <= max_bytes * DISCARD_FACTOR:
             message = await request.receive()
             num_bytes += len(message.get("body", b""))
-        text = f"The document is larger than the {max_bytes:,} bytes that this server accepts. Divide it."
+        text = f"The file is larger than the {max_bytes:,} bytes that this server accepts. Divide it."
         raise RequestRejected(413, "body_too_large", text)
 
     return Request(request.scope, receive)

@@ -73,6 +73,10 @@ Knowledge bases (`/v1/knowledge`) are not in OpenAI's API. A document is sent as
 fields of a chat completion; those that affect only what follows the next token are rejected. All are described in the
 [guide](guide/see_and_steer.md).
 
+Data sets (`/v1/datasets`) are not in OpenAI's API. A file is sent as the body of `POST
+/v1/datasets?filename=NAME`, or as the field `file` of a form; its size is set with an option of `turnwise serve`. The
+other routes have no body; they are listed in the [guide](guide/data_page.md#routes).
+
 The text monitor (`GET /v1/monitor/…`) is not in OpenAI's API either. Its requests have no body; their parameters are
 listed in the [guide](guide/monitor.md#the-page) and at `/docs`.
 

@@ -19,8 +19,8 @@ from turnwise.server.request_context import current_request
 
 # All other paths need a key.
 PUBLIC_PATHS = frozenset({
-    "/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/runs", "/docs", "/openapi.json",
-    "/health", "/ready", "/service-worker.js",
+    "/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/runs", "/data", "/docs",
+    "/openapi.json", "/health", "/ready", "/service-worker.js",
 })  # fmt: skip
 PUBLIC_PREFIX = "/assets/"
 KEY_CACHE_SECONDS = 1.0  # after which a change made by another process applies

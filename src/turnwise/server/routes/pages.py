@@ -38,6 +38,7 @@ _MONITOR = Page("/monitor", "monitor", "Monitor")
 _HANDOFFS = Page("/handoffs", "handoffs", "Hand-offs")
 _REVIEW = Page("/review", "review", "Review")
 _IMPROVE = Page("/improve", "improve", "Improve")
+_DATA = Page("/data", "data", "Data")
 _RUNS = Page("/runs", "runs", "Train")
 _DOCS = Page("/docs", "docs", "API")
 
@@ -56,6 +57,7 @@ def routes(
     has_monitor: bool,
     has_handoffs: bool,
     has_improvement: bool,
+    has_datasets: bool,
     has_runs: bool,
 ) -> list[BaseRoute]:
     """Return the routes of the pages and the assets.
@@ -66,6 +68,7 @@ def routes(
         has_monitor: whether pages link to `/monitor`.
         has_handoffs: whether pages link to `/handoffs` and `/review`, which need a store.
         has_improvement: whether pages link to `/improve`.
+        has_datasets: whether pages link to `/data`.
         has_runs: whether pages link to `/runs`.
     """
 
@@ -74,11 +77,11 @@ def routes(
             return [_DOCS]
         conditions = (
             (_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs), (_REVIEW, has_handoffs),
-            (_IMPROVE, has_improvement), (_RUNS, has_runs),
+            (_IMPROVE, has_improvement), (_DATA, has_datasets), (_RUNS, has_runs),
         )  # fmt: skip
         return [_CHAT, _PLAYGROUND, *(page for page, is_linked in conditions if is_linked), _DOCS]
 
-    pages = [_DOCS, *([_CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE, _RUNS] if chat else [])]
+    pages = [_DOCS, *([_CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE, _DATA, _RUNS] if chat else [])]
     return [
         *(_route(page, linked_pages, WEB) for page in pages),
         *([_service_worker_route(linked_pages, WEB)] if chat else []),

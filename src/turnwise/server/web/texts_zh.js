@@ -2,6 +2,7 @@
 
 import answers from "./texts_zh_answers.js";
 import chat from "./texts_zh_chat.js";
+import data from "./texts_zh_data.js";
 import history from "./texts_zh_history.js";
 import playground from "./texts_zh_playground.js";
 import runs from "./texts_zh_runs.js";
@@ -53,4 +54,4 @@ const common = {
   "letters, digits and signs without spaces": "字母、数字和符号，不含空格",
 };
 
-export default { ...common, ...answers, ...tokens, ...chat, ...history, ...settings, ...playground, ...runs };
+export default { ...common, ...answers, ...tokens, ...chat, ...history, ...settings, ...playground, ...data, ...runs };
