@@ -16,6 +16,7 @@ from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
 from turnwise.chat.request_checks import check_no_scenario
 from turnwise.chat.tool_calling import to_tool_call_deltas
+from turnwise.core.attention import NO_ATTENTION, AttentionQuery, AttentionWeights
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, ContextReport, Usage
 from turnwise.core.chat_service import ScenarioInfo, TokenInspector
@@ -140,6 +141,11 @@ class ScriptedChatService:
         """Return the number of words in the messages."""
         return sum(len(message.content.split()) for message in request.messages)
 
+    async def attention(self, request: ChatRequest, query: AttentionQuery) -> AttentionWeights:
+        """Raises `UserError`: there is no model."""
+        del request, query
+        raise UserError(NO_ATTENTION)
+
     async def reply(self, request: ChatRequest) -> ChatResponse:
         """Return the complete response."""
         return await collect_response(self.stream, request)
@@ -160,13 +166,13 @@ class ScriptedChatService:
 
 
 @contextmanager
-def serve_in_thread(app: FastAPI, **settings: float) -> Iterator[str]:
-    """Serve `app` on a free local port within the `with` block; yields the base URL.
+def serve_in_thread(app: FastAPI, port: int = 0, **settings: float) -> Iterator[str]:
+    """Serve `app` on a local port within the `with` block; 0 picks a free one. Yields the base URL.
 
     `settings` are passed to `uvicorn_config`.
     """
     config = uvicorn_config(app, **settings)
-    config.host, config.port = "127.0.0.1", 0
+    config.host, config.port = "127.0.0.1", port
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -80,7 +80,9 @@ def visit(browser, server_url, script_answers):
     errors, contexts = [], []
 
     def open_page(path="/", *, ready=True, **settings):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **settings})
+        # Requests that a service worker answers cannot be routed by a test.
+        defaults = {"viewport": {"width": 1200, "height": 800}, "service_workers": "block"}
+        context = browser.new_context(**defaults | settings)
         contexts.append(context)
         context.set_default_timeout(8000)
         page = context.new_page()

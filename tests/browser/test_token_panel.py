@@ -249,7 +249,15 @@ def test_every_text_of_the_panel_has_a_chinese_translation(chat_page):
     expect(panel.locator(".token-choice").first).to_be_visible()
     expect(panel.locator(".answer-origin dt").first).to_have_text("模型")
     translations = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("texts_zh*.js"))
-    for name in ("token_panel", "token_view", "token_bars", "token_sliders", "beam_tree", "answer_origin"):
+    for name in (
+        "token_panel",
+        "token_view",
+        "token_bars",
+        "token_sliders",
+        "beam_tree",
+        "answer_origin",
+        "attention_view",
+    ):
         source = (WEB / f"{name}.js").read_text(encoding="utf-8")
         for text in re.findall(r'\bt\("((?:[^"\\]|\\.)*)"', source):
             assert f'"{text}":' in translations, text

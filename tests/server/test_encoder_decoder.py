@@ -72,3 +72,8 @@ def test_unsupported_fields_are_rejected(client):
     with pytest.raises(openai.BadRequestError, match="maximum context length is 96 tokens") as error:
         create(client, messages=[{"role": "user", "content": "word " * 200}])
     assert error.value.code == "context_length_exceeded"
+
+
+def test_the_attention_of_an_encoder_decoder_is_rejected(client):
+    with pytest.raises(openai.BadRequestError, match="The attention of this model cannot be shown"):
+        client.post("/attention", body={"model": "t5", "messages": HELLO}, cast_to=object)

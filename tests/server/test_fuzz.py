@@ -28,6 +28,7 @@ OK = {
     "/v1/tag": {"model": "latest", "input": ["Hello", "Ada."]},
     "/v1/next_token": {"model": "latest", "messages": [{"role": "user", "content": "Hello"}], "answer_tokens": [300]},
     "/v1/answer_tokens": {"model": "latest", "messages": [{"role": "user", "content": "Hello"}], "answer": "Hi."},
+    "/v1/attention": {"model": "latest", "messages": [{"role": "user", "content": "Hello"}], "answer_tokens": [300]},
 }  # fmt: skip
 
 
@@ -133,6 +134,7 @@ FIELDS = {
     "/v1/tag": ["threshold", "input", "model"],
     "/v1/next_token": ["top", "token_ids", "answer_tokens", "continue_final_message", "response_format", "scenario"],
     "/v1/answer_tokens": ["answer", "answer_tokens", "top_logprobs", "context_policy"],
+    "/v1/attention": ["layer", "head", "answer_tokens", "context_policy"],
 }  # fmt: skip
 # Items of the input and objects in other fields have separate parsers.
 ITEMS = [

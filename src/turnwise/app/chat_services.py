@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from turnwise.app.context_limit import ContextLimitedEngine
 from turnwise.app.generation_defaults import load_generation_defaults, load_suppressed_tokens
+from turnwise.app.model_attention import open_attention
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.app.model_versions.version_reference import model_of_version_folder
 from turnwise.app.scope_files import read_scope, scope_base_folder
@@ -156,6 +157,7 @@ def open_chat_service(
             format=interaction_format,
             version=version,
             ranker=_open_ranker(folder, tokenizer, threads) if best_of == "discriminator" else None,
+            attention_reader=open_attention(folder, outside, engine),
         )
 
 

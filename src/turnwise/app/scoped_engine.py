@@ -58,9 +58,13 @@ class ScopedEngine:
         """Fingerprint of the model that answers a request."""
         return self._model_of(request).fingerprint
 
+    def is_inside(self, request: GenerationRequest) -> bool:
+        """True if the model with the scope answers a request."""
+        return bool(request.question.text) and self._scope.contains(request.question)
+
     def _model_of(self, request: GenerationRequest) -> AnsweringModel:
         inside, outside = self._models
-        return inside if request.question.text and self._scope.contains(request.question) else outside
+        return inside if self.is_inside(request) else outside
 
     def close(self) -> None:
         """Do nothing: the engines belong to others."""

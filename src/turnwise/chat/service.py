@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from turnwise.chat.answer_start import num_incomplete_ids, with_answer_text
+from turnwise.chat.attention_reader import AttentionReader
 from turnwise.chat.beam_decoding import decode_beams
 from turnwise.chat.best_of import with_scores
 from turnwise.chat.choice_requests import split_choices
@@ -29,6 +30,7 @@ from turnwise.chat.request_checks import check_no_scenario
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.chat.token_inspector import RendererTokenInspector
 from turnwise.chat.tool_calling import ToolCallReader
+from turnwise.core.attention import NO_ATTENTION, AttentionQuery, AttentionWeights
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import (
     ChatDelta,
@@ -68,6 +70,7 @@ class EngineChatService:
         format: interaction format, whose template the renderer has. None: the one that made the template.
         version: version of the model, which is stored with answers; None: the model has no versions.
         ranker: scores the choices of `best_of`; None: their likelihood ranks them.
+        attention_reader: computes attention weights; None: they cannot be shown for this model.
     """
 
     name: str
@@ -83,6 +86,7 @@ class EngineChatService:
     format: InteractionFormat | None = None
     version: AnsweringVersion | None = None
     ranker: ChoiceRanker | None = None
+    attention_reader: AttentionReader | None = None
 
     def __post_init__(self) -> None:
         CONTEXT_POLICIES.load(self.context_policy)  # report an unknown name now, not at the first long conversation
@@ -227,6 +231,16 @@ class EngineChatService:
     async def reply(self, request: ChatRequest) -> ChatResponse:
         """Generate the complete response; the best choices if `best_of` is set. Raises as `stream` does."""
         return await collect_response(self.stream, request)
+
+    async def attention(self, request: ChatRequest, query: AttentionQuery) -> AttentionWeights:
+        """What the last token of the prompt attends to. Raises as `stream` and `AttentionReader.read` do."""
+        if self.attention_reader is None:
+            raise UserError(NO_ATTENTION)
+        request = with_answer_text(request, self)
+        prepared = await self.prepare(request)
+        if prepared.reply is not None:
+            raise UserError("The interaction format of this model answers here without choosing tokens.")
+        return await self.attention_reader.read(await self.fit(replace(request, messages=prepared.messages)), query)
 
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
         """Embedding of a text or of token ids, and the usage. Raises as `stream` does."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from turnwise.core.attention import AttentionQuery, AttentionWeights
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, DecodedToken, Usage
 from turnwise.core.messages import Message
@@ -127,6 +128,14 @@ class ChatService(Protocol):
 
     async def reply(self, request: ChatRequest) -> ChatResponse:
         """Generate the complete response; the best choices if `best_of` is set. Raises as `stream` does."""
+
+    async def attention(self, request: ChatRequest, query: AttentionQuery) -> AttentionWeights:
+        """What the last token of the prompt attends to; with `answer_ids`, the last of them.
+
+        Raises:
+            UserError: as `stream` does, or the model has no attention that can be shown, or not this layer or head.
+            Unavailable: the files of the model have changed.
+        """
 
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
         """Embedding of a text or of token ids, and the usage. Raises as `stream` does."""

@@ -53,6 +53,18 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Attention output `(B, T, C)`. Arguments as for `Decoder.forward`; `cos_sin` come from `RotaryEmbedding`."""
         B, T, _ = x_BTC.shape
+        q_BHTD, k_BKTD, v_BKTD = self.project(x_BTC, cos_sin)
+        if cache is not None:
+            k_BKTD, v_BKTD = cache.update(self.layer, k_BKTD, v_BKTD)
+            if self.window is not None and mask is None and T == 1:  # slicing replaces the window's mask
+                k_BKTD, v_BKTD = k_BKTD[:, :, -self.window :], v_BKTD[:, :, -self.window :]
+        attended_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, segment_lengths)
+        out_BTC: Tensor = self.out(attended_BHTD.transpose(1, 2).reshape(B, T, self.num_heads * self.head_dim))
+        return out_BTC
+
+    def project(self, x_BTC: Tensor, cos_sin: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries `(B, H, T, D)`, keys and values `(B, K, T, D)`, after norms and position embeddings."""
+        B, T, _ = x_BTC.shape
         H, K, D = self.num_heads, self.num_kv_heads, self.head_dim
         qkv_BSTD = self.qkv(x_BTC).view(B, T, H + 2 * K, D).transpose(1, 2)
         qk_BSTD, v_BKTD = qkv_BSTD.split((H + K, K), dim=1)
@@ -63,13 +75,7 @@ class Attention(nn.Module):
             assert cos_sin is not None, "a decoder with rotary positions has their tables"
             qk_BSTD = apply_rope(qk_BSTD, cos_sin)
         q_BHTD, k_BKTD = qk_BSTD.split((H, K), dim=1)
-        if cache is not None:
-            k_BKTD, v_BKTD = cache.update(self.layer, k_BKTD, v_BKTD)
-            if self.window is not None and mask is None and T == 1:  # slicing replaces the window's mask
-                k_BKTD, v_BKTD = k_BKTD[:, :, -self.window :], v_BKTD[:, :, -self.window :]
-        attended_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, segment_lengths)
-        out_BTC: Tensor = self.out(attended_BHTD.transpose(1, 2).reshape(B, T, H * D))
-        return out_BTC
+        return q_BHTD, k_BKTD, v_BKTD
 
 
 def attend(
@@ -210,20 +216,24 @@ class Decoder(nn.Module):
         """
         if positions_BT is None:
             positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
-        x_BTC = self.embed(ids_BT)
-        if self.position is not None:
-            x_BTC = x_BTC + self.position(positions_BT)
-        cos_sin = self.rope(positions_BT, x_BTC.dtype) if self.rope is not None else None
+        x_BTC, cos_sin = self.embed_tokens(ids_BT, positions_BT)
         assert segment_lengths is None or (mask is None and cache is None), (
             "segments are in place of a mask and a cache"
         )
         windowed_mask = None
         if segment_lengths is None:
-            windowed_mask = self._windowed_mask(mask, positions_BT, is_cached=cache is not None)
+            windowed_mask = self.windowed_mask(mask, positions_BT, is_cached=cache is not None)
         for layer, window in zip(self.layers, self.config.layer_windows, strict=True):
             x_BTC = layer(x_BTC, cos_sin, mask if window is None else windowed_mask, cache, segment_lengths)
         out_BTC: Tensor = self.norm(x_BTC)
         return out_BTC
+
+    def embed_tokens(self, ids_BT: Tensor, positions_BT: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Input `(B, T, C)` of the first block, and the tables of rotary positions if the decoder has them."""
+        x_BTC = self.embed(ids_BT)
+        if self.position is not None:
+            x_BTC = x_BTC + self.position(positions_BT)
+        return x_BTC, self.rope(positions_BT, x_BTC.dtype) if self.rope is not None else None
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `(..., V)` from hidden states `(..., C)`."""
@@ -232,7 +242,7 @@ class Decoder(nn.Module):
         logits: Tensor = self.head(hidden)
         return logits
 
-    def _windowed_mask(self, mask: Tensor | None, positions_BT: Tensor, *, is_cached: bool) -> Tensor | None:
+    def windowed_mask(self, mask: Tensor | None, positions_BT: Tensor, *, is_cached: bool) -> Tensor | None:
         """`mask` restricted to the sliding window; unchanged if no layer has a window or all tokens are within it."""
         window = self.config.sliding_window
         if window is None or not self.config.windowed_layers:

@@ -45,9 +45,7 @@ from turnwise.server.openapi import openapi_document
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.route_roles import check_role
 from turnwise.server.routes import (
-    background_answers as background_answers_routes,
-)
-from turnwise.server.routes import (
+    attention,
     chat_completions,
     classification,
     comparisons,
@@ -70,6 +68,9 @@ from turnwise.server.routes import (
     token_distributions,
     tokenize,
     versions,
+)
+from turnwise.server.routes import (
+    background_answers as background_answers_routes,
 )
 from turnwise.server.routes import (
     conversation_files as conversation_files_routes,
@@ -214,6 +215,7 @@ def create_app(
         models.router(served_models, has_monitor=monitor is not None),
         tokenize.router(served_models, body_limit),
         token_distributions.router(served_models, body_limit),
+        attention.router(served_models, body_limit),
         conversation_files_routes.router(served_models, conversation_files, body_limit),
         conversations.router(served_models, body_limit, background),
         background_answers_routes.router(served_models, background),

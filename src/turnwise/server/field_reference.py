@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from turnwise.core.parameter_spec import MAX_LOGIT_BIAS_ENTRIES, MAX_STRING, ParameterSpec
 from turnwise.server.responses.response_request import InputTokensRequest, ResponseRequest
 from turnwise.server.schema.answer_tokens_request import AnswerTokensRequest
+from turnwise.server.schema.attention_bodies import AttentionRequest
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
 from turnwise.server.schema.classification_bodies import MAX_INPUTS, MAX_SCORES, ClassifyRequest, TagRequest
 from turnwise.server.schema.completion_request import MAX_PROMPTS, CompletionRequest
@@ -33,9 +34,10 @@ BODIES: dict[str, type[RequestBody]] = {
     "/v1/knowledge/{name}/search": KnowledgeSearchRequest,
     "/v1/next_token": NextTokenRequest,
     "/v1/answer_tokens": AnswerTokensRequest,
+    "/v1/attention": AttentionRequest,
 }
 OWN_ROUTES = frozenset(
-    {"/v1/classify", "/v1/tag", "/v1/knowledge/{name}/search", "/v1/next_token", "/v1/answer_tokens"}
+    {"/v1/classify", "/v1/tag", "/v1/knowledge/{name}/search", "/v1/next_token", "/v1/answer_tokens", "/v1/attention"}
 )  # OpenAI's API has no such route
 _COLUMNS = ("| field | support | values |", "| --- | --- | --- |")
 
@@ -67,8 +69,8 @@ Knowledge bases (`/v1/knowledge`) are not in OpenAI's API. A document is sent as
 `turnwise serve`. `metadata[KEY]=VALUE` in the query sets its metadata. The routes are listed in the
 [guide](guide/knowledge.md#serve).
 
-`POST /v1/next_token` and `POST /v1/answer_tokens` are not in OpenAI's API. The former has the fields of a chat
-completion; those that affect only what follows the next token are rejected. Both are described in the
+`POST /v1/next_token`, `POST /v1/answer_tokens` and `POST /v1/attention` are not in OpenAI's API. The first has the
+fields of a chat completion; those that affect only what follows the next token are rejected. All are described in the
 [guide](guide/see_and_steer.md).
 
 Data sets (`/v1/datasets`) are not in OpenAI's API. A file is sent as the body of `POST

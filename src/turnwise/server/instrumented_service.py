@@ -6,6 +6,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
+from turnwise.core.attention import AttentionQuery, AttentionWeights
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
 from turnwise.core.chat_service import ChatService, ScenarioInfo, TokenInspector
@@ -80,6 +81,11 @@ class InstrumentedService:
     async def count_input_tokens(self, request: ChatRequest) -> int:
         """Count prompt tokens for the tenant of the current request."""
         return await self._service.count_input_tokens(self._set_caller(request))
+
+    async def attention(self, request: ChatRequest, query: AttentionQuery) -> AttentionWeights:
+        """Return attention weights for the tenant of the current request."""
+        current_request().model = self._service.name
+        return await self._service.attention(self._set_caller(request), query)
 
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
         """Return the embedding of a prompt, and the usage."""

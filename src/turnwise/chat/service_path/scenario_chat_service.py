@@ -34,6 +34,7 @@ from turnwise.chat.service_path.scenario_resources import ResourceCache, Scenari
 from turnwise.chat.service_path.service_checks import check_scenario_request
 from turnwise.chat.service_path.state_inference import infer_state
 from turnwise.chat.service_path.turn import ServiceAnswer, ServiceTurn
+from turnwise.core.attention import AttentionQuery, AttentionWeights
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
 from turnwise.core.chat_service import ChatService, ScenarioInfo, TokenInspector
@@ -109,6 +110,10 @@ class ScenarioChatService:
     async def count_input_tokens(self, request: ChatRequest) -> int:
         """Number of prompt tokens without a scenario."""
         return await self._model.count_input_tokens(request)
+
+    async def attention(self, request: ChatRequest, query: AttentionQuery) -> AttentionWeights:
+        """What the last token of the prompt without a scenario attends to."""
+        return await self._model.attention(request, query)
 
     async def reply(self, request: ChatRequest) -> ChatResponse:
         """Generate the complete response. Raises as `stream` does."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
+from turnwise.core.attention import AttentionQuery, AttentionWeights
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
 from turnwise.core.chat_service import ChatService, ScenarioInfo, TokenInspector
@@ -80,6 +81,10 @@ class DelegatingChatService(ABC):
     async def count_input_tokens(self, request: ChatRequest) -> int:
         """Number of prompt tokens, after the context policy."""
         return await self.target.count_input_tokens(request)
+
+    async def attention(self, request: ChatRequest, query: AttentionQuery) -> AttentionWeights:
+        """What the last token of the prompt attends to."""
+        return await self.target.attention(request, query)
 
     async def reply(self, request: ChatRequest) -> ChatResponse:
         """Generate the complete response. Raises as `stream` does."""

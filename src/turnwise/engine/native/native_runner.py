@@ -7,7 +7,6 @@ Shapes: N sequences, R rows (new tokens), C hidden size, V vocabulary.
 """
 
 import os
-import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from ctypes import CDLL, byref
@@ -27,6 +26,7 @@ from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
 from turnwise.models.lora_factors import LoraFactors, changes_only_layers
+from turnwise.models.torch_threads import use_one_thread
 
 INVALID_BATCH = 2  # returned by turnwise_forward; other nonzero values mean that memory ran out
 
@@ -137,17 +137,8 @@ class NativeRunner:
         self._library.turnwise_set_test_perturbation(self._handle, limit, seed, max_pause)
 
     def enter(self) -> None:
-        """Limit torch to one thread in the calling thread, which only samples with it.
-
-        Torch's idle worker threads spin on the cores that the library computes on: a step of 8 sequences took three
-        times as long. `set_num_threads` also sets the default of threads that start later, so a helper thread restores
-        it.
-        """
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        restore = threading.Thread(target=torch.set_num_threads, args=(threads,))
-        restore.start()
-        restore.join()
+        """Limit torch to one thread in the calling thread, which only samples with it."""
+        use_one_thread()
 
     def forward(self, batch: Sequence[BatchEntry], *, return_hidden: bool = False) -> Tensor:
         """Compute the new tokens of all entries; returns logits `(R, V)` or hidden states `(R, C)` of output rows."""

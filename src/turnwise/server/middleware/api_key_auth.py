@@ -19,7 +19,7 @@ from turnwise.server.page_list import PAGES
 from turnwise.server.request_context import current_request
 
 # All other paths need a key.
-PUBLIC_PATHS = frozenset({*(page.path for page in PAGES), "/openapi.json", "/health", "/ready"})
+PUBLIC_PATHS = frozenset({*(page.path for page in PAGES), "/openapi.json", "/health", "/ready", "/service-worker.js"})
 PUBLIC_PREFIX = "/assets/"
 KEY_CACHE_SECONDS = 1.0  # after which a change made by another process applies
 LAST_USED_INTERVAL_SECONDS = 60.0  # precision of "last used": not every request writes to disk

@@ -17,7 +17,7 @@ from turnwise.server.request_context import current_request
 # Routes that run a model.
 GENERATION_PATHS = frozenset({
     "/v1/chat/completions", "/v1/responses", "/v1/responses/input_tokens", "/v1/completions", "/v1/embeddings",
-    "/v1/classify", "/v1/tag", "/v1/next_token", "/v1/answer_tokens",
+    "/v1/classify", "/v1/tag", "/v1/next_token", "/v1/answer_tokens", "/v1/attention",
 })  # fmt: skip
 
 

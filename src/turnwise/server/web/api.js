@@ -85,6 +85,7 @@ export const reviewAgreement = () => json("GET", "/v1/review/agreement");
 export const deleteConversation = (id, { keepalive = false } = {}) => call("DELETE", conversationPath(id), undefined, { keepalive });
 export const nextToken = (request, signal) => json("POST", "/v1/next_token", request, signal);
 export const answerTokens = (request, signal) => json("POST", "/v1/answer_tokens", request, signal);
+export const attention = (request, signal) => json("POST", "/v1/attention", request, signal);
 export const beams = (request, signal) => json("POST", "/v1/chat/completions", { ...request, beam_tree: true }, signal);
 export const classify = (request, signal) => json("POST", "/v1/classify", request, signal);
 export const tag = (request, signal) => json("POST", "/v1/tag", request, signal);

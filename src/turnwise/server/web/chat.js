@@ -105,14 +105,22 @@ async function start() {
     parts.settings = await ConversationSettings.open();
     await parts.list.load();
   } catch (error) {
-    showFailure(error, start);
+    chat.openingId = conversationOfHash() || null; // the text box shows its draft
+    chat.showDraft();
+    const offline = await import("./offline.js").catch(() => null); // without the server, only a kept page has it
+    if (offline?.isDown(error)) offline.waitForServer(start);
+    else showFailure(error, start);
     return;
   }
+  chat.openingId = null;
   if (conversationOfHash()) await openAddress();
   else parts.thread.show([]), chat.showDraft();
   if (!byId("controls").hidden) loadSettings();
   document.body.dataset.ready = "true";
-  (globalThis.requestIdleCallback ?? setTimeout)(() => loadParser().catch(() => {})); // the first answer needs it; later attempts show the text as it is
+  (globalThis.requestIdleCallback ?? setTimeout)(() => {
+    loadParser().catch(() => {}); // the first answer needs it; later attempts show the text as it is
+    navigator.serviceWorker?.register("/service-worker.js").catch(() => {}); // over https and on this machine; the page works without
+  });
 }
 
 document.addEventListener("keydown", onKey);

@@ -55,6 +55,7 @@ const common = {
   "The role of this key does not allow this page. Another key may.": "此密钥的角色无权使用本页。请换一个密钥。",
   "The server answered with status {status}.": "服务器返回了状态码 {status}。",
   "The server does not accept this key. It may have been revoked, or mistyped.": "服务器不接受此密钥。它可能已被撤销，或输入有误。",
+  "The server is not running; this page continues as soon as it is back.": "服务器没有运行；它恢复后本页会自动继续。",
   "The server does not answer. Is it still running?": "服务器没有响应。它还在运行吗？",
   "The page shows what it read before, and tries again.": "本页显示先前读取的内容，并会重试。",
   "There is no such action.": "没有这样的操作。",

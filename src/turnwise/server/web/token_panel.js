@@ -8,6 +8,7 @@ import { t } from "./i18n.js";
 import { bars, reasonText, table, valueOf } from "./token_bars.js";
 import { baseOf, redraw } from "./token_math.js";
 import { TokenSliders } from "./token_sliders.js";
+import { tabs } from "./token_tabs.js";
 import { TokenView, legend, percent, tokenLabel } from "./token_view.js";
 
 const TOP = 50;
@@ -25,13 +26,16 @@ export class TokenPanel {
     this.cache = new Map();
     this.timer = 0;
     this.sliders = new TokenSliders(() => this.#paintBars());
-    this.parts = Object.fromEntries(["notes", "answer", "heading", "bars", "precision", "actions", "table", "beams", "origin"].map((name) => [name, make("div", {})]));
+    this.parts = Object.fromEntries(["notes", "answer", "heading", "bars", "precision", "actions", "table", "beams", "attention", "origin"].map((name) => [name, make("div", {})]));
     const { parts } = this;
     parts.actions.className = "token-actions token-steer";
+    const alternatives = make("div", {}, parts.bars, parts.actions, this.sliders.element, parts.precision, parts.table, parts.beams);
     parts.heading = make("h3", { class: "token-heading", "aria-live": "polite" });
     this.element = make("aside", { id: "token-panel", class: "token-panel", "aria-label": t("Why these words?"), onkeydown: (event) => this.#onKey(event) },
       make("header", { class: "token-panel-head" }, make("h2", {}, t("Why these words?")), iconButton("close", t("Close"), () => this.context.closed())),
-      parts.notes, parts.answer, parts.heading, parts.bars, parts.actions, this.sliders.element, parts.precision, parts.table, parts.beams, parts.origin,
+      parts.notes, parts.answer, parts.heading,
+      tabs("token", [[t("Alternatives"), alternatives], [t("Attention"), parts.attention, () => this.#showAttention()]]),
+      alternatives, parts.attention, parts.origin,
     );
   }
 
@@ -57,6 +61,7 @@ export class TokenPanel {
 
   remove() {
     this.abort.abort();
+    this.attention?.abort.abort();
     clearTimeout(this.timer);
     this.element.remove();
   }
@@ -114,6 +119,16 @@ export class TokenPanel {
     this.#paintBars();
     this.parts.table.replaceChildren(make("details", {}, make("summary", {}, t("As a table, with every stage")), table(this.distribution)));
     this.element.dataset.place = key;
+    if (!this.parts.attention.hidden) this.#showAttention();
+  }
+
+  /** Show what the model read at the present place; the view is loaded when it is first needed. */
+  async #showAttention() {
+    const { AttentionView } = await import("./attention_view.js");
+    if (this.abort.signal.aborted || !this.distribution) return; // closed, or shown when the place is loaded
+    this.attention ??= new AttentionView(() => this.#placeRequest());
+    this.parts.attention.replaceChildren(this.attention.element);
+    this.attention.show();
   }
 
   #paintBars() {
@@ -191,9 +206,14 @@ export class TokenPanel {
   }
 
   #beamRequest() {
+    this.searched = { at: this.at, ids: this.ids.slice(0, -1) };
+    return this.#placeRequest();
+  }
+
+  /** The messages and the answer up to the present place, without sampling parameters. */
+  #placeRequest() {
     const { sampling_preset: _, ...prompt } = this.context.request;
     const tokens = this.#before();
-    this.searched = { at: this.at, ids: this.ids.slice(0, -1) };
     return { ...prompt, ...(tokens.length ? { answer_tokens: tokens } : {}) };
   }
 
