@@ -136,7 +136,7 @@ def test_a_roll_back_needs_a_confirmation_and_a_reason(visit, registry):
     assert serving(registry) == 2, "the reason is missing"
     page.fill("#reason-field", "It is impolite.")
     page.locator("#rollback-yes").click()
-    expect(page.locator("#status")).to_have_text("shop@1 serves now.")
+    expect(page.locator("#status")).to_have_text("shop@1: serving")
     expect(section(page, "versions").locator(".is-serving b")).to_have_text("shop@1")
     assert serving(registry) == 1
     assert registry.events("shop")[-1].reason == "It is impolite."
@@ -148,7 +148,7 @@ def test_a_version_that_served_before_is_promoted(visit, registry):
     entry.get_by_role("button", name="Promote").click()
     page.fill("#reason-field", "Try it again.")
     page.locator("#promote-yes").click()
-    expect(page.locator("#status")).to_have_text("shop@1 serves now.")
+    expect(page.locator("#status")).to_have_text("shop@1: serving")
     assert serving(registry) == 1
 
 
@@ -162,7 +162,7 @@ def test_a_refused_version_is_promoted_only_after_a_warning(visit, registry):
     assert serving(registry) == 2, "the box is not checked"
     page.get_by_label("Promote it anyway").check()
     page.locator("#promote-yes").click()
-    expect(page.locator("#status")).to_have_text("shop@3 serves now.")
+    expect(page.locator("#status")).to_have_text("shop@3: serving")
     assert serving(registry) == 3
 
 

@@ -13,7 +13,7 @@ from turnwise.server.routes.pages import WEB
 NAMES = re.compile(
     r'{"type": "json_object"}|scripted|Turnwise|API|JSON|Alt|Ctrl|Shift|Enter|Esc|English|Top [kpn]|Min p|Typical p'
     r"|[Ee]psilon|[Ee]ta|[Ss]igma|Logit|Lark|schema|alpha|top_k|prompt|messages|curl|Python|JavaScript"
-    r"|Markdown|Control Z"
+    r"|Markdown|Control Z|UTC|chrF|Cohen's kappa|turnwise [-A-Za-z:. ]+"
 )
 # Texts of people and models, and code, are not translated.
 VISIBLE_TEXTS = """() => {
@@ -205,7 +205,7 @@ def test_every_text_of_the_modules_has_a_translation(page):
     keys = {
         json.loads(f'"{text}"')
         for source in modules.values()
-        for text in re.findall(r'\bt\(\s*"((?:[^"\\\\]|\\\\.)*)"', source)
+        for text in re.findall(r'\b(?:t\(|pluralize\([^"]*"[^"]*",)\s*"((?:[^"\\\\]|\\\\.)*)"', source)
     }
     assert len(keys) > 100
     assert keys - set(translations) == set()

@@ -1,13 +1,17 @@
 """`turnwise keys`."""
 
+import json
 import re
 import stat
+import time
+from datetime import timedelta
 
 import pytest
 
 from turnwise.core.api_keys import VISIBLE_LENGTH
+from turnwise.core.key_usage import UsageCounts, UsageDay, utc_day
 from turnwise.core.settings import Settings
-from turnwise.store import open_key_store
+from turnwise.store import open_key_store, open_key_usage
 
 
 def stored_keys():
@@ -108,3 +112,33 @@ def test_the_help_of_every_command_shows_an_example(turnwise, command):
     code, out, _ = turnwise("keys", command, "--help")
     assert code == 0
     assert f"turnwise keys {command}" in out
+
+
+def test_usage_is_printed_by_key_by_day_and_as_json(turnwise):
+    today = utc_day(time.time())
+    yesterday = today - timedelta(days=1)
+    counts = {
+        UsageDay(today, "shop"): UsageCounts(1_200, 34_000, 5_600, 3),
+        UsageDay(yesterday, "shop"): UsageCounts(1, 10, 5),
+        UsageDay(yesterday, "app"): UsageCounts(2, 20, 6, 1),
+    }
+    open_key_usage(Settings.from_environment().keys_url).add(counts)
+
+    _, out, _ = turnwise("keys", "usage")
+    titles = "REQUESTS PROMPT TOKENS COMPLETION TOKENS ERRORS"
+    assert [" ".join(line.split()) for line in out.splitlines()] == [
+        f"KEY {titles}", "app 2 20 6 1", "shop 1,201 34,010 5,605 3",
+    ]  # fmt: skip
+    _, out, _ = turnwise("keys", "usage", "--daily", "--days", "1")
+    assert [" ".join(line.split()) for line in out.splitlines()] == [
+        f"DAY KEY {titles}", f"{today} shop 1,200 34,000 5,600 3",
+    ]  # fmt: skip
+    rows = json.loads(turnwise("keys", "usage", "--json")[1])
+    assert rows[0] == {"day": str(yesterday), "key": "app", "requests": 2, "prompt_tokens": 20,
+                       "completion_tokens": 6, "errors": 1}  # fmt: skip
+    assert len(rows) == 3
+
+
+def test_usage_without_requests(turnwise):
+    assert turnwise("keys", "usage", "--days", "7") == (0, "", "No key was used in the last 7 days.\n")
+    assert turnwise("keys", "usage", "--days", "91")[0] == 2

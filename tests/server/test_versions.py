@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from turnwise.app.version_serving.version_supervisor import VersionSupervisor
-from turnwise.core.model_versions import VersionOutcomes
+from turnwise.core.model_versions import NewVersion, VersionOutcomes
 from turnwise.server.app import create_app
 from turnwise.server.middleware.concurrency_limit import ServerLimits
 from turnwise.store import open_store
@@ -261,6 +261,42 @@ class TestAdministration:
         later = site.request("GET", f"/v1/versions/shop/history?after={history[-2]['number']}").json()["data"]
         assert later == history[-1:]
 
+    def test_the_list_says_what_a_roll_back_and_a_promotion_would_do(self, site):
+        assert site.request("GET", "/v1/versions").json()["rollback"] == {"shop": None}
+        site.promote(2)
+        listed = site.request("GET", "/v1/versions").json()
+        assert listed["rollback"] == {"shop": "shop@1"}
+        assert [version["needs_force"] for version in listed["data"]] == [False, False, True], "1 and 2 have served"
+
+    def test_a_version_says_what_it_was_made_from(self, site):
+        scorecard = {"headline": {"chrf": 31.5}, "gate": {"passed": True}}
+        new = NewVersion("shop", "shop/4", "digest-4", 2, data_sha256={"data/a.jsonl": "1"}, scorecard=scorecard)
+        site.registry.add(new, reason="Trained.")
+        version = site.request("GET", "/v1/versions").json()["data"][-1]
+        assert (version["source"], version["parent"], version["data"]) == ("shop/4", 2, ["data/a.jsonl"])
+        assert version["figures"] == {"chrf": 31.5}
+
+    def test_two_versions_are_compared(self, site):
+        recipe = "training: {learning_rate: 0.001}"
+        new = NewVersion("shop", "shop/4", "digest-4", 2, recipe, {"data/a.jsonl": "1"}, scorecard={"chrf": 31.5})
+        site.registry.add(new, reason="Trained.")
+        compared = site.request("GET", "/v1/versions/shop/diff?first=1&second=4").json()
+        assert (compared["first"], compared["second"]) == ("shop@1", "shop@4")
+        assert compared["recipe"] == {"training.learning_rate": [None, 0.001]}
+        assert compared["data"] == {"data/a.jsonl": [None, "1"]}
+        assert compared["figures"] == {"chrf": [None, 31.5]}
+        assert compared["lineage"] == {"parent": [None, 2]}
+        assert site.request("GET", "/v1/versions/shop/diff?first=1&second=9").status_code == 404
+        assert site.request("GET", "/v1/versions/shop/diff?first=1").status_code == 400
+
+    def test_the_version_that_served_at_a_time(self, site):
+        site.promote(2)
+        first, *_, last = site.request("GET", "/v1/versions/shop/history").json()["data"]
+        for at, version in ((last["time"] + 1, "shop@2"), (first["time"] - 1, None)):
+            answer = site.request("GET", f"/v1/versions/shop/serving?at={at}").json()
+            assert answer["version"] == version
+        assert site.request("GET", "/v1/versions/shop/serving?at=nan").status_code == 400
+
     @pytest.mark.parametrize("after", [-1, 2**63, 10**30])
     def test_impossible_numbers_of_events_are_rejected(self, site, after):
         assert site.request("GET", f"/v1/versions/shop/history?after={after}").status_code == 400
@@ -306,13 +342,22 @@ class TestAdministration:
         secrets = {role: keys.create(role, role=role) for role in ("user", "agent", "admin")}
         with open_site(keys) as site:
             for role, status in (("user", 403), ("agent", 403), ("admin", 200)):
-                assert site.request("GET", "/v1/versions", key=secrets[role]).status_code == status
+                for path in ("", "/shop/history", "/shop/diff?first=1&second=2", "/shop/serving?at=0"):
+                    assert site.request("GET", f"/v1/versions{path}", key=secrets[role]).status_code == status
                 body = {"reason": "A test.", "force": True}
                 answer = site.request("POST", "/v1/versions/shop/2/promote", body, key=secrets[role])
                 assert answer.status_code == status
 
 
+def test_pages_link_to_the_versions_of_a_server_that_has_some(site):
+    services = {"plain": ScriptedChatService()}
+    with serve_in_thread(create_app(services, default="plain", version_control=UncheckedControl(None))) as url:
+        assert 'href="/versions"' not in httpx.get(url).text
+        services["shop"] = site.supervisor.service
+        assert 'href="/versions"' in httpx.get(url).text
+
+
 def test_a_server_without_versions_has_an_empty_list():
     with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as url:
-        assert httpx.get(f"{url}/v1/versions").json() == {"object": "list", "data": [], "revision": 0}
+        assert httpx.get(f"{url}/v1/versions").json() == {"object": "list", "data": [], "revision": 0, "rollback": {}}
         assert httpx.get(f"{url}/v1/versions/scripted/history").status_code == 404

@@ -83,6 +83,7 @@ def list_keys() -> None:
     turnwise keys list
     ```
     """
+    from turnwise.cli.version_output import print_table
     from turnwise.core.settings import Settings
     from turnwise.store import open_key_store
 
@@ -99,9 +100,7 @@ def list_keys() -> None:
         )
         times = (_format_time(key.created), _format_time(key.last_used))
         rows.append((key.name, f"{key.prefix}…", key.role, *times, *limits, key.consent))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(rows)
 
 
 @app.command()
@@ -124,6 +123,40 @@ def revoke(
 
     revoked = open_key_store(Settings.from_environment().keys_url).revoke(key.removesuffix("…"))
     typer.echo(f"The key '{revoked.name}' ({revoked.prefix}…) is revoked.")
+
+
+@app.command()
+def usage(
+    days: Annotated[int, typer.Option(help="Days in UTC, today included.", min=1, max=90)] = 30,
+    daily: Annotated[bool, typer.Option("--daily", help="Print each day.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each day as JSON.")] = False,
+) -> None:
+    """Show how much each key uses the models: requests, tokens and errors. Servers store them every few seconds.
+
+    **Examples**
+
+    ```
+    turnwise keys usage
+    turnwise keys usage --days 7 --daily
+    turnwise keys usage --json
+    ```
+    """
+    import time
+    from datetime import timedelta
+
+    from turnwise.cli.key_usage_output import print_usage, usage_json
+    from turnwise.core.key_usage import utc_day
+    from turnwise.core.settings import Settings
+    from turnwise.store import open_key_usage
+
+    store = open_key_usage(Settings.from_environment().keys_url)
+    counts = [] if store is None else store.since(utc_day(time.time()) - timedelta(days=days - 1))
+    if as_json:
+        typer.echo(usage_json(counts))
+    elif counts:
+        print_usage(counts, daily=daily)
+    else:
+        typer.echo(f"No key was used in the last {days} days.", err=True)
 
 
 def _format_time(seconds: float | None) -> str:

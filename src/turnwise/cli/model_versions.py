@@ -107,10 +107,10 @@ def diff(first: Version, second: Version, as_json: Json = False) -> None:
     turnwise models diff turnwise-assistant@2 turnwise-assistant@5 --json
     ```
     """
-    from turnwise.app.model_versions.version_comparison import compare_versions
     from turnwise.app.model_versions.version_library import open_version_library
     from turnwise.app.model_versions.version_reference import required_reference
     from turnwise.cli.version_output import print_differences, print_json
+    from turnwise.core.version_comparison import compare_versions
 
     with open_version_library() as library:
         sides = [library.get(required_reference(reference)) for reference in (first, second)]

@@ -129,6 +129,7 @@ def serve(
             allowed_hosts=access.allowed_host or (),
             allow_origins=checked.origins,
             keys=checked.keys,
+            key_usage=checked.key_usage,
             require_key=access.require_api_key,
             limits=ServerLimits(
                 max_concurrent_requests=limits.max_concurrent_requests,

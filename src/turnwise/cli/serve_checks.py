@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from turnwise.cli.serve_options import AuxiliaryModelOptions, ServeOptions
     from turnwise.core.api_keys import KeyStore
+    from turnwise.core.key_usage import KeyUsageStore
     from turnwise.scenarios.scenario_library import ScenarioLibrary
 
 
@@ -19,6 +20,7 @@ class CheckedOptions:
         origins: origins of web pages that may use the API.
         keys: API keys.
         has_keys: True if there are any.
+        key_usage: usage of the keys; None if their backend stores none.
         adapters: folders of further models by served name.
         scenarios: the scenarios.
         knowledge: names or folders of knowledge bases, by the name in requests.
@@ -29,6 +31,7 @@ class CheckedOptions:
     origins: Sequence[str]
     keys: "KeyStore"
     has_keys: bool
+    key_usage: "KeyUsageStore | None"
     adapters: Mapping[str, str]
     scenarios: "ScenarioLibrary"
     knowledge: Mapping[str, str]
@@ -47,13 +50,14 @@ def check_options(model: str | None, options: "ServeOptions", sampling: Mapping[
     from turnwise.core.settings import Settings
     from turnwise.server.middleware.cors import parse_origin
     from turnwise.server.uvicorn_server import check_address
-    from turnwise.store import open_key_store
+    from turnwise.store import open_key_store, open_key_usage
 
     conversations, auxiliary, access = options.conversations, options.auxiliary_models, options.access
     system_prompt = render_prompt(conversations.prompt_template, conversations.prompt_variable or ())
     GenerationParams.resolve(sampling)
     origins = [parse_origin(origin) for origin in access.allowed_origin or ()]
-    keys = open_key_store(Settings.from_environment().keys_url)
+    keys_url = Settings.from_environment().keys_url
+    keys, key_usage = open_key_store(keys_url), open_key_usage(keys_url)
     has_keys = bool(keys.list())  # raises if the file is damaged
     adapters = _parse_adapters(options.chat_models.adapter or ())
     listening = options.listening
@@ -67,7 +71,9 @@ def check_options(model: str | None, options: "ServeOptions", sampling: Mapping[
     scenarios = open_scenario_library(options.service_path.scenarios or (), options.service_path.scenario)
     knowledge = parse_knowledge(options.service_path.knowledge or ())
     classifiers = parse_classifiers(auxiliary.classifier or (), auxiliary.classifier_quantize)
-    return CheckedOptions(system_prompt, origins, keys, has_keys, adapters, scenarios, knowledge, classifiers)
+    return CheckedOptions(
+        system_prompt, origins, keys, has_keys, key_usage, adapters, scenarios, knowledge, classifiers
+    )  # fmt: skip
 
 
 def _check_embedding_model(auxiliary: "AuxiliaryModelOptions") -> None:

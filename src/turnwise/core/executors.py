@@ -82,3 +82,4 @@ MONITOR_READ_EXECUTOR = TimeoutExecutor("monitor store", 2)
 VERSION_EXECUTOR = TimeoutExecutor("registry of versions", 2)
 IMPROVEMENT_EXECUTOR = TimeoutExecutor("folder of improvements", 2)
 KEY_STORE_EXECUTOR = TimeoutExecutor("key file", 2)
+KEY_USAGE_EXECUTOR = TimeoutExecutor("usage of keys", 1)  # of its own, so that writes delay no check of a key

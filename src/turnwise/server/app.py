@@ -16,6 +16,7 @@ from turnwise.core.conversation_trees import ConversationFiles
 from turnwise.core.datasets import DatasetBrowser
 from turnwise.core.embedding_service import EmbeddingService
 from turnwise.core.improvement_reports import ImprovementReader
+from turnwise.core.key_usage import KeyUsageStore
 from turnwise.core.knowledge_service import KnowledgeService
 from turnwise.core.monitor_store import MonitorReader
 from turnwise.core.runs import RunManager
@@ -78,6 +79,9 @@ from turnwise.server.routes import (
     datasets as dataset_routes,
 )
 from turnwise.server.routes import (
+    keys as key_routes,
+)
+from turnwise.server.routes import (
     knowledge as knowledge_routes,
 )
 from turnwise.server.routes import (
@@ -89,6 +93,7 @@ from turnwise.server.routes import (
 from turnwise.server.schema.request_body import DEFAULT_MAX_BODY_BYTES
 from turnwise.server.served_models import LATEST, ServedModels
 from turnwise.server.sse import SSE_KEEP_ALIVE_SECONDS
+from turnwise.server.usage_recorder import UsageRecorder
 
 DESCRIPTION = "OpenAI-compatible API for chat models, with stored conversations and feedback."
 
@@ -116,6 +121,7 @@ def create_app(
     allowed_hosts: Collection[str] = (),
     allow_origins: Collection[str] = (),
     keys: KeyStore | None = None,
+    key_usage: KeyUsageStore | None = None,
     require_key: bool = False,
     limits: ServerLimits = ServerLimits(),
     ignore_unknown: bool = False,
@@ -123,7 +129,7 @@ def create_app(
 ) -> FastAPI:
     """Create the application.
 
-    Its `state` has `limiter`, `drain`, `api_key_auth` and `background_answers`, which `serve` uses.
+    Its `state` has `limiter`, `drain`, `api_key_auth`, `background_answers` and `usage_recorder`, which `serve` uses.
 
     Args:
         services: chat services by served name; read at every request.
@@ -147,6 +153,7 @@ def create_app(
         allowed_hosts: further values of the `Host` header on a loopback address, for a proxy on this machine.
         allow_origins: origins of other web sites that may use the API.
         keys: API keys. If it has any, a key is required.
+        key_usage: stores the usage of the keys. None: it is not counted.
         require_key: require a key even if there is none yet.
         limits: limits of completions.
         ignore_unknown: ignore unknown fields in bodies, and list them in a response header.
@@ -164,6 +171,7 @@ def create_app(
         loaded_versions=lambda: served_models.loaded_versions(),
     )
     consent_policy = ConsentPolicy(collect)
+    usage_recorder = None if key_usage is None else UsageRecorder(key_usage)
     served_models = ServedModels(
         services,
         default,
@@ -177,6 +185,21 @@ def create_app(
     served_models.find(LATEST)  # raises if there is no default model
     background, titles = BackgroundAnswers(limiter), TitleWriter(limiter, auto_titles)
     origins = frozenset(map(parse_origin, allow_origins))
+
+    def available_pages() -> set[str]:
+        conditions = {
+            "classify": bool(classifiers),
+            "monitor": monitor is not None,
+            "handoffs": has_handoffs,
+            "review": has_handoffs,
+            "data": datasets is not None,
+            "runs": runs is not None,
+            "improve": improvement is not None,
+            "versions": version_control is not None and bool(served_models.versioned_services()),
+            "keys": keys is not None,
+        }
+        return {name for name, is_available in conditions.items() if is_available}
+
     routers = [
         chat_completions.router(served_models, body_limit, background, titles),
         stored_completions.router(served_models, body_limit),
@@ -200,6 +223,7 @@ def create_app(
         handoffs.router(served_models, body_limit, drain),
         customer_handoffs.router(served_models, body_limit, drain),
         monitor_routes.router(monitor),
+        key_routes.router(keys, key_usage, api_key_auth, body_limit),
         versions.router(version_control, served_models, body_limit),
         improvements.router(improvement, served_models),
         run_routes.router(runs, body_limit, drain),
@@ -207,11 +231,7 @@ def create_app(
         health.router(served_models, drain),
         metrics.router(server_metrics),
     ]
-    page_routes = pages.routes(
-        chat=web, has_classifiers=lambda: bool(classifiers), has_monitor=monitor is not None,
-        has_handoffs=has_handoffs, has_improvement=improvement is not None,
-        has_runs=runs is not None, has_datasets=datasets is not None,
-    )  # fmt: skip
+    page_routes = pages.routes(chat=web, available=available_pages)
     all_routes = [*(route for router in routers for route in router.routes), *page_routes]
     app = FastAPI(
         title="Turnwise",
@@ -223,7 +243,10 @@ def create_app(
         dependencies=[Depends(check_role)],
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
         middleware=[  # outermost first
-            Middleware(AccessLogMiddleware, metrics=server_metrics, routes=all_routes),
+            Middleware(
+                AccessLogMiddleware, metrics=server_metrics, routes=all_routes,
+                record_usage=None if usage_recorder is None else usage_recorder.record,
+            ),
             Middleware(SecurityHeadersMiddleware),
             *([Middleware(CorsMiddleware, origins=origins)] if origins else []),
             Middleware(ServerErrorMiddleware),
@@ -240,7 +263,7 @@ def create_app(
     )  # fmt: skip
     app.state.ignore_unknown, app.state.sse_keep_alive = ignore_unknown, sse_keep_alive
     app.state.limiter, app.state.drain, app.state.api_key_auth = limiter, drain, api_key_auth
-    app.state.background_answers = background
+    app.state.background_answers, app.state.usage_recorder = background, usage_recorder
     add_error_handlers(app)
     for router in routers:
         app.include_router(router)

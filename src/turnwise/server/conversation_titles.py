@@ -74,7 +74,8 @@ class TitleWriter:
 
     async def _write(self, models: ServedModels, model: str, id: str, question: str, answer: str) -> None:
         caller = current_request()
-        bind_request(context := RequestContext(key=caller.key, principal=caller.principal))
+        context = RequestContext(key=caller.key, principal=caller.principal, record_usage=caller.record_usage)
+        bind_request(context)
         if caller.version is not None:
             model = caller.version.reference
         try:

@@ -19,6 +19,7 @@ from turnwise.core.classification_service import (
 )
 from turnwise.core.embedding_service import EmbeddingRequest, EmbeddingResult, EmbeddingService
 from turnwise.core.errors import UserError
+from turnwise.core.key_usage import UsageCounts
 from turnwise.server.consent_policy import ConsentPolicy
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.request_context import current_request, current_tenant
@@ -198,6 +199,9 @@ def _measure_completion(model: str, n: int, metrics: ServerMetrics) -> Iterator[
                 # Sums, because a request may have several prompts.
                 context.prompt_tokens = (context.prompt_tokens or 0) + timer.usage.prompt_tokens
                 context.completion_tokens = (context.completion_tokens or 0) + timer.usage.completion_tokens
+                # Here, because an answer in the background ends after its request.
+                prompt_tokens, completion_tokens = timer.usage.prompt_tokens, timer.usage.completion_tokens
+                context.add_usage(UsageCounts(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens))
             seconds = time.perf_counter() - timer.start_time
             metrics.record_completion(
                 model, finish_reason, seconds, time_to_first_token=timer.time_to_first_token,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from turnwise.core.access import NOBODY, Principal
 from turnwise.core.api_keys import ApiKey
 from turnwise.core.errors import TurnwiseError
+from turnwise.core.key_usage import UsageCounts
 from turnwise.core.served_versions import AnsweringVersion
 
 
@@ -31,6 +32,7 @@ class RequestContext:
         not_enforced: paths of keywords in the schemas of tools that are not enforced.
         version: version of the model that answers; None if the model has no versions.
         leases: what the request uses; released when the response has ended.
+        record_usage: counts usage of a key, by its name; None: nothing is counted.
         encode_failure: encodes an error as the last bytes of the stream that is being sent; None without a stream.
     """
 
@@ -48,7 +50,13 @@ class RequestContext:
     not_enforced: tuple[str, ...] = ()
     version: AnsweringVersion | None = None
     leases: ExitStack = field(default_factory=ExitStack)
+    record_usage: Callable[[str, UsageCounts], None] | None = None
     encode_failure: Callable[[TurnwiseError], bytes] | None = None
+
+    def add_usage(self, counts: UsageCounts) -> None:
+        """Count usage of the API key of the request, if it has one. It may have ended."""
+        if self.key is not None and self.record_usage is not None:
+            self.record_usage(self.key.name, counts)
 
 
 # A ContextVar, because tasks and threads that a request starts inherit it.

@@ -114,7 +114,7 @@ class _DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI, seconds: float, on_listening: Callable[[], None]) -> None:
         super().__init__(config)
         self._limiter, self._drain = app.state.limiter, app.state.drain
-        self._background_answers = app.state.background_answers
+        self._background_answers, self._usage = app.state.background_answers, app.state.usage_recorder
         self._drain_seconds, self._is_drain_logged = seconds, False
         self._on_listening = on_listening
 
@@ -148,6 +148,8 @@ class _DrainingServer(uvicorn.Server):
         self._limiter.stop()
         await self._background_answers.stop()
         await super().shutdown(sockets)
+        if self._usage is not None:
+            await self._usage.close()  # last, because requests that end now count
         self._captured_signals.clear()  # uvicorn raises them again, and the caller could not clean up
 
 

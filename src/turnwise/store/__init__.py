@@ -8,6 +8,7 @@ from typing import Protocol
 
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.key_usage import KeyUsageStore
 from turnwise.core.knowledge import KnowledgeStore
 from turnwise.core.model_versions import ModelRegistry
 from turnwise.core.monitor_store import MonitorReader, MonitorStore
@@ -24,6 +25,9 @@ class StoreBackend(Protocol):
 
     def open_keys(self, url: str) -> KeyStore:
         """Open the API keys at a URL; see `open_key_store`."""
+
+    def open_key_usage(self, url: str) -> KeyUsageStore:
+        """Open the usage of the API keys at a URL. Optional: a backend without it stores no usage."""
 
     def open_response_cache(self, url: str) -> ResponseCache:
         """Open the response cache at a URL."""
@@ -66,6 +70,15 @@ def open_store(url: str) -> ConversationStore:
 def open_key_store(url: str) -> KeyStore:
     """Open the API keys at `url`, for example `sqlite:///PATH`. Raises `InvalidParameter` for a URL without backend."""
     return _find_backend(url).open_keys(url)
+
+
+def open_key_usage(url: str) -> KeyUsageStore | None:
+    """Open the usage of the API keys at `url`, the URL of the keys; None if its backend stores no usage.
+
+    Raises `InvalidParameter` for a URL without backend.
+    """
+    backend = _find_backend(url)
+    return backend.open_key_usage(url) if hasattr(backend, "open_key_usage") else None
 
 
 def open_response_cache(url: str) -> ResponseCache:

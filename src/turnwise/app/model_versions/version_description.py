@@ -1,17 +1,13 @@
 """Versions as JSON values, for `turnwise models versions`, `show` and `history`."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from turnwise.app.model_versions.version_comparison import figures
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core.errors import UserError
 from turnwise.core.model_versions import ModelVersion, VersionEvent
-
-HEADLINE = "headline"  # key of a scorecard: the figures that a list of versions shows
-MAX_HEADLINE_FIGURES = 3
+from turnwise.core.version_comparison import headline_figures
 
 
 def summarize(version: ModelVersion, last_event: VersionEvent) -> dict[str, Any]:
@@ -63,13 +59,6 @@ def describe_version(library: VersionLibrary, version: ModelVersion) -> dict[str
 def describe_event(event: VersionEvent) -> dict[str, Any]:
     """An event, with its time in ISO 8601."""
     return asdict(event) | {"time": iso_time(event.time)}
-
-
-def headline_figures(scorecard: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a scorecard for a list: those under "headline", else the first numbers."""
-    headline = scorecard.get(HEADLINE)
-    numbers = figures(headline if isinstance(headline, Mapping) else scorecard)
-    return dict(list(numbers.items())[:MAX_HEADLINE_FIGURES])
 
 
 def iso_time(seconds: float) -> str:

@@ -5,13 +5,15 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from turnwise.core.key_usage import UsageCounts
 from turnwise.server.error_responses import truncate
+from turnwise.server.middleware.concurrency_limit import GENERATION_PATHS
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.request_context import RequestContext, bind_request
 
@@ -29,16 +31,29 @@ _VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 class AccessLogMiddleware:
     """Gives every request an id, and logs and counts its outcome."""
 
-    def __init__(self, app: ASGIApp, metrics: ServerMetrics, routes: Sequence[BaseRoute]) -> None:
-        """Count in `metrics`, by the path templates of `routes`."""
-        self._app, self._metrics, self._routes = app, metrics, routes
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: ServerMetrics,
+        routes: Sequence[BaseRoute],
+        record_usage: Callable[[str, UsageCounts], None] | None = None,
+    ) -> None:
+        """Count requests.
+
+        Args:
+            app: the next application.
+            metrics: counts them by the path templates of `routes`.
+            routes: all routes.
+            record_usage: counts them by the name of the API key. None: they are not counted.
+        """
+        self._app, self._metrics, self._routes, self._record_usage = app, metrics, routes, record_usage
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, with a new request context."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context, original_scope = RequestContext(_request_id(scope)), dict(scope)
+        context, original_scope = RequestContext(_request_id(scope), record_usage=self._record_usage), dict(scope)
         bind_request(context)
         status, start_time, is_recorded = CLIENT_CLOSED_REQUEST, time.perf_counter(), False
 
@@ -48,6 +63,8 @@ class AccessLogMiddleware:
                 is_recorded = True
                 route = _path_template(scope, original_scope, self._routes)
                 self._metrics.record_request(scope["method"], route, status, context.code)
+                if scope["method"] == "POST" and original_scope["path"] in GENERATION_PATHS:
+                    context.add_usage(UsageCounts(requests=1, errors=int(_has_failed(status, context))))
                 _log(scope, context, status, 1000 * (time.perf_counter() - start_time))
 
         async def send_message(message: Message) -> None:
@@ -71,6 +88,11 @@ class AccessLogMiddleware:
                 await self._app(scope, receive, send_message)
         finally:
             record()
+
+
+def _has_failed(status: int, context: RequestContext) -> bool:
+    """Whether a request was rejected or failed. That its client has disconnected is no failure."""
+    return (status >= 400 and status != CLIENT_CLOSED_REQUEST) or context.finish_reason in ("error", "timeout")
 
 
 def _header_text(value: str) -> str:

@@ -15,13 +15,11 @@ from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.executors import KEY_STORE_EXECUTOR
 from turnwise.server.error_responses import RequestRejected, error_response, internal_error
 from turnwise.server.middleware.token_bucket import TokenBucket
+from turnwise.server.page_list import PAGES
 from turnwise.server.request_context import current_request
 
 # All other paths need a key.
-PUBLIC_PATHS = frozenset({
-    "/", "/playground", "/classify", "/monitor", "/handoffs", "/review", "/improve", "/runs", "/data", "/docs",
-    "/openapi.json", "/health", "/ready", "/service-worker.js",
-})  # fmt: skip
+PUBLIC_PATHS = frozenset({*(page.path for page in PAGES), "/openapi.json", "/health", "/ready", "/service-worker.js"})
 PUBLIC_PREFIX = "/assets/"
 KEY_CACHE_SECONDS = 1.0  # after which a change made by another process applies
 LAST_USED_INTERVAL_SECONDS = 60.0  # precision of "last used": not every request writes to disk
@@ -62,6 +60,10 @@ class ApiKeyAuth:
         """Whether a key was required when the store was last read."""
         return self._is_required
 
+    def expire(self) -> None:
+        """Read the store again at the next request, because this process has changed it."""
+        self._loaded_at = -math.inf
+
     async def authenticate(self, authorization: str | None) -> ApiKey | None:
         """Return the key in an `Authorization` header; None if no key is required.
 
@@ -82,6 +84,7 @@ class ApiKeyAuth:
                 f"{problem}. Send one as 'Authorization: Bearer KEY'. "
                 "`turnwise keys create` on the server creates one.",
             )  # fmt: skip
+        current_request().key = key  # now, because the usage of a key includes what its rate limit rejects
         self._take_token(key)
         self._record_use(key)
         return key

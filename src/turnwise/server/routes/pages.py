@@ -3,8 +3,7 @@
 They load nothing from other servers. Every page links to the others.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 
@@ -16,31 +15,12 @@ from starlette.types import Scope
 
 from turnwise.server.minified_assets import MinifiedAssets
 from turnwise.server.page_files import VERSION_HEADER, files_version, service_worker
+from turnwise.server.page_list import PAGES, Page
 
 WEB = Path(__file__).parent.parent / "web"
 _TEMPLATES = Path(__file__).parent.parent / "templates"
+_CHAT = next(page for page in PAGES if page.path == "/")
 _REVALIDATE = {"Cache-Control": "no-cache"}  # browsers cache, and ask whether the file has changed
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page: template, script and style sheet are called `name`."""
-
-    path: str
-    name: str
-    label: str
-
-
-_CHAT = Page("/", "chat", "Chat")
-_PLAYGROUND = Page("/playground", "playground", "Playground")
-_CLASSIFY = Page("/classify", "classify", "Classify")
-_MONITOR = Page("/monitor", "monitor", "Monitor")
-_HANDOFFS = Page("/handoffs", "handoffs", "Hand-offs")
-_REVIEW = Page("/review", "review", "Review")
-_IMPROVE = Page("/improve", "improve", "Improve")
-_DATA = Page("/data", "data", "Data")
-_RUNS = Page("/runs", "runs", "Train")
-_DOCS = Page("/docs", "docs", "API")
 
 
 class _Assets(MinifiedAssets):
@@ -50,40 +30,21 @@ class _Assets(MinifiedAssets):
         return response
 
 
-def routes(
-    *,
-    chat: bool,
-    has_classifiers: Callable[[], bool],
-    has_monitor: bool,
-    has_handoffs: bool,
-    has_improvement: bool,
-    has_datasets: bool,
-    has_runs: bool,
-) -> list[BaseRoute]:
+def routes(*, chat: bool, available: Callable[[], Collection[str]]) -> list[BaseRoute]:
     """Return the routes of the pages and the assets.
 
     Args:
-        chat: serve the other pages too, not only `/docs`.
-        has_classifiers: whether pages link to `/classify`; called at every request.
-        has_monitor: whether pages link to `/monitor`.
-        has_handoffs: whether pages link to `/handoffs` and `/review`, which need a store.
-        has_improvement: whether pages link to `/improve`.
-        has_datasets: whether pages link to `/data`.
-        has_runs: whether pages link to `/runs`.
+        chat: serve all pages, not only `/docs`.
+        available: names of the pages for special tasks that the others link to; called at every request.
     """
 
     def linked_pages() -> list[Page]:
-        if not chat:
-            return [_DOCS]
-        conditions = (
-            (_CLASSIFY, has_classifiers()), (_MONITOR, has_monitor), (_HANDOFFS, has_handoffs), (_REVIEW, has_handoffs),
-            (_IMPROVE, has_improvement), (_DATA, has_datasets), (_RUNS, has_runs),
-        )  # fmt: skip
-        return [_CHAT, _PLAYGROUND, *(page for page, is_linked in conditions if is_linked), _DOCS]
+        names = {"chat", "playground", "docs", *available()} if chat else {"docs"}
+        return [page for page in PAGES if page.name in names]
 
-    pages = [_DOCS, *([_CHAT, _PLAYGROUND, _CLASSIFY, _MONITOR, _HANDOFFS, _REVIEW, _IMPROVE, _DATA, _RUNS] if chat else [])]
+    served = [page for page in PAGES if chat or page.name == "docs"]
     return [
-        *(_route(page, linked_pages, WEB) for page in pages),
+        *(_route(page, linked_pages, WEB) for page in served),
         *([_service_worker_route(linked_pages, WEB)] if chat else []),
         Mount("/assets", _Assets(directory=WEB), name="assets"),
     ]

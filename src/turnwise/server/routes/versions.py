@@ -8,12 +8,15 @@ from turnwise.core.errors import NotFound, VersionConflict
 from turnwise.core.executors import VERSION_EXECUTOR
 from turnwise.core.model_versions import ModelVersion
 from turnwise.core.served_versions import LoadedVersion, VersionControl
-from turnwise.core.version_rules import FORCED, needs_force
+from turnwise.core.version_comparison import compare_versions
+from turnwise.core.version_rules import FORCED, needs_force, rollback_target
 from turnwise.server.openapi import json_request_body
 from turnwise.server.route_roles import requires
 from turnwise.server.schema.request_body import read_body
 from turnwise.server.schema.version_bodies import (
+    ServingVersion,
     VersionBody,
+    VersionDifferences,
     VersionEventBody,
     VersionHistory,
     VersionList,
@@ -24,6 +27,7 @@ from turnwise.server.served_models import ServedModels
 
 PATH = "/v1/versions"
 MAX_EVENT = 2**63 - 1  # numbers of events are 64-bit integers
+MAX_TIME = 1e12  # Unix time in seconds
 
 
 def router(control: VersionControl | None, served_models: ServedModels, max_body_bytes: int) -> APIRouter:
@@ -42,17 +46,36 @@ def router(control: VersionControl | None, served_models: ServedModels, max_body
 
     def read_list() -> VersionList:
         if control is None or not served_models.versioned_services():
-            return VersionList(data=[], revision=0)
+            return VersionList(data=[], revision=0, rollback={})
         registry = control.registry
         revision = registry.revision()  # before the list, so that no change is missed
-        data = []
+        data, rollback = [], {}
         for model in served_models.versioned_services():
             outcomes, entries = registry.outcomes(model), loaded(model)
-            data += [VersionBody.of(version, entries.get(version.number), outcomes) for version in registry.list(model)]
-        return VersionList(data=data, revision=revision)
+            versions, events = registry.list(model), registry.events(model)
+            data += [VersionBody.of(version, entries.get(version.number), outcomes, events) for version in versions]
+            target = rollback_target(versions, events)
+            rollback[model] = None if target is None else target.reference
+        return VersionList(data=data, revision=revision, rollback=rollback)
 
     def body_of(version: ModelVersion) -> VersionBody:
-        return VersionBody.of(version, loaded(version.content.model).get(version.number), {})
+        model = version.content.model
+        return VersionBody.of(version, loaded(model).get(version.number), {}, control_of(model).registry.events(model))
+
+    def compare(model: str, first: int, second: int) -> VersionDifferences:
+        sides = [control_of(model).registry.get(model, number) for number in (first, second)]
+        differences = compare_versions(*sides)
+        return VersionDifferences(
+            first=sides[0].reference, second=sides[1].reference, recipe=differences["recipe"],
+            data=differences["data"], figures=differences["figures"], lineage=differences["other"],
+        )  # fmt: skip
+
+    def serving_at(model: str, moment: float) -> ServingVersion:
+        version = control_of(model).registry.serving_at(model, moment)
+        return ServingVersion(time=moment, version=None if version is None else version.reference)
+
+    def roll_back_model(model: str, reason: str) -> VersionBody:
+        return body_of(control_of(model).roll_back(model, reason=reason))
 
     def promote(model: str, number: int, body: VersionPromotion) -> VersionBody:
         opened = control_of(model)
@@ -77,6 +100,20 @@ def router(control: VersionControl | None, served_models: ServedModels, max_body
         events = await VERSION_EXECUTOR.run(control_of(model).registry.events, model, after=after)
         return VersionHistory(data=[VersionEventBody.of(event) for event in events])
 
+    @routes.get(PATH + "/{model:path}/serving")
+    @requires("admin")
+    async def get_serving(model: str, at: Annotated[float, Query(ge=0, le=MAX_TIME)]) -> ServingVersion:
+        """Return the version of a model that served at a Unix time."""
+        return await VERSION_EXECUTOR.run(serving_at, model, at)
+
+    @routes.get(PATH + "/{model:path}/diff")
+    @requires("admin")
+    async def compare_two(
+        model: str, first: Annotated[int, Query(ge=1, le=MAX_EVENT)], second: Annotated[int, Query(ge=1, le=MAX_EVENT)]
+    ) -> VersionDifferences:
+        """Compare two versions of a model, by their numbers: settings of the recipes, training files and figures."""
+        return await VERSION_EXECUTOR.run(compare, model, first, second)
+
     @routes.post(PATH + "/{model:path}/{number}/promote", openapi_extra=json_request_body(VersionPromotion))
     @requires("admin")
     async def promote_version(model: str, number: int, request: Request) -> VersionBody:
@@ -89,6 +126,6 @@ def router(control: VersionControl | None, served_models: ServedModels, max_body
     async def roll_back(model: str, request: Request) -> VersionBody:
         """Let the version serve again that served before the present one."""
         body = await read_body(request, VersionRollback, max_body_bytes)
-        return body_of(await VERSION_EXECUTOR.run(control_of(model).roll_back, model, reason=body.reason))
+        return await VERSION_EXECUTOR.run(roll_back_model, model, body.reason)
 
     return routes

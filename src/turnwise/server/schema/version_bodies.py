@@ -1,6 +1,6 @@
 """Bodies of `/v1/versions`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictStr, model_validator
@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictStr, model
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.model_versions import Actor, ModelVersion, VersionEvent, VersionOutcomes, VersionState
 from turnwise.core.served_versions import LoadedVersion
+from turnwise.core.version_comparison import headline_figures
+from turnwise.core.version_rules import needs_force
 from turnwise.server.schema.request_field import RequestBody
 
 MAX_REASON_CHARS = 500
@@ -61,7 +63,9 @@ class OutcomesBody(BaseModel):
 class VersionBody(BaseModel):
     """A version of a served model.
 
-    `loaded` is true if this server has it in memory; `error` says why it could not be loaded.
+    `loaded` is true if this server has it in memory; `error` says why it could not be loaded. `source`, `parent` and
+    `data`, the names of the training files, say what it was made from. `figures` are the main ones of the scorecard.
+    `needs_force` is true if it has neither passed the gate nor served.
     """
 
     id: str
@@ -72,10 +76,14 @@ class VersionBody(BaseModel):
     state: VersionState
     share: float
     weights: str
+    source: str
     parent: int | None
+    data: list[str]
     contributors: int
     scorecard: dict[str, Any]
+    figures: dict[str, float]
     passed_gate: bool
+    needs_force: bool
     erased: bool
     loaded: bool
     requests: int
@@ -84,15 +92,21 @@ class VersionBody(BaseModel):
 
     @classmethod
     def of(
-        cls, version: ModelVersion, loaded: LoadedVersion | None, outcomes: Mapping[int, VersionOutcomes]
+        cls,
+        version: ModelVersion,
+        loaded: LoadedVersion | None,
+        outcomes: Mapping[int, VersionOutcomes],
+        events: Sequence[VersionEvent],
     ) -> "VersionBody":
-        """Convert a version of the registry, with what this server knows about it."""
+        """Convert a version of the registry, with what this server knows about it, and all events of its model."""
         content, counts = version.content, outcomes.get(version.number)
         return cls(
             id=version.reference, model=content.model, number=version.number, created=version.created,
-            state=version.state, share=version.share, weights=content.weights_sha256, parent=content.parent,
-            contributors=len(content.contributors), scorecard=dict(content.scorecard),
-            passed_gate=content.has_passed_gate, erased=version.is_erased,
+            state=version.state, share=version.share, weights=content.weights_sha256, source=content.source,
+            parent=content.parent, data=list(content.data_sha256), contributors=len(content.contributors),
+            scorecard=dict(content.scorecard), figures=headline_figures(content.scorecard),
+            passed_gate=content.has_passed_gate, needs_force=needs_force(version, "serving", events),
+            erased=version.is_erased,
             loaded=loaded is not None and not loaded.error, requests=0 if loaded is None else loaded.num_requests,
             error=(loaded.error or None) if loaded is not None else None,
             outcomes=None if counts is None else OutcomesBody.of(counts),
@@ -100,11 +114,39 @@ class VersionBody(BaseModel):
 
 
 class VersionList(BaseModel):
-    """Versions of the served models. `revision` changes with every change of a state."""
+    """Versions of the served models. `revision` changes with every change of a state.
+
+    `rollback` has the version that a roll-back of a model would let serve; null if there is none.
+    """
 
     object: Literal["list"] = "list"
     data: list[VersionBody]
     revision: int
+    rollback: dict[str, str | None]
+
+
+class VersionDifferences(BaseModel):
+    """Values that differ between two versions, as pairs by name; null for a value that a version lacks.
+
+    `recipe` has settings such as `training.learning_rate`, `data` the digests of training files, `figures` the numbers
+    of the scorecards, `lineage` the parent and the number of contributors.
+    """
+
+    object: Literal["model.version.differences"] = "model.version.differences"
+    first: str
+    second: str
+    recipe: dict[str, tuple[Any, Any]]
+    data: dict[str, tuple[str | None, str | None]]
+    figures: dict[str, tuple[float | None, float | None]]
+    lineage: dict[str, tuple[int | None, int | None]]
+
+
+class ServingVersion(BaseModel):
+    """The version that served at a time; null if none did."""
+
+    object: Literal["model.version.serving"] = "model.version.serving"
+    time: float
+    version: str | None
 
 
 class VersionEventBody(BaseModel):

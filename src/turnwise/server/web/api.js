@@ -100,7 +100,14 @@ export const improvementReport = async (model, number) => (await call("GET", rep
 export const versions = (signal) => json("GET", "/v1/versions", undefined, signal);
 const versionsPath = (model, action) => `/v1/versions/${encodeURIComponent(model)}/${action}`;
 export const promoteVersion = (model, number, promotion) => json("POST", versionsPath(model, `${number}/promote`), promotion);
+export const versionHistory = async (model, signal) => (await json("GET", versionsPath(model, "history"), undefined, signal)).data;
+export const versionDifferences = (model, first, second) => json("GET", versionsPath(model, `diff?${new URLSearchParams({ first, second })}`));
 export const rollBackVersion = (model, reason) => json("POST", versionsPath(model, "rollback"), { reason });
+
+export const keys = (signal) => json("GET", "/v1/keys", undefined, signal);
+export const createKey = (key) => json("POST", "/v1/keys", key);
+export const revokeKey = (name) => json("DELETE", `/v1/keys/${encodeURIComponent(name)}`);
+export const usage = (days, signal) => json("GET", `/v1/usage?days=${days}`, undefined, signal);
 
 const handoffPath = (id, action = "") => `/v1/handoffs/${encodeURIComponent(id)}${action}`;
 const pollQuery = ({ all = false, after, wait }) => {

@@ -7,6 +7,7 @@ import { tabStorage } from "./storage.js";
 let pendingDialog = null; // concurrent requests share one dialog
 
 export const apiKey = () => tabStorage.get("key");
+export const keepKey = (key) => tabStorage.set("key", key);
 
 /** Ask the user for a key other than `rejectedKey`, which got the error `code`. Returns false if the user cancels. */
 export async function requestKey(rejectedKey, code) {
@@ -39,6 +40,6 @@ async function showKeyDialog(rejectedKey, code) {
     cancelLabel: t("Not now"),
     confirmLabel: t("Use this key"),
   });
-  if (isConfirmed) tabStorage.set("key", field.value.trim());
+  if (isConfirmed) keepKey(field.value.trim());
   return isConfirmed;
 }

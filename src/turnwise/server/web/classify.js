@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, make } from "./dom.js";
+import { t } from "./i18n.js";
 import { showError, startPage } from "./page.js";
 
 const MAX_SCORES = 10;
@@ -23,8 +24,8 @@ function renderLabels({ labels, scores, is_truncated }) {
     ),
   );
   const notes = [
-    labels.length === 0 && "The classifier takes the text as one of no label: it is below the threshold.",
-    is_truncated && "The text is too long for the classifier: its end was not read.",
+    labels.length === 0 && t("The classifier takes the text as one of no label: it is below the threshold."),
+    is_truncated && t("The text is too long for the classifier: its end was not read."),
   ];
   return [
     make("table", { class: "label-scores" }, make("tbody", {}, ...rows)),
@@ -41,14 +42,14 @@ function renderSpans(text, spans) {
   for (const { start, end, label, probability } of spans) {
     parts.push(
       characters.slice(position, start).join(""),
-      make("mark", { class: `span-colour-${names.indexOf(label) % NUM_COLOURS}`, title: `${label}, ${percent(probability)}` },
+      make("mark", { class: `span-colour-${names.indexOf(label) % NUM_COLOURS}`, title: `${label} · ${percent(probability)}` },
         characters.slice(start, end).join(""), make("span", { class: "span-label" }, label)),
     );
     position = end;
   }
   parts.push(characters.slice(position).join(""));
   const paragraph = make("p", { class: "tagged-text" }, ...parts);
-  return spans.length ? [paragraph] : [paragraph, make("p", {}, "The tagger found nothing.")];
+  return spans.length ? [paragraph] : [paragraph, make("p", {}, t("The tagger found nothing."))];
 }
 
 async function classify(event) {
@@ -81,7 +82,7 @@ async function start() {
   tasks = new Map(data.filter(({ task }) => TASKS.includes(task)).map(({ id, task }) => [id, task]));
   byId("classify-model").replaceChildren(...[...tasks.keys()].map((name) => make("option", { value: name }, name)));
   byId("classify-model").disabled = tasks.size === 0;
-  if (tasks.size === 0) showError("This server has no classifier. Start it with: turnwise serve --classifier FOLDER");
+  if (tasks.size === 0) showError(t("This server has no classifier. Start it with: {command}", { command: "turnwise serve --classifier FOLDER" }));
   showSendable();
 }
 

@@ -1,9 +1,12 @@
 // The messages of a conversation that a person has taken over. All text is plain: nothing becomes markup.
 
 import { make } from "./dom.js";
+import { t } from "./i18n.js";
 import { updateList } from "./keyed_list.js";
 
-const AUTHORS = { customer: "Customer", model: "Assistant", person: "Person", notice: "Notice", system: "System" };
+const AUTHORS = {
+  customer: t("Customer"), model: t("Assistant"), person: t("Person"), notice: t("Notice"), system: t("System"),
+};
 
 /** Show messages, and scroll to the last one if there are new ones. */
 export function showMessages(list, messages) {
@@ -12,7 +15,7 @@ export function showMessages(list, messages) {
   if (list.childElementCount > before) list.scrollTop = list.scrollHeight;
 }
 
-const createMessage = () => make("li", {}, make("p", { class: "handoff-author" }), make("p", { class: "handoff-text" }));
+const createMessage = () => make("div", {}, make("p", { class: "handoff-author" }), make("p", { class: "handoff-text" }));
 
 function updateMessage(row, { author, name, text }) {
   row.className = `handoff-message from-${author}`;

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { byId, make } from "./dom.js";
 import { keepClaim, claimOf, forgetClaim } from "./handoff_claims.js";
 import { showMessages } from "./handoff_messages.js";
+import { language, t } from "./i18n.js";
 import { updateList } from "./keyed_list.js";
 import { showError } from "./page.js";
 import { storage } from "./storage.js";
@@ -12,11 +13,14 @@ const WAIT_SECONDS = 25;
 const RETRY_MS = 3000;
 const RENEW_MS = 15_000; // a claim that is not renewed for 45 seconds is lost
 const STATES = {
-  waiting: "waiting", claimed: "with a person", returned: "given back", closed: "closed", cancelled: "left by the customer",
-  timed_out: "nobody answered",
+  waiting: t("waiting"), claimed: t("with a person"), returned: t("given back"), closed: t("closed"),
+  cancelled: t("left by the customer"), timed_out: t("nobody answered"),
 };
 
 const state = { list: [], queuePoll: null, detailPoll: null, shown: null, drafts: new Map(), known: null };
+
+const languages = new Intl.DisplayNames([language], { type: "language" });
+const dateOf = ({ created }) => new Date(1000 * created);
 
 /** Id of the opened hand-off; empty if there is none. */
 const selectedId = () => location.hash.slice(1);
@@ -76,8 +80,8 @@ function showQueue({ data }) {
   announce(waiting);
   state.list = data;
   const count = waiting.length ? `(${waiting.length}) ` : "";
-  document.title = `${count}Hand-offs – Turnwise`;
-  byId("queue-title").textContent = waiting.length ? `Queue, ${waiting.length} waiting` : "Queue";
+  document.title = `${count}${t("Hand-offs")} – Turnwise`;
+  byId("queue-title").textContent = waiting.length ? t("Queue, {number} waiting", { number: waiting.length }) : t("Queue");
   byId("queue-empty").hidden = data.length > 0;
   updateList(byId("queue"), data, ({ id }) => id, createEntry, updateEntry);
   markSelected();
@@ -87,7 +91,7 @@ function showQueue({ data }) {
 function announce(waiting) {
   const ids = new Set(waiting.map(({ id }) => id));
   const isNew = state.known && [...ids].some((id) => !state.known.has(id));
-  if (isNew) byId("status").textContent = `A customer waits for a person. ${ids.size} waiting.`;
+  if (isNew) byId("status").textContent = t("A customer waits for a person. {number} waiting.", { number: ids.size });
   state.known = ids;
 }
 
@@ -98,9 +102,9 @@ function createEntry({ id }) {
 function updateEntry(row, handoff) {
   row.className = `queue-entry is-${handoff.state}`;
   const [reason, note] = row.querySelectorAll("span");
-  reason.textContent = handoff.summary.split("\n")[0] || handoff.reason || "A customer asks for a person";
-  const person = handoff.state === "claimed" ? ` (${handoff.agent})` : "";
-  note.textContent = `${STATES[handoff.state]}${person} · ${new Date(1000 * handoff.created).toLocaleTimeString()}`;
+  reason.textContent = handoff.summary.split("\n")[0] || handoff.reason || t("A customer asks for a person");
+  const person = handoff.state === "claimed" ? t(" ({name})", { name: handoff.agent }) : "";
+  note.textContent = `${STATES[handoff.state]}${person} · ${dateOf(handoff).toLocaleTimeString(language)}`;
 }
 
 function markSelected() {
@@ -115,8 +119,8 @@ function showHandoff(handoff) {
   const isFirst = state.shown === null;
   state.shown = handoff;
   if (handoff.state !== "claimed") forgetClaim(handoff.id);
-  byId("handoff-title").textContent = `Customer of ${new Date(1000 * handoff.created).toLocaleString()}`;
-  byId("handoff-state").textContent = [STATES[handoff.state], handoff.agent, handoff.reason, handoff.language].filter(Boolean).join(" · ");
+  byId("handoff-title").textContent = t("Customer of {time}", { time: dateOf(handoff).toLocaleString(language) });
+  byId("handoff-state").textContent = [STATES[handoff.state], handoff.agent, handoff.reason, languageName(handoff.language)].filter(Boolean).join(" · ");
   byId("handoff-summary").textContent = handoff.summary;
   byId("handoff-attempts").replaceChildren(...handoff.attempts.map((attempt) => make("li", {}, attempt)));
   byId("handoff-facts").hidden = !handoff.summary && handoff.attempts.length === 0;
@@ -126,6 +130,14 @@ function showHandoff(handoff) {
   byId("handoff-form").hidden = !mine;
   byId("handoff-claim-bar").hidden = handoff.state !== "waiting";
   if (isFirst || (hadFocus && !mine)) byId(mine ? "handoff-text" : "handoff-title").focus();
+}
+
+function languageName(code) {
+  try {
+    return languages.of(code);
+  } catch {
+    return code; // the server takes any text
+  }
 }
 
 /** Do something with the opened hand-off, and show the error if it fails. */
@@ -146,7 +158,7 @@ function claim() {
   const agent = byId("handoff-agent").value.trim();
   if (!agent) {
     byId("handoff-agent").focus();
-    showError("Enter your name first. Customers see it.");
+    showError(t("Enter your name first. Customers see it."));
     return;
   }
   storage.set("handoff-agent", agent);
@@ -170,7 +182,7 @@ const end = (kind) =>
   act(async (id, secret) => {
     await api.endHandoff(id, secret, kind);
     forgetClaim(id);
-    byId("status").textContent = kind === "return" ? "The assistant answers again." : "The request is closed.";
+    byId("status").textContent = kind === "return" ? t("The assistant answers again.") : t("The request is closed.");
   });
 
 /** Keep the claims of this tab. */

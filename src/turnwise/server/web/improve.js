@@ -3,41 +3,24 @@
 import * as api from "./api.js";
 import { byId, make } from "./dom.js";
 import { figureLine, figureSeries, figureTable, formatFigure } from "./figure_line.js";
+import { t } from "./i18n.js";
+import { cycleState, describeNow, describeSelection, describeVersion } from "./improve_texts.js";
 import { updateList } from "./keyed_list.js";
-import { formatNumber, formatTime, pluralize, timeElement } from "./monitor_format.js";
+import { describeRefresh, timeElement } from "./monitor_format.js";
 import { showError } from "./page.js";
+import { act, pollPage } from "./polled_page.js";
 import { showReport } from "./report_dialog.js";
-import { promote, rollBack } from "./version_actions.js";
+import { promote, rollBack, routing } from "./version_actions.js";
 
-const REFRESH_MS = 15_000;
-const STEPS = ["select", "replay", "train", "compare", "decide"];
+const read = (signal) => Promise.all([api.improvements(signal), api.versions(signal)]);
 
-const state = { timer: null, controller: null, hasData: false };
-
-async function refresh() {
-  clearTimeout(state.timer);
-  state.controller?.abort();
-  const controller = (state.controller = new AbortController());
-  let canRetry = true;
-  try {
-    const [improvements, versions] = await Promise.all([api.improvements(controller.signal), api.versions(controller.signal)]);
-    render(improvements.data, versions.data);
-    state.hasData = true;
-    showError("");
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    canRetry = error.status !== 401 && error.status !== 403;
-    showError(error.message + (canRetry && state.hasData ? " The page shows what it read before, and tries again." : ""), refresh);
-  }
-  if (controller !== state.controller) return;
-  document.body.dataset.ready = "true";
-  if (canRetry) state.timer = setTimeout(() => document.hidden || refresh(), REFRESH_MS);
-}
-
-function render(improvements, versions) {
-  const models = improvements.map((entry) => ({ ...entry, versions: versions.filter(({ model }) => model === entry.model) }));
+function render([{ data: improvements }, { data: versions, rollback }]) {
+  const models = improvements.map((entry) => {
+    const ofModel = versions.filter(({ model }) => model === entry.model);
+    return { ...entry, versions: ofModel, now: routing(ofModel, rollback[entry.model]) };
+  });
   byId("improve-empty").hidden = models.length > 0;
-  byId("improve-read").textContent = `Last read at ${formatTime(Date.now() / 1000)}; read again every 15 seconds.`;
+  byId("improve-read").textContent = describeRefresh();
   updateList(byId("improve-models"), models, ({ model }) => model, createModel, updateModel);
 }
 
@@ -48,15 +31,15 @@ function createModel({ model }) {
     make("h2", { class: "improve-name" }, model),
     make("p", { class: "improve-now" }),
     make("p", { class: "error", hidden: true }),
-    part("versions", "Versions", make("ul", { class: "entries" })),
-    part("figures", "Figures of the new versions",
-      make("p", { class: "fine-print legend" }, make("span", { class: "legend-new" }, "new version"), make("span", { class: "legend-serving" }, "version that served")),
+    part("versions", t("Versions"), make("ul", { class: "entries" })),
+    part("figures", t("Figures of the new versions"),
+      make("p", { class: "fine-print legend" }, make("span", { class: "legend-new" }, t("New version")), make("span", { class: "legend-serving" }, t("Serving version"))),
       make("ul", { class: "entries improve-figure-list" })),
-    part("cycles", "Cycles", make("ol", { class: "entries", reversed: true })),
+    part("cycles", t("Cycles"), make("ol", { class: "entries", reversed: true })),
   );
 }
 
-function updateModel(section, { model, running, new_answers: numNew, cycles, versions, error }) {
+function updateModel(section, { model, running, new_answers: numNew, cycles, versions, now, error }) {
   const list = (name) => section.querySelector(`.improve-${name} > :is(ul, ol)`);
   const series = figureSeries(cycles);
   section.querySelector(".improve-now").textContent = describeNow(running, numNew, cycles);
@@ -65,74 +48,44 @@ function updateModel(section, { model, running, new_answers: numNew, cycles, ver
   for (const [name, entries] of [["versions", versions], ["figures", series], ["cycles", cycles]]) {
     section.querySelector(`.improve-${name}`).hidden = entries.length === 0;
   }
-  const canRollBack = versions.some(({ state: name, erased }) => name === "retired" && !erased);
-  const rows = [...versions].reverse().map((version) => ({ ...version, canRollBack }));
+  const rows = [...versions].reverse().map((version) => ({ ...version, now }));
   updateList(list("versions"), rows, ({ number }) => number, () => make("li", { class: "improve-entry panel" }), updateVersion);
   updateList(list("figures"), series, ({ name }) => name, createFigure, updateFigure);
   const entries = [...cycles].reverse().map((cycle, index) => ({ ...cycle, model, isRunning: running && index === 0 && cycle.outcome === null }));
   updateList(list("cycles"), entries, ({ number }) => number, () => make("li", { class: "improve-entry panel" }), updateCycle);
 }
 
-function describeNow(running, numNew, cycles) {
-  const collected = numNew === null
-    ? "This server does not store conversations, so that no feedback is collected."
-    : `${pluralize(numNew, "answer", "answers")} with feedback ${cycles.some(({ steps }) => steps.includes("train")) ? "since the last training" : "so far"}.`;
-  const next = cycles.at(-1)?.outcome === null ? "The last cycle was interrupted; turnwise improve continues it." : "Start a cycle: turnwise improve --once";
-  return `${collected} ${running ? "A cycle runs now." : next}`;
-}
-
 function updateVersion(row, version) {
   const gate = version.scorecard.gate;
   const facts = [
     timeElement(version.created),
-    version.contributors && `trained on data of ${pluralize(version.contributors, "person", "people")}`,
-    gate && (version.passed_gate ? "passed the gate" : "refused by the gate"),
-    version.state === "canary" && `answers ${Math.round(100 * version.share)} % of the conversations`,
-    version.outcomes && describeOutcomes(version.outcomes),
-    version.erased && "weights deleted",
-    version.error,
+    ...describeVersion(version),
+    version.error && make("span", { lang: "en" }, version.error),
   ].filter(Boolean);
-  const action = actionOf(version, gate);
+  const action = actionOf(version);
   row.classList.toggle("is-serving", version.state === "serving");
   row.replaceChildren(
     make("div", { class: "panel-head" },
       make("b", {}, version.id),
-      make("span", { class: "badge" }, version.erased ? "deleted" : version.state),
-      ...(action ? [make("button", { type: "button", class: "quiet-button", onclick: () => act(action.run) }, action.label)] : []),
+      make("span", { class: "badge" }, t(version.erased ? "deleted" : version.state)),
+      ...(action ? [make("button", { type: "button", class: "quiet-button", onclick: () => act(action.run, refresh) }, action.label)] : []),
     ),
     make("p", { class: "fine-print" }, ...facts.flatMap((fact) => [" · ", fact]).slice(1)),
   );
 }
 
-function describeOutcomes({ answers, errors, rated, disliked }) {
-  const parts = [pluralize(answers, "answer", "answers"), errors && pluralize(errors, "error", "errors"), rated && `${formatNumber(disliked)} of ${formatNumber(rated)} ratings bad`];
-  return parts.filter(Boolean).join(", ");
-}
-
 /** The button of a version; null if it has none. */
-function actionOf(version, gate) {
-  if (version.state === "serving") return version.canRollBack ? { label: "Roll back", run: () => rollBack(version) } : null;
-  if (version.erased) return null;
-  const needsForce = !version.passed_gate && version.state === "candidate" && version.number > 1;
-  return { label: "Promote", run: () => promote({ ...version, needsForce, gateReason: gate?.reason }) };
-}
-
-async function act(run) {
-  try {
-    if (!(await run())) return;
-    showError("");
-  } catch (error) {
-    showError(error.message);
-    return;
-  }
-  await refresh();
+function actionOf(version) {
+  const { state, erased, now } = version;
+  if (state === "serving") return now.target ? { label: t("Roll back"), run: () => rollBack(version, now) } : null;
+  return erased ? null : { label: t("Promote"), run: () => promote(version, now) };
 }
 
 function createFigure() {
   return make("li", { class: "improve-figure panel" },
     make("div", { class: "panel-head" }),
     make("div", { class: "improve-image" }),
-    make("details", { class: "numbers" }, make("summary", {}, "Numbers"), make("div", { class: "improve-table" })),
+    make("details", { class: "numbers" }, make("summary", {}, t("Numbers")), make("div", { class: "improve-table" })),
   );
 }
 
@@ -146,36 +99,22 @@ function updateFigure(row, figure) {
 }
 
 function updateCycle(row, cycle) {
-  const title = cycle.outcome ?? (cycle.isRunning ? `runs: ${nextStep(cycle)}` : `interrupted in ${nextStep(cycle)}`);
   const version = cycle.version === null ? "" : `${cycle.model}@${cycle.version}`;
   row.value = cycle.number;
   row.replaceChildren(
     make("div", { class: "panel-head" },
-      make("b", {}, `Cycle ${cycle.number}`),
-      make("span", { class: `badge is-${(cycle.outcome ?? "open").replaceAll(" ", "-")}` }, title),
+      make("b", {}, t("Cycle {number}", cycle)),
+      make("span", { class: `badge is-${(cycle.outcome ?? "open").replaceAll(" ", "-")}` }, cycleState(cycle)),
       make("span", { class: "fine-print" }, timeElement(cycle.started), version && ` · ${version}`),
       ...(cycle.has_report ? [reportLink(cycle)] : []),
     ),
-    ...(cycle.reason ? [make("p", { class: "improve-reason" }, cycle.reason)] : []),
+    ...(cycle.reason ? [make("p", { class: "improve-reason", lang: "en" }, cycle.reason)] : []),
     ...(cycle.steps.includes("select") ? [make("p", { class: "fine-print" }, describeSelection(cycle))] : []),
   );
 }
 
-const nextStep = ({ steps }) => STEPS.find((step) => !steps.includes(step)) ?? STEPS.at(-1);
-
-function describeSelection({ answers, new_answers: numNew, examples, contributors, dropped, masked }) {
-  const counts = (entries) => Object.entries(entries).map(([name, count]) => `${formatNumber(count)} ${name.replaceAll("_", " ")}`).join(", ");
-  const people = contributors ? ` of ${pluralize(contributors, "person", "people")}` : "";
-  return [
-    `${pluralize(answers, "answer", "answers")} (${formatNumber(numNew)} new)`,
-    `${pluralize(examples, "example", "examples")}${people}`,
-    Object.keys(dropped).length && `dropped: ${counts(dropped)}`,
-    Object.keys(masked).length && `masked: ${counts(masked)}`,
-  ].filter(Boolean).join(" · ");
-}
-
 function reportLink({ model, number }) {
-  const title = `Report of cycle ${number} of ${model}`;
+  const title = t("Report of cycle {number} of {model}", { number, model });
   return make("a", {
     class: "improve-report", href: api.reportPath(model, number), target: "_blank", rel: "noopener", "aria-label": title,
     onclick: (event) => {
@@ -183,7 +122,7 @@ function reportLink({ model, number }) {
       event.preventDefault();
       openReport(title, model, number);
     },
-  }, "Report");
+  }, t("Report"));
 }
 
 async function openReport(title, model, number) {
@@ -194,5 +133,4 @@ async function openReport(title, model, number) {
   }
 }
 
-document.addEventListener("visibilitychange", () => document.hidden || refresh());
-refresh();
+const refresh = pollPage(read, render);

@@ -3,8 +3,9 @@
 import * as api from "./api.js";
 import { openRow, showAlerts, showTexts, showTextsError } from "./alert_list.js";
 import { byId, make, makeSvg } from "./dom.js";
+import { t } from "./i18n.js";
 import { keepInPlace, updateList } from "./keyed_list.js";
-import { formatNumber, formatShare, formatTime, pluralize } from "./monitor_format.js";
+import { describeRefresh, formatNumber, formatShare, formatTime, pluralize, staleError } from "./monitor_format.js";
 import { showError } from "./page.js";
 import { storage } from "./storage.js";
 import { totals, trendLine } from "./trend_line.js";
@@ -19,7 +20,7 @@ const PERIODS = [
   { label: "7 days", hours: 168, minutes: 360 },
   { label: "30 days", hours: 720, minutes: 1440 },
 ];
-const START_HINT = "Start a monitor: turnwise monitor run --source file:posts.jsonl --topics topics.yaml --db FILE";
+const START_COMMAND = "turnwise monitor run --source file:posts.jsonl --topics topics.yaml --db FILE";
 
 const state = { alerts: [], trends: null, period: PERIODS[1], shownTexts: null, showsAllTopics: false, timer: null, controller: null };
 
@@ -50,8 +51,7 @@ async function refresh() {
   } catch (error) {
     if (error.name === "AbortError") return;
     canRetry = error.status !== 404 && error.status !== 401;
-    const hint = canRetry && state.trends ? " The page shows what it read before, and tries again." : "";
-    showError(error.message + hint, error.status === 404 ? null : refresh);
+    showError(canRetry && state.trends ? staleError(error) : error.message, error.status === 404 ? null : refresh);
   }
   if (controller !== state.controller) return;
   document.body.dataset.ready = "true";
@@ -70,10 +70,11 @@ function render(hasMoreAlerts) {
   const { trends, alerts } = state;
   const isEmpty = trends.data.length === 0 && alerts.length === 0;
   byId("monitor-empty").hidden = !isEmpty;
-  byId("monitor-empty").textContent = isEmpty ? `There are no counts yet. ${START_HINT}` : "";
+  byId("monitor-empty").textContent = isEmpty ? t("There are no counts yet. Start a monitor: {command}", { command: START_COMMAND }) : "";
   byId("monitor-content").hidden = isEmpty;
-  byId("monitor-newest").textContent = trends.newest_window === null ? "" : `Newest counts: ${formatTime(trends.newest_window)}`;
-  byId("monitor-status").textContent = `Last read at ${formatTime(Date.now() / 1000)}; read again every 15 seconds.`;
+  byId("monitor-newest").textContent =
+    trends.newest_window === null ? "" : t("Newest counts: {time}", { time: formatTime(trends.newest_window) });
+  byId("monitor-status").textContent = describeRefresh();
   renderAlerts(hasMoreAlerts);
   renderTopics();
 }
@@ -82,13 +83,13 @@ function renderAlerts(hasMore) {
   const { alerts } = state;
   const numOpen = alerts.filter((alert) => alert.closed === null).length;
   const count = numOpen ? `(${numOpen}) ` : "";
-  document.title = `${count}Text monitor – Turnwise`;
-  byId("alerts-title").textContent = numOpen ? `Alerts, ${numOpen} open` : "Alerts";
+  document.title = `${count}${t("Text monitor")} – Turnwise`;
+  byId("alerts-title").textContent = numOpen ? t("Alerts, {number} open", { number: formatNumber(numOpen) }) : t("Alerts");
   byId("alerts-empty").hidden = alerts.length > 0;
   byId("alerts-empty").textContent =
-    "There are no alerts. The monitor learns the usual numbers of every topic for several days before its first alert.";
+    t("There are no alerts. The monitor learns the usual numbers of every topic for several days before its first alert.");
   byId("alerts-more").hidden = !hasMore;
-  byId("alerts-more").textContent = `Older alerts: turnwise monitor alerts --limit ${10 * MAX_ALERTS}`;
+  byId("alerts-more").textContent = t("Older alerts: {command}", { command: `turnwise monitor alerts --limit ${10 * MAX_ALERTS}` });
   showAlerts(alerts, toggle);
   openRow(selectedId());
 }
@@ -101,14 +102,14 @@ function renderTopics() {
     .sort((left, right) => right.hasAlert - left.hasAlert || right.total.counts - left.total.counts || (left.topic < right.topic ? -1 : 1));
   const isShort = !state.showsAllTopics && topics.length > FIRST_TOPICS;
   byId("topics-more").hidden = !isShort;
-  byId("topics-more").textContent = `Show all ${formatNumber(topics.length)} topics`;
+  byId("topics-more").textContent = t("Show all {number} topics", { number: formatNumber(topics.length) });
   const scrolled = [...document.querySelectorAll(".trend-numbers[open]")].map((element) => [element, element.scrollLeft]);
   updateList(byId("topics"), isShort ? topics.slice(0, FIRST_TOPICS) : topics, (trend) => trend.topic, createTopic, updateTopic);
   for (const [element, left] of scrolled) element.scrollLeft = left; // a topic that moves in the list loses it
 }
 
 function createTopic() {
-  const details = make("details", { class: "trend-numbers numbers" }, make("summary", {}, "Numbers"));
+  const details = make("details", { class: "trend-numbers numbers" }, make("summary", {}, t("Numbers")));
   const row = make("li", { class: "topic panel" }, make("div", { class: "topic-head panel-head" }), makeSvg("svg"), details);
   details.addEventListener("toggle", () => showNumbers(row));
   return row;
@@ -118,11 +119,12 @@ function updateTopic(row, trend) {
   const { texts, counts, share } = trend.total;
   const copies = texts - counts;
   const numbers = [
-    pluralize(counts, "text", "texts"), copies && pluralize(copies, "copy", "copies"), counts && `${formatShare(share)} negative`,
+    pluralize(counts, "1 text", "{number} texts"), copies && pluralize(copies, "1 copy", "{number} copies"),
+    counts && t("{share} negative", { share: formatShare(share) }),
   ];
   row.querySelector(".topic-head").replaceChildren(
     make("h3", {}, trend.topic),
-    ...(trend.hasAlert ? [make("span", { class: "badge" }, "alert")] : []),
+    ...(trend.hasAlert ? [make("span", { class: "badge" }, t("alert"))] : []),
     make("span", { class: "fine-print" }, numbers.filter(Boolean).join(" · ")),
   );
   row.querySelector("svg").replaceWith(trendLine(trend, trend.starts));
@@ -186,6 +188,6 @@ function listen() {
 }
 
 state.period = PERIODS.find(({ label }) => label === storage.get("monitor-period")) ?? PERIODS[1];
-byId("monitor-period").replaceChildren(...PERIODS.map((period) => make("option", { selected: period === state.period }, period.label)));
+byId("monitor-period").replaceChildren(...PERIODS.map((period) => make("option", { selected: period === state.period }, t(period.label))));
 listen();
 refresh().then(() => openRow(selectedId())?.scrollIntoView({ block: "nearest" }));

@@ -2,6 +2,7 @@
 // both style sheets leave each other alone. Its request has the API key, which a link could not send.
 
 import { iconButton, make } from "./dom.js";
+import { t } from "./i18n.js";
 
 const STYLE = /<style>([^]*?)<\/style>/; // taken out before parsing: the policy of this page forbids inline style
 
@@ -13,12 +14,12 @@ const STYLE = /<style>([^]*?)<\/style>/; // taken out before parsing: the policy
  */
 export async function showReport(title, html) {
   const parsed = new DOMParser().parseFromString(html.replace(STYLE, ""), "text/html");
-  const host = make("div", { class: "report-content", tabIndex: 0 });
+  const host = make("div", { class: "report-content", tabIndex: 0, lang: parsed.documentElement.lang });
   const shadow = host.attachShadow({ mode: "open" });
   shadow.adoptedStyleSheets = [scopedSheet(STYLE.exec(html)?.[1] ?? "")];
   shadow.append(make("div", { class: "report" }, ...parsed.body.childNodes));
   const dialog = make("dialog", { class: "report-dialog", "aria-label": title },
-    make("header", { class: "report-header" }, make("b", {}, title), iconButton("close", "Close the report", () => dialog.close())),
+    make("header", { class: "report-header" }, make("b", {}, title), iconButton("close", t("Close the report"), () => dialog.close())),
     host,
   );
   document.body.append(dialog);

@@ -2,8 +2,10 @@
 
 import * as api from "./api.js";
 import { byId, make } from "./dom.js";
-import { pressedTags, tagButtons } from "./feedback_tags.js";
+import { pressedTags, TAGS, tagButtons } from "./feedback_tags.js";
+import { language, t } from "./i18n.js";
 import { MarkdownView } from "./markdown.js";
+import { pluralize } from "./monitor_format.js";
 import { showError, startPage } from "./page.js";
 import { storage } from "./storage.js";
 
@@ -11,12 +13,15 @@ const LOW_WATER = 5; // loaded answers below which more are loaded
 const PAGE = 20;
 const MAX_PAGE = 100;
 const REASONS = {
-  disagreement: "People disagree about this answer",
-  disliked: "Somebody did not like this answer",
-  uncertain: "The model was uncertain",
-  off_topic: "The question was taken as off topic",
+  disagreement: t("People disagree about this answer"),
+  disliked: t("Somebody did not like this answer"),
+  uncertain: t("The model was uncertain"),
+  off_topic: t("The question was taken as off topic"),
 };
-const SPEAKERS = { user: "User", assistant: "Assistant", system: "Instructions", developer: "Instructions", tool: "Tool" };
+const SPEAKERS = {
+  user: t("User"), assistant: t("Assistant"), system: t("Instructions"), developer: t("Instructions"), tool: t("Tool"),
+};
+const TAG_LABELS = new Map(TAGS);
 
 const state = { queue: [], current: null, seen: new Set(), numDone: 0, startedAt: 0, last: null, isBusy: false };
 
@@ -46,7 +51,7 @@ function show(item) {
   byId("review-facts").textContent = facts(item);
   byId("review-history").replaceChildren(...item.history.map(message));
   new MarkdownView(byId("review-answer")).update(item.answer.content);
-  byId("review-better").textContent = item.better_answers.map((text) => `Suggested instead: ${text}`).join("\n");
+  byId("review-better").textContent = item.better_answers.map((text) => t("Suggested instead: {text}", { text })).join("\n");
   byId("review-tags").replaceChildren(byId("review-tags").firstElementChild, ...tagButtons([]));
   closeCorrection();
   byId("review-reason").focus({ preventScroll: true });
@@ -55,19 +60,19 @@ function show(item) {
 
 function facts({ model, created, ratings, num_reviews: numReviews, mean_logprob: logprob }) {
   const count = (rating) => ratings.filter((entry) => entry.rating === rating).length;
-  const tags = [...new Set(ratings.flatMap((entry) => entry.tags))].map((tag) => tag.replaceAll("_", " "));
+  const tags = [...new Set(ratings.flatMap((entry) => entry.tags))].map((tag) => (TAG_LABELS.has(tag) ? t(TAG_LABELS.get(tag)) : tag.replaceAll("_", " ")));
   return [
     model,
-    new Date(1000 * created).toLocaleString(),
-    ratings.length && `${count("up")} good, ${count("down")} bad`,
-    tags.join(", "),
-    numReviews && `${numReviews} ${numReviews === 1 ? "review" : "reviews"}`,
-    logprob !== null && `mean log-probability ${logprob.toFixed(2)}`,
+    new Date(1000 * created).toLocaleString(language),
+    ratings.length && t("{good} good, {bad} bad", { good: count("up"), bad: count("down") }),
+    tags.join(t(", ")),
+    numReviews && pluralize(numReviews, "1 review", "{number} reviews"),
+    logprob !== null && t("mean log-probability {number}", { number: logprob.toFixed(2) }),
   ].filter(Boolean).join(" · ");
 }
 
 function message({ role, content }) {
-  return make("li", { class: `review-message ${role}` }, make("b", {}, `${SPEAKERS[role] ?? role}: `), content);
+  return make("li", { class: `review-message ${role}` }, make("b", {}, t("{speaker}: ", { speaker: SPEAKERS[role] ?? role })), content);
 }
 
 /** Send a verdict and show the next answer. If that cannot be loaded, the verdict is not sent again. */
@@ -146,8 +151,9 @@ function saveCorrection() {
 
 function showProgress() {
   const hours = (performance.now() - state.startedAt) / 3_600_000;
-  const pace = state.numDone >= 5 ? `, ${Math.round(state.numDone / hours)} per hour` : "";
-  byId("review-progress").textContent = state.numDone ? `${state.numDone} reviewed${pace}` : "";
+  const values = { number: state.numDone, pace: Math.round(state.numDone / hours) };
+  const text = state.numDone < 5 ? t("{number} reviewed", values) : t("{number} reviewed, {pace} per hour", values);
+  byId("review-progress").textContent = state.numDone ? text : "";
 }
 
 async function loadAgreement() {
@@ -156,7 +162,7 @@ async function loadAgreement() {
   byId("agreement-empty").hidden = data.length > 0;
   const rows = data.map(({ reviewers, num_answers: count, share, kappa }) =>
     make("tr", {},
-      make("th", { scope: "row" }, reviewers.join(" and ")),
+      make("th", { scope: "row" }, reviewers.join(t(" and "))),
       make("td", {}, String(count)),
       make("td", {}, `${Math.round(100 * share)} %`),
       make("td", {}, kappa === null ? "–" : kappa.toFixed(2)),

@@ -2,6 +2,7 @@
 // negative share as a dashed line. `trend_table.js` has the same numbers.
 
 import { makeSvg } from "./dom.js";
+import { t } from "./i18n.js";
 import { lines, points } from "./line_paths.js";
 import { formatNumber, formatShare, formatTime } from "./monitor_format.js";
 
@@ -39,21 +40,26 @@ export function trendLine(trend, starts) {
 
 function describe(trend, shares, starts) {
   const { counts, share } = totals(trend);
-  if (!counts) return `Trend of ${trend.topic}: no texts.`;
+  if (!counts) return t("Trend of {topic}: no texts.", trend);
   const busiest = trend.counts.indexOf(Math.max(...trend.counts));
   const highest = Math.max(...shares); // null counts as 0
   const worst = shares.findIndex((value) => value === highest);
-  return [
-    `Trend of ${trend.topic}: ${counts.toLocaleString("en")} texts without copies,`,
-    `the most at ${formatTime(starts[busiest])}: ${trend.counts[busiest].toLocaleString("en")}${expectation(trend, busiest)}.`,
-    `Negative share ${formatShare(share)}, the highest at ${formatTime(starts[worst])}: ${formatShare(shares[worst])}.`,
-  ].join(" ");
+  const [volume, negatives] = [
+    t("Trend of {topic}: {number} texts without copies, the most at {time}: {most}{expected}.", {
+      topic: trend.topic, number: formatNumber(counts), time: formatTime(starts[busiest]),
+      most: formatNumber(trend.counts[busiest]), expected: expectation(trend, busiest),
+    }),
+    t("Negative share {share}, the highest at {time}: {highest}.", {
+      share: formatShare(share), time: formatTime(starts[worst]), highest: formatShare(shares[worst]),
+    }),
+  ];
+  return t("{first} {second}", { first: volume, second: negatives });
 }
 
 /** What was expected of an interval, in brackets; empty if nothing is known. */
 function expectation(trend, index) {
   const [expected, threshold] = [trend.expected[index], trend.thresholds[index]];
   if (expected === null) return "";
-  const alert = threshold === null ? "" : `, alert at ${formatNumber(threshold)}`;
-  return ` (expected ${formatNumber(expected)}${alert})`;
+  const alert = threshold === null ? "" : t(", alert at {number}", { number: formatNumber(threshold) });
+  return t(" (expected {number}{alert})", { number: formatNumber(expected), alert });
 }

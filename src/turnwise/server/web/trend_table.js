@@ -1,10 +1,13 @@
 // The numbers of a topic's trend as a table, which changes in place.
 
 import { make } from "./dom.js";
+import { t } from "./i18n.js";
 import { updateList } from "./keyed_list.js";
 import { formatNumber, formatShare, formatTime } from "./monitor_format.js";
 
-const TITLES = ["Time", "Texts without copies", "Expected texts", "Alert at", "Negative share", "Expected share"];
+const TITLES = [
+  t("Time"), t("Texts without copies"), t("Expected texts"), t("Alert at"), t("Negative share"), t("Expected share"),
+];
 
 /** A table without rows. */
 export function createTrendTable() {

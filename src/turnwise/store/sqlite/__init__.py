@@ -5,6 +5,7 @@ from pathlib import Path
 from turnwise.core.errors import InvalidParameter
 from turnwise.store.sqlite.conversation_store import SqliteConversationStore
 from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.store.sqlite.key_usage_store import SqliteKeyUsageStore
 from turnwise.store.sqlite.knowledge_store import SqliteKnowledgeStore
 from turnwise.store.sqlite.monitor_reader import SqliteMonitorReader
 from turnwise.store.sqlite.monitor_store import SqliteMonitorStore
@@ -23,6 +24,11 @@ def open_conversations(url: str) -> SqliteConversationStore:
 def open_keys(url: str) -> SqliteKeyStore:
     """Open `sqlite:///PATH`. The first key creates a missing file."""
     return SqliteKeyStore(Path(_location(url)).expanduser())
+
+
+def open_key_usage(url: str) -> SqliteKeyUsageStore:
+    """Open `sqlite:///PATH`, the file of the keys."""
+    return SqliteKeyUsageStore(Path(_location(url)).expanduser())
 
 
 def open_response_cache(url: str) -> SqliteResponseCache:

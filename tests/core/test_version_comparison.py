@@ -1,7 +1,7 @@
 """What differs between two versions."""
 
-from turnwise.app.model_versions.version_comparison import compare_versions, figures
 from turnwise.core.model_versions import ModelVersion, NewVersion
+from turnwise.core.version_comparison import compare_versions, figures
 
 FIRST = NewVersion(
     "m",

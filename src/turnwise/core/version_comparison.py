@@ -7,6 +7,8 @@ import yaml
 
 from turnwise.core.model_versions import ModelVersion
 
+HEADLINE = "headline"  # key of a scorecard: the figures that a list of versions shows
+MAX_HEADLINE_FIGURES = 3
 _ABSENT = "(absent)"
 
 
@@ -48,6 +50,13 @@ def figures(scorecard: Mapping[str, Any]) -> dict[str, float]:
         for path, value in flatten(scorecard)
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def headline_figures(scorecard: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a scorecard for a list: those under "headline", else the first numbers."""
+    headline = scorecard.get(HEADLINE)
+    numbers = figures(headline if isinstance(headline, Mapping) else scorecard)
+    return dict(list(numbers.items())[:MAX_HEADLINE_FIGURES])
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

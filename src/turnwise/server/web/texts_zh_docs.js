@@ -1,0 +1,26 @@
+// Chinese texts of the API page. What comes from the OpenAPI document stays in English.
+
+export default {
+  " (required)": "（必填）",
+  " or ": " 或 ",
+  ", which other tools read too.": " 生成，其他工具也可读取。",
+  "A first request": "第一个请求",
+  "Answer:": "响应：",
+  "Body:": "请求体：",
+  "Body: {types}": "请求体：{types}",
+  "Field": "字段",
+  "Made from": "由",
+  "Meaning": "含义",
+  "Type": "类型",
+  "above {number}": "大于 {number}",
+  "anything": "任意值",
+  "at most {number} characters": "至多 {number} 个字符",
+  "from {number}": "最小 {number}",
+  "in the header": "位于请求头中",
+  "in the path": "位于路径中",
+  "in the query": "位于查询参数中",
+  "list of {type}": "{type} 列表",
+  "other": "其他",
+  "to {number}": "最大 {number}",
+  "{type}, {limits}": "{type}，{limits}",
+};
