@@ -12,8 +12,9 @@ class Page:
     label: str
 
 
+CHAT = Page("/", "chat", "Chat")
 PAGES = (
-    Page("/", "chat", "Chat"),
+    CHAT,
     Page("/playground", "playground", "Playground"),
     Page("/classify", "classify", "Classify"),
     Page("/monitor", "monitor", "Monitor"),

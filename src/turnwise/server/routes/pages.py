@@ -15,11 +15,10 @@ from starlette.types import Scope
 
 from turnwise.server.minified_assets import MinifiedAssets
 from turnwise.server.page_files import VERSION_HEADER, files_version, service_worker
-from turnwise.server.page_list import PAGES, Page
+from turnwise.server.page_list import CHAT, PAGES, Page
 
 WEB = Path(__file__).parent.parent / "web"
 _TEMPLATES = Path(__file__).parent.parent / "templates"
-_CHAT = next(page for page in PAGES if page.path == "/")
 _REVALIDATE = {"Cache-Control": "no-cache"}  # browsers cache, and ask whether the file has changed
 
 
@@ -63,7 +62,7 @@ def _service_worker_route(linked_pages: Callable[[], list[Page]], web: Path) -> 
     def respond(request: Request) -> Response:
         del request
         version = files_version(web, _TEMPLATES)
-        script = service_worker(_render(_CHAT, linked_pages(), version), version, web)
+        script = service_worker(_render(CHAT, linked_pages(), version), version, web)
         return Response(script, headers=_REVALIDATE, media_type="text/javascript")
 
     return Route("/service-worker.js", respond)
