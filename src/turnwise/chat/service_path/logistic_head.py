@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 L2 = 0.001
@@ -58,7 +59,8 @@ def fit_logistic_head(
         return float(loss), (gradient_BC + l2 * penalized_BC).ravel()
 
     start = np.zeros((dimension + 1) * num_classes)
-    result = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 100, "gtol": 1e-4})
+    with threadpool_limits(limits=1, user_api="blas"):  # threads that wait for each other take a minute on a busy machine
+        result = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 100, "gtol": 1e-4})
     weights_BC = np.asarray(result.x).reshape(dimension + 1, num_classes)
     if basis_DB is None:
         return LogisticHead(weights_BC)
