@@ -14,7 +14,7 @@ from typing import Any
 from turnwise.app.runs import run_commands
 from turnwise.app.runs.rated_answers import RATED_ANSWERS_FILE, RatedAnswers
 from turnwise.app.runs.run_folder import EVENTS, MODEL, RunFolder, RunRecord
-from turnwise.app.runs.run_models import find_run_model, model_path, run_models
+from turnwise.app.runs.run_models import PREFIX, find_run_model, model_path, run_models
 from turnwise.app.runs.run_queue import DELETED, NICENESS, PLAN, RunQueue, half_of_the_processors
 from turnwise.app.runs.run_results import read_result
 from turnwise.app.runs.training_plan import run_plan
@@ -165,6 +165,8 @@ class LocalRunManager:
         else:
             raise InvalidParameter("dataset", "This server stores no rated answers. Choose a data set.")
         base = model_path(model, self._root)
+        if model.name.startswith(PREFIX):  # its weights have learned from them
+            RunFolder(folder).add_contributors(RunFolder(base.parent).contributors())
         run_commands.write_recipe(folder, run_commands.recipe_values(options, base, target / name, target / MODEL))
 
     def _start(self, kind: RunKind, title: str, options: Mapping[str, Any], prepare: Prepare) -> Run:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from turnwise.app.runs.run_folder import OUTPUT, RUN, START_SECONDS, RunFolder
@@ -20,11 +20,32 @@ LOCK_SECONDS = 5.0
 NICENESS = 10  # of a run, as of a cycle of improvement: chats on the same machine stay fast
 QUEUE = ".queue"  # folder whose lock is held by whoever changes the state of a run
 DELETED, PLAN = ".deleted-", ".plan-"  # names of folders that are being deleted, and of plans, begin so
+PART = ".part"  # names of folders that are being written end so
 MAX_PLAN_AGE = 3600.0  # seconds after which no process uses the folder of a plan any more
 
 _PROCESSES: list[subprocess.Popen[bytes]] = []  # started here and not awaited yet; they outlive their queue
 
 log = logging.getLogger("turnwise.runs")
+
+
+@contextmanager
+def lock_runs(root: Path) -> Iterator[None]:
+    """Hold the lock that changes of the runs below a folder need. Raises `Unavailable` if another process keeps it."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    lock = lock_directory(root / QUEUE)
+    while True:
+        try:
+            lock.__enter__()
+            break
+        except DirectoryLocked:
+            if time.monotonic() > deadline:
+                raise Unavailable("Another process is starting a run. Try again soon.") from None
+            time.sleep(0.05)
+            lock = lock_directory(root / QUEUE)
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
 
 
 class RunQueue:
@@ -71,24 +92,9 @@ class RunQueue:
         paths = self.root.glob(f"[0-9]*/{RUN}")
         return [RunFolder(path.parent) for path in sorted(paths)]
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the lock that changes of states need. Raises `Unavailable` if another process keeps it."""
-        deadline = time.monotonic() + LOCK_SECONDS
-        lock = lock_directory(self.root / QUEUE)
-        while True:
-            try:
-                lock.__enter__()
-                break
-            except DirectoryLocked:
-                if time.monotonic() > deadline:
-                    raise Unavailable("Another process is starting a run. Try again soon.") from None
-                time.sleep(0.05)
-                lock = lock_directory(self.root / QUEUE)
-        try:
-            yield
-        finally:
-            lock.__exit__(None, None, None)
+        return lock_runs(self.root)
 
     def _run(self) -> None:
         if self.root.is_dir():
@@ -104,7 +110,7 @@ class RunQueue:
         """Delete what killed servers have left. New folders are written by the holder of the lock."""
         for path in self.root.glob(".*"):
             is_old_plan = path.name.startswith(PLAN) and time.time() - path.stat().st_mtime > MAX_PLAN_AGE
-            if is_old_plan or path.name.startswith(DELETED) or path.suffix == ".part":
+            if is_old_plan or path.name.startswith(DELETED) or path.suffix == PART:
                 shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
