@@ -140,10 +140,9 @@ class FolderDatasetLibrary:
 
         def read(file: RowFile, is_complete: bool) -> DatasetPage:
             del is_complete  # the report is there, so all rows are
-            shown = indexes[offset : offset + limit]
-            rows = tuple(row for index in shown for row in file.read(index, 1))
-            end = offset + len(shown)
-            return DatasetPage(rows, len(indexes), True, end if end < len(indexes) else None)
+            rows = file.read_some(indexes[offset : offset + limit])
+            end = offset + len(rows)
+            return DatasetPage(tuple(rows), len(indexes), True, end if end < len(indexes) else None)
 
         return self._read_rows(name, 0, 0, read)
 
