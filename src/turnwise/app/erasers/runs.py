@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from turnwise.app.runs.run_folder import RunFolder
-from turnwise.app.runs.run_queue import DELETED, PART, PLAN, lock_runs
+from turnwise.app.runs.run_queue import DELETED, PARTIAL_SUFFIX, PLAN, lock_runs
 from turnwise.core.data_subjects import DataSubject
 from turnwise.core.errors import SaveFailed, Unavailable
 from turnwise.core.settings import Settings
@@ -39,7 +39,7 @@ def erase(subject: DataSubject, store: ConversationStore) -> Mapping[str, int]: 
             for folder in [*folders, *_folders(subject, f"{PLAN}*")]:
                 # A folder of which only some files were deleted would no longer tell whose data it has.
                 folder.path.rename(root / f"{DELETED}{folder.id}")
-            for path in [*root.glob(f"{DELETED}*"), *root.glob(f".*{PART}")]:
+            for path in [*root.glob(f"{DELETED}*"), *root.glob(f".*{PARTIAL_SUFFIX}")]:
                 shutil.rmtree(path, ignore_errors=True)  # a server may be deleting it, too
                 if path.exists():
                     shutil.rmtree(path)

@@ -20,7 +20,7 @@ LOCK_SECONDS = 5.0
 NICENESS = 10  # of a run, as of a cycle of improvement: chats on the same machine stay fast
 QUEUE = ".queue"  # folder whose lock is held by whoever changes the state of a run
 DELETED, PLAN = ".deleted-", ".plan-"  # names of folders that are being deleted, and of plans, begin so
-PART = ".part"  # names of folders that are being written end so
+PARTIAL_SUFFIX = ".part"  # names of folders that are being written end so
 MAX_PLAN_AGE = 3600.0  # seconds after which no process uses the folder of a plan any more
 
 _PROCESSES: list[subprocess.Popen[bytes]] = []  # started here and not awaited yet; they outlive their queue
@@ -110,7 +110,7 @@ class RunQueue:
         """Delete what killed servers have left. New folders are written by the holder of the lock."""
         for path in self.root.glob(".*"):
             is_old_plan = path.name.startswith(PLAN) and time.time() - path.stat().st_mtime > MAX_PLAN_AGE
-            if is_old_plan or path.name.startswith(DELETED) or path.suffix == PART:
+            if is_old_plan or path.name.startswith(DELETED) or path.suffix == PARTIAL_SUFFIX:
                 shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
