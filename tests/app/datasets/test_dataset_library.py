@@ -122,6 +122,24 @@ def test_a_full_disk_changes_nothing(library, add, monkeypatch):
     assert len(library.datasets()) == 1
 
 
+def test_a_file_that_another_server_adds_at_the_same_time_is_not_overwritten(library, folder, add, monkeypatch):
+    check = dataset_library.check_dataset_name
+    checks = []
+
+    def check_before_the_other_server_adds(name, taken):
+        checked = check(name, taken)
+        checks.append(name)
+        if len(checks) == 2:  # the last one before the file gets its name
+            (folder / name).write_bytes(b"first")
+        return checked
+
+    monkeypatch.setattr(dataset_library, "check_dataset_name", check_before_the_other_server_adds)
+    with pytest.raises(InvalidParameter, match=r"There is a data set 'a\.jsonl' already"):
+        add("a.jsonl", jsonl([dialogue("Hi")]))
+    assert [path.name for path in folder.iterdir()] == ["a.jsonl"]
+    assert (folder / "a.jsonl").read_bytes() == b"first"
+
+
 class TestPages:
     @settings(max_examples=25, deadline=None)
     @given(num_rows=st.integers(1, 30), limit=st.integers(1, 12), bad=st.sets(st.integers(0, 29)))
