@@ -14,7 +14,8 @@ from run_parts import OPTIONS, open_manager, process_id, wait_for
 
 from turnwise.app.runs.local_run_manager import MAX_WAITING
 from turnwise.app.runs.run_commands import copy_data
-from turnwise.core.errors import InvalidParameter, NotFound, RunConflict, Unavailable
+from turnwise.app.runs.run_queue import RunQueue
+from turnwise.core.errors import InvalidParameter, NotFound, RunConflict, SaveFailed, Unavailable
 from turnwise.core.runs import EvaluationOptions, TrainingOptions
 
 HERE = str(Path(__file__).parent)
@@ -77,6 +78,22 @@ def test_a_plan_ends_with_the_server(manager, monkeypatch):
         manager.close()
         with pytest.raises(Unavailable, match="is being stopped"):
             plan.result(timeout=5)
+
+
+def test_a_failure_that_lasts_is_logged_once(root, monkeypatch, caplog):
+    steps = []
+
+    def fail(queue):
+        steps.append(queue)
+        raise SaveFailed("The disk is full.")
+
+    monkeypatch.setattr(RunQueue, "_step", fail)
+    monkeypatch.setattr("turnwise.app.runs.run_queue.POLL_SECONDS", 0.01)
+    queue = RunQueue(root, num_parallel=1, threads=1, niceness=0)
+    queue.start()
+    wait_for(lambda: len(steps) > 5)
+    queue.close()
+    assert [record.getMessage() for record in caplog.records] == ["Could not start a run"]
 
 
 def has_started(root, id, times=1):

@@ -1,4 +1,4 @@
-"""Trainings of the page `/runs` on rated answers of a person: data and weights, since weights cannot forget."""
+"""Trainings of the page `/runs` on rated answers of a person, and those from their models: weights cannot forget."""
 
 import shutil
 from collections.abc import Iterator, Mapping

@@ -68,7 +68,7 @@ class RunQueue:
         """
         self.root = root
         self._num_parallel, self._threads, self._niceness = num_parallel, threads, niceness
-        self._program = program
+        self._program, self._failure = program, ""
         self._wake, self._is_closed = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="turnwise-runs", daemon=True)
 
@@ -119,8 +119,12 @@ class RunQueue:
             yield
         except Unavailable:
             return
-        except Exception:
-            log.exception("Could not %s", task)
+        except Exception as error:
+            if str(error) != self._failure:  # once, however long the disk is full
+                log.exception("Could not %s", task)
+            self._failure = str(error)
+        else:
+            self._failure = ""
 
     def _step(self) -> None:
         """Start runs while there is space for them."""
