@@ -8,7 +8,7 @@ import pytest
 import rjsmin
 
 from turnwise.server.app import create_app
-from turnwise.server.page_files import files_of_page, files_version
+from turnwise.server.page_files import files_of_page, files_version, service_worker
 from turnwise.server.routes.pages import WEB
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -116,3 +116,12 @@ def test_workers_and_manifests_come_from_this_server_only(serve):
 def test_the_scripts_are_small():
     sources = [(WEB / name).read_text(encoding="utf-8") for name in ("service_worker.js", "offline.js")]
     assert sum(len(rjsmin.jsmin(source).encode()) for source in sources) <= MAX_BYTES
+
+
+def test_its_script_is_made_once_for_each_version(tmp_path):
+    (tmp_path / "service_worker.js").write_text("first()")
+    assert service_worker("<html>", "1", tmp_path).endswith("first()")
+    (tmp_path / "service_worker.js").unlink()
+    assert service_worker("<html>", "1", tmp_path).endswith("first()")
+    (tmp_path / "service_worker.js").write_text("second()")
+    assert service_worker("<html>", "2", tmp_path).endswith("second()")

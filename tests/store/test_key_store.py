@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from turnwise.core.api_keys import VISIBLE_LENGTH
-from turnwise.core.errors import InvalidParameter, NotFound, UserError
+from turnwise.core.errors import InvalidParameter, LastAdminKey, NotFound, UserError
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 
 CREATE_PROGRAM = """
@@ -84,6 +84,21 @@ def test_a_key_is_revoked_by_name_or_prefix_and_its_name_can_be_reused(keys):
         with pytest.raises(NotFound, match="There is no key"):
             keys.revoke(unknown)
     assert [stored.name for stored in keys.list()] == ["a"]
+
+
+def test_of_two_admins_who_revoke_each_others_keys_one_keeps_it(keys, path):
+    for name in ("a", "b"):
+        keys.create(name, role="admin")
+
+    class SlowStore(SqliteKeyStore):
+        def list(self):
+            listed = super().list()
+            SqliteKeyStore(path).revoke("a", keep_last_admin=True)  # of another process, after the list was read
+            return listed
+
+    with pytest.raises(LastAdminKey, match="'b' is the last key of an admin"):
+        SlowStore(path).revoke("b", keep_last_admin=True)
+    assert [stored.name for stored in keys.list()] == ["b"]
 
 
 def test_last_use_only_moves_forward_and_ignores_revoked_keys(keys):

@@ -79,8 +79,13 @@ class KeyStore(Protocol):
     ) -> str:
         """Create a key and return it. It cannot be retrieved later. Raises `InvalidParameter` if the name exists."""
 
-    def revoke(self, name_or_prefix: str) -> ApiKey:
-        """Delete a key. Raises `NotFound`."""
+    def revoke(self, name_or_prefix: str, *, keep_last_admin: bool = False) -> ApiKey:
+        """Delete a key.
+
+        Raises:
+            NotFound: there is no such key.
+            LastAdminKey: it is the last key of an admin, and `keep_last_admin` is set.
+        """
 
     def record_use(self, prefix: str, when: float) -> None:
         """Store the time of the last use. Does nothing if the key was deleted."""

@@ -115,12 +115,14 @@ class DatasetBrowser(DatasetLibrary, Protocol):
 
     def search(self, name: str, text: str, offset: int, limit: int) -> DatasetPage:
         """Up to `limit` rows from `offset` on that have a text, ignoring case. It takes a limited time.
+        Large rows shorten a page.
 
         Raises as `page` does.
         """
 
     def rows_of_finding(self, name: str, kind: str, offset: int, limit: int) -> DatasetPage:
-        """Up to `limit` of the rows with a finding of the check, from position `offset` in their list on.
+        """Up to `limit` of the rows with a finding of the check, from position `offset` in their list on. Large
+        rows shorten a page.
 
         Raises as `page` does, and `NotFound` if the report has no such finding.
         """

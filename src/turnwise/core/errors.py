@@ -14,6 +14,7 @@
     ├── HandoffConflict               409  exit 1   somebody else speaks with the customer, or the hand-off has ended
     ├── VersionConflict               409  exit 1   a version of a model cannot change to this state
     ├── RunConflict                   409  exit 1   a training or evaluation is not in the state for this
+    ├── LastAdminKey                  409  exit 1   over HTTP, the last key of an admin is not revoked
     ├── SaveFailed                    500  exit 1   a write failed; the old content is unchanged
     └── Unavailable                   503  exit 1   loading, draining or full: try again later
 """
@@ -171,6 +172,14 @@ class RunConflict(TurnwiseError):
     http_status = 409
     http_type = "invalid_request_error"
     code = "run_conflict"
+
+
+class LastAdminKey(TurnwiseError):
+    """Without this key nobody could manage the server over HTTP. Nothing was changed."""
+
+    http_status = 409
+    http_type = "invalid_request_error"
+    code = "last_admin_key"
 
 
 class SaveFailed(TurnwiseError):

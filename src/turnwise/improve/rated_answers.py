@@ -1,12 +1,11 @@
 """The rated answers of a store as data of a training, for `app.runs`: without the checks and the masking of a cycle."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from turnwise.app.runs.rated_answers import RATED_ANSWERS_FILE, RatedAnswers
-from turnwise.app.runs.run_folder import CONTRIBUTORS
+from turnwise.app.runs.run_folder import RunFolder
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.core.runs import RunObjective
@@ -39,9 +38,8 @@ def write(store: ConversationStore, folder: Path, objective: RunObjective) -> No
             rows.append((example, dialogue))
     if not rows:
         raise InvalidData(f"There is nothing to learn from: '{objective}' needs {NEEDS[objective]}.")
+    RunFolder(folder).add_contributors({person for example, _ in rows for person in example.contributors})
     write_jsonl(folder / RATED_ANSWERS_FILE, (dialogue for _, dialogue in rows))
-    people = sorted({person for example, _ in rows for person in example.contributors})
-    (folder / CONTRIBUTORS).write_text(json.dumps(people, ensure_ascii=False), encoding="utf-8")
 
 
 def _good_answer(example: TrainingExample) -> Conversation | None:

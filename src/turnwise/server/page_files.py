@@ -64,8 +64,9 @@ def _named_files(path: Path, web: Path) -> list[Path]:
     return files
 
 
+@lru_cache(maxsize=4)
 def service_worker(html: str, version: str, web: Path) -> str:
-    """The script of the service worker for a page. It changes with every file."""
+    """The script of the service worker for a page. It changes with every file; `version` is that of all files."""
     source = (web / "service_worker.js").read_text(encoding="utf-8")
     files = json.dumps(files_of_page(html, web))
     return f"const VERSION={json.dumps(version)},FILES={files};{rjsmin.jsmin(source)}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.app.datasets import dataset_library, row_file, scan
+from turnwise.app.datasets import dataset_library, row_file, row_search, scan
 from turnwise.app.datasets.dataset_library import FolderDatasetLibrary
 from turnwise.app.datasets.row_file import RowFile, RowWriter
 from turnwise.core.errors import Forbidden, InvalidData, InvalidParameter, NotFound, SaveFailed
@@ -120,6 +120,24 @@ def test_a_full_disk_changes_nothing(library, add, monkeypatch):
     with pytest.raises(SaveFailed, match="No space left"):
         add("a.jsonl", jsonl([dialogue("Hi")]))
     assert len(library.datasets()) == 1
+
+
+def test_a_file_that_another_server_adds_at_the_same_time_is_not_overwritten(library, folder, add, monkeypatch):
+    check = dataset_library.check_dataset_name
+    checks = []
+
+    def check_before_the_other_server_adds(name, taken):
+        checked = check(name, taken)
+        checks.append(name)
+        if len(checks) == 2:  # the last one before the file gets its name
+            (folder / name).write_bytes(b"first")
+        return checked
+
+    monkeypatch.setattr(dataset_library, "check_dataset_name", check_before_the_other_server_adds)
+    with pytest.raises(InvalidParameter, match=r"There is a data set 'a\.jsonl' already"):
+        add("a.jsonl", jsonl([dialogue("Hi")]))
+    assert [path.name for path in folder.iterdir()] == ["a.jsonl"]
+    assert (folder / "a.jsonl").read_bytes() == b"first"
 
 
 class TestPages:
@@ -239,6 +257,44 @@ class TestSearch:
             page = dataset_library.search_rows(file, wanted, 0, 100, seconds=10, is_complete=True)
         expected = [index for index, text in enumerate(texts) if wanted.casefold() in text.casefold()]
         assert [row.index for row in page.rows] == expected
+
+    def test_large_rows_shorten_the_pages_of_a_search_and_of_a_finding(self, library, add, monkeypatch):
+        monkeypatch.setattr(row_file, "MAX_PAGE_BYTES", 1000)
+        add("a.jsonl", jsonl(dialogue("tea " + "x" * 300) for _ in range(7)))
+        wait_for_check(library, "a.jsonl")
+        lists = (
+            lambda offset: library.search("a.jsonl", "tea", offset, 100),
+            lambda offset: library.rows_of_finding("a.jsonl", "exact duplicates", offset, 100),
+        )
+        for read in lists:
+            indexes, offset = [], 0
+            while offset is not None:
+                page = read(offset)
+                assert 1 <= len(page.rows) <= 3
+                indexes += [row.index for row in page.rows]
+                offset = page.next_offset
+            assert indexes == list(range(7))
+
+    def test_a_search_looks_at_the_clock_also_within_few_large_rows(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(row_search, "CLOCK_BYTES", 100)
+        with RowWriter(tmp_path) as writer:
+            for index in range(20):
+                writer.add(index + 1, json.dumps({"text": "x" * 200}))
+        with RowFile(tmp_path) as file:
+            page = dataset_library.search_rows(file, "tea", 0, 100, seconds=0, is_complete=True)
+        assert page.is_stopped_early
+        assert page.next_offset < 20
+
+    @pytest.mark.timeout(20)
+    def test_a_search_of_damaged_rows_ends(self, tmp_path):
+        with RowWriter(tmp_path) as writer:
+            for index in range(3):
+                writer.add(index + 1, json.dumps({"text": "tea"}))
+        rows = tmp_path / row_file.ROWS_NAME
+        rows.write_bytes(rows.read_bytes()[:-5])
+        with RowFile(tmp_path) as file:
+            page = dataset_library.search_rows(file, "tea", 0, 100, seconds=10, is_complete=True)
+        assert [row.index for row in page.rows] == [0, 1]
 
     def test_following_the_pages_of_a_search_finds_all(self, library, add):
         add("a.jsonl", jsonl(dialogue("tea" if index % 3 else "no") for index in range(50)))

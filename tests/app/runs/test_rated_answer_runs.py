@@ -3,13 +3,18 @@
 import json
 
 import pytest
+from run_parts import Files
 
 from turnwise.app.erasers import runs as eraser
+from turnwise.app.runs import run_queue
+from turnwise.app.runs.local_run_manager import LocalRunManager
+from turnwise.app.runs.run_queue import RunQueue
 from turnwise.core.data_subjects import DataSubject
 from turnwise.core.directory_lock import lock_directory
 from turnwise.core.errors import InvalidData, Unavailable
 from turnwise.core.feedback import AnswerReference, NewFeedback
 from turnwise.core.messages import Message
+from turnwise.core.runs import TrainingOptions
 from turnwise.core.settings import Settings
 from turnwise.improve.rated_answers import rated_answers
 from turnwise.store import open_store
@@ -71,3 +76,60 @@ def test_an_erasure_deletes_the_trainings_with_data_of_the_person(store, tmp_pat
         eraser.erase(subject, store)
     assert eraser.erase(subject, store) == {"trainings": 1}
     assert sorted(path.name for path in root.iterdir()) == ["20260101-2", "20260101-3"]
+
+
+def add_training(root, name, people):
+    (root / name / "model").mkdir(parents=True)
+    (root / name / "run.json").write_text('{"kind": "training", "title": "x", "created": 1}')
+    (root / name / "answers.jsonl").write_text("Ada's words")
+    (root / name / "contributors.json").write_text(json.dumps(people))
+
+
+def test_an_erasure_that_was_interrupted_is_completed_by_the_next_one(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("TURNWISE_HOME", str(tmp_path))
+    root = Settings.from_environment().runs
+    add_training(root, "20260101-1", ["key:ada"])
+
+    def delete_one_file(path, **_):  # as a kill in the middle of it
+        (path / "contributors.json").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(eraser.shutil, "rmtree", delete_one_file)
+        with pytest.raises(KeyboardInterrupt):
+            eraser.erase(DataSubject("ada"), store)
+    eraser.erase(DataSubject("ada"), store)
+    assert list(root.iterdir()) == []
+
+
+def test_an_erasure_deletes_what_killed_servers_have_left_of_the_person(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("TURNWISE_HOME", str(tmp_path))
+    root = Settings.from_environment().runs
+    for name, people in ((".plan-a", ["key:ada"]), (".plan-b", ["key:bob"]), (".20260101-1.x.part", [])):
+        add_training(root, name, people)
+    assert eraser.erase(DataSubject("ada"), store) == {"trainings": 0}
+    assert [path.name for path in root.iterdir()] == [".plan-b"]
+
+
+def test_no_training_starts_during_an_erasure(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("TURNWISE_HOME", str(tmp_path))
+    monkeypatch.setattr(run_queue, "LOCK_SECONDS", 0.1)
+    root = Settings.from_environment().runs
+    add_training(root, "20260101-1", ["key:ada"])
+    with run_queue.lock_runs(root), pytest.raises(Unavailable, match="is starting a run"):
+        eraser.erase(DataSubject("ada"), store)
+    assert (root / "20260101-1").is_dir()
+
+
+def test_who_has_contributed_to_a_model_has_contributed_to_those_that_are_trained_from_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TURNWISE_HOME", str(tmp_path))
+    root = Settings.from_environment().runs
+    base = "20260101-000000-00000000"
+    add_training(root, base, ["key:ada"])
+    (root / base / "model" / "config.json").write_text("{}")
+    (tmp_path / "chats.jsonl").write_text("{}\n")
+    monkeypatch.setattr(RunQueue, "start", lambda queue: None)
+    manager = LocalRunManager(root, Files(tmp_path))
+    run = manager.start_training(TrainingOptions("chats.jsonl", f"run:{base}"))
+    manager.close()
+    assert json.loads((root / run.id / "contributors.json").read_text()) == ["key:ada"]

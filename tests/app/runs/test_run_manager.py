@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from run_parts import OPTIONS, open_manager, process_id, wait_for
 
 from turnwise.app.runs.local_run_manager import MAX_WAITING
-from turnwise.core.errors import InvalidParameter, NotFound, RunConflict
+from turnwise.app.runs.run_commands import copy_data
+from turnwise.app.runs.run_queue import RunQueue
+from turnwise.core.errors import InvalidParameter, NotFound, RunConflict, SaveFailed, Unavailable
 from turnwise.core.runs import EvaluationOptions, TrainingOptions
 
 HERE = str(Path(__file__).parent)
@@ -52,6 +55,45 @@ def open_server(root):
 @pytest.fixture
 def manager(open_server):
     return open_server()
+
+
+def test_a_data_set_that_is_a_relative_link_is_found_in_the_folder_of_the_run(tmp_path):
+    (tmp_path / "talks.jsonl").write_text("{}\n")
+    for name in ("datasets", "runs/1"):
+        (tmp_path / name).mkdir(parents=True)
+    link = tmp_path / "datasets" / "chats.jsonl"
+    link.symlink_to("../talks.jsonl")
+    copied = tmp_path / "runs" / "1" / copy_data(link, tmp_path / "runs" / "1")
+    (tmp_path / "talks.jsonl").unlink()
+    assert copied.read_text() == "{}\n"
+
+
+def test_a_plan_ends_with_the_server(manager, monkeypatch):
+    monkeypatch.setattr("turnwise.app.runs.training_plan.plan_command", lambda folder: ["sleep", "60"])
+    monkeypatch.setattr(manager, "_prepare_training", lambda *_: None)
+    with ThreadPoolExecutor(1) as threads:
+        plan = threads.submit(manager.plan_training, TrainingOptions("chats.jsonl", "tiny"))
+        time.sleep(0.5)
+        assert not plan.done()
+        manager.close()
+        with pytest.raises(Unavailable, match="is being stopped"):
+            plan.result(timeout=5)
+
+
+def test_a_failure_that_lasts_is_logged_once(root, monkeypatch, caplog):
+    steps = []
+
+    def fail(queue):
+        steps.append(queue)
+        raise SaveFailed("The disk is full.")
+
+    monkeypatch.setattr(RunQueue, "_step", fail)
+    monkeypatch.setattr("turnwise.app.runs.run_queue.POLL_SECONDS", 0.01)
+    queue = RunQueue(root, num_parallel=1, threads=1, niceness=0)
+    queue.start()
+    wait_for(lambda: len(steps) > 5)
+    queue.close()
+    assert [record.getMessage() for record in caplog.records] == ["Could not start a run"]
 
 
 def has_started(root, id, times=1):

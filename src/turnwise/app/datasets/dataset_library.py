@@ -1,5 +1,6 @@
 """The data sets of a server: the files in a folder, and the bundled example."""
 
+import os
 import shutil
 import tempfile
 import threading
@@ -89,7 +90,7 @@ class FolderDatasetLibrary:
             sync_tree(temporary)
             with self._add_lock:
                 check_dataset_name(name, self._files())
-                copied.replace(self._folder / name)
+                self._publish(copied)
             fsync_directory(self._folder)
         except OSError as error:
             raise SaveFailed(f"Could not store {name}: {error.strerror or error}. Nothing was changed.") from error
@@ -97,6 +98,17 @@ class FolderDatasetLibrary:
             if temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
         return next(dataset for dataset in self.datasets() if dataset.name == name)
+
+    def _publish(self, copied: Path) -> None:
+        """Give a file its name, unless another process has added one of this name since it was checked."""
+        target = self._folder / copied.name
+        try:
+            os.link(copied, target)
+        except FileExistsError:
+            check_dataset_name(copied.name, self._files())
+            raise
+        except OSError:  # a file system without hard links
+            copied.replace(target)
 
     def delete(self, name: str) -> None:
         """Delete a data set; see `DatasetBrowser`."""
@@ -140,10 +152,9 @@ class FolderDatasetLibrary:
 
         def read(file: RowFile, is_complete: bool) -> DatasetPage:
             del is_complete  # the report is there, so all rows are
-            shown = indexes[offset : offset + limit]
-            rows = tuple(row for index in shown for row in file.read(index, 1))
-            end = offset + len(shown)
-            return DatasetPage(rows, len(indexes), True, end if end < len(indexes) else None)
+            rows = file.read_some(indexes[offset : offset + limit])
+            end = offset + len(rows)
+            return DatasetPage(tuple(rows), len(indexes), True, end if end < len(indexes) else None)
 
         return self._read_rows(name, 0, 0, read)
 

@@ -7,7 +7,7 @@ position of each row's end as an unsigned integer of eight bytes.
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -96,6 +96,18 @@ class RowFile:
             rows.append(parse_row(index, self._rows.read(min(num_bytes, MAX_ROW_BYTES + 1)), num_bytes))
         return rows
 
+    def read_some(self, indexes: Sequence[int]) -> list[DatasetRow]:
+        """The rows with these indexes: fewer if they have more than `MAX_PAGE_BYTES`."""
+        rows: list[DatasetRow] = []
+        num_bytes = 0
+        for index in indexes:
+            start, end = self._positions(index, index + 1)
+            num_bytes += end - start
+            if rows and num_bytes > MAX_PAGE_BYTES:
+                break
+            rows += self.read(index, 1)
+        return rows
+
     def lines(self, start: int) -> Iterator[tuple[int, bytes]]:
         """Yield the index and the JSON of every row from `start` on. A row that is too large to be shown is empty."""
         if start >= self.num_rows:
@@ -104,7 +116,7 @@ class RowFile:
         for index in range(start, self.num_rows):
             line = self._rows.readline(MAX_ROW_BYTES + 1)
             is_large = not line.endswith(b"\n")
-            while not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
                 line = self._rows.readline(MAX_ROW_BYTES)
             yield index, b"" if is_large else line
 

@@ -5,14 +5,15 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from turnwise.app.datasets import row_file
 from turnwise.app.datasets.row_file import RowFile, parse_row
 from turnwise.core.datasets import DatasetPage, DatasetRow
 
-CLOCK_ROWS = 256  # rows between two looks at the clock
+CLOCK_ROWS, CLOCK_BYTES = 256, 2**22  # between two looks at the clock
 
 
 def search_rows(file: RowFile, text: str, start: int, limit: int, *, seconds: float, is_complete: bool) -> DatasetPage:
-    """Up to `limit` rows from `start` on that have a text, ignoring case.
+    """Up to `limit` rows from `start` on that have a text, ignoring case. Large rows shorten a page.
 
     Args:
         file: the rows.
@@ -26,15 +27,21 @@ def search_rows(file: RowFile, text: str, start: int, limit: int, *, seconds: fl
     # Escaping and folding change each character independently, so the folded line of a row with the text has it.
     needle = json.dumps(text, ensure_ascii=False)[1:-1].casefold()
     rows: list[DatasetRow] = []
-    deadline = time.monotonic() + seconds
+    num_bytes = 0  # of `rows`
+    deadline, bytes_since_look = time.monotonic() + seconds, 0
     for index, line in file.lines(start):
         if len(rows) == limit:
             return DatasetPage(tuple(rows), file.num_rows, is_complete, index)
-        if index % CLOCK_ROWS == 0 and index > start and time.monotonic() > deadline:
+        is_look = index % CLOCK_ROWS == 0 or bytes_since_look > CLOCK_BYTES
+        if is_look and index > start and time.monotonic() > deadline:
             return DatasetPage(tuple(rows), file.num_rows, is_complete, index, is_stopped_early=True)
+        bytes_since_look = len(line) if is_look else bytes_since_look + len(line)
         if needle in line.decode().casefold():
             row = parse_row(index, line, len(line))
             if any(folded in row_text.casefold() for row_text in _texts(row)):
+                num_bytes += len(line)
+                if rows and num_bytes > row_file.MAX_PAGE_BYTES:
+                    return DatasetPage(tuple(rows), file.num_rows, is_complete, index)
                 rows.append(row)
     # The rest of a file that is still being read is searched by the next request.
     next_offset = None if is_complete else file.num_rows

@@ -14,7 +14,7 @@ from typing import Any
 from turnwise.app.runs import run_commands
 from turnwise.app.runs.rated_answers import RATED_ANSWERS_FILE, RatedAnswers
 from turnwise.app.runs.run_folder import EVENTS, MODEL, RunFolder, RunRecord
-from turnwise.app.runs.run_models import find_run_model, model_path, run_models
+from turnwise.app.runs.run_models import PREFIX, find_run_model, model_path, run_models
 from turnwise.app.runs.run_queue import DELETED, NICENESS, PLAN, RunQueue, half_of_the_processors
 from turnwise.app.runs.run_results import read_result
 from turnwise.app.runs.training_plan import run_plan
@@ -69,6 +69,7 @@ class LocalRunManager:
         """
         self._root, self._datasets, self._answers, self._load_model = root, datasets, answers, load_model
         self._threads, self._plan_lock = threads or half_of_the_processors(), threading.Lock()
+        self._is_closed = threading.Event()
         self._served: dict[str, str] = {}
         self._serve_lock = threading.Lock()
         self._queue = RunQueue(
@@ -82,7 +83,8 @@ class LocalRunManager:
         return self._load_model is not None
 
     def close(self) -> None:
-        """Start no more runs. Those that run go on."""
+        """Start no more runs, and end a plan that is being made. Runs that run go on."""
+        self._is_closed.set()
         self._queue.close()
 
     def list(self) -> Sequence[Run]:
@@ -120,7 +122,7 @@ class LocalRunManager:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryDirectory(prefix=PLAN, dir=self._root) as folder:
                 self._prepare_training(Path(folder), Path(folder), options)
-                return run_plan(Path(folder), self._threads)
+                return run_plan(Path(folder), self._threads, self._is_closed)
         finally:
             self._plan_lock.release()
 
@@ -165,6 +167,8 @@ class LocalRunManager:
         else:
             raise InvalidParameter("dataset", "This server stores no rated answers. Choose a data set.")
         base = model_path(model, self._root)
+        if model.name.startswith(PREFIX):  # its weights have learned from them
+            RunFolder(folder).add_contributors(RunFolder(base.parent).contributors())
         run_commands.write_recipe(folder, run_commands.recipe_values(options, base, target / name, target / MODEL))
 
     def _start(self, kind: RunKind, title: str, options: Mapping[str, Any], prepare: Prepare) -> Run:

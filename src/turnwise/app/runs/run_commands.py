@@ -24,7 +24,7 @@ def copy_data(source: Path, folder: Path) -> str:
     suffix = _SUFFIX.search(source.name.lower())
     target = folder / f"data{suffix[0] if suffix else ''}"
     try:
-        os.link(source, target)  # takes no space, and stays when the source is replaced
+        os.link(source.resolve(), target)  # takes no space, and stays when the source is replaced
     except OSError:
         shutil.copyfile(source, target)
     return target.name

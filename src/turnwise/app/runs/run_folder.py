@@ -9,6 +9,7 @@
 | `exit.json` | exit code and time; missing if the process was killed |
 | `stop` | somebody stopped the run |
 | `events.jsonl`, `output.txt` | what the command has written |
+| `contributors.json` | people whose rated answers are the data of the training or of its base models |
 | `model/`, `report/` | the result of a training, the report of an evaluation |
 """
 
@@ -17,7 +18,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -83,6 +84,18 @@ class RunFolder:
             return RunRecord(**json.loads((self.path / RUN).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise NotFound(f"There is no run '{self.id[:60]}'.") from error
+
+    def contributors(self) -> Sequence[str]:
+        """Ids of the people whose rated answers it learns from, also by its base model."""
+        try:
+            return [str(person) for person in json.loads((self.path / CONTRIBUTORS).read_text(encoding="utf-8"))]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def add_contributors(self, people: Iterable[str]) -> None:
+        """Record more of them, before their data are written."""
+        if everybody := sorted({*self.contributors(), *people}):
+            (self.path / CONTRIBUTORS).write_text(json.dumps(everybody, ensure_ascii=False), encoding="utf-8")
 
     @staticmethod
     def write_new(folder: Path, record: RunRecord, command: Sequence[str]) -> None:

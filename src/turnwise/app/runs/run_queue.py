@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from turnwise.app.runs.run_folder import OUTPUT, RUN, START_SECONDS, RunFolder
@@ -20,11 +20,32 @@ LOCK_SECONDS = 5.0
 NICENESS = 10  # of a run, as of a cycle of improvement: chats on the same machine stay fast
 QUEUE = ".queue"  # folder whose lock is held by whoever changes the state of a run
 DELETED, PLAN = ".deleted-", ".plan-"  # names of folders that are being deleted, and of plans, begin so
+PARTIAL_SUFFIX = ".part"  # names of folders that are being written end so
 MAX_PLAN_AGE = 3600.0  # seconds after which no process uses the folder of a plan any more
 
 _PROCESSES: list[subprocess.Popen[bytes]] = []  # started here and not awaited yet; they outlive their queue
 
 log = logging.getLogger("turnwise.runs")
+
+
+@contextmanager
+def lock_runs(root: Path) -> Iterator[None]:
+    """Hold the lock that changes of the runs below a folder need. Raises `Unavailable` if another process keeps it."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    lock = lock_directory(root / QUEUE)
+    while True:
+        try:
+            lock.__enter__()
+            break
+        except DirectoryLocked:
+            if time.monotonic() > deadline:
+                raise Unavailable("Another process is starting a run. Try again soon.") from None
+            time.sleep(0.05)
+            lock = lock_directory(root / QUEUE)
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
 
 
 class RunQueue:
@@ -47,7 +68,7 @@ class RunQueue:
         """
         self.root = root
         self._num_parallel, self._threads, self._niceness = num_parallel, threads, niceness
-        self._program = program
+        self._program, self._failure = program, ""
         self._wake, self._is_closed = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="turnwise-runs", daemon=True)
 
@@ -71,24 +92,9 @@ class RunQueue:
         paths = self.root.glob(f"[0-9]*/{RUN}")
         return [RunFolder(path.parent) for path in sorted(paths)]
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the lock that changes of states need. Raises `Unavailable` if another process keeps it."""
-        deadline = time.monotonic() + LOCK_SECONDS
-        lock = lock_directory(self.root / QUEUE)
-        while True:
-            try:
-                lock.__enter__()
-                break
-            except DirectoryLocked:
-                if time.monotonic() > deadline:
-                    raise Unavailable("Another process is starting a run. Try again soon.") from None
-                time.sleep(0.05)
-                lock = lock_directory(self.root / QUEUE)
-        try:
-            yield
-        finally:
-            lock.__exit__(None, None, None)
+        return lock_runs(self.root)
 
     def _run(self) -> None:
         if self.root.is_dir():
@@ -104,7 +110,7 @@ class RunQueue:
         """Delete what killed servers have left. New folders are written by the holder of the lock."""
         for path in self.root.glob(".*"):
             is_old_plan = path.name.startswith(PLAN) and time.time() - path.stat().st_mtime > MAX_PLAN_AGE
-            if is_old_plan or path.name.startswith(DELETED) or path.suffix == ".part":
+            if is_old_plan or path.name.startswith(DELETED) or path.suffix == PARTIAL_SUFFIX:
                 shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
@@ -113,8 +119,12 @@ class RunQueue:
             yield
         except Unavailable:
             return
-        except Exception:
-            log.exception("Could not %s", task)
+        except Exception as error:
+            if str(error) != self._failure:  # once, however long the disk is full
+                log.exception("Could not %s", task)
+            self._failure = str(error)
+        else:
+            self._failure = ""
 
     def _step(self) -> None:
         """Start runs while there is space for them."""

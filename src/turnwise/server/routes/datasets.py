@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from turnwise.core.datasets import DatasetBrowser
 from turnwise.core.errors import InvalidParameter, NotFound
@@ -93,26 +93,30 @@ def router(datasets: DatasetBrowser | None, max_bytes: int) -> APIRouter:
         await _READ_EXECUTOR.run(library().delete, name)
         return DeletedDataset(id=name)
 
-    @routes.get(PATH + "/{name}/dialogues")
+    def read_dialogues(name: str, offset: int, limit: int, query: str | None, finding: str | None) -> Response:
+        if query is not None:
+            page = library().search(name, query, offset, limit)
+        elif finding is not None:
+            page = library().rows_of_finding(name, finding, offset, limit)
+        else:
+            page = library().page(name, offset, limit)
+        # Encoded here: pages have megabytes, which would block the event loop.
+        return Response(DialogueList.of(page).model_dump_json(), media_type="application/json")
+
+    @routes.get(PATH + "/{name}/dialogues", responses={200: {"model": DialogueList}})
     @requires("admin")
     async def list_dialogues(
         name: str, offset: Offset = 0, limit: Limit = 20, query: SearchText = None, finding: FindingKind = None
-    ) -> DialogueList:
+    ) -> Response:
         """List rows of a data set, in the order of the file.
 
         A search takes at most two seconds; `next_offset` continues it. With `finding`, `offset` counts the rows that
         have it, of which the first thousand are listed.
         """
-        opened = library()
+        library()
         if query is not None and finding is not None:
             raise InvalidParameter("finding", "'finding' and 'query' cannot be combined.")
-        if query is not None:
-            page = await _READ_EXECUTOR.run(opened.search, name, query, offset, limit)
-        elif finding is not None:
-            page = await _READ_EXECUTOR.run(opened.rows_of_finding, name, finding, offset, limit)
-        else:
-            page = await _READ_EXECUTOR.run(opened.page, name, offset, limit)
-        return DialogueList.of(page)
+        return await _READ_EXECUTOR.run(read_dialogues, name, offset, limit, query, finding)
 
     @routes.get(PATH + "/{name}/check")
     @requires("admin")

@@ -10,7 +10,6 @@ from turnwise.core.api_keys import ApiKey, KeyStore
 from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.executors import KEY_STORE_EXECUTOR, KEY_USAGE_EXECUTOR
 from turnwise.core.key_usage import USAGE_DAYS, KeyUsageStore, utc_day
-from turnwise.server.error_responses import RequestRejected
 from turnwise.server.middleware.api_key_auth import ApiKeyAuth
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
@@ -46,17 +45,10 @@ def router(
 
     def revoke(name: str) -> ApiKey:
         store = opened_keys()
-        stored = store.list()
-        revoked = next((key for key in stored if key.name == name), None)
-        if revoked is None:
+        stored = next((key for key in store.list() if key.name == name), None)
+        if stored is None:
             raise NotFound(f"There is no key '{name[:64]}'.")
-        if revoked.role == "admin" and sum(key.role == "admin" for key in stored) == 1:
-            raise RequestRejected(
-                409, "last_admin_key",
-                f"'{revoked.name}' is the last key of an admin. Create another one first: without it, nobody could "
-                "manage the server over HTTP.",
-            )  # fmt: skip
-        return store.revoke(revoked.prefix)
+        return store.revoke(stored.prefix, keep_last_admin=True)
 
     @routes.get("/v1/keys")
     @requires("admin")

@@ -15,7 +15,7 @@ from turnwise.core.api_keys import (
     hash_key,
 )
 from turnwise.core.collected_answers import CONSENTS, Consent
-from turnwise.core.errors import InvalidParameter, NotFound, did_you_mean
+from turnwise.core.errors import InvalidParameter, LastAdminKey, NotFound, did_you_mean
 from turnwise.store.sqlite.key_database import KeyDatabase
 
 _NAME = re.compile(r"\w[\w .@+-]{0,63}")
@@ -78,16 +78,28 @@ class SqliteKeyStore:
             )  # fmt: skip
         return key
 
-    def revoke(self, name_or_prefix: str) -> ApiKey:
-        """Delete a key. Raises `NotFound`."""
+    def revoke(self, name_or_prefix: str, *, keep_last_admin: bool = False) -> ApiKey:
+        """Delete a key.
+
+        Raises:
+            NotFound: there is no such key.
+            LastAdminKey: it is the last key of an admin, and `keep_last_admin` is set.
+        """
         column = "prefix" if name_or_prefix.startswith(KEY_SCHEME) else "name"
         matches = [stored for stored in self.list() if getattr(stored, column) == name_or_prefix]
         if not matches:
             displayed = name_or_prefix[:VISIBLE_LENGTH] + "…" if len(name_or_prefix) > 64 else name_or_prefix
             raise NotFound(f"There is no key '{displayed}'. `turnwise keys list` shows names and prefixes.")
-        with self._database.write_transaction() as connection:
-            connection.execute("DELETE FROM keys WHERE prefix = ?", (matches[0].prefix,))
-        return matches[0]
+        [revoked] = matches
+        with self._database.write_transaction() as connection:  # counts here: two admins may revoke each other's keys
+            admins = connection.execute("SELECT prefix FROM keys WHERE role = 'admin'").fetchall()
+            if keep_last_admin and admins == [(revoked.prefix,)]:
+                raise LastAdminKey(
+                    f"'{revoked.name}' is the last key of an admin. Create another one first: without it, nobody could "
+                    "manage the server over HTTP."
+                )
+            connection.execute("DELETE FROM keys WHERE prefix = ?", (revoked.prefix,))
+        return revoked
 
     def record_use(self, prefix: str, when: float) -> None:
         """Store the time of the last use. Does nothing if the key was deleted."""
