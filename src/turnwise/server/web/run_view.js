@@ -55,7 +55,7 @@ export class RunView {
         if (isOver) return;
         await pause(PAUSE_MS);
       } catch (error) {
-        if (signal.aborted || error.status) return; // a deleted run, or a key that does not fit
+        if (signal.aborted || [401, 403, 404].includes(error.status)) return; // a deleted run, or a key that does not fit
         await pause(6 * PAUSE_MS);
       }
     }
@@ -82,7 +82,10 @@ export class RunView {
     this.#one(".run-samples").hidden = !samples.length && !live.length;
     this.#one(".run-samples ul").replaceChildren(...(samples.length ? sampleEntries(samples, t("After")) : sampleEntries(live, t("After step {step}", { step: progress.samplesStep }))));
     const shown = { chat: folder && this.canServe, report: run.has_report, resume: run.state === "stopped" || run.state === "failed", stop: isOpen(run), remove: !isOpen(run) };
-    for (const button of this.#all("button")) button.hidden = !shown[button.name];
+    for (const button of this.#all("button")) {
+      if (button === document.activeElement && !shown[button.name]) this.#one("summary").focus({ preventScroll: true });
+      button.hidden = !shown[button.name];
+    }
   }
 
   /** What happens now, and how much of it is done. */
