@@ -16,6 +16,7 @@ export function pollPage(read, show) {
   let timer = null;
   let controller = null;
   let hasData = false;
+  let hasFailed = false;
 
   async function refresh() {
     clearTimeout(timer);
@@ -25,9 +26,11 @@ export function pollPage(read, show) {
     try {
       show(await read(current.signal));
       hasData = true;
-      showError("");
+      if (hasFailed) showError(""); // the error of an action stays
+      hasFailed = false;
     } catch (error) {
       if (error.name === "AbortError") return;
+      hasFailed = true;
       canRetry = error.status !== 401 && error.status !== 403;
       showError(canRetry && hasData ? staleError(error) : error.message, refresh);
     }
