@@ -44,14 +44,20 @@ export function pollPage(read, show) {
   return refresh;
 }
 
+let isActing = false;
+
 /** Run an action of the user and read the data again, unless `run` returns false. Its error is shown above the page. */
 export async function act(run, refresh) {
+  if (isActing) return; // the second click of two
+  isActing = true;
   try {
     if ((await run()) === false) return;
     showError("");
   } catch (error) {
     showError(error.message);
     return;
+  } finally {
+    isActing = false;
   }
   await refresh();
   if (document.activeElement === document.body) byId("main").focus({ preventScroll: true }); // the button is gone
