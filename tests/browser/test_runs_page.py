@@ -135,7 +135,7 @@ def test_a_run_is_stopped_continued_and_deleted(visit, manager):
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(run(page).locator(".badge")).to_have_text("stopped")
     page.get_by_role("button", name="Continue").click()
-    expect(run(page).locator(".badge")).to_have_text("waits")
+    expect(run(page).locator(".badge")).to_have_text("waiting")
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Delete").click()
     page.locator("#delete-run-no").click()
@@ -189,3 +189,16 @@ def test_the_focus_stays_on_the_page_when_its_button_goes(visit, manager):
     page.locator("#delete-run-yes").press("Enter")
     expect(page.locator("#runs-empty")).to_be_visible()
     expect(page.locator("main")).to_be_focused()
+
+
+def test_a_list_that_cannot_be_read_again_says_so(visit, server_url):
+    page = visit("/health", ready=False)
+    page.clock.install()
+    page.goto(server_url + "/runs")
+    page.wait_for_selector("body[data-ready]")
+    page.route("**/v1/runs", lambda route: route.fulfill(status=500, json={"error": {"message": "Broken."}}))
+    page.clock.run_for(5000)
+    expect(page.locator("#banner-text")).to_have_text("Broken. The page shows what it read before, and tries again.")
+    page.unroute("**/v1/runs")
+    page.clock.run_for(5000)
+    expect(page.locator("#banner")).to_be_hidden()

@@ -10,7 +10,6 @@ import { curves, sampleEntries } from "./run_figures.js";
 
 const WAIT_SECONDS = 20;
 const PAUSE_MS = 500; // between two drawings
-const STATES = { waiting: "waits", running: "runs", complete: "complete", stopped: "stopped", failed: "failed" };
 const isOpen = ({ state }) => state === "waiting" || state === "running";
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -66,7 +65,7 @@ export class RunView {
     const { result, samples, model_folder: folder } = run;
     this.#one("summary").replaceChildren(
       make("b", { dir: "auto" }, run.title),
-      make("span", { class: `badge is-${run.state}` }, run.stopping ? t("stops") : t(STATES[run.state])),
+      make("span", { class: `badge is-${run.state}` }, t(run.stopping ? "stopping" : run.state)),
       make("span", { class: "fine-print" }, t(run.kind), " · ", timeElement(run.created), run.started && run.ended ? ` · ${formatDuration(run.ended - run.started)}` : ""));
     const [text, done, total] = this.#now();
     this.#one(".run-now").textContent = text;

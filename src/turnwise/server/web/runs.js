@@ -5,7 +5,7 @@ import { keepNewSettings, newSettings } from "./chat_settings.js";
 import { byId, focusMain, make } from "./dom.js";
 import { t } from "./i18n.js";
 import { updateList } from "./keyed_list.js";
-import { formatNumber } from "./monitor_format.js";
+import { formatNumber, staleError } from "./monitor_format.js";
 import { showError, startPage } from "./page.js";
 import { formValues, prepareForm } from "./run_form.js";
 import { formatDuration, RunView } from "./run_view.js";
@@ -104,11 +104,31 @@ function planSentences({ examples, steps, tokens, seconds, memory, parameters, t
   ];
 }
 
-setInterval(() => document.hidden || refresh().catch(() => {}), REFRESH_MS);
+/** Read the list again and again, until a key is needed that the user does not give. */
+function watch() {
+  let hasFailed = false;
+  const timer = setInterval(async () => {
+    if (document.hidden) return;
+    try {
+      await refresh();
+      if (hasFailed) showError("");
+      hasFailed = false;
+    } catch (error) {
+      hasFailed = true;
+      const isRejected = error.status === 401 || error.status === 403;
+      if (isRejected) clearInterval(timer);
+      showError(isRejected ? error.message : staleError(error), isRejected ? watch : null);
+    }
+  }, REFRESH_MS);
+}
+
 form.addEventListener("change", clearPlan);
 form.onsubmit = (event) => {
   event.preventDefault();
   start({ [form.kind.value]: formValues(form) });
 };
 byId("run-plan-button").onclick = showPlan;
-startPage(async () => prepareForm(form, await refresh()));
+startPage(async () => {
+  prepareForm(form, await refresh());
+  watch();
+});

@@ -3,7 +3,7 @@
 const page = {
   "A cycle runs now.": "一轮改进正在运行。",
   "Close the report": "关闭报告",
-  "Canaries, differences and the history are on": "灰度发布、差异和历史见",
+  "Canaries, differences and the history:": "灰度发布、差异和历史：",
   "Cycle": "轮次",
   "Cycle {number}": "第 {number} 轮",
   "Cycles": "各轮改进",
