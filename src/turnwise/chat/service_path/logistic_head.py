@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 L2 = 0.001
@@ -37,6 +38,14 @@ def fit_logistic_head(
         weights_N: weight of each text; default: equal.
         l2: strength of the regularization, per text.
     """
+    # On a busy machine, threads of BLAS that wait for each other make a fit of a second take a minute.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _fit(vectors_ND, classes_N, num_classes, weights_N, l2)
+
+
+def _fit(
+    vectors_ND: Floats, classes_N: NDArray[np.int64], num_classes: int, weights_N: Floats | None, l2: float
+) -> LogisticHead:
     # The weights are a combination of the texts, so with more dimensions than texts the fit is done in the basis of the
     # texts, which gives the same weights.
     basis_DB = np.linalg.qr(vectors_ND.T)[0] if vectors_ND.shape[0] < vectors_ND.shape[1] else None

@@ -89,10 +89,6 @@ export const attention = (request, signal) => json("POST", "/v1/attention", requ
 export const beams = (request, signal) => json("POST", "/v1/chat/completions", { ...request, beam_tree: true }, signal);
 export const classify = (request, signal) => json("POST", "/v1/classify", request, signal);
 export const tag = (request, signal) => json("POST", "/v1/tag", request, signal);
-export const monitorTrends = ({ hours, minutes }, signal) =>
-  json("GET", `/v1/monitor/trends?${new URLSearchParams({ hours, minutes })}`, undefined, signal);
-export const monitorAlerts = (limit, signal) => json("GET", `/v1/monitor/alerts?limit=${limit}`, undefined, signal);
-export const monitorAlert = (id, signal) => json("GET", `/v1/monitor/alerts/${encodeURIComponent(id)}`, undefined, signal);
 
 export const improvements = (signal) => json("GET", "/v1/improvements", undefined, signal);
 export const reportPath = (model, number) => `/v1/improvements/${encodeURIComponent(model)}/${number}/report`;

@@ -1,10 +1,10 @@
 // The monitor page: trends of topics and alerts, read again every 15 seconds.
 
-import * as api from "./api.js";
 import { openRow, showAlerts, showTexts, showTextsError } from "./alert_list.js";
 import { byId, make, makeSvg } from "./dom.js";
 import { t } from "./i18n.js";
 import { keepInPlace, updateList } from "./keyed_list.js";
+import * as api from "./monitor_api.js";
 import { describeRefresh, formatNumber, formatShare, formatTime, pluralize, staleError } from "./monitor_format.js";
 import { showError } from "./page.js";
 import { storage } from "./storage.js";
@@ -40,7 +40,7 @@ async function refresh() {
   let canRetry = true;
   try {
     const [trends, alerts] = await Promise.all([
-      api.monitorTrends(state.period, controller.signal), api.monitorAlerts(MAX_ALERTS, controller.signal),
+      api.trends(state.period, controller.signal), api.alerts(MAX_ALERTS, controller.signal),
     ]);
     Object.assign(state, { trends, alerts: alerts.data });
     keepInPlace(anchor(), () => {
@@ -162,7 +162,7 @@ async function loadTexts(signal) {
   const version = JSON.stringify([id, alert.closed]);
   if (state.shownTexts === version) return;
   try {
-    const loaded = await api.monitorAlert(id, signal);
+    const loaded = await api.alert(id, signal);
     const row = openRow(selectedId());
     if (row?.listKey !== id) return;
     keepInPlace(row, () => showTexts(row, loaded));
