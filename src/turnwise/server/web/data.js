@@ -113,7 +113,7 @@ async function upload(files) {
       errors.push(error.message);
     }
   }
-  if (errors.length) showError(errors.join(" ")); // the next file would have hidden it
+  if (errors.length) showError(errors.join(" "));
   progress.textContent = input.value = "";
 }
 

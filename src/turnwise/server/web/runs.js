@@ -15,7 +15,7 @@ const form = byId("run-form");
 const plan = byId("run-plan");
 let planning = null;
 let isStarting = false;
-let [numRequests, shown] = [0, 0]; // of the list; the number of the request whose answer is shown
+let [numRequests, shown] = [0, 0]; // of the list, and the last one that is shown
 
 async function refresh() {
   const number = ++numRequests;

@@ -59,7 +59,6 @@ const page = {
   "{answers} ({number} new)": "{answers}（{number} 个新的）",
   "{bad} of {number} ratings bad": "{number} 个评价中 {bad} 个差",
   "{examples} of {people}": "来自 {people}的 {examples}",
-  "{id} serves now.": "现在由 {id} 服务。",
   "{label} of the new version over {cycles}: {value} in the last one, beside {base} of the version that served; between {low} and {high}.":
     "新版本的{label}，共 {cycles}：最近一轮为 {value}，当时服务的版本为 {base}；介于 {low} 与 {high} 之间。",
   "{number} answers": "{number} 个回答",
