@@ -163,3 +163,23 @@ def test_an_open_data_set_is_accessible(visit, add, settings):
     translations = page.evaluate("import('/assets/texts_zh.js').then((module) => Object.keys(module.default))")
     assert {*FINDING_TEXTS, "problem", "warning", "note", "turns per dialogue"} <= set(translations)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_focus_stays_on_the_link_that_opens_a_data_set(visit, add):
+    add("tea.jsonl", [dialogue("Tea?", "Yes.")])
+    page = visit("/data")
+    link = page.get_by_role("link", name="tea.jsonl")
+    link.press("Enter")
+    expect(link).to_have_attribute("aria-current", "true")
+    expect(link).to_be_focused()
+
+
+def test_the_error_of_one_file_stays_when_the_next_one_is_added(visit):
+    page = visit("/data")
+    files = [("bad.jsonl", b'{"colour": 3}\n'), ("good.jsonl", jsonl([dialogue("Tea?", "Yes.")]))]
+    page.set_input_files(
+        "#data-file", [{"name": name, "mimeType": "text/plain", "buffer": text} for name, text in files]
+    )
+    expect(page.locator("#data-name")).to_have_text("good.jsonl")
+    expect(page.locator("#data-progress")).to_be_empty()
+    expect(page.locator("#banner-text")).to_contain_text("bad.jsonl")

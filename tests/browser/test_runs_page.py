@@ -135,7 +135,7 @@ def test_a_run_is_stopped_continued_and_deleted(visit, manager):
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(run(page).locator(".badge")).to_have_text("stopped")
     page.get_by_role("button", name="Continue").click()
-    expect(run(page).locator(".badge")).to_have_text("waits")
+    expect(run(page).locator(".badge")).to_have_text("waiting")
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Delete").click()
     page.locator("#delete-run-no").click()
@@ -164,3 +164,41 @@ def test_the_page_of_a_run_has_no_violation_and_no_english_text(visit, manager, 
                 "for (const text of document.querySelectorAll('.run-sample :is(b, p), option')) text.remove()"
             )
             assert [text for text in english_texts(page) if not text.endswith("UTC")] == []
+
+
+def test_two_clicks_start_one_training_of_at_least_a_minute(visit, manager):
+    page = visit("/runs")
+    page.select_option("#run-training [name=unit]", "minutes")
+    page.fill("#run-training [name=length]", "0.5")
+    start = page.locator("#run-training").get_by_role("button", name="Start", exact=True)
+    start.click()
+    expect(page.locator("#run-training [name=length]:invalid")).to_be_focused()
+    page.fill("#run-training [name=length]", "1")
+    start.dblclick()
+    expect(run(page).locator("summary")).to_be_focused()
+    assert len(manager.runs) == 1
+
+
+def test_the_focus_stays_on_the_page_when_its_button_goes(visit, manager):
+    manager.add()
+    page = visit("/runs")
+    run(page).locator("summary").click()
+    page.get_by_role("button", name="Stop", exact=True).press("Enter")
+    expect(run(page).locator("summary")).to_be_focused()
+    page.get_by_role("button", name="Delete").press("Enter")
+    page.locator("#delete-run-yes").press("Enter")
+    expect(page.locator("#runs-empty")).to_be_visible()
+    expect(page.locator("main")).to_be_focused()
+
+
+def test_a_list_that_cannot_be_read_again_says_so(visit, server_url):
+    page = visit("/health", ready=False)
+    page.clock.install()
+    page.goto(server_url + "/runs")
+    page.wait_for_selector("body[data-ready]")
+    page.route("**/v1/runs", lambda route: route.fulfill(status=500, json={"error": {"message": "Broken."}}))
+    page.clock.run_for(5000)
+    expect(page.locator("#banner-text")).to_have_text("Broken. The page shows what it read before, and tries again.")
+    page.unroute("**/v1/runs")
+    page.clock.run_for(5000)
+    expect(page.locator("#banner")).to_be_hidden()

@@ -209,3 +209,11 @@ def test_every_text_of_the_modules_has_a_translation(page):
     }
     assert len(keys) > 100
     assert keys - set(translations) == set()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_a_text_that_is_a_property_of_objects_is_only_a_text(visit, locale):
+    page = visit(locale=locale)
+    assert page.evaluate("import('/assets/i18n.js').then(({ t }) => t('constructor') + t('__proto__'))") == (
+        "constructor__proto__"
+    )

@@ -128,3 +128,18 @@ def test_the_page_is_chinese_and_for_admins_only(visit, tmp_path):
     expect(page.locator("#canary")).to_be_visible()
     names = ("shop", "chrf", "UTC", "talks", "Refused", "Trained", "Better", "digest")
     assert [text for text in english_texts(page) if not any(name in text for name in names)] == []
+
+
+def test_a_refresh_keeps_the_focus_and_the_error_of_an_action(visit, registry):
+    page = visit("/versions")
+    page.route("**/promote", lambda route: route.fulfill(status=409, json={"error": {"message": "Not now."}}))
+    page.get_by_role("button", name="Retire: shop@3").click()
+    confirm(page, "retire")
+    expect(page.locator("#banner-text")).to_have_text("Not now.")
+    button = page.get_by_role("button", name="Promote: shop@3")
+    button.focus()
+    registry.change_state("shop", 3, "canary", share=0.1, actor="person", reason="A test.")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(entry(page, "shop@3").locator(".badge")).to_have_text("canary")
+    expect(button).to_be_focused()
+    expect(page.locator("#banner-text")).to_have_text("Not now.")

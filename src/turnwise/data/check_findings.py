@@ -19,7 +19,7 @@ FINDING_TEXTS: dict[str, FindingText] = {
     "bad rows": FindingText(
         "problem",
         "{count:,} rows cannot be read.",
-        "Correct them, or skip them with --skip-bad-rows.",
+        "Correct them, or skip them with --skip-bad-rows, as runs of a server do.",
     ),
     "no assistant turn": FindingText(
         "problem",

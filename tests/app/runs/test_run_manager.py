@@ -273,3 +273,11 @@ def test_the_folder_of_a_run_is_private_and_keeps_its_data(manager, root):
     assert (root / id / "data.jsonl").read_text() == "{}\n"
     assert (root / id).stat().st_mode & 0o077 == 0
     manager.stop(id)
+
+
+def test_runs_skip_bad_rows(manager, root):
+    (root.parent / "chats.jsonl").write_text("{}\n")
+    training = manager.start_training(TrainingOptions("chats.jsonl", "tiny"))
+    evaluation = manager.start_evaluation(EvaluationOptions("chats.jsonl", "tiny"))
+    assert "skip_bad_rows: true\n" in (root / training.id / "recipe.yaml").read_text()
+    assert "--skip-bad-rows" in json.loads((root / evaluation.id / "command.json").read_text())

@@ -31,7 +31,10 @@ def copy_data(source: Path, folder: Path) -> str:
 
 
 def recipe_values(options: TrainingOptions, base: Path, data: Path, out: Path) -> dict[str, Any]:
-    """The recipe of a training. What is not set is derived from the data and the model (`preset`)."""
+    """The recipe of a training. What is not set is derived from the data and the model (`preset`).
+
+    Bad rows are skipped: the check of the data set counts them.
+    """
     training: dict[str, Any] = {"preset": "normal", "seed": options.seed}
     settings = {
         "epochs": options.epochs, "time_budget": options.minutes, "learning_rate": options.learning_rate,
@@ -42,7 +45,7 @@ def recipe_values(options: TrainingOptions, base: Path, data: Path, out: Path) -
         "objective": options.objective,
         "method": options.method,
         "model": {"from": str(base)},
-        "data": {"train": [{"path": str(data)}], "replay_ratio": options.replay_ratio},
+        "data": {"train": [{"path": str(data)}], "replay_ratio": options.replay_ratio, "skip_bad_rows": True},
         "training": training,
         "out": str(out),
     }
@@ -76,6 +79,6 @@ def evaluation_command(
 ) -> list[str]:
     """Arguments of `turnwise` that measure a model, and compare it with another one."""
     return [
-        "evaluate", f"--data={data}", f"--out={folder / REPORT}", f"--limit={options.limit}",
+        "evaluate", f"--data={data}", "--skip-bad-rows", f"--out={folder / REPORT}", f"--limit={options.limit}",
         f"--events={folder / EVENTS}", *([] if against is None else [f"--against={against}"]), "--", str(model),
     ]  # fmt: skip

@@ -56,7 +56,7 @@ function updateRow(row, alert) {
   const isOpen = alert.closed === null;
   row.classList.toggle("is-open", isOpen);
   row.querySelector("button").replaceChildren(
-    make("span", { class: "alert-topic" }, alert.topic),
+    make("span", { class: "alert-topic", dir: "auto" }, alert.topic),
     ...(isOpen ? [make("span", { class: "badge" }, t("open"))] : []),
     make("span", { class: "alert-values" }, describeValues(alert)),
     make("span", { class: "fine-print" }, timeElement(alert.opened)),
@@ -87,7 +87,7 @@ function describeValues(alert) {
 function textItem({ text, time, source, sentiment, is_negative, is_truncated, copies }) {
   const notes = [source, sentiment, copies && pluralize(copies, "1 copy", "{number} copies")];
   return make("li", { class: is_negative ? "alert-text is-negative" : "alert-text" },
-    make("p", {}, is_truncated ? `${text}…` : text),
+    make("p", { dir: "auto" }, is_truncated ? `${text}…` : text),
     make("p", { class: "fine-print" }, timeElement(time), ...notes.filter(Boolean).map((note) => ` · ${note}`)),
   );
 }

@@ -48,7 +48,7 @@ function renderSpans(text, spans) {
     position = end;
   }
   parts.push(characters.slice(position).join(""));
-  const paragraph = make("p", { class: "tagged-text" }, ...parts);
+  const paragraph = make("p", { class: "tagged-text", dir: "auto" }, ...parts);
   return spans.length ? [paragraph] : [paragraph, make("p", {}, t("The tagger found nothing."))];
 }
 

@@ -5,7 +5,7 @@ import { addShortcuts, takesText } from "./commands.js";
 import { createReport, createRow, format } from "./data_rows.js";
 import { byId, focusMain, iconButton, make } from "./dom.js";
 import { language, t } from "./i18n.js";
-import { updateList } from "./keyed_list.js";
+import { replaceParts, updateList } from "./keyed_list.js";
 import { showError, startPage } from "./page.js";
 
 const PAGE_ROWS = 20;
@@ -28,7 +28,9 @@ const go = (target) => {
 /** Read a part of the open data set, and show it unless another one was opened; parts do not wait for each other. */
 const load = (path, render) => startPage(async () => {
   const { set } = address();
-  const body = await json("GET", `${datasetPath(set)}/${path}`);
+  const body = await json("GET", `${datasetPath(set)}/${path}`).catch((error) => {
+    if (set === address().set) throw error;
+  });
   if (set === address().set) render(body, set);
 });
 
@@ -36,12 +38,14 @@ const load = (path, render) => startPage(async () => {
 function show() {
   const { set = "" } = address();
   showError("");
+  clearTimeout(timer);
   updateList(byId("data-sets").tBodies[0], sets.map((entry) => ({ ...entry, isOpen: entry.id === set })), ({ id }) => id, () => make("tr"), showDataset);
   byId("data-set").hidden = !set;
   if (title.textContent !== set) {
     title.textContent = set;
     byId("data-train").href = `/runs?${new URLSearchParams({ dataset: set })}`;
-    report.replaceChildren();
+    for (const part of [report, rows, position]) part.replaceChildren();
+    shown = "";
     if (set) loadReport();
   }
   if (set) loadRows();
@@ -55,7 +59,6 @@ const loadReport = () => load("check", (check, set) => {
 function loadRows() {
   const { set: _, at = 0, ...filter } = address();
   const { hash } = location;
-  clearTimeout(timer);
   load(`dialogues?${new URLSearchParams({ limit: PAGE_ROWS, offset: at, ...filter })}`, (page) => {
     if (location.hash !== hash) return;
     nextOffset = page.next_offset;
@@ -87,7 +90,7 @@ function turnPage(button) {
 }
 
 function showDataset(row, { id, bytes, created, bundled, isOpen }) {
-  row.replaceChildren(
+  replaceParts(row,
     make("th", {}, make("a", { href: `#${new URLSearchParams({ set: id })}`, dir: "auto", "aria-current": isOpen }, id)),
     make("td", {}, `${format(Math.ceil(bytes / 1000))} kB`),
     make("td", {}, bundled ? t("example") : new Date(1000 * created).toLocaleString(language)),
@@ -97,6 +100,7 @@ function showDataset(row, { id, bytes, created, bundled, isOpen }) {
 
 /** Add files one after another, and show each. */
 async function upload(files) {
+  const errors = [];
   for (const file of files) {
     const { name: filename } = file;
     progress.textContent = t("Adding {filename}…", { filename });
@@ -106,9 +110,10 @@ async function upload(files) {
       await refresh();
       title.focus();
     } catch (error) {
-      showError(error.message);
+      errors.push(error.message);
     }
   }
+  if (errors.length) showError(errors.join(" "));
   progress.textContent = input.value = "";
 }
 

@@ -15,7 +15,7 @@ export function showMessages(list, messages) {
   if (list.childElementCount > before) list.scrollTop = list.scrollHeight;
 }
 
-const createMessage = () => make("div", {}, make("p", { class: "handoff-author" }), make("p", { class: "handoff-text" }));
+const createMessage = () => make("div", {}, make("p", { class: "handoff-author", dir: "auto" }), make("p", { class: "handoff-text", dir: "auto" }));
 
 function updateMessage(row, { author, name, text }) {
   row.className = `handoff-message from-${author}`;

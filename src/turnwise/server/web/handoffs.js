@@ -96,7 +96,7 @@ function announce(waiting) {
 }
 
 function createEntry({ id }) {
-  return make("li", { class: "queue-entry" }, make("a", { href: `#${id}` }, make("span", { class: "queue-reason" }), make("span", { class: "handoff-note" })));
+  return make("li", { class: "queue-entry" }, make("a", { href: `#${id}` }, make("span", { class: "queue-reason", dir: "auto" }), make("span", { class: "handoff-note" })));
 }
 
 function updateEntry(row, handoff) {
@@ -122,7 +122,7 @@ function showHandoff(handoff) {
   byId("handoff-title").textContent = t("Customer of {time}", { time: dateOf(handoff).toLocaleString(language) });
   byId("handoff-state").textContent = [STATES[handoff.state], handoff.agent, handoff.reason, languageName(handoff.language)].filter(Boolean).join(" · ");
   byId("handoff-summary").textContent = handoff.summary;
-  byId("handoff-attempts").replaceChildren(...handoff.attempts.map((attempt) => make("li", {}, attempt)));
+  byId("handoff-attempts").replaceChildren(...handoff.attempts.map((attempt) => make("li", { dir: "auto" }, attempt)));
   byId("handoff-facts").hidden = !handoff.summary && handoff.attempts.length === 0;
   showMessages(byId("handoff-messages"), handoff.messages);
   const mine = isMine(handoff);

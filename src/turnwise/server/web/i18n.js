@@ -9,7 +9,7 @@ const ATTRIBUTES = ["aria-label", "title", "placeholder"];
 const root = document.documentElement;
 
 export const language = root.lang in LANGUAGES ? root.lang : "en"; // language.js has set it
-const texts = language === "en" ? {} : (await import(`./texts_${language}.js`)).default;
+const texts = { __proto__: null, ...(language !== "en" && (await import(`./texts_${language}.js`)).default) }; // a text may be "constructor"
 
 /** The translation of an English text; `{name}` in it is replaced by the value `name`. */
 export function t(text, values = {}) {

@@ -5,7 +5,7 @@ import { byId, make } from "./dom.js";
 import { figureLine, figureSeries, figureTable, formatFigure } from "./figure_line.js";
 import { t } from "./i18n.js";
 import { cycleState, describeNow, describeSelection, describeVersion } from "./improve_texts.js";
-import { updateList } from "./keyed_list.js";
+import { replaceParts, updateList } from "./keyed_list.js";
 import { describeRefresh, timeElement } from "./monitor_format.js";
 import { showError } from "./page.js";
 import { act, pollPage } from "./polled_page.js";
@@ -28,7 +28,7 @@ function createModel({ model }) {
   const part = (name, title, ...elements) =>
     make("div", { class: `improve-part improve-${name}` }, make("h3", {}, title), ...elements);
   return make("section", { class: "improve-model", "aria-label": model },
-    make("h2", { class: "improve-name" }, model),
+    make("h2", { class: "improve-name", dir: "auto" }, model),
     make("p", { class: "improve-now" }),
     make("p", { class: "error", hidden: true }),
     part("versions", t("Versions"), make("ul", { class: "entries" })),
@@ -64,7 +64,7 @@ function updateVersion(row, version) {
   ].filter(Boolean);
   const action = actionOf(version);
   row.classList.toggle("is-serving", version.state === "serving");
-  row.replaceChildren(
+  replaceParts(row,
     make("div", { class: "panel-head" },
       make("b", {}, version.id),
       make("span", { class: "badge" }, t(version.erased ? "deleted" : version.state)),
@@ -101,7 +101,7 @@ function updateFigure(row, figure) {
 function updateCycle(row, cycle) {
   const version = cycle.version === null ? "" : `${cycle.model}@${cycle.version}`;
   row.value = cycle.number;
-  row.replaceChildren(
+  replaceParts(row,
     make("div", { class: "panel-head" },
       make("b", {}, t("Cycle {number}", cycle)),
       make("span", { class: `badge is-${(cycle.outcome ?? "open").replaceAll(" ", "-")}` }, cycleState(cycle)),

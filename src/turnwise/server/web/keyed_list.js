@@ -34,6 +34,14 @@ export function updateList(parent, entries, key, create, update) {
   if (focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true }); // it moved
 }
 
+/** Replace what is in `parent`. If a button or a link in it had the focus, the new one of the same name gets it. */
+export function replaceParts(parent, ...parts) {
+  const name = (element) => element.ariaLabel ?? element.textContent;
+  const focused = parent.contains(document.activeElement) && name(document.activeElement);
+  parent.replaceChildren(...parts);
+  if (focused) [...parent.querySelectorAll("a, button")].find((element) => name(element) === focused)?.focus({ preventScroll: true });
+}
+
 /** Run `change` and scroll so that `anchor` stays where it is on the screen. */
 export function keepInPlace(anchor, change) {
   const before = anchor?.getBoundingClientRect().top;

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { byId, make } from "./dom.js";
 import { t } from "./i18n.js";
 import { createKey, revokeKey } from "./key_actions.js";
+import { replaceParts } from "./keyed_list.js";
 import { formatNumber, timeElement } from "./monitor_format.js";
 import { numberTable } from "./number_table.js";
 import { act, pollPage } from "./polled_page.js";
@@ -28,11 +29,9 @@ function show([{ data: keys, required }, counts]) {
   const revoked = new Set(usage.data.map(({ key }) => key).filter((name) => keys.every((key) => key.name !== name)));
   const names = [...keys.map(({ name }) => name), ...revoked];
   const rows = [...keys.map((key) => [...start(key), ...rest(key, admins)]), ...[...revoked].map((name) => start({ name }))];
-  const focused = document.activeElement.ariaLabel;
-  byId("keys-list").replaceChildren(rows.length
+  replaceParts(byId("keys-list"), rows.length
     ? numberTable([t("Name"), t("Role"), ...titles(), ...["Last used", "Created", "Limits", "Collected", "Begins with", "Revoke"].map((title) => t(title))], rows)
     : t("There are no keys yet."));
-  if (focused) byId("keys-list").querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   const select = byId("usage-key");
   const chosen = select.value;
   select.replaceChildren(make("option", { value: "" }, t("All keys")), ...names.map((name) => make("option", {}, name)));

@@ -123,7 +123,7 @@ function updateTopic(row, trend) {
     counts && t("{share} negative", { share: formatShare(share) }),
   ];
   row.querySelector(".topic-head").replaceChildren(
-    make("h3", {}, trend.topic),
+    make("h3", { dir: "auto" }, trend.topic),
     ...(trend.hasAlert ? [make("span", { class: "badge" }, t("alert"))] : []),
     make("span", { class: "fine-print" }, numbers.filter(Boolean).join(" · ")),
   );

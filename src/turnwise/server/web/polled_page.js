@@ -16,6 +16,7 @@ export function pollPage(read, show) {
   let timer = null;
   let controller = null;
   let hasData = false;
+  let hasFailed = false;
 
   async function refresh() {
     clearTimeout(timer);
@@ -25,9 +26,11 @@ export function pollPage(read, show) {
     try {
       show(await read(current.signal));
       hasData = true;
-      showError("");
+      if (hasFailed) showError(""); // the error of an action stays
+      hasFailed = false;
     } catch (error) {
       if (error.name === "AbortError") return;
+      hasFailed = true;
       canRetry = error.status !== 401 && error.status !== 403;
       showError(canRetry && hasData ? staleError(error) : error.message, refresh);
     }
@@ -41,14 +44,20 @@ export function pollPage(read, show) {
   return refresh;
 }
 
+let isActing = false;
+
 /** Run an action of the user and read the data again, unless `run` returns false. Its error is shown above the page. */
 export async function act(run, refresh) {
+  if (isActing) return; // the second click of two
+  isActing = true;
   try {
     if ((await run()) === false) return;
     showError("");
   } catch (error) {
     showError(error.message);
     return;
+  } finally {
+    isActing = false;
   }
   await refresh();
   if (document.activeElement === document.body) byId("main").focus({ preventScroll: true }); // the button is gone

@@ -72,7 +72,7 @@ function facts({ model, created, ratings, num_reviews: numReviews, mean_logprob:
 }
 
 function message({ role, content }) {
-  return make("li", { class: `review-message ${role}` }, make("b", {}, t("{speaker}: ", { speaker: SPEAKERS[role] ?? role })), content);
+  return make("li", { class: `review-message ${role}`, dir: "auto" }, make("b", {}, t("{speaker}: ", { speaker: SPEAKERS[role] ?? role })), content);
 }
 
 /** Send a verdict and show the next answer. If that cannot be loaded, the verdict is not sent again. */

@@ -25,6 +25,7 @@ export function prepareForm(form, { datasets, models, rated_answers: answers }) 
       const fields = document.getElementById(`run-${kind}`);
       fields.hidden = fields.disabled = form.kind.value !== kind;
     }
+    byName("length").min = byName("unit").value === "minutes" ? 1 : 0.1;
     const methods = models.find(({ name }) => name === byName("base_model").value)?.methods ?? [];
     const method = byName("method");
     for (const entry of method.options) entry.disabled = !methods.includes(entry.value);

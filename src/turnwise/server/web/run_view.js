@@ -10,7 +10,6 @@ import { curves, sampleEntries } from "./run_figures.js";
 
 const WAIT_SECONDS = 20;
 const PAUSE_MS = 500; // between two drawings
-const STATES = { waiting: "waits", running: "runs", complete: "complete", stopped: "stopped", failed: "failed" };
 const isOpen = ({ state }) => state === "waiting" || state === "running";
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -55,7 +54,7 @@ export class RunView {
         if (isOver) return;
         await pause(PAUSE_MS);
       } catch (error) {
-        if (signal.aborted || error.status) return; // a deleted run, or a key that does not fit
+        if (signal.aborted || [401, 403, 404].includes(error.status)) return; // a deleted run, or a key that does not fit
         await pause(6 * PAUSE_MS);
       }
     }
@@ -66,7 +65,7 @@ export class RunView {
     const { result, samples, model_folder: folder } = run;
     this.#one("summary").replaceChildren(
       make("b", { dir: "auto" }, run.title),
-      make("span", { class: `badge is-${run.state}` }, run.stopping ? t("stops") : t(STATES[run.state])),
+      make("span", { class: `badge is-${run.state}` }, t(run.stopping ? "stopping" : run.state)),
       make("span", { class: "fine-print" }, t(run.kind), " · ", timeElement(run.created), run.started && run.ended ? ` · ${formatDuration(run.ended - run.started)}` : ""));
     const [text, done, total] = this.#now();
     this.#one(".run-now").textContent = text;
@@ -82,7 +81,10 @@ export class RunView {
     this.#one(".run-samples").hidden = !samples.length && !live.length;
     this.#one(".run-samples ul").replaceChildren(...(samples.length ? sampleEntries(samples, t("After")) : sampleEntries(live, t("After step {step}", { step: progress.samplesStep }))));
     const shown = { chat: folder && this.canServe, report: run.has_report, resume: run.state === "stopped" || run.state === "failed", stop: isOpen(run), remove: !isOpen(run) };
-    for (const button of this.#all("button")) button.hidden = !shown[button.name];
+    for (const button of this.#all("button")) {
+      if (button === document.activeElement && !shown[button.name]) this.#one("summary").focus({ preventScroll: true });
+      button.hidden = !shown[button.name];
+    }
   }
 
   /** What happens now, and how much of it is done. */

@@ -2,7 +2,6 @@
 
 export default {
   "Back to the text": "返回正文",
-  "Copy the code": "复制代码",
   "Document": "文档",
   "Done": "完成",
   "Footnote {number}": "脚注 {number}",

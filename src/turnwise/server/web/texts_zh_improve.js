@@ -3,7 +3,7 @@
 const page = {
   "A cycle runs now.": "一轮改进正在运行。",
   "Close the report": "关闭报告",
-  "Canaries, differences and the history are on": "灰度发布、差异和历史见",
+  "Canaries, differences and the history:": "灰度发布、差异和历史：",
   "Cycle": "轮次",
   "Cycle {number}": "第 {number} 轮",
   "Cycles": "各轮改进",
@@ -59,7 +59,6 @@ const page = {
   "{answers} ({number} new)": "{answers}（{number} 个新的）",
   "{bad} of {number} ratings bad": "{number} 个评价中 {bad} 个差",
   "{examples} of {people}": "来自 {people}的 {examples}",
-  "{id} serves now.": "现在由 {id} 服务。",
   "{label} of the new version over {cycles}: {value} in the last one, beside {base} of the version that served; between {low} and {high}.":
     "新版本的{label}，共 {cycles}：最近一轮为 {value}，当时服务的版本为 {base}；介于 {low} 与 {high} 之间。",
   "{number} answers": "{number} 个回答",

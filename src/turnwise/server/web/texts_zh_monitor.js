@@ -32,7 +32,6 @@ export default {
   "There are no alerts. The monitor learns the usual numbers of every topic for several days before its first alert.":
     "没有警报。监测先用几天学习每个话题的通常数量，然后才发出第一个警报。",
   "There are no counts yet. Start a monitor: {command}": "还没有计数。启动监测：{command}",
-  "Time": "时间",
   "Topics": "话题",
   "Trend of {topic}: no texts.": "{topic} 的趋势：没有文本。",
   "Trend of {topic}: {number} texts without copies, the most at {time}: {most}{expected}.":

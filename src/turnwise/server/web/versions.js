@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { byId, make } from "./dom.js";
 import { t } from "./i18n.js";
-import { updateList } from "./keyed_list.js";
+import { replaceParts, updateList } from "./keyed_list.js";
 import { timeElement } from "./monitor_format.js";
 import { act, pollPage } from "./polled_page.js";
 import { promote, retire, rollBack, routing, startCanary } from "./version_actions.js";
@@ -35,7 +35,7 @@ function show({ data, rollback }) {
 }
 
 const createModel = ({ model }) => make("section", { "aria-label": model },
-  make("h2", {}, model), make("p"), make("ul", { class: "entries" }), make("div"));
+  make("h2", { dir: "auto" }, model), make("p"), make("ul", { class: "entries" }), make("div"));
 
 function updateModel(section, { model, versions, now }) {
   const [, sentence, list, parts] = section.children;
@@ -60,8 +60,8 @@ function updateVersion(row, version) {
   const button = ([label, run]) =>
     make("button", { type: "button", class: "quiet-button", "aria-label": `${label}: ${id}`, onclick: () => act(() => run(version, now), refresh) }, label);
   row.classList.toggle("is-serving", state === "serving");
-  row.replaceChildren(
-    make("div", { class: "panel-head" }, make("b", {}, id), make("span", { class: "badge" }, t(erased ? "deleted" : state)), ...actions(version).map(button)),
+  replaceParts(row,
+    make("div", { class: "panel-head" }, make("b", { dir: "auto" }, id), make("span", { class: "badge" }, t(erased ? "deleted" : state)), ...actions(version).map(button)),
     make("p", { class: "fine-print", dir: "auto" }, timeElement(version.created), ...facts(version).filter(Boolean).map((fact) => ` · ${fact}`)),
   );
 }
