@@ -58,7 +58,21 @@ def playground(page: Page) -> None:
     page.get_by_role("button", name="Left is better").wait_for(timeout=ANSWER_TIMEOUT_MS)
 
 
-PICTURES: dict[str, Callable[[Page], None]] = {"chat": chat, "tokens": tokens, "playground": playground}
+def runs(page: Page) -> None:
+    """A training of the bundled model on the bundled dialogues, while it runs."""
+    page.get_by_role("link", name="Train").click()
+    page.wait_for_selector("body[data-ready]")
+    page.get_by_label("Base model").select_option("tiny")
+    page.get_by_label("Train for").fill("40")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.locator(".run-curves svg").first.wait_for(timeout=ANSWER_TIMEOUT_MS)
+    page.wait_for_timeout(30_000)
+    page.locator("#runs-list > li").first.scroll_into_view_if_needed()
+
+
+PICTURES: dict[str, Callable[[Page], None]] = {
+    "chat": chat, "tokens": tokens, "playground": playground, "runs": runs,
+}  # fmt: skip
 
 
 def ask(page: Page, text: str) -> None:
