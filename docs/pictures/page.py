@@ -59,14 +59,16 @@ def playground(page: Page) -> None:
 
 
 def runs(page: Page) -> None:
-    """A training of the bundled model on the bundled dialogues, while it runs."""
-    page.get_by_role("link", name="Train").click()
+    """A training of the bundled model on the dialogues of a bicycle shop, while it runs."""
+    url = page.url.split("#")[0].rstrip("/")
+    content = (HERE.parents[1] / "examples/bike_shop.jsonl").read_bytes()
+    page.request.post(f"{url}/v1/datasets?filename=bike_shop.jsonl", data=content)
+    page.goto(f"{url}/runs?dataset=bike_shop.jsonl")
     page.wait_for_selector("body[data-ready]")
     page.get_by_label("Base model").select_option("tiny")
-    page.get_by_label("Train for").fill("40")
     page.get_by_role("button", name="Start", exact=True).click()
     page.locator(".run-curves svg").first.wait_for(timeout=ANSWER_TIMEOUT_MS)
-    page.wait_for_timeout(30_000)
+    page.wait_for_timeout(60_000)
     page.locator("#runs-list > li").first.scroll_into_view_if_needed()
 
 

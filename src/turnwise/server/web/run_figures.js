@@ -20,11 +20,11 @@ function figure(total, series) {
       ...series.map(({ name, entries }) => makeSvg("path", { class: `run-${name}`, d: lines(entries.map(point)) }))));
 }
 
-/** Curves of the losses and the speed. */
-export function curves({ total, losses, validations, speeds }) {
+/** Curves of the losses and the speed. They leave room for the steps to come while the run is open. */
+export function curves({ total, step, losses, validations, speeds }, isRunOpen) {
   const both = [{ name: "training", title: t("Training loss"), entries: losses }, { name: "validation", title: t("Validation loss"), entries: validations }];
   const speed = [{ name: "training", title: t("Steps per second"), entries: speeds }];
-  return [both, speed].map((series) => series.filter(({ entries }) => entries.length)).filter(({ length }) => length).map((series) => figure(total, series));
+  return [both, speed].map((series) => series.filter(({ entries }) => entries.length)).filter(({ length }) => length).map((series) => figure(isRunOpen ? total : step, series));
 }
 
 /** Entries with replies to the same prompt side by side. `now` is the title of the last ones. */

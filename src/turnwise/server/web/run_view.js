@@ -76,7 +76,7 @@ export class RunView {
     this.#one(".run-result").textContent = losses.join(" · ");
     this.#one(".run-command").hidden = !folder;
     this.#one("code").textContent = `turnwise serve ${folder}`;
-    this.#one(".run-curves").replaceChildren(...curves(progress));
+    this.#one(".run-curves").replaceChildren(...curves(progress, isOpen(run)));
     const live = progress.samples.map(({ question, reference, reply }, index) => ({ question, before: progress.first[index].reply, after: reply, reply: reference }));
     this.#one(".run-samples").hidden = !samples.length && !live.length;
     this.#one(".run-samples ul").replaceChildren(...(samples.length ? sampleEntries(samples, t("After")) : sampleEntries(live, t("After step {step}", { step: progress.samplesStep }))));
