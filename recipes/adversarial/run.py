@@ -1,4 +1,4 @@
-"""Trains the arms of the adversarial experiment: run.py DATA OUT [--base MODEL] [--minutes 8] [--seeds 0 1 2]
+"""Trains the arms of the adversarial experiment: run.py DATA OUT [--base MODEL] [--minutes 20] [--seeds 0 1 2]
 
 DATA is the folder that prepare.py wrote. For every seed an SFT model is trained from the base model until its
 validation loss stops falling, or all seeds start from the model of `--sft`; every arm of arms.yaml continues from it
@@ -12,6 +12,7 @@ counted: every arm has at most `MAX_VALIDATIONS`, and nearly always this number.
 
 import argparse
 import json
+import math
 import shutil
 import statistics
 import time
@@ -22,7 +23,7 @@ from typing import Any
 import yaml
 
 from turnwise.app.model_names import resolve_model_folder
-from turnwise.core.errors import TurnwiseError
+from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.training.hooks import StepReport, TrainerHook
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.recipe import Recipe, parse_recipe
@@ -31,6 +32,7 @@ ARMS = Path(__file__).with_name("arms.yaml")
 SFT = "sft"
 PROBE_STEPS = 4
 MAX_VALIDATIONS = 6
+MIN_STEPS = 30  # of an arm
 TRAINING = {
     "full": {"learning_rate": 2e-5, "batch_size": 16},
     "lora": {"learning_rate": 5e-5, "batch_size": 16},
@@ -117,7 +119,7 @@ class Experiment:
             probe = self._probe(name, arm, seed, source, settings)
             probe_file.write_text(json.dumps({"warm_up": probe.warm_up, "step": statistics.median(probe.steps)}))
         measured = json.loads(probe_file.read_text())
-        steps = max(MAX_VALIDATIONS, round((self._seconds - measured["warm_up"]) / measured["step"]))
+        steps = self.num_steps(folder.name, measured["warm_up"], measured["step"])
         recipe = self.recipe(
             folder.name, str(source), arm["objective"], seed, max_steps=steps, eval_steps=validation_interval(steps),
             early_stopping_patience=0, **settings,
@@ -125,6 +127,18 @@ class Experiment:
         print(f"{folder.name}: {steps} steps", flush=True)
         result = run_recipe(recipe, hooks=[Clock()])
         print(f"{folder.name}: {result.seconds / 60:.1f} minutes; {result.stop_reason or 'all steps'}", flush=True)
+
+    def num_steps(self, name: str, warm_up: float, step: float) -> int:
+        """Steps of an arm after its warm-up; both times in seconds. Raises `InvalidParameter` if they are too few."""
+        steps = round((self._seconds - warm_up) / step)
+        if steps < MIN_STEPS:
+            needed = math.ceil((warm_up + MIN_STEPS * step) / 60)
+            raise InvalidParameter(
+                "minutes",
+                f"{name}: the warm-up takes {warm_up / 60:.1f} minutes and a step {step:.1f} seconds, so that "
+                f"{self._seconds / 60:g} minutes leave fewer than {MIN_STEPS} steps. Pass --minutes {needed} or more.",
+            )
+        return steps
 
     def _probe(self, name: str, arm: Mapping[str, Any], seed: int, source: Path, settings: Mapping[str, Any]) -> Clock:
         clock, folder = Clock(), f"probe-{name}-{seed}"
@@ -168,7 +182,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("out", type=Path)
     parser.add_argument("--base", default="tiny")
     parser.add_argument("--method", choices=sorted(TRAINING), default="full")
-    parser.add_argument("--minutes", type=float, default=8.0, help="processor minutes of an arm")
+    parser.add_argument("--minutes", type=float, default=20.0, help="processor minutes of an arm")
     parser.add_argument("--sft", type=Path, help="SFT model of all seeds; default: one is trained for every seed")
     parser.add_argument("--sft-epochs", type=float, default=3.0)
     parser.add_argument("--max-seq-len", type=int, default=384)

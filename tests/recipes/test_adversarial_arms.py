@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from turnwise.core.errors import InvalidParameter
+
 FOLDER = Path(__file__).parents[2] / "recipes" / "adversarial"
 
 
@@ -32,6 +34,13 @@ def test_no_arm_has_more_validations_than_the_others_can_have(run, steps):
     interval = run.validation_interval(steps)
     count = sum(step % interval == 0 or step == steps for step in range(1, steps + 1))
     assert 4 <= count <= run.MAX_VALIDATIONS
+
+
+def test_an_arm_whose_warm_up_takes_all_the_time_is_refused(run, tmp_path):
+    experiment = run.Experiment(tmp_path, tmp_path, "tiny", "full", 8, 384)
+    assert experiment.num_steps("sft_continued-0", 0.0, 2.8) == 171
+    with pytest.raises(InvalidParameter, match=r"warm-up takes 8\.1 minutes .* Pass --minutes 11 or more"):
+        experiment.num_steps("best_of_n-0", 487.3, 4.2)
 
 
 def test_an_arm_that_does_not_exist_is_rejected(run, capsys):
