@@ -96,7 +96,7 @@ def test_convert_writes_a_table_as_openai_messages(tmp_path):
     assert not (tmp_path / "a.jsonl").exists()
     result = run("convert", tmp_path / "a.csv", "--out", tmp_path / "a.jsonl", "--skip-bad-rows")
     assert (tmp_path / "a.jsonl").read_text() == GOOD
-    assert "1 bad rows were skipped" in result.output
+    assert "1 bad row was skipped" in result.output
 
 
 def test_convert_never_overwrites_its_input(chats):

@@ -170,7 +170,7 @@ def test_nan_and_infinity_replaced_by_null_are_reported(tmp_path, monkeypatch, c
     name, *options = command
     result = CliRunner().invoke(app, [name, "a.jsonl", *options])
     assert result.exit_code == 0
-    assert "replaced by null: score (1 rows), deep (1 rows)" in " ".join(result.stderr.split())
+    assert "replaced by null: score (1 row), deep (1 row)" in " ".join(result.stderr.split())
 
 
 class TestTables:

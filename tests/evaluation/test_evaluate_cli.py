@@ -165,7 +165,7 @@ def test_a_malformed_row_is_rejected_with_its_line_or_skipped(model_folder, data
         run(model_folder, "--data", data)
     result = run(model_folder, "--data", data, "--skip-bad-rows", "--metrics", "bits_per_byte", "--json")
     assert json.loads(result.stdout)["metadata"]["dialogues"] == 60
-    assert "1 bad rows skipped" in result.stderr
+    assert "1 bad row skipped" in result.stderr
 
 
 def test_a_missing_model_is_rejected(tmp_path, data):

@@ -85,7 +85,8 @@ def test_score_shows_quantiles_of_the_scores(folder):
 @pytest.mark.costly
 def test_score_reports_dialogues_without_a_scored_reply(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
-    assert "1 dialogues have no reply" in run("score", tmp_path / "a.jsonl", "--out", tmp_path / "b.jsonl").output
+    result = run("score", tmp_path / "a.jsonl", "--out", tmp_path / "b.jsonl")
+    assert "Without a reply that the model can score: 1 dialogue." in result.output
     assert read_rows(tmp_path / "b.jsonl")[0].meta["scores"] == {"novelty": 1.0}
 
 

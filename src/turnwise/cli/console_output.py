@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from turnwise.core.plurals import pluralize
+
 if TYPE_CHECKING:
     from turnwise.chat.service import EngineChatService
 
@@ -81,4 +83,5 @@ def warn_missing_chat_template(service: "EngineChatService") -> None:
 def report_skipped_rows(count: int) -> None:
     """Print the number of skipped bad rows, if there are any."""
     if count:
-        typer.echo(f"{count:,} bad rows were skipped; `turnwise data check` lists them.", err=True)
+        verb = "was" if count == 1 else "were"
+        typer.echo(f"{pluralize(count, 'bad row')} {verb} skipped; `turnwise data check` lists them.", err=True)

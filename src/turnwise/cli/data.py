@@ -11,6 +11,7 @@ import typer
 from turnwise.cli import data_privacy, data_score, data_simulate
 from turnwise.cli.console_output import Overwrite, check_output_path, make_progress, report_skipped_rows, with_progress
 from turnwise.cli.data_flags import SkipBadRows, data_source_flags
+from turnwise.core.plurals import pluralize
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
@@ -192,7 +193,7 @@ def convert(
 
 def _report_nulls(nulls: Mapping[str, int]) -> None:
     if nulls:
-        columns = ", ".join(f"{name} ({count:,} rows)" for name, count in nulls.items())
+        columns = ", ".join(f"{name} ({pluralize(count, 'row')})" for name, count in nulls.items())
         typer.echo(f"NaN and Infinity are not valid JSON and were replaced by null: {columns}.", err=True)
 
 

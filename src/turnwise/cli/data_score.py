@@ -8,6 +8,7 @@ import typer
 
 from turnwise.cli.console_output import Overwrite, check_output_path, report_skipped_rows, with_progress
 from turnwise.cli.data_flags import SkipBadRows, data_source_flags
+from turnwise.core.plurals import pluralize
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
@@ -60,7 +61,9 @@ def score(
     typer.echo(f"{out}: {num_rows:,} rows")
     report_skipped_rows(source.bad_row_count)
     if quantiles.num_unscored:
-        typer.echo(f"{quantiles.num_unscored:,} dialogues have no reply that the model can score.", err=True)
+        typer.echo(
+            f"Without a reply that the model can score: {pluralize(quantiles.num_unscored, 'dialogue')}.", err=True
+        )
     Console().print(quantiles.table())
 
 

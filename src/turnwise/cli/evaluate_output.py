@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from turnwise.core.plurals import pluralize
+
 if TYPE_CHECKING:
     from turnwise.app.evaluation_data import EvaluationData
     from turnwise.evaluation.evaluate import Evaluation
@@ -18,7 +20,7 @@ def report_data(path: Path, data: "EvaluationData", console: Any) -> None:
     if data.split is not None:
         console.print(f"{path} is a split folder; its {data.split} split is used.", markup=False)
     if data.num_bad_rows:
-        console.print(f"{data.num_bad_rows:,} bad rows skipped")
+        console.print(f"{pluralize(data.num_bad_rows, 'bad row')} skipped")
     if data.rejected:
         console.print(f"Dialogues skipped: {len(data.rejected):,}. The first: {data.rejected[0]}", markup=False)
 

@@ -11,6 +11,7 @@ from heapq import heappush, heappushpop
 from pathlib import Path
 
 from turnwise.core.messages import Conversation, Role
+from turnwise.core.plurals import pluralize
 from turnwise.data import fingerprint
 from turnwise.data.check_findings import FINDING_TEXTS
 from turnwise.data.check_report import MAX_LOCATIONS, MAX_ROWS, DataReport, Finding, LengthStats
@@ -200,7 +201,9 @@ class DataChecker:
         outlier, median = self._tally_long_rows()
         self._tallies["unread columns"].count = max(self.unread_columns.values(), default=0)
         fields = {
-            "unread": ", ".join(f"{name} ({count:,} rows)" for name, count in self.unread_columns.most_common(10)),
+            "unread": ", ".join(
+                f"{name} ({pluralize(count, 'row')})" for name, count in self.unread_columns.most_common(10)
+            ),
             "against": ", ".join(against),
             "placeholders": ", ".join(name for name, _ in self._placeholders.most_common(5)),
             "outlier": outlier,
@@ -209,7 +212,8 @@ class DataChecker:
         findings = []
         for kind, text in FINDING_TEXTS.items():
             if (tally := self._tallies[kind]).count:
-                message = text.message.format(count=tally.count, **fields)
+                form = text.singular if tally.count == 1 and text.singular else text.message
+                message = form.format(count=tally.count, **fields)
                 places = tuple(tally.locations), tuple(tally.rows)
                 findings.append(Finding(kind, text.severity, tally.count, message, text.advice, *places))
         bad_rows = self._tallies["bad rows"].count
