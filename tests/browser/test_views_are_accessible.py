@@ -35,9 +35,10 @@ def open_alert(page):
 def take_over(page):
     page.fill("#handoff-agent", "小刚")
     page.locator(".queue-entry a").first.click()
-    if page.locator("#handoff-claim").is_visible():
-        page.click("#handoff-claim")
     expect(page.locator(".handoff-message").first).to_be_visible()
+    if page.locator("#handoff-claim").is_visible():  # the first time
+        page.click("#handoff-claim")
+        expect(page.locator("#handoff-claim")).to_be_hidden()
 
 
 def correct(page):

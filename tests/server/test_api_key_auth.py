@@ -154,17 +154,18 @@ def test_the_last_use_of_a_key_is_recorded(secured, keys):
     assert keys.list()[0].last_used >= keys.list()[0].created
 
 
-def test_an_unreadable_key_file_rejects_every_request_and_is_logged(keys, secured, caplog):
+def test_an_unreadable_key_file_rejects_every_request_and_is_logged(keys, secured, caplog, tmp_path):
     url, _ = secured
-    keys._path.write_bytes(b"no database at all" * 100)
+    path = tmp_path / "keys.db"
+    path.write_bytes(b"no database at all" * 100)
 
     def answer():
         return httpx.get(f"{url}/v1/models")
 
     assert eventually(lambda: answer().status_code == 500, seconds=3)
     assert answer().json()["error"]["code"] == "internal_error"
-    assert str(keys._path) not in answer().text, "a client learns nothing of our files"
-    assert f"Could not read the API keys: {keys._path} cannot be used for keys" in caplog.text
+    assert str(path) not in answer().text, "a client learns nothing of our files"
+    assert f"Could not read the API keys: {path} cannot be used for keys" in caplog.text
 
 
 # Rate limits
@@ -216,13 +217,13 @@ def test_a_request_over_the_rate_is_a_429_with_retry_after(keys):
 
 
 @pytest.mark.anyio
-async def test_a_failure_to_record_the_use_of_a_key_rejects_no_request(keys, caplog):
+async def test_a_failure_to_record_the_use_of_a_key_rejects_no_request(keys, caplog, tmp_path):
     class Full(SqliteKeyStore):
         def record_use(self, prefix, when):
             raise SaveFailed("disk is full")
 
     key = keys.create("me")
-    auth = ApiKeyAuth(Full(keys._path))
+    auth = ApiKeyAuth(Full(tmp_path / "keys.db"))
     assert (await auth.authenticate(f"Bearer {key}")).name == "me"
     for note in [*auth._write_tasks]:
         await note
