@@ -35,12 +35,13 @@ class CompileNative(BuildHookInterface[Any]):
         """Compile the library: beside its sources for an editable install, into the wheel otherwise."""
         self._source_folder = Path(self.root) / FOLDER
         if version == "editable":
-            for old in self._source_folder.glob("_native*.so"):
-                old.unlink()
             self._output_folder = self._source_folder
         else:
             self._output_folder = Path(tempfile.mkdtemp(prefix="turnwise-"))
         libraries = [] if os.environ.get("TURNWISE_NATIVE") == "0" else self._compile()
+        if version == "editable":  # afterwards, so that an interrupted installation keeps the old ones
+            for old in {*self._source_folder.glob("_native*.so")} - {*libraries}:
+                old.unlink()
         if not libraries:
             return
         if version != "editable":
