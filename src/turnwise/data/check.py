@@ -214,8 +214,8 @@ class DataChecker:
             if (tally := self._tallies[kind]).count:
                 form = text.singular if tally.count == 1 and text.singular else text.message
                 message = form.format(count=tally.count, **fields)
-                places = tuple(tally.locations), tuple(tally.rows)
-                findings.append(Finding(kind, text.severity, tally.count, message, text.advice, *places))
+                locations, rows = tuple(tally.locations), tuple(tally.rows)
+                findings.append(Finding(kind, text.severity, tally.count, message, text.advice, locations, rows))
         bad_rows = self._tallies["bad rows"].count
         return DataReport(
             files=tuple(files),

@@ -25,6 +25,15 @@ FORM_FIELD = "file"
 FORM_OVERHEAD_BYTES = 2**16  # of a form, besides the file
 DISCARD_FACTOR = 4
 _MULTIPART = "multipart/form-data"
+_BINARY = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "properties": {FORM_FIELD: _BINARY}, "required": [FORM_FIELD]}
+# OpenAPI description of the body of a route that receives a document.
+FILE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": _BINARY}, _MULTIPART: {"schema": _FORM}},
+    }
+}
 
 
 @asynccontextmanager

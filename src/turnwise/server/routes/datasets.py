@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from turnwise.core.datasets import DatasetBrowser
 from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.executors import TimeoutExecutor
-from turnwise.server.document_upload import FORM_FIELD, received_document
+from turnwise.server.document_upload import FILE_BODY, received_document
 from turnwise.server.error_responses import truncate
 from turnwise.server.route_roles import requires
 from turnwise.server.schema.dataset_bodies import (
@@ -25,20 +25,6 @@ MAX_QUERY_CHARS = 1000
 
 _READ_EXECUTOR = TimeoutExecutor("data sets", 4, 30.0)
 _UPLOAD_EXECUTOR = TimeoutExecutor("upload of a data set", 2, 600.0)
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {
-    "schema": {
-        "type": "object",
-        "properties": {FORM_FIELD: {"type": "string", "format": "binary"}},
-        "required": [FORM_FIELD],
-    }
-}
-_FILE_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": _BINARY, "multipart/form-data": _FORM},
-    }
-}
 Filename = Annotated[str | None, Query(description="Name of the data set; its suffix helps to read it.")]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Position of the first row, from 0.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_ROWS, description="Maximum number of rows.")]
@@ -69,7 +55,7 @@ def router(datasets: DatasetBrowser | None, max_bytes: int) -> APIRouter:
         listed = () if datasets is None else await _READ_EXECUTOR.run(datasets.datasets)
         return DatasetList(data=[DatasetBody.of(dataset) for dataset in listed])
 
-    @routes.post(PATH, openapi_extra=_FILE_BODY)
+    @routes.post(PATH, openapi_extra=FILE_BODY)
     @requires("admin")
     async def add_dataset(request: Request, filename: Filename = None) -> DatasetBody:
         """Add a data set. The body is the file, or a form with one file."""

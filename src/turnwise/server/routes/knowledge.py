@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from turnwise.core.errors import InvalidParameter, NotFound, did_you_mean
 from turnwise.core.executors import TimeoutExecutor
 from turnwise.core.knowledge_service import KnowledgeService, Upload
-from turnwise.server.document_upload import FORM_FIELD, received_document
+from turnwise.server.document_upload import FILE_BODY, received_document
 from turnwise.server.error_responses import RequestRejected, truncate
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_tenant
@@ -40,20 +40,6 @@ MAX_ID_DIGITS = 18
 
 _SEARCH_EXECUTOR = TimeoutExecutor("knowledge base", 4, 30.0)
 _PARSE_EXECUTOR = TimeoutExecutor("document parser", MAX_UPLOADS, PARSE_SECONDS)
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {
-    "schema": {
-        "type": "object",
-        "properties": {FORM_FIELD: {"type": "string", "format": "binary"}},
-        "required": [FORM_FIELD],
-    }
-}
-_DOCUMENT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": _BINARY, "multipart/form-data": _FORM},
-    }
-}
 
 
 def router(knowledge: Mapping[str, KnowledgeService], max_body_bytes: int, max_document_bytes: int) -> APIRouter:
@@ -79,7 +65,7 @@ def router(knowledge: Mapping[str, KnowledgeService], max_body_bytes: int, max_d
             ]
         )
 
-    @routes.post(PATH + "/{name}/documents", openapi_extra=_DOCUMENT_BODY)
+    @routes.post(PATH + "/{name}/documents", openapi_extra=FILE_BODY)
     @requires("user")
     async def add_document(
         name: str,
