@@ -258,6 +258,34 @@ def test_a_draft_survives_a_reload_and_belongs_to_its_conversation(visit, script
     expect(page.locator("#prompt")).to_have_value("another")
 
 
+@pytest.mark.parametrize("act", ["wait", "write on", "open another"])
+def test_a_message_that_is_sent_while_its_conversation_is_loaded_is_sent_then(visit, script_answers, act):
+    script_answers(echo)
+    page = visit()
+    send(page, "one")
+    expect(answers(page)).to_have_count(1)
+    expect(page.locator("#send")).to_be_visible()
+    page.fill("#prompt", "two")
+    held = []
+    page.route("**/v1/conversations/conv*", lambda route: held.append(route))
+    page.reload()
+    expect(page.locator("#prompt")).to_have_value("two")
+    page.press("#prompt", "Enter")
+    expect(page.locator("#prompt")).to_have_value("two")
+    if act == "write on":
+        page.press("#prompt", "s")
+    elif act == "open another":
+        page.keyboard.press("Alt+KeyN")
+    for route in held:
+        route.continue_()
+    page.unroute("**/v1/conversations/conv*")
+    if act == "open another":
+        page.click(".history-open:has-text('one')")
+    expected = ["re: one", "re: two"] if act == "wait" else ["re: one"]
+    expect(answers(page)).to_have_text(expected)
+    expect(page.locator("#prompt")).to_have_value({"wait": "", "write on": "twos", "open another": "two"}[act])
+
+
 def test_the_focus_stays_at_the_retried_answer(visit, script_answers):
     script_answers(echo)
     page = visit()

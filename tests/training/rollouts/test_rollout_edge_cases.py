@@ -44,7 +44,7 @@ class TestEveryObjective:
 
 @pytest.mark.costly
 def test_a_step_without_a_chosen_reply_learns_the_human_ones(recipe):
-    result = run_recipe(recipe(objective=options("best_of_n", cross_entropy=0)), device=CPU)
+    result = run_recipe(recipe(objective=options("best_of_n", cross_entropy=0), learning_rate=5e-4), device=CPU)
     assert result.steps == 4
     assert result.valid_after < result.valid_before
 
@@ -73,7 +73,7 @@ def test_weights_between_base_and_tuned_ones_trip_no_guard(recipe):
     "objective", [options("adversarial", has_shuffled_labels=True), options("best_of_n")], ids=lambda o: o["name"]
 )
 def test_a_discriminator_that_gives_no_reward_to_come_does_not_end_the_run(objective, recipe):
-    changed = recipe(objective=objective, eval_steps=1, max_steps=5, early_stopping_patience=0)
+    changed = recipe(objective=objective, eval_steps=1, max_steps=5, early_stopping_patience=0, learning_rate=5e-4)
     result = run_recipe(changed, device=CPU)
     assert not 0.52 <= result.extra_metrics["pair_accuracy"] <= 0.95
     assert (result.steps, result.stop_reason) == (5, None)

@@ -26,6 +26,7 @@ const parts = { settings: null, failed: showFailure }; // they use each other
 const chat = (parts.chat = new OpenConversation(parts));
 const generation = (parts.generation = new AnswerGeneration(parts));
 const showBranch = (id) => chat.showBranch(id);
+const isLoading = () => chat.isOpening || parts.settings === null;
 const editLast = () => {
   const index = chat.messages.findLastIndex(({ role }) => role === "user");
   if (index >= 0 && !chat.running && !chat.isOpening) parts.thread.edit(index);
@@ -61,8 +62,9 @@ parts.list = new History({
 parts.composer = new Composer({
   isReady: () => {
     if (chat.running?.isChoosing) byId("status").textContent = t("Choose an answer first.");
-    return !chat.running && !chat.isOpening && parts.settings !== null;
+    return !chat.running && !isLoading();
   },
+  isLoading,
   send: (text) => {
     drafts.set(chat.id, text); // until the server has stored it
     generation.send(text);
@@ -114,7 +116,11 @@ async function start() {
   }
   chat.openingId = null;
   if (conversationOfHash()) await openAddress();
-  else parts.thread.show([]), chat.showDraft();
+  else {
+    parts.thread.show([]);
+    chat.showDraft();
+    parts.composer.sendWaiting();
+  }
   if (!byId("controls").hidden) loadSettings();
   document.body.dataset.ready = "true";
   (globalThis.requestIdleCallback ?? setTimeout)(() => {

@@ -7,10 +7,11 @@ const hasTouchKeyboard = () => matchMedia("(pointer: coarse) and (hover: none)")
 
 export class Composer {
   #box = byId("prompt");
+  #waiting = null; // a text that is sent when its conversation is loaded
 
   /**
-   * `handlers`: `isReady()` tells whether a message can be sent now, `send(text)`, `changed(text)`, `stop()`, and `editLast()` for
-   * the arrow key in the empty box, which returns whether there is a message to edit.
+   * `handlers`: `isReady()` tells whether a message can be sent now, `isLoading()` whether it can be sent soon, `send(text)`,
+   * `changed(text)`, `stop()`, and `editLast()` for the arrow key in the empty box, which returns whether there is a message to edit.
    */
   constructor(handlers) {
     this.handlers = handlers;
@@ -20,7 +21,10 @@ export class Composer {
       handlers.changed(this.text);
     });
     this.#box.addEventListener("keydown", (event) => this.#onKey(event));
-    byId("composer").addEventListener("submit", (event) => this.#submit(event));
+    byId("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
     byId("stop").addEventListener("click", () => handlers.stop());
     this.#resize();
   }
@@ -47,17 +51,33 @@ export class Composer {
     this.#showSendable();
   }
 
-  #submit(event) {
-    event.preventDefault();
+  /** The conversation is loaded: send the text that was submitted meanwhile, unless it has been changed. */
+  sendWaiting() {
+    const isWaiting = this.#waiting !== null && this.#waiting === this.text;
+    this.#waiting = null;
+    if (isWaiting) this.#submit();
+  }
+
+  /** Another conversation is opened. */
+  cancelWaiting() {
+    this.#waiting = null;
+  }
+
+  #submit() {
     const { text } = this;
-    if (!this.handlers.isReady() || !text.trim()) return;
+    if (!text.trim()) return;
+    if (this.handlers.isLoading()) this.#waiting = text;
+    if (!this.handlers.isReady()) return;
     this.text = "";
     this.handlers.send(text);
   }
 
   #onKey(event) {
     if (event.isComposing) return;
-    if (event.key === "Enter" && !event.shiftKey && !hasTouchKeyboard()) this.#submit(event);
+    if (event.key === "Enter" && !event.shiftKey && !hasTouchKeyboard()) {
+      event.preventDefault();
+      this.#submit();
+    }
     if (event.key === "ArrowUp" && this.text === "" && this.handlers.editLast()) event.preventDefault();
   }
 

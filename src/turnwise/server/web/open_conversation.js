@@ -149,6 +149,7 @@ export class OpenConversation {
     this.opening += 1;
     showError("");
     this.parts.composer.showRunning(false);
+    this.parts.composer.cancelWaiting();
   }
 
   startNew() {
@@ -203,6 +204,7 @@ export class OpenConversation {
     this.showDraft();
     composer.focus();
     generation.attach(this.conversation);
+    composer.sendWaiting();
     if (messageId) revealMessage(thread, messageId);
   }
 
