@@ -135,6 +135,23 @@ def test_a_footnote_is_reached_from_its_mark_and_back(show):
     expect(body.locator("p code")).to_have_text("[^source]")
 
 
+def test_a_focused_footnote_keeps_the_focus_when_the_stored_messages_are_shown(visit, script_answers):
+    script_answers(["A claim[^source].\n\n[^source]: The note."])
+    page = visit()
+    held = []
+    page.route("**/v1/conversations/conv*", lambda route: held.append(route))
+    send(page, "show")
+    note = answers(page).get_by_role("note")
+    expect(note).to_have_text("1 The note.")
+    note.focus()
+    question = page.query_selector(".message.user")
+    for route in held:
+        route.continue_()
+    page.unroute("**/v1/conversations/conv*")
+    page.wait_for_function("question => !question.isConnected", arg=question)
+    expect(note).to_be_focused()
+
+
 def test_an_image_is_a_link_and_not_loaded(show):
     body = show(
         "![a cat](https://images.example/cat.png) ![](https://images.example/x.png) ![b](data:image/png;base64,AA)"

@@ -63,17 +63,18 @@ export class Thread {
     return lastStreamed.entry;
   }
 
-  /** The focused button: index of its message, and its label. */
+  /** What has the focus, and for a button the index of its message and its label: it may be replaced by an equal one. */
   #focused() {
-    const button = document.activeElement?.closest("#thread button");
+    const element = document.activeElement?.closest("#thread *");
+    const button = element?.closest("button");
     const entry = button?.closest(".message");
-    return entry ? { index: [...this.list.children].indexOf(entry), label: button.getAttribute("aria-label") } : null;
+    return { element, index: [...this.list.children].indexOf(entry), label: button?.getAttribute("aria-label") };
   }
 
-  #refocus(focus) {
-    if (!focus || document.activeElement !== document.body) return;
-    const buttons = [...(this.list.children[focus.index]?.querySelectorAll("button:not(:disabled)") ?? [])];
-    const target = buttons.find((button) => button.getAttribute("aria-label") === focus.label) ?? buttons.at(-1);
+  #refocus({ element, index, label }) {
+    if (!element || document.activeElement !== document.body) return;
+    const buttons = [...(this.list.children[index]?.querySelectorAll("button:not(:disabled)") ?? [])];
+    const target = element.isConnected ? element : buttons.find((button) => button.getAttribute("aria-label") === label) ?? buttons.at(-1);
     target?.focus({ preventScroll: true });
   }
 
