@@ -8,22 +8,25 @@ import random
 import re
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from annotated_data import write_adapter_classifier, write_encoder
 from turnwise.app.classifiers import open_classifier
 from turnwise.core.errors import InvalidData, UserError
+from turnwise.evaluation.classification.label_report import report_tokens
 from turnwise.models.classifier_config import ClassifierConfig
 from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.training.recipe import load_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "classification"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
-SCRIPTS = ("message_variants", "none_texts", "support_intents", "pack", "measure")
+SCRIPTS = ("message_variants", "none_texts", "support_intents", "pack", "measure", "word_vectors", "names")
 FRAMES = ("I want to {}", "can you help me {} 123456?", "where do I {}", "need {}")
 SUBJECTS = {
     "cancel": ("cancel order", "cancelling purchase", "stop the parcel", "no longer want it", "revoke my order"),
@@ -48,6 +51,33 @@ def test_a_recipe_is_valid(path, monkeypatch):
     monkeypatch.setenv("DATA", "data")
     monkeypatch.setenv("MODELS", "models")
     assert load_recipe(path).out
+
+
+class TestSeedsOfTaggers:
+    @pytest.mark.parametrize("from_scratch", [False, True])
+    def test_the_recipe_of_a_seed_differs_in_seed_and_folders_only(self, scripts, from_scratch, tmp_path, monkeypatch):
+        monkeypatch.setenv("DATA", "data")
+        monkeypatch.setenv("MODELS", "models")
+        path = scripts["names"].RECIPES[from_scratch]
+        values = scripts["names"].recipe_of_seed(path, 4, tmp_path / "out", tmp_path / "tokenizer")
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
+        changed, original = load_recipe(tmp_path / "recipe.yaml"), load_recipe(path)
+        assert (changed.training.seed, changed.out) == (4, str(tmp_path / "out"))
+        training = changed.training.model_copy(update={"seed": original.training.seed})
+        model = changed.model.model_copy(update={"tokenizer": original.model.tokenizer})
+        assert changed.model_copy(update={"training": training, "model": model, "out": original.out}) == original
+        assert changed.model.tokenizer == (str(tmp_path / "tokenizer") if from_scratch else None)
+
+    def test_the_reports_of_all_seeds_are_averaged(self, scripts):
+        report = report_tokens([["B-PER", "O", "O", "O"]], [["B-PER", "O", "O", "B-PER"]])
+        worse = report_tokens([["B-PER", "O", "O", "O"]], [["B-PER", "O", "B-PER", "B-PER"]])
+        stored = [scripts["names"].label_report(json.loads(json.dumps(asdict(entry)))) for entry in (report, worse)]
+        assert stored == [report, worse]
+        assert scripts["names"].summary([3, 5], [(report, worse), (worse, worse)]).splitlines()[2:] == [
+            "| 3 | 75.00% | 50.00% |",
+            "| 5 | 50.00% | 50.00% |",
+            "| mean ± standard deviation | 62.50% ± 17.68% | 50.00% ± 0.00% |",
+        ]
 
 
 class TestHeldOutWordings:
