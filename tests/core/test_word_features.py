@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import UserError
 from turnwise.core.word_features import (
+    CHARACTERS_FROM,
     NUM_CHARACTER_IDS,
     NUM_CHARACTERS,
     NUM_FEATURES,
@@ -51,7 +52,7 @@ def test_every_word_has_features(words):
 
 
 def test_words_that_differ_in_case_have_different_characters():
-    lower, upper = encode_words(["us", "US"], {})[:, 2:4].tolist()
+    lower, upper = encode_words(["us", "US"], {})[:, CHARACTERS_FROM : CHARACTERS_FROM + 2].tolist()
     assert not set(lower) & set(upper)
 
 

@@ -227,15 +227,10 @@ class TextClassifier:
 
     def _features(self, windows: Sequence[SentenceWindow]) -> NDArray[np.int32] | None:
         """Features of all words that have a token, if the classifier uses them."""
-        if not self.config.has_word_features:
+        if not self.config.encodes_words:
             return None
-        words = [
-            word
-            for window in windows
-            for word, piece in zip(window.words, window.first_pieces, strict=True)
-            if piece is not None
-        ]
-        return encode_words(words, self.vector_rows)
+        words = [pair for window in windows for pair in window.words_with_tokens()]
+        return encode_words([word for word, _ in words], self.vector_rows, [is_start for _, is_start in words])
 
 
 def sentence_of(words: Sequence[str], document: int = 0) -> TaggedSentence:

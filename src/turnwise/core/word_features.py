@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 NUM_CHARACTERS = 20  # of a word; longer words keep their beginning and their end
 NUM_CHARACTER_IDS = 256
-NUM_FEATURES = 2 + NUM_CHARACTERS
+START_COLUMN = 2  # of the features: 1 if the word starts a sentence
+CHARACTERS_FROM = 3  # the first column of the characters
+NUM_FEATURES = CHARACTERS_FROM + NUM_CHARACTERS
 
 
 class WordShape(IntEnum):
@@ -32,21 +34,27 @@ class WordShape(IntEnum):
     WITHOUT_CASE = 12  # letters of scripts such as Chinese
 
 
-def encode_words(words: Sequence[str], vector_rows: Mapping[str, int]) -> NDArray[np.int32]:
+def encode_words(
+    words: Sequence[str], vector_rows: Mapping[str, int], is_start: Sequence[bool] = ()
+) -> NDArray[np.int32]:
     """The features of words.
 
     Args:
         words: the words.
         vector_rows: rows of the table of word vectors, by word; row 0 stands for all words without a vector.
+        is_start: for every word whether it starts a sentence. Default: it is not known.
 
     Returns:
-        `(len(words), NUM_FEATURES)`: row of the word vector, shape, ids of the characters (0 is padding).
+        `(len(words), NUM_FEATURES)`: row of the word vector, shape, start of a sentence, ids of the characters (0 is
+        padding).
     """
     features = np.zeros((len(words), NUM_FEATURES), dtype=np.int32)
     for row, word in zip(features, words, strict=True):
         ids = [character_id(character) for character in _shorten(word)]
         row[0], row[1] = find_vector_row(word, vector_rows), word_shape(word)
-        row[2 : 2 + len(ids)] = ids
+        row[CHARACTERS_FROM : CHARACTERS_FROM + len(ids)] = ids
+    if is_start:
+        features[:, START_COLUMN] = is_start
     return features
 
 

@@ -29,13 +29,15 @@ from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.linear_chain_crf import LinearChainCrf
 from turnwise.models.safetensors_file import SafetensorsFile
 from turnwise.models.safetensors_writer import save_safetensors
+from turnwise.models.sparse_word_features import SparseWordFeatures
 from turnwise.models.word_features import WordFeatureEmbedding, WordLstm
 
 
 class ClassificationHead(nn.Module):
     """Dropout and a linear layer to one logit per label, and one for texts of none if the config has a `none_label`.
 
-    A head for words may have further inputs, the features of the words; an LSTM before the linear layer; and a CRF.
+    A head for words may have further inputs, the features of the words; an LSTM before the linear layer; sparse
+    features whose weights are added to the logits (wide and deep, Cheng et al. 2016); and a CRF.
 
     Args:
         config: labels and switches.
@@ -58,6 +60,7 @@ class ClassificationHead(nn.Module):
         self.linear = nn.Linear(size, config.num_logits)
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
+        self.sparse_features = SparseWordFeatures(config.num_logits) if config.has_sparse_features else None
         self.crf: LinearChainCrf | None = None
         if config.has_crf:
             can_follow = [[config.can_follow(first, second) for second in config.labels] for first in config.labels]
@@ -71,7 +74,7 @@ class ClassificationHead(nn.Module):
         Args:
             hidden_NC: hidden states of texts, or of words at their first token.
             features_NF: features of the words, if the head uses them.
-            lengths: number of words of each sentence, if the head has an LSTM.
+            lengths: number of words of each sentence, if the head has an LSTM or sparse features.
         """
         x_NC = hidden_NC
         if self.word_features is not None:
@@ -82,6 +85,10 @@ class ClassificationHead(nn.Module):
             assert lengths is not None, "the caller knows the sentences"
             x_NC = self.dropout(self.lstm(x_NC, lengths))
         logits_NK: Tensor = self.linear(x_NC)
+        if self.sparse_features is not None:
+            assert features_NF is not None, "the caller encodes the words"
+            assert lengths is not None, "the caller knows the sentences"
+            logits_NK = logits_NK + self.sparse_features(features_NF, lengths)
         return logits_NK
 
 

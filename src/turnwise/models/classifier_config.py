@@ -39,6 +39,8 @@ class ClassifierConfig:
         context_words: words of the document around a sentence that the model was trained to see.
         window_words: words of neighbouring sentences that the model was trained to tag together; 0: one sentence.
         has_word_features: characters and shape of words are further inputs of the head (`core/word_features.py`).
+        has_sparse_features: hashed features of words and of their neighbours add to the logits
+            (`sparse_word_features.py`).
         num_word_vectors, word_vector_size: shape of the table of word vectors; zeros without one.
         lstm_size: size of a bidirectional LSTM over the words of a sentence, per direction; 0: none.
         max_tokens: maximum number of tokens that the model was trained on; None: its context length.
@@ -57,6 +59,7 @@ class ClassifierConfig:
     context_words: int = 0
     window_words: int = 0
     has_word_features: bool = False
+    has_sparse_features: bool = False
     num_word_vectors: int = 0
     word_vector_size: int = 0
     lstm_size: int = 0
@@ -64,6 +67,11 @@ class ClassifierConfig:
     temperature: float = 1.0
     threshold: float | None = None
     threshold_score: ThresholdScore = "probability"
+
+    @property
+    def encodes_words(self) -> bool:
+        """True if the head reads the characters of the words, not only hidden states."""
+        return self.has_word_features or self.has_sparse_features
 
     @property
     def num_logits(self) -> int:
@@ -95,6 +103,7 @@ class _ClassifierFields(JsonFileModel):
     context_words: Annotated[int, Field(ge=0)] = Field(0, description="a whole number from 0 on")
     window_words: Annotated[int, Field(ge=0)] = Field(0, description="a whole number from 0 on")
     has_word_features: bool = Field(False, description="true or false")
+    has_sparse_features: bool = Field(False, description="true or false")
     num_word_vectors: Annotated[int, Field(ge=0, le=10_000_000)] = Field(0, description="a whole number from 0 on")
     word_vector_size: Annotated[int, Field(ge=0, le=1024)] = Field(0, description="a whole number from 0 to 1024")
     lstm_size: Annotated[int, Field(ge=0, le=8192)] = Field(0, description="a whole number from 0 to 8192")

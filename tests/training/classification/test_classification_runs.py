@@ -49,7 +49,10 @@ def word_vectors(tmp_path):
 
 
 @pytest.mark.costly
-@pytest.mark.parametrize("options", [{}, {"crf": True}, {"context_words": 8}, {"word_features": True, "lstm_size": 8}])
+@pytest.mark.parametrize("options", [
+    {}, {"crf": True}, {"context_words": 8}, {"word_features": True, "lstm_size": 8},
+    {"crf": True, "sparse_features": True, "window_words": 40},
+])  # fmt: skip
 def test_a_tagger_learns_names(train, encoder_folder, tagged, options):
     result, out = train(encoder_folder, tagged, {"name": "token_classification", **options})
     assert result.extra_metrics["f1"] > 0.95
@@ -71,6 +74,20 @@ def test_the_spelling_tells_what_tokens_do_not(train, encoder_folder, tmp_path):
             lines += [f"{word} {tag}", ""]
         (tmp_path / f"{name}.conll").write_text("\n".join(lines))
     result, _ = train(encoder_folder, tmp_path, {"name": "token_classification", "word_features": True})
+    assert result.extra_metrics["f1"] > 0.95
+
+
+@pytest.mark.costly
+def test_sparse_features_learn_words_that_the_tokenizer_does_not_know(train, encoder_folder, tmp_path):
+    """All words are unknown to the tokenizer, and spelled at random; those before a name tell it."""
+    rng = random.Random(0)
+    for name, count in (("train", 120), ("valid", 30)):
+        lines = []
+        for _ in range(count):
+            title, tag = rng.choice([("ζβγ", "B-PER"), ("δθζ", "B-ORG"), ("γγδ", "O")])
+            lines += [f"{title} O", f"{''.join(rng.choices('αεηικλμν', k=4))} {tag}", ""]
+        (tmp_path / f"{name}.conll").write_text("\n".join(lines))
+    result, _ = train(encoder_folder, tmp_path, {"name": "token_classification", "sparse_features": True})
     assert result.extra_metrics["f1"] > 0.95
 
 
@@ -263,7 +280,7 @@ def test_context_needs_documents(train, encoder_folder, tmp_path):
 def test_the_served_classifier_predicts_what_was_trained(
     train, encoder_folder, tagged, word_vectors, crf, has_features
 ):
-    options = {"word_vectors": word_vectors, "lstm_size": 8} if has_features else {}
+    options = {"word_vectors": word_vectors, "lstm_size": 8, "sparse_features": True} if has_features else {}
     _, out = train(encoder_folder, tagged, {"name": "token_classification", "crf": crf, **options}, max_steps=20)
     served, classifier = open_classifier(str(out)), load_classifier(out)
     classifier.module.eval()
@@ -278,7 +295,7 @@ def test_the_served_classifier_predicts_what_was_trained(
     with torch.no_grad():
         segments_BT = torch.ones_like(ids_BT)
         with_token = [word for word, index in zip(words, pieces.first_pieces, strict=True) if index is not None]
-        features = encode_words(with_token, served.vector_rows)
+        features = encode_words(with_token, served.vector_rows, [True, *[False] * (len(with_token) - 1)])
         features_NF = torch.from_numpy(features) if has_features else None
         logits_NK = classifier.word_logits(ids_BT, is_labelled_BT, segments_BT, segments_BT, features_NF)
         if crf:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal
 
 
@@ -27,12 +28,14 @@ class TaggedSentence:
         tags: one per token: "B-LABEL" for the first token of an entity, "I-LABEL" for its further tokens, "O" outside
             (scheme IOB2); or plain labels, such as parts of speech.
         document: number of the document that the sentence is from; neighbours in the same document are its context.
+        starts: indices of the tokens that start a sentence, if several sentences were joined; see `join_sentences`.
         before, after: words of the document before and after the sentence; see `with_context`.
     """
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
     document: int = 0
+    starts: tuple[int, ...] = (0,)
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
@@ -73,7 +76,8 @@ def join_sentences(sentences: Sequence[TaggedSentence]) -> TaggedSentence:
     """Several sentences of a document as one, without context."""
     tokens = tuple(token for sentence in sentences for token in sentence.tokens)
     tags = tuple(tag for sentence in sentences for tag in sentence.tags)
-    return TaggedSentence(tokens, tags, sentences[0].document)
+    starts = accumulate((len(sentence.tokens) for sentence in sentences[:-1]), initial=0)
+    return TaggedSentence(tokens, tags, sentences[0].document, tuple(starts))
 
 
 def _neighbours(sentences: Sequence[TaggedSentence], number: int, num_words: int, step: int) -> tuple[str, ...]:

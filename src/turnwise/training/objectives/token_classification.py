@@ -45,6 +45,8 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
         window_words: take neighbouring sentences of a document, up to this number of words, as one sentence. Every
             sentence then has context, for the computing time of one pass over the text; 0: each sentence on its own.
         word_features: show the head the characters and the shape (case, digits) of every word.
+        sparse_features: add the weights of hashed features to the logits: words, affixes, shapes, neighbours, and
+            the contexts of all occurrences of a word in a window. The head learns them from few examples.
         word_vectors: file of pretrained word vectors for the head; switches `word_features` on.
         lstm_size: size of a bidirectional LSTM over the words of a sentence, per direction; 0: none.
     """
@@ -57,6 +59,7 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
     context_words: int = Field(0, ge=0)
     window_words: int = Field(0, ge=0)
     word_features: bool = False
+    sparse_features: bool = False
     word_vectors: str | None = None
     lstm_size: int = Field(0, ge=0, le=8192)
 
@@ -104,9 +107,14 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
             context_words=self.context_words,
             window_words=self.window_words,
             has_word_features=self._has_word_features,
+            has_sparse_features=self.sparse_features,
             lstm_size=self.lstm_size,
         )
         return replace(base, model=add_classifier(base.model, config, self.dropout, seed, self._vectors))
+
+    @property
+    def _encodes_words(self) -> bool:
+        return self._has_word_features or self.sparse_features
 
     @property
     def _has_word_features(self) -> bool:
@@ -128,18 +136,19 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
             ids = np.array([*before, *window.ids, *after], dtype=np.int32)
             labels = np.full(len(ids), IGNORED, dtype=np.int64)
             predicted = [
-                (len(before) + index, word, tag)
-                for index, word, tag in zip(window.first_pieces, window.words, window.tags, strict=True)
+                (len(before) + index, tag)
+                for index, tag in zip(window.first_pieces, window.tags, strict=True)
                 if index is not None
             ]
             if not predicted:
                 continue
-            indices = [index for index, _, _ in predicted]
+            indices = [index for index, _ in predicted]
             # Where the first word of an entity has no token, the next one begins it.
-            labels[indices] = [self.labels.index(tag) for tag in to_iob2([tag for _, _, tag in predicted])]
+            labels[indices] = [self.labels.index(tag) for tag in to_iob2([tag for _, tag in predicted])]
             token_labels: dict[str, NDArray[Any]] = {TAGS: labels}
-            if self._has_word_features:
-                features = encode_words([word for _, word, _ in predicted], vector_rows)
+            if self._encodes_words:
+                words, is_start = zip(*window.words_with_tokens(), strict=True)
+                features = encode_words(words, vector_rows, is_start)
                 token_labels[CHARACTERS] = _spread(features[:, 1:].astype(np.uint8), indices, len(ids))
                 if self.word_vectors is not None:
                     token_labels[VECTOR_ROWS] = _spread(features[:, 0], indices, len(ids))
@@ -171,7 +180,7 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
 
     def _features(self, batch: Batch) -> torch.Tensor | None:
         """Features of all words, `(N, F)` as from `encode_words`, if the head uses them."""
-        if not self._has_word_features:
+        if not self._encodes_words:
             return None
         is_word_BT = batch.token_labels[TAGS] != IGNORED
         characters_NF = batch.token_labels[CHARACTERS][is_word_BT]
