@@ -8,10 +8,6 @@ from playwright.sync_api import expect
 
 # A window of 1280 × 800 pixels.
 ZOOMED = {"viewport": {"width": 640, "height": 400}, "device_scale_factor": 2, "reduced_motion": "reduce"}
-    "viewport": {"width": 640, "height": 400},
-    "device_scale_factor": 2,
-    "reduced_motion": "reduce",
-}  # a window of 1280 × 800 pixels
 VIEWS = ("/", "/playground", "/review", "/improve", "/data", "/runs", "/versions", "/keys", "/docs")
 SPECIAL_VIEWS = ("/classify", "/monitor", "/handoffs")
 CONTROLS = "a[href], button, input:not([type=hidden], [type=file]), select, textarea, summary, [tabindex='0']"
