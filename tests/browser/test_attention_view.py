@@ -127,6 +127,22 @@ def test_a_model_without_attention_says_so(panel):
     expect(opened.locator("#attention-layer")).to_be_hidden()
 
 
+def test_an_error_of_a_place_is_shown_beside_both_tabs(panel):
+    opened = panel()
+    open_tab(opened)
+    opened.page.route(
+        "**/v1/next_token", lambda route: route.fulfill(status=500, json={"error": {"message": "Broken."}})
+    )
+    opened.locator(".token-view [role=option]").nth(2).click()
+    expect(opened.get_by_role("alert")).to_have_text("Broken.")
+    opened.get_by_role("tab").first.click()
+    expect(opened.get_by_role("alert")).to_have_text("Broken.")
+    opened.page.unroute("**/v1/next_token")
+    opened.locator(".token-view [role=option]").nth(1).click()
+    expect(opened.locator(".token-choice").first).to_be_visible()
+    expect(opened.get_by_role("alert")).to_have_count(0)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 1300])
 def test_the_tab_is_accessible_in_both_themes_and_on_narrow_screens(panel, theme, width):

@@ -6,7 +6,7 @@ import { showError } from "./page.js";
 const WAIT_MS = 2000;
 
 /** Whether an error means that the server does not run, or is being started or stopped. */
-export const isDown = ({ status }) => !status || status >= 502;
+export const isDown = ({ status }) => status === 0 || status >= 502; // other errors have no status
 
 /** Say that the server is not running, and call `start()` when it is. If it has other files by then, the page is loaded again. */
 export async function waitForServer(start) {

@@ -26,14 +26,14 @@ export class TokenPanel {
     this.cache = new Map();
     this.timer = 0;
     this.sliders = new TokenSliders(() => this.#paintBars());
-    this.parts = Object.fromEntries(["notes", "answer", "heading", "bars", "precision", "actions", "table", "beams", "attention", "origin"].map((name) => [name, make("div", {})]));
+    this.parts = Object.fromEntries(["notes", "answer", "heading", "failure", "bars", "precision", "actions", "table", "beams", "attention", "origin"].map((name) => [name, make("div", {})]));
     const { parts } = this;
     parts.actions.className = "token-actions token-steer";
     const alternatives = make("div", {}, parts.bars, parts.actions, this.sliders.element, parts.precision, parts.table, parts.beams);
     parts.heading = make("h3", { class: "token-heading", "aria-live": "polite" });
     this.element = make("aside", { id: "token-panel", class: "token-panel", "aria-label": t("Why these words?"), onkeydown: (event) => this.#onKey(event) },
       make("header", { class: "token-panel-head" }, make("h2", {}, t("Why these words?")), iconButton("close", t("Close"), () => this.context.closed())),
-      parts.notes, parts.answer, parts.heading,
+      parts.notes, parts.answer, parts.heading, parts.failure,
       tabs("token", [[t("Alternatives"), alternatives], [t("Attention"), parts.attention, () => this.#showAttention()]]),
       alternatives, parts.attention, parts.origin,
     );
@@ -109,10 +109,12 @@ export class TokenPanel {
         this.cache.set(key, await api.nextToken({ ...this.context.request, ...this.context.sampling, ...place, ...known, top: TOP }, this.abort.signal));
       }
     } catch (error) {
+      if (error.name !== "AbortError") this.parts.bars.replaceChildren();
       this.#showError(error);
       return;
     }
     if (key !== JSON.stringify([this.#before(), this.ids.at(-1) ?? original?.id ?? null])) return; // the user has gone on
+    this.parts.failure.replaceChildren();
     this.distribution = this.cache.get(key);
     this.chosen ??= this.distribution.tokens.find(({ ends_answer: ends }) => ends)?.id ?? null;
     this.sliders.show(this.distribution);
@@ -187,7 +189,7 @@ export class TokenPanel {
   }
 
   #showError(error) {
-    if (error.name !== "AbortError") this.parts.bars.replaceChildren(make("p", { class: "error", role: "alert" }, error.message));
+    if (error.name !== "AbortError") this.parts.failure.replaceChildren(make("p", { class: "error", role: "alert" }, error.message));
   }
 
   #whatIf(distribution) {
