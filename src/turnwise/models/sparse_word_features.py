@@ -21,7 +21,7 @@ from turnwise.core.word_features import CHARACTERS_FROM, START_COLUMN
 
 MAX_BUCKETS = 2**18
 MAX_WEIGHTS = 2**25
-FEATURE_DROPOUT = 0.4  # share of the features of a word that are left out in training
+FEATURE_DROPOUT = 0.4  # share of the features of a word that are left out in training; the others are not scaled
 MAX_AFFIX = 4
 NGRAM = 4
 PADDING = 0  # the bucket without weights
