@@ -258,6 +258,29 @@ def test_a_draft_survives_a_reload_and_belongs_to_its_conversation(visit, script
     expect(page.locator("#prompt")).to_have_value("another")
 
 
+@pytest.mark.parametrize("held_path", ["**/v1/models", "**/v1/conversations?*"])
+def test_a_message_that_is_sent_before_the_page_is_ready_goes_to_the_conversation_of_the_address(
+    visit, script_answers, held_path
+):
+    script_answers(echo)
+    page = visit()
+    send(page, "one")
+    expect(answers(page)).to_have_count(1)
+    expect(page.locator("#send")).to_be_visible()
+    held = []
+    page.route(held_path, lambda route: held.append(route))
+    page.reload()
+    page.wait_for_function("document.querySelector('#prompt').enterKeyHint !== ''")  # the scripts have started
+    page.fill("#prompt", "two")
+    page.press("#prompt", "Enter")
+    page.wait_for_timeout(200)
+    for route in held:
+        route.continue_()
+    page.unroute(held_path)
+    expect(answers(page)).to_have_text(["re: one", "re: two"])
+    expect(page.locator("#prompt")).to_have_value("")
+
+
 @pytest.mark.parametrize("act", ["wait", "write on", "open another"])
 def test_a_message_that_is_sent_while_its_conversation_is_loaded_is_sent_then(visit, script_answers, act):
     script_answers(echo)

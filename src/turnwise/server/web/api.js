@@ -13,6 +13,8 @@ export class ApiError extends Error {
   }
 }
 
+const unreachable = () => new ApiError(t("The server does not answer. Is it still running?"));
+
 /**
  * Send a request. Asks for an API key if the server needs one.
  *
@@ -42,7 +44,7 @@ async function sendOnce(method, path, body, { signal, requestId, keepalive }, us
     return await fetch(path, { method, signal, headers, keepalive, body: body === undefined || isFile ? body : JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(t("The server does not answer. Is it still running?"));
+    throw unreachable();
   }
 }
 
@@ -52,7 +54,16 @@ async function toApiError(response) {
   return new ApiError(message ?? t("The server answered with status {status}.", response), { status: response.status, code });
 }
 
-export const json = async (method, path, body, signal) => (await call(method, path, body, { signal })).json();
+export async function json(method, path, body, signal) {
+  const response = await call(method, path, body, { signal });
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw unreachable(); // the body broke off
+  }
+}
+
 export const conversationPath = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
 
 export const openapi = () => json("GET", "/openapi.json");

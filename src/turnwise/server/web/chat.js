@@ -103,23 +103,22 @@ async function openAddress() {
 }
 
 async function start() {
+  chat.openingId = conversationOfHash() || null; // typed text belongs to it, also before it is loaded
+  chat.showDraft();
   try {
     parts.settings = await ConversationSettings.open();
     await parts.list.load();
   } catch (error) {
-    chat.openingId = conversationOfHash() || null; // the text box shows its draft
-    chat.showDraft();
     const offline = await import("./offline.js").catch(() => null); // without the server, only a kept page has it
     if (offline?.isDown(error)) offline.waitForServer(start);
     else showFailure(error, start);
     return;
   }
-  chat.openingId = null;
   if (conversationOfHash()) await openAddress();
   else {
     parts.thread.show([]);
     chat.showDraft();
-    parts.composer.sendWaiting();
+    parts.composer.sendPending();
   }
   if (!byId("controls").hidden) loadSettings();
   document.body.dataset.ready = "true";

@@ -7,7 +7,7 @@ const hasTouchKeyboard = () => matchMedia("(pointer: coarse) and (hover: none)")
 
 export class Composer {
   #box = byId("prompt");
-  #waiting = null; // a text that is sent when its conversation is loaded
+  #pendingText = null; // is sent when its conversation is loaded
 
   /**
    * `handlers`: `isReady()` tells whether a message can be sent now, `isLoading()` whether it can be sent soon, `send(text)`,
@@ -52,21 +52,21 @@ export class Composer {
   }
 
   /** The conversation is loaded: send the text that was submitted meanwhile, unless it has been changed. */
-  sendWaiting() {
-    const isWaiting = this.#waiting !== null && this.#waiting === this.text;
-    this.#waiting = null;
-    if (isWaiting) this.#submit();
+  sendPending() {
+    const isPending = this.#pendingText !== null && this.#pendingText === this.text;
+    this.#pendingText = null;
+    if (isPending) this.#submit();
   }
 
-  /** Another conversation is opened. */
-  cancelWaiting() {
-    this.#waiting = null;
+  /** Do not send the pending text: another conversation is opened. */
+  cancelPending() {
+    this.#pendingText = null;
   }
 
   #submit() {
     const { text } = this;
     if (!text.trim()) return;
-    if (this.handlers.isLoading()) this.#waiting = text;
+    if (this.handlers.isLoading()) this.#pendingText = text;
     if (!this.handlers.isReady()) return;
     this.text = "";
     this.handlers.send(text);

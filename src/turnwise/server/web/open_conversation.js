@@ -149,11 +149,11 @@ export class OpenConversation {
     this.opening += 1;
     showError("");
     this.parts.composer.showRunning(false);
-    this.parts.composer.cancelWaiting();
   }
 
   startNew() {
     const { thread, list, composer, settings } = this.parts;
+    composer.cancelPending();
     this.#leave();
     Object.assign(this, { conversation: null, messages: [] });
     settings?.show(null).catch((error) => this.parts.failed(error));
@@ -170,6 +170,7 @@ export class OpenConversation {
   async open(id, messageId = null) {
     const { thread, list, composer, settings, feedback, personWatch, generation } = this.parts;
     const { running } = this;
+    if (this.openingId !== id) composer.cancelPending(); // it was written for another one
     this.#leave();
     toggleSidebar(false);
     const { opening } = this;
@@ -204,7 +205,7 @@ export class OpenConversation {
     this.showDraft();
     composer.focus();
     generation.attach(this.conversation);
-    composer.sendWaiting();
+    composer.sendPending();
     if (messageId) revealMessage(thread, messageId);
   }
 

@@ -102,6 +102,7 @@ export class TokenPanel {
     const original = this.scored.tokens[this.at];
     this.chosen = this.ids.at(-1) ?? original?.id ?? null;
     const key = JSON.stringify([tokens, this.chosen]);
+    const isLeft = () => key !== JSON.stringify([this.#before(), this.ids.at(-1) ?? this.scored.tokens[this.at]?.id ?? null]);
     try {
       if (!this.cache.has(key)) {
         const place = tokens.length ? { answer_tokens: tokens } : {};
@@ -109,11 +110,13 @@ export class TokenPanel {
         this.cache.set(key, await api.nextToken({ ...this.context.request, ...this.context.sampling, ...place, ...known, top: TOP }, this.abort.signal));
       }
     } catch (error) {
-      if (error.name !== "AbortError") this.parts.bars.replaceChildren();
+      if (isLeft()) return;
+      this.distribution = null;
+      for (const part of ["bars", "actions", "table"]) this.parts[part].replaceChildren();
       this.#showError(error);
       return;
     }
-    if (key !== JSON.stringify([this.#before(), this.ids.at(-1) ?? original?.id ?? null])) return; // the user has gone on
+    if (isLeft()) return;
     this.parts.failure.replaceChildren();
     this.distribution = this.cache.get(key);
     this.chosen ??= this.distribution.tokens.find(({ ends_answer: ends }) => ends)?.id ?? null;
