@@ -1,10 +1,10 @@
 """Trains and measures the taggers of CoNLL-2003, names in news: names.py DATA OUT [--from-scratch] [--seeds 1 2 3 4 5]
 
 DATA holds the folder `conll2003` with the files `train.conll.gz` and `valid.conll.gz`. Each seed trains a tagger by
-conll2003.yaml, or by conll2003_from_scratch.yaml, and is measured on the validation file as it is served. The
+conll2003.yaml, or by conll2003_from_scratch.yaml, and is measured on the words of the validation file. The
 classification report of the words and of the entities is printed for every seed, and at the end the mean over the
-seeds. The encoder and the word vectors come from the package registry. An interrupted run continues, and what is
-complete is not done again.
+seeds. The encoder and the word vectors come from the package registry. An interrupted run continues; steps whose
+result is in OUT are skipped, so use a new folder after a change of the recipe.
 """
 
 import argparse

@@ -2,11 +2,14 @@
 
 Every feature of a word, such as "its last three letters are 'ing'" or "the word before it is 'in'", has a row of
 weights, one per label, and the logits of a word are the sum of its rows. There are far more features than a table can
-hold, so the row is a hash of the feature (Weinberger et al. 2009). Such features learn words, affixes and contexts from
-a few occurrences, where a network without pretraining needs many more (measured in docs/experiments.md).
+hold, so the row is a hash of the feature (Weinberger et al. 2009). Without pretraining, a linear model of such features
+finds more names than a network trained on the same sentences (docs/experiments.md).
 
-A word also has the contexts of all its occurrences in the same window: in "Blackburn said … (Peter Blackburn)" the one
-that says more helps the other (Ratinov & Roth 2009, section 4).
+A word also has the contexts of all its occurrences in the same window (Ratinov & Roth 2009, section 4): in "Blackburn
+said … (Peter Blackburn)", the first name tells that both are a person.
+
+Case is known for letters of Latin-1 only; other letters count as marks, and words that start with one get no contexts
+of their other occurrences.
 
 Shapes: N words of all windows, M distinct ones, L characters of a word, K logits, D occurrences with a context.
 """
@@ -162,7 +165,7 @@ def _contexts(spelling: _Spelling, word_N: Tensor, sentences: _Sentences) -> Ten
 
 
 def _occurrence_contexts(spelling: _Spelling, word_N: Tensor, sentences: _Sentences) -> Tensor:
-    """What the other occurrences of a word see of this one: neighbouring words, their shapes and its own."""
+    """Features of the context of each word, which all its occurrences in the window share."""
     lower_N, shape_N = spelling.lower_M[word_N], spelling.shape_M[word_N]
     values = [sentences.neighbour(value_N, offset) for value_N in (lower_N, shape_N) for offset in (-1, 1)]
     values.append(_mix(shape_N, sentences.is_start_N.long()))
@@ -207,7 +210,7 @@ def _affixes(lower_ML: Tensor, length_M: Tensor) -> Tensor:
 
 
 def _ngrams(characters_ML: Tensor, length_M: Tensor) -> Tensor:
-    """Hashes of all sequences of `NGRAM` characters; a word has marks at its start and end."""
+    """Hashes of all sequences of `NGRAM` characters at their places in the word, with marks at its start and end."""
     marked_ML = F.pad(characters_ML, (1, 1))
     marked_ML[:, 0] = _WORD_START
     marked_ML.scatter_(1, length_M[:, None] + 1, _WORD_END)

@@ -46,7 +46,7 @@ class TokenClassificationObjective(classification_objective.ClassificationObject
             sentence then has context, for the computing time of one pass over the text; 0: each sentence on its own.
         word_features: show the head the characters and the shape (case, digits) of every word.
         sparse_features: add the weights of hashed features to the logits: words, affixes, shapes, neighbours, and
-            the contexts of all occurrences of a word in a window. The head learns them from few examples.
+            the contexts of all occurrences of a word in a window.
         word_vectors: file of pretrained word vectors for the head; switches `word_features` on.
         lstm_size: size of a bidirectional LSTM over the words of a sentence, per direction; 0: none.
     """
