@@ -79,7 +79,7 @@ def test_the_spelling_tells_what_tokens_do_not(train, encoder_folder, tmp_path):
 
 @pytest.mark.costly
 def test_sparse_features_learn_words_that_the_tokenizer_does_not_know(train, encoder_folder, tmp_path):
-    """All words are unknown to the tokenizer, and spelled at random; those before a name tell it."""
+    """No word is known to the tokenizer. Names are spelled at random; the word before a name tells its label."""
     rng = random.Random(0)
     for name, count in (("train", 120), ("valid", 30)):
         lines = []
