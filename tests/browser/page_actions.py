@@ -29,6 +29,6 @@ def texts(page):
 def wait_until(page, condition, seconds=5):
     """Wait until a function returns something true: the page shows some results before the server has them."""
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        assert time.monotonic() < deadline, f"not true after {seconds} s"
         page.wait_for_timeout(20)
-    assert condition()

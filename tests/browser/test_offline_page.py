@@ -25,7 +25,7 @@ KEPT_PATHS = """async () => {
     }
     return paths;
 }"""  # noqa: E501
-NUM_VERSIONS = "async () => (await caches.keys()).filter((name) => name.startsWith('turnwise-files')).length"
+KEPT_VERSIONS = "async () => (await caches.keys()).filter((name) => name.startsWith('turnwise-files'))"
 
 
 class RestartedServer:
@@ -99,6 +99,12 @@ def builds(page):
     return page.evaluate("[...globalThis.builds]")
 
 
+def wait_until_kept(page, also=()):
+    """Wait until exactly the versions of a page and of others are kept, and the worker is in control of the next load."""
+    versions = {f"turnwise-files-{other.evaluate('document.documentElement.dataset.assets')}" for other in (page, *also)}
+    wait_until(page, lambda: set(page.evaluate(KEPT_VERSIONS)) == versions and page.evaluate(IS_KEPT), 15)
+
+
 def test_the_page_opens_without_the_server_and_continues_when_it_is_back(page, server):
     page.fill("#prompt", "half a question")
     server.stop()
@@ -159,7 +165,7 @@ def test_after_an_update_a_load_has_only_new_files_and_an_open_page_only_old_one
     old = context.new_page()
     old.goto(server.url)
     old.wait_for_selector("body[data-ready]")
-    wait_until(old, lambda: old.evaluate(IS_KEPT), 15)
+    wait_until_kept(old)
     old.reload()
     old.wait_for_selector("body[data-ready]")
     update(2)
@@ -169,7 +175,7 @@ def test_after_an_update_a_load_has_only_new_files_and_an_open_page_only_old_one
     assert builds(new) == [2]
     new.keyboard.press("Control+k")  # the palette is loaded now
     expect(new.get_by_role("dialog")).to_be_visible()
-    wait_until(new, lambda: new.evaluate(IS_KEPT) and new.evaluate(NUM_VERSIONS) == 2, 15)
+    wait_until_kept(new, also=[old])
     for page in (old, new):
         page.evaluate("import('/assets/token_panel.js')")
     assert (builds(old), builds(new)) == ([1], [2])
@@ -181,7 +187,7 @@ def test_after_an_update_a_load_has_only_new_files_and_an_open_page_only_old_one
     update(3)
     new.wait_for_selector("body[data-ready]")  # the page was loaded again
     assert builds(new) == [3]
-    wait_until(new, lambda: new.evaluate(IS_KEPT) and new.evaluate(NUM_VERSIONS) == 1, 15)
+    wait_until_kept(new)
 
 
 def test_the_worker_ends_when_the_page_is_switched_off(page, server):
