@@ -86,6 +86,20 @@ def test_a_person_takes_over_answers_and_gives_the_conversation_back(visit_queue
     assert store.handoffs.get(handoff.id).state == "returned"
 
 
+def test_buttons_are_shown_when_they_can_act(visit_queue, open_handoff):
+    _, handoff = open_handoff()
+    page, held = visit_queue(), []
+    page.get_by_label("Your name").fill("Ana")
+    page.route(f"**/v1/handoffs/{handoff.id}?*", lambda route: held.append(route))
+    with page.expect_request(f"**/v1/handoffs/{handoff.id}?*"):
+        page.locator(".queue-entry a").click()
+    expect(page.get_by_role("button", name="Take over")).to_be_hidden()
+    held[0].continue_()
+    page.unroute_all()
+    page.get_by_role("button", name="Take over").click()
+    expect(page.get_by_label("Answer")).to_be_visible()
+
+
 def test_texts_are_never_markup(visit_queue, open_handoff):
     open_handoff(HOSTILE)
     page = visit_queue()

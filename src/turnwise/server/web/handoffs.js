@@ -65,8 +65,9 @@ function watchQueue() {
 function watchHandoff() {
   state.detailPoll?.abort();
   const id = selectedId();
-  byId("handoff").hidden = !id;
+  if (state.shown?.id !== id) byId("handoff").hidden = true; // its buttons act on the shown one
   state.shown = null;
+  byId("handoff-claim-bar").hidden = true;
   byId("handoff-messages").replaceChildren();
   markSelected();
   if (!id) return;
@@ -118,6 +119,7 @@ function showHandoff(handoff) {
   if (handoff.id !== selectedId()) return;
   const isFirst = state.shown === null;
   state.shown = handoff;
+  byId("handoff").hidden = false;
   if (handoff.state !== "claimed") forgetClaim(handoff.id);
   byId("handoff-title").textContent = t("Customer of {time}", { time: dateOf(handoff).toLocaleString(language) });
   byId("handoff-state").textContent = [STATES[handoff.state], handoff.agent, handoff.reason, languageName(handoff.language)].filter(Boolean).join(" · ");
