@@ -100,8 +100,10 @@ def builds(page):
 
 
 def wait_until_kept(page, also=()):
-    """Wait until exactly the versions of a page and of others are kept, and the worker is in control of the next load."""
-    versions = {f"turnwise-files-{other.evaluate('document.documentElement.dataset.assets')}" for other in (page, *also)}
+    """Wait until exactly the versions of some pages are kept, and the worker is in control of the next load."""
+    versions = {
+        f"turnwise-files-{other.evaluate('document.documentElement.dataset.assets')}" for other in (page, *also)
+    }
     wait_until(page, lambda: set(page.evaluate(KEPT_VERSIONS)) == versions and page.evaluate(IS_KEPT), 15)
 
 

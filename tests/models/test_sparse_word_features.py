@@ -51,6 +51,8 @@ def rows(module, word):
         ("talking", "walking", 2 + 4 + 4, 7),  # shape twice, four suffixes, four sequences of four characters
         ("Rome", "rome", 1 + 8 + 1, 4),  # the word in lower case, its affixes, one sequence of characters
         ("1996", "2007", 1 + 2 + 8, 1),  # digits are equal but for the word as it is
+        ("Hamburg", "Freiburg", 1 + 4 + 2, 7),  # shape, four suffixes, and "burg" and its end at another place
+        ("Москва", "Берлин", 1, 7),  # shape
     ],
 )  # fmt: skip
 def test_words_share_the_features_that_they_have_in_common(features, word, other, shared, not_shared):
@@ -61,7 +63,7 @@ def test_words_share_the_features_that_they_have_in_common(features, word, other
 
 
 def test_no_two_features_of_a_word_are_in_one_row(features):
-    alone = [rows(features, word) for word in ("a", "Rome", "U.S.", "internationalizations")]
+    alone = [rows(features, word) for word in ("a", "Rome", "U.S.", "uncharacteristically-so")]
     ngrams = [0, 3, 3, 19]  # the sequences of four characters; a long word keeps twenty characters
     affixes = [2, 8, 8, 8]
     always = {len(found) - a - n for found, a, n in zip(alone, affixes, ngrams, strict=True)}
@@ -98,14 +100,30 @@ def test_a_repeated_name_sees_the_neighbours_of_its_other_occurrences(features):
     torch.testing.assert_close(twice, thrice)  # an equal context counts once
 
 
-def test_features_are_left_out_in_training_only(features):
-    words = encode(["Ada", "left", "Rome"])
+def test_names_of_other_scripts_see_their_other_occurrences(features):
+    first, second = (logits(features, [["Москва", verb], ["и", "Москва", "."]])[3] for verb in ("росла", "спала"))
+    assert not torch.equal(first, second)
+
+
+def test_a_word_that_is_known_to_start_a_sentence_differs_from_the_first_of_a_part(features):
+    words = ["Ada", "left", "Rome"]
+    whole, part = encode(words), torch.from_numpy(encode_words(words, {}, [False] * 3))
     with torch.no_grad():
-        evaluated = [features(words, [3]) for _ in range(2)]
-        trained = [features.train()(words, [3]) for _ in range(2)]
+        is_changed = (features(whole, [3]) != features(part, [3])).any(dim=1)
+    assert is_changed.tolist() == [True, False, False]
+
+
+def test_features_are_left_out_in_training_and_the_others_are_scaled(features):
+    words = encode(["Ada", "left", "Ada"])
+    with torch.no_grad():
+        evaluated = features(words, [3])
+        features.train()
+        trained = torch.stack([features(words, [3]) for _ in range(1000)])
     features.eval()
-    assert torch.equal(*evaluated)
-    assert not torch.equal(*trained)
+    assert torch.equal(evaluated, features(words, [3]).detach())
+    errors = trained.std(dim=0) / 1000**0.5
+    assert (errors > 0).all()
+    assert ((trained.mean(dim=0) - evaluated).abs() < 5 * errors).all()
 
 
 def test_new_features_change_no_logits():

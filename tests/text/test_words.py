@@ -23,6 +23,8 @@ from turnwise.text.words import split_sentences, split_words
         ("\ufeffco\u00adop\u200b!", ["co\u00adop", "!"]),
         ("\u2764\ufe0f ok", ["\u2764\ufe0f", "ok"]),
         ("\u3400\u3401\U00020000", ["\u3400", "\u3401", "\U00020000"]),
+        ("Mr. Li met J. R. Ewing.", ["Mr.", "Li", "met", "J.", "R.", "Ewing", "."]),
+        ("Plan B. then Dr.", ["Plan", "B", ".", "then", "Dr", "."]),
         ("", []),
     ],
 )
@@ -42,7 +44,7 @@ def test_words_are_at_their_offsets_and_all_of_the_text_but_space_is_in_one(text
 
 
 def test_sentences_end_at_marks_and_line_ends():
-    sentences = split_sentences("Who is it? Dr Who.\nNo mark\n\nEnd")
+    sentences = split_sentences("Who is it? Dr. J. Who.\nNo mark\n\nPart C.\nEnd")
     assert [" ".join(word.text for word in sentence) for sentence in sentences] == [
-        "Who is it ?", "Dr Who .", "No mark", "End",
+        "Who is it ?", "Dr. J. Who .", "No mark", "Part C .", "End",
     ]  # fmt: skip

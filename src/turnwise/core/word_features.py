@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 NUM_CHARACTERS = 20  # of a word; longer words keep their beginning and their end
 NUM_CHARACTER_IDS = 256
+FIRST_SHARED_ID = 128  # of the characters that are not in ASCII
+SHAPE_COLUMN = 1  # of the features: `WordShape`
 START_COLUMN = 2  # of the features: 1 if the word starts a sentence
 CHARACTERS_FROM = 3  # the first column of the characters
 NUM_FEATURES = CHARACTERS_FROM + NUM_CHARACTERS
@@ -34,6 +36,9 @@ class WordShape(IntEnum):
     WITHOUT_CASE = 12  # letters of scripts such as Chinese
 
 
+SHAPES_WITH_LETTERS = tuple(set(WordShape) - {WordShape.DIGITS, WordShape.NUMBER, WordShape.PUNCTUATION})
+
+
 def encode_words(
     words: Sequence[str], vector_rows: Mapping[str, int], is_start: Sequence[bool] = ()
 ) -> NDArray[np.int32]:
@@ -42,7 +47,7 @@ def encode_words(
     Args:
         words: the words.
         vector_rows: rows of the table of word vectors, by word; row 0 stands for all words without a vector.
-        is_start: for every word whether it starts a sentence. Default: it is not known.
+        is_start: for every word whether it starts a sentence. Default: none is known to.
 
     Returns:
         `(len(words), NUM_FEATURES)`: row of the word vector, shape, start of a sentence, ids of the characters (0 is
@@ -51,7 +56,7 @@ def encode_words(
     features = np.zeros((len(words), NUM_FEATURES), dtype=np.int32)
     for row, word in zip(features, words, strict=True):
         ids = [character_id(character) for character in _shorten(word)]
-        row[0], row[1] = find_vector_row(word, vector_rows), word_shape(word)
+        row[0], row[SHAPE_COLUMN] = find_vector_row(word, vector_rows), word_shape(word)
         row[CHARACTERS_FROM : CHARACTERS_FROM + len(ids)] = ids
     if is_start:
         features[:, START_COLUMN] = is_start
@@ -70,7 +75,7 @@ def find_vector_row(word: str, vector_rows: Mapping[str, int]) -> int:
 def character_id(character: str) -> int:
     """Id from 1 to 255: the code of ASCII characters; other characters share ids."""
     code = ord(character)
-    return max(code, 1) if code < 128 else 128 + code % 128
+    return max(code, 1) if code < FIRST_SHARED_ID else FIRST_SHARED_ID + code % FIRST_SHARED_ID
 
 
 def word_shape(word: str) -> WordShape:

@@ -8,8 +8,8 @@ finds more names than a network trained on the same sentences (docs/experiments.
 A word also has the contexts of all its occurrences in the same window (Ratinov & Roth 2009, section 4): in "Blackburn
 said … (Peter Blackburn)", the first name tells that both are a person.
 
-Case is known for letters of Latin-1 only; other letters count as marks, and words that start with one get no contexts
-of their other occurrences.
+Words of other scripts than Latin-1 have their shape (`WordShape`), but not their form in lower case: the ids of their
+characters do not tell it.
 
 Shapes: N words of all windows, M distinct ones, L characters of a word, K logits, D occurrences with a context.
 """
@@ -20,17 +20,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from turnwise.core.word_features import CHARACTERS_FROM, START_COLUMN
+from turnwise.core.word_features import (
+    CHARACTERS_FROM,
+    FIRST_SHARED_ID,
+    SHAPE_COLUMN,
+    SHAPES_WITH_LETTERS,
+    START_COLUMN,
+)
 
 MAX_BUCKETS = 2**18
 MAX_WEIGHTS = 2**25
-FEATURE_DROPOUT = 0.4  # share of the features of a word that are left out in training; the others are not scaled
+FEATURE_DROPOUT = 0.4  # share of the features of a word that are left out in training
 MAX_AFFIX = 4
 NGRAM = 4
 PADDING = 0  # the bucket without weights
 
 _MULTIPLIER = 6364136223846793005  # of Knuth's linear congruential generator; products wrap around
 _WORD_START, _WORD_END = 1, 2  # among the characters; both are control codes
+_NO_WORD = 1  # in the place of a neighbour, outside the sentence
+_NGRAM_SALT = 8
+_CASE_OFFSET = 32  # from a capital letter of Latin-1 to the small one
 
 
 class SparseWordFeatures(nn.Module):
@@ -51,14 +60,15 @@ class SparseWordFeatures(nn.Module):
 
         Args:
             features_NF: features of the words, as from `encode_words`.
-            lengths: number of words of each window.
+            lengths: number of words of each window (several sentences, or a part of a long one).
         """
-        distinct_MF, word_N = torch.unique(features_NF[:, CHARACTERS_FROM:].long(), dim=0, return_inverse=True)
-        spelling = _Spelling(distinct_MF)
+        spelled_NF = torch.cat([features_NF[:, [SHAPE_COLUMN]], features_NF[:, CHARACTERS_FROM:]], dim=1).long()
+        distinct_MF, word_N = torch.unique(spelled_NF, dim=0, return_inverse=True)
+        spelling = _Spelling(distinct_MF[:, 1:], distinct_MF[:, 0])
         sentences = _Sentences(features_NF[:, START_COLUMN] > 0, lengths)
-        ids_NX = torch.cat([spelling.own_MX[word_N], _contexts(spelling, word_N, sentences)], dim=1)
-        logits_NK = self._sum(ids_NX)
-        return logits_NK + self._document_logits(spelling, word_N, sentences)
+        ids_NX = torch.cat([spelling.features_MX[word_N], _contexts(spelling, word_N, sentences)], dim=1)
+        sums_NK = self._sum(ids_NX) + self._document_sums(spelling, word_N, sentences)
+        return sums_NK / (1 - FEATURE_DROPOUT) if self.training else sums_NK
 
     def _sum(self, ids_NX: Tensor) -> Tensor:
         """The sum of the rows of weights of every row of ids; absent features are `PADDING`."""
@@ -73,8 +83,8 @@ class SparseWordFeatures(nn.Module):
             return buckets
         return buckets.masked_fill(torch.rand(buckets.shape, device=buckets.device) < FEATURE_DROPOUT, PADDING)
 
-    def _document_logits(self, spelling: "_Spelling", word_N: Tensor, sentences: "_Sentences") -> Tensor:
-        """Logits of the contexts of all occurrences of a word in its window, each once; zero for a single one."""
+    def _document_sums(self, spelling: "_Spelling", word_N: Tensor, sentences: "_Sentences") -> Tensor:
+        """Sums of the rows of the contexts of all occurrences of a word in its window; zero if there is one only."""
         key_N = _mix(spelling.lower_M[word_N], sentences.window_N)
         word_ids, type_N, count = torch.unique(key_N, return_inverse=True, return_counts=True)
         is_repeated_N = (count > 1)[type_N] & spelling.is_name_like_M[word_N]
@@ -92,17 +102,22 @@ class _Spelling:
 
     Attributes:
         raw_M, lower_M: the word; in lower case, with all digits as 0.
-        shape_M: its case, digits and marks without repetitions, as "Xx", "d-d" or "X.X.".
+        shape_M: its `WordShape`, and its case, digits and marks without repetitions, as "Xx", "d-d" or "X.X.".
         affixes_MX: its first and last one to `MAX_AFFIX` letters.
-        own_MX: all features of the word itself.
+        features_MX: all features of the word itself.
         is_name_like_M: it has several characters and starts with a letter.
+
+    Args:
+        characters_ML: ids of the characters.
+        word_shape_M: the `WordShape`.
     """
 
-    def __init__(self, characters_ML: Tensor) -> None:
-        is_upper_ML = _between(characters_ML, "AZ") | _between(characters_ML, "ÀÞ")
-        is_lower_ML = _between(characters_ML, "az") | _between(characters_ML, "ßÿ")
-        is_digit_ML = _between(characters_ML, "09")
-        lower_ML = (characters_ML + 32 * is_upper_ML).masked_fill(is_digit_ML, ord("0"))
+    def __init__(self, characters_ML: Tensor, word_shape_M: Tensor) -> None:
+        is_shared_ML = characters_ML >= FIRST_SHARED_ID
+        is_upper_ML, is_digit_ML = _between(characters_ML, "AZ"), _between(characters_ML, "09")
+        is_lower_ML = _between(characters_ML, "az") | is_shared_ML  # for the shape, which `WordShape` completes
+        has_small_ML = is_upper_ML | _between(characters_ML, "ÀÞ")
+        lower_ML = (characters_ML + _CASE_OFFSET * has_small_ML).masked_fill(is_digit_ML, ord("0"))
         classes_ML = characters_ML + 10
         for number, mask_ML in enumerate((is_upper_ML, is_lower_ML, is_digit_ML), 1):
             classes_ML = classes_ML.masked_fill(mask_ML, number)
@@ -111,13 +126,15 @@ class _Spelling:
         is_new_ML = is_character_ML & (classes_ML != F.pad(classes_ML[:, :-1], (1, 0)))
         self.raw_M = _hash(characters_ML, is_character_ML)
         self.lower_M = _hash(lower_ML, is_character_ML)
-        self.shape_M = _hash(classes_ML, is_new_ML)
+        self.shape_M = _mix(_hash(classes_ML, is_new_ML), word_shape_M)
         long_shape_M = _hash(classes_ML, is_character_ML)
         self.affixes_MX = _affixes(lower_ML, length_M)
-        self.is_name_like_M = (length_M > 1) & (is_upper_ML | is_lower_ML)[:, 0]
+        has_letters_M = torch.isin(word_shape_M, torch.tensor(SHAPES_WITH_LETTERS, device=word_shape_M.device))
+        self.is_name_like_M = (length_M > 1) & (is_upper_ML | is_lower_ML)[:, 0] & has_letters_M
         bias_M = torch.ones_like(self.raw_M)
         words_MX = torch.stack([self.raw_M, self.lower_M, self.shape_M, long_shape_M, bias_M], dim=1)
-        self.own_MX = _salted(torch.cat([words_MX, self.affixes_MX, _ngrams(characters_ML, length_M)], dim=1), salt=1)
+        features_MX = _salted(torch.cat([words_MX, self.affixes_MX], dim=1), salt=1)
+        self.features_MX = torch.cat([features_MX, _ngrams(characters_ML, length_M)], dim=1)
 
 
 class _Sentences:
@@ -125,7 +142,7 @@ class _Sentences:
 
     Attributes:
         window_N: number of the window of each word.
-        is_start_N: the word starts a sentence.
+        is_start_N: the word is known to start a sentence; the first word of a part of a long sentence does not.
     """
 
     def __init__(self, is_start_N: Tensor, lengths: Sequence[int]) -> None:
@@ -133,16 +150,16 @@ class _Sentences:
         lengths_S = torch.tensor(lengths, device=device)
         self.window_N = torch.arange(len(lengths), device=device).repeat_interleave(lengths_S)
         changes_N = self.window_N != F.pad(self.window_N[:-1], (1, 0), value=-1)
-        self.is_start_N = is_start_N | changes_N
-        self._sentence_N = self.is_start_N.cumsum(0)
+        self.is_start_N = is_start_N
+        self._sentence_N = (is_start_N | changes_N).cumsum(0)
 
     def neighbour(self, values_N: Tensor, offset: int) -> Tensor:
-        """The values of the words at an offset; `_WORD_START` outside the sentence."""
+        """The values of the words at an offset; `_NO_WORD` outside the sentence."""
         if abs(offset) >= len(values_N):
-            return torch.full_like(values_N, _WORD_START)
+            return torch.full_like(values_N, _NO_WORD)
         is_same_N = self._sentence_N.roll(-offset) == self._sentence_N
         is_same_N[-offset if offset > 0 else 0 : None if offset > 0 else -offset] = False  # what `roll` moves around
-        return values_N.roll(-offset).where(is_same_N, _WORD_START)
+        return values_N.roll(-offset).where(is_same_N, _NO_WORD)
 
 
 def _contexts(spelling: _Spelling, word_N: Tensor, sentences: _Sentences) -> Tensor:
@@ -156,12 +173,12 @@ def _contexts(spelling: _Spelling, word_N: Tensor, sentences: _Sentences) -> Ten
         around_NX = torch.stack([sentences.neighbour(value_N, offset) for value_N in values], dim=1)
         parts.append(_salted(around_NX, salt))
     before_N, after_N = (sentences.neighbour(shape_N, offset) for offset in (-1, 1))
-    together = [
+    conjunctions = [
         _mix(sentences.neighbour(lower_N, -1), lower_N), _mix(lower_N, sentences.neighbour(lower_N, 1)),
         _mix(before_N, shape_N), _mix(shape_N, after_N), _mix(_mix(before_N, shape_N), after_N),
         _mix(shape_N, sentences.is_start_N.long()),
     ]  # fmt: skip
-    return torch.cat([*parts, _salted(torch.stack(together, dim=1), salt=6)], dim=1)
+    return torch.cat([*parts, _salted(torch.stack(conjunctions, dim=1), salt=6)], dim=1)
 
 
 def _occurrence_contexts(spelling: _Spelling, word_N: Tensor, sentences: _Sentences) -> Tensor:
@@ -210,12 +227,12 @@ def _affixes(lower_ML: Tensor, length_M: Tensor) -> Tensor:
 
 
 def _ngrams(characters_ML: Tensor, length_M: Tensor) -> Tensor:
-    """Hashes of all sequences of `NGRAM` characters at their places in the word, with marks at its start and end."""
+    """Hashes of all sequences of `NGRAM` characters, at any place in the word; its start and end are marked."""
     marked_ML = F.pad(characters_ML, (1, 1))
     marked_ML[:, 0] = _WORD_START
     marked_ML.scatter_(1, length_M[:, None] + 1, _WORD_END)
     windows_MLG = marked_ML.unfold(1, NGRAM, 1)
-    hash_ML = torch.ones_like(windows_MLG[:, :, 0])
+    hash_ML = torch.full_like(windows_MLG[:, :, 0], _NGRAM_SALT)
     for column_ML in windows_MLG.unbind(dim=2):
         hash_ML = _mix(hash_ML, column_ML)
     return hash_ML.masked_fill(windows_MLG[:, :, -1] == 0, PADDING)

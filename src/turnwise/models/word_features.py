@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from turnwise.core.word_features import CHARACTERS_FROM, NUM_CHARACTER_IDS, WordShape
+from turnwise.core.word_features import CHARACTERS_FROM, NUM_CHARACTER_IDS, SHAPE_COLUMN, START_COLUMN, WordShape
 from turnwise.models.padded_layout import PaddedLayout
 
 CHARACTER_SIZE, CHARACTER_FILTERS, KERNEL_SIZE = 30, 50, 3
@@ -42,11 +42,12 @@ class WordFeatureEmbedding(nn.Module):
 
     def forward(self, features_NF: Tensor) -> Tensor:
         """Values of the words, `(N, X)`. Those of a word that occurs several times are computed once."""
-        features_MF, word_N = torch.unique(features_NF, dim=0, return_inverse=True)
-        characters_ML = features_MF[:, CHARACTERS_FROM:]
+        used_NF = torch.cat([features_NF[:, :START_COLUMN], features_NF[:, CHARACTERS_FROM:]], dim=1)
+        features_MF, word_N = torch.unique(used_NF, dim=0, return_inverse=True)
+        characters_ML = features_MF[:, START_COLUMN:]
         filtered_MCL = self.convolution(self.characters(characters_ML).transpose(1, 2))
         filtered_MCL = filtered_MCL.masked_fill(characters_ML[:, None] == 0, -torch.inf)
-        parts = [filtered_MCL.amax(dim=2), self.shapes(features_MF[:, 1])]
+        parts = [filtered_MCL.amax(dim=2), self.shapes(features_MF[:, SHAPE_COLUMN])]
         if len(self.vectors_VD):
             parts.append(self.vectors_VD[features_MF[:, 0]])
         return torch.cat(parts, dim=1).index_select(0, word_N)

@@ -1,9 +1,10 @@
 """Words of a text with their offsets, split as data sets of tagged words usually split them.
 
 A word is a run of letters and digits, with hyphens and apostrophes inside; a number with points and commas inside, such
-as 10,000.50; or an abbreviation of single letters, such as U.S. A punctuation mark or symbol is a word, and so is a
-Chinese or Japanese character. Invisible characters, such as those for the direction of text, separate words; joiners
-belong to the word. Data sets differ in details: a tagger is best given words split like its training data.
+as 10,000.50; an abbreviation of single letters, such as U.S.; or an initial or a title before a name, with its full
+stop. A punctuation mark or symbol is a word, and so is a Chinese or Japanese character. Invisible characters, such as
+those for the direction of text, separate words; joiners belong to the word. Data sets differ in details: a tagger is
+best given words split like its training data.
 """
 
 import re
@@ -16,6 +17,8 @@ from itertools import groupby
 
 SENTENCE_ENDS = frozenset(".!?…。！？")
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UPPER = "A-ZÀ-ÖØ-ÞΑ-ΩА-Я"  # `re` has no class for capital letters
+_TITLES = "Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Hon|Gov|Sen|Rep|Gen|Col|Lt|Capt|Sgt|Maj|Cmdr|Adm|St|Mt|Ft|Sr|Sra|Mme|Mlle"
 _JOINERS = "\u00ad\u200c\u200d"  # soft hyphen, zero-width non-joiner (Persian) and joiner (emoji): inside of words
 # Control characters, zero-width spaces, and marks of the direction of text: in no word, as white space.
 _INVISIBLE = (
@@ -67,6 +70,7 @@ def _pattern() -> re.Pattern[str]:
     mark = f"[{_JOINERS}{''.join(f'{chr(run[0])}-{chr(run[-1])}' for run in runs)}]*"
     letter = f"[^\\W_{_CJK}]{mark}"
     return re.compile(
-        rf"[{_CJK}]{mark}|\d+(?:[.,]\d+)+|(?:[^\W\d_{_CJK}]\.){{2,}}|(?:{letter})+(?:[-'’](?:{letter})+)*"
+        rf"(?:[{_UPPER}]|{_TITLES})\.(?=[^\S\n]+[{_UPPER}])|[{_CJK}]{mark}"
+        rf"|\d+(?:[.,]\d+)+|(?:[^\W\d_{_CJK}]\.){{2,}}|(?:{letter})+(?:[-'’](?:{letter})+)*"
         rf"|[^\w\s{_INVISIBLE}]{mark}|_|\w"
     )

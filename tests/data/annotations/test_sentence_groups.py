@@ -38,4 +38,4 @@ def test_joined_sentences_are_one():
     joined = join_sentences(
         [TaggedSentence(("Ada", "left"), ("B-PER", "O"), 3), TaggedSentence(("Rome",), ("B-LOC",), 3)]
     )
-    assert joined == TaggedSentence(("Ada", "left", "Rome"), ("B-PER", "O", "B-LOC"), 3, starts=(0, 2))
+    assert joined == TaggedSentence(("Ada", "left", "Rome"), ("B-PER", "O", "B-LOC"), 3, sentence_starts=(0, 2))

@@ -9,12 +9,12 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.data.annotations.annotated import TaggedSentence, with_context
+from turnwise.data.annotations.annotated import TaggedSentence, join_sentences, with_context
 from turnwise.text.tokenization.encoding import Encoding
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.word_pieces import tokenize_words
 from turnwise.training.examples import sentence_windows as module
-from turnwise.training.examples.sentence_windows import sentence_windows
+from turnwise.training.examples.sentence_windows import SentenceWindow, sentence_windows
 
 SENTENCE = TaggedSentence(("c", "d"), ("O", "B-X"), before=("a", "b"), after=("e", "f", "g"))
 
@@ -99,6 +99,20 @@ def test_windows_of_a_long_sentence_are_those_of_its_complete_tokens(tokenizer, 
     windows = list(sentence_windows(sentence, tokenizer, 6, context))
     with patch.object(module, "_is_surely_too_long", lambda *_: False):
         assert windows == list(sentence_windows(sentence, tokenizer, 6, context))
+
+
+def test_parts_of_joined_sentences_keep_the_starts_of_sentences(letters):
+    sentences = [TaggedSentence(tuple(text), ("O",) * len(text)) for text in ("abc", "de", "fghijk")]
+    windows = list(sentence_windows(join_sentences(sentences), letters, 4))
+    starts = [word for window in windows for word, is_start in window.words_with_tokens() if is_start]
+    assert len(windows) > 2
+    assert starts == ["a", "d", "f"]
+
+
+def test_the_word_after_a_start_without_a_token_starts_the_sentence():
+    words, first_pieces = ("a", "\u200b", "b", "c", "\u200b", "d"), (0, None, 1, 2, None, 3)
+    window = SentenceWindow((7, 7, 7, 7), first_pieces, words, ("O",) * 6, sentence_starts=(0, 1, 4))
+    assert window.words_with_tokens() == [("a", True), ("b", True), ("c", False), ("d", True)]
 
 
 def test_a_sentence_of_many_words_is_never_tokenized_completely(letters):

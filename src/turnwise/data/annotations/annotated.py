@@ -28,14 +28,15 @@ class TaggedSentence:
         tags: one per token: "B-LABEL" for the first token of an entity, "I-LABEL" for its further tokens, "O" outside
             (scheme IOB2); or plain labels, such as parts of speech.
         document: number of the document that the sentence is from; neighbours in the same document are its context.
-        starts: indices of the tokens that start a sentence, if several sentences were joined; see `join_sentences`.
+        sentence_starts: indices of the tokens that start a sentence; several if sentences were joined
+            (`join_sentences`), none in a later part of a long one.
         before, after: words of the document before and after the sentence; see `with_context`.
     """
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
     document: int = 0
-    starts: tuple[int, ...] = (0,)
+    sentence_starts: tuple[int, ...] = (0,)
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 

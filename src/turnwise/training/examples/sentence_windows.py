@@ -17,22 +17,24 @@ class SentenceWindow:
         first_pieces: for each word of the sentence the index of its first token; None if it has none.
         words: the words.
         tags: their tags.
-        starts: indices of the words that start a sentence.
+        sentence_starts: indices of the words that start a sentence.
     """
 
     ids: tuple[int, ...]
     first_pieces: tuple[int | None, ...]
     words: tuple[str, ...]
     tags: tuple[str, ...]
-    starts: tuple[int, ...] = (0,)
+    sentence_starts: tuple[int, ...] = (0,)
 
     def words_with_tokens(self) -> list[tuple[str, bool]]:
-        """The words that have a token, and whether they start a sentence."""
-        return [
-            (word, index in self.starts)
-            for index, (word, piece) in enumerate(zip(self.words, self.first_pieces, strict=True))
-            if piece is not None
-        ]
+        """The words that have a token, and whether they start a sentence, or follow its start without a token."""
+        words, starts, is_start = [], frozenset(self.sentence_starts), False
+        for index, (word, piece) in enumerate(zip(self.words, self.first_pieces, strict=True)):
+            is_start = is_start or index in starts
+            if piece is not None:
+                words.append((word, is_start))
+                is_start = False
+        return words
 
 
 def sentence_windows(
@@ -67,14 +69,14 @@ def sentence_windows(
         ),
         sentence.tokens,
         sentence.tags,
-        sentence.starts,
+        sentence.sentence_starts,
     )
 
 
 def _halves(sentence: TaggedSentence, tokenizer: Tokenizer, max_tokens: int) -> Iterator[SentenceWindow]:
     middle = _split_point(sentence.tags)
     for first, last in ((0, middle), (middle, len(sentence.tokens))):
-        starts = tuple(start - first for start in sentence.starts if first <= start < last)
+        starts = tuple(start - first for start in sentence.sentence_starts if first <= start < last)
         half = TaggedSentence(sentence.tokens[first:last], sentence.tags[first:last], sentence.document, starts)
         yield from sentence_windows(half, tokenizer, max_tokens)
 

