@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,8 +13,8 @@ from turnwise.app.classifiers import open_classifier
 from turnwise.app.text_classifier import sentence_of
 from turnwise.core.classification import TaggedText
 from turnwise.core.errors import InvalidData, InvalidParameter, UserError
-from turnwise.core.word_features import encode_words
-from turnwise.data.annotations.annotated import with_context
+from turnwise.core.word_features import START_COLUMN, encode_words
+from turnwise.data.annotations.annotated import join_sentences, with_context
 from turnwise.data.annotations.source import AnnotationSource
 from turnwise.models.classifier import Classifier, add_classifier, load_head
 from turnwise.models.classifier_config import is_classifier, read_classifier_config
@@ -27,6 +28,7 @@ from turnwise.training.examples.batches import collate
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives.sequence_classification import SequenceClassificationObjective
+from turnwise.training.objectives.token_classification import TokenClassificationObjective
 from turnwise.training.text_regularizers import contrastive_loss
 
 
@@ -305,6 +307,24 @@ def test_the_served_classifier_predicts_what_was_trained(
             expected = logits_NK.argmax(dim=1).tolist()
     by_word = dict(zip([n for n, index in enumerate(pieces.first_pieces) if index is not None], expected, strict=True))
     assert tags == [served.config.labels[by_word[n]] if n in by_word else "O" for n in range(len(words))]
+
+
+@pytest.mark.costly
+def test_joined_sentences_have_the_same_features_in_training_and_use(train, encoder_folder, tagged, monkeypatch):
+    options = {"sparse_features": True, "window_words": 40}
+    _, out = train(encoder_folder, tagged, {"name": "token_classification", **options}, max_steps=1)
+    served = open_classifier(str(out))
+    sentences = [sentence_of(text.split()) for text in ("Ada left .", "Rome is in New York .", "She met Ada .")]
+    objective = TokenClassificationObjective(labels=served.config.labels, **options)
+    context = ExampleContext(Renderer(served.tokenizer, ""), served.max_tokens)
+    (example,) = objective.examples(join_sentences(sentences), context)
+    trained_NF = objective._features(collate([[example]], pad_id=0)).numpy()
+    used, tags = [], served.engine.tags
+    monkeypatch.setattr(served.engine, "tags", lambda *arguments: used.append(arguments[2]) or tags(*arguments))
+    served.tag_words(sentences)
+    (used_NF,) = used
+    np.testing.assert_array_equal(used_NF, trained_NF)
+    assert used_NF[:, START_COLUMN].nonzero()[0].tolist() == [0, 3, 9]
 
 
 @pytest.mark.costly
