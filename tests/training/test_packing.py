@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from torch_reference.cross_entropy import summed_cross_entropy
 from turnwise.models.checkpoint import create
-from turnwise.models.language_model import segment_mask
+from turnwise.models.packed_segments import segment_mask
 from turnwise.training.examples.batches import collate
 from turnwise.training.examples.example import IGNORED, Example
 from turnwise.training.examples.packing import WINDOW, pack_sequences
@@ -123,7 +123,8 @@ class TestBatches:
         )
 
     def test_a_token_attends_to_earlier_tokens_of_its_own_dialogue_only(self):
-        mask = segment_mask(collate([[example([1, 2]), example([3, 4])]], pad_id=0, length=5).segment_ids_BT)[0, 0]
+        batch = collate([[example([1, 2]), example([3, 4])]], pad_id=0, length=5)
+        mask = segment_mask(batch.segment_ids_BT, batch.positions_BT)[0, 0]
         assert mask.int().tolist() == [
             [1, 0, 0, 0, 0],
             [1, 1, 0, 0, 0],
@@ -139,7 +140,8 @@ def test_packed_logits_are_those_of_each_dialogue_alone(tiny_model):
     dialogues = some_dialogues([11, 5, 30, 2, 17, 9])
     rows = pack_sequences([len(d.ids) for d in dialogues], 40, seed=3)
     batch = collate([[dialogues[i] for i in row] for row in rows], pad_id=0)
-    hidden_BTC = model(batch.ids_BT, positions_BT=batch.positions_BT, mask=segment_mask(batch.segment_ids_BT))
+    mask = segment_mask(batch.segment_ids_BT, batch.positions_BT)
+    hidden_BTC = model(batch.ids_BT, positions_BT=batch.positions_BT, mask=mask)
     logits_BTV = model.logits(hidden_BTC)
     for r, row in enumerate(rows):
         for s, index in enumerate(row, 1 + sum(map(len, rows[:r]))):
@@ -169,10 +171,9 @@ def test_attention_by_segments_equals_a_mask_also_in_its_gradients(tiny_config, 
             batch.ids_BT, is_token_BT, segment_ids_BT=batch.segment_ids_BT, positions_BT=batch.positions_BT
         )
     )
+    mask = segment_mask(batch.segment_ids_BT, batch.positions_BT)
     masked, masked_gradients = hidden_and_gradients(
-        lambda: model.decoder(batch.ids_BT, positions_BT=batch.positions_BT, mask=segment_mask(batch.segment_ids_BT))[
-            is_token_BT
-        ]
+        lambda: model.decoder(batch.ids_BT, positions_BT=batch.positions_BT, mask=mask)[is_token_BT]
     )
     torch.testing.assert_close(hidden, masked, atol=1e-5, rtol=1e-5)
     for gradient, expected in zip(gradients, masked_gradients, strict=True):
@@ -185,7 +186,7 @@ def test_packed_loss_is_the_sum_of_each_dialogue_alone(tiny_model):
 
     def loss(rows):
         batch = collate(rows, pad_id=0)
-        mask = segment_mask(batch.segment_ids_BT)
+        mask = segment_mask(batch.segment_ids_BT, batch.positions_BT)
         return summed_cross_entropy(
             model, batch.ids_BT, batch.targets_BT, positions_BT=batch.positions_BT, mask=mask
         ).item()

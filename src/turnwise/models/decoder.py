@@ -5,7 +5,6 @@ G = H / K, S = H + 2 K, D head size, V vocabulary.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -13,10 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.packed_segments import PackedRows, attend_within_segments
 from turnwise.models.rope import RotaryEmbedding, apply_rope
-
-SegmentLengths = Sequence[Sequence[int]]
-"""Lengths of the sequences that are packed in each row."""
 
 
 class KeyValueCache(Protocol):
@@ -49,7 +46,7 @@ class Attention(nn.Module):
         cos_sin: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         cache: KeyValueCache | None,
-        segment_lengths: SegmentLengths | None = None,
+        segments: PackedRows | None = None,
     ) -> Tensor:
         """Attention output `(B, T, C)`. Arguments as for `Decoder.forward`; `cos_sin` come from `RotaryEmbedding`."""
         B, T, _ = x_BTC.shape
@@ -58,7 +55,7 @@ class Attention(nn.Module):
             k_BKTD, v_BKTD = cache.update(self.layer, k_BKTD, v_BKTD)
             if self.window is not None and mask is None and T == 1:  # slicing replaces the window's mask
                 k_BKTD, v_BKTD = k_BKTD[:, :, -self.window :], v_BKTD[:, :, -self.window :]
-        attended_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, segment_lengths)
+        attended_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, segments)
         out_BTC: Tensor = self.out(attended_BHTD.transpose(1, 2).reshape(B, T, self.num_heads * self.head_dim))
         return out_BTC
 
@@ -83,12 +80,12 @@ def attend(
     k_BKLD: Tensor,
     v_BKLD: Tensor,
     mask: Tensor | None,
-    segment_lengths: SegmentLengths | None = None,
+    segments: PackedRows | None = None,
 ) -> Tensor:
     """Scaled dot-product attention with H / K query heads per key/value head.
 
     `mask` is True where a query attends to a key and broadcasts to `(B, 1, T, L)`; None is causal. With
-    `segment_lengths`, attention is causal within each segment of a row.
+    `segments`, attention is causal within each segment of a row.
     """
     B, H, T, D = q_BHTD.shape
     K = k_BKLD.shape[1]
@@ -98,24 +95,11 @@ def attend(
         return F.scaled_dot_product_attention(grouped_BKGD, k_BKLD, v_BKLD, attn_mask=mask).view(B, H, 1, D)
     if K != H:
         k_BKLD, v_BKLD = (x.repeat_interleave(H // K, dim=1) for x in (k_BKLD, v_BKLD))
-    if segment_lengths is not None:
-        return _attend_within_segments(q_BHTD, k_BKLD, v_BKLD, segment_lengths)
+    if segments is not None:
+        return attend_within_segments(q_BHTD, k_BKLD, v_BKLD, segments)
     is_causal = mask is None and T > 1
     assert not is_causal or k_BKLD.shape[2] == T, "several new tokens after cached ones need a mask"
     return F.scaled_dot_product_attention(q_BHTD, k_BKLD, v_BKLD, attn_mask=mask, is_causal=is_causal)
-
-
-def _attend_within_segments(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, lengths: SegmentLengths) -> Tensor:
-    """Causal attention of one segment at a time: a mask over the whole row would cost the products that it discards."""
-    rows_HTD = []
-    for q_HTD, k_HTD, v_HTD, row_lengths in zip(q_BHTD, k_BHTD, v_BHTD, lengths, strict=True):
-        # `split`, whose gradient is one concatenation; a slice's gradient is a tensor as large as the row.
-        segments = zip(*(x_HTD.split(list(row_lengths), dim=1) for x_HTD in (q_HTD, k_HTD, v_HTD)), strict=True)
-        attended = [
-            F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0] for q, k, v in segments
-        ]
-        rows_HTD.append(torch.cat(attended, dim=1))
-    return torch.stack(rows_HTD)
 
 
 class FeedForward(nn.Module):
@@ -167,10 +151,10 @@ class Block(nn.Module):
         cos_sin: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         cache: KeyValueCache | None,
-        segment_lengths: SegmentLengths | None = None,
+        segments: PackedRows | None = None,
     ) -> Tensor:
         """Output of the block, `(B, T, C)`."""
-        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), cos_sin, mask, cache, segment_lengths)
+        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), cos_sin, mask, cache, segments)
         out_BTC: Tensor = x_BTC + self.mlp(self.mlp_norm(x_BTC))
         return out_BTC
 
@@ -201,7 +185,7 @@ class Decoder(nn.Module):
         positions_BT: Tensor | None = None,
         mask: Tensor | None = None,
         cache: KeyValueCache | None = None,
-        segment_lengths: SegmentLengths | None = None,
+        segments: PackedRows | None = None,
     ) -> Tensor:
         """Hidden states `(B, T, C)` after the final norm; `logits` turns them into logits.
 
@@ -211,20 +195,18 @@ class Decoder(nn.Module):
             mask: True where a token attends to another; broadcasts to `(B, 1, T, L)`. Default: causal. With cached
                 tokens the default requires T = 1, and the new token attends to all of them.
             cache: keys and values of earlier tokens; new ones are added.
-            segment_lengths: lengths of the sequences in each row, which sum to T; attention is causal within each. In
-                place of `mask` and `cache`, and only if no sequence is longer than the sliding window.
+            segments: the sequences of each row; attention is causal within each. In place of `mask` and `cache`, and
+                only if no sequence is longer than the sliding window.
         """
         if positions_BT is None:
             positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
         x_BTC, cos_sin = self.embed_tokens(ids_BT, positions_BT)
-        assert segment_lengths is None or (mask is None and cache is None), (
-            "segments are in place of a mask and a cache"
-        )
+        assert segments is None or (mask is None and cache is None), "segments are in place of a mask and a cache"
         windowed_mask = None
-        if segment_lengths is None:
+        if segments is None:
             windowed_mask = self.windowed_mask(mask, positions_BT, is_cached=cache is not None)
         for layer, window in zip(self.layers, self.config.layer_windows, strict=True):
-            x_BTC = layer(x_BTC, cos_sin, mask if window is None else windowed_mask, cache, segment_lengths)
+            x_BTC = layer(x_BTC, cos_sin, mask if window is None else windowed_mask, cache, segments)
         out_BTC: Tensor = self.norm(x_BTC)
         return out_BTC
 

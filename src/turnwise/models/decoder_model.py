@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from turnwise.models.checkpoint_writer import save
 from turnwise.models.decoder import Decoder
-from turnwise.models.language_model import ModelKind, segment_mask
+from turnwise.models.language_model import ModelKind
+from turnwise.models.packed_segments import PackedRows, packed_rows, segment_mask
 
 
 @dataclass
@@ -72,20 +73,20 @@ class DecoderModel:
         Only those go on to the LM head, which takes a large share of a small model's time.
         """
         assert encoder_ids_BS is encoder_mask_BS is None, "a decoder has no encoder"
-        lengths = self._segment_lengths(segment_ids_BT)
-        mask = segment_mask(segment_ids_BT) if lengths is None else None
-        hidden_BTC = self.decoder(ids_BT, positions_BT=positions_BT, mask=mask, segment_lengths=lengths)
+        segments = self._segments(segment_ids_BT, positions_BT)
+        mask = segment_mask(segment_ids_BT, positions_BT) if segments is None else None
+        hidden_BTC = self.decoder(ids_BT, positions_BT=positions_BT, mask=mask, segments=segments)
         hidden_NC: Tensor = hidden_BTC[logits_mask_BT]
         return hidden_NC
 
-    def _segment_lengths(self, segment_ids_BT: Tensor) -> list[list[int]] | None:
-        """The lengths of the packed sequences in each row; None if a mask is needed, or faster, as on a GPU."""
+    def _segments(self, segment_ids_BT: Tensor, positions_BT: Tensor) -> PackedRows | None:
+        """The sequences of each row; None if a mask is needed, or faster, as on a GPU."""
         if segment_ids_BT.device.type != "cpu":
             return None
-        lengths = [torch.unique_consecutive(row, return_counts=True)[1].tolist() for row in segment_ids_BT]
+        rows = packed_rows(segment_ids_BT, positions_BT)
         window = self.decoder.config.sliding_window
-        is_windowed = window is not None and max(map(max, lengths)) > window
-        return None if is_windowed else lengths
+        is_windowed = window is not None and any(segment.end > window for row in rows for segment in row)
+        return None if is_windowed else rows
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None, hf_config: Mapping[str, Any]) -> None:
         """Write `config.json` and the weights into a new folder; `hf_config` overrides keys of the config."""

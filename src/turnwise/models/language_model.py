@@ -69,7 +69,7 @@ class LanguageModel(Protocol):
         Args:
             ids_BT: token ids.
             logits_mask_BT: True for targets.
-            segment_ids_BT: number of the token's sequence in the row; 0 is padding.
+            segment_ids_BT: number of the token's segment (`packed_segments.py`); 0 is padding.
             positions_BT: position of the token in its sequence.
             encoder_ids_BS: input of the encoder.
             encoder_mask_BS: 1 for tokens of the encoder's input, 0 for padding.
@@ -81,12 +81,6 @@ class LanguageModel(Protocol):
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None, hf_config: Mapping[str, Any]) -> None:
         """Write `config.json` and the weights into a new folder; `hf_config` overrides keys of the config."""
-
-
-def segment_mask(segment_ids_BT: Tensor) -> Tensor:
-    """Attention mask `(B, 1, T, T)`: a token attends to its own sequence up to itself."""
-    is_same_segment = segment_ids_BT.unsqueeze(2) == segment_ids_BT.unsqueeze(1)
-    return is_same_segment.tril().unsqueeze(1)
 
 
 def block_matrices(module: nn.Module) -> Collection[nn.Parameter]:

@@ -23,7 +23,7 @@ class Batch:
         ids_BT: input token ids, padded.
         targets_BT: target token ids or `IGNORED`.
         segment_ids_BT: segment of each token, counted from 1 over the batch; 0 is padding.
-        positions_BT: position of each token within its segment.
+        positions_BT: position of each token in its sequence (`models/packed_segments.py`).
         units: sum of the examples' units.
         weights_BT: loss weights; None if all are 1.
         token_labels: labels of tokens, `(B, T, …)` each; padding is `IGNORED` for class ids and 0 for other values.
@@ -94,11 +94,14 @@ def collate(rows: Sequence[Sequence[Example]], *, pad_id: int, length: int | Non
             ids[r, span], targets[r, span] = example.ids, example.targets
             if weights is not None and example.weights is not None:
                 weights[r, span] = example.weights
+            position = 0
             for size in example.segment_lengths or (example.size,):
                 segment += 1
                 segments[r, start : start + size] = segment
-                positions[r, start : start + size] = np.arange(size)
+                positions[r, start : start + size] = np.arange(position, position + size)
                 start += size
+                if example.shares_first_segment and position == 0:
+                    position = size
     encoder_ids, encoder_mask = _collate_encoder_ids(examples, pad_id)
     return Batch(
         ids_BT=torch.from_numpy(ids),

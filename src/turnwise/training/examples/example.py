@@ -30,6 +30,7 @@ class Example:
         weights: loss weight of each target, `(T,)` float32; None if all are 1.
         units: contribution to the loss denominator, such as the number of replies or pairs.
         segment_lengths: token count of each segment; () for a single segment.
+        shares_first_segment: the other segments continue the first one, as several replies to a prompt do.
         token_labels: labels of tokens, `(T, …)` each.
         segment_labels: labels of segments, `(P, …)` each; of the whole text, if it is one segment.
         encoder_ids: encoder token ids, `(S,)` int32; None for decoder-only and encoder-only models.
@@ -42,6 +43,7 @@ class Example:
     weights: NDArray[np.float32] | None = None
     units: float = 1
     segment_lengths: tuple[int, ...] = ()
+    shares_first_segment: bool = False
     token_labels: Labels = field(default_factory=dict)
     segment_labels: Labels = field(default_factory=dict)
     encoder_ids: NDArray[np.int32] | None = None

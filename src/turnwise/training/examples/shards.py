@@ -223,6 +223,7 @@ def _map_file(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _flatten(example: Example, label_sets: list[LabelSet], tables: LabelTables) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield the values of an example by array; new sets and rows of labels are added to `label_sets` and `tables`."""
     assert example.kl_example is None, "KL examples are built from neighbours when they are needed"
+    assert not example.shares_first_segment, "sampled replies are not stored"
     encoder_ids = np.empty(0, np.int32) if example.encoder_ids is None else example.encoder_ids
     yield "ids", example.ids.astype(np.int32, copy=False)
     yield "targets", example.targets.astype(np.int32, copy=False)

@@ -106,17 +106,18 @@ class AdversarialRollouts(DiscriminatorRollouts):
         self, prompts: Sequence[Prompt], groups: Sequence[Sequence[SampledReply]], advantages_PG: Tensor
     ) -> list[Example]:
         """Human replies and sampled ones, with the weight of each token in the loss of the step."""
-        human = [prompt.example for prompt in prompts]
-        sampled = [self.sampled_example(p, reply) for p, group in zip(prompts, groups, strict=True) for reply in group]
-        num_human, num_sampled = (sum(int(e.target_mask.sum()) for e in examples) for examples in (human, sampled))
-        units = 1 / (len(human) + len(sampled))
-        weighted = [
-            _with_labels(example, self._options.cross_entropy / num_human, units, 0.0, is_sampled=False)
-            for example in human
-        ]
-        for example, advantage in zip(sampled, advantages_PG.flatten().tolist(), strict=True):
-            weighted.append(_with_labels(example, 1 / num_sampled, units, advantage, is_sampled=True))
-        return weighted
+        sampled = [[self.sampled_example(p, r) for r in group] for p, group in zip(prompts, groups, strict=True)]
+        num_human = sum(int(prompt.example.target_mask.sum()) for prompt in prompts)
+        num_sampled = sum(int(example.target_mask.sum()) for group in sampled for example in group)
+        units = 1 / (len(prompts) + sum(map(len, sampled)))
+        human_weight, sampled_weight = self._options.cross_entropy / num_human, 1 / num_sampled
+        examples = []
+        for prompt, group, advantages_G in zip(prompts, sampled, advantages_PG.tolist(), strict=True):
+            replies = [_with_labels(prompt.example, human_weight, units, 0.0, is_sampled=False)]
+            for example, advantage in zip(group, advantages_G, strict=True):
+                replies.append(_with_labels(example, sampled_weight, units, advantage, is_sampled=True))
+            examples += self.join(prompt, replies)
+        return examples
 
     def pack(self, examples: Sequence[Example], micro_batch_size: int) -> list[Batch]:
         """Collate examples and add the log-probabilities of the reference, the model before the first step."""

@@ -62,14 +62,22 @@ class BestOfNRollouts(DiscriminatorRollouts):
             self.sampler.sync()
             groups = self.sample(prompts, self._num_samples, self.step_seed(step))
         best = [self._best(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
-        sampled = [self.sampled_example(p, reply) for p, reply in zip(prompts, best, strict=True) if reply is not None]
-        human = [prompt.example for prompt in prompts]
-        cross_entropy = self._cross_entropy if sampled else 1.0  # a step without a chosen reply learns the human ones
-        sampled_weight = (1 - cross_entropy) / max(1, sum(int(e.target_mask.sum()) for e in sampled))
-        human_weight = cross_entropy / sum(int(e.target_mask.sum()) for e in human)
-        weighted = [with_weight(example, human_weight) for example in human if human_weight > 0]
-        weighted += [with_weight(example, sampled_weight) for example in sampled]
-        return StepRollouts(weighted, {"chosen": len(sampled) / len(prompts)})
+        chosen = [
+            [] if reply is None else [self.sampled_example(prompt, reply)]
+            for prompt, reply in zip(prompts, best, strict=True)
+        ]
+        num_chosen = sum(map(len, chosen))
+        cross_entropy = (
+            self._cross_entropy if num_chosen else 1.0
+        )  # a step without a chosen reply learns the human ones
+        num_sampled_targets = sum(int(example.target_mask.sum()) for sampled in chosen for example in sampled)
+        sampled_weight = (1 - cross_entropy) / max(1, num_sampled_targets)
+        human_weight = cross_entropy / sum(int(prompt.example.target_mask.sum()) for prompt in prompts)
+        weighted: list[Example] = []
+        for prompt, sampled in zip(prompts, chosen, strict=True):
+            human = [with_weight(prompt.example, human_weight)] if human_weight > 0 else []
+            weighted += self.join(prompt, [*human, *(with_weight(example, sampled_weight) for example in sampled)])
+        return StepRollouts(weighted, {"chosen": num_chosen / len(prompts)})
 
     def _best(self, prompt: Prompt, group: Sequence[SampledReply]) -> SampledReply | None:
         human = prompt.human

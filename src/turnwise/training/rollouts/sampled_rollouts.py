@@ -21,6 +21,7 @@ from turnwise.training.rollouts.gates import check_reply
 from turnwise.training.rollouts.guards import GuardLimits, Guards, ReplyFigures
 from turnwise.training.rollouts.reply_sampler import MAX_SEED, ReplySampler, SampledReply
 from turnwise.training.rollouts.rollout_source import RolloutSource
+from turnwise.training.rollouts.shared_prompt import share_prompt
 from turnwise.training.validation import StopRequested
 
 VALIDATION_SEED = 2**20  # far from the step numbers, which seed the samples of training
@@ -111,10 +112,17 @@ class SampledRollouts(RolloutSource):
         ids = ids[: self._max_example_tokens]
         return Example.causal(ids, np.arange(len(ids)) >= len(prompt.human.prompt_ids))
 
+    def join(self, prompt: Prompt, examples: Sequence[Example]) -> list[Example]:
+        """Replies to a prompt as one example, so that the prompt is computed once. A sliding window forbids it."""
+        num_prompt_tokens = len(prompt.human.prompt_ids)
+        if len(examples) < 2 or num_prompt_tokens < 2 or self.model.decoder.config.windowed_layers:
+            return list(examples)
+        return [share_prompt(examples, num_prompt_tokens)]
+
     def pack(self, examples: Sequence[Example], micro_batch_size: int) -> list[Batch]:
         """Collate examples into micro-batches of rows that hold several."""
-        length = self.plan.data.train.context.length
-        rows = pack_sequences([example.size for example in examples], length, seed=0)
+        sizes = [example.size for example in examples]
+        rows = pack_sequences(sizes, max(self.plan.data.train.context.length, *sizes), seed=0)
         pad_id = self.tokenizer.pad_token_id
         return [
             collate([[examples[i] for i in row] for row in rows[start : start + micro_batch_size]], pad_id=pad_id)
