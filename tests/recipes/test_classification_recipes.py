@@ -26,7 +26,7 @@ from turnwise.training.recipe import load_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "classification"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
-SCRIPTS = ("message_variants", "none_texts", "support_intents", "pack", "measure", "word_vectors", "names")
+SCRIPTS = ("message_variants", "none_texts", "support_intents", "pack", "measure", "word_vectors", "train_conll2003")
 FRAMES = ("I want to {}", "can you help me {} 123456?", "where do I {}", "need {}")
 SUBJECTS = {
     "cancel": ("cancel order", "cancelling purchase", "stop the parcel", "no longer want it", "revoke my order"),
@@ -54,12 +54,16 @@ def test_a_recipe_is_valid(path, monkeypatch):
 
 
 class TestSeedsOfTaggers:
+    @pytest.fixture
+    def script(self, scripts):
+        return scripts["train_conll2003"]
+
     @pytest.mark.parametrize("from_scratch", [False, True])
-    def test_the_recipe_of_a_seed_differs_in_seed_and_folders_only(self, scripts, from_scratch, tmp_path, monkeypatch):
+    def test_the_recipe_of_a_seed_differs_in_seed_and_folders_only(self, script, from_scratch, tmp_path, monkeypatch):
         monkeypatch.setenv("DATA", "data")
         monkeypatch.setenv("MODELS", "models")
-        path = scripts["names"].RECIPES[from_scratch]
-        values = scripts["names"].recipe_of_seed(path, 4, tmp_path / "out", tmp_path / "tokenizer")
+        path = script.FROM_SCRATCH_RECIPE if from_scratch else script.RECIPE
+        values = script.recipe_of_seed(path, 4, tmp_path / "out", tmp_path / "tokenizer")
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
         changed, original = load_recipe(tmp_path / "recipe.yaml"), load_recipe(path)
         assert (changed.training.seed, changed.out) == (4, str(tmp_path / "out"))
@@ -68,12 +72,25 @@ class TestSeedsOfTaggers:
         assert changed.model_copy(update={"training": training, "model": model, "out": original.out}) == original
         assert changed.model.tokenizer == (str(tmp_path / "tokenizer") if from_scratch else None)
 
-    def test_the_reports_of_all_seeds_are_averaged(self, scripts):
+    def test_a_tagger_is_trained_once_and_one_of_another_recipe_is_not_replaced(self, script, tmp_path, monkeypatch):
+        commands = []
+        monkeypatch.setattr(script, "run_turnwise", lambda *arguments, environment: commands.append(arguments))
+        recipe = script.recipe_of_seed(script.RECIPE, 1, tmp_path / "encoder-1", tmp_path / "tokenizer")
+        script.train(recipe, tmp_path, tmp_path)
+        assert commands == [("train", tmp_path / "encoder-1.yaml")]
+        (tmp_path / "encoder-1").mkdir()
+        script.train(recipe, tmp_path, tmp_path)
+        recipe["training"]["epochs"] += 1
+        with pytest.raises(SystemExit, match="was trained with another recipe"):
+            script.train(recipe, tmp_path, tmp_path)
+        assert len(commands) == 1
+
+    def test_the_reports_of_all_seeds_are_averaged(self, script):
         report = report_tokens([["B-PER", "O", "O", "O"]], [["B-PER", "O", "O", "B-PER"]])
         worse = report_tokens([["B-PER", "O", "O", "O"]], [["B-PER", "O", "B-PER", "B-PER"]])
-        stored = [scripts["names"].label_report(json.loads(json.dumps(asdict(entry)))) for entry in (report, worse)]
+        stored = [script.label_report(json.loads(json.dumps(asdict(entry)))) for entry in (report, worse)]
         assert stored == [report, worse]
-        assert scripts["names"].summary([3, 5], [(report, worse), (worse, worse)]).splitlines()[2:] == [
+        assert script.summary([3, 5], [(report, worse), (worse, worse)]).splitlines()[2:] == [
             "| 3 | 75.00% | 50.00% |",
             "| 5 | 50.00% | 50.00% |",
             "| mean ± standard deviation | 62.50% ± 17.68% | 50.00% ± 0.00% |",
