@@ -1,4 +1,4 @@
-"""Frames of the chat page: while answers arrive quickly, and in a chat of 1,000 turns.
+"""The first paint of the chat page, and its frames: while answers arrive quickly, and in a chat of 1,000 turns.
 
     python benchmarks/page_frames.py [--characters 20000] [--tokens-per-second 500] [--turns 1000]
 
@@ -6,13 +6,14 @@ The real page runs in Chromium. The answers come from a stream inside the page, 
 processor. For every kind of answer it prints the longest frame and the frames above 50 ms, as the clock shows them,
 and the longest task of the page and all its tasks in time of the processor, which programs beside it hardly change. The
 first row is a page without an answer: what the machine itself does to frames. Then it opens a stored chat of many turns
-and scrolls in it.
+and scrolls in it. The first paint is that of text ("first contentful paint"), each time with an empty cache.
 """
 
 import argparse
 import contextlib
 import json
 import shutil
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from turnwise.testing import ScriptedChatService, serve_in_thread
 
 TOKEN_CHARS = 4
 LIMIT_MS = 50
+NUM_LOADS = 9
 WORDS = "The quick brown fox jumps over the lazy dog and looks at the **bold** hills, `the code` and the *river*. "
 PARAGRAPH = WORDS * 4 + "\n\n"
 ANSWERS = {
@@ -72,6 +74,12 @@ window.fetch = (path, options) => {
 };
 """
 
+# Milliseconds from the navigation to the first paint of text.
+FIRST_PAINT = """new Promise((done) => new PerformanceObserver((list) => {
+  const entry = list.getEntriesByName('first-contentful-paint')[0];
+  if (entry) done(entry.startTime);
+}).observe({ type: 'paint', buffered: true }))"""
+
 # Opens a chat and returns the milliseconds until its last message has been drawn.
 OPEN = """(path) => new Promise((done) => {
   const start = performance.now();
@@ -111,6 +119,7 @@ def main() -> None:
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         print(f"Load average: {Path('/proc/loadavg').read_text().split()[0]}")
+        measure_first_paint(browser, url)
         print(f"{'answer':<16}{'longest frame':>14}{'> 50 ms':>8}{'longest task':>16}{'all tasks':>11}")
         measure_quiet_page(browser, url)
         for kind in ANSWERS:
@@ -145,6 +154,21 @@ class Recording:
                 tasks.setdefault(event["pid"], []).append(event.get("tdur", 0) / 1000)
         page_tasks = max(tasks.values(), key=sum)
         return f"{max(frames):>11.0f} ms{num_long:>8}{max(page_tasks):>13.1f} ms{sum(page_tasks) / 1000:>9.2f} s"
+
+
+def measure_first_paint(browser: Browser, url: str) -> None:
+    """Print the time of the first paint, and the time until the page can be used."""
+    paints, ready = [], []
+    for _ in range(NUM_LOADS):
+        page = browser.new_page()
+        page.goto(url, wait_until="commit")
+        page.wait_for_selector("body[data-ready]")
+        ready.append(page.evaluate("performance.now()"))
+        paints.append(page.evaluate(FIRST_PAINT))
+        page.close()
+    for name, times in (("First paint", paints), ("Ready", ready)):
+        median, spread = statistics.median(times), f"{min(times):.0f} to {max(times):.0f}"
+        print(f"{name}: {median:.0f} ms ({spread} ms in {NUM_LOADS} loads)")
 
 
 def measure_quiet_page(browser: Browser, url: str) -> None:
