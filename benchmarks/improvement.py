@@ -33,7 +33,7 @@ from turnwise.evaluation.statistics import bootstrap_difference
 from turnwise.improve.comparison import RetentionMetric
 from turnwise.improve.cycle import ImproveCycle
 from turnwise.improve.cycle_folder import CycleFolders
-from turnwise.improve.open_cycle import open_mask
+from turnwise.improve.masking import open_mask
 from turnwise.improve.replay_file import read_dialogues
 from turnwise.improve.settings import ImproveSettings
 from turnwise.store import open_model_registry, open_response_cache, open_store
@@ -60,7 +60,7 @@ class Shop:
         self.settings = ImproveSettings.model_validate(SETTINGS)
         self.cycle = ImproveCycle(
             MODEL, self.library, self.store.collected_answers, load_gate_rules(model=MODEL), self.settings,
-            CycleFolders(MODEL, folder / "improve"), open_mask(),
+            CycleFolders(MODEL, folder / "improve"), open_mask(self.settings),
         )  # fmt: skip
         self.library.ensure_first(MODEL)
 

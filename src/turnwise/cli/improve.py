@@ -160,7 +160,7 @@ def _open_cycle(
     from turnwise.improve.settings import load_settings
 
     environment = Settings.from_environment()
-    improve_settings = load_settings(settings or _existing(environment.home / "improve.yaml"))
+    improve_settings = load_settings(settings or _existing(environment.improve_settings))
     own_session.raise_niceness(improve_settings.limits.niceness)  # the imports below take seconds of a processor
 
     from turnwise.app.model_versions.version_library import open_version_library

@@ -33,11 +33,13 @@ def open_runs(
     from turnwise.app.runs.local_run_manager import LocalRunManager
     from turnwise.improve.rated_answers import rated_answers
 
+    settings = Settings.from_environment()
+
     def load(folder: Path, name: str) -> str:
         return opener.open(str(folder), name, path)
 
-    answers = None if conversations is None else rated_answers(conversations)
-    manager = LocalRunManager(Settings.from_environment().runs, datasets, answers=answers, load_model=load)
+    answers = None if conversations is None else rated_answers(conversations, settings.improve_settings)
+    manager = LocalRunManager(settings.runs, datasets, answers=answers, load_model=load)
     try:
         yield manager
     finally:

@@ -65,6 +65,11 @@ class Settings:
         return self.home / "gate.yaml"
 
     @property
+    def improve_settings(self) -> Path:
+        """File of the user's settings of the loop; it need not exist."""
+        return self.home / "improve.yaml"
+
+    @property
     def keys_url(self) -> str:
         """URL of the API keys: `TURNWISE_KEYS`, else a file in `home`."""
         return os.environ.get("TURNWISE_KEYS") or f"sqlite:///{self.home / 'keys.db'}"

@@ -34,13 +34,14 @@ from turnwise.improve.cycle_training import train_models
 from turnwise.improve.example_file import read_examples, write_examples
 from turnwise.improve.gated_comparison import compare_with_serving
 from turnwise.improve.journal import ABANDONED, NOTHING, Journal
+from turnwise.improve.masking import Mask
 from turnwise.improve.preparation import Preparation, prepare, seen_questions
 from turnwise.improve.progress import CycleProgress, SilentProgress, StoppableProgress
 from turnwise.improve.promotion import complete_cycle
 from turnwise.improve.replay_file import ReplayFiles, read_dialogues, replay_files
 from turnwise.improve.retention_replies import retention_replies
 from turnwise.improve.schedule import stop_after
-from turnwise.improve.selection import Mask, select_answers
+from turnwise.improve.selection import select_answers
 from turnwise.improve.settings import ImproveSettings
 
 TRAINING_QUESTIONS = " The questions are those of the training, typed differently."

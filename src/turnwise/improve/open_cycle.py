@@ -1,21 +1,18 @@
-"""Builds a cycle from settings: the checks of feedback, the masking of personal data, and what it may use."""
+"""Builds a cycle from settings, and limits what it may use of the machine."""
 
 import os
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from turnwise.app.model_versions.version_library import VersionLibrary
 from turnwise.core import own_session
 from turnwise.core.collected_answers import CollectedAnswerReader
-from turnwise.core.messages import Conversation
 from turnwise.evaluation.gate.rules_file import GateRules
 from turnwise.improve.cycle import ImproveCycle
 from turnwise.improve.cycle_folder import CycleFolders
+from turnwise.improve.masking import open_mask
 from turnwise.improve.progress import CycleProgress
-from turnwise.improve.selection import Mask
 from turnwise.improve.settings import ImproveSettings, LimitSettings
-from turnwise.privacy.masking import ConversationMasker
 from turnwise.training.stop_signals import capture_stop_signals
 
 
@@ -41,28 +38,13 @@ def open_cycle(
     Raises:
         UserError: personal data are to be masked, and a library for it is missing.
     """
-    mask = open_mask(settings.public_texts) if settings.masks_personal_data else None
+    mask = open_mask(settings)
     apply_limits(settings.limits)
     with capture_stop_signals() as stop_signal:
         yield ImproveCycle(
             model, library, reader, rules, settings, CycleFolders(model), mask, progress,
             lambda: bool(stop_signal()),
         )  # fmt: skip
-
-
-def open_mask(public: Collection[str] = ()) -> Mask:
-    """The function that masks personal data with all detectors, except `public` texts.
-
-    Raises:
-        UserError: a library is missing.
-    """
-    masker = ConversationMasker(public=public)
-
-    def mask(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
-        masked = masker.mask(conversation)
-        return masked.conversation, masked.counts
-
-    return mask
 
 
 def apply_limits(limits: LimitSettings) -> None:

@@ -1,4 +1,4 @@
-"""The rated answers of a store as data of a training, for `app.runs`: without the checks and the masking of a cycle."""
+"""The rated answers of a store as data of a training, for `app.runs`: masked as in a cycle, but without its checks."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +11,8 @@ from turnwise.core.messages import Conversation
 from turnwise.core.runs import RunObjective
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.data.jsonl_writer import write_jsonl
+from turnwise.improve.masking import open_mask
+from turnwise.improve.settings import ImproveSettings, load_settings
 from turnwise.improve.training_examples import TrainingExample, training_examples
 
 NEEDS: dict[RunObjective, str] = {
@@ -20,16 +22,27 @@ NEEDS: dict[RunObjective, str] = {
 }
 
 
-def rated_answers(store: ConversationStore) -> RatedAnswers:
-    """The rated answers of a store."""
-    return RatedAnswers(store.collected_answers.count, lambda folder, objective: write(store, folder, objective))
+def rated_answers(store: ConversationStore, settings_file: Path) -> RatedAnswers:
+    """The rated answers of a store.
+
+    Args:
+        store: the store.
+        settings_file: settings of the loop, for the masking; the defaults if it does not exist. It is read for every
+            training.
+    """
+
+    def write_answers(folder: Path, objective: RunObjective) -> None:
+        write(store, folder, objective, load_settings(settings_file if settings_file.is_file() else None))
+
+    return RatedAnswers(store.collected_answers.count, write_answers)
 
 
-def write(store: ConversationStore, folder: Path, objective: RunObjective) -> None:
+def write(store: ConversationStore, folder: Path, objective: RunObjective, settings: ImproveSettings) -> None:
     """Write what an objective learns from, and the people whose words or opinions it is.
 
     Raises:
         InvalidData: there is nothing.
+        UserError: personal data are to be masked, and a library for it is missing.
     """
     rows: list[tuple[TrainingExample, Conversation]] = []
     for example in training_examples(store.collected_answers.answers()):
@@ -38,8 +51,9 @@ def write(store: ConversationStore, folder: Path, objective: RunObjective) -> No
             rows.append((example, dialogue))
     if not rows:
         raise InvalidData(f"There is nothing to learn from: '{objective}' needs {NEEDS[objective]}.")
+    mask = open_mask(settings)
     RunFolder(folder).add_contributors({person for example, _ in rows for person in example.contributors})
-    write_jsonl(folder / RATED_ANSWERS_FILE, (dialogue for _, dialogue in rows))
+    write_jsonl(folder / RATED_ANSWERS_FILE, (dialogue if mask is None else mask(dialogue)[0] for _, dialogue in rows))
 
 
 def _good_answer(example: TrainingExample) -> Conversation | None:

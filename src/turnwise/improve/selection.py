@@ -1,18 +1,15 @@
 """Selects the answers to learn from: reads them, drops bad feedback, masks personal data, and builds examples."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from turnwise.core.collected_answers import CollectedAnswerReader
-from turnwise.core.messages import Conversation
+from turnwise.improve.masking import Mask
 from turnwise.improve.screening.screen import screen_answers
 from turnwise.improve.screening.screened import ScreeningReport
 from turnwise.improve.training_examples import TrainingExample, training_examples
-
-Mask = Callable[[Conversation], tuple[Conversation, Counter[str]]]
-"""Replaces personal data in a dialogue; also returns the number of different values by kind."""
 
 
 @dataclass(frozen=True, slots=True)

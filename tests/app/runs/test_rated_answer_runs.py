@@ -43,7 +43,7 @@ def test_each_objective_gets_what_it_learns_from(store, tmp_path):
     rate(store, "Open?", "No.", correction="Until six.")
     rate(store, "Tea?", "Yes.", rating=1)
     rate(store, "Coffee?", "Get it yourself.", rating=-1)
-    answers = rated_answers(store)
+    answers = rated_answers(store, tmp_path / "improve.yaml")
     assert answers.count() == 3
     answers.write(tmp_path, "sft")
     assert [row["messages"][-1]["content"] for row in rows(tmp_path)] == ["Until six.", "Yes."]
@@ -59,7 +59,24 @@ def test_each_objective_gets_what_it_learns_from(store, tmp_path):
 def test_without_fitting_answers_there_is_a_sentence(store, tmp_path):
     rate(store, "Tea?", "Yes.", rating=1)
     with pytest.raises(InvalidData, match="'dpo' needs answers with a better answer"):
-        rated_answers(store).write(tmp_path, "dpo")
+        rated_answers(store, tmp_path / "improve.yaml").write(tmp_path, "dpo")
+
+
+def test_personal_data_are_masked_in_all_parts_of_a_row(store, tmp_path):
+    rate(store, "I am at ada@example.org.", "No.", correction="I write to ada@example.org.")
+
+    settings = tmp_path / "improve.yaml"
+    answers = rated_answers(store, settings)
+    answers.write(tmp_path, "dpo")
+    (row,) = rows(tmp_path)
+    assert [message["content"] for message in row["messages"]] == ["I am at [EMAIL_1].", "I write to [EMAIL_1]."]
+    assert row["rejected"][0]["content"] == "I am at [EMAIL_1]."
+    settings.write_text("public_texts: [ada@example.org]")  # it is read for every training
+    answers.write(tmp_path, "dpo")
+    assert rows(tmp_path)[0]["messages"][1]["content"] == "I write to ada@example.org."
+    settings.write_text("masks_personal_data: false")
+    answers.write(tmp_path, "dpo")
+    assert rows(tmp_path)[0]["messages"][0]["content"] == "I am at ada@example.org."
 
 
 def test_an_erasure_deletes_the_trainings_with_data_of_the_person(store, tmp_path, monkeypatch):
