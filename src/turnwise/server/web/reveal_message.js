@@ -4,7 +4,7 @@ const MARKED_MS = 2000;
 
 /** `thread`: the `Thread`. Does nothing if the message is not shown. */
 export function revealMessage(thread, id) {
-  const entry = thread.list.children[thread.shown.findIndex(({ message }) => message.id === id)];
+  const entry = thread.entryAt(thread.shown.findIndex(({ message }) => message.id === id));
   if (!entry) return;
   entry.scrollIntoView({ block: "center", behavior: "instant" });
   entry.tabIndex = -1;

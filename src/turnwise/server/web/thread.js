@@ -1,16 +1,25 @@
 // The list of messages: show, stream, copy, retry and edit them.
 
 import { ENDINGS } from "./answer_figures.js";
-import { BodyDrawing } from "./body_drawing.js";
 import { byId, copy, iconButton, make } from "./dom.js";
 import { pressedTags, tagButtons } from "./feedback_tags.js";
 import { t } from "./i18n.js";
+import { LazyDrawing } from "./lazy_drawing.js";
+import { MarkdownView } from "./markdown.js";
 import { showMessageForm } from "./message_form.js";
 import { plainText, withFewMarks } from "./markdown/plain_text.js";
+import { enqueue } from "./markdown/work_queue.js";
 import { sourceList, toSources } from "./sources.js";
 import { StreamingMessage } from "./streaming_message.js";
 
 const NEAR_THE_END = 80; // pixels from the end within which the list scrolls automatically
+// A long conversation is shown from its end, so that no frame takes long: this many messages are shown at once, and the
+// earlier ones are put before them in parts, first as empty entries. Of the answers, this many are drawn as Markdown at
+// once. The others show their source until then, so that searching in the page finds it.
+const NUM_AT_ONCE = 60;
+const NUM_DRAWN_AT_ONCE = 12;
+
+const makeEntry = ({ role }) => make("li", { class: `message ${role}` });
 
 export class Thread {
   /**
@@ -27,7 +36,8 @@ export class Thread {
     this.following = true;
     this.scroller.addEventListener("scroll", () => this.#updateFollowing(), { passive: true });
     byId("to-end").addEventListener("click", () => this.follow());
-    this.drawing = new BodyDrawing(this.scroller);
+    this.filling = new LazyDrawing(this.scroller); // of entries with their parts
+    this.drawing = new LazyDrawing(this.scroller); // of answers as Markdown
     new ResizeObserver(() => this.settle()).observe(this.list); // formulas and code grow after they have been shown
   }
 
@@ -38,14 +48,21 @@ export class Thread {
     this.shown = messages.map((message, index) => {
       const key = JSON.stringify(message);
       const old = before[index];
-      return old?.key === key ? old : { key, message, entry: this.#refresh(message, index) };
+      if (old?.key === key) return old;
+      const isNew = !old || old.message.id !== message.id;
+      if (isNew && index < messages.length - NUM_AT_ONCE) return { key, message, entry: makeEntry(message), isEmpty: true };
+      return { key, message, entry: this.#refresh(message, index) };
     });
     this.lastStreamed = null;
-    const entries = this.shown.map(({ entry }) => entry);
+    const first = Math.max(0, this.shown.findIndex(({ entry }, i) => entry.isConnected || i >= messages.length - NUM_AT_ONCE));
+    const entries = this.shown.slice(first).map(({ entry }) => entry);
     if (entries.length !== this.list.children.length || entries.some((entry, i) => entry !== this.list.children[i])) {
       this.list.replaceChildren(...entries);
     }
-    this.drawing.start(this.list);
+    this.filling.keep(this.list);
+    this.#fillLater(first, messages.length);
+    if (first > 0) this.#showEarlier(this.shown);
+    this.drawing.start(this.list, NUM_DRAWN_AT_ONCE);
     this.#markLast();
     this.#refocus(focus);
     byId("empty").hidden = messages.length > 0;
@@ -68,12 +85,12 @@ export class Thread {
     const element = document.activeElement?.closest("#thread *");
     const button = element?.closest("button");
     const entry = button?.closest(".message");
-    return { element, index: [...this.list.children].indexOf(entry), label: button?.getAttribute("aria-label") };
+    return { element, index: this.shown.findIndex((shown) => shown.entry === entry), label: button?.getAttribute("aria-label") };
   }
 
   #refocus({ element, index, label }) {
     if (!element || document.activeElement !== document.body) return;
-    const buttons = [...(this.list.children[index]?.querySelectorAll("button:not(:disabled)") ?? [])];
+    const buttons = [...(this.shown[index]?.entry.querySelectorAll("button:not(:disabled)") ?? [])];
     const target = element.isConnected ? element : buttons.find((button) => button.getAttribute("aria-label") === label) ?? buttons.at(-1);
     target?.focus({ preventScroll: true });
   }
@@ -87,10 +104,49 @@ export class Thread {
     this.list.lastElementChild?.previousElementSibling?.remove();
   }
 
+  /** The entry of a message, with all its parts; undefined: there is none. */
+  entryAt(index) {
+    const entry = this.shown[index]?.entry;
+    if (!entry) return undefined;
+    if (!entry.isConnected) this.#putBefore(Infinity);
+    this.filling.draw(entry);
+    return entry;
+  }
+
+  /** Put the entries that are not in the list into it, in parts, from the last to the first. */
+  #showEarlier(shown) {
+    enqueue(() => {
+      if (shown !== this.shown) return; // other messages are shown
+      if (this.#putBefore(NUM_AT_ONCE) > 0) this.#showEarlier(shown);
+    });
+  }
+
+  /** Put the last `count` of the entries that are not in the list into it, and return the index of the first. */
+  #putBefore(count) {
+    const end = this.shown.findIndex(({ entry }) => entry.isConnected);
+    const first = Math.max(0, end - count);
+    this.list.prepend(...this.shown.slice(first, end).map(({ entry }) => entry));
+    this.#fillLater(first, end);
+    return first;
+  }
+
+  /** Fill the empty entries from `first` to `end` when there is time, or when they come near the window. */
+  #fillLater(first, end) {
+    for (let index = end - 1; index >= first; index -= 1) {
+      const shown = this.shown[index];
+      if (!shown.isEmpty) continue;
+      shown.isEmpty = false;
+      this.filling.drawLater(shown.entry, () => {
+        const answer = this.#fill(shown.entry, shown.message, index);
+        if (answer) this.drawing.drawLater(answer.body, answer.draw);
+      });
+    }
+  }
+
   /** Edit a message in its place; `text` replaces its text in the editor. */
   edit(index, text = undefined) {
-    const shown = this.shown[index];
-    if (shown) this.#edit(shown.entry, shown.message, index, text);
+    const entry = this.entryAt(index);
+    if (entry) this.#edit(entry, this.shown[index].message, index, text);
   }
 
   /** Add a message and return the object that streams text into it. */
@@ -135,15 +191,23 @@ export class Thread {
   }
 
   #entry(message, index) {
+    const entry = makeEntry(message);
+    const answer = this.#fill(entry, message, index);
+    if (answer) this.drawing.add(answer.body, answer.draw);
+    return entry;
+  }
+
+  /** Put the parts of a message into its entry. For an answer, return its `body` and `draw()`, which draws its Markdown. */
+  #fill(entry, message, index) {
     const speakerName = { user: t("You"), assistant: t("Assistant") }[message.role] ?? t("Instructions");
     const sources = toSources(message.citations);
     const isAnswer = message.role === "assistant";
-    const body = isAnswer ? this.drawing.body(message.content, sources) : make("div", { class: "body", dir: "auto" }, ...plainText(withFewMarks(message.content)));
+    const body = make("div", { class: isAnswer ? "body markdown plain" : "body", dir: "auto" }, ...plainText(withFewMarks(message.content)));
     const actions = make("div", { class: "actions" });
     const noteText = message.refusal ? t("Not answered: {reason}", { reason: message.refusal }) : message.note ?? "";
     const note = make("p", { class: "note", dir: "auto", hidden: !noteText }, noteText);
     const speaker = make("span", { class: "visually-hidden" }, t("{speaker}:", { speaker: speakerName }));
-    const entry = make("li", { class: `message ${message.role}` }, note, speaker, body, ...(isAnswer ? [sourceList(sources)] : []), actions);
+    entry.append(note, speaker, body, ...(isAnswer ? [sourceList(sources)] : []), actions);
     if (message.refusal) entry.append(note); // below the message
     const copyButton = iconButton("copy", t("Copy"), () => copy(message.content, copyButton));
     actions.append(...this.#branches(message), copyButton);
@@ -170,7 +234,7 @@ export class Thread {
       actions.append(make("span", { class: "figures" }, message.figures ?? ""));
       if (message.feedback?.asksReasons) actions.append(this.#reasons(message));
     }
-    return entry;
+    return isAnswer && { body, draw: () => new MarkdownView(body).update(message.content, { sources }) };
   }
 
   /** Thumbs up and down, and t("It should have said…"). The pressed thumb is pressed again to take the rating back. */
