@@ -3,7 +3,7 @@
 import pytest
 from accessibility import violations
 from history_list import choose, create, headings, row, titles
-from page_actions import answers, endless, send
+from page_actions import answers, endless, send, wait_until
 from playwright.sync_api import expect
 
 from turnwise.core.messages import Message
@@ -99,6 +99,17 @@ def test_a_conversation_is_renamed_while_the_list_is_loaded_again(visit, store):
     assert store.get(id).title == "new title"
 
 
+def scroll_to_end(page, last):
+    """Scroll the list to its end, which may come later, until an element is visible."""
+    page.keyboard.press("End")
+
+    def is_shown():
+        page.evaluate("document.getElementById('history').scrollTop = 1e9")
+        return last.is_visible()
+
+    wait_until(page, is_shown)
+
+
 @pytest.mark.parametrize("act", ["pin", "move"])
 def test_a_conversation_beyond_the_first_page_is_shown_once_after_it_has_moved(visit, store, act):
     folder = store.folders.create("Work").id
@@ -108,13 +119,10 @@ def test_a_conversation_beyond_the_first_page_is_shown_once_after_it_has_moved(v
     page.click(".folder-toggle")
     with page.expect_response("**/v1/conversations?*after=*"):
         page.evaluate("document.getElementById('history').scrollTop = 1e9")
-    page.keyboard.press("End")
-    page.evaluate("document.getElementById('history').scrollTop = 1e9")
-    expect(row(page, "Chat 128")).to_be_visible()
+    scroll_to_end(page, row(page, "Chat 128"))
     choose(page, "Chat 128", *(["Pin"] if act == "pin" else ["Move to a folder", "Work"]))
     expect(page.locator("#status")).to_have_text("Pinned." if act == "pin" else "Moved.")
-    page.evaluate("document.getElementById('history').scrollTop = 1e9")
-    expect(row(page, "Chat 129")).to_be_visible()
+    scroll_to_end(page, row(page, "Chat 129"))
     expect(row(page, "Chat 128")).to_have_count(0)
     page.evaluate("document.getElementById('history').scrollTop = 0")
     expect(row(page, "Chat 128")).to_have_count(1)
