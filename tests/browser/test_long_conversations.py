@@ -53,9 +53,9 @@ def test_earlier_messages_come_before_the_shown_ones_in_parts(visit, long_chat, 
         long_chat,
     )
     (first, num_filled), *later = [change for change in changes if change[0]]
-    assert (first, num_filled) == (60, 60)
-    assert all(added <= 60 for added, _ in later)
-    assert sum(added for added, _ in later) == 2 * NUM_TURNS - 60
+    assert (first, num_filled) == (40, 40)
+    assert all(added <= 40 for added, _ in later)
+    assert sum(added for added, _ in later) == 2 * NUM_TURNS - 40
 
 
 def test_the_first_message_can_be_edited_when_the_page_opens(visit, long_chat, store):

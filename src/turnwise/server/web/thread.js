@@ -16,7 +16,7 @@ const NEAR_THE_END = 80; // pixels from the end within which the list scrolls au
 // A long conversation is shown from its end, so that no frame takes long: this many messages are shown at once, and the
 // earlier ones are put before them in parts, first as empty entries. Of the answers, this many are drawn as Markdown at
 // once. The others show their source until then, so that searching in the page finds it.
-const NUM_AT_ONCE = 60;
+const NUM_AT_ONCE = 40;
 const NUM_DRAWN_AT_ONCE = 12;
 
 const makeEntry = ({ role }) => make("li", { class: `message ${role}` });
