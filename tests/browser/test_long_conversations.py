@@ -86,3 +86,17 @@ def test_a_message_that_is_sent_at_once_follows_all_earlier_ones(visit, long_cha
     expect(page.locator(".message.last .body")).to_have_text("Hello, you.")
     expect(page.locator(".message strong")).to_have_count(NUM_TURNS)
     assert texts(page) == [*all_texts(), "and now?", "Hello, you."]
+
+
+def test_a_rating_of_the_first_message_keeps_the_focus(visit, store):
+    conversation = store.create(title="long", model="scripted")
+    meta = {"finish": "stop", "model": "scripted", "consent": "full"}
+    store.append(conversation.id, [Message("assistant", "Welcome!")], meta)
+    turns = [Message("user", f"Line {i}") for i in range(2 * NUM_TURNS)]
+    store.append(conversation.id, turns)
+    page = visit(f"/#{conversation.id}")
+    expect(page.locator(".message")).to_have_count(2 * NUM_TURNS + 1)
+    thumb = page.locator(".message").first.get_by_label("Good answer")
+    thumb.click()
+    expect(thumb).to_have_attribute("aria-pressed", "true")
+    expect(thumb).to_be_focused()

@@ -54,7 +54,7 @@ export class Thread {
       return { key, message, entry: this.#refresh(message, index) };
     });
     this.lastStreamed = null;
-    const first = Math.max(0, this.shown.findIndex(({ entry }, i) => entry.isConnected || i >= messages.length - NUM_AT_ONCE));
+    const first = Math.max(0, this.shown.findIndex(({ isEmpty }, i) => !isEmpty || i >= messages.length - NUM_AT_ONCE));
     const entries = this.shown.slice(first).map(({ entry }) => entry);
     if (entries.length !== this.list.children.length || entries.some((entry, i) => entry !== this.list.children[i])) {
       this.list.replaceChildren(...entries);
